@@ -1,0 +1,108 @@
+"""Settings: one schema for the file, the environment, the flags and the screens.
+
+Precedence: flags, environment (`MONGOPG_SECTION_NAME`), file, default. The file is `--config`, else `./config.toml`, else
+`$XDG_CONFIG_HOME/mongopg-tui/config.toml`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE
+from engine.mapping.options import MappingOptions
+
+Mode = Literal["create", "append", "replace", "upsert"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class SourceSettings(_Section):
+    """MongoDB, where documents come from."""
+
+    uri: SecretStr = SecretStr("")
+    """Connection string, `mongodb://` or `mongodb+srv://`, with the database to read in its path."""
+
+
+class TargetSettings(_Section):
+    """PostgreSQL, where rows go to."""
+
+    uri: SecretStr = SecretStr("")
+    """Connection string, `postgresql://user@host:port/database`."""
+    schema_name: str = Field(default="public", alias="schema")
+    """Schema for tables whose schema is not named."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, populate_by_name=True)
+
+
+class RunSettings(_Section):
+    """What to copy, and how."""
+
+    collections: list[str] = []
+    """`db.collection` or `db.collection:schema.table`, each; empty takes every collection of the source's database."""
+    mode: Mode = "create"
+    """What to do with an existing table: refuse, append, replace (swap at the end), upsert by `_id`."""
+    cluster_size: int = Field(default=CLUSTER_SIZE.default, ge=CLUSTER_SIZE.low, le=CLUSTER_SIZE.high)
+    """Number of worker processes."""
+    page_size: int = Field(default=PAGE_SIZE.default, ge=PAGE_SIZE.low, le=PAGE_SIZE.high)
+    """Documents in one COPY."""
+    throttle: int = Field(default=THROTTLE.default, ge=0, le=THROTTLE.high)
+    """Most rows per second of the whole run; 0 is off."""
+    converter: Literal["auto", "native", "plain"] = "auto"
+    """Which converter to use; auto takes the native one where it is built."""
+    sample_size: int = Field(default=10_000, ge=100, le=1_000_000)
+    """Documents per collection that the census samples."""
+
+
+class SeedSettings(_Section):
+    """Synthetic users for demo and tests."""
+
+    count: int = Field(default=SEED_COUNT.default, ge=0, le=SEED_COUNT.high)
+    """Number of users."""
+    seed: int = 1
+    """The same seed gives the same documents whatever the cluster."""
+    collection: str = "demo.users"
+    """`db.collection` to fill."""
+    into_existing: bool = False
+    """Seed into a collection that holds other documents."""
+
+
+class DemoSettings(_Section):
+    """Embedded servers."""
+
+    embedded: bool = False
+    """Start embedded MongoDB and PostgreSQL and use them as source and target."""
+    dir: str = ""
+    """Folder for their data; empty is a temporary one."""
+    keep: bool = False
+    """Leave the servers running and their data in place at the end."""
+
+
+class CockpitSettings(_Section):
+    """The screens."""
+
+    on_disconnect: Literal["continue", "cancel"] = "continue"
+    """What a run does when the cockpit that started it vanishes."""
+    theme: str = "textual-dark"
+    """Any Textual theme."""
+    ascii: bool = False
+    """Draw with ASCII characters only."""
+    mouse: bool = True
+    """Take mouse events."""
+    refresh_hz: int = Field(default=5, ge=4, le=10)
+    """How often the Run screen is drawn."""
+
+
+class Settings(_Section):
+    """Every setting; `config.toml` at the top of the project documents each with its default."""
+
+    source: SourceSettings = SourceSettings()
+    target: TargetSettings = TargetSettings()
+    run: RunSettings = RunSettings()
+    mapping: MappingOptions = MappingOptions()
+    seed: SeedSettings = SeedSettings()
+    demo: DemoSettings = DemoSettings()
+    cockpit: CockpitSettings = CockpitSettings()

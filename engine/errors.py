@@ -1,0 +1,111 @@
+"""Every error that reaches a person, and the exit code it ends a command with.
+
+::
+
+    MigrationError                 1  the run failed
+     |- UsageError                 2  wrong usage or settings
+     |   |- KnobError              2  a knob out of its bounds
+     |   |- TargetExists           2  an existing table in mode "create"
+     |   |- MissingCollection      2  the source has no such collection
+     |   |- PlanChanged            2  resume with a different plan
+     |   `- TargetHeld             2  another run holds the target, or the run is held
+     |- ConnectError               3  cannot connect, or nobody is there
+     |- Incomplete                 4  finished, but with rejects or a mismatch
+     `- Cancelled                130  cancelled, however asked
+
+A message is one clear sentence that names the setting, field or server and what to do. It never holds a secret: build it
+from redacted URIs (`engine.config.redact`).
+"""
+
+from __future__ import annotations
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CONNECT = 3
+EXIT_INCOMPLETE = 4
+EXIT_CANCELLED = 130
+EXIT_SIGHUP = 129
+EXIT_SIGTERM = 143
+
+
+class MigrationError(Exception):
+    """The run failed."""
+
+    exit_code = EXIT_FAILED
+    code = "failed"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+
+
+class UsageError(MigrationError):
+    """Wrong usage or settings."""
+
+    exit_code = EXIT_USAGE
+    code = "usage"
+
+
+class KnobError(UsageError):
+    """A knob outside its bounds, or one that cannot be changed now."""
+
+    code = "knob"
+
+
+class TargetExists(UsageError):
+    """The target table exists and the mode is `create`."""
+
+    code = "table_exists"
+
+
+class MissingCollection(UsageError):
+    """The source database has no such collection."""
+
+    code = "missing_collection"
+
+
+class PlanChanged(UsageError):
+    """The run to resume was made from a different plan."""
+
+    code = "plan_changed"
+
+
+class TargetHeld(UsageError):
+    """Another run holds the target table, or somebody else drives this run."""
+
+    code = "target_held"
+
+
+class ConnectError(MigrationError):
+    """A server, or a run's engine, cannot be reached."""
+
+    exit_code = EXIT_CONNECT
+    code = "connect"
+
+
+class Incomplete(MigrationError):
+    """Finished, but with rejects or a mismatch."""
+
+    exit_code = EXIT_INCOMPLETE
+    code = "incomplete"
+
+
+class Cancelled(MigrationError):
+    """Cancelled, however asked."""
+
+    exit_code = EXIT_CANCELLED
+    code = "cancelled"
+
+
+def error_from(code: str, message: str) -> MigrationError:
+    """The error that a `code` and `message` from the wire stand for; unknown codes become `MigrationError`."""
+    pending: list[type[MigrationError]] = [MigrationError]
+    while pending:
+        kind = pending.pop()
+        if kind.code == code:
+            return kind(message)
+        pending.extend(kind.__subclasses__())
+    return MigrationError(message, code=code)

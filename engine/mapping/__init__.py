@@ -1,0 +1,1 @@
+"""What becomes what: columns, policies and names as data (TYPES.md)."""

@@ -1,0 +1,118 @@
+"""What becomes what, as data: the mapping of one collection to one table.
+
+A mapping is plain data (it goes into the plan, its fingerprint, the ledger and the workers); a converter compiles it into
+whatever it needs.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.mapping.options import MappingOptions
+
+
+class Kind(IntEnum):
+    """BSON kinds by their element type byte (bsonspec.org); UUIDs are told apart from other binaries."""
+
+    DOUBLE = 0x01
+    STRING = 0x02
+    DOCUMENT = 0x03
+    ARRAY = 0x04
+    BINARY = 0x05
+    UNDEFINED = 0x06
+    OBJECT_ID = 0x07
+    BOOL = 0x08
+    DATE = 0x09
+    NULL = 0x0A
+    REGEX = 0x0B
+    DB_POINTER = 0x0C
+    JAVASCRIPT = 0x0D
+    SYMBOL = 0x0E
+    CODE_WITH_SCOPE = 0x0F
+    INT32 = 0x10
+    TIMESTAMP = 0x11
+    INT64 = 0x12
+    DECIMAL128 = 0x13
+    UUID = 0x105
+    """Binary of subtype 4, 16 bytes."""
+    UUID_LEGACY = 0x205
+    """Binary of subtype 3, 16 bytes."""
+    MAX_KEY = 0x7F
+    MIN_KEY = 0xFF
+
+
+class ColumnType(StrEnum):
+    """The PostgreSQL types that columns are made with, as DDL spells them."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    BIGINT = "bigint"
+    DOUBLE = "double precision"
+    NUMERIC = "numeric"
+    BOOLEAN = "boolean"
+    TIMESTAMPTZ = "timestamptz"
+    UUID = "uuid"
+    BYTEA = "bytea"
+    JSONB = "jsonb"
+    JSON = "json"
+
+
+class Role(StrEnum):
+    """Where a column's value comes from."""
+
+    ID = "id"
+    """The document's `_id`."""
+    FIELD = "field"
+    """The value at `path`."""
+    DOCUMENT = "document"
+    """The whole document without its `_id` (layout "document")."""
+    EXTRA = "extra"
+    """`_extra`: an object of the fields that did not fit, NULL when all did."""
+    MISSING = "missing"
+    """`_missing`: names of the mapped fields that the document does not have."""
+
+
+class Column(BaseModel):
+    """One column of the target table."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    """Column name in PostgreSQL, unquoted, at most 63 bytes."""
+    type: ColumnType
+    role: Role = Role.FIELD
+    path: tuple[str, ...] = ()
+    """Keys from the document's top to the value; more than one only when flattened. Empty for `_extra` and `_missing`."""
+    kinds: frozenset[Kind] = frozenset()
+    """Kinds that the column takes as they are. For jsonb and json columns every kind fits, whatever stands here."""
+    array: bool = False
+    """A PostgreSQL array of `type`; `kinds` are then those of the elements."""
+    nullable: bool = True
+    nul: str = ""
+    """Policy of this field alone; empty follows the mapping's options. Likewise the next three."""
+    date_range: str = ""
+    utf8: str = ""
+    overflow: str = ""
+
+    @property
+    def sql_type(self) -> str:
+        """The type as DDL spells it, `text[]` for arrays."""
+        return f"{self.type.value}[]" if self.array else self.type.value
+
+
+class Mapping(BaseModel):
+    """One collection's columns, in table order, with the options they were made under."""
+
+    model_config = ConfigDict(frozen=True)
+
+    columns: tuple[Column, ...]
+    options: MappingOptions = MappingOptions()
+    ignored: tuple[tuple[str, ...], ...] = ()
+    """Paths that are left out on purpose: neither a column nor `_extra`."""
+
+    @property
+    def id_column(self) -> Column:
+        """The column of `_id`."""
+        return next(column for column in self.columns if column.role is Role.ID)

@@ -1,0 +1,40 @@
+"""The options and policies of a mapping: what an operator may choose about how values become columns (TYPES.md)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class MappingOptions(BaseModel):
+    """How values become columns; every choice is per plan, the policies also per field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    naming: Literal["snake_case", "preserve"] = "snake_case"
+    """Column names: `registeredAt` becomes `registered_at`, or stays as it is."""
+    objectid: Literal["text", "bytea"] = "text"
+    """ObjectIds as 24 hex digits or as 12 bytes."""
+    uuid_legacy: Literal["", "python", "java", "csharp"] = ""
+    """Byte order of binary subtype 3; empty keeps such values as bytea."""
+    flatten: int = Field(default=0, ge=0, le=10)
+    """Levels of nested documents that become columns of their own (`address.city` becomes `address_city`)."""
+    arrays: Literal["jsonb", "native"] = "jsonb"
+    """Arrays as jsonb, or as PostgreSQL arrays where the census proves one scalar kind."""
+    missing: Literal["null", "track"] = "null"
+    """Missing fields are NULL; `track` also lists their names in `_missing text[]`."""
+    json_values: Literal["plain", "extended"] = "plain"
+    """Values inside jsonb: plain JSON for people, or canonical Extended JSON v2, which loses no type."""
+    documents: Literal["jsonb", "json"] = "jsonb"
+    """Column type of documents, arrays and mixed fields; `json` keeps key order and -0.0."""
+    layout: Literal["columns", "document"] = "columns"
+    """One column a field, or `_id` and the whole document in `doc`."""
+    nul: Literal["reject", "strip", "replace"] = "reject"
+    """A NUL character in a string: reject the document, drop the character, or put U+FFFD in its place."""
+    date_range: Literal["reject", "null", "clamp", "infinity"] = "reject"
+    """A date outside 4713 BC .. 294276 AD."""
+    utf8: Literal["reject", "replace"] = "reject"
+    """Invalid UTF-8 or lone surrogates in a string."""
+    overflow: Literal["overflow", "reject"] = "overflow"
+    """A value that does not fit its column, or a field the census did not see: into `_extra jsonb`, or reject."""

@@ -1,0 +1,165 @@
+"""The words between the engine and its worker processes, sent through one duplex pipe each. Documents never travel here.
+
+::
+
+    engine  -> worker   Task, Lease, Yield, Abort, Tune, Retire
+    worker  -> engine   Ready, Connected, Committed, Returned, Failed, Problem
+
+A worker asks for nothing by name: `Ready` and `Returned` mean that it stands idle and takes a lease.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.mapping.model import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class CopyTask:
+    """One collection to one table, told to a worker before its first lease of it."""
+
+    task_id: int
+    database: str
+    collection: str
+    schema: str
+    table: str
+    """The table that COPY writes to: the target, or the staging table of mode `replace`."""
+    mapping: Mapping
+    mode: str
+    has_range_reads: bool
+    """False for views and time-series: one partition, one slice, read without `min` and `max`."""
+    filter: bytes = b""
+    """A query as BSON; empty takes every document."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedTask:
+    """Synthetic users into one collection."""
+
+    task_id: int
+    database: str
+    collection: str
+    seed: int
+
+
+Task = CopyTask | SeedTask
+
+
+@dataclass(frozen=True, slots=True)
+class CopyLease:
+    """A partition, or the rest of one, to read, convert and write."""
+
+    task_id: int
+    partition_id: int
+    slice_no: int
+    """The number of the next slice."""
+    lower: bytes | None
+    """Where the next slice begins, `{"_id": value}` as BSON; None is the beginning of the collection."""
+    lower_inclusive: bool
+    """True only for slice 0: later slices begin behind `lower`, the last `_id` of the slice before."""
+    upper: bytes | None
+    """Exclusive end of the partition; None is the end of the collection."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedLease:
+    """Indexes low <= i < high to generate and insert."""
+
+    task_id: int
+    low: int
+    high: int
+
+
+Lease = CopyLease | SeedLease
+
+
+@dataclass(frozen=True, slots=True)
+class Yield:
+    """End the page at the next raw batch, commit, give the rest of the lease back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Roll the slice in hand back and give the lease back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tune:
+    """New knob values, from the next page on."""
+
+    page_size: int
+    rows_per_s: float
+    """This worker's share of the throttle; 0 is no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Close the connections and exit; sent only to an idle worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The process runs and waits for its first lease."""
+
+    pid: int
+    converter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connection to PostgreSQL was made; its backend can be ended when the worker hangs."""
+
+    backend_pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A slice is committed (or a seed range inserted)."""
+
+    task_id: int
+    partition_id: int
+    slice_no: int
+    n_read: int
+    n_written: int
+    n_rejected: int
+    n_bytes: int
+    final: bool
+    reasons: tuple[tuple[str, int], ...] = ()
+    """Rejects by reason code."""
+    policy_hits: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The lease is over: finished, or given back with its rest."""
+
+    lease: Lease
+    finished: bool
+    rest: Lease | None = None
+    """What is left to do when not finished; slices in between are committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The lease could not be worked on; nothing of the slice in hand was committed."""
+
+    lease: Lease
+    code: str
+    """SQLSTATE, MongoDB code, or our own word; never message text."""
+    message: str
+    """One sentence, redacted."""
+    fatal: bool
+    """True when trying again cannot help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something went wrong and was dealt with: a retry, a reconnect."""
+
+    code: str
+    message: str
+
+
+ToWorker = CopyTask | SeedTask | CopyLease | SeedLease | Yield | Abort | Tune | Retire
+FromWorker = Ready | Connected | Committed | Returned | Failed | Problem
