@@ -6,7 +6,7 @@ Precedence: flags, environment (`MONGOPG_SECTION_NAME`), file, default. The file
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -106,3 +106,11 @@ class Settings(_Section):
     seed: SeedSettings = SeedSettings()
     demo: DemoSettings = DemoSettings()
     cockpit: CockpitSettings = CockpitSettings()
+
+
+def reveal(settings: Settings) -> dict[str, Any]:
+    """The settings as plain JSON data with their secrets in clear: for the engine's standard input and nothing else."""
+    data = settings.model_dump(mode="json", by_alias=True)
+    data["source"]["uri"] = settings.source.uri.get_secret_value()
+    data["target"]["uri"] = settings.target.uri.get_secret_value()
+    return data

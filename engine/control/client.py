@@ -1,0 +1,276 @@
+"""What every front end uses to reach an engine: start one or find one, send commands, receive events and snapshots.
+
+::
+
+    engine = launch(settings)                      # a new engine process, in a process group of its own
+    client = await EngineClient.connect(engine.socket, owner=True, on_disconnect="continue")
+    reply = await client.call(protocol.Start(seed=True))
+    async for message in client.messages():        # Event | Snapshot, until the engine ends or `close()`
+        ...
+    await client.detach()                          # leave; the run goes on
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from engine.config import Settings, reveal
+from engine.control import protocol, rendezvous
+from engine.control.protocol import Attached, Event, Snapshot
+from engine.errors import ConnectError, MigrationError, UsageError, error_from
+
+START_TIMEOUT_S = 20.0
+CONNECT_TIMEOUT_S = 2.0
+
+Reply = TypeVar("Reply", bound=BaseModel)
+
+
+@dataclass(slots=True)
+class EngineProcess:
+    """A started engine."""
+
+    run_id: str
+    socket: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Its exit code once it has ended, None when it still runs after `timeout_s`."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def end(self) -> None:
+        """End it: ask, then kill."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            if self.wait(5.0) is None:
+                self.process.send_signal(signal.SIGKILL)
+                self.process.wait()
+
+
+def launch(settings: Settings) -> EngineProcess:
+    """Start an engine process and wait until its socket listens (about 0.3 s).
+
+    Settings, with their secrets, go through its standard input: never through argv or the environment.
+
+    Raises:
+        MigrationError: it did not start; the message names the log.
+    """
+    run_id = rendezvous.new_run_id()
+    log = rendezvous.log_path(run_id)
+    root = str(Path(__file__).resolve().parents[2])
+    environment = dict(os.environ)
+    # -P keeps a folder called `engine` in the operator's working directory out; a checkout still has to be found.
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    with log.open("ab") as log_file:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "engine", run_id],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log_file,
+            start_new_session=True,
+            env=environment,
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(reveal(settings)).encode() + b"\n")
+        process.stdin.close()
+    line = _first_line(process, START_TIMEOUT_S)
+    if line is None:
+        process.kill()
+        process.wait()
+        raise MigrationError(f"The engine did not start; its log is {log}.", code="engine_start")
+    process.stdout.close()
+    ready = json.loads(line)
+    if "error" in ready:
+        process.wait()
+        raise error_from(ready["error"]["code"], ready["error"]["message"])
+    return EngineProcess(run_id, Path(ready["socket"]), log, process)
+
+
+def _first_line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes | None:
+    assert process.stdout is not None
+    deadline = time.monotonic() + timeout_s
+    line = b""
+    while not line.endswith(b"\n"):
+        if not select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            return None
+        chunk = os.read(process.stdout.fileno(), 65_536)
+        if not chunk:
+            return None
+        line += chunk
+    return line
+
+
+async def find_engine(run: str | None = None) -> Path:
+    """The socket of the only live engine with a run, or of the one whose id begins with `run`.
+
+    Raises:
+        ConnectError: nobody listens. UsageError: several do; the message lists them.
+    """
+    live = []
+    for path in rendezvous.live_sockets():
+        if run and not path.stem.startswith(run):
+            continue
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(path)), CONNECT_TIMEOUT_S)
+        except (OSError, TimeoutError):
+            with contextlib.suppress(OSError):
+                path.unlink()
+            continue
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        live.append(path)
+    if not live:
+        which = f"no run {run!r}" if run else "no run"
+        raise ConnectError(f"There is {which} going on here; `mongopg-tui runs` lists those of the ledger.")
+    if len(live) > 1:
+        raise UsageError(f"Several runs are going on, name one with --run: {', '.join(path.stem for path in live)}.")
+    return live[0]
+
+
+class EngineClient:
+    """One connection to an engine."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, socket: Path) -> None:
+        self.socket = socket
+        self.attached: Attached
+        """What the engine said on attaching: history for the chart, the newest events, the log's path."""
+        self.snapshot: Snapshot
+        """The newest snapshot."""
+        self._reader = reader
+        self._writer = writer
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._inbox: deque[Event | Snapshot] = deque()
+        self._news = asyncio.Event()
+        self._closed = False
+        self._next_id = 0
+        self._pump = asyncio.create_task(self._receive(), name="engine client")
+
+    @classmethod
+    async def connect(
+        cls, socket: Path, *, owner: bool = False, on_disconnect: Literal["continue", "cancel"] = "continue"
+    ) -> EngineClient:
+        """Connect and attach.
+
+        Raises:
+            ConnectError: nobody listens on `socket`.
+        """
+        try:
+            reader, writer = await asyncio.wait_for(
+                asyncio.open_unix_connection(str(socket), limit=protocol.MAX_LINE), CONNECT_TIMEOUT_S
+            )
+        except (OSError, TimeoutError) as error:
+            raise ConnectError(f"The engine of run {socket.stem} does not answer; it may have ended.") from error
+        client = cls(reader, writer, socket)
+        client.attached = await client.ask(Attached, protocol.Attach(owner=owner, on_disconnect=on_disconnect))
+        client.snapshot = client.attached.snapshot
+        return client
+
+    @property
+    def is_closed(self) -> bool:
+        """The connection is gone: closed here, or the engine ended."""
+        return self._closed
+
+    async def call(self, command: BaseModel) -> Any:
+        """Send one of the protocol's commands and return the reply's result as plain data.
+
+        Raises:
+            MigrationError: of the class that the engine's error code stands for (KnobError, UsageError, ...).
+            ConnectError: the engine ended before it answered.
+        """
+        if self._closed:
+            raise ConnectError(f"The engine of run {self.socket.stem} has ended.")
+        self._next_id += 1
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[self._next_id] = future
+        line = json.dumps({"id": self._next_id, "command": command.model_dump(mode="json")})
+        self._writer.write(line.encode() + b"\n")
+        with contextlib.suppress(ConnectionError):  # the pump notices, and fails the future
+            await self._writer.drain()
+        return await future
+
+    async def ask(self, reply: type[Reply], command: BaseModel) -> Reply:
+        """`call`, with the result as one of the protocol's models."""
+        return reply.model_validate(await self.call(command))
+
+    async def messages(self) -> AsyncIterator[Event | Snapshot]:
+        """Events and snapshots as they come, until the connection is gone. A backlog of snapshots is one: the newest."""
+        while True:
+            while self._inbox:
+                yield self._inbox.popleft()
+            if self._closed:
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    async def detach(self) -> None:
+        """Leave on purpose: the run goes on without an owner."""
+        with contextlib.suppress(MigrationError):  # it has ended: nothing to detach from
+            await self.call(protocol.Detach())
+        await self.close()
+
+    async def close(self) -> None:
+        """Drop the connection. For an owner that means `on_disconnect` decides."""
+        self._pump.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._pump
+        self._finish()
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def _receive(self) -> None:
+        try:
+            while line := await self._reader.readline():
+                self._take(json.loads(line))
+        except (ConnectionError, ValueError):
+            pass  # a cut connection, or half a line of an engine that was killed: both mean it is gone
+        finally:
+            self._finish()
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "reply" in message:
+            future = self._waiting.pop(message["reply"], None)
+            if future is None or future.done():
+                return
+            if "error" in message:
+                future.set_exception(error_from(message["error"]["code"], message["error"]["message"]))
+            else:
+                future.set_result(message["result"])
+            return
+        if "event" in message:
+            self._inbox.append(Event.model_validate(message["event"]))
+        else:
+            self.snapshot = Snapshot.model_validate(message["snapshot"])
+            if self._inbox and isinstance(self._inbox[-1], Snapshot):
+                self._inbox.pop()
+            self._inbox.append(self.snapshot)
+        self._news.set()
+
+    def _finish(self) -> None:
+        self._closed = True
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ConnectError(f"The engine of run {self.socket.stem} has ended."))
+        self._waiting.clear()
+        self._news.set()
