@@ -1,0 +1,458 @@
+"""A run from acceptance to its end: seeding, planning, copying, finishing, and everything an operator asks of it on the way.
+
+This is the conductor: it owns the record, the supervisor and the two kinds of work (`Seeding`, `Copying`), and is the
+supervisor's director. Whatever happens becomes an event; the record, the clients and the ledger all follow the events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from engine.config import Settings, redact
+from engine.control.copying import Copying
+from engine.control.meter import Meter
+from engine.control.protocol import Event, RunState, Snapshot, Start, Verification
+from engine.control.seeding import SEED_TASK_ID, Seeding
+from engine.control.snapshots import draw
+from engine.control.supervisor import Supervisor
+from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, KnobError, MigrationError
+from engine.knobs import knob_named
+from engine.work.messages import Committed, CopyLease, Failed, Lease, Problem, Returned, SeedLease, Task
+from engine.work.worker import WorkerStart
+
+TICK_S = 0.25
+"""How often counters are taken for the rates."""
+NOW_GRACE_S = 0.5
+"""How long workers may take to roll back after `cancel --now` before they are killed."""
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class Migration:
+    """The one run of this engine."""
+
+    def __init__(self, run_id: str, settings: Settings, publish: Callable[[Event], None]) -> None:
+        from engine.control.run import RunRecord
+
+        self.run_id = run_id
+        self.settings = settings
+        self.record = RunRecord(run_id)
+        self.meter = Meter()
+        self.seeding: Seeding | None = None
+        self.copying: Copying | None = None
+        self.supervisor: Supervisor | None = None
+        self.started_unix = 0.0
+        self.source_uri = settings.source.uri.get_secret_value()
+        self.target_uri = settings.target.uri.get_secret_value()
+        self._publish = publish
+        self._accepted = time.monotonic()
+        self._not_counted_s = 0.0
+        """Seconds of seeding and of starting the embedded servers: `seconds` leaves them out."""
+        self._ended: float | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._stop_now = False
+        self._failure: MigrationError | None = None
+        self._before_pause = RunState.RUNNING
+        self._servers: Any = None
+        for name in ("cluster_size", "page_size", "throttle"):
+            self.record.knobs[name] = getattr(settings.run, name)
+        self.record.knobs["seed_count"] = settings.seed.count
+
+    # --- what is asked of it ------------------------------------------------------------------------------------------
+
+    @property
+    def is_active(self) -> bool:
+        """Work is going on, or stands paused."""
+        return self._main is not None and not self._main.done()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run was accepted, standing still after its end."""
+        if self._main is None:
+            return 0.0
+        return (self._ended or time.monotonic()) - self._accepted
+
+    @property
+    def seconds(self) -> float:
+        """`elapsed` without seeding and without starting servers: plan, copy, keys, ANALYZE, counts."""
+        return self.elapsed - self._not_counted_s
+
+    async def start(self, command: Start) -> None:
+        """Accept the run; everything that goes wrong from here on ends it as failed."""
+        self.record.require("start")
+        if command.settings:
+            self.settings = _merged(self.settings, command.settings)
+            self.source_uri = self.settings.source.uri.get_secret_value()
+            self.target_uri = self.settings.target.uri.get_secret_value()
+            for name in ("cluster_size", "page_size", "throttle"):
+                self.record.knobs[name] = getattr(self.settings.run, name)
+            self.record.knobs["seed_count"] = self.settings.seed.count
+        self._accepted = time.monotonic()
+        self.started_unix = time.time()
+        self.enter(RunState.STARTING, "starting")
+        self._main = asyncio.create_task(self._live(command), name="run")
+
+    def pause(self) -> None:
+        """Let pages end, commit, stand still."""
+        self.record.require("pause")
+        self._before_pause = self.record.state
+        self._state(RunState.PAUSING, "pausing: workers end their pages", "paused by you")
+        if self.supervisor is not None:
+            self.supervisor.hold()
+        self.settled()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self.record.require("resume")
+        self._state(self._before_pause, self._before_pause.value)
+        if self.supervisor is not None:
+            self.supervisor.release()
+
+    def cancel(self, *, now: bool) -> None:
+        """Stop; slices in hand are committed, or with `now` rolled back. Nothing to do when no run is going on."""
+        if not self.is_active or (self._stopping.is_set() and (self._stop_now or not now)):
+            return
+        self._stop_now = now
+        self._stopping.set()
+        self._state(RunState.CANCELLING, "cancelling: rolling back" if now else "cancelling: workers end their pages")
+        if self.supervisor is not None:
+            if now:
+                self.supervisor.abort()
+            else:
+                self.supervisor.hold()
+        self._changed.set()
+
+    async def set_knob(self, name: str, value: int) -> dict[str, Any]:
+        """Turn a knob; returns what it is now and when it applies. Raises KnobError outside its bounds."""
+        self.record.require("set")
+        knob = knob_named(name)
+        knob.check(value)
+        applies = "when the run starts"
+        if self.is_active:
+            if knob.name == "cluster_size":
+                applies = "at once"
+                if self.copying is not None:
+                    await self.copying.check_free_connections(value)
+            elif knob.name == "seed_count":
+                if self.seeding is None:
+                    raise KnobError("seed_count can be changed only in a run that began with seeding.")
+                applies = self.seeding.set_count(value, self.copying)
+            else:
+                applies = "from the next page" if knob.name == "page_size" else "at once"
+        old = self.record.knobs[knob.name]
+        self.emit("knob", knob=knob.name, old=old, value=value)
+        self._apply_knob(knob.name, value)
+        return {"knob": knob.name, "value": value, "applies": applies}
+
+    def _apply_knob(self, name: str, value: int) -> None:
+        if self.supervisor is None:
+            return
+        if name == "cluster_size":
+            self.supervisor.resize(value)
+            if self.copying is not None:
+                self.copying.make_enough_partitions(value)
+        elif name == "seed_count":
+            self.supervisor.dispatch()
+        else:
+            self.supervisor.tune(self.record.knobs["page_size"], self.record.knobs["throttle"])
+
+    def snapshot(self) -> Snapshot:
+        """Everything a screen needs, now."""
+        return draw(self)
+
+    async def close(self) -> None:
+        """End everything that is left: the run, the embedded servers."""
+        if self._main is not None:
+            self.cancel(now=True)
+            await self._main
+        if self._servers is not None:
+            await asyncio.to_thread(self._servers.stop)
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def emit(self, kind: str, **facts: Any) -> None:
+        """A fact: it changes the record and goes to clients and ledger."""
+        event = Event(kind=kind, at=round(self.elapsed, 3), facts=facts)
+        self.record.apply(event)
+        if self.copying is not None:
+            self.copying.journal.note(event)
+        self._publish(event)
+
+    def enter(self, state: RunState, phase: str) -> None:
+        """The run's own progress to a state; a pause in force stays in force."""
+        if self.record.state in (RunState.PAUSING, RunState.PAUSED) and state.is_active:
+            self._before_pause = state
+            return
+        if self.record.state is not RunState.CANCELLING:
+            self._state(state, phase)
+
+    def _state(self, state: RunState, phase: str, reason: str = "") -> None:
+        if (state, phase) != (self.record.state, self.record.phase):
+            self.emit("state", state=state.value, phase=phase, reason=reason)
+
+    def fail(self, error: MigrationError) -> None:
+        """Something that cannot be worked around: the run ends failed, slices in hand are rolled back."""
+        if self._failure is None:
+            self._failure = error
+            self._stopping.set()
+            if self.supervisor is not None:
+                self.supervisor.abort()
+            self._changed.set()
+
+    # --- the run's life -----------------------------------------------------------------------------------------------
+
+    async def _live(self, command: Start) -> None:
+        state, error, code = RunState.COMPLETED, None, EXIT_DONE
+        try:
+            await self._work(command)
+            if self.copying is not None:
+                code = self._verdict()
+        except Cancelled:
+            state, code = RunState.CANCELLED, EXIT_CANCELLED
+        except MigrationError as failure:
+            state, error, code = RunState.FAILED, failure, failure.exit_code
+        except Exception as failure:
+            log.exception("the run failed")
+            error = MigrationError(f"The engine failed with {type(failure).__name__}; its log says more.", code="internal")
+            state, code = RunState.FAILED, error.exit_code
+        try:
+            await self._end(state, error, code)
+        except Exception:
+            log.exception("the run's end failed")
+
+    async def _work(self, command: Start) -> None:
+        if self.settings.demo.embedded:
+            with _Stopwatch(self):
+                self.enter(RunState.STARTING, "starting the embedded servers")
+                await self.interruptible(self._start_servers())
+        ticking = asyncio.create_task(self._tick(), name="tick")
+        try:
+            self.supervisor = Supervisor(
+                WorkerStart(self.run_id, self.source_uri, self.target_uri, self.settings.run.converter),
+                self,
+                page_size=self.record.knobs["page_size"],
+                throttle=self.record.knobs["throttle"],
+            )
+            if self.record.state is RunState.PAUSING:
+                self.supervisor.hold()
+            if command.seed:
+                with _Stopwatch(self):
+                    self.seeding = Seeding(self)
+                    await self.seeding.run()
+            if command.migrate:
+                self.copying = Copying(self)
+                await self.copying.run(command.resume)
+        finally:
+            ticking.cancel()
+
+    async def _end(self, state: RunState, error: MigrationError | None, code: int) -> None:
+        if self.supervisor is not None:
+            await self.supervisor.stop(NOW_GRACE_S)
+        self._ended = time.monotonic()
+        facts: dict[str, Any] = {
+            "run_id": self.run_id,
+            "state": state.value,
+            "verification": self.record.verification.value,
+            "read": self.record.read,
+            "written": self.record.written,
+            "rejected": self.record.rejected,
+            "seconds": round(self.seconds, 3),
+            "rows_per_s": round(self.record.written / self.seconds) if self.seconds > 0 else 0,
+            "tables": {
+                table.table: {
+                    "namespace": table.namespace,
+                    "source": table.source_count,
+                    "read": table.read,
+                    "written": table.written,
+                    "rejected": table.rejected,
+                    "target": table.target_count,
+                    "ok": table.ok,
+                }
+                for table in self.record.tables.values()
+            },
+            "seeded": self.record.seeded,
+            "exit_code": code,
+        }
+        if error is not None:
+            facts["error"] = {"code": error.code, "message": redact(error.message)}
+        if self.copying is not None:
+            await self.copying.close(state)
+        self.emit("finished", **facts)
+
+    def _verdict(self) -> int:
+        if self.record.rejected or self.record.verification is Verification.MISMATCH:
+            return EXIT_INCOMPLETE
+        return EXIT_DONE
+
+    async def _start_servers(self) -> None:
+        from pathlib import Path
+
+        from engine.demo import start_servers
+
+        demo = self.settings.demo
+        self._servers = await asyncio.to_thread(start_servers, Path(demo.dir) if demo.dir else None, keep=demo.keep)
+        self.source_uri = self._servers.source_uri
+        self.target_uri = self._servers.target_uri
+        self.settings = _merged(
+            self.settings, {"source": {"uri": self.source_uri}, "target": {"uri": self.target_uri}}
+        )
+        self.emit(
+            "servers", source=self.source_uri, target=self.target_uri, directory=str(self._servers.directory), keep=demo.keep
+        )
+
+    async def _tick(self) -> None:
+        last_check = 0.0
+        while True:
+            moving = self.record.state is RunState.RUNNING
+            self.meter.tick(self.elapsed, self.record.written, self.record.n_bytes, moving=moving)
+            if self.supervisor is not None and time.monotonic() - last_check >= 1.0:
+                last_check = time.monotonic()
+                await self.supervisor.check_heartbeats()
+            await asyncio.sleep(TICK_S)
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    async def until(self, is_done: Callable[[], bool]) -> None:
+        """Wait for work that workers do. Raises Cancelled, or what made the run fail, when it is to stop."""
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            if self._stopping.is_set():
+                if self.supervisor is None or self._stop_now or self.supervisor.is_quiet:
+                    raise Cancelled("The run was cancelled.")
+            elif is_done():
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def interruptible(self, work: Awaitable[Result]) -> Result:
+        """Wait for work of our own, that a cancel or a failure may break off at once."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.wait({task}, timeout=2.0)
+        raise self._failure or Cancelled("The run was cancelled.")
+
+    # --- the supervisor's director ------------------------------------------------------------------------------------
+
+    def next_lease(self) -> Lease | None:
+        """Seeding comes first: the copy's last partition waits for it."""
+        lease: Lease | None = None
+        if self.seeding is not None:
+            lease = self.seeding.next_lease(self.record.knobs["page_size"])
+        if lease is None and self.copying is not None:
+            lease = self.copying.next_lease()
+        return lease
+
+    def task(self, task_id: int) -> Task:
+        """The task that a lease belongs to."""
+        if task_id == SEED_TASK_ID:
+            assert self.seeding is not None
+            return self.seeding.task
+        assert self.copying is not None
+        return self.copying.tasks[task_id]
+
+    def committed(self, message: Committed) -> None:
+        """A slice is committed, or a part of a seed range inserted."""
+        if message.task_id == SEED_TASK_ID:
+            assert self.seeding is not None
+            self.seeding.committed(message)
+        else:
+            self.emit(
+                "slice",
+                task_id=message.task_id,
+                partition=message.partition_id,
+                slice_no=message.slice_no,
+                read=message.n_read,
+                written=message.n_written,
+                rejected=message.n_rejected,
+                bytes=message.n_bytes,
+                reasons=dict(message.reasons),
+                policies=dict(message.policy_hits),
+            )
+
+    def returned(self, message: Returned) -> None:
+        """A lease is over, or its rest is given back."""
+        if isinstance(message.lease, SeedLease):
+            assert self.seeding is not None
+            self.seeding.returned(message)
+        else:
+            assert self.copying is not None
+            self.copying.returned(message)
+
+    def failed(self, message: Failed) -> None:
+        """A lease could not be worked on: it is tried again elsewhere, or the run fails."""
+        self.emit("problem", code=message.code, message=redact(message.message), retry=not message.fatal)
+        if message.fatal:
+            self.fail(MigrationError(message.message, code=message.code))
+        self.lost(message.lease, "gave it up")
+
+    def lost(self, lease: Lease, why: str) -> None:
+        """The holder is dead for certain."""
+        if isinstance(lease, SeedLease):
+            assert self.seeding is not None
+            self.seeding.leases.lose(lease)
+            self.dispatch()
+        elif isinstance(lease, CopyLease):
+            assert self.copying is not None
+            self.copying.lost(lease, why)
+
+    def noticed(self, problem: Problem) -> None:
+        """A worker dealt with a problem by itself."""
+        self.emit("problem", code=problem.code, message=redact(problem.message), retry=True)
+
+    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
+        """A worker started, retired or died."""
+        self.emit("worker", id=worker_id, pid=pid, what=what, exit=exit_code)
+        if self.supervisor is not None and self.supervisor.early_deaths >= 3:
+            self.fail(MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers"))
+
+    def settled(self) -> None:
+        """Somebody became idle, or nobody is busy: a pause may be through, a drain, or all of it."""
+        if self.record.state is RunState.PAUSING and (self.supervisor is None or self.supervisor.is_quiet):
+            self._state(RunState.PAUSED, "paused", "paused by you")
+        self._changed.set()
+
+    def dispatch(self) -> None:
+        """There is new work: hand it out."""
+        if self.supervisor is not None:
+            self.supervisor.dispatch()
+
+    async def end_backend(self, backend_pid: int) -> None:
+        """End a hanging worker's PostgreSQL session."""
+        if self.copying is not None:
+            await self.copying.journal.end_backend(backend_pid)
+
+
+class _Stopwatch:
+    """Time that `seconds` leaves out."""
+
+    def __init__(self, migration: Migration) -> None:
+        self._migration = migration
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._migration._not_counted_s += time.monotonic() - self._began
+
+
+def _merged(settings: Settings, changes: dict[str, Any]) -> Settings:
+    """`settings` with some of them changed, `{"section": {"name": value}}`."""
+    from engine.config import reveal
+
+    data = reveal(settings)
+    for section, values in changes.items():
+        data[section] = data.get(section, {}) | values
+    return Settings.model_validate(data)

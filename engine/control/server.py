@@ -1,0 +1,321 @@
+"""The engine process: one run, one socket, any number of clients.
+
+It is started with its run's id as argument and its settings as one JSON line on standard input, answers with one JSON line on
+standard output (`{"socket": ...}` or `{"error": ...}`), and ends when its run is over and no client is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from engine import __version__
+from engine.config import Settings, redact
+from engine.control import inquiries, protocol, rendezvous
+from engine.control.migration import Migration
+from engine.control.protocol import Attached, Event, Snapshot
+from engine.control.supervisor import warm_up
+from engine.errors import MigrationError, UsageError
+
+MAX_BACKLOG = 10_000
+"""Events waiting for a slow client; with more it is dropped."""
+N_EVENTS_KEPT = 1_000
+LONELY_START_S = 30.0
+"""An engine that nobody attaches to ends after so long."""
+SNAPSHOT_EVERY_S = 1.0 / protocol.SNAPSHOT_HZ
+
+log = logging.getLogger("engine")
+_commands: TypeAdapter[protocol.Command] = TypeAdapter(protocol.Command)
+
+
+class Client:
+    """One connection: replies and events in order, of snapshots only the newest."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.is_attached = False
+        self.is_owner = False
+        self.on_disconnect = "continue"
+        self.has_left = False
+        self._lines: deque[bytes] = deque()
+        self._snapshot: bytes | None = None
+        self._news = asyncio.Event()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Queue a reply or an event."""
+        self._lines.append(json.dumps(message).encode() + b"\n")
+        if len(self._lines) > MAX_BACKLOG:
+            log.warning("a client that does not read was dropped")
+            self.writer.transport.abort()
+        self._news.set()
+
+    def show(self, snapshot: bytes) -> None:
+        """Offer a snapshot; one that was not sent yet is replaced."""
+        self._snapshot = snapshot
+        self._news.set()
+
+    async def pump(self) -> None:
+        """Write what is queued, as fast as the client reads."""
+        while True:
+            while self._lines or self._snapshot is not None:
+                if self._lines:
+                    self.writer.write(self._lines.popleft())
+                elif self._snapshot is not None:
+                    self.writer.write(self._snapshot)
+                    self._snapshot = None
+                await self.writer.drain()
+            self._news.clear()
+            await self._news.wait()
+
+
+class Server:
+    """Clients on one side, the run on the other."""
+
+    def __init__(self, run_id: str, settings: Settings) -> None:
+        self.settings = settings
+        self.run_id = run_id
+        self.clients: set[Client] = set()
+        self.events: deque[Event] = deque(maxlen=N_EVENTS_KEPT)
+        self.migration = Migration(run_id, settings, self._publish)
+        self._started = time.monotonic()
+        self._had_clients = False
+        self._is_ending = False
+        self._last_snapshot: Snapshot | None = None
+        self._last_shown = 0.0
+        self._news = asyncio.Event()
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Serve until the run is over and everybody has left."""
+        server = await asyncio.start_unix_server(self._converse, sock=listener, limit=protocol.MAX_LINE)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._on_signal, number)
+        warming = asyncio.create_task(asyncio.to_thread(warm_up), name="warm up")
+        showing = asyncio.create_task(self._show(), name="snapshots")
+        try:
+            await warming
+            while not self._may_end():
+                await asyncio.sleep(0.02)
+        finally:
+            showing.cancel()
+            server.close()
+            await self.migration.close()
+
+    def _may_end(self) -> bool:
+        if self.clients and not self._is_ending:
+            return False
+        if self.migration.is_active:
+            return False
+        return self._is_ending or self._had_clients or time.monotonic() - self._started > LONELY_START_S
+
+    def _on_signal(self, number: int) -> None:
+        log.info("signal %d: the run is cancelled", number)
+        self._is_ending = True
+        self.migration.cancel(now=True)
+
+    # --- clients ------------------------------------------------------------------------------------------------------
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not _is_same_user(writer):
+            writer.close()
+            return
+        client = Client(writer)
+        pump = asyncio.create_task(client.pump(), name="client")
+        calls: set[asyncio.Task[None]] = set()
+        try:
+            while line := await reader.readline():
+                # Each on its own: a census must not keep `pause` waiting.
+                call = asyncio.create_task(self._answer(client, line))
+                calls.add(call)
+                call.add_done_callback(calls.discard)
+        except (ConnectionError, ValueError):
+            log.info("a client's connection broke")
+        finally:
+            self.clients.discard(client)
+            if client.is_owner and not client.has_left and client.on_disconnect == "cancel":
+                self.migration.cancel(now=True)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await asyncio.wait_for(_flush(client), 1.0)
+            pump.cancel()
+            writer.close()
+
+    async def _answer(self, client: Client, line: bytes) -> None:
+        number: Any = None
+        try:
+            message = json.loads(line)
+            number = message["id"]
+            command = _commands.validate_python(message["command"])
+            result = await self._obey(client, command)
+        except MigrationError as error:
+            client.send({"reply": number, "error": {"code": error.code, "message": redact(error.message)}})
+        except (ValidationError, KeyError, TypeError, ValueError):
+            log.info("a command that is not of the protocol")
+            client.send({"reply": number, "error": {"code": "usage", "message": "This is not one of the engine's commands."}})
+        except Exception:
+            log.exception("a command failed")
+            client.send({"reply": number, "error": {"code": "failed", "message": "The engine failed at this; see its log."}})
+        else:
+            client.send({"reply": number, "result": result})
+            self._news.set()
+
+    async def _obey(self, client: Client, command: protocol.Command) -> Any:
+        migration = self.migration
+        match command:
+            case protocol.Attach():
+                client.is_attached = True
+                client.is_owner = command.owner
+                client.on_disconnect = command.on_disconnect
+                self.clients.add(client)
+                self._had_clients = True
+                return Attached(
+                    run_id=migration.run_id,
+                    version=__version__,
+                    log_path=str(rendezvous.log_path(self.run_id)),
+                    snapshot=migration.snapshot(),
+                    samples=list(migration.meter.samples),
+                    events=[event.model_dump(mode="json") for event in self.events],
+                ).model_dump(mode="json")
+            case protocol.Detach():
+                client.has_left = True
+                return {}
+            case protocol.Start():
+                await migration.start(command)
+            case protocol.Pause():
+                migration.pause()
+            case protocol.Resume():
+                migration.resume()
+            case protocol.Cancel():
+                migration.record.require("cancel")
+                migration.cancel(now=command.now)
+            case protocol.SetKnob():
+                return await migration.set_knob(command.knob, command.value)
+            case protocol.Status():
+                pass
+            case protocol.Shutdown():
+                if migration.is_active:
+                    raise UsageError("The run is going on: cancel it or let it end first.", code="state")
+                self._is_ending = True
+                return {}
+            case _:
+                return await inquiries.answer(command, migration.settings)
+        return migration.snapshot().model_dump(mode="json")
+
+    # --- events and snapshots -----------------------------------------------------------------------------------------
+
+    def _publish(self, event: Event) -> None:
+        self.events.append(event)
+        message = {"event": event.model_dump(mode="json")}
+        for client in self.clients:
+            client.send(message)
+        self._news.set()
+
+    async def _show(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), SNAPSHOT_EVERY_S if self.migration.is_active else 1.0)
+            self._news.clear()
+            await asyncio.sleep(max(0.0, self._last_shown + SNAPSHOT_EVERY_S - time.monotonic()))
+            self._last_shown = time.monotonic()
+            snapshot = self.migration.snapshot()
+            if not self.clients:
+                continue
+            line = b'{"snapshot": ' + snapshot.model_dump_json().encode() + b"}\n"
+            for client in self.clients:
+                client.show(line)
+
+
+async def _flush(client: Client) -> None:
+    await client.writer.drain()
+
+
+def _is_same_user(writer: asyncio.StreamWriter) -> bool:
+    """Whether the peer runs under our user id (SO_PEERCRED on Linux; elsewhere the folder's mode must do)."""
+    peer: socket.socket = writer.get_extra_info("socket")
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return bool(uid == os.getuid())
+
+
+def _listen(run_id: str) -> socket.socket:
+    path = rendezvous.socket_path(run_id)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen()
+    return listener
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line, redacted: a value with a newline cannot forge a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        if record.exc_info:
+            entry["traceback"] = redact(self.formatException(record.exc_info))
+        return json.dumps(entry)
+
+
+def _set_up_log() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def _forbid_core_dumps() -> None:
+    """Secrets live in this process's memory, and its children's: they must not reach a core file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main() -> None:
+    """Run the engine named by the first argument."""
+    run_id = sys.argv[1]
+    _set_up_log()
+    _forbid_core_dumps()
+    answer: dict[str, Any]
+    path = rendezvous.socket_path(run_id)
+    try:
+        settings = Settings.model_validate(json.loads(sys.stdin.readline()))
+        listener = _listen(run_id)
+        answer = {"socket": str(path)}
+    except MigrationError as error:
+        answer = {"error": {"code": error.code, "message": error.message}}
+    except (OSError, ValueError) as error:
+        answer = {"error": {"code": "engine_start", "message": f"The engine cannot listen on {path}: {type(error).__name__}."}}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+    # The front end has closed the other side by now: nothing that runs in here may write to it.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if "error" in answer:
+        sys.exit(1)
+    gc.freeze()
+    try:
+        asyncio.run(Server(run_id, settings).serve(listener))
+    except Exception:
+        log.exception("the engine failed")
+        raise SystemExit(1) from None
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()

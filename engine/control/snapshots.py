@@ -1,0 +1,97 @@
+"""A run, drawn: the snapshot that every front end shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.config import redact
+from engine.control.meter import bottleneck
+from engine.control.protocol import RunState, Snapshot, WorkerView
+from engine.work.messages import CopyLease, Lease
+
+if TYPE_CHECKING:
+    from engine.control.migration import Migration
+
+
+def draw(migration: Migration) -> Snapshot:
+    """The snapshot of a run now. Total, rates and ETA count committed rows, and while seeding, inserted documents."""
+    record, meter, supervisor = migration.record, migration.meter, migration.supervisor
+    is_seeding = record.state is RunState.SEEDING or (migration.seeding is not None and migration.copying is None)
+    is_paused = record.state in (RunState.PAUSED, RunState.PAUSING)
+    workers: list[WorkerView] = []
+    if supervisor is not None:
+        workers = supervisor.views(lambda lease: _collection_of(migration, lease), is_paused=is_paused)
+    copying = migration.copying
+    leases = copying.leases if copying is not None else None
+    if is_seeding and migration.seeding is not None:
+        written, total = record.seeded, max(migration.seeding.leases.n_expected, record.knobs["seed_count"])
+    else:
+        written, total = record.written, record.total
+    eta, reason = _eta(migration, written, total)
+    busy = [worker for worker in workers if worker.reading + worker.converting + worker.writing > 0]
+    return Snapshot(
+        run_id=migration.run_id,
+        state=record.state,
+        phase=record.phase,
+        verification=record.verification,
+        error=record.error,
+        source=redact(migration.source_uri),
+        target=redact(migration.target_uri),
+        mode=migration.settings.run.mode,
+        elapsed=round(migration.elapsed, 3),
+        started_unix=migration.started_unix,
+        read=record.read,
+        written=written,
+        total=total,
+        rejected=record.rejected,
+        retried=record.n_retried,
+        rows_per_s=meter.rows.rate() if not record.state.is_over else 0.0,
+        rows_per_s_mean=meter.mean,
+        bytes_per_s=meter.bytes.rate() if not record.state.is_over else 0.0,
+        eta_s=eta,
+        eta_reason=reason,
+        cluster_size=record.knobs["cluster_size"],
+        workers_alive=len(workers),
+        draining=supervisor.n_draining if supervisor is not None else 0,
+        page_size=record.knobs["page_size"],
+        seed_count=record.knobs["seed_count"],
+        seeded=record.seeded,
+        throttle=record.knobs["throttle"],
+        converter=supervisor.converter if supervisor is not None else "",
+        bottleneck=bottleneck(
+            *(
+                sum(getattr(worker, share) for worker in busy) / max(1, len(busy))
+                for share in ("reading", "converting", "writing")
+            )
+        )
+        if record.state is RunState.RUNNING
+        else "",
+        partitions_done=leases.n_done if leases is not None else 0,
+        partitions_total=leases.n_total if leases is not None else 0,
+        workers=workers,
+        tables=record.table_views(),
+        problems=list(record.problems.values()),
+        exit_code=record.exit_code,
+    )
+
+
+def _collection_of(migration: Migration, lease: Lease | None) -> str:
+    if lease is None:
+        return ""
+    task = migration.task(lease.task_id)
+    return f"{task.database}.{task.collection}"
+
+
+def _eta(migration: Migration, written: int, total: int) -> tuple[float | None, str]:
+    """Seconds to go, or the reason why nobody can say."""
+    state = migration.record.state
+    if state in (RunState.PAUSED, RunState.PAUSING):
+        return None, "paused by you"
+    if state not in (RunState.RUNNING, RunState.SEEDING):
+        return None, "" if state.is_over else migration.record.phase
+    if migration.supervisor is not None and not any(
+        isinstance(worker.lease, CopyLease) or worker.lease is not None for worker in migration.supervisor.workers
+    ):
+        return None, "waiting: no worker has work yet"
+    eta = migration.meter.eta(written, total)
+    return (eta, "") if eta is not None else (None, "measuring")

@@ -1,0 +1,510 @@
+"""The cluster of worker processes: started, told what to do, watched, replaced and ended.
+
+::
+
+    supervisor                                        worker process (engine.work.worker)
+      |-- start (forkserver) ---------------------------> imports are done, main() runs
+      |<------------------------------------- Ready ------|
+      |-- Task, Lease ----------------------------------->|  works; counts in its slot of shared memory
+      |<------------------------------------- Committed --|  a slice is in PostgreSQL
+      |-- Yield -----------------------------------------> |  ends the page, commits
+      |<------------------------------------- Returned ---|  idle again
+      |-- Retire ----------------------------------------> |  exits: pipe at EOF, sentinel fires, slot is free
+
+What to work on is the director's business (`engine.control.migration`); who does it, and that nobody is left behind, is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from typing import Protocol
+
+from engine.control.meter import Window
+from engine.control.protocol import WorkerState, WorkerView
+from engine.work import worker as worker_main
+from engine.work.messages import (
+    Abort,
+    Committed,
+    Connected,
+    CopyLease,
+    Failed,
+    FromWorker,
+    Lease,
+    Problem,
+    Ready,
+    Retire,
+    Returned,
+    Task,
+    Tune,
+    Yield,
+)
+from engine.work.slots import N_SLOTS, Field, Slot, make_slots
+
+HEARTBEAT_LIMIT_S = 30.0
+"""A worker whose loop has not ticked for so long hangs: its backend is ended, then the worker."""
+STALL_S = 10.0
+"""A worker with a lease and no progress for so long is shown as stalled."""
+EXIT_GRACE_S = 1.0
+"""How long a worker that was told to exit may take."""
+RATE_WINDOW_S = 3.0
+SHARES_WINDOW_S = 5.0
+
+log = logging.getLogger(__name__)
+_context = multiprocessing.get_context("forkserver")
+
+
+def warm_up() -> None:
+    """Start the fork server and its imports; blocks briefly, call it in a thread while there is other work to do."""
+    _context.set_forkserver_preload(["engine.work.worker"])
+    from multiprocessing import forkserver, resource_tracker
+
+    resource_tracker.ensure_running()
+    forkserver.ensure_running()
+
+
+class Director(Protocol):
+    """Who decides what is worked on."""
+
+    def next_lease(self) -> Lease | None:
+        """The next range, now the caller's; None when nothing waits."""
+        ...
+
+    def task(self, task_id: int) -> Task:
+        """The task that a lease belongs to."""
+        ...
+
+    def committed(self, message: Committed) -> None:
+        """A slice is committed."""
+        ...
+
+    def returned(self, message: Returned) -> None:
+        """A lease is over, or its rest is given back."""
+        ...
+
+    def failed(self, message: Failed) -> None:
+        """A lease could not be worked on."""
+        ...
+
+    def lost(self, lease: Lease, why: str) -> None:
+        """The holder of a lease is dead for certain; what it committed stands in the ledger."""
+        ...
+
+    def noticed(self, problem: Problem) -> None:
+        """A worker dealt with a problem."""
+        ...
+
+    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
+        """A worker `started`, `retired` or `died`."""
+        ...
+
+    def settled(self) -> None:
+        """Something changed about who is idle: look whether a pause, a drain or the whole work is through."""
+        ...
+
+    async def end_backend(self, backend_pid: int) -> None:
+        """End a hanging worker's PostgreSQL session."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A worker process as the engine sees it."""
+
+    id: int
+    """1..N, for people; a replacement takes over the number."""
+    slot: Slot
+    process: ForkServerProcess
+    pipe: Connection
+    pid: int = 0
+    start_ticks: str = ""
+    """From /proc/PID/stat, so that a reused pid is not mistaken for it."""
+    is_ready: bool = False
+    converter: str = ""
+    backend_pid: int = 0
+    lease: Lease | None = None
+    is_yielding: bool = False
+    is_retiring: bool = False
+    is_gone: bool = False
+    """Its end was noticed; its last words are being read."""
+    told: set[int] = field(default_factory=set)
+    sent: Window = field(default_factory=lambda: Window(RATE_WINDOW_S))
+    shares: tuple[Window, Window, Window] = field(
+        default_factory=lambda: (Window(SHARES_WINDOW_S), Window(SHARES_WINDOW_S), Window(SHARES_WINDOW_S))
+    )
+
+    @property
+    def is_idle(self) -> bool:
+        """Ready, without a lease."""
+        return self.is_ready and self.lease is None and not self.is_gone
+
+
+class Supervisor:
+    """Keeps `desired` workers alive and busy."""
+
+    def __init__(self, start: worker_main.WorkerStart, director: Director, *, page_size: int, throttle: int) -> None:
+        self._start = start
+        self._director = director
+        self._page_size = page_size
+        self._throttle = throttle
+        self._slots = make_slots(_context)
+        self._workers: dict[int, Worker] = {}
+        self._desired = 0
+        self._is_held = False
+        """No leases are handed out: pausing, paused or ending."""
+        self._growing: asyncio.Task[None] | None = None
+        self._burials: set[asyncio.Task[None]] = set()
+        self._early_deaths = 0
+
+    # --- what the director and the server ask -------------------------------------------------------------------------
+
+    @property
+    def workers(self) -> list[Worker]:
+        """Those alive, by number."""
+        return [self._workers[index] for index in sorted(self._workers)]
+
+    @property
+    def n_draining(self) -> int:
+        """Workers that end their page and leave."""
+        return sum(worker.is_retiring for worker in self._workers.values())
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nobody holds a lease."""
+        return all(worker.lease is None for worker in self._workers.values()) and not self._burials
+
+    @property
+    def converter(self) -> str:
+        """Which converter the workers use, as soon as one is ready."""
+        return next((worker.converter for worker in self.workers if worker.converter), "")
+
+    @property
+    def early_deaths(self) -> int:
+        """Workers in a row that died before they were ready: the cluster cannot be started."""
+        return self._early_deaths
+
+    def resize(self, desired: int) -> None:
+        """Grow at once; shrink by idle workers first, then by workers that end their page early and commit."""
+        self._desired = desired
+        staying = [worker for worker in self.workers if not worker.is_retiring]
+        for worker in reversed(self.workers):  # those that were leaving may stay
+            if len(staying) < desired and worker.is_retiring and worker.lease is not None:
+                worker.is_retiring = False
+                staying.append(worker)
+        surplus = sorted(staying, key=lambda worker: (worker.lease is not None, -worker.id))
+        for worker in surplus[: max(0, len(staying) - desired)]:
+            worker.is_retiring = True
+            if worker.lease is None:
+                self._send(worker, Retire())
+            else:
+                self._yield(worker)
+        if len(staying) < desired and (self._growing is None or self._growing.done()):
+            self._growing = asyncio.create_task(self._grow(), name="start workers")
+        self._tune()
+
+    def tune(self, page_size: int, throttle: int) -> None:
+        """New knob values for everybody, from the next page on."""
+        self._page_size = page_size
+        self._throttle = throttle
+        self._tune()
+
+    def hold(self) -> None:
+        """Hand nothing out, and let everybody end the page, commit and give the rest back."""
+        self._is_held = True
+        for worker in self.workers:
+            if worker.lease is not None:
+                self._yield(worker)
+        self._director.settled()
+
+    def release(self) -> None:
+        """Hand leases out (again)."""
+        self._is_held = False
+        self.dispatch()
+
+    def abort(self) -> None:
+        """Hand nothing out, and let everybody roll back at once."""
+        self._is_held = True
+        for worker in self.workers:
+            if worker.lease is not None:
+                self._send(worker, Abort())
+        self._director.settled()
+
+    def recall(self, partition_id: int) -> bool:
+        """Ask the holder of a partition to give its rest back; False when nobody holds it."""
+        for worker in self.workers:
+            if isinstance(worker.lease, CopyLease) and worker.lease.partition_id == partition_id:
+                self._yield(worker)
+                return True
+        return False
+
+    def dispatch(self) -> None:
+        """Give every idle worker something to do, as long as there is something."""
+        if not self._is_held:
+            for worker in self.workers:
+                if worker.is_idle and not worker.is_retiring:
+                    lease = self._director.next_lease()
+                    if lease is None:
+                        break
+                    self._give(worker, lease)
+        self._director.settled()
+
+    async def stop(self, grace_s: float = EXIT_GRACE_S) -> None:
+        """End every worker: those idle retire, those that do not answer within `grace_s` are killed."""
+        self._is_held = True
+        self._desired = 0
+        if self._growing is not None:
+            await self._growing
+        for worker in self.workers:
+            worker.is_retiring = True
+            if worker.lease is None:
+                self._send(worker, Retire())
+            else:
+                self._send(worker, Abort())
+        deadline = time.monotonic() + grace_s
+        while self._workers and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        for worker in self.workers:
+            _kill(worker)
+        while self._workers or self._burials:
+            await asyncio.sleep(0.01)
+
+    def views(self, collection_of: Callable[[Lease | None], str], *, is_paused: bool) -> list[WorkerView]:
+        """What the workers do now; call it regularly, rates are made from call to call."""
+        return [self._view(worker, collection_of(worker.lease), is_paused) for worker in self.workers]
+
+    async def check_heartbeats(self) -> None:
+        """End workers that hang; call it about once a second."""
+        now_ns = time.monotonic_ns()
+        for worker in self.workers:
+            silent_s = (now_ns - worker.slot[Field.HEARTBEAT_NS]) / 1e9
+            if worker.is_ready and silent_s > HEARTBEAT_LIMIT_S:
+                self._director.noticed(
+                    Problem("worker_hung", f"Worker {worker.id} gave no sign for {silent_s:.0f} s and was ended.")
+                )
+                if worker.backend_pid:
+                    await self._director.end_backend(worker.backend_pid)
+                _kill(worker)
+
+    # --- starting -----------------------------------------------------------------------------------------------------
+
+    async def _grow(self) -> None:
+        while sum(not worker.is_retiring for worker in self._workers.values()) < self._desired:
+            index = next(index for index in range(N_SLOTS) if index not in self._workers)
+            slot = Slot(self._slots, index)
+            slot.clear()
+            ours, theirs = _context.Pipe()
+            process = _context.Process(
+                target=worker_main.main, args=(self._slots, index, theirs, self._start), name=f"mongopg worker {index + 1}"
+            )
+            worker = Worker(index + 1, slot, process, ours)
+            self._workers[index] = worker
+            # Process.start talks to the fork server and blocks for milliseconds: not in the loop that serves the screen.
+            await asyncio.to_thread(process.start)
+            theirs.close()
+            worker.pid = process.pid or 0
+            worker.start_ticks = start_ticks(worker.pid)
+            loop = asyncio.get_running_loop()
+            loop.add_reader(ours.fileno(), self._read, index, worker)
+            loop.add_reader(process.sentinel, self._bury_soon, index, worker)
+            self._send(worker, self._tuning())
+
+    def _tuning(self) -> Tune:
+        staying = max(1, sum(not worker.is_retiring for worker in self._workers.values()))
+        return Tune(self._page_size, self._throttle / staying)
+
+    def _tune(self) -> None:
+        message = self._tuning()
+        for worker in self.workers:
+            self._send(worker, message)
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    def _send(self, worker: Worker, message: object) -> None:
+        if not worker.pid or worker.is_gone:
+            return  # not started yet (it gets the newest values when it is), or dead
+        try:
+            worker.pipe.send(message)
+        except OSError:
+            log.info("worker %d is gone; its end is noticed by its sentinel", worker.id)
+
+    def _give(self, worker: Worker, lease: Lease) -> None:
+        if lease.task_id not in worker.told:
+            self._send(worker, self._director.task(lease.task_id))
+            worker.told.add(lease.task_id)
+        worker.lease = lease
+        worker.is_yielding = False
+        self._send(worker, lease)
+
+    def _yield(self, worker: Worker) -> None:
+        if not worker.is_yielding:
+            worker.is_yielding = True
+            self._send(worker, Yield())
+
+    def _read(self, index: int, worker: Worker) -> None:
+        try:
+            while worker.pipe.poll():
+                self._take(worker, worker.pipe.recv())
+        except (EOFError, OSError):
+            self._bury_soon(index, worker)
+
+    def _take(self, worker: Worker, message: FromWorker) -> None:
+        match message:
+            case Ready():
+                worker.is_ready = True
+                worker.converter = message.converter
+                self._early_deaths = 0
+                self._director.worker_changed(worker.id, worker.pid, "started", None)
+                self._idle(worker)
+            case Connected():
+                worker.backend_pid = message.backend_pid
+            case Committed():
+                self._follow(worker, message)
+                self._director.committed(message)
+            case Returned():
+                worker.lease = None
+                self._director.returned(message)
+                self._idle(worker)
+            case Failed():
+                worker.lease = None
+                self._director.failed(message)
+                self._idle(worker)
+            case Problem():
+                self._director.noticed(message)
+
+    def _follow(self, worker: Worker, message: Committed) -> None:
+        """Keep the lease's position, so that a death is followed from the newest slice known."""
+        if isinstance(worker.lease, CopyLease) and worker.lease.partition_id == message.partition_id:
+            worker.lease = replace(worker.lease, slice_no=message.slice_no + 1)
+
+    def _idle(self, worker: Worker) -> None:
+        if worker.is_retiring:
+            self._send(worker, Retire())
+        self.dispatch()
+
+    # --- ends ---------------------------------------------------------------------------------------------------------
+
+    def _bury_soon(self, index: int, worker: Worker) -> None:
+        loop = asyncio.get_running_loop()
+        if not loop.remove_reader(worker.process.sentinel):
+            return  # the other of pipe and sentinel came first
+        loop.remove_reader(worker.pipe.fileno())
+        worker.is_gone = True
+        task = asyncio.create_task(self._bury(index, worker), name=f"bury worker {worker.id}")
+        self._burials.add(task)
+        task.add_done_callback(self._burials.discard)
+
+    async def _bury(self, index: int, worker: Worker) -> None:
+        """Make sure that it is dead, take its last words, give its lease on.
+
+        The sentinel alone proves nothing: when the fork server is killed, its living children look dead. A lease is given on
+        only after the pipe is at its end, which needs every copy of its other side closed: the worker is gone.
+        """
+        deadline = time.monotonic() + (EXIT_GRACE_S if worker.is_retiring else 0.2)
+        while not self._drain(worker):
+            if time.monotonic() > deadline:
+                _kill(worker)
+            await asyncio.sleep(0.005)
+        worker.pipe.close()
+        await asyncio.to_thread(worker.process.join, 5.0)
+        exit_code = worker.process.exitcode
+        worker.process.close()
+        del self._workers[index]
+        lease, worker.lease = worker.lease, None
+        expected = worker.is_retiring and lease is None
+        if not expected:
+            self._early_deaths += not worker.is_ready
+            self._director.worker_changed(worker.id, worker.pid, "died", exit_code)
+        else:
+            self._director.worker_changed(worker.id, worker.pid, "retired", exit_code)
+        if lease is not None:
+            self._director.lost(lease, _exit_words(exit_code))
+        if self._desired and self._early_deaths < 3:
+            self.resize(self._desired)
+        asyncio.get_running_loop().call_soon(self._director.settled)
+
+    def _drain(self, worker: Worker) -> bool:
+        """Take what is in the pipe; True when it is at its end."""
+        try:
+            while worker.pipe.poll():
+                message = worker.pipe.recv()
+                if isinstance(message, Returned | Failed | Committed | Problem | Ready):
+                    self._take(worker, message)
+        except (EOFError, OSError):
+            return True
+        return False
+
+    # --- the screen ---------------------------------------------------------------------------------------------------
+
+    def _view(self, worker: Worker, collection: str, is_paused: bool) -> WorkerView:
+        now = time.monotonic()
+        slot = worker.slot
+        sent = slot[Field.SENT]
+        worker.sent.add(now, sent)
+        shares = []
+        for window, counter in zip(
+            worker.shares, (Field.READING_NS, Field.CONVERTING_NS, Field.WRITING_NS), strict=True
+        ):
+            window.add(now, slot[counter])
+            shares.append(min(1.0, window.rate() / 1e9))
+        idle_s = max(0.0, now - slot[Field.PROGRESS_NS] / 1e9)
+        return WorkerView(
+            id=worker.id,
+            pid=worker.pid,
+            state=self._state(worker, idle_s, is_paused),
+            collection=collection,
+            partition=slot[Field.PARTITION] if isinstance(worker.lease, CopyLease) else -1,
+            written=slot[Field.WRITTEN],
+            sent=sent,
+            rejected=slot[Field.REJECTED],
+            rows_per_s=worker.sent.rate(),
+            idle_s=idle_s,
+            reading=shares[0],
+            converting=shares[1],
+            writing=shares[2],
+        )
+
+    @staticmethod
+    def _state(worker: Worker, idle_s: float, is_paused: bool) -> WorkerState:
+        if not worker.is_ready:
+            return WorkerState.STARTING
+        if worker.is_retiring:
+            return WorkerState.DRAINING
+        if worker.lease is None:
+            return WorkerState.PAUSED if is_paused else WorkerState.IDLE
+        state = WorkerState(worker.slot.state)
+        if idle_s > STALL_S and state not in (WorkerState.RETRYING, WorkerState.THROTTLED):
+            return WorkerState.STALLED
+        return state
+
+
+def start_ticks(pid: int) -> str:
+    """When a process started, in ticks since boot as text; empty where /proc does not tell or it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return ""
+
+
+def _kill(worker: Worker) -> None:
+    """SIGKILL, unless the pid belongs to somebody else by now."""
+    if worker.pid and start_ticks(worker.pid) == worker.start_ticks:
+        try:
+            os.kill(worker.pid, 9)
+        except ProcessLookupError:
+            return
+
+
+def _exit_words(exit_code: int | None) -> str:
+    if exit_code == -9:
+        return "was killed (signal 9; out of memory?)"
+    if exit_code is not None and exit_code < 0:
+        return f"was ended by signal {-exit_code}"
+    return f"ended with exit code {exit_code}"

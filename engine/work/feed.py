@@ -1,0 +1,162 @@
+"""From a range of a collection to pieces of COPY data: reading and converting, one batch ahead of what is being sent.
+
+::
+
+    reading thread      batch n+1 ................
+    converting thread   . piece n ..              piece n+1
+    event loop          COPY piece n-1 ...  COPY piece n
+
+At most one batch is read ahead and one converted, so memory stays bounded whatever the servers do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.convert.interface import Converted, Converter
+from engine.source.bounds import key_of
+from engine.source.reader import RangeReader, RawBatch
+from engine.work.slots import Field, Slot
+
+PAGE_BYTES = 16 * 1024 * 1024
+"""A page ends here at the latest, whatever its size in documents."""
+THROTTLED_PIECE_S = 0.2
+"""Under a throttle, pieces are as small as what may pass in so long: the screen shows a steady rate."""
+
+
+class Pace(Protocol):
+    """What the engine wants of the work in hand; it may change at any time."""
+
+    page_size: int
+    rows_per_s: float
+    is_yielding: bool
+
+
+@dataclass(slots=True)
+class Piece:
+    """Some documents of one batch, converted."""
+
+    batch: bytes
+    offset: int
+    """Where its first document begins in the batch."""
+    converted: Converted
+
+
+class Feed:
+    """A partition, or the rest of one, as pages of pieces."""
+
+    def __init__(self, reader: RangeReader, converter: Converter, slot: Slot, pace: Pace, threads: Threads) -> None:
+        self._reader = reader
+        self._converter = converter
+        self._slot = slot
+        self._pace = pace
+        self._threads = threads
+        self._batch: RawBatch | None = None
+        self._offset = 0
+        self._next: Future[RawBatch | None] | None = None
+        self.at_end = False
+        """The range is read to its end, and every document of it was in a piece."""
+        self.last_key: bytes | None = None
+        """`_id` of the last document in a piece, `{"_id": value}` as BSON."""
+
+    async def page(self, *, may_end_early: bool = True) -> AsyncIterator[Piece]:
+        """The pieces of one page: up to the page size in documents, or `PAGE_BYTES`; or, when the engine wants the lease
+        back, up to the end of the batch in hand (not with `may_end_early=False`)."""
+        room, n_bytes = self._pace.page_size, 0
+        while room > 0 and n_bytes < PAGE_BYTES:
+            if self._batch is None and not await self._read():
+                return
+            batch = self._batch
+            assert batch is not None
+            piece = await self._convert(batch, await self._throttle(room))
+            room -= piece.converted.n_read
+            n_bytes += piece.converted.end - piece.offset
+            is_batch_end = self._batch is None
+            yield piece
+            self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
+            if is_batch_end and may_end_early and self._pace.is_yielding:
+                return
+
+    async def _read(self) -> bool:
+        """The next batch in hand, and the one after it on its way; False at the end of the range."""
+        if self._next is None:
+            self._next = self._threads.reading.submit(self._reader.next_batch)
+        began = time.monotonic_ns()
+        if not self._next.done():
+            self._slot.state = "reading"
+        self._batch = await asyncio.wrap_future(self._next)
+        self._slot.add(Field.READING_NS, time.monotonic_ns() - began)
+        if self._batch is None:
+            self.at_end = True
+            return False
+        self._offset = self._batch.offset
+        self._next = self._threads.reading.submit(self._reader.next_batch)
+        return True
+
+    async def _convert(self, batch: RawBatch, limit: int) -> Piece:
+        began = time.monotonic_ns()
+        self._slot.state = "converting"
+        loop = asyncio.get_running_loop()
+        converted = await loop.run_in_executor(
+            self._threads.converting, self._converter.convert, batch.data, self._offset, limit
+        )
+        self._slot.add(Field.CONVERTING_NS, time.monotonic_ns() - began)
+        self._slot.add(Field.BYTES, converted.end - self._offset)
+        piece = Piece(batch.data, self._offset, converted)
+        self.last_key = key_of(batch.data, converted.last)
+        self._offset = converted.end
+        if self._offset >= len(batch.data):
+            self._batch = None
+            if self._next is not None and self._next.done() and not self._next.exception() and not self._next.result():
+                self.at_end = True
+        self._slot.state = "writing"
+        return piece
+
+    async def _throttle(self, room: int) -> int:
+        """Wait for as long as the throttle asks; returns how many documents may pass."""
+        return await self._threads.throttle.admit(room, self._pace, self._slot)
+
+    def close(self) -> None:
+        """Close the cursor, after the read that may still be going on."""
+        self._threads.reading.submit(self._reader.close)
+
+
+class Throttle:
+    """Rows per second, kept over pieces and leases of one worker."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._free_at = 0.0
+
+    async def admit(self, room: int, pace: Pace, slot: Slot) -> int:
+        """How many of `room` documents may pass now; waits until at least some may."""
+        if pace.rows_per_s <= 0:
+            return room
+        while pace.rows_per_s > 0 and not pace.is_yielding and (wait := self._free_at - self._clock()) > 0:
+            slot.state = "throttled"
+            slot[Field.PROGRESS_NS] = time.monotonic_ns()
+            await asyncio.sleep(min(wait, 0.1))  # the throttle may change while we wait
+        if pace.rows_per_s <= 0:
+            return room
+        allowed = max(1, min(room, round(pace.rows_per_s * THROTTLED_PIECE_S)))
+        self._free_at = max(self._free_at, self._clock()) + allowed / pace.rows_per_s
+        return allowed
+
+
+class Threads:
+    """A worker's two threads and its throttle: reading waits for the network, converting uses the processor."""
+
+    def __init__(self) -> None:
+        self.reading = ThreadPoolExecutor(1, thread_name_prefix="reading")
+        self.converting = ThreadPoolExecutor(1, thread_name_prefix="converting")
+        self.throttle = Throttle()
+
+    def close(self) -> None:
+        """Let go without waiting: the process is ending."""
+        self.reading.shutdown(wait=False, cancel_futures=True)
+        self.converting.shutdown(wait=False, cancel_futures=True)

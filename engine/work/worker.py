@@ -1,0 +1,192 @@
+"""Main of a worker process: say that it is ready, take leases, do them, report; end with the engine.
+
+It is preloaded by the fork server, so importing this module makes no client, thread or loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from engine.convert import converter_name
+from engine.work.migrate import Copier
+from engine.work.messages import (
+    Abort,
+    CopyLease,
+    CopyTask,
+    Failed,
+    FromWorker,
+    Lease,
+    Ready,
+    Retire,
+    Returned,
+    SeedLease,
+    SeedTask,
+    Task,
+    ToWorker,
+    Tune,
+    Yield,
+)
+from engine.work.seeder import Seeder
+from engine.work.slots import Field, Slot
+
+HEARTBEAT_S = 0.5
+
+log = logging.getLogger(__name__)
+gc.freeze()  # in the fork server: what is imported here stays shared with every worker
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStart:
+    """What a worker has to know; it travels through the fork server's pipe."""
+
+    run_id: str
+    source_uri: str = field(repr=False)
+    target_uri: str = field(repr=False)
+    converter: str
+    """The setting: auto, native or plain."""
+
+
+@dataclass(slots=True)
+class Orders:
+    """What the engine wants of the lease in hand; work looks at it between batches."""
+
+    page_size: int = 8_000
+    rows_per_s: float = 0.0
+    """Share of the throttle; 0 is no limit."""
+    is_yielding: bool = False
+
+
+def main(slots: Any, index: int, pipe: Connection, start: WorkerStart) -> None:
+    """Work until told to retire. Never returns: nothing may run on in this process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    threading.Thread(target=_end_with_engine, name="watch the engine", daemon=True).start()
+    code = 1
+    try:
+        asyncio.run(_Worker(Slot(slots, index), pipe, start).run())
+        code = 0
+    except (EOFError, BrokenPipeError):
+        code = 0  # the engine has gone: so do we
+    except Exception:
+        log.exception("worker %d failed", index + 1)
+    finally:
+        logging.shutdown()
+        os._exit(code)  # a thread may still wait for a server
+
+
+def _end_with_engine() -> None:
+    engine = multiprocessing.parent_process()
+    if engine is not None:
+        wait([engine.sentinel])
+        os._exit(1)
+
+
+class _Worker:
+    """The loop of one worker."""
+
+    def __init__(self, slot: Slot, pipe: Connection, start: WorkerStart) -> None:
+        self._slot = slot
+        self._pipe = pipe
+        self._start = start
+        self._orders = Orders()
+        self._tasks: dict[int, Task] = {}
+        self._copier = Copier(start.run_id, start.source_uri, start.target_uri, start.converter, slot, self._orders, self._send)
+        self._seeder = Seeder(start.run_id, start.source_uri, slot, self._orders, self._send)
+        self._lease: asyncio.Task[None] | None = None
+        self._retired: asyncio.Future[None]
+
+    async def run(self) -> None:
+        """Serve until retired, or until the engine is gone (EOFError)."""
+        loop = asyncio.get_running_loop()
+        self._retired = loop.create_future()
+        loop.add_reader(self._pipe.fileno(), self._read)
+        beating = asyncio.create_task(self._beat(), name="heartbeat")
+        self._slot.state = "idle"
+        self._send(Ready(os.getpid(), converter_name(self._start.converter)))
+        try:
+            await self._retired
+        finally:
+            beating.cancel()
+            loop.remove_reader(self._pipe.fileno())
+            if self._lease is not None:
+                self._lease.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._lease
+            await self._copier.close()
+            self._seeder.close()
+
+    async def _beat(self) -> None:
+        while True:
+            self._slot[Field.HEARTBEAT_NS] = time.monotonic_ns()
+            await asyncio.sleep(HEARTBEAT_S)
+
+    def _send(self, message: FromWorker) -> None:
+        self._pipe.send(message)
+
+    def _read(self) -> None:
+        try:
+            while self._pipe.poll():
+                self._obey(self._pipe.recv())
+        except (EOFError, OSError) as error:
+            if not self._retired.done():
+                self._retired.set_exception(EOFError("the engine has gone"))
+                log.info("the engine has gone: %s", type(error).__name__)
+            asyncio.get_running_loop().remove_reader(self._pipe.fileno())
+
+    def _obey(self, message: ToWorker) -> None:
+        match message:
+            case CopyTask() | SeedTask():
+                self._tasks[message.task_id] = message
+            case CopyLease() | SeedLease():
+                self._orders.is_yielding = False
+                self._lease = asyncio.create_task(self._work(message), name="lease")
+            case Yield():
+                self._orders.is_yielding = True
+            case Abort():
+                if self._lease is not None:
+                    self._lease.cancel()
+            case Tune():
+                self._orders.page_size = message.page_size
+                self._orders.rows_per_s = message.rows_per_s
+            case Retire():
+                if not self._retired.done():
+                    self._retired.set_result(None)
+
+    async def _work(self, lease: Lease) -> None:
+        task = self._tasks[lease.task_id]
+        answer: Returned | Failed
+        try:
+            if isinstance(task, CopyTask):
+                assert isinstance(lease, CopyLease)
+                answer = await self._copier.work(task, lease)
+            else:
+                assert isinstance(lease, SeedLease)
+                answer = await self._seeder.work(task, lease)
+        except asyncio.CancelledError:
+            await self._copier.abort()
+            answer = Returned(lease, finished=False, rest=self._rest(lease))
+        except Exception as error:
+            log.exception("a lease failed")
+            answer = Failed(lease, "internal", f"A worker failed with {type(error).__name__}; the log says more.", fatal=True)
+            await self._copier.abort()
+        self._slot.state = "idle"
+        self._lease = None
+        self._send(answer)
+
+    def _rest(self, lease: Lease) -> Lease:
+        """What is left of an aborted lease, as far as is known here; slices before it are committed."""
+        if isinstance(lease, CopyLease):
+            return self._copier.position or lease
+        return lease

@@ -1,0 +1,86 @@
+"""A run's record follows from its events alone, so history and replay show what the live run showed."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.control.protocol import Event, RunState, Verification
+from engine.control.run import MAY, RunRecord
+from engine.errors import UsageError
+
+
+def event(kind: str, **facts: object) -> Event:
+    return Event(kind=kind, at=0.0, facts=facts)
+
+
+def slice_of(task_id: int, read: int, rejected: int = 0, **facts: object) -> Event:
+    return event(
+        "slice", task_id=task_id, read=read, written=read - rejected, rejected=rejected, bytes=read * 100, **facts
+    )
+
+
+def planned_record() -> RunRecord:
+    record = RunRecord("20261123-1402-k3f9")
+    tables = [
+        {"task_id": 1, "namespace": "shop.orders", "table": "public.orders", "total": 100},
+        {"task_id": 2, "namespace": "shop.users", "table": "public.users", "total": 50},
+    ]
+    record.apply(event("planned", tables=tables))
+    return record
+
+
+def test_counters_are_sums_of_committed_slices() -> None:
+    record = planned_record()
+    record.apply(slice_of(1, 60, rejected=2, reasons={"nul": 2}))
+    record.apply(slice_of(2, 50))
+    record.apply(slice_of(1, 40))
+    assert (record.read, record.written, record.rejected, record.total) == (150, 148, 2, 150)
+    assert record.n_bytes == 15_000
+    assert record.problems[("nul", "shop.orders")].count == 2
+
+
+def test_the_total_is_never_below_what_was_read() -> None:
+    record = planned_record()
+    record.apply(slice_of(1, 130))
+    assert record.total == 180
+
+
+def test_a_recount_from_the_ledger_may_set_progress_back() -> None:
+    record = planned_record()
+    record.apply(slice_of(1, 60))
+    tables = [{"task_id": 1, "read": 40, "written": 40, "rejected": 0}]
+    record.apply(event("recount", tables=tables, bytes=4_000))
+    assert (record.written, record.n_bytes) == (40, 4_000)
+
+
+def test_the_last_event_sets_state_error_and_exit_code() -> None:
+    record = planned_record()
+    record.apply(event("finished", state="failed", exit_code=2, error={"code": "table_exists", "message": "It exists."}))
+    assert record.state is RunState.FAILED
+    assert record.exit_code == 2
+    assert record.error is not None
+    assert record.error.code == "table_exists"
+
+
+def test_an_event_of_a_newer_version_changes_nothing() -> None:
+    record = planned_record()
+    record.apply(event("telepathy", strength=3))
+    assert record == planned_record()
+
+
+def test_verification_is_a_field_of_its_own() -> None:
+    record = planned_record()
+    record.apply(event("verification", verification="mismatch"))
+    assert record.verification is Verification.MISMATCH
+    assert record.state is RunState.IDLE
+
+
+@pytest.mark.parametrize("command", sorted(MAY))
+@pytest.mark.parametrize("state", list(RunState))
+def test_a_command_that_makes_no_sense_in_a_state_is_refused_with_the_reason(command: str, state: RunState) -> None:
+    record = RunRecord("r", state=state)
+    if state in MAY[command]:
+        record.require(command)
+    else:
+        with pytest.raises(UsageError, match=f"The run .*: there is nothing to {command}"):
+            record.require(command)
