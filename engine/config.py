@@ -1,17 +1,20 @@
-"""Settings: one schema for the file, the environment, the flags and the screens.
+"""Settings: one schema for the file, the environment, the flags and the screens. `engine.loading` fills it.
 
-Precedence: flags, environment (`MONGOPG_SECTION_NAME`), file, default. The file is `--config`, else `./config.toml`, else
-`$XDG_CONFIG_HOME/mongopg-tui/config.toml`.
+Precedence: flags, environment (`MONGOPG_SECTION_NAME`), file, default. The file is `--config`, else `./config.toml`,
+else `$XDG_CONFIG_HOME/mongopg-tui/config.toml`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE
 from engine.mapping.options import MappingOptions
+from engine.redaction import redact as redact  # errors and screens say `engine.config.redact`
 
 Mode = Literal["create", "append", "replace", "upsert"]
 
@@ -25,6 +28,8 @@ class SourceSettings(_Section):
 
     uri: SecretStr = SecretStr("")
     """Connection string, `mongodb://` or `mongodb+srv://`, with the database to read in its path."""
+    uri_file: str = ""
+    """File that holds the connection string, such as a docker or kubernetes secret; instead of `uri`."""
 
 
 class TargetSettings(_Section):
@@ -32,6 +37,8 @@ class TargetSettings(_Section):
 
     uri: SecretStr = SecretStr("")
     """Connection string, `postgresql://user@host:port/database`."""
+    uri_file: str = ""
+    """File that holds the connection string, such as a docker or kubernetes secret; instead of `uri`."""
     schema_name: str = Field(default="public", alias="schema")
     """Schema for tables whose schema is not named."""
 
@@ -106,6 +113,19 @@ class Settings(_Section):
     seed: SeedSettings = SeedSettings()
     demo: DemoSettings = DemoSettings()
     cockpit: CockpitSettings = CockpitSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings with where each came from."""
+
+    settings: Settings
+    provenance: dict[str, str] = field(default_factory=dict)
+    """"section.name" -> "flag --mode", "environment MONGOPG_RUN_MODE", "file ./config.toml" or "default"."""
+    warnings: tuple[str, ...] = ()
+    """Sentences for people, such as about a password that others can read."""
+    file: Path | None = None
+    """The configuration file that was read."""
 
 
 def reveal(settings: Settings) -> dict[str, Any]:

@@ -136,7 +136,9 @@ def _parse(text: str, settings: Settings) -> tuple[str, str, str, str]:
     source, _, target = text.partition(":")
     database, _, collection = source.partition(".")
     if not database or not collection:
-        raise UsageError(f'run.collections: {text!r} must be "database.collection" or "database.collection:schema.table".')
+        raise UsageError(
+            f'run.collections: {text!r} must be "database.collection" or "database.collection:schema.table".'
+        )
     schema, _, table = target.rpartition(".")
     return (
         database,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from engine.config import Settings, redact
 from engine.control import protocol
 from engine.control.journal import Journal
+from engine.control.verification import verify
 from engine.control.protocol import CollectionInfo, ColumnView, PlanView, ServerReport, TableView
 from engine.errors import MigrationError, UsageError
 from engine.plan import Plan, TablePlan, make_plan
@@ -161,6 +161,15 @@ def _table_view(table: TablePlan) -> TableView:
             for column in table.mapping.columns
         ],
         primary_key=table.mapping.id_column.name if table.has_key else "",
-        ddl=ddl.script(table.schema_name, table.table, table.mapping, with_key=table.has_key),
+        ddl=_script(table),
         warnings=table.warnings,
     )
+
+
+def _script(table: TablePlan) -> str:
+    """SQL that psql accepts: the table and its key."""
+    name = ddl.TableName(table.schema_name, table.table)
+    statements = [ddl.create_table(name, table.mapping)]
+    if table.has_key:
+        statements.append(ddl.add_primary_key(name, table.mapping.id_column.name, ddl.key_name(name)))
+    return "".join(f"{statement};\n" for statement in statements)

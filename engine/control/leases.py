@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from engine.work.messages import CopyLease, SeedLease
 
@@ -155,8 +155,3 @@ class SeedLeases:
         """The holder of a range died: all of it is done again, what is there already counts then."""
         self.n_inserted -= self.reported.get(lease, 0)
         self.give_back(lease, lease)
-
-
-def begin_at(lease: CopyLease, slice_no: int, lower: bytes | None) -> CopyLease:
-    """The same partition, from behind the last `_id` of its slice `slice_no - 1` on."""
-    return replace(lease, slice_no=slice_no, lower=lower, lower_inclusive=slice_no == 0)

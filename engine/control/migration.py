@@ -143,7 +143,7 @@ class Migration:
             elif knob.name == "seed_count":
                 if self.seeding is None:
                     raise KnobError("seed_count can be changed only in a run that began with seeding.")
-                applies = self.seeding.set_count(value, self.copying)
+                applies = await self.seeding.set_count(value)
             else:
                 applies = "from the next page" if knob.name == "page_size" else "at once"
         old = self.record.knobs[knob.name]
@@ -220,7 +220,9 @@ class Migration:
             state, error, code = RunState.FAILED, failure, failure.exit_code
         except Exception as failure:
             log.exception("the run failed")
-            error = MigrationError(f"The engine failed with {type(failure).__name__}; its log says more.", code="internal")
+            error = MigrationError(
+                f"The engine failed with {type(failure).__name__}; its log says more.", code="internal"
+            )
             state, code = RunState.FAILED, error.exit_code
         try:
             await self._end(state, error, code)
@@ -282,9 +284,9 @@ class Migration:
         }
         if error is not None:
             facts["error"] = {"code": error.code, "message": redact(error.message)}
-        if self.copying is not None:
-            await self.copying.close(state)
         self.emit("finished", **facts)
+        if self.copying is not None:
+            await self.copying.close(state, error.message if error is not None else "")
 
     def _verdict(self) -> int:
         if self.record.rejected or self.record.verification is Verification.MISMATCH:
@@ -300,11 +302,13 @@ class Migration:
         self._servers = await asyncio.to_thread(start_servers, Path(demo.dir) if demo.dir else None, keep=demo.keep)
         self.source_uri = self._servers.source_uri
         self.target_uri = self._servers.target_uri
-        self.settings = _merged(
-            self.settings, {"source": {"uri": self.source_uri}, "target": {"uri": self.target_uri}}
-        )
+        self.settings = _merged(self.settings, {"source": {"uri": self.source_uri}, "target": {"uri": self.target_uri}})
         self.emit(
-            "servers", source=self.source_uri, target=self.target_uri, directory=str(self._servers.directory), keep=demo.keep
+            "servers",
+            source=self.source_uri,
+            target=self.target_uri,
+            directory=str(self._servers.directory),
+            keep=demo.keep,
         )
 
     async def _tick(self) -> None:
@@ -416,7 +420,9 @@ class Migration:
         """A worker started, retired or died."""
         self.emit("worker", id=worker_id, pid=pid, what=what, exit=exit_code)
         if self.supervisor is not None and self.supervisor.early_deaths >= 3:
-            self.fail(MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers"))
+            self.fail(
+                MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers")
+            )
 
     def settled(self) -> None:
         """Somebody became idle, or nobody is busy: a pause may be through, a drain, or all of it."""

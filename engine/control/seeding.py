@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from engine.control.leases import SeedLeases
 from engine.control.protocol import RunState
-from engine.errors import KnobError, UsageError
+from engine.errors import UsageError
 from engine.source import mongo
 from engine.work import seed
 from engine.work.messages import Committed, Returned, SeedLease, SeedTask
 
 if TYPE_CHECKING:
-    from engine.control.copying import Copying
     from engine.control.migration import Migration
 
 SEED_TASK_ID = 0
@@ -50,28 +49,31 @@ class Seeding:
     def _count_existing(self) -> int:
         client = mongo.connect(self._migration.source_uri, app_name=f"mongopg-tui {self._migration.run_id}")
         try:
-            collection = client[self.task.database][self.task.collection]
-            there, has_others = seed.existing_seeded(collection, self.task.seed)
+            there = seed.existing(client[self.task.database][self.task.collection], self.task.seed)
         finally:
             client.close()
-        if has_others and not self._migration.settings.seed.into_existing:
-            raise UsageError(
-                f"{self.task.database}.{self.task.collection} holds documents that this seed did not make: "
-                "choose another collection, or allow it with --into-existing (seed.into_existing)."
-            )
-        return there
+        namespace = f"{self.task.database}.{self.task.collection}"
+        seed.check_collection(there, namespace, self._migration.settings.seed.into_existing)
+        return there.users
 
     def next_lease(self, page_size: int) -> SeedLease | None:
         """The next range; None when the count is reached."""
         return None if self._is_counting else self.leases.take(page_size)
 
-    def set_count(self, count: int, copying: Copying | None) -> str:
-        """Move the seed count; says when that applies. Raises KnobError when the copy is past the point to raise it."""
-        if copying is not None and not self._is_counting and count > self.leases.count:
-            if not copying.is_open:
-                raise KnobError("seed_count cannot be raised any more: the copy has ended.")
-            copying.expect_more(seed.first_key(self.task.seed, self.leases.n_expected))
+    async def set_count(self, count: int) -> str:
+        """Move the seed count; says when that applies.
+
+        Raises:
+            KnobError: it is raised, and the copy that follows has read the collection's end already.
+        """
+        copying = self._migration.copying
+        if copying is not None and count > self.leases.n_expected:
+            await copying.keep_tail_open()
         self.leases.count = count
+        if copying is not None:
+            copying.expect(self.leases.n_expected)
+            if self.leases.is_finished:
+                copying.release_tail()
         return "at once"
 
     def committed(self, message: Committed) -> None:
@@ -87,12 +89,13 @@ class Seeding:
 
     def returned(self, message: Returned) -> None:
         """A range is done, or its rest is given back."""
-        assert isinstance(message.lease, SeedLease)
+        lease, rest = message.lease, message.rest
+        assert isinstance(lease, SeedLease)
         if message.finished:
-            self.leases.finish(message.lease)
+            self.leases.finish(lease)
+        elif isinstance(rest, SeedLease) and rest.low > lease.low:
+            self.leases.give_back(lease, rest)
         else:
-            assert isinstance(message.rest, SeedLease)
-            self.leases.give_back(message.lease, message.rest)
-        copying = self._migration.copying
-        if copying is not None and self.leases.is_finished:
-            copying.no_more()
+            self.leases.lose(lease)
+        if self._migration.copying is not None and self.leases.is_finished:
+            self._migration.copying.release_tail()

@@ -164,10 +164,14 @@ class Server:
             client.send({"reply": number, "error": {"code": error.code, "message": redact(error.message)}})
         except (ValidationError, KeyError, TypeError, ValueError):
             log.info("a command that is not of the protocol")
-            client.send({"reply": number, "error": {"code": "usage", "message": "This is not one of the engine's commands."}})
+            client.send(
+                {"reply": number, "error": {"code": "usage", "message": "This is not one of the engine's commands."}}
+            )
         except Exception:
             log.exception("a command failed")
-            client.send({"reply": number, "error": {"code": "failed", "message": "The engine failed at this; see its log."}})
+            client.send(
+                {"reply": number, "error": {"code": "failed", "message": "The engine failed at this; see its log."}}
+            )
         else:
             client.send({"reply": number, "result": result})
             self._news.set()
@@ -303,7 +307,9 @@ def main() -> None:
     except MigrationError as error:
         answer = {"error": {"code": error.code, "message": error.message}}
     except (OSError, ValueError) as error:
-        answer = {"error": {"code": "engine_start", "message": f"The engine cannot listen on {path}: {type(error).__name__}."}}
+        answer = {
+            "error": {"code": "engine_start", "message": f"The engine cannot listen on {path}: {type(error).__name__}."}
+        }
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
     # The front end has closed the other side by now: nothing that runs in here may write to it.

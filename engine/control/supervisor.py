@@ -301,7 +301,9 @@ class Supervisor:
             slot.clear()
             ours, theirs = _context.Pipe()
             process = _context.Process(
-                target=worker_main.main, args=(self._slots, index, theirs, self._start), name=f"mongopg worker {index + 1}"
+                target=worker_main.main,
+                args=(self._slots, index, theirs, self._start),
+                name=f"mongopg worker {index + 1}",
             )
             worker = Worker(index + 1, slot, process, ours)
             self._workers[index] = worker

@@ -1,0 +1,39 @@
+"""BSON pages to COPY bytes: one interface (`engine.convert.interface`), a native and a plain implementation."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Literal
+
+from engine.convert.interface import Converter
+from engine.convert.plain import PlainConverter
+from engine.errors import UsageError
+from engine.mapping.model import Mapping
+
+Preference = Literal["auto", "native", "plain"]
+
+_NATIVE_MODULE = "engine.convert.native"
+
+
+def make_converter(mapping: Mapping, preference: Preference = "auto") -> Converter:
+    """A converter for one mapping, for one thread at a time.
+
+    Raises:
+        UsageError: the native converter is asked for and this installation has none, or the mapping contradicts itself.
+    """
+    if preference != "plain" and find_spec(_NATIVE_MODULE) is not None:
+        from importlib import import_module
+
+        converter: Converter = import_module(_NATIVE_MODULE).NativeConverter(mapping)
+        return converter
+    if preference == "native":
+        raise UsageError(
+            "The native converter is not built in this installation: set converter to auto or plain, "
+            "or install again where there is a C compiler."
+        )
+    return PlainConverter(mapping)
+
+
+def converter_name(preference: Preference = "auto") -> str:
+    """Which converter `make_converter` would make: `native` or `plain`."""
+    return "native" if preference != "plain" and find_spec(_NATIVE_MODULE) is not None else "plain"

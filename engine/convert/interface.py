@@ -1,7 +1,7 @@
 """The one interface of both converters: raw BSON in, bytes of COPY's binary format out.
 
-A raw batch is what a MongoDB cursor delivers: whole documents one after the other. A converter takes some of them, from an
-offset, and returns the tuples (without COPY's header and trailer) with what the worker has to know about each of them. The
+A raw batch is what a MongoDB cursor delivers: whole documents one after the other. A converter takes some of them, from
+an offset, and returns the tuples (without COPY's header and trailer) with what the worker has to know about each. The
 plain and the native converter agree byte for byte on every field of `Converted`.
 
 COPY's binary format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format).
@@ -49,7 +49,7 @@ class Converted:
     end: int
     """Offset in the batch behind the last document consumed."""
     last: int
-    """Offset in the batch of the last document consumed."""
+    """Offset in the batch of the last document consumed; where it began when there was none."""
     checksum: int
     """Sum mod 2**64 of zlib's crc32 over each consumed document's bytes, rejected ones included."""
     rejects: list[Reject] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """What becomes what, as data: the mapping of one collection to one table.
 
-A mapping is plain data (it goes into the plan, its fingerprint, the ledger and the workers); a converter compiles it into
-whatever it needs.
+A mapping is plain data (it goes into the plan, its fingerprint, the ledger and the workers); a converter compiles it
+into whatever it needs.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Column(BaseModel):
     type: ColumnType
     role: Role = Role.FIELD
     path: tuple[str, ...] = ()
-    """Keys from the document's top to the value; more than one only when flattened. Empty for `_extra` and `_missing`."""
+    """Keys from the document's top to the value, several when flattened; empty for `_extra` and `_missing`."""
     kinds: frozenset[Kind] = frozenset()
     """Kinds that the column takes as they are. For jsonb and json columns every kind fits, whatever stands here."""
     array: bool = False

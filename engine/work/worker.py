@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from engine.convert import converter_name
+from engine.convert import Preference, converter_name
 from engine.work.migrate import Copier
 from engine.work.messages import (
     Abort,
@@ -53,7 +53,7 @@ class WorkerStart:
     run_id: str
     source_uri: str = field(repr=False)
     target_uri: str = field(repr=False)
-    converter: str
+    converter: Preference
     """The setting: auto, native or plain."""
 
 
@@ -75,7 +75,7 @@ def main(slots: Any, index: int, pipe: Connection, start: WorkerStart) -> None:
     threading.Thread(target=_end_with_engine, name="watch the engine", daemon=True).start()
     code = 1
     try:
-        asyncio.run(_Worker(Slot(slots, index), pipe, start).run())
+        asyncio.run(_Worker(Slot(slots, index), index + 1, pipe, start).run())
         code = 0
     except (EOFError, BrokenPipeError):
         code = 0  # the engine has gone: so do we
@@ -96,13 +96,15 @@ def _end_with_engine() -> None:
 class _Worker:
     """The loop of one worker."""
 
-    def __init__(self, slot: Slot, pipe: Connection, start: WorkerStart) -> None:
+    def __init__(self, slot: Slot, number: int, pipe: Connection, start: WorkerStart) -> None:
         self._slot = slot
         self._pipe = pipe
         self._start = start
         self._orders = Orders()
         self._tasks: dict[int, Task] = {}
-        self._copier = Copier(start.run_id, start.source_uri, start.target_uri, start.converter, slot, self._orders, self._send)
+        self._copier = Copier(
+            start.run_id, start.source_uri, start.target_uri, start.converter, slot, number, self._orders, self._send
+        )
         self._seeder = Seeder(start.run_id, start.source_uri, slot, self._orders, self._send)
         self._lease: asyncio.Task[None] | None = None
         self._retired: asyncio.Future[None]
@@ -179,7 +181,9 @@ class _Worker:
             answer = Returned(lease, finished=False, rest=self._rest(lease))
         except Exception as error:
             log.exception("a lease failed")
-            answer = Failed(lease, "internal", f"A worker failed with {type(error).__name__}; the log says more.", fatal=True)
+            answer = Failed(
+                lease, "internal", f"A worker failed with {type(error).__name__}; the log says more.", fatal=True
+            )
             await self._copier.abort()
         self._slot.state = "idle"
         self._lease = None

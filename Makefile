@@ -1,0 +1,67 @@
+# Everything that a clone needs: Python 3.11 or newer and make; a C compiler makes the converter faster, nothing more.
+#   make PYTHON=python3.13 test
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# An installation is redone when what is installed or compiled has changed; Python files are used where they are.
+INSTALLED_FROM := pyproject.toml $(wildcard setup.py engine/*/*.pyx engine/*/*.pxd engine/*/*.h)
+DEMO := $(VENV)/.installed-demo
+DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(DEMO) ## Start real servers, seed a million users and migrate them
+	$(BIN)/mongopg-tui demo
+
+.PHONY: test
+test: lint ## Check the code and run every test
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(DEV) ## Check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(DEV) ## Put the code into the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(DEV) ## Measure rows per second against the floor of the two servers
+	$(BIN)/python -m tests.bench
+
+.PHONY: faults
+faults: $(DEV) ## Kill, cut and starve everything, and check that nothing is lost
+	$(BIN)/python -m pytest tests/faults
+
+.PHONY: snapshots
+snapshots: $(DEV) ## Accept the screens as they look now
+	$(BIN)/python -m pytest tests/tui --snapshot-update
+
+.PHONY: clean
+clean: ## Remove the environment and everything that was built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -f snapshot_report.html
+	find engine tui tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(DEMO): $(INSTALLED_FROM) | $(BIN)/python
+	$(PIP) install --editable '.[demo]'
+	@touch $@
+
+$(DEV): $(INSTALLED_FROM) | $(BIN)/python
+	$(PIP) install --editable '.[dev]'
+	@touch $@ $(DEMO)

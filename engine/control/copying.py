@@ -1,0 +1,361 @@
+"""The copy of a run: plan, tables, partitions as leases, and the end with keys and counts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from engine.control.finishing import finish
+from engine.control.inquiries import source_uri, target_uri
+from engine.control.journal import Journal
+from engine.control.leases import CopyLeases
+from engine.control.protocol import RunState
+from engine.errors import KnobError, MigrationError
+from engine.plan import Plan, choose, fingerprint, make_plan, request_of
+from engine.source import mongo, partition
+from engine.source.catalogue import collection_facts
+from engine.source.reader import Range
+from engine.target.partitions import Position
+from engine.work.messages import CopyLease, CopyTask, Returned
+
+if TYPE_CHECKING:
+    from engine.control.migration import Migration
+
+ENOUGH_PER_WORKER = 2
+"""With fewer partitions waiting for each worker of a grown cluster, waiting ones are cut again."""
+
+log = logging.getLogger(__name__)
+
+
+class Copying:
+    """Collections into tables, by the whole cluster, in leases of `_id` ranges."""
+
+    def __init__(self, migration: Migration) -> None:
+        self._migration = migration
+        self.leases = CopyLeases()
+        self.tasks: dict[int, CopyTask] = {}
+        self.plan: Plan | None = None
+        self.is_open = True
+        """Partitions may still be added: the copy has not come to its end."""
+        self.journal = Journal(target_uri(migration.settings), migration.run_id)
+        self._next_partition = 0
+        self._recoveries: set[asyncio.Task[None]] = set()
+        self._cutting: asyncio.Task[None] | None = None
+        self._keeps_tail = False
+        """Documents are being seeded beside the copy: the last partition waits for them."""
+        source_uri(migration.settings)
+
+    async def run(self, resume: str | None) -> None:
+        """Copy everything, or what is left of a run; raises Cancelled or what made it fail."""
+        migration = self._migration
+        migration.enter(RunState.STARTING, "connecting")
+        await migration.interruptible(self.journal.connect())
+        size = migration.record.knobs["cluster_size"]
+        await self.check_free_connections(size)
+        assert migration.supervisor is not None
+        migration.supervisor.resize(size)
+        if resume is not None and await migration.interruptible(self._resume(resume)):
+            if self.plan is None:
+                return  # the newest run of this plan is complete: there is nothing to do
+        else:
+            await migration.interruptible(self._begin())
+        migration.enter(RunState.RUNNING, "copying")
+        migration.dispatch()
+        self.make_enough_partitions(size)
+        await migration.until(lambda: self.leases.is_finished and not self._recoveries and not self._is_cutting)
+        self.is_open = False
+        if self.leases.parked:
+            named = ", ".join(f"{number} of {self._namespace(lease)}" for number, lease in self.leases.parked.items())
+            raise MigrationError(
+                f"Each of these partitions ended three workers and was left out: {named}. The rest is copied; "
+                "look at the log, then resume the run.",
+                code="parked",
+            )
+        await migration.interruptible(finish(self, migration))
+
+    async def close(self, state: RunState, error: str) -> None:
+        """Write the run's end to the ledger and let the target go."""
+        record = self._migration.record
+        await self.journal.close(state, self._migration.seconds, record.verification.value, error)
+
+    # --- beginning ----------------------------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        migration = self._migration
+        migration.enter(RunState.STARTING, "planning")
+        client = await asyncio.to_thread(mongo.connect, migration.source_uri, app_name=self.journal.app_name)
+        try:
+            self.plan = await asyncio.to_thread(make_plan, client, migration.settings)
+            await self.journal.begin(self.plan, migration.settings.run.mode, migration.settings)
+            self._set_tasks()
+            ranges = await asyncio.to_thread(self._partitions, client, self.plan)
+        finally:
+            client.close()
+        leases = []
+        for task_id, span in ranges:
+            leases.append(CopyLease(task_id, self._next_partition, 0, span.lower, True, span.upper))
+            self._next_partition += 1
+        await self.journal.add_partitions(leases)
+        self._announce()
+        self.leases.add(leases)
+
+    def _partitions(self, client: mongo.Client, plan: Plan) -> list[tuple[int, Range]]:
+        workers = self._migration.record.knobs["cluster_size"]
+        found = []
+        for table in plan.tables:
+            facts = collection_facts(client, table.database, table.collection)
+            spans = partition.partitions(client[table.database][table.collection], facts, workers)
+            found += [(table.task_id, span) for span in spans]
+        return found
+
+    async def _resume(self, run: str) -> bool:
+        """Take up a run of the ledger; False when there is none of this plan and a new one is to begin."""
+        migration = self._migration
+        request = await asyncio.to_thread(self._request)
+        found = await self.journal.find_run(run, request, fingerprint(request))
+        if found is None:
+            migration.emit(
+                "problem",
+                code="nothing_to_resume",
+                message="There is no unfinished run of this plan: a new one begins.",
+            )
+            return False
+        migration.run_id = migration.record.run_id = found.run_id
+        if found.is_complete:
+            migration.emit(
+                "problem", code="complete", message=f"Run {found.run_id} of this plan is complete: nothing to do."
+            )
+            return True
+        self.plan = found.plan
+        positions = await self.journal.take_up(found)
+        self._set_tasks()
+        self._announce()
+        await self._recount()
+        for position in positions:
+            self._next_partition = max(self._next_partition, position.partition.partition_id + 1)
+            if position.finished:
+                self.leases.n_done += 1
+            else:
+                self.leases.add([_lease_at(position)])
+        return True
+
+    def _request(self) -> dict[str, Any]:
+        """What this run asks for, to find the one to resume; collections may be "all of the database"."""
+        client = mongo.connect(self._migration.source_uri, app_name=self.journal.app_name)
+        try:
+            return request_of(self._migration.settings, choose(client, self._migration.settings))
+        finally:
+            client.close()
+
+    def _set_tasks(self) -> None:
+        assert self.plan is not None
+        for table in self.plan.tables:
+            self.tasks[table.task_id] = CopyTask(
+                task_id=table.task_id,
+                database=table.database,
+                collection=table.collection,
+                schema=table.schema_name,
+                table=self.journal.load(table.task_id).loads_into.table,
+                mapping=table.mapping,
+                mode=self._migration.settings.run.mode,
+                has_range_reads=table.has_range_reads,
+            )
+
+    def _announce(self) -> None:
+        assert self.plan is not None
+        self._migration.emit(
+            "planned",
+            tables=[
+                {
+                    "task_id": table.task_id,
+                    "namespace": table.namespace,
+                    "table": table.target,
+                    "total": table.documents,
+                }
+                for table in self.plan.tables
+            ],
+        )
+
+    async def check_free_connections(self, workers: int) -> None:
+        """Refuse a cluster larger than the target has connections for."""
+        alive = len(self._migration.supervisor.workers) if self._migration.supervisor is not None else 0
+        free = alive + await self.journal.free_connections()
+        if workers > free:
+            raise KnobError(
+                f"cluster_size must be at most {free} now, not {workers}: the target has no more free connections."
+            )
+
+    # --- leases -------------------------------------------------------------------------------------------------------
+
+    def next_lease(self) -> CopyLease | None:
+        """The next range to copy."""
+        return self.leases.take()
+
+    def returned(self, message: Returned) -> None:
+        """A partition is done, or its rest is given back."""
+        lease = message.lease
+        assert isinstance(lease, CopyLease)
+        if message.finished:
+            self.leases.finish(lease.partition_id)
+            return
+        rest = message.rest
+        assert isinstance(rest, CopyLease)
+        if self._keeps_tail and self._is_tail(rest):
+            self.leases.hold(rest)
+        else:
+            self.leases.give_back(rest)
+
+    def lost(self, lease: CopyLease, why: str) -> None:
+        """The holder is dead: what it committed stands in the ledger, the rest is given on."""
+        self._migration.emit(
+            "problem",
+            code="worker_lost",
+            message=f"A worker {why}; its partition goes to another.",
+            namespace=self._namespace(lease),
+            retry=True,
+        )
+        task = asyncio.create_task(self._recover(lease), name=f"recover partition {lease.partition_id}")
+        self._recoveries.add(task)
+        task.add_done_callback(self._recovered)
+
+    async def _recover(self, lease: CopyLease) -> None:
+        if self.leases.count_death(lease.partition_id):
+            self._migration.emit("parked", partition=lease.partition_id, namespace=self._namespace(lease))
+        else:
+            position = await self.journal.position(lease.partition_id)
+            if position.finished:
+                self.leases.finish(lease.partition_id)
+            else:
+                self.leases.give_back(_lease_at(position))
+        await self._recount()
+
+    def _recovered(self, task: asyncio.Task[None]) -> None:
+        self._recoveries.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("recovering a partition failed", exc_info=error)
+            self._migration.fail(
+                error if isinstance(error, MigrationError) else MigrationError(str(type(error).__name__))
+            )
+        self._migration.dispatch()
+
+    async def _recount(self) -> None:
+        """Counters as the ledger has them: a dead worker may have committed without a word."""
+        tables, n_bytes = await self.journal.totals()
+        self._migration.emit("recount", tables=tables, bytes=n_bytes)
+
+    def _namespace(self, lease: CopyLease) -> str:
+        task = self.tasks[lease.task_id]
+        return f"{task.database}.{task.collection}"
+
+    # --- growing ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_cutting(self) -> bool:
+        return self._cutting is not None and not self._cutting.done()
+
+    def make_enough_partitions(self, workers: int) -> None:
+        """When the cluster outgrows the queue, cut waiting partitions again."""
+        if self.is_open and not self._is_cutting and self.tasks:
+            self._cutting = asyncio.create_task(self._cut(workers), name="cut partitions")
+            self._cutting.add_done_callback(lambda _: self._migration.dispatch())
+
+    async def _cut(self, workers: int) -> None:
+        waiting = len(self.leases.waiting)
+        candidates = [
+            lease
+            for lease in self.leases.waiting
+            if lease.slice_no == 0 and self.tasks[lease.task_id].has_range_reads and not self._is_tail(lease)
+        ]
+        if not candidates or waiting >= ENOUGH_PER_WORKER * workers:
+            return
+        parts = -(-ENOUGH_PER_WORKER * workers // max(1, waiting))
+        client = await asyncio.to_thread(mongo.connect, self._migration.source_uri, app_name=self.journal.app_name)
+        try:
+            for candidate in candidates:
+                lease = self.leases.withdraw(candidate.partition_id)
+                if lease is None:
+                    continue  # somebody took it meanwhile
+                pieces = [lease]
+                try:
+                    pieces = await self._cut_one(client, lease, parts)
+                finally:
+                    self.leases.add(pieces)
+                self._migration.dispatch()
+        finally:
+            client.close()
+
+    async def _cut_one(self, client: mongo.Client, lease: CopyLease, parts: int) -> list[CopyLease]:
+        task = self.tasks[lease.task_id]
+        collection = client[task.database][task.collection]
+        spans = await asyncio.to_thread(partition.split, collection, Range(lease.lower, lease.upper), parts)
+        if len(spans) < 2:
+            return [lease]
+        pieces = []
+        for span in spans:
+            pieces.append(CopyLease(lease.task_id, self._next_partition, 0, span.lower, True, span.upper))
+            self._next_partition += 1
+        await self.journal.replace_partition(lease.partition_id, pieces)
+        return pieces
+
+    # --- seeding beside the copy --------------------------------------------------------------------------------------
+
+    def _is_tail(self, lease: CopyLease) -> bool:
+        """The last partition of the seeded collection: it has no upper end, so documents to come are its own."""
+        seeding = self._migration.seeding
+        if seeding is None or lease.upper is not None:
+            return False
+        task = self.tasks[lease.task_id]
+        return (task.database, task.collection) == (seeding.task.database, seeding.task.collection)
+
+    async def keep_tail_open(self) -> None:
+        """More documents are about to be seeded: keep the last partition back until `release_tail`.
+
+        Raises:
+            KnobError: it is read to its end already.
+        """
+        self._keeps_tail = True
+        while self.is_open:
+            if any(self._is_tail(lease) for lease in self.leases.held.values()):
+                return
+            waiting = next((lease for lease in self.leases.waiting if self._is_tail(lease)), None)
+            if waiting is not None:
+                self.leases.withdraw(waiting.partition_id)
+                self.leases.hold(waiting)
+                return
+            out = next((lease for lease in self.leases.out.values() if self._is_tail(lease)), None)
+            if out is None and self.tasks and not self._recoveries and not self._is_cutting:
+                break
+            if out is not None and self._migration.supervisor is not None:
+                self._migration.supervisor.recall(out.partition_id)
+            await asyncio.sleep(0.01)  # its holder ends a page, or the plan is still being made
+        self._keeps_tail = False
+        raise KnobError("seed_count cannot be raised any more: the copy has read the collection to its end.")
+
+    def release_tail(self) -> None:
+        """Seeding has ended: the last partition is copied."""
+        self._keeps_tail = False
+        self.leases.release()
+        self._migration.dispatch()
+
+    def expect(self, documents: int) -> None:
+        """The seeded collection will hold so many documents."""
+        seeding = self._migration.seeding
+        for task_id, task in self.tasks.items():
+            if seeding is not None and (task.database, task.collection) == (
+                seeding.task.database,
+                seeding.task.collection,
+            ):
+                self._migration.emit("total", task_id=task_id, total=documents)
+
+
+def _lease_at(position: Position) -> CopyLease:
+    whole = position.partition
+    return CopyLease(
+        task_id=whole.task_id,
+        partition_id=whole.partition_id,
+        slice_no=position.next_slice_no,
+        lower=position.lower,
+        lower_inclusive=position.lower_inclusive,
+        upper=whole.upper,
+    )

@@ -1,0 +1,81 @@
+"""The end of a copy: proof that nothing is missing, keys, ANALYZE, counts of both sides, the swap of mode `replace`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from engine.control.protocol import RunState, Verification
+from engine.control.verification import count_source, explain
+from engine.errors import MigrationError
+from engine.plan import TablePlan
+from engine.target import finish as ending
+
+if TYPE_CHECKING:
+    from engine.control.copying import Copying
+    from engine.control.migration import Migration
+
+GAPS_SHOWN = 3
+
+
+async def finish(copying: Copying, migration: Migration) -> None:
+    """Finish all tables; sets the run's verification.
+
+    Raises:
+        MigrationError: committed slices do not join, or a key cannot be built.
+    """
+    assert copying.plan is not None
+    migration.enter(RunState.FINISHING, "looking for gaps in the ledger")
+    gaps = await copying.journal.gaps()
+    if gaps:
+        named = "; ".join(gap.message for gap in gaps[:GAPS_SHOWN])
+        raise MigrationError(
+            f"The ledger has gaps at {len(gaps)} places ({named}): the copy is not complete. Resume the run.",
+            code="gaps",
+        )
+    migration.enter(RunState.FINISHING, "building keys and counting")
+    counting = asyncio.create_task(asyncio.to_thread(count_source, migration.source_uri, copying.plan.tables))
+    try:
+        await asyncio.gather(*(_finish_table(copying, table, migration.settings.run.mode) for table in copying.plan.tables))
+        source_counts = await counting
+    finally:
+        counting.cancel()
+    _, _, target_counts = await copying.journal.counts()
+    if migration.settings.run.mode == "replace":
+        migration.enter(RunState.FINISHING, "swapping tables")
+        async with copying.journal.own_session() as connection:
+            await ending.swap(
+                connection, copying.journal.run_id, [copying.journal.load(t.task_id) for t in copying.plan.tables]
+            )
+    _judge(copying, migration, source_counts, target_counts)
+
+
+async def _finish_table(copying: Copying, table: TablePlan, mode: str) -> None:
+    async with copying.journal.own_session() as connection:
+        await ending.build_key(
+            connection, copying.journal.load(table.task_id), table.mapping, has_key=table.has_key, mode=mode
+        )
+        await ending.analyze(connection, copying.journal.load(table.task_id))
+
+
+def _judge(copying: Copying, migration: Migration, source: dict[int, int], target: dict[int, int]) -> None:
+    """Whether the counts that must hold do."""
+    all_ok = True
+    for task_id, counters in migration.record.tables.items():
+        problems = explain(
+            copying.journal.load(task_id),
+            migration.settings.run.mode,
+            counters.read,
+            counters.written,
+            counters.rejected,
+            source[task_id],
+            target[task_id],
+        )
+        for problem in problems:
+            migration.emit(
+                "problem", code="mismatch", message=f"{counters.namespace}: {problem}.", namespace=counters.namespace
+            )
+        all_ok = all_ok and not problems
+        migration.emit("counted", task_id=task_id, source=source[task_id], target=target[task_id], ok=not problems)
+    verification = Verification.VERIFIED if all_ok else Verification.MISMATCH
+    migration.emit("verification", verification=verification.value)

@@ -1,0 +1,378 @@
+"""The engine's own sessions with the target: the ledger, the locks on target tables, and the events kept for history."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from engine.config import Settings, redact
+from engine.control.protocol import Event, RejectGroup, RejectsReport, RunInfo, RunState
+from engine.errors import MigrationError, PlanChanged, UsageError
+from engine.plan import Plan, differences
+from engine.source import mongo
+from engine.target import finish, ledger, locks, partitions, postgres, rejects, schema, sqlstates
+from engine.target.ddl import TableName
+from engine.target.ledger import NewRun, RunRecord, TableLoad
+from engine.target.partitions import Gap, Partition, Position, TableTotals
+from engine.target.prepare import prepare
+from engine.work.messages import CopyLease
+from engine.work.retry import Patience
+
+FLUSH_S = 0.5
+"""Events are written to the ledger this often."""
+HEARTBEAT_S = 2.0
+NOT_KEPT = frozenset({"seeded"})
+"""Kinds of events that are only for the screen."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run of the ledger that is to be resumed."""
+
+    run_id: str
+    plan: Plan
+    is_complete: bool
+
+
+class Journal:
+    """Connected while a run is on; every use of the ledger by the engine goes through here."""
+
+    def __init__(self, uri: str, run_id: str) -> None:
+        self.run_id = run_id
+        self.app_name = f"mongopg-tui {run_id}"
+        self._uri = uri
+        self._connection: asyncpg.Connection | None = None
+        self._lock_connection: asyncpg.Connection | None = None
+        self._held: list[TableName] = []
+        self._turn = asyncio.Lock()
+        self._loads: dict[int, TableLoad] = {}
+        self._events: list[tuple[int, float, str, dict[str, Any]]] = []
+        self._next_seq = 0
+        self._is_begun = False
+        self._flushing: asyncio.Task[None] | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, settings: Settings) -> AsyncIterator[Journal]:
+        """For a question: connected inside the block, with the ledger's schema there."""
+        journal = cls(settings.target.uri.get_secret_value(), "")
+        journal.app_name = "mongopg-tui"
+        await journal.connect()
+        try:
+            yield journal
+        finally:
+            await journal._disconnect()
+
+    # --- sessions -----------------------------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Connect and make sure of the ledger.
+
+        Raises:
+            ConnectError, UsageError: in one sentence why not.
+        """
+        async with self.session() as connection:
+            await schema.ensure_schema(connection)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[asyncpg.Connection]:
+        """The engine's connection, one user at a time; made again when it broke."""
+        async with self._turn:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await postgres.connect(self._uri, application_name=self.app_name)
+            yield self._connection
+
+    @asynccontextmanager
+    async def own_session(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection for one long statement, beside the others."""
+        connection = await postgres.connect(self._uri, application_name=self.app_name)
+        try:
+            yield connection
+        except BaseException:
+            connection.terminate()
+            raise
+        else:
+            await connection.close(timeout=2.0)
+
+    async def free_connections(self) -> int:
+        """How many more connections the target has for workers."""
+        async with self.session() as connection:
+            return (await postgres.inspect(connection)).free_connections
+
+    async def end_backend(self, backend_pid: int) -> None:
+        """End a session of this run's user."""
+        async with self.session() as connection:
+            await connection.execute("SELECT pg_terminate_backend($1)", backend_pid)
+
+    # --- a run's beginning --------------------------------------------------------------------------------------------
+
+    async def begin(self, plan: Plan, mode: str, settings: Settings) -> None:
+        """Hold the tables, make them, and write the run: from here on it can be resumed.
+
+        Raises:
+            TargetHeld, TargetExists, UsageError: nothing was written.
+        """
+        await self._hold([TableName(table.schema_name, table.table) for table in plan.tables])
+        async with self.session() as connection:
+            tables = [
+                (table.task_id, table.namespace, TableName(table.schema_name, table.table), table.mapping, table.documents,
+                 table.has_key)
+                for table in plan.tables
+            ]  # fmt: skip
+            loads, statements = await prepare(connection, self.run_id, mode, tables)
+            run = NewRun(
+                run_id=self.run_id,
+                fingerprint=plan.fingerprint,
+                mode=mode,
+                source=mongo.hosts_of(settings.source.uri.get_secret_value()),
+                target=str(postgres.address_of(self._uri)),
+                plan=plan.model_dump_json(),
+            )
+            await ledger.create_run_and_tables(connection, run, loads, statements)
+        self._loads = {load.task_id: load for load in loads}
+        self._keep_events()
+
+    async def find_run(self, run: str, request: dict[str, Any], fingerprint: str) -> FoundRun | None:
+        """The run to resume: by (a prefix of) its id, or with "" the newest of this request.
+
+        Raises:
+            UsageError: no such run, or several. PlanChanged: it was made from another request.
+        """
+        async with self.session() as connection:
+            record = await ledger.find_run(connection, prefix=run, fingerprint="" if run else fingerprint)
+        if record is None:
+            return None
+        plan = Plan.model_validate_json(record.plan)
+        if record.fingerprint != fingerprint:
+            changes = "; ".join(differences(plan.request, request)) or "the plan"
+            raise PlanChanged(
+                f"Run {record.run_id} was made from another plan: {changes}. Start a new run, or use the run's own settings."
+            )
+        return FoundRun(record.run_id, plan, record.state == ledger.COMPLETED)
+
+    async def take_up(self, found: FoundRun) -> list[Position]:
+        """Drive a run of the ledger from now on; returns where each of its partitions stands."""
+        self.run_id = found.run_id
+        await self._hold([TableName(table.schema_name, table.table) for table in found.plan.tables])
+        async with self.session() as connection:
+            await ledger.check_same_tables(connection, self.run_id)
+            await ledger.take_over(connection, self.run_id, RunState.RUNNING.value)
+            self._loads = {load.task_id: load for load in await ledger.table_loads(connection, self.run_id)}
+            self._next_seq = await ledger.next_event_seq(connection, self.run_id)
+            positions = await partitions.positions(connection, self.run_id)
+        self._keep_events()
+        return positions
+
+    async def _hold(self, tables: list[TableName]) -> None:
+        """Hold the tables; a resume right after a crash waits a little for the dead engine's session to end."""
+        if self._lock_connection is None or self._lock_connection.is_closed():
+            self._lock_connection = await postgres.connect(self._uri, application_name=self.app_name)
+        await locks.hold_tables(self._lock_connection, tables)
+        self._held = tables
+
+    def load(self, task_id: int) -> TableLoad:
+        """A table of the run, as the ledger keeps it."""
+        return self._loads[task_id]
+
+    # --- partitions ---------------------------------------------------------------------------------------------------
+
+    async def add_partitions(self, leases: Iterable[CopyLease]) -> None:
+        """Write new partitions."""
+        async with self.session() as connection:
+            await partitions.add_partitions(connection, self.run_id, _as_partitions(leases))
+
+    async def replace_partition(self, partition_id: int, pieces: list[CopyLease]) -> bool:
+        """Cut a partition that has no slice yet; False when somebody began it meanwhile."""
+        async with self.session() as connection:
+            return await partitions.replace_partition(
+                connection, self.run_id, partition_id, list(_as_partitions(pieces))
+            )
+
+    async def position(self, partition_id: int) -> Position:
+        """Where one partition stands; waits for a server that is restarting."""
+        patience = Patience()
+        while True:
+            try:
+                async with self.session() as connection:
+                    return await partitions.position(connection, self.run_id, partition_id)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
+                if not patience.is_left or (isinstance(error, MigrationError) and error.exit_code != 3):
+                    raise
+                await patience.wait()
+
+    async def totals(self) -> tuple[list[dict[str, int]], int]:
+        """What is committed, a dict for each table; and BSON bytes read."""
+        async with self.session() as connection:
+            found = await partitions.totals(connection, self.run_id)
+        tables = [
+            {"task_id": each.task_id, "read": each.n_read, "written": each.n_written, "rejected": each.n_rejected}
+            for each in found.values()
+        ]
+        return tables, sum(each.n_bytes for each in found.values())
+
+    async def counts(self) -> tuple[dict[int, TableLoad], dict[int, TableTotals], dict[int, int]]:
+        """What the ledger has of each table, what is committed, and how many rows the tables have now; by task."""
+        async with self.session() as connection:
+            loads = {load.task_id: load for load in await ledger.table_loads(connection, self.run_id)}
+            totals = await partitions.totals(connection, self.run_id)
+            rows = {task_id: await finish.count_rows(connection, load) for task_id, load in loads.items()}
+        return loads, totals, rows
+
+    async def gaps(self) -> list[Gap]:
+        """Where committed slices do not join, after a durable commit; empty when everything is there."""
+        async with self.session() as connection:
+            await ledger.set_state(connection, self.run_id, RunState.FINISHING.value)
+            return await partitions.check_complete(connection, self.run_id)
+
+    # --- events and the end -------------------------------------------------------------------------------------------
+
+    def note(self, event: Event) -> None:
+        """Keep an event for history and replay."""
+        if event.kind not in NOT_KEPT:
+            self._events.append((self._next_seq, event.at, event.kind, event.facts))
+            self._next_seq += 1
+
+    def _keep_events(self) -> None:
+        self._is_begun = True
+        # Events noted before a resumed run was found got numbers from 0.
+        renumbered = self._next_seq
+        self._events = [(renumbered + place, *rest) for place, (_, *rest) in enumerate(self._events)]  # type: ignore[misc]
+        self._next_seq = renumbered + len(self._events)
+        self._flushing = asyncio.create_task(self._flush_regularly(), name="keep events")
+
+    async def _flush_regularly(self) -> None:
+        beaten = time.monotonic()
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            try:
+                await self._flush()
+                if time.monotonic() - beaten >= HEARTBEAT_S:
+                    beaten = time.monotonic()
+                    await self._renew_hold()
+                    async with self.session() as connection:
+                        await ledger.heartbeat(connection, self.run_id)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
+                log.warning("the ledger cannot be reached now: %s", sqlstates.describe(error)[1])
+
+    async def _renew_hold(self) -> None:
+        """A server that was restarted has forgotten the locks."""
+        if self._lock_connection is not None and self._lock_connection.is_closed():
+            await self._hold(self._held)
+
+    async def _flush(self) -> None:
+        events, self._events = self._events, []
+        if not events:
+            return
+        try:
+            async with self.session() as connection:
+                await ledger.append_events(connection, self.run_id, events)
+        except BaseException:
+            self._events = events + self._events
+            raise
+
+    async def close(self, state: RunState, seconds: float, verification: str, error: str) -> None:
+        """Write the run's end, and let the target go. What cannot be written any more is logged."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+        try:
+            if self._is_begun:
+                await self._flush()
+                async with self.session() as connection:
+                    await ledger.set_state(
+                        connection,
+                        self.run_id,
+                        state.value,
+                        ended=True,
+                        seconds=seconds,
+                        verification=verification,
+                        error=redact(error),
+                    )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as problem:
+            log.warning("the run's end is not in the ledger: %s", sqlstates.describe(problem)[1])
+        finally:
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        for connection in (self._connection, self._lock_connection):
+            if connection is not None and not connection.is_closed():
+                with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                    await connection.close(timeout=2.0)
+
+    # --- history ------------------------------------------------------------------------------------------------------
+
+    async def runs(self) -> list[RunInfo]:
+        """Every run of the ledger, newest first."""
+        async with self.session() as connection:
+            return [_info(record) for record in await ledger.list_runs(connection)]
+
+    async def record(self, run: str) -> RunRecord:
+        """A run by a prefix of its id, "" for the newest; raises UsageError when there is none."""
+        async with self.session() as connection:
+            found = await ledger.find_run(connection, prefix=run)
+        if found is None:
+            raise UsageError("The ledger of the target has no runs yet.")
+        return found
+
+    async def discard(self, run: str) -> dict[str, Any]:
+        """Drop a run's staging tables and its rows in the ledger.
+
+        Raises:
+            TargetHeld: it is going on. UsageError: there is no such run.
+        """
+        record = await self.record(run)
+        async with self.session() as connection:
+            loads = await ledger.table_loads(connection, record.run_id)
+        await self._hold([load.target for load in loads])
+        async with self.session() as connection:
+            dropped = await ledger.discard(connection, record.run_id)
+        return {"run_id": record.run_id, "dropped": [str(table) for table in dropped]}
+
+    async def rejects(self, run: str, samples: int) -> RejectsReport:
+        """A run's rejects by reason."""
+        record = await self.record(run)
+        async with self.session() as connection:
+            groups = await rejects.rejects_report(connection, record.run_id, samples)
+        return RejectsReport(
+            run_id=record.run_id,
+            total=sum(group.count for group in groups),
+            groups=[
+                RejectGroup(
+                    namespace=group.collection, reason=group.reason, field=group.field, sqlstate=group.sqlstate,
+                    count=group.count, samples=list(group.samples),
+                )
+                for group in groups
+            ],
+        )  # fmt: skip
+
+
+def _as_partitions(leases: Iterable[CopyLease]) -> Iterable[Partition]:
+    return [Partition(lease.partition_id, lease.task_id, lease.lower, lease.upper) for lease in leases]
+
+
+def _info(record: RunRecord) -> RunInfo:
+    return RunInfo(
+        run_id=record.run_id,
+        state=record.state,
+        started_unix=record.started_at.timestamp(),
+        ended_unix=record.ended_at.timestamp() if record.ended_at is not None else None,
+        source=record.source,
+        target=record.target,
+        collections=list(record.namespaces),
+        mode=record.mode,
+        read=record.n_read,
+        written=record.n_written,
+        rejected=record.n_rejected,
+        seconds=record.seconds,
+        verification=record.verification,
+        resumable=record.is_resumable,
+    )

@@ -1,0 +1,23 @@
+"""Embedded servers for the demo and the tests: a real mongod and a real PostgreSQL on loopback.
+
+::
+
+    who calls start_servers()
+       |  a pipe, held open: its end of file means that the owner has gone
+       v
+    keeper  (a session of its own)  -- flock on DIR/keeper.lock as long as it lives
+       |- mongod      dies with the keeper: PR_SET_PDEATHSIG, where there is such a thing
+       `- postgres    the same; as the user nobody when the keeper is root, which PostgreSQL refuses
+
+So however the owner ends, the keeper stops both servers and removes their folder, unless they are to be kept; and if
+even the keeper is killed, the servers die with it and the next start removes the folder.
+
+Both servers listen on 127.0.0.1 only and ask for no password: whoever has an account on this machine can reach them
+while they run.
+"""
+
+from __future__ import annotations
+
+from engine.demo.servers import DemoServers, start_servers
+
+__all__ = ["DemoServers", "start_servers"]

@@ -1,0 +1,322 @@
+"""Settings read from flags, environment and file, each with where it came from; every mistake is one sentence.
+
+::
+
+    flags {"run.cluster_size": "12"}  >  MONGOPG_RUN_CLUSTER_SIZE=12  >  [run] cluster_size = 12  >  default
+
+Strings of the file may hold `${NAME}`, the environment variable of that name (`$${` is a plain `${`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args, get_origin
+
+from annotated_types import Ge, Le
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from engine.config import Loaded, Settings
+from engine.errors import UsageError
+from engine.redaction import holds_secret
+
+PREFIX = "MONGOPG_"
+FLAG_NAMES = {
+    "source.uri": "--source",
+    "target.uri": "--target",
+    "run.collections": "--collection",
+    "seed.count": "--seed-count",
+}
+"""Flags that are not called after their setting."""
+_SCHEMES = {"source.uri": ("mongodb://", "mongodb+srv://"), "target.uri": ("postgresql://", "postgres://")}
+_COUNTS = frozenset({"run.cluster_size", "run.page_size", "run.throttle", "seed.count"})
+"""Settings that also take the spellings of the knobs: "10,000" and "off"."""
+_VARIABLE = re.compile(r"\$?\$\{([^}]*)\}")
+_SHOWN_VALUE = 40
+"""Characters of a wrong value that a message repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """One value somebody gave, and how to speak of it."""
+
+    value: Any
+    provenance: str
+    where: str
+
+
+def load_settings(config_file: Path | None, flags: Mapping[str, object]) -> Loaded:
+    """The settings in force.
+
+    `flags` maps "section.name" to what was typed; None stands for a flag that was not given.
+
+    Raises:
+        UsageError: an unknown key, an invalid value, a file or variable that is not there.
+    """
+    warnings: list[str] = []
+    file = _find_file(config_file)
+    given: dict[str, _Given] = {}
+    if file is not None:
+        given.update(_from_file(file, warnings))
+    given.update(_from_environment(warnings))
+    given.update(_from_flags(flags, warnings))
+    for side in ("source", "target"):
+        _read_uri_file(given, side, file)
+    settings = _validated(given)
+    for key, schemes in _SCHEMES.items():
+        if key in given and given[key].value and not str(given[key].value).startswith(schemes):
+            raise UsageError(f"{given[key].where} must begin with {' or '.join(schemes)}.")
+    provenance = {key: given[key].provenance if key in given else "default" for key in setting_names()}
+    return Loaded(settings, provenance, tuple(warnings), file)
+
+
+def setting_names() -> list[str]:
+    """Every setting as "section.name", in the order of the schema."""
+    return [f"{section}.{name}" for section, model in _sections().items() for name in _fields(model)]
+
+
+def _sections() -> dict[str, type[BaseModel]]:
+    return {name: cast("type[BaseModel]", info.annotation) for name, info in Settings.model_fields.items()}
+
+
+def _fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {info.alias or name: info for name, info in section.model_fields.items()}
+
+
+# --- the three places -------------------------------------------------------------------------------------------------
+
+
+def _find_file(config_file: Path | None) -> Path | None:
+    if config_file is not None:
+        return config_file
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    for candidate in (Path("config.toml"), Path(home) / "mongopg-tui" / "config.toml"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _from_file(file: Path, warnings: list[str]) -> dict[str, _Given]:
+    shown = f"./{file}" if file == Path(file.name) else str(file)
+    try:
+        content = tomllib.loads(file.read_bytes().decode())
+    except OSError as error:
+        raise UsageError(f"The configuration file {shown} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"The configuration file {shown} is not valid TOML: {str(error).rstrip('.')}.") from error
+    given: dict[str, _Given] = {}
+    for section, values in content.items():
+        _check_section(section, f"{shown} has", f"[{section}]")
+        if not isinstance(values, dict):
+            raise UsageError(f"{shown}: {section} must be a section, [{section}], with its settings below.")
+        for name, raw in values.items():
+            where = f"{section}.{name} in {shown}"
+            _check_name(section, name, f"{shown} has", f"{section}.{name}")
+            if name == "uri" and isinstance(raw, str) and holds_secret(_VARIABLE.sub("", raw)):
+                _warn_of_readable(file, shown, section, warnings)
+            given[f"{section}.{name}"] = _Given(_interpolated(raw, where), f"file {shown}", where)
+    return given
+
+
+def _warn_of_readable(file: Path, shown: str, section: str, warnings: list[str]) -> None:
+    if stat.S_IMODE(file.stat().st_mode) & (stat.S_IRGRP | stat.S_IROTH):
+        warnings.append(
+            f"{shown} holds the password of {section}.uri and other users may read it: "
+            f"`chmod 600 {shown}`, or write ${{NAME}} in its place, an environment variable that has it."
+        )
+
+
+def _interpolated(raw: Any, where: str) -> Any:
+    if isinstance(raw, list):
+        return [_interpolated(item, where) for item in raw]
+    if not isinstance(raw, str):
+        return raw
+
+    def value_of(found: re.Match[str]) -> str:
+        if found[0].startswith("$$"):
+            return found[0][1:]
+        try:
+            return os.environ[found[1]]
+        except KeyError:
+            raise UsageError(
+                f"{where} uses ${{{found[1]}}}, but there is no environment variable {found[1]}."
+            ) from None
+
+    return _VARIABLE.sub(value_of, raw)
+
+
+class _FromEnvironment(Settings, BaseSettings):
+    """The schema, for pydantic-settings; never instantiated, so nothing but `_Variables` looks at the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="_", env_nested_max_split=1, env_ignore_empty=True
+    )
+
+
+class _Variables(EnvSettingsSource):
+    """Lists are JSON or separated by commas."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        if not value.lstrip().startswith(("[", "{")):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError as error:
+            raise UsageError(
+                f"{PREFIX}..._{field_name.upper()} in the environment is not valid JSON: {error}; "
+                "a list may also be written as words with commas between them."
+            ) from error
+
+
+def _from_environment(warnings: list[str]) -> dict[str, _Given]:
+    given: dict[str, _Given] = {}
+    for section, values in _Variables(_FromEnvironment)().items():
+        if not isinstance(values, dict):
+            raise UsageError(f"{PREFIX}{section.upper()} must name a setting too: {PREFIX}{section.upper()}_NAME.")
+        for name, value in values.items():
+            variable = f"{PREFIX}{section}_{name}".upper()
+            _check_name(section, name, "the environment has", variable)
+            given[f"{section}.{name}"] = _Given(value, f"environment {variable}", variable)
+    warnings.extend(_near_misses())
+    return given
+
+
+def _near_misses() -> Iterable[str]:
+    """Variables that look like ours but whose section does not exist."""
+    for variable in sorted(os.environ):
+        section = variable.removeprefix(PREFIX).partition("_")[0].lower()
+        if variable.startswith(PREFIX) and section not in _sections():
+            near = difflib.get_close_matches(section, _sections(), 1, cutoff=0.7)
+            if near:
+                meant = f"{PREFIX}{near[0].upper()}_..."
+                yield f"{variable} is ignored: there is no section {section!r}; did you mean {meant}?"
+
+
+def _from_flags(flags: Mapping[str, object], warnings: list[str]) -> dict[str, _Given]:
+    given: dict[str, _Given] = {}
+    for key, value in flags.items():
+        if value is None or value == []:
+            continue
+        section, _, name = key.partition(".")
+        flag = FLAG_NAMES.get(key, "--" + name.replace("_", "-"))
+        given[key] = _Given(value, f"flag {flag}", flag)
+        if key in _SCHEMES and holds_secret(str(value)):
+            variable = f"{PREFIX}{section}_{name}".upper()
+            warnings.append(
+                f"{flag} holds a password, which other users can see in the list of processes: use {variable}."
+            )
+    return given
+
+
+def _read_uri_file(given: dict[str, _Given], side: str, config_file: Path | None) -> None:
+    """Put the content of `uri_file` where `uri` is, unless a stronger place gives a `uri`."""
+    pointer = given.get(f"{side}.uri_file")
+    if pointer is None or not pointer.value:
+        return
+    direct = given.get(f"{side}.uri")
+    if direct is not None and direct.provenance == pointer.provenance:
+        raise UsageError(f"{pointer.where}: give {side}.uri or {side}.uri_file, not both.")
+    if direct is not None and _strength(direct) > _strength(pointer):
+        return
+    path = Path(str(pointer.value)).expanduser()
+    if pointer.provenance.startswith("file ") and config_file is not None:
+        path = config_file.parent / path
+    try:
+        content = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UsageError(f"{pointer.where} names {path}, which cannot be read: {reason}.") from error
+    given[f"{side}.uri"] = _Given(content, f"file {path}", f"The content of {path}")
+
+
+def _strength(given: _Given) -> int:
+    return ("file", "environment", "flag").index(given.provenance.partition(" ")[0])
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _check_section(section: str, who: str, shown: str) -> None:
+    if section not in _sections():
+        near = difflib.get_close_matches(section, _sections(), 1)
+        hint = f"did you mean [{near[0]}]?" if near else f"the sections are {', '.join(_sections())}."
+        raise UsageError(f"{who} {shown}, but there is no such section; {hint}")
+
+
+def _check_name(section: str, name: str, who: str, shown: str) -> None:
+    names = _fields(_sections()[section])
+    if name in names:
+        return
+    near = difflib.get_close_matches(name, names, 1)
+    elsewhere = [key for key in setting_names() if key.partition(".")[2] == name]
+    if near:
+        hint = f"did you mean {shown.removesuffix(name).removesuffix(name.upper())}{_as_in(shown, near[0])}?"
+    elif elsewhere:
+        hint = f"did you mean {elsewhere[0]}?"
+    else:
+        hint = f"[{section}] has {', '.join(names)}."
+    raise UsageError(f"{who[0].upper()}{who[1:]} {shown}, but there is no such setting; {hint}")
+
+
+def _as_in(shown: str, name: str) -> str:
+    return name.upper() if shown.isupper() else name
+
+
+def _validated(given: Mapping[str, _Given]) -> Settings:
+    nested: dict[str, dict[str, Any]] = {}
+    for key, item in given.items():
+        section, _, name = key.partition(".")
+        nested.setdefault(section, {})[name] = _plain_count(item.value) if key in _COUNTS else item.value
+    try:
+        return Settings.model_validate(nested)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        section, name = str(first["loc"][0]), str(first["loc"][1])
+        item, info = given[f"{section}.{name}"], _fields(_sections()[section])[name]
+        raise UsageError(_sentence(item, info, first["msg"])) from None
+
+
+def _plain_count(value: Any) -> Any:
+    """The spellings that `Knob.parse` takes, as plain digits."""
+    if not isinstance(value, str):
+        return value
+    return "0" if value.strip().lower() == "off" else re.sub(r"[,_ ]", "", value)
+
+
+def _sentence(item: _Given, info: FieldInfo, reason: str) -> str:
+    requirement = _requirement(info)
+    if requirement is None:
+        return f"{item.where} is not valid: {reason}."
+    if info.annotation is SecretStr:
+        return f"{item.where} must be {requirement}."
+    shown = str(item.value) if str(item.value).lstrip("-").isdigit() else repr(item.value)
+    shown = shown if len(shown) <= _SHOWN_VALUE else shown[:_SHOWN_VALUE] + "…"
+    near = difflib.get_close_matches(str(item.value), map(str, get_args(info.annotation)), 1)
+    return f"{item.where} must be {requirement}, not {shown}{f'; did you mean {near[0]}?' if near else '.'}"
+
+
+def _requirement(info: FieldInfo) -> str | None:
+    """What a setting takes, in words."""
+    if get_origin(info.annotation) is Literal:
+        return "one of " + ", ".join(
+            repr(choice) if choice == "" else str(choice) for choice in get_args(info.annotation)
+        )
+    if info.annotation is int:
+        low = next((limit.ge for limit in info.metadata if isinstance(limit, Ge)), None)
+        high = next((limit.le for limit in info.metadata if isinstance(limit, Le)), None)
+        return "a whole number" if low is None or high is None else f"a whole number between {low:,} and {high:,}"
+    if info.annotation is bool:
+        return "true or false"
+    if info.annotation in (str, SecretStr):
+        return "text"
+    if get_origin(info.annotation) is list:
+        return "a list of texts"
+    return None

@@ -1,0 +1,90 @@
+"""The kinds of BSON: their names for people, and the columns each fits."""
+
+from __future__ import annotations
+
+from engine.mapping.model import ColumnType, Kind
+from engine.mapping.options import MappingOptions
+
+KIND_NAMES = {
+    Kind.DOUBLE: "double",
+    Kind.STRING: "string",
+    Kind.DOCUMENT: "document",
+    Kind.ARRAY: "array",
+    Kind.BINARY: "binary",
+    Kind.UUID: "uuid",
+    Kind.UUID_LEGACY: "legacy uuid",
+    Kind.UNDEFINED: "undefined",
+    Kind.OBJECT_ID: "objectId",
+    Kind.BOOL: "bool",
+    Kind.DATE: "date",
+    Kind.NULL: "null",
+    Kind.REGEX: "regex",
+    Kind.DB_POINTER: "dbPointer",
+    Kind.JAVASCRIPT: "javascript",
+    Kind.SYMBOL: "symbol",
+    Kind.CODE_WITH_SCOPE: "code with scope",
+    Kind.INT32: "int32",
+    Kind.TIMESTAMP: "timestamp",
+    Kind.INT64: "int64",
+    Kind.DECIMAL128: "decimal128",
+    Kind.MAX_KEY: "maxKey",
+    Kind.MIN_KEY: "minKey",
+}
+
+INTEGERS = frozenset({Kind.INT32, Kind.INT64})
+NUMBERS = INTEGERS | {Kind.DOUBLE, Kind.DECIMAL128}
+NUMBERS_THAT_FIT = {
+    ColumnType.INTEGER: INTEGERS,
+    ColumnType.BIGINT: INTEGERS,
+    ColumnType.DOUBLE: INTEGERS | {Kind.DOUBLE},
+    ColumnType.NUMERIC: NUMBERS,
+}
+"""Kinds a number column takes as they are, each value as long as it is in range and exact."""
+JSON_TYPES = frozenset({ColumnType.JSONB, ColumnType.JSON})
+
+_TYPES = {
+    Kind.STRING: ColumnType.TEXT,
+    Kind.JAVASCRIPT: ColumnType.TEXT,
+    Kind.SYMBOL: ColumnType.TEXT,
+    Kind.REGEX: ColumnType.TEXT,
+    Kind.BOOL: ColumnType.BOOLEAN,
+    Kind.DATE: ColumnType.TIMESTAMPTZ,
+    Kind.UUID: ColumnType.UUID,
+    Kind.BINARY: ColumnType.BYTEA,
+    Kind.INT32: ColumnType.INTEGER,
+    Kind.INT64: ColumnType.BIGINT,
+    Kind.DOUBLE: ColumnType.DOUBLE,
+    Kind.DECIMAL128: ColumnType.NUMERIC,
+}
+
+
+def scalar_type(
+    kinds: frozenset[Kind], options: MappingOptions, *, has_inexact_integers: bool = False
+) -> tuple[ColumnType, frozenset[Kind]] | None:
+    """The one scalar type that takes all these kinds unchanged, and every kind it takes; None: only jsonb does.
+
+    Args:
+        has_inexact_integers: whether among the integers are some beyond 53 bits, which a double would change.
+    """
+    if kinds and kinds <= NUMBERS:
+        chosen = _number_type(kinds, has_inexact_integers)
+        return chosen, NUMBERS_THAT_FIT[chosen]
+    if not options.uuid_legacy and kinds and kinds <= {Kind.BINARY, Kind.UUID_LEGACY}:
+        return ColumnType.BYTEA, frozenset({Kind.BINARY, Kind.UUID_LEGACY})
+    if len(kinds) != 1:
+        return None
+    (kind,) = kinds
+    if kind == Kind.OBJECT_ID:
+        return (ColumnType.TEXT if options.objectid == "text" else ColumnType.BYTEA), kinds
+    if kind == Kind.UUID_LEGACY:
+        return ColumnType.UUID, kinds
+    found = _TYPES.get(kind)
+    return (found, kinds) if found else None
+
+
+def _number_type(kinds: frozenset[Kind], has_inexact_integers: bool) -> ColumnType:
+    if Kind.DECIMAL128 in kinds:
+        return ColumnType.NUMERIC
+    if Kind.DOUBLE in kinds:
+        return ColumnType.NUMERIC if has_inexact_integers and kinds & INTEGERS else ColumnType.DOUBLE
+    return ColumnType.BIGINT if Kind.INT64 in kinds else ColumnType.INTEGER

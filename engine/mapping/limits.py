@@ -1,0 +1,19 @@
+"""What PostgreSQL's types can hold, as far as BSON can go beyond it."""
+
+from __future__ import annotations
+
+INT32_LOW, INT32_HIGH = -(2**31), 2**31 - 1
+EXACT_INTEGER = 2**53
+"""Every integer up to here, of either sign, is exact as a double."""
+
+EPOCH_SHIFT_MS = 946_684_800_000
+"""Milliseconds from 1970 (BSON dates) to 2000 (PostgreSQL's timestamps, which count microseconds)."""
+FIRST_DATE_MS = -211_813_488_000_000 + EPOCH_SHIFT_MS
+"""4714-11-24 BC, Julian day 0: MIN_TIMESTAMP of PostgreSQL's datatype/timestamp.h, in milliseconds since 1970."""
+LAST_DATE_MS = 9_223_371_331_200_000 + EPOCH_SHIFT_MS - 1
+"""The last millisecond of 294276 AD: END_TIMESTAMP of the same file is exclusive."""
+
+MAX_COLUMNS = 1_600
+"""MaxHeapAttributeNumber of PostgreSQL's access/htup_details.h."""
+MAX_KEY_BYTES = 2_600
+"""Longest `_id` taken, as encoded: an index entry may have 2,704 bytes with its header and alignment."""

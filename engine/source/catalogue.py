@@ -1,0 +1,190 @@
+"""The collections of a database: what kind they are, how large, and of which kinds their `_id`s are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from bson import Binary
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from engine.errors import MissingCollection
+from engine.mapping.bson import SUBTYPE_UUID, SUBTYPE_UUID_LEGACY, UUID_BYTES
+from engine.mapping.model import Kind
+from engine.source.faults import EXECUTION_TIMEOUT, UNAUTHORIZED
+from engine.source.mongo import Client, Document
+
+UNKNOWN = -1
+"""A count that cannot be known cheaply."""
+ID_KIND_TIME_LIMIT_MS = 1_000
+"""For each probe of a kind: a bracket of numbers that is all of one kind would have to be scanned for another."""
+_THREADS = 8
+_NOT_SUPPORTED_ON_VIEW = 166
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionFacts:
+    """One collection of the source."""
+
+    namespace: str
+    """`db.collection`."""
+    kind: str
+    """"collection", "view", "timeseries", "capped", "clustered"."""
+    documents: int
+    """Estimated; `UNKNOWN` when it cannot be known cheaply."""
+    size_bytes: int
+    """Of the documents, uncompressed; 0 when not known."""
+    uuid: UUID | None
+    """None for views, and where the user may not see it."""
+    has_range_reads: bool
+    """The collection has an index of `_id` that `min` and `max` work on: false for views, time-series and the like."""
+
+    @property
+    def average_bytes(self) -> int:
+        """Size of a document, at least 1; 1,024 when nothing is known."""
+        return max(1, self.size_bytes // self.documents) if self.documents > 0 and self.size_bytes > 0 else 1_024
+
+
+def list_collections(client: Client, database: str) -> list[CollectionFacts]:
+    """The collections of a database in order of their names, without those of the system."""
+    entries = [entry for entry in _entries(client[database]) if not entry["name"].startswith("system.")]
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="catalogue") as pool:
+        facts = list(pool.map(lambda entry: _facts(client[database], entry), entries))
+    return sorted(facts, key=lambda each: each.namespace)
+
+
+def collection_facts(client: Client, database: str, collection: str) -> CollectionFacts:
+    """Facts of one collection.
+
+    Raises:
+        MissingCollection: there is none of this name.
+    """
+    entries = _entries(client[database], collection)
+    if not entries:
+        raise MissingCollection(f"MongoDB has no collection {database}.{collection}: check source.uri and the name.")
+    return _facts(client[database], entries[0])
+
+
+def estimated_count(collection: Collection[Document]) -> int:
+    """The server's estimate of the number of documents; it reads nothing but metadata."""
+    return collection.estimated_document_count()
+
+
+def exact_count(collection: Collection[Document], query: Mapping[str, Any] | None = None) -> int:
+    """The number of documents that a query matches, all without one; it reads an index or the collection."""
+    if query:
+        return collection.count_documents(query)
+    # The hint makes it a count over the index of `_id` instead of one over the documents.
+    try:
+        return collection.count_documents({}, hint=[("_id", 1)])
+    except OperationFailure:
+        # Views, time-series and collections without an index of `_id` know no such hint.
+        return collection.count_documents({})
+
+
+def id_kinds(collection: Collection[Document], facts: CollectionFacts) -> frozenset[Kind]:
+    """Kinds that occur among the `_id`s, as far as index seeks can tell.
+
+    Kinds that share a bracket of the index (numbers; strings and symbols) may need a scan of the bracket; each such
+    probe is given up after `ID_KIND_TIME_LIMIT_MS`. Views and time-series have no index of `_id`: empty, ask a sample.
+    """
+    if not facts.has_range_reads:
+        return frozenset()
+    probes = _id_probes()
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="id-kinds") as pool:
+        found = list(pool.map(lambda probe: _exists(collection, probe[1]), probes))
+    return frozenset(kind for (kind, _), is_there in zip(probes, found, strict=True) if is_there)
+
+
+def _exists(collection: Collection[Document], query: Document) -> bool:
+    try:
+        found = collection.find_one(
+            query, {"_id": 0, "found": {"$literal": 1}}, hint=[("_id", 1)], max_time_ms=ID_KIND_TIME_LIMIT_MS
+        )
+    except OperationFailure as exc:
+        if exc.code == EXECUTION_TIMEOUT:
+            return False
+        raise
+    return found is not None
+
+
+def _id_probes() -> Sequence[tuple[Kind, Document]]:
+    """A query for each kind. MongoDB sorts binaries by length, subtype and bytes, so UUIDs are a range of the index."""
+    probes: list[tuple[Kind, Document]] = []
+    for kind in Kind:
+        if kind not in _NEVER_AN_ID and kind < 0x100 and kind is not Kind.BINARY:
+            probes.append((kind, {"_id": {"$type": -1 if kind is Kind.MIN_KEY else int(kind)}}))
+    legacy, uuid = _uuid_range(SUBTYPE_UUID_LEGACY), _uuid_range(SUBTYPE_UUID)
+    probes.append((Kind.UUID_LEGACY, {"_id": {"$gte": legacy[0], "$lte": legacy[1]}}))
+    probes.append((Kind.UUID, {"_id": {"$gte": uuid[0], "$lte": uuid[1]}}))
+    other = {"$or": [{"_id": {"$lt": legacy[0]}}, {"_id": {"$gt": uuid[1]}}]}
+    probes.append((Kind.BINARY, other))
+    return probes
+
+
+_NEVER_AN_ID = frozenset({Kind.ARRAY, Kind.UNDEFINED, Kind.REGEX})
+"""The server refuses these as `_id`."""
+
+
+def _uuid_range(subtype: int) -> tuple[Binary, Binary]:
+    return Binary(bytes(UUID_BYTES), subtype), Binary(b"\xff" * UUID_BYTES, subtype)
+
+
+def _entries(database: Database[Document], name: str | None = None) -> list[Document]:
+    query = {"name": name} if name is not None else None
+    try:
+        return [dict(entry) for entry in database.list_collections(filter=query)]
+    except OperationFailure as exc:
+        if exc.code != UNAUTHORIZED:
+            raise
+    # Without the right to list collections, a user may still see the names of those it can read.
+    reply = database.command({
+        "listCollections": 1, "nameOnly": True, "authorizedCollections": True, "filter": query or {},
+    })  # fmt: skip
+    return list(reply["cursor"]["firstBatch"])
+
+
+def _facts(database: Database[Document], entry: Document) -> CollectionFacts:
+    name, options = entry["name"], entry.get("options", {})
+    kind = _kind(entry)
+    documents, size_bytes = (UNKNOWN, 0) if kind == "view" else _size(database[name], kind)
+    uuid = entry.get("info", {}).get("uuid")
+    return CollectionFacts(
+        namespace=f"{database.name}.{name}",
+        kind=kind,
+        documents=documents,
+        size_bytes=size_bytes,
+        uuid=uuid.as_uuid() if isinstance(uuid, Binary) else uuid,
+        has_range_reads=kind in ("collection", "capped", "clustered")
+        and ("idIndex" in entry or "clusteredIndex" in options or "info" not in entry),
+    )
+
+
+def _kind(entry: Document) -> str:
+    options = entry.get("options", {})
+    if entry.get("type") in ("view", "timeseries"):
+        return str(entry["type"])
+    if options.get("capped"):
+        return "capped"
+    return "clustered" if "clusteredIndex" in options else "collection"
+
+
+def _size(collection: Collection[Document], kind: str) -> tuple[int, int]:
+    """Estimated documents and bytes, summed over shards."""
+    try:
+        with collection.aggregate([{"$collStats": {"storageStats": {}}}]) as cursor:
+            shards = [shard["storageStats"] for shard in cursor]
+    except OperationFailure as exc:
+        if exc.code not in (UNAUTHORIZED, _NOT_SUPPORTED_ON_VIEW):
+            raise
+        return (UNKNOWN if kind == "timeseries" else estimated_count(collection)), 0
+    size_bytes = sum(int(shard.get("size", 0)) for shard in shards)
+    if kind == "timeseries":
+        # Its statistics count buckets, not documents.
+        return UNKNOWN, size_bytes
+    return sum(int(shard.get("count", 0)) for shard in shards), size_bytes

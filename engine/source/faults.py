@@ -1,0 +1,154 @@
+"""What went wrong with MongoDB: told apart by exception class and code, put into one sentence for people.
+
+No message text of a driver or a server goes into a sentence: it can hold secrets, document values, control characters.
+Server error codes: https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    CursorNotFound,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    InvalidURI,
+    NetworkTimeout,
+    NotPrimaryError,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WaitQueueTimeoutError,
+    WTimeoutError,
+)
+
+AUTHENTICATION_CODES = frozenset({18, 8000})
+"""AuthenticationFailed, and Atlas's own code for it."""
+UNAUTHORIZED = 13
+DUPLICATE_KEY = 11000
+EXECUTION_TIMEOUT = 50
+
+TRANSIENT_CODES = frozenset({
+    6,      # HostUnreachable
+    7,      # HostNotFound
+    43,     # CursorNotFound
+    50,     # MaxTimeMSExpired
+    63,     # StaleShardVersion
+    89,     # NetworkTimeout
+    91,     # ShutdownInProgress
+    112,    # WriteConflict
+    133,    # FailedToSatisfyReadPreference
+    134,    # ReadConcernMajorityNotAvailableYet
+    150,    # StaleEpoch
+    175,    # QueryPlanKilled
+    189,    # PrimarySteppedDown
+    234,    # RetryChangeStream
+    237,    # CursorKilled
+    262,    # ExceededTimeLimit
+    317,    # ConnectionPoolExpired
+    358,    # InternalTransactionNotSupported
+    9001,   # SocketException
+    10058,  # LegacyNotPrimary
+    10107,  # NotWritablePrimary
+    11600,  # InterruptedAtShutdown
+    11602,  # InterruptedDueToReplStateChange
+    13388,  # StaleConfig
+    13435,  # NotPrimaryNoSecondaryOk
+    13436,  # NotPrimaryOrSecondary
+})  # fmt: skip
+"""Failures that a new cursor, or the same insert again, may well not meet."""
+
+_ADVICE = {
+    UNAUTHORIZED: "the user of source.uri lacks the right to do this",
+    26: "the collection does not exist any more",
+    43: "the server has closed the cursor",
+    50: "the server's time limit ran out",
+    96: "the server failed to execute the operation",
+    136: "the capped collection has overwritten what was still to be read",
+    237: "the server has ended the cursor",
+    292: "the server's memory limit for sorting is exceeded",
+    10334: "a document is larger than the server allows",
+    14031: "the server's disk is full",
+}
+
+
+def is_transient(exc: BaseException) -> bool:
+    """Whether trying again, with a new cursor after the last committed key, can help."""
+    if isinstance(exc, CursorNotFound | ExecutionTimeout | NotPrimaryError | WTimeoutError | WaitQueueTimeoutError):
+        return True
+    if isinstance(exc, OperationFailure):
+        return exc.code in TRANSIENT_CODES or exc.has_error_label("TransientTransactionError")
+    # Covers NetworkTimeout, ServerSelectionTimeoutError and everything else that ends a connection.
+    return isinstance(exc, ConnectionFailure)
+
+
+def code_of(exc: BaseException) -> str:
+    """MongoDB's code as digits, or a word of our own when the failure has none."""
+    if isinstance(exc, BulkWriteError):
+        errors = exc.details.get("writeErrors", []) if exc.details else []
+        return str(errors[0].get("code", "bulk_write")) if errors else "bulk_write"
+    if isinstance(exc, OperationFailure) and exc.code is not None:
+        return str(exc.code)
+    if isinstance(exc, ServerSelectionTimeoutError):
+        return "no_server"
+    if isinstance(exc, NetworkTimeout):
+        return "network_timeout"
+    if isinstance(exc, AutoReconnect):
+        return "connection_lost"
+    if isinstance(exc, InvalidURI | ConfigurationError):
+        return "configuration"
+    return "mongodb"
+
+
+def describe(exc: BaseException) -> tuple[str, str]:
+    """Code and sentence of a failure while reading or writing MongoDB."""
+    code = code_of(exc)
+    if isinstance(exc, DuplicateKeyError) or code == str(DUPLICATE_KEY):
+        return code, "MongoDB holds a document of this key already (code 11000)."
+    if isinstance(exc, OperationFailure):
+        advice = _ADVICE.get(exc.code or 0, "")
+        named = f"code {code}{_code_name(exc)}"
+        return code, f"MongoDB refused the operation ({named})" + (f": {advice}." if advice else ".")
+    if isinstance(exc, ServerSelectionTimeoutError):
+        return code, "No MongoDB server of source.uri can be reached."
+    if isinstance(exc, NetworkTimeout):
+        return code, "MongoDB did not answer in time."
+    if isinstance(exc, ConnectionFailure):
+        return code, f"The connection to MongoDB was lost{_cause_in_words(exc)}."
+    if isinstance(exc, PyMongoError):
+        return code, f"Working with MongoDB failed ({type(exc).__name__})."
+    return code, f"Working with MongoDB failed unexpectedly ({type(exc).__name__})."
+
+
+def _code_name(exc: OperationFailure) -> str:
+    name = exc.details.get("codeName") if exc.details else None
+    return f", {name}" if isinstance(name, str) and name.isascii() and name.isalnum() and len(name) <= 60 else ""
+
+
+def causes(exc: BaseException) -> Iterator[BaseException]:
+    """An exception and those it was raised from, outermost first."""
+    seen: BaseException | None = exc
+    for _ in range(10):
+        if seen is None:
+            return
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _cause_in_words(exc: BaseException) -> str:
+    for cause in causes(exc):
+        if isinstance(cause, ConnectionRefusedError):
+            return ": it refuses connections"
+        if isinstance(cause, ssl.SSLError):
+            return ": the TLS handshake failed"
+        if isinstance(cause, socket.gaierror):
+            return ": its name cannot be resolved"
+        if isinstance(cause, TimeoutError):
+            return ": it did not answer in time"
+    return ""

@@ -1,0 +1,134 @@
+"""Cutting a collection into half-open ranges of `_id`, by a sample that the server sorts.
+
+The server sorts because only it knows the order of mixed kinds and of collations. The first range has no lower end and
+the last no upper end, so what the sample did not see, or what comes later, belongs to one of them all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
+
+from engine.mapping.bson import documents
+from engine.source.bounds import key_of, same_key
+from engine.source.catalogue import CollectionFacts
+from engine.source.mongo import Document
+from engine.source.reader import COMMENT, Range, raw_batches, raw_find
+
+TARGET_BYTES = 16 * 1024 * 1024
+"""Size of a partition."""
+MAX_PARTITIONS = 20_000
+PARTITIONS_PER_WORKER = 4
+"""At least, so that the last ones to end do not leave the others idle for long."""
+MIN_DOCUMENTS = 250
+"""Smaller partitions cost more than they bring."""
+OVERSAMPLE = 16
+"""Sampled keys for each cut: the quantiles of a sample this large are within a third of the wanted size."""
+MIN_SAMPLE = 5_000
+"""Sampled keys at least, where the collection is large enough: a few cuts from a small sample come out uneven."""
+MAX_SAMPLE = 40_000
+"""Sampled keys at most, while there are two for each cut."""
+WARM_UP_SAMPLE = 50
+"""Keys drawn first and thrown away. After fast inserts the random cursor takes a huge page in memory, with up to a
+quarter of all documents, for one page among others; drawing from it once makes the server split it."""
+MAX_SAMPLE_SHARE = 0.045
+"""From 5 per cent on, `$sample` sorts the whole collection instead of using a random cursor."""
+_TOO_MANY_DUPLICATES = 28799
+
+WHOLE = Range(None, None)
+
+
+def partitions(
+    collection: Collection[Document], facts: CollectionFacts, workers: int, target_bytes: int = TARGET_BYTES
+) -> list[Range]:
+    """Ranges in ascending order that together are the whole collection.
+
+    Args:
+        workers: cluster size; there are at least four ranges for each worker where the collection is large enough.
+        target_bytes: wanted size of a range, bytes of uncompressed documents.
+    """
+    if not facts.has_range_reads:
+        return [WHOLE]
+    by_size = -(-facts.size_bytes // target_bytes)
+    by_documents = facts.documents // MIN_DOCUMENTS
+    wanted = min(max(by_size, PARTITIONS_PER_WORKER * workers), by_documents, MAX_PARTITIONS)
+    if wanted < 2:
+        return [WHOLE]
+    _sampled(collection, WARM_UP_SAMPLE)
+    keys = _sampled(collection, _sample_size(wanted, facts.documents))
+    return ranges(None, _cuts(keys, wanted), None)
+
+
+def split(collection: Collection[Document], whole: Range, parts: int) -> list[Range]:
+    """The same range in at most `parts`, by its own keys; `[whole]` when it is too small to be cut."""
+    if parts < 2:
+        return [whole]
+    keys = _thinned_keys(collection, whole, parts * OVERSAMPLE)
+    inner = [cut for cut in _cuts(keys, parts) if whole.lower is None or not same_key(cut, whole.lower)]
+    return ranges(whole.lower, inner, whole.upper)
+
+
+def ranges(lower: bytes | None, cuts: Sequence[bytes], upper: bytes | None) -> list[Range]:
+    """The ranges between ascending cuts, from `lower` to `upper`."""
+    ends = [lower, *cuts, upper]
+    return [Range(ends[i], ends[i + 1]) for i in range(len(ends) - 1)]
+
+
+def _sample_size(wanted: int, n_documents: int) -> int:
+    size = min(max(wanted * OVERSAMPLE, MIN_SAMPLE), max(MAX_SAMPLE, wanted * 2))
+    cheap = int(n_documents * MAX_SAMPLE_SHARE)
+    # Few documents for many partitions: a random cursor cannot give enough keys, and sorting few documents is quick.
+    return size if cheap < wanted * 2 else min(size, cheap)
+
+
+def _cuts(keys: list[bytes], wanted: int) -> list[bytes]:
+    """At most `wanted - 1` distinct quantiles of sorted keys."""
+    cuts: list[bytes] = []
+    for number in range(1, wanted):
+        position = number * len(keys) // wanted
+        # Nothing can be cut off before the smallest sampled key without its part staying empty.
+        if position == 0 or position >= len(keys):
+            continue
+        if not cuts or not same_key(keys[position], cuts[-1]):
+            cuts.append(keys[position])
+    return cuts
+
+
+def _sampled(collection: Collection[Document], size: int) -> list[bytes]:
+    while size:
+        pipeline: list[Document] = [{"$sample": {"size": size}}, {"$project": {"_id": 1}}, {"$sort": {"_id": 1}}]
+        try:
+            return _keys(collection, pipeline)
+        except OperationFailure as exc:
+            if exc.code != _TOO_MANY_DUPLICATES:
+                raise
+        # The random cursor of a skewed tree met the same documents again and again: fewer cuts, larger partitions.
+        size //= 10
+    return []
+
+
+def _keys(collection: Collection[Document], pipeline: list[Document]) -> list[bytes]:
+    keys: list[bytes] = []
+    for batch in raw_batches(collection.aggregate_raw_batches(pipeline, allowDiskUse=True, comment=COMMENT)):
+        keys.extend(map(key_of, documents(batch)))
+    return keys
+
+
+def _thinned_keys(collection: Collection[Document], whole: Range, size: int) -> list[bytes]:
+    """Every n-th key of a range, at least `size` of them if there are so many: the index alone is read, in its order.
+
+    Aggregation has no `min` and `max`, and query operators skip other kinds, so `$sample` cannot be asked for a range.
+    """
+    keys: list[bytes] = []
+    step, position = 1, 0
+    for batch in raw_find(collection, whole, {}, projection={"_id": 1}):
+        for document in documents(batch):
+            if position % step == 0:
+                keys.append(key_of(document))
+            position += 1
+            if len(keys) > 2 * size:
+                keys = keys[::2]
+                step *= 2
+    return keys

@@ -1,0 +1,121 @@
+"""SQL text for target tables: from a mapping to CREATE TABLE, keys, ANALYZE and the swap of mode `replace`.
+
+Nothing here talks to a server. Every identifier goes through `quote_identifier`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.mapping.model import Column, Mapping, Role
+from engine.mapping.names import MAX_NAME_BYTES, quote_identifier
+
+STAGING_MARK = "__mongopg_"
+"""Between the table's name and the run's in the name of a staging table."""
+OLD_MARK = "__mongopg_old_"
+"""The same for the table that a swap replaces, for the moment between rename and drop."""
+KEY_SUFFIX = "_pkey"
+"""What PostgreSQL itself calls a primary key."""
+_HASH_DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """A table by schema and name, unquoted."""
+
+    schema: str
+    table: str
+
+    def __str__(self) -> str:
+        """For people: `schema.table`."""
+        return f"{self.schema}.{self.table}"
+
+    @property
+    def sql(self) -> str:
+        """Quoted, for statements."""
+        return f"{quote_identifier(self.schema)}.{quote_identifier(self.table)}"
+
+
+def fitted(name: str, suffix: str) -> str:
+    """`name` + `suffix` within 63 bytes; a hash stands for what is cut off, so that different names stay different."""
+    if len((name + suffix).encode()) <= MAX_NAME_BYTES:
+        return name + suffix
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_DIGITS]
+    room = MAX_NAME_BYTES - len(suffix.encode()) - _HASH_DIGITS - 1
+    return f"{name.encode()[:room].decode(errors='ignore')}_{digest}{suffix}"
+
+
+def staging_name(target: TableName, run_id: str) -> TableName:
+    """Where mode `replace` loads before the swap."""
+    return TableName(target.schema, fitted(target.table, STAGING_MARK + run_id))
+
+
+def old_name(target: TableName, run_id: str) -> TableName:
+    """What the replaced table is called until it is dropped."""
+    return TableName(target.schema, fitted(target.table, OLD_MARK + run_id))
+
+
+def key_name(table: TableName) -> str:
+    """Name of a table's primary key."""
+    return fitted(table.table, KEY_SUFFIX)
+
+
+def create_schema(schema: str) -> str:
+    """CREATE SCHEMA; look for the schema first, since IF NOT EXISTS wants the right to create it either way."""
+    return f"CREATE SCHEMA {quote_identifier(schema)}"
+
+
+def create_table(table: TableName, mapping: Mapping) -> str:
+    """CREATE TABLE with the mapping's columns; `_id` is NOT NULL, so that the key later needs no scan for it."""
+    lines = ",\n".join(f"    {_column(column)}" for column in mapping.columns)
+    return f"CREATE TABLE {table.sql} (\n{lines}\n)"
+
+
+def add_primary_key(table: TableName, column: str, name: str) -> str:
+    """ALTER TABLE that builds the primary key called `name`."""
+    return f"ALTER TABLE {table.sql} ADD CONSTRAINT {quote_identifier(name)} PRIMARY KEY ({quote_identifier(column)})"
+
+
+def create_unique_index(table: TableName, column: str, name: str) -> str:
+    """A unique index over one column: what mode `upsert` needs on a table that has other keys already."""
+    return f"CREATE UNIQUE INDEX {quote_identifier(name)} ON {table.sql} ({quote_identifier(column)})"
+
+
+def analyze(table: TableName) -> str:
+    """ANALYZE, so that the first queries are planned with what is in the table."""
+    return f"ANALYZE {table.sql}"
+
+
+def drop_table(table: TableName) -> str:
+    """DROP TABLE without CASCADE: whatever depends on it stays, and so does the table."""
+    return f"DROP TABLE IF EXISTS {table.sql}"
+
+
+def rename_table(table: TableName, name: str) -> str:
+    """ALTER TABLE RENAME within the schema."""
+    return f"ALTER TABLE {table.sql} RENAME TO {quote_identifier(name)}"
+
+
+def rename_constraint(table: TableName, old: str, new: str) -> str:
+    """ALTER TABLE RENAME CONSTRAINT; the index behind a key is renamed with it."""
+    return f"ALTER TABLE {table.sql} RENAME CONSTRAINT {quote_identifier(old)} TO {quote_identifier(new)}"
+
+
+def upsert(target: TableName, source: TableName, columns: Sequence[str], key: str) -> str:
+    """INSERT of all rows of `source`, where a row whose `key` exists takes the new values."""
+    names = ", ".join(quote_identifier(column) for column in columns)
+    changes = ", ".join(
+        f"{quote_identifier(column)} = EXCLUDED.{quote_identifier(column)}" for column in columns if column != key
+    )
+    action = f"DO UPDATE SET {changes}" if changes else "DO NOTHING"
+    return (
+        f"INSERT INTO {target.sql} ({names}) SELECT {names} FROM {source.sql} "
+        f"ON CONFLICT ({quote_identifier(key)}) {action}"
+    )
+
+
+def _column(column: Column) -> str:
+    required = " NOT NULL" if column.role is Role.ID or not column.nullable else ""
+    return f"{quote_identifier(column.name)} {column.sql_type}{required}"

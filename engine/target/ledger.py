@@ -1,0 +1,321 @@
+"""Runs in the ledger: made, found, kept alive, ended, discarded; with their tables and events.
+
+No secret is ever stored: source and target are host, database and user (`engine.target.postgres.Address`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from engine.errors import MigrationError, PlanChanged, TargetExists, UsageError
+from engine.target.ddl import TableName, drop_table
+from engine.target.sqlstates import describe
+
+COMPLETED = "completed"
+"""The one state from which there is nothing to resume."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run that is about to begin."""
+
+    run_id: str
+    fingerprint: str
+    """Of the plan: what resume compares."""
+    mode: str
+    source: str
+    """Host, database and user; never a password."""
+    target: str
+    plan: str
+    """The plan as JSON."""
+    state: str = "starting"
+
+
+@dataclass(frozen=True, slots=True)
+class TableLoad:
+    """One collection into one table, as the ledger keeps it."""
+
+    task_id: int
+    namespace: str
+    """`database.collection`."""
+    target: TableName
+    mapping: str
+    """As JSON."""
+    total: int
+    """Documents expected."""
+    count_before: int = 0
+    """Rows that were in the table already."""
+    staging: TableName | None = None
+    """Where mode `replace` loads; in the target's schema."""
+    table_oid: int = 0
+    """Set by the ledger: identity of the table that is written to."""
+
+    @property
+    def loads_into(self) -> TableName:
+        """The table that COPY writes to."""
+        return self.staging or self.target
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as the ledger has it."""
+
+    run_id: str
+    fingerprint: str
+    state: str
+    mode: str
+    source: str
+    target: str
+    plan: str
+    verification: str
+    error: str
+    seconds: float
+    engine_host: str
+    engine_pid: int
+    started_at: datetime
+    heartbeat_at: datetime
+    ended_at: datetime | None
+    namespaces: tuple[str, ...]
+    n_read: int
+    n_written: int
+    n_rejected: int
+
+    @property
+    def is_resumable(self) -> bool:
+        """There is something left to do."""
+        return self.state != COMPLETED
+
+
+async def create_run_and_tables(
+    connection: asyncpg.Connection, run: NewRun, loads: Sequence[TableLoad], statements: Sequence[str]
+) -> None:
+    """Write the run and make its tables, together or not at all.
+
+    Args:
+        connection: not in a transaction.
+        run: its row.
+        loads: its tables; each must exist when the statements are through.
+        statements: CREATE SCHEMA and CREATE TABLE, in order; none when the tables are there (mode `append`).
+
+    Raises:
+        TargetExists: a table that the statements make is there already.
+        UsageError: the role may not make them.
+        MigrationError: the server refuses a statement for another reason.
+    """
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                "INSERT INTO mongopg.run"
+                " (run_id, fingerprint, state, mode, source, target, plan, engine_host, engine_pid) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                run.run_id, run.fingerprint, run.state, run.mode, run.source, run.target, run.plan,
+                socket.gethostname(), os.getpid(),
+            )  # fmt: skip
+            for statement in statements:
+                await connection.execute(statement)
+            await connection.executemany(
+                "INSERT INTO mongopg.table_load (run_id, task_id, namespace, schema_name, table_name, staging_table,"
+                " mapping, total, count_before, table_oid)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, to_regclass($10)::oid)",
+                [
+                    (
+                        run.run_id, load.task_id, load.namespace, load.target.schema, load.target.table,
+                        load.staging.table if load.staging else None, load.mapping, load.total, load.count_before,
+                        load.loads_into.sql,
+                    )
+                    for load in loads
+                ],
+            )  # fmt: skip
+    except asyncpg.DuplicateTableError as error:
+        raise TargetExists(
+            f"The target has it already: {describe(error)[1]} Choose another table, or mode append, replace or upsert."
+        ) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise UsageError(f"The target's user may not make the tables: {describe(error)[1]}") from error
+    except asyncpg.PostgresError as error:
+        raise MigrationError(f"The target tables could not be made: {describe(error)[1]}") from error
+
+
+async def find_run(connection: asyncpg.Connection, *, prefix: str = "", fingerprint: str = "") -> RunRecord | None:
+    """A run by a unique prefix of its id, or the one to resume for a plan, or the newest.
+
+    For a plan that is its newest unfinished run, otherwise its newest completed one. None when there is none.
+
+    Raises:
+        UsageError: no run, or more than one, has an id that begins with `prefix`.
+    """
+    if prefix:
+        rows = await connection.fetch(_RUNS.format(where="starts_with(r.run_id, $1)", limit=10), prefix)
+        exact = [row for row in rows if row["run_id"] == prefix]
+        if len(exact or rows) > 1:
+            names = ", ".join(row["run_id"] for row in rows)
+            raise UsageError(f"More than one run begins with {prefix!r}: {names}.")
+        if not rows:
+            raise UsageError(f"The ledger has no run that begins with {prefix!r}; `mongopg-tui runs` lists them.")
+        return _record((exact or rows)[0])
+    if fingerprint:
+        query = _RUNS.format(where="r.fingerprint = $1", limit=1).replace("ORDER BY", "ORDER BY r.state = 'completed',")
+        rows = await connection.fetch(query, fingerprint)
+    else:
+        rows = await connection.fetch(_RUNS.format(where="true", limit=1))
+    return _record(rows[0]) if rows else None
+
+
+async def list_runs(connection: asyncpg.Connection, limit: int = 1000) -> list[RunRecord]:
+    """Runs in the ledger, newest first."""
+    return [_record(row) for row in await connection.fetch(_RUNS.format(where="true", limit=limit))]
+
+
+async def table_loads(connection: asyncpg.Connection, run_id: str) -> list[TableLoad]:
+    """The run's tables, by task."""
+    rows = await connection.fetch("SELECT * FROM mongopg.table_load WHERE run_id = $1 ORDER BY task_id", run_id)
+    return [_load(row) for row in rows]
+
+
+async def check_same_tables(connection: asyncpg.Connection, run_id: str) -> None:
+    """Make sure that the run's tables are still those it wrote to.
+
+    Raises:
+        PlanChanged: a table was dropped, or another has taken its name.
+    """
+    for load in await table_loads(connection, run_id):
+        found = await connection.fetchrow(
+            "SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1",
+            load.table_oid,
+        )
+        # After the swap of mode `replace` the staging table bears the target's name.
+        if found is None or TableName(*found) not in (load.loads_into, load.target):
+            raise PlanChanged(
+                f"Table {load.loads_into} is no longer the one that run {run_id} wrote to: it cannot be resumed; "
+                f"discard it with `mongopg-tui runs --discard {run_id}` and start anew."
+            )
+
+
+async def take_over(connection: asyncpg.Connection, run_id: str, state: str) -> None:
+    """This process now drives the run (a resume); hold its tables first."""
+    await connection.execute(
+        "UPDATE mongopg.run SET state = $2, engine_host = $3, engine_pid = $4, ended_at = NULL, error = '',"
+        " heartbeat_at = clock_timestamp() WHERE run_id = $1",
+        run_id, state, socket.gethostname(), os.getpid(),
+    )  # fmt: skip
+
+
+async def set_state(
+    connection: asyncpg.Connection,
+    run_id: str,
+    state: str,
+    *,
+    ended: bool = False,
+    seconds: float | None = None,
+    verification: str | None = None,
+    error: str | None = None,
+) -> None:
+    """Write the run's state, durably; what is None stays as it is.
+
+    Args:
+        seconds: added up over all times that the run was driven.
+        error: one redacted sentence.
+    """
+    async with connection.transaction():
+        # Also everything that was committed asynchronously before is on disk once this commit is.
+        await connection.execute("SET LOCAL synchronous_commit = on")
+        await connection.execute(
+            "UPDATE mongopg.run SET state = $2, ended_at = CASE WHEN $3 THEN clock_timestamp() ELSE ended_at END,"
+            " seconds = seconds + coalesce($4, 0), verification = coalesce($5, verification),"
+            " error = coalesce($6, error), heartbeat_at = clock_timestamp() WHERE run_id = $1",
+            run_id, state, ended, seconds, verification, error,
+        )  # fmt: skip
+
+
+async def heartbeat(connection: asyncpg.Connection, run_id: str) -> None:
+    """Say that the run's engine lives: for people, and for the message to whoever else wants its tables."""
+    await connection.execute("UPDATE mongopg.run SET heartbeat_at = clock_timestamp() WHERE run_id = $1", run_id)
+
+
+async def set_counts(
+    connection: asyncpg.Connection, run_id: str, task_id: int, *, source_count: int | None, target_count: int | None
+) -> None:
+    """Keep what was counted on both sides at the end; None stays as it is."""
+    await connection.execute(
+        "UPDATE mongopg.table_load SET source_count = coalesce($3, source_count),"
+        " target_count = coalesce($4, target_count) WHERE run_id = $1 AND task_id = $2",
+        run_id, task_id, source_count, target_count,
+    )  # fmt: skip
+
+
+async def append_events(
+    connection: asyncpg.Connection, run_id: str, events: Sequence[tuple[int, float, str, Mapping[str, Any]]]
+) -> None:
+    """Keep facts for history and replay, each (sequence number, seconds of the run, kind, facts); twice does no harm."""
+    await connection.executemany(
+        "INSERT INTO mongopg.event VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        [(run_id, seq, at, kind, json.dumps(facts)) for seq, at, kind, facts in events],
+    )
+
+
+async def next_event_seq(connection: asyncpg.Connection, run_id: str) -> int:
+    """The sequence number behind the last event kept."""
+    last = await connection.fetchval("SELECT max(seq) FROM mongopg.event WHERE run_id = $1", run_id)
+    return 0 if last is None else int(last) + 1
+
+
+async def discard(connection: asyncpg.Connection, run_id: str) -> list[TableName]:
+    """Drop a run's staging tables and all it has in the ledger; returns the tables dropped. Target tables stay.
+
+    Hold the run's tables first (`engine.target.locks`). Waits for the end of a forgotten worker's transaction.
+    """
+    dropped: list[TableName] = []
+    async with connection.transaction():
+        for load in await table_loads(connection, run_id):
+            if load.staging is None:
+                continue
+            oid = await connection.fetchval("SELECT to_regclass($1)::oid", load.staging.sql)
+            if oid == load.table_oid:  # never drop another table that has taken the name
+                await connection.execute(drop_table(load.staging))
+                dropped.append(load.staging)
+        await connection.execute("DELETE FROM mongopg.run WHERE run_id = $1", run_id)
+    return dropped
+
+
+_RUNS = """
+SELECT r.*, t.namespaces, s.n_read, s.n_written, s.n_rejected
+FROM mongopg.run r
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(namespace ORDER BY task_id), '{{}}') AS namespaces
+    FROM mongopg.table_load WHERE run_id = r.run_id
+) t
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(n_read), 0)::bigint AS n_read, coalesce(sum(n_written), 0)::bigint AS n_written,
+           coalesce(sum(n_rejected), 0)::bigint AS n_rejected
+    FROM mongopg.slice WHERE run_id = r.run_id
+) s
+WHERE {where}
+ORDER BY r.started_at DESC LIMIT {limit}
+"""
+
+
+def _record(row: Mapping[str, Any]) -> RunRecord:
+    values = dict(row.items())
+    values["namespaces"] = tuple(values["namespaces"])
+    return RunRecord(**values)
+
+
+def _load(row: Mapping[str, Any]) -> TableLoad:
+    target = TableName(row["schema_name"], row["table_name"])
+    return TableLoad(
+        task_id=row["task_id"],
+        namespace=row["namespace"],
+        target=target,
+        mapping=row["mapping"],
+        total=row["total"],
+        count_before=row["count_before"],
+        staging=TableName(target.schema, row["staging_table"]) if row["staging_table"] else None,
+        table_oid=row["table_oid"],
+    )

@@ -1,0 +1,78 @@
+"""The tables of a run before it writes anything: which are made, which must fit, which statements do it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from engine.errors import TargetExists, UsageError
+from engine.mapping.model import ColumnType, Mapping
+from engine.mapping.names import quote_identifier
+from engine.target import ddl, tables as existing
+from engine.target.ddl import TableName
+from engine.target.ledger import TableLoad
+
+Wanted = tuple[int, str, TableName, Mapping, int, bool]
+"""Task id, namespace, target, mapping, documents expected, `_id` becomes the primary key."""
+
+
+async def prepare(
+    connection: asyncpg.Connection, run_id: str, mode: str, tables: Sequence[Wanted]
+) -> tuple[list[TableLoad], list[str]]:
+    """What the ledger keeps of each table, and the statements that make them. Nothing is written yet.
+
+    Raises:
+        TargetExists: mode `create`, and a table is there.
+        UsageError: a table that is there does not fit the mapping; every problem is named.
+    """
+    loads: list[TableLoad] = []
+    statements: list[str] = []
+    for schema in dict.fromkeys(target.schema for _, _, target, _, _, _ in tables):
+        if await connection.fetchval("SELECT to_regnamespace($1) IS NULL", quote_identifier(schema)):
+            statements.append(ddl.create_schema(schema))
+    for task_id, namespace, target, mapping, documents, has_key in tables:
+        is_there = bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", target.sql))
+        count_before, staging = 0, None
+        if is_there and mode == "create":
+            raise TargetExists(
+                f"Table {target} exists already: choose another with --collection {namespace}:schema.table, or "
+                "--mode append, replace or upsert."
+            )
+        if is_there and mode in ("append", "upsert"):
+            await _check_fits(connection, target, mapping)
+            count_before = int(await connection.fetchval(f"SELECT count(*) FROM {target.sql}"))  # noqa: S608 - quoted
+            if mode == "upsert" and not await existing.has_unique(connection, target, mapping.id_column.name):
+                name = ddl.fitted(target.table, "__id_key")
+                statements.append(ddl.create_unique_index(target, mapping.id_column.name, name))
+        elif mode == "replace":
+            staging = ddl.staging_name(target, run_id)
+            statements.append(ddl.create_table(staging, mapping))
+        else:
+            statements.append(ddl.create_table(target, mapping))
+        if not is_there and has_key and builds_key_first(mapping, mode):
+            made = staging or target
+            statements.append(ddl.add_primary_key(made, mapping.id_column.name, ddl.key_name(made)))
+        loads.append(
+            TableLoad(
+                task_id=task_id,
+                namespace=namespace,
+                target=target,
+                mapping=mapping.model_dump_json(),
+                total=documents,
+                count_before=count_before,
+                staging=staging,
+            )
+        )
+    return loads, statements
+
+
+def builds_key_first(mapping: Mapping, mode: str) -> bool:
+    """The key comes before the data: upserts need it, and a key of mixed kinds may meet two that become equal (TYPES.md)."""
+    return mode == "upsert" or mapping.id_column.type in (ColumnType.JSONB, ColumnType.JSON)
+
+
+async def _check_fits(connection: asyncpg.Connection, target: TableName, mapping: Mapping) -> None:
+    problems = existing.check_fits(mapping, await existing.describe_table(connection, target))
+    if problems:
+        raise UsageError(f"Table {target} does not fit the plan: {' '.join(problems)}", code="table_differs")

@@ -1,0 +1,274 @@
+"""A worker's copying: a partition, slice by slice, each one transaction; and what to do when a server struggles."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import asyncpg
+from pymongo.errors import PyMongoError
+
+from engine.convert import Preference, make_converter
+from engine.convert.interface import Converter
+from engine.errors import MigrationError
+from engine.source import faults, mongo
+from engine.source.reader import RangeReader, filter_query
+from engine.target import copy, page, partitions, postgres, sqlstates
+from engine.target.ddl import TableName
+from engine.work.feed import Feed, Pace, Piece, Threads
+from engine.work.messages import Committed, Connected, CopyLease, CopyTask, Failed, FromWorker, Problem, Returned
+from engine.work.retry import Patience
+from engine.work.slots import Field, Slot
+
+SLICE_BYTES = 8 * 1024 * 1024
+SLICE_S = 0.5
+"""A slice ends at the first page end after so many bytes of BSON, or so long."""
+
+
+@dataclass(slots=True)
+class _Slice:
+    """What went into the slice in hand."""
+
+    began: float
+    read: int = 0
+    written: int = 0
+    rejected: int = 0
+    n_bytes: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    policy_hits: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_full(self) -> bool:
+        return self.n_bytes >= SLICE_BYTES or time.monotonic() - self.began >= SLICE_S
+
+    def add(self, written: copy.PageResult) -> None:
+        self.read += written.n_read
+        self.written += written.n_written
+        self.rejected += written.n_rejected
+        self.n_bytes += written.n_bytes
+        self.reasons.update(written.reasons)
+
+
+class Copier:
+    """Copies partitions; keeps its connections and converters from lease to lease."""
+
+    def __init__(
+        self,
+        run_id: str,
+        source_uri: str,
+        target_uri: str,
+        converter: Preference,
+        slot: Slot,
+        worker: int,
+        pace: Pace,
+        report: Callable[[FromWorker], None],
+    ) -> None:
+        self.position: CopyLease | None = None
+        """The rest of the lease in hand: slices before it are committed."""
+        self._run_id = run_id
+        self._app_name = f"mongopg-tui {run_id}"
+        self._source_uri = source_uri
+        self._target_uri = target_uri
+        self._preference = converter
+        self._slot = slot
+        self._worker = worker
+        self._pace = pace
+        self._report = report
+        self._threads = Threads()
+        self._client: mongo.Client | None = None
+        self._connection: asyncpg.Connection | None = None
+        self._converters: dict[int, Converter] = {}
+        self._patience = Patience()
+
+    async def work(self, task: CopyTask, lease: CopyLease) -> Returned | Failed:
+        """Copy a partition, or as much of it as the engine lets us."""
+        self.position = lease
+        self._slot[Field.TASK] = task.task_id
+        self._slot[Field.PARTITION] = lease.partition_id
+        self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
+        while True:
+            try:
+                if await self._copy(task):
+                    return Returned(lease, finished=True)
+                return Returned(lease, finished=False, rest=self.position)
+            except copy.SliceTaken as taken:
+                # Somebody who was thought dead, or we before the connection broke, committed it: go on behind it.
+                if taken.claim.ends:
+                    return Returned(lease, finished=True)
+                await self._look_up_position()
+            except (PyMongoError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
+                code, sentence, is_transient = explain(error)
+                await self.abort()
+                if not is_transient or not self._patience.is_left:
+                    return Failed(lease, code, sentence, fatal=True)
+                self._report(Problem(code, sentence))
+                self._slot.state = "retrying"
+                await self._patience.wait()
+                finished = await self._look_up_position()
+                if finished:
+                    return Returned(lease, finished=True)
+
+    async def _copy(self, task: CopyTask) -> bool:
+        """Slices from the position on; True when the partition is done, False when the rest is to be given back."""
+        connection = await self._connected()
+        client = await self._client_connected()
+        position = self._position()
+        reader = RangeReader(
+            client[task.database][task.collection],
+            position.lower,
+            position.lower_inclusive,
+            position.upper,
+            query=filter_query(task.filter),
+            has_range_reads=task.has_range_reads,
+        )
+        feed = Feed(reader, self._converter(task), self._slot, self._pace, self._threads)
+        writer = copy.SliceWriter(connection, self._run_id, _target_of(task), self._worker)
+        try:
+            while True:
+                is_final = await self._slice(task, writer, feed)
+                if is_final or (self._pace.is_yielding and task.has_range_reads):
+                    return is_final
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            await _roll_back(writer)
+            raise
+        finally:
+            feed.close()
+
+    async def _slice(self, task: CopyTask, writer: copy.SliceWriter, feed: Feed) -> bool:
+        position = self._position()
+        began_ns = time.monotonic_ns()
+        waited_ns = self._slot[Field.READING_NS] + self._slot[Field.CONVERTING_NS]
+        done = _Slice(time.monotonic())
+        await writer.begin(position.partition_id, position.slice_no, position.lower, position.lower_inclusive)
+        # A view or time-series has no range to go on from: one slice, however long it takes.
+        while not feed.at_end and not (task.has_range_reads and (done.is_full or self._pace.is_yielding) and done.read):
+            done.add(await writer.write_page(self._pieces(task, feed, done)))
+        upto = feed.last_key if done.read else (None if position.lower_inclusive else position.lower)
+        await writer.commit(upto, final=feed.at_end)
+        self._patience.renew()
+        waited_ns = self._slot[Field.READING_NS] + self._slot[Field.CONVERTING_NS] - waited_ns
+        self._slot.add(Field.WRITING_NS, max(0, time.monotonic_ns() - began_ns - waited_ns))
+        self._slot.add(Field.WRITTEN, done.written)
+        self._slot.add(Field.REJECTED, done.rejected)
+        self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
+        self._report(
+            Committed(
+                task_id=task.task_id,
+                partition_id=position.partition_id,
+                slice_no=position.slice_no,
+                n_read=done.read,
+                n_written=done.written,
+                n_rejected=done.rejected,
+                n_bytes=done.n_bytes,
+                final=feed.at_end,
+                reasons=tuple(done.reasons.items()),
+                policy_hits=tuple(done.policy_hits.items()),
+            )
+        )
+        self.position = replace(position, slice_no=position.slice_no + 1, lower=upto, lower_inclusive=upto is None)
+        return feed.at_end
+
+    async def _pieces(self, task: CopyTask, feed: Feed, done: _Slice) -> AsyncIterator[page.Piece]:
+        async for piece in feed.page(may_end_early=task.has_range_reads):
+            done.policy_hits.update(piece.converted.policy_hits)
+            yield _for_target(piece)
+            self._slot.add(Field.SENT, len(piece.converted.row_ends))
+
+    # --- connections and positions ------------------------------------------------------------------------------------
+
+    def _position(self) -> CopyLease:
+        assert self.position is not None
+        return self.position
+
+    async def _look_up_position(self) -> bool:
+        """Where the ledger says the partition stands, after anything that leaves it in doubt; True when it is finished.
+
+        Tries for as long as patience lasts: the server may still be starting.
+        """
+        while True:
+            try:
+                connection = await self._connected()
+                found = await partitions.position(connection, self._run_id, self._position().partition_id)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
+                await self.abort()
+                _, _, is_transient = explain(error)
+                if not is_transient or not self._patience.is_left:
+                    raise
+                await self._patience.wait()
+            else:
+                self.position = replace(
+                    self._position(),
+                    slice_no=found.next_slice_no,
+                    lower=found.lower,
+                    lower_inclusive=found.lower_inclusive,
+                )
+                return found.finished
+
+    async def _connected(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await postgres.connect(self._target_uri, application_name=self._app_name)
+            self._report(Connected(self._connection.get_server_pid()))
+        return self._connection
+
+    async def _client_connected(self) -> mongo.Client:
+        if self._client is None:
+            loop = asyncio.get_running_loop()
+            self._client = await loop.run_in_executor(
+                self._threads.reading, lambda: mongo.connect(self._source_uri, app_name=self._app_name)
+            )
+        return self._client
+
+    def _converter(self, task: CopyTask) -> Converter:
+        if task.task_id not in self._converters:
+            self._converters[task.task_id] = make_converter(task.mapping, self._preference)
+        return self._converters[task.task_id]
+
+    async def abort(self) -> None:
+        """Drop the connection to PostgreSQL: it rolls back at once, whatever state a COPY is in."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Leave both servers politely."""
+        if self._connection is not None and not self._connection.is_closed():
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                await self._connection.close(timeout=1.0)
+        if self._client is not None:
+            self._client.close()
+        self._threads.close()
+
+
+def explain(error: BaseException) -> tuple[str, str, bool]:
+    """Code, sentence, and whether trying again may help."""
+    if isinstance(error, PyMongoError):
+        return *faults.describe(error), faults.is_transient(error)
+    if isinstance(error, MigrationError):
+        return error.code, error.message, error.exit_code == 3
+    return *sqlstates.describe(error), sqlstates.is_transient(error)
+
+
+async def _roll_back(writer: copy.SliceWriter) -> None:
+    with suppress(
+        OSError, asyncpg.PostgresError, asyncpg.InterfaceError
+    ):  # a broken connection has rolled back already
+        await writer.rollback()
+
+
+def _target_of(task: CopyTask) -> page.CopyTarget:
+    return page.CopyTarget(
+        table=TableName(task.schema, task.table),
+        columns=tuple(column.name for column in task.mapping.columns),
+        namespace=f"{task.database}.{task.collection}",
+        upsert_key=task.mapping.id_column.name if task.mode == "upsert" else "",
+    )
+
+
+def _for_target(piece: Piece) -> page.Piece:
+    return page.Piece(piece.batch, piece.converted, piece.offset)

@@ -1,0 +1,40 @@
+"""How long a worker keeps trying when a server struggles: back-off with a cap, and an end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 2.0
+"""A server that comes back is noticed within this."""
+LIMIT_S = 120.0
+"""A server that is away for longer ends the lease, and with it the run."""
+
+
+class Patience:
+    """Waits that double up to a cap, with jitter, until `LIMIT_S` have passed without progress."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._wait_s = FIRST_WAIT_S
+        self._since: float | None = None
+
+    @property
+    def is_left(self) -> bool:
+        """Whether to try once more."""
+        return self._since is None or self._clock() - self._since < LIMIT_S
+
+    async def wait(self) -> None:
+        """Wait before the next try; workers that failed together do not come back together."""
+        if self._since is None:
+            self._since = self._clock()
+        await asyncio.sleep(self._wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+        self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+
+    def renew(self) -> None:
+        """There was progress: the next failure starts anew."""
+        self._wait_s = FIRST_WAIT_S
+        self._since = None

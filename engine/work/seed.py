@@ -1,0 +1,132 @@
+"""Filling a collection with synthetic users: ranges of indexes, each as often as one likes.
+
+An `_id` is made from (seed, index), so a range that was partly inserted when its worker died is simply inserted again:
+what is there counts as done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bson import ObjectId
+from bson.raw_bson import RawBSONDocument
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError
+
+from engine.errors import MigrationError, UsageError
+from engine.source.faults import DUPLICATE_KEY, code_of, describe
+from engine.source.mongo import Document
+from engine.work.users import MAX_INDEX, UserPages, user_id
+
+BATCH_USERS = 1_000
+"""Users in one insert: small, because pause and cancel wait for the end of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What a collection holds already."""
+
+    users: int
+    """Users of this seed without a gap from index 0 on: the next index to insert."""
+    has_others: bool
+    """There are documents that were not made with this seed."""
+
+
+def insert_range(
+    collection: Collection[Document],
+    pages: UserPages,
+    low: int,
+    high: int,
+    *,
+    on_inserted: Callable[[int], None],
+    should_stop: Callable[[], bool],
+) -> int:
+    """Make sure that users low <= i < high are there; returns `high`, or where it stopped. Blocks.
+
+    Args:
+        on_inserted: called after each batch with the number of its users, whether they were new or there already.
+        should_stop: asked before each batch.
+
+    Raises:
+        UsageError: a unique index of the collection refuses a user.
+        MigrationError: the server refuses a user for another reason.
+        PyMongoError: anything else; the range may be inserted again.
+    """
+    while low < high and not should_stop():
+        upto = min(low + BATCH_USERS, high)
+        _insert(collection, pages.documents(low, upto))
+        on_inserted(upto - low)
+        low = upto
+    return low
+
+
+def existing(collection: Collection[Document], seed: int) -> Seeded:
+    """What the collection holds already; takes one pass over the index of the users that are there."""
+    first, last = ObjectId(user_id(seed, 0)), ObjectId(user_id(seed, MAX_INDEX - 1))
+    outside = ({"max": {"_id": first}}, {"min": {"_id": last}})
+    has_others = any(_has_other(collection, last, bounds) for bounds in outside)
+    newest = collection.find_one({"_id": {"$gte": first, "$lte": last}}, {"_id": 1}, sort=[("_id", -1)])
+    if newest is None:
+        return Seeded(0, has_others)
+    return Seeded(_without_gap(collection, seed, int.from_bytes(newest["_id"].binary[-4:], "big") + 1), has_others)
+
+
+def check_collection(seeded: Seeded, namespace: str, into_existing: bool) -> None:
+    """Refuse to mix users with other documents unless asked to.
+
+    Raises:
+        UsageError: the collection holds other documents and `into_existing` is not set.
+    """
+    if seeded.has_others and not into_existing:
+        raise UsageError(
+            f"{namespace} holds documents that this seed did not make: choose another seed.collection, or seed beside "
+            f"them with --into-existing."
+        )
+
+
+def _has_other(collection: Collection[Document], last: ObjectId, bounds: dict[str, Any]) -> bool:
+    # `min` and `max` see every kind of _id, where $lt and $gt would see ObjectIds only. `min` includes its bound.
+    found = collection.find({}, {"_id": 1}, hint=[("_id", 1)], limit=2, **bounds)
+    return any(document["_id"] != last for document in found)
+
+
+def _without_gap(collection: Collection[Document], seed: int, high: int) -> int:
+    """The least index below `high` that is missing, else `high`: by bisection, each step counts half as much."""
+    low = 0
+    while low < high:
+        if _count(collection, seed, low, high) == high - low:
+            return high
+        middle = (low + high) // 2
+        if middle > low and _count(collection, seed, low, middle) == middle - low:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _count(collection: Collection[Document], seed: int, low: int, high: int) -> int:
+    bounds = {"$gte": ObjectId(user_id(seed, low)), "$lte": ObjectId(user_id(seed, high - 1))}
+    return collection.count_documents({"_id": bounds}, hint=[("_id", 1)])
+
+
+def _insert(collection: Collection[Document], users: list[bytes]) -> None:
+    try:
+        collection.insert_many(map(RawBSONDocument, users), ordered=False)
+    except BulkWriteError as exc:
+        _refuse_all_but_repeats(exc, collection.full_name)
+
+
+def _refuse_all_but_repeats(exc: BulkWriteError, namespace: str) -> None:
+    """Raise unless every failure means that the user of this `_id` is there already."""
+    details = exc.details or {}
+    for error in details.get("writeErrors", []):
+        if error.get("code") != DUPLICATE_KEY:
+            raise MigrationError(f"Seeding {namespace} failed: {describe(exc)[1]}", code=code_of(exc)) from None
+        if list(error.get("keyPattern", {"_id": 1})) != ["_id"]:
+            raise UsageError(
+                f"A unique index of {namespace} refuses some users: drop it, or choose another seed.collection."
+            ) from None
+    if details.get("writeConcernErrors"):
+        raise exc

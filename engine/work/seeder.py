@@ -1,0 +1,94 @@
+"""A worker's seeding: an index range of synthetic users, inserted and reported as it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from pymongo.errors import PyMongoError
+
+from engine.errors import MigrationError
+from engine.source import faults, mongo
+from engine.work import seed
+from engine.work.feed import Pace
+from engine.work.messages import Committed, Failed, FromWorker, Problem, Returned, SeedLease, SeedTask
+from engine.work.retry import Patience
+from engine.work.slots import Field, Slot
+from engine.work.users import UserPages
+
+
+class Seeder:
+    """Inserts ranges; keeps its client and its pools from lease to lease."""
+
+    def __init__(
+        self, run_id: str, source_uri: str, slot: Slot, pace: Pace, report: Callable[[FromWorker], None]
+    ) -> None:
+        self._app_name = f"mongopg-tui {run_id}"
+        self._source_uri = source_uri
+        self._slot = slot
+        self._pace = pace
+        self._report = report
+        self._client: mongo.Client | None = None
+        self._pages: dict[int, UserPages] = {}
+        self._is_aborted = False
+
+    async def work(self, task: SeedTask, lease: SeedLease) -> Returned | Failed:
+        """Insert a range, or as much of it as the engine lets us; a range that is redone counts what is there."""
+        loop = asyncio.get_running_loop()
+        patience = Patience()
+        self._is_aborted = False
+        self._slot.state = "seeding"
+        low = lease.low
+        while True:
+            try:
+                low = await loop.run_in_executor(None, self._insert, loop, task, lease, low)
+            except PyMongoError as error:
+                code, sentence = faults.describe(error)
+                if not faults.is_transient(error) or not patience.is_left:
+                    return Failed(lease, code, sentence, fatal=True)
+                self._slot.state = "retrying"
+                self._report(Problem(code, sentence))
+                await patience.wait()
+                self._slot.state = "seeding"
+                # What was reported of this range stays counted: go on where the last report ended.
+                low = max(low, self._reached)
+            except MigrationError as error:
+                return Failed(lease, error.code, error.message, fatal=True)
+            except asyncio.CancelledError:
+                self._is_aborted = True
+                raise
+            else:
+                if low >= lease.high:
+                    return Returned(lease, finished=True)
+                return Returned(lease, finished=False, rest=SeedLease(lease.task_id, low, lease.high))
+
+    def _insert(self, loop: asyncio.AbstractEventLoop, task: SeedTask, lease: SeedLease, low: int) -> int:
+        if self._client is None:
+            self._client = mongo.connect(self._source_uri, app_name=self._app_name)
+        pages = self._pages.get(task.seed)
+        if pages is None:
+            pages = self._pages[task.seed] = UserPages(task.seed)
+        self._reached = low
+
+        def inserted(count: int) -> None:
+            self._reached += count
+            self._slot.add(Field.SENT, count)
+            self._slot.add(Field.WRITTEN, count)
+            self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
+            message = Committed(lease.task_id, lease.low, 0, count, count, 0, 0, final=False)
+            loop.call_soon_threadsafe(self._report, message)
+
+        return seed.insert_range(
+            self._client[task.database][task.collection],
+            pages,
+            low,
+            lease.high,
+            on_inserted=inserted,
+            should_stop=lambda: self._pace.is_yielding or self._is_aborted,
+        )
+
+    def close(self) -> None:
+        """Let the server go."""
+        if self._client is not None:
+            self._client.close()

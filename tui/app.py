@@ -1,0 +1,351 @@
+"""The cockpit: a Textual application that draws what an engine says and hands on what the operator asks."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel
+from rich.text import Text
+from textual import work
+from textual.app import App
+from textual.filter import LineFilter
+
+from engine.config import Loaded, Settings
+from engine.control.client import EngineProcess
+from engine.control.protocol import Event, RunState, Snapshot, Start
+from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_SIGHUP, EXIT_SIGTERM, MigrationError
+from engine.knobs import Knob
+from tui.ascii_filter import AsciiFilter
+from tui.commands import BY_ACTION, Place, Situation, bindings_of
+from tui.crash import crash_words
+from tui.engines import Engines
+from tui.farewell import farewell
+from tui.palette import CommandProvider
+from tui.safe import safe
+from tui.screens.base import CockpitScreen
+from tui.screens.dialogs import error_dialog, quit_question
+from tui.screens.help import HelpScreen
+from tui.screens.run import RunScreen
+from tui.screens.setup import SetupScreen
+from tui.session import EngineSession
+
+SIGNAL_CANCEL_S = 3.0
+"""How long an end by signal waits for the engine to roll back."""
+
+
+def run_cockpit(
+    loaded: Loaded, *, process: EngineProcess | None, start: Start | None = None, attach: Path | None = None
+) -> int:
+    """Open the cockpit and return the exit code to leave with.
+
+    Args:
+        process: An engine launched before, to be owned. Without it (and without `attach`) the cockpit launches one.
+        start: Give this command at once, and open on the Run screen.
+        attach: The socket of a run that is going on.
+    """
+    app = Cockpit(loaded.settings, loaded.provenance, process=process, start=start, attach=attach)
+    app.run(mouse=loaded.settings.cockpit.mouse)
+    sys.stdout.write(app.farewell)
+    sys.stdout.flush()
+    app.engines.reap()
+    return app.return_code or EXIT_DONE
+
+
+class Cockpit(App[None]):
+    """Setup and Run as modes; every live engine is reached through an `EngineSession`."""
+
+    TITLE = "mongopg-tui"
+    CSS_PATH = "cockpit.tcss"
+    MODES = {Place.SETUP.value: SetupScreen, Place.RUN.value: RunScreen}  # noqa: RUF012
+    COMMANDS = {CommandProvider}  # noqa: RUF012
+    BINDINGS = bindings_of(Place.APP)
+    NOTIFICATION_TIMEOUT: ClassVar[float] = 4
+
+    def __init__(
+        self,
+        settings: Settings,
+        provenance: Mapping[str, str],
+        *,
+        process: EngineProcess | None = None,
+        start: Start | None = None,
+        attach: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.provenance = provenance
+        self.engines = Engines(process)
+        self.is_leaving = False
+        """Leave as soon as the run is over."""
+        self.farewell = ""
+        """What is printed once the terminal is the shell's again."""
+        self._start = start
+        self._attach_to = attach
+        self._draw_next = False
+
+    # --- life ---
+
+    async def on_mount(self) -> None:
+        """Signals, colours, the first screen; the engine is connected to in the background."""
+        loop = asyncio.get_running_loop()
+        for number, code in (
+            (signal.SIGTERM, EXIT_SIGTERM),
+            (signal.SIGHUP, EXIT_SIGHUP),
+            (signal.SIGINT, EXIT_CANCELLED),
+        ):
+            loop.add_signal_handler(number, self._signalled, number, code)
+        if self.settings.cockpit.theme in self.available_themes:
+            self.theme = self.settings.cockpit.theme
+        else:
+            self.say_problem(f"There is no theme {safe(self.settings.cockpit.theme, 40)!r}; f6 lists the themes.")
+        wants_run = self._start is not None or self._attach_to is not None
+        await self.switch_mode(Place.RUN.value if wants_run else Place.SETUP.value)
+        self._begin()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, and ASCII when that is asked for."""
+        filters = super().get_line_filters()
+        return [*filters, AsciiFilter()] if self.settings.cockpit.ascii else filters
+
+    @work(group="begin")
+    async def _begin(self) -> None:
+        try:
+            if self._attach_to is not None:
+                self._adopt(await EngineSession.attach(self._attach_to))
+            elif self._start is not None:
+                self._adopt(await self.engines.start(self.settings, self._start))
+            else:
+                self._prepare_desk()
+        except MigrationError as error:
+            await self.leave(code=error.exit_code, words=f"{safe(error.message, 1_000)}\n")
+
+    def _adopt(self, session: EngineSession) -> None:
+        """Make this engine's run the one on the Run screen."""
+        self.engines.run = session
+        self._follow(session)
+        self.situation_changed()
+
+    @work(group="follow")
+    async def _follow(self, session: EngineSession) -> None:
+        seen = self.situation
+        async for message in session.messages():
+            if session is not self.run_session:
+                return
+            if self._draw_next and isinstance(message, Snapshot):
+                self._draw_next = False
+                self._draw_run()
+            if self.situation != seen or (isinstance(message, Event) and message.kind == "finished"):
+                seen = self.situation
+                self.situation_changed()
+        if session is self.run_session:
+            self.situation_changed()
+
+    # --- situation ---
+
+    @property
+    def run_session(self) -> EngineSession | None:
+        """The run on the Run screen: going on, or over; None before the first one."""
+        return self.engines.run
+
+    @property
+    def situation(self) -> Situation:
+        """What decides which commands work."""
+        setup = self._mode_screen(Place.SETUP)
+        if isinstance(setup, SetupScreen) and setup.is_mounted:
+            has_source, has_target = setup.has_uri("source"), setup.has_uri("target")
+        else:
+            has_source = bool(self.settings.source.uri.get_secret_value())
+            has_target = bool(self.settings.target.uri.get_secret_value())
+        session = self.run_session
+        if session is None:
+            return Situation(has_source=has_source, has_target=has_target)
+        snapshot = session.snapshot
+        is_unfinished = session.is_lost or snapshot.state in {RunState.FAILED, RunState.CANCELLED}
+        return Situation(
+            state=snapshot.state,
+            is_lost=session.is_lost,
+            can_resume=is_unfinished and session.is_resumable,
+            has_problems=bool(snapshot.problems),
+            has_source=has_source,
+            has_target=has_target,
+        )
+
+    def situation_changed(self) -> None:
+        """Tell the screen; leave when that was waiting for the run's end; get an engine for Setup when it needs one."""
+        if isinstance(self.screen, CockpitScreen):
+            self.screen.situation_changed()
+        else:
+            for screen in self.screen_stack[:-1]:
+                if isinstance(screen, CockpitScreen):
+                    screen.situation_changed()
+        if self.is_leaving and not self.situation.is_live:
+            self.run_worker(self.leave(), group="leave")
+        elif self.current_mode == Place.SETUP and self.situation.is_free and self.engines.needs_desk:
+            self._prepare_desk()
+
+    @work(group="desk", exclusive=True)
+    async def _prepare_desk(self) -> None:
+        try:
+            await self.engines.open_desk(self.settings)
+        except MigrationError as error:
+            self.say_problem(error.message)
+            return
+        setup = self._mode_screen(Place.SETUP)
+        if isinstance(setup, SetupScreen):
+            setup.action_test()
+
+    def _mode_screen(self, place: Place) -> CockpitScreen | None:
+        stack = self._screen_stacks.get(place.value, [])
+        return stack[0] if stack and isinstance(stack[0], CockpitScreen) else None
+
+    def _draw_run(self) -> None:
+        screen = self._mode_screen(Place.RUN)
+        if isinstance(screen, RunScreen):
+            screen.draw()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A command is there only while it works."""
+        command = BY_ACTION.get(action)
+        return True if command is None else command.works(self.situation)
+
+    # --- what the screens ask for ---
+
+    def say_problem(self, message: str) -> None:
+        """A refusal that has no field to stand under."""
+        self.notify(safe(message), severity="warning", markup=False)
+
+    @work(group="command")
+    async def send(self, command: BaseModel) -> None:
+        """Give the run's engine a command; what it refuses is said."""
+        if self.run_session is None:
+            return
+        self._draw_next = True
+        try:
+            await self.run_session.client.call(command)
+        except MigrationError as error:
+            self.say_problem(error.message)
+
+    def turn_knob(self, knob: Knob, value: int) -> None:
+        """Turn a knob of the run; without one, set its field for the next run."""
+        if self.situation.is_live:
+            self._turn_knob(knob, value)
+            return
+        setup = self._mode_screen(Place.SETUP)
+        if isinstance(setup, SetupScreen):
+            setup.fill_knob(knob, value)
+
+    @work(group="knob")
+    async def _turn_knob(self, knob: Knob, value: int) -> None:
+        session = self.run_session
+        if session is None:
+            return
+        try:
+            turning = asyncio.ensure_future(session.turn(knob, value))
+            await asyncio.sleep(0)  # the wish is noted by now: show it before the engine has answered
+            self._draw_run()
+            self._draw_next = True
+            await turning
+        except MigrationError as error:
+            self.say_problem(error.message)
+        self._draw_run()
+
+    @work(group="start", exclusive=True)
+    async def start_run(self, settings: Settings, start: Start) -> None:
+        """Start a run from Setup, in the idle engine when it fits, otherwise in a new one."""
+        try:
+            session = await self.engines.start(settings, start)
+        except MigrationError as error:
+            self.push_screen(error_dialog("The run was not started", error.message))
+            return
+        self._adopt(session)
+        await self.switch_mode(Place.RUN.value)
+
+    def continue_run(self) -> None:
+        """Resume the run that stopped, in a new engine."""
+        session = self.run_session
+        if session is not None and session.settings is not None:
+            self.start_run(session.settings, Start(resume=session.snapshot.run_id))
+
+    # --- commands ---
+
+    async def action_show_setup(self) -> None:
+        """The Setup screen."""
+        await self.switch_mode(Place.SETUP.value)
+
+    async def action_show_run(self) -> None:
+        """The Run screen."""
+        if self.run_session is not None:
+            await self.switch_mode(Place.RUN.value)
+
+    def action_help(self) -> None:
+        """The help screen."""
+        if isinstance(self.screen, CockpitScreen):
+            session = self.run_session or self.engines.desk
+            files = [("log", str(session.log_path()))] if session else []
+            files += [(name, self.provenance[name]) for name in ("source.uri", "target.uri") if name in self.provenance]
+            self.push_screen(HelpScreen(self.screen.PLACE, self.situation, files))
+
+    def action_help_quit(self) -> None:
+        """ctrl+c outside a field: never ends anything by itself."""
+        if isinstance(self.screen, RunScreen):
+            self.screen.interrupt()
+        else:
+            self.notify("q leaves.", markup=False)
+
+    def action_screenshot(self, filename: str | None = None, path: str | None = None) -> None:
+        """Save an SVG of the screen in the current folder."""
+        super().action_screenshot(filename, path or ".")
+
+    async def action_quit(self) -> None:
+        """Leave; ask while a run is going on."""
+        session = self.run_session
+        if session is None or not session.is_live:
+            await self.leave()
+            return
+
+        async def answered(answer: str | None) -> None:
+            if answer == "leave":
+                await self.leave(run_goes_on=True)
+            elif answer == "stop":
+                await self.action_show_run()
+                self.is_leaving = True
+                if isinstance(self.screen, RunScreen):
+                    self.screen.action_stop()
+
+        if isinstance(self.screen, CockpitScreen):
+            self.push_screen(quit_question(session.snapshot), answered)
+
+    async def leave(self, *, run_goes_on: bool = False, code: int | None = None, words: str = "") -> None:
+        """Close the connections and end the application."""
+        session = self.run_session
+        if session is not None:
+            code = code if code is not None else EXIT_DONE if run_goes_on else session.exit_code
+            words = words or farewell(session, run_goes_on=run_goes_on)
+        self.farewell = words
+        await self.engines.close(run_goes_on=run_goes_on)
+        self.exit(return_code=code or EXIT_DONE)
+
+    # --- signals and bugs ---
+
+    def _signalled(self, number: signal.Signals, code: int) -> None:
+        self.run_worker(self._leave_by_signal(number, code), group="signal", exclusive=True)
+
+    async def _leave_by_signal(self, number: signal.Signals, code: int) -> None:
+        """SIGHUP follows `on_disconnect`; SIGTERM and SIGINT cancel a run of ours; a guest only leaves."""
+        session = self.run_session
+        run_goes_on = False
+        if session is not None and session.is_live:
+            run_goes_on = not session.is_owner or (number is signal.SIGHUP and session.policy == "continue")
+            if not run_goes_on:
+                await session.cancel_and_wait(SIGNAL_CANCEL_S)
+        await self.leave(run_goes_on=run_goes_on, code=code)
+
+    def _fatal_error(self) -> None:
+        """A bug. Textual would print the traceback with the values of variables: connection strings among them."""
+        uris = [side.uri.get_secret_value() for side in (self.settings.source, self.settings.target)]
+        self._exit_renderables.append(Text(crash_words(sys.exc_info()[1], self.engines.log_folder(), uris)))
+        self._close_messages_no_wait()

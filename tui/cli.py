@@ -1,0 +1,285 @@
+"""The command line: commands, options, exit codes. What a command does is in the module that it names.
+
+Nothing heavy is imported at module level (pydantic, rich and textual together take 0.5 s, `--help` may take 0.4 s):
+each command imports what it needs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine import __version__
+from engine.errors import EXIT_DONE, UsageError
+from tui.options import (
+    ClusterOption,
+    CollectionsOption,
+    ConfigOption,
+    CountOption,
+    HeadlessOption,
+    JsonOption,
+    ModeOption,
+    PageOption,
+    RunArgument,
+    SeedOption,
+    SourceOption,
+    TargetOption,
+    ThrottleOption,
+)
+
+if TYPE_CHECKING:
+    from engine.config import Loaded
+
+EPILOG = """Exit codes: 0 done, or detached; 1 run failed; 2 wrong usage or settings, existing table, missing
+collection, different plan, target held by another run; 3 cannot connect; 4 finished, but with rejects or a mismatch;
+130 cancelled; 143/129 by signal."""
+
+application = typer.Typer(
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@application.callback(invoke_without_command=True, epilog=EPILOG)
+def cockpit(
+    context: typer.Context,
+    config: ConfigOption = None,
+    source: SourceOption = None,
+    target: TargetOption = None,
+    collection: CollectionsOption = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> int:
+    """Move MongoDB collections into PostgreSQL, watched and steered. Without a command: open the cockpit."""
+    if version:
+        typer.echo(f"mongopg-tui {__version__}")
+        raise typer.Exit(EXIT_DONE)
+    context.obj = {"config": config, "source.uri": source, "target.uri": target, "run.collections": collection}
+    if context.invoked_subcommand is not None:
+        return EXIT_DONE
+    from tui.running import open_cockpit
+
+    return open_cockpit(_load(context, None, {}))
+
+
+@application.command()
+def demo(
+    context: typer.Context,
+    config: ConfigOption = None,
+    seed_count: CountOption = None,
+    cluster_size: ClusterOption = None,
+    page_size: PageOption = None,
+    throttle: ThrottleOption = None,
+    headless: HeadlessOption = False,
+    as_json: JsonOption = False,
+    directory: Annotated[
+        str | None, typer.Option("--dir", metavar="DIR", help="Folder for the servers' data; else a temporary one.")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the servers running at the end; prints both URIs.")
+    ] = False,
+) -> int:
+    """Start embedded MongoDB and PostgreSQL, seed, migrate and verify."""
+    from engine.control.protocol import Start
+    from tui.running import run
+
+    flags = {
+        "seed.count": seed_count,
+        "run.cluster_size": cluster_size,
+        "run.page_size": page_size,
+        "run.throttle": throttle,
+        "demo.embedded": True,
+        "demo.dir": str(Path(directory).expanduser().absolute()) if directory else None,
+        "demo.keep": keep or None,
+    }
+    loaded = _load(context, config, flags)
+    loaded.settings.run.collections = [loaded.settings.seed.collection]
+    return run(loaded, Start(seed=True), headless=headless, as_json=as_json)
+
+
+@application.command()
+def seed(
+    context: typer.Context,
+    config: ConfigOption = None,
+    source: SourceOption = None,
+    collection: Annotated[
+        str | None, typer.Option("--collection", metavar="db.coll", help="The collection to fill.")
+    ] = None,
+    seed_count: CountOption = None,
+    seed_number: SeedOption = None,
+    cluster_size: ClusterOption = None,
+    page_size: PageOption = None,
+    into_existing: Annotated[
+        bool, typer.Option("--into-existing", help="Also into a collection that holds other documents.")
+    ] = False,
+    headless: HeadlessOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Generate synthetic users into MongoDB, in parallel, the same ones for the same seed."""
+    from engine.control.protocol import Start
+    from tui.running import run
+
+    flags = {
+        "source.uri": source,
+        "seed.collection": collection,
+        "seed.count": seed_count,
+        "seed.seed": seed_number,
+        "run.cluster_size": cluster_size,
+        "run.page_size": page_size,
+        "seed.into_existing": into_existing or None,
+    }
+    loaded = _load(context, config, flags)
+    return run(loaded, Start(seed=True, migrate=False), headless=headless, as_json=as_json)
+
+
+@application.command()
+def plan(
+    context: typer.Context,
+    config: ConfigOption = None,
+    source: SourceOption = None,
+    target: TargetOption = None,
+    collection: CollectionsOption = None,
+    mode: ModeOption = None,
+    as_json: JsonOption = False,
+    ddl: Annotated[bool, typer.Option("--ddl", help="Print the SQL that would create the tables.")] = False,
+) -> int:
+    """Look before writing: census, mapping, DDL, warnings. Nothing is written."""
+    from tui.asking import show_plan
+
+    if ddl and as_json:
+        raise UsageError("Give --ddl or --json, not both.")
+    flags = {"source.uri": source, "target.uri": target, "run.collections": collection, "run.mode": mode}
+    return show_plan(_load(context, config, flags), as_json=as_json, ddl=ddl)
+
+
+@application.command(name="run")
+def run_migration(
+    context: typer.Context,
+    config: ConfigOption = None,
+    source: SourceOption = None,
+    target: TargetOption = None,
+    collection: CollectionsOption = None,
+    cluster_size: ClusterOption = None,
+    page_size: PageOption = None,
+    throttle: ThrottleOption = None,
+    mode: ModeOption = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume", metavar="[RUN]", help="Go on with an unfinished run; without RUN the newest of this plan."
+        ),
+    ] = None,
+    headless: HeadlessOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Copy the collections, and compare the counts of both sides."""
+    from engine.control.protocol import Start
+    from tui.running import run
+
+    flags = {
+        "source.uri": source,
+        "target.uri": target,
+        "run.collections": collection,
+        "run.cluster_size": cluster_size,
+        "run.page_size": page_size,
+        "run.throttle": throttle,
+        "run.mode": mode,
+    }
+    return run(_load(context, config, flags), Start(resume=resume), headless=headless, as_json=as_json)
+
+
+@application.command()
+def verify(
+    context: typer.Context,
+    run: RunArgument = None,
+    config: ConfigOption = None,
+    source: SourceOption = None,
+    target: TargetOption = None,
+    level: Annotated[str, typer.Option("--level", metavar="LEVEL", help="How deep: counts or full.")] = "counts",
+    as_json: JsonOption = False,
+) -> int:
+    """Compare both sides of a run; without RUN, of the newest."""
+    from tui.asking import show_verification
+
+    if level not in ("counts", "full"):
+        raise UsageError(f"--level must be counts or full, not {level!r}.")
+    flags = {"source.uri": source, "target.uri": target}
+    return show_verification(_load(context, config, flags), run or "", full=level == "full", as_json=as_json)
+
+
+@application.command()
+def rejects(
+    context: typer.Context,
+    run: RunArgument = None,
+    config: ConfigOption = None,
+    target: TargetOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Documents that could not be written as mapped, by reason; without RUN, of the newest run."""
+    from tui.asking import show_rejects
+
+    return show_rejects(_load(context, config, {"target.uri": target}), run or "", as_json=as_json)
+
+
+@application.command()
+def runs(
+    context: typer.Context,
+    config: ConfigOption = None,
+    target: TargetOption = None,
+    discard: Annotated[
+        str | None, typer.Option("--discard", metavar="RUN", help="Drop a run's staging tables and ledger rows.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """History, from the ledger in the target database."""
+    from tui.asking import discard_run, show_runs
+
+    loaded = _load(context, config, {"target.uri": target})
+    if discard is not None:
+        return discard_run(loaded, discard, as_json=as_json)
+    return show_runs(loaded, as_json=as_json)
+
+
+@application.command()
+def attach(context: typer.Context, run: RunArgument = None, config: ConfigOption = None) -> int:
+    """Open the cockpit on a run that is going on."""
+    from tui.running import attach_cockpit
+
+    return attach_cockpit(_load(context, config, {}), run)
+
+
+@application.command()
+def ctl(
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="status, pause, resume, cancel or set.")],
+    setting: Annotated[
+        str | None,
+        typer.Argument(metavar="[KNOB=VALUE]", help="For set: cluster_size, page_size, seed_count or throttle."),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="Which run, where several are going on.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Answer when it is done, not when it is accepted.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="cancel: roll slices in hand back.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Steer a run from another terminal."""
+    from tui.steering import steer
+
+    return steer(action, setting, run, wait=wait, now=now, as_json=as_json)
+
+
+def _load(context: typer.Context, config: Path | None, flags: dict[str, Any]) -> Loaded:
+    """Settings of this command; options before the command's name count where it has none of its own."""
+    from engine.loading import load_settings
+    from tui.output import warn
+
+    common: dict[str, Any] = dict(context.obj)
+    common_config = common.pop("config")
+    typed = {key: value for key, value in flags.items() if value is not None}
+    loaded = load_settings(config or common_config, {**common, **typed})
+    for warning in loaded.warnings:
+        warn(warning)
+    return loaded

@@ -1,0 +1,217 @@
+"""Every command of the cockpit, defined once: key, label, help, and when it works.
+
+Bindings, the footer, the palette and the help screen are generated from `COMMANDS`. A screen implements a command as a
+method `action_<action>`; a binding's id is the command's id, so keys can be remapped by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from textual.binding import Binding, BindingType
+
+from engine.control.protocol import RunState
+from engine.errors import KnobError
+from engine.knobs import CLUSTER_SIZE, KNOBS, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
+
+
+class Place(StrEnum):
+    """Where a command's action lives."""
+
+    APP = "app"
+    SETUP = "setup"
+    RUN = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What decides which commands work now."""
+
+    state: RunState | None = None
+    """State of the run; None without one."""
+    is_lost: bool = False
+    """The engine is gone, and the run was not over."""
+    can_resume: bool = False
+    """The run is over, unfinished, and both its servers are still there to go on with."""
+    has_problems: bool = False
+    has_source: bool = False
+    """The source's URI is set; likewise the target's."""
+    has_target: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """A run is going on."""
+        return self.state is not None and self.state.is_active and not self.is_lost
+
+    @property
+    def is_free(self) -> bool:
+        """No run is going on, so one can be started."""
+        return not self.is_live
+
+
+def _always(_: Situation) -> bool:
+    return True
+
+
+def _in_states(*states: RunState) -> Callable[[Situation], bool]:
+    return lambda now: now.is_live and now.state in states
+
+
+_moving = _in_states(RunState.SEEDING, RunState.STARTING, RunState.RUNNING)
+_standing = _in_states(RunState.PAUSING, RunState.PAUSED)
+_tunable = _in_states(RunState.SEEDING, RunState.STARTING, RunState.RUNNING, RunState.PAUSING, RunState.PAUSED)
+
+
+def _has_run(now: Situation) -> bool:
+    return now.state is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing an operator can do."""
+
+    id: str
+    """`screen.what`; also the id of its binding."""
+    place: Place
+    action: str
+    """Name of the method without its `action_`."""
+    keys: str
+    """Comma-separated, as Textual names keys."""
+    label: str
+    """One or two words for the footer and the palette."""
+    help: str
+    """One sentence."""
+    works: Callable[[Situation], bool] = _always
+    in_footer: bool = True
+    key_display: str | None = None
+    group: Binding.Group | None = None
+
+    def binding(self) -> Binding:
+        """The key binding made from this definition."""
+        return Binding(
+            self.keys,
+            self.action,
+            self.label,
+            show=self.in_footer,
+            key_display=self.key_display,
+            tooltip=self.help,
+            id=self.id,
+            group=self.group,
+        )
+
+    @property
+    def keys_shown(self) -> str:
+        """The keys for the help screen."""
+        names = {
+            "space": "Space", "plus": "+", "equals_sign": "=", "minus": "-", "right_square_bracket": "]",
+            "left_square_bracket": "[", "question_mark": "?", "enter": "Enter", "escape": "Esc",
+        }  # fmt: skip
+        return " ".join(
+            names.get(key, key.replace("ctrl+", "^") if "+" in key else key.upper() if key[1:].isdigit() else key)
+            for key in self.keys.split(",")
+        )
+
+
+_WORKERS = Binding.Group("Workers", compact=True)
+_PAGE = Binding.Group("Page", compact=True)
+
+COMMANDS: tuple[Command, ...] = (
+    Command("setup.start", Place.SETUP, "start", "f9,enter", "Start…",
+            "Copy the chosen collections; asks first and says what will happen.",
+            lambda now: now.is_free and now.has_source and now.has_target),
+    Command("setup.seed", Place.SETUP, "seed", "f8", "Seed…",
+            "Generate synthetic users into the source; asks first.", lambda now: now.is_free and now.has_source),
+    Command("setup.demo", Place.SETUP, "demo", "f7", "Demo servers…",
+            "Start embedded MongoDB and PostgreSQL, seed and migrate.",
+            lambda now: now.is_free and not (now.has_source and now.has_target)),
+    Command("setup.test", Place.SETUP, "test", "f5,r", "Test",
+            "Test both connections and list the collections again.", lambda now: now.is_free),
+    Command("setup.leave_field", Place.SETUP, "leave_field", "escape", "Leave field",
+            "Leave a field for the list of collections, where letters are commands.", in_footer=False),
+    Command("run.pause", Place.RUN, "pause", "space,p", "Pause",
+            "End pages early, commit them and stand still. The workers wait.", _moving),
+    Command("run.resume", Place.RUN, "resume", "space,p", "Resume", "Go on after a pause.", _standing),
+    Command("run.workers_more", Place.RUN, "workers_more", "plus,equals_sign", "More workers",
+            "One worker more, at once.", _tunable, key_display="+", group=_WORKERS),
+    Command("run.workers_fewer", Place.RUN, "workers_fewer", "minus", "Fewer workers",
+            "One worker fewer: it ends its page early and commits first.", _tunable, key_display="-", group=_WORKERS),
+    Command("run.page_larger", Place.RUN, "page_larger", "right_square_bracket", "Larger pages",
+            "Twice the page size, from the next page.", _tunable, key_display="]", group=_PAGE),
+    Command("run.page_smaller", Place.RUN, "page_smaller", "left_square_bracket", "Smaller pages",
+            "Half the page size, from the next page.", _tunable, key_display="[", group=_PAGE),
+    Command("run.tune", Place.RUN, "tune", "t", "Tune…", "Exact values of all knobs, with their bounds.", _tunable),
+    Command("run.stop", Place.RUN, "stop", "x", "Stop…",
+            "Finish pages and stop, or stop now; asks first. What is committed stays.",
+            lambda now: now.is_live),
+    Command("run.continue", Place.RUN, "continue_run", "r", "Resume run",
+            "Go on from what is committed, in a new engine.", lambda now: now.can_resume),
+    Command("app.help", Place.APP, "help", "question_mark,f1", "Help", "The commands that work now; where files are.",
+            key_display="?"),
+    Command("app.quit", Place.APP, "quit", "q,ctrl+q", "Quit", "Leave; asks while a run is going on.",
+            key_display="q"),
+    Command("run.log", Place.RUN, "log", "l", "Log", "Show or hide the events of the run.", _has_run,
+            in_footer=False),
+    Command("run.freeze", Place.RUN, "freeze", "z", "Freeze", "Hold the display still; the run goes on.", _has_run,
+            in_footer=False),
+    Command("run.sort", Place.RUN, "sort", "s", "Sort", "Sort workers by number, rate, rows or state.", _has_run,
+            in_footer=False),
+    Command("run.problems", Place.RUN, "problems", "e", "Problems", "What went wrong so far, and what to do about it.",
+            lambda now: now.has_problems, in_footer=False),
+    Command("app.palette", Place.APP, "command_palette", "ctrl+p", "Palette",
+            "All commands by name, and knobs by value: workers 12.", key_display="^p"),
+    Command("app.setup", Place.APP, "show_setup", "1", "Setup", "The Setup screen.", in_footer=False),
+    Command("app.run", Place.APP, "show_run", "2", "Run", "The Run screen.", _has_run, in_footer=False),
+    Command("app.interrupt", Place.APP, "help_quit", "ctrl+c", "Interrupt",
+            "Twice within two seconds: the stop dialog; once more: stop now.", in_footer=False),
+    Command("app.theme", Place.APP, "change_theme", "f6", "Theme", "Choose the colours.", in_footer=False),
+    Command("app.screenshot", Place.APP, "screenshot", "ctrl+s", "Screenshot",
+            "Save the screen as an SVG picture in the current folder.", in_footer=False),
+)  # fmt: skip
+
+BY_ACTION = {command.action: command for command in COMMANDS}
+
+
+def bindings_of(place: Place) -> list[BindingType]:
+    """The key bindings of a screen, or of the app."""
+    return [command.binding() for command in COMMANDS if command.place is place]
+
+
+def commands_for(place: Place) -> list[Command]:
+    """The commands that can be given on a screen: its own, then those that work everywhere."""
+    return [command for command in COMMANDS if command.place is place] + [
+        command for command in COMMANDS if command.place is Place.APP
+    ]
+
+
+_KNOB_WORDS: tuple[tuple[str, Knob], ...] = (
+    ("workers", CLUSTER_SIZE), ("cluster size", CLUSTER_SIZE), ("page size", PAGE_SIZE), ("pages", PAGE_SIZE),
+    ("seed count", SEED_COUNT), ("throttle", THROTTLE),
+    *((name, knob) for name, knob in KNOBS.items()),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class KnobWish:
+    """A knob and a value, as typed into the palette."""
+
+    knob: Knob
+    value: int | None
+    """None when what was typed is no value for this knob."""
+    problem: str = ""
+
+
+def knob_wish(text: str) -> KnobWish | None:
+    """What "workers 12", "page size 5000", "throttle off" or "cluster_size=3" asks for; None when it is no knob."""
+    name, _, value = text.replace("=", " ").strip().lower().rpartition(" ")
+    name = name.strip()
+    if not name or not (value[:1].isdigit() or value[:1] == "-" or value == "off"):
+        return None
+    for words, knob in _KNOB_WORDS:
+        if words.startswith(name):
+            try:
+                return KnobWish(knob, knob.parse(value))
+            except KnobError as error:
+                return KnobWish(knob, None, error.message)
+    return None

@@ -1,0 +1,112 @@
+"""The engines of one cockpit: an idle one that answers Setup's questions, and the one of the run."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from engine.config import Settings, reveal
+from engine.control.client import EngineProcess
+from engine.control.protocol import Snapshot, Start
+from engine.errors import MigrationError
+from tui.session import EngineSession, Policy
+
+ENGINE_END_S = 10.0
+"""How long leaving waits for an engine with nothing left to do: embedded servers shut down in that time."""
+_SECTIONS = ("source", "target", "run", "seed")
+"""Settings that Setup can change after the engine was started."""
+
+
+def policy_of(settings: Settings, start: Start | None) -> Policy:
+    """What a run does when its cockpit vanishes: demo and seeding end with it, a migration follows the setting."""
+    if settings.demo.embedded or (start is not None and not start.migrate):
+        return "cancel"
+    return settings.cockpit.on_disconnect
+
+
+class Engines:
+    """Opens engines, hands the desk's over to a run, and sees to it that none is left behind."""
+
+    def __init__(self, process: EngineProcess | None) -> None:
+        self.run: EngineSession | None = None
+        """The run on the Run screen: going on, or over."""
+        self.desk: EngineSession | None = None
+        """An idle engine; it becomes the run's when one is started."""
+        self._unused = process
+        self._opening = asyncio.Lock()
+        self._owned: list[EngineProcess] = [process] if process else []
+        self._detached: EngineProcess | None = None
+
+    async def open(self, settings: Settings, policy: Policy) -> EngineSession:
+        """The engine that was launched before the screen, once; after that a new one.
+
+        Raises:
+            MigrationError: it did not start, or does not answer.
+        """
+        if self._unused is not None:
+            process, self._unused = self._unused, None
+            return await EngineSession.own(process, policy)
+        session = await EngineSession.start(settings, policy)
+        if session.process is not None:
+            self._owned.append(session.process)
+        return session
+
+    @property
+    def needs_desk(self) -> bool:
+        """There is no idle engine, or it has ended."""
+        return self.desk is None or self.desk.client.is_closed
+
+    async def open_desk(self, settings: Settings) -> None:
+        """See to it that there is an idle engine.
+
+        Raises:
+            MigrationError: it did not start.
+        """
+        async with self._opening:
+            if self.needs_desk:
+                self.desk = await self.open(settings, policy_of(settings, None))
+
+    async def start(self, settings: Settings, start: Start) -> EngineSession:
+        """Start a run, in the idle engine when that fits it, and make it the one on the Run screen.
+
+        Raises:
+            MigrationError: it was refused; nothing has changed.
+        """
+        policy = policy_of(settings, start)
+        session = self.desk
+        if session is None or session.policy != policy or settings.demo.embedded or session.client.is_closed:
+            session = await self.open(settings, policy)
+        changed = reveal(settings)
+        command = start.model_copy(update={"settings": {section: changed[section] for section in _SECTIONS}})
+        try:
+            session.take(await session.client.ask(Snapshot, command))
+        except MigrationError:
+            if session is not self.desk:
+                await session.close()
+            raise
+        session.settings, session.start_command = settings, start
+        replaced = [old for old in (self.run, self.desk) if old is not None and old is not session]
+        self.run, self.desk = session, None
+        for old in replaced:
+            await old.close()
+        return session
+
+    async def close(self, *, run_goes_on: bool) -> None:
+        """Drop all connections; a run that shall go on is detached from."""
+        if self.desk is not None:
+            await self.desk.close()
+        if self.run is not None:
+            self._detached = self.run.process if run_goes_on else None
+            await self.run.close(run_goes_on=run_goes_on)
+
+    def reap(self) -> None:
+        """Wait, not for ever, for our engines that have nothing left to do, so that nothing of them is left behind."""
+        for process in self._owned:
+            if process is not self._detached:
+                process.wait(ENGINE_END_S)
+
+    def log_folder(self) -> Path | None:
+        """Where the engines' logs are; None before there was one."""
+        if self._owned:
+            return self._owned[0].log.parent
+        return self.run.log_path().parent if self.run is not None else None

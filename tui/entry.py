@@ -1,0 +1,98 @@
+"""From arguments to an exit code: runs a command of `tui.cli`; whatever goes wrong is one sentence on stderr.
+
+With `--json` it is also the last line on stdout. As in `tui.cli`, nothing heavy is imported at module level.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import typer
+
+from engine.errors import EXIT_CANCELLED, EXIT_DONE, MigrationError, UsageError
+from tui.cli import application
+
+RUN_COMMANDS = frozenset({"run", "seed", "demo"})
+"""Commands whose last JSON line is `{"event": "finished", ...}`, also when they could not start."""
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    as_json = "--json" in arguments
+    command = next((word for word in arguments if word in _command_names()), "")
+    try:
+        code = application(args=_with_bare_resume(arguments), prog_name="mongopg-tui", standalone_mode=False)
+        return code if isinstance(code, int) else EXIT_DONE
+    except typer.TyperException as error:
+        return _report(UsageError(_sentence(error.format_message(), command)), command, as_json=as_json)
+    except MigrationError as error:
+        return _report(error, command, as_json=as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_CANCELLED
+    except BrokenPipeError:
+        _silence_stdout()
+        return EXIT_DONE
+    except Exception as error:
+        return _report(_unexpected(error), command, as_json=as_json)
+
+
+def _with_bare_resume(arguments: Sequence[str]) -> list[str]:
+    """`--resume` takes a value or none; the parser knows only options that always take one."""
+    return [
+        "--resume=" if word == "--resume" and after.startswith("-") else word
+        for word, after in pairwise([*arguments, "-"])
+    ]
+
+
+def _command_names() -> set[str]:
+    return {
+        str(entry.name or (entry.callback and entry.callback.__name__)) for entry in application.registered_commands
+    }
+
+
+def _sentence(message: str, command: str) -> str:
+    """The parser's complaint as one sentence, with where to look."""
+    complaint = " ".join(message.split()).rstrip(".")
+    if complaint.endswith("?"):  # it knows what was meant
+        return complaint
+    page = f"mongopg-tui {command} --help" if command else "mongopg-tui --help"
+    return f"{complaint}; see `{page}`."
+
+
+def _report(error: MigrationError, command: str, *, as_json: bool) -> int:
+    from tui.output import fail, say_json
+
+    record: dict[str, Any] = {"error": {"code": error.code, "message": error.message}}
+    if command in RUN_COMMANDS:
+        from tui.records import finished_record
+
+        record = finished_record({}, error)
+    if as_json:
+        try:
+            say_json(record)
+        except BrokenPipeError:
+            _silence_stdout()
+    fail(error.message)
+    return error.exit_code
+
+
+def _silence_stdout() -> None:
+    from tui.output import silence
+
+    silence(sys.stdout)
+
+
+def _unexpected(error: Exception) -> MigrationError:
+    """A mistake of ours: the traceback goes to a file, people get a sentence."""
+    import traceback
+
+    from engine.control.rendezvous import state_folder
+    from engine.redaction import redact
+
+    log = state_folder() / "command-line.log"
+    log.write_text(redact("".join(traceback.format_exception(error))))
+    log.chmod(0o600)
+    return MigrationError(f"This is a fault of mongopg-tui ({type(error).__name__}); {log} says more.", code="internal")

@@ -1,0 +1,63 @@
+"""The command palette: the same commands as the keys, and knobs by value ("workers 12")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.markup import escape
+
+from tui.commands import Command, commands_for, knob_wish
+from tui.format import number
+from tui.screens.base import CockpitScreen
+
+if TYPE_CHECKING:
+    from tui.app import Cockpit
+
+
+class CommandProvider(Provider):
+    """Offers what works now on the screen that the palette was opened from."""
+
+    async def discover(self) -> Hits:
+        """Every command that works now."""
+        for command in self._working():
+            yield DiscoveryHit(
+                Content(command.label), partial(self._run, command), text=command.label, help=_help(command)
+            )
+
+    async def search(self, query: str) -> Hits:
+        """Commands whose label or id matches, and a knob's value."""
+        wish = knob_wish(query)
+        if wish is not None and wish.value is not None:
+            what = f"Set {wish.knob.label.lower()} to {number(wish.value)}"
+            turn = partial(self._cockpit.turn_knob, wish.knob, wish.value)
+            bounds = escape(f"{wish.knob.help} Takes a value {wish.knob.bounds}.")
+            yield Hit(1.0, Content(what), turn, text=what, help=bounds)
+        elif wish is not None:
+            yield Hit(1.0, Content(wish.problem), partial(self._cockpit.say_problem, wish.problem), text=wish.problem)
+        matcher = self.matcher(query)
+        for command in self._working():
+            score = matcher.match(f"{command.label} {command.id}")
+            if score > 0:
+                run = partial(self._run, command)
+                yield Hit(score, Content(command.label), run, text=command.label, help=_help(command))
+
+    @property
+    def _cockpit(self) -> Cockpit:
+        return cast("Cockpit", self.app)
+
+    def _working(self) -> Iterator[Command]:
+        if isinstance(self.screen, CockpitScreen):
+            for command in commands_for(self.screen.PLACE):
+                if command.works(self._cockpit.situation):
+                    yield command
+
+    async def _run(self, command: Command) -> None:
+        await self.app.run_action(command.action, self.app if command.place == "app" else self.screen)
+
+
+def _help(command: Command) -> str:
+    return escape(f"{command.keys_shown} - {command.help}")

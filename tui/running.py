@@ -1,0 +1,79 @@
+"""What `run`, `seed`, `demo`, `attach` and no command at all do: open the cockpit, or print."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from engine.config import Loaded
+from engine.control.client import find_engine, launch
+from engine.control.protocol import Start
+from engine.errors import UsageError
+
+
+def run(loaded: Loaded, start: Start, *, headless: bool, as_json: bool) -> int:
+    """Start a run: in the cockpit where there is a terminal, else printing. Returns the run's exit code."""
+    if not loaded.settings.demo.embedded:
+        require(loaded, "source", *(["target"] if start.migrate else []))
+    if not (headless or as_json) and has_terminal():
+        from tui.app import run_cockpit
+
+        return run_cockpit(loaded, process=launch(loaded.settings), start=start)
+    return _print_run(loaded, start, as_json=as_json)
+
+
+def open_cockpit(loaded: Loaded) -> int:
+    """The cockpit on its Setup screen."""
+    _demand_terminal("`mongopg-tui run --headless` works without one")
+    from tui.app import run_cockpit
+
+    # Before Textual starts: starting a process inside a running app is a known trap.
+    return run_cockpit(loaded, process=launch(loaded.settings))
+
+
+def attach_cockpit(loaded: Loaded, run_id: str | None) -> int:
+    """The cockpit on somebody's live run."""
+    _demand_terminal("`mongopg-tui ctl status` works without one")
+    socket = asyncio.run(find_engine(run_id))
+    from tui.app import run_cockpit
+
+    return run_cockpit(loaded, process=None, attach=socket)
+
+
+def has_terminal() -> bool:
+    """Somebody sits in front of a terminal that can draw."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def require(loaded: Loaded, *sides: str) -> None:
+    """Raise UsageError for the first of `sides` ("source", "target") whose connection string nobody gave."""
+    examples = {"source": "mongodb://host/database", "target": "postgresql://user@host/database"}
+    for side in sides:
+        uri = loaded.settings.source.uri if side == "source" else loaded.settings.target.uri
+        if not uri.get_secret_value():
+            raise UsageError(
+                f"There is no {side}: give --{side} {examples[side]}, MONGOPG_{side.upper()}_URI, "
+                f"or uri in section [{side}] of config.toml."
+            )
+
+
+def _demand_terminal(instead: str) -> None:
+    if not has_terminal():
+        raise UsageError(f"The cockpit needs a terminal; {instead}.")
+
+
+def _print_run(loaded: Loaded, start: Start, *, as_json: bool) -> int:
+    from tui.headless import run_headless
+    from tui.printers import JsonPrinter, LinePrinter, Printer
+
+    printer: Printer
+    if as_json:
+        printer = JsonPrinter()
+    elif sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        from tui.live import LivePrinter
+
+        printer = LivePrinter()
+    else:
+        printer = LinePrinter()
+    return asyncio.run(run_headless(loaded.settings, start, printer))

@@ -1,0 +1,56 @@
+"""What the cockpit's screens share: header, footer, breakpoints, and which commands work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer
+
+from tui.commands import BY_ACTION, Place
+from tui.widgets.header import Header
+
+if TYPE_CHECKING:
+    from tui.app import Cockpit
+
+
+class CockpitScreen(Screen[None]):
+    """A screen with the header above, the footer below, and commands that depend on the situation."""
+
+    PLACE: ClassVar[Place]
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (100, "-normal"), (150, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (14, "-short"), (32, "-tall")]  # noqa: RUF012
+
+    @property
+    def cockpit(self) -> Cockpit:
+        """The app, by its own type."""
+        return cast("Cockpit", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Header, body, footer."""
+        yield Header(self.PLACE)
+        yield from self.body()
+        yield Footer(show_command_palette=False)
+
+    def body(self) -> Iterable[Widget]:
+        """The widgets between header and footer."""
+        raise NotImplementedError
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A command is there only while it works."""
+        command = BY_ACTION.get(action)
+        return True if command is None else command.works(self.cockpit.situation)
+
+    def situation_changed(self) -> None:
+        """The run's state, or which run it is, has changed."""
+        header = self.query_one(Header)
+        header.session = self.cockpit.run_session
+        header.refresh()
+        self.refresh_bindings()
+
+    def on_screen_resume(self) -> None:
+        """Draw what changed while another screen was shown."""
+        self.situation_changed()

@@ -1,0 +1,142 @@
+"""Modal questions: a title, a few sentences, buttons; the safe answer has the focus, Esc gives it too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+from engine.control.protocol import ProblemView, RunState, Snapshot
+from tui.format import number
+from tui.safe import safe
+from tui.widgets.problems import problem_text
+
+SECOND_PRESS_S = 2.0
+"""A second x or ctrl+c within this time means "stop now"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A button."""
+
+    id: str
+    label: str
+    variant: Literal["default", "primary", "warning", "error"] = "default"
+
+
+class Question(ModalScreen[str]):
+    """Asks, and returns the id of the answer."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "safe_answer", "Back", id="dialog.back"),
+        Binding("left", "app.focus_previous", "Previous", show=False),
+        Binding("right", "app.focus_next", "Next", show=False),
+    ]
+
+    def __init__(self, title: str, text: Content, answers: Sequence[Answer], *, default: str) -> None:
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._answers = answers
+        self._default = default
+
+    def compose(self) -> ComposeResult:
+        """The dialog."""
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = Content(self._title)
+            with VerticalScroll(classes="dialog-text", can_focus=False):
+                yield Static(self._text, markup=False)
+            with Horizontal(classes="buttons"):
+                for answer in self._answers:
+                    yield Button(Content(answer.label), variant=answer.variant, id=answer.id, compact=True)
+
+    def on_mount(self) -> None:
+        """The safe answer has the focus."""
+        self.query_one(f"#{self._default}", Button).focus()
+
+    def action_safe_answer(self) -> None:
+        """Nothing changes."""
+        self.dismiss(self._default)
+
+    @on(Button.Pressed)
+    def _answered(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id or self._default)
+
+
+class StopQuestion(Question):
+    """How to stop: `drain`, `now` or `stay`. A second x or ctrl+c within two seconds means now."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x,ctrl+c", "press_again", "Stop now", id="dialog.stop_now"),
+    ]
+
+    def __init__(self, snapshot: Snapshot, clock: Callable[[], float] = time.monotonic) -> None:
+        is_draining = snapshot.state is RunState.CANCELLING
+        rows = number(snapshot.written)
+        kept = f"{rows} rows are committed and stay" if snapshot.written else "Nothing is committed yet"
+        text = Content(
+            f"{kept}; the run can be resumed with\n  mongopg-tui run --resume {safe(snapshot.run_id, 40)}\n\n"
+            "Finish pages: workers end their pages early and commit them; within a second or so.\n"
+            "Stop now: pages in flight are rolled back.   (x again within two seconds does it)"
+        )
+        if snapshot.state is RunState.SEEDING:
+            text = Content(
+                f"{number(snapshot.seeded)} documents are in the source and stay; seeding again tops them up.\n\n"
+                "Finish pages: workers end the ranges in their hands.\n"
+                "Stop now: they are dropped.   (x again within two seconds does it)"
+            )
+        answers = [Answer("now", "Stop now, roll back", "error"), Answer("stay", "Keep running", "primary")]
+        if is_draining:
+            text = Content("The workers are finishing their pages. ") + text
+            answers[1] = Answer("stay", "Wait for them", "primary")
+        else:
+            answers.insert(0, Answer("drain", "Finish pages and stop", "warning"))
+        super().__init__("Stop the run?", text, answers, default="stay")
+        self._clock = clock
+        self._opened_at = clock()
+
+    def action_press_again(self) -> None:
+        """Stop now when it follows the first press quickly; a late one is no answer."""
+        if self._clock() - self._opened_at <= SECOND_PRESS_S:
+            self.dismiss("now")
+
+
+def quit_question(snapshot: Snapshot) -> Question:
+    """Leaving while a run is going on: `leave`, `stop` or `stay`."""
+    run_id = safe(snapshot.run_id, 40)
+    text = Content(
+        f"The run is {snapshot.state.value}. It does not need this screen:\n\n"
+        f"Leave it running: the run goes on; come back with\n  mongopg-tui attach {run_id}\n"
+        f"Stop it: asks how, and leaves when it has stopped."
+    )
+    answers = [
+        Answer("leave", "Leave it running"),
+        Answer("stop", "Stop it…", "warning"),
+        Answer("stay", "Stay", "primary"),
+    ]
+    return Question("A run is going on", text, answers, default="stay")
+
+
+def confirm(title: str, effects: Sequence[str], *, go: str) -> Question:
+    """Before something is started: says what will happen; returns "go" or "back"."""
+    text = Content("\n").join(Content(effect) for effect in effects)
+    return Question(title, text, [Answer("back", "Back", "primary"), Answer("go", go, "warning")], default="back")
+
+
+def problems_dialog(problems: list[ProblemView]) -> Question:
+    """All problems in full."""
+    return Question("Problems", problem_text(problems), [Answer("back", "Close", "primary")], default="back")
+
+
+def error_dialog(title: str, message: str) -> Question:
+    """Something was refused; says why."""
+    return Question(title, Content(safe(message, 1_000)), [Answer("back", "Close", "primary")], default="back")

@@ -1,0 +1,71 @@
+"""The help screen, generated from the commands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui.commands import Command, Place, Situation, commands_for
+from tui.safe import safe
+from tui.widgets.words import MUTED
+
+_KEYS_WIDTH = 10
+_LABEL_WIDTH = 16
+
+_HINTS = {
+    Place.SETUP: "Tab walks through the fields. In the list: Space chooses a collection, a all or none. "
+    "A password is shown as ***; leave the *** in place to keep it.",
+    Place.RUN: "Bars share one scale: the fastest worker of the last minute. Arrow keys, j and k scroll the workers. "
+    "The palette (ctrl+p) takes values too: workers 12, page size 5000, throttle off.",
+}
+
+
+class HelpScreen(ModalScreen[None]):
+    """The commands that work now, and where the files are."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,f1,q", "dismiss", "Close", id="dialog.close_help"),
+    ]
+
+    def __init__(self, place: Place, situation: Situation, files: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self._place = place
+        self._situation = situation
+        self._files = files
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with Vertical(classes="dialog help") as dialog:
+            dialog.border_title = Content(f"Help: {self._place.value.capitalize()}")
+            dialog.border_subtitle = Content("esc closes")
+            with VerticalScroll():
+                yield Static(help_text(self._place, self._situation, self._files), markup=False)
+
+
+def help_text(place: Place, situation: Situation, files: Sequence[tuple[str, str]]) -> Content:
+    """Commands that work now; those that do not, dimmed, after them; then hints and files."""
+    commands = commands_for(place)
+    now = [command for command in commands if command.works(situation)]
+    later = [command for command in commands if command not in now]
+    lines = [_line(command) for command in now]
+    if later:
+        lines += [Content(""), Content.styled("Not now", MUTED)]
+        lines += [_line(command).stylize(MUTED) for command in later]
+    lines += [Content(""), Content(_HINTS[place]), Content("")]
+    for name, path in [*files, *([("NO_COLOR", "is set")] if "NO_COLOR" in os.environ else [])]:
+        lines.append(Content.assemble((f"{name:<{_KEYS_WIDTH}} ", MUTED), safe(path, 300)))
+    return Content("\n").join(lines)
+
+
+def _line(command: Command) -> Content:
+    return Content.assemble(
+        (f"{command.keys_shown:<{_KEYS_WIDTH}} ", "bold"), (f"{command.label:<{_LABEL_WIDTH}} ", ""), command.help
+    )

@@ -1,0 +1,212 @@
+"""The Run screen: the whole run, its throughput, one bar per worker, knobs, problems; at its end, the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from engine.control.protocol import Cancel, Pause, Resume
+from engine.errors import KnobError
+from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, Knob
+from tui.commands import Place, bindings_of
+from tui.screens.base import CockpitScreen
+from tui.screens.dialogs import SECOND_PRESS_S, StopQuestion, problems_dialog
+from tui.screens.tune import TuneDialog
+from tui.session import EngineSession
+from tui.widgets.chart import ThroughputChart
+from tui.widgets.event_log import EventLog
+from tui.widgets.knobs import KnobPanel
+from tui.widgets.problems import ProblemPanel
+from tui.widgets.report import ReportPanel
+from tui.widgets.total import TotalPanel, one_line
+from tui.widgets.workers import WorkerBars, WorkersPanel
+
+
+class RunScreen(CockpitScreen):
+    """Draws the newest snapshot a few times a second, and at once after a key."""
+
+    PLACE = Place.RUN
+    BINDINGS = bindings_of(Place.RUN)
+    AUTO_FOCUS = "WorkerBars"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: tuple[EngineSession, int] | None = None
+        self._is_frozen = False
+        self._interrupted_at = float("-inf")
+
+    def body(self) -> Iterable[Widget]:
+        """The panels, and the one line that takes their place on a tiny screen."""
+        yield Static(id="banner", markup=False)
+        yield Static("Connecting to the engine…", id="tiny-line", markup=False)
+        with Vertical(id="run"):
+            yield TotalPanel()
+            yield ThroughputChart()
+            yield WorkersPanel()
+            yield ReportPanel()
+            with Horizontal(id="run-bottom"):
+                yield KnobPanel()
+                yield ProblemPanel()
+            yield EventLog()
+
+    def on_mount(self) -> None:
+        """Draw by the clock."""
+        self.set_interval(1 / self.cockpit.settings.cockpit.refresh_hz, self._tick)
+
+    def situation_changed(self) -> None:
+        """Show the report at the end, and draw."""
+        super().situation_changed()
+        session = self.cockpit.run_session
+        is_over = session is not None and (session.is_lost or session.snapshot.state.is_over)
+        if is_over != self.has_class("-over"):
+            self.set_class(is_over, "-over")
+            self.set_focus(self.query_one(ReportPanel) if is_over else self.query_one(WorkerBars))
+        self.draw(force=True)
+
+    def on_resize(self) -> None:
+        """The report and the hidden workers depend on the size."""
+        self.call_after_refresh(self.draw, force=True)
+
+    def draw(self, *, force: bool = False) -> None:
+        """Draw the newest state of the run; a frozen display keeps the old one."""
+        session = self.cockpit.run_session
+        if session is None or not self.is_mounted:
+            return
+        if not force and (self._is_frozen or self._drawn == (session, session.version)):
+            return
+        self._show_banner(session)
+        if self._is_frozen and self._drawn is not None and self._drawn[0] is session:
+            return
+        self._drawn = (session, session.version)
+        snapshot = session.snapshot
+        with self.app.batch_update():
+            self.query_one(TotalPanel).show(snapshot)
+            self.query_one(ThroughputChart).show(session.history)
+            self.query_one(KnobPanel).show(session)
+            self.query_one(ProblemPanel).show(snapshot)
+            if self.has_class("-over"):
+                self.query_one(ReportPanel).show(session, self.cockpit.situation)
+            else:
+                self.query_one(WorkersPanel).show(snapshot)
+            if self.has_class("-log"):
+                self.query_one(EventLog).show(session)
+            self.query_one("#tiny-line", Static).update(
+                Content(f"{one_line(snapshot)}  – enlarge to 60x14 for detail"), layout=False
+            )
+
+    def _tick(self) -> None:
+        if self.app.current_mode == self.PLACE:
+            self.draw()
+
+    def _show_banner(self, session: EngineSession) -> None:
+        words = ""
+        if self._is_frozen:
+            words = "Display frozen, the run continues. z goes on."
+        elif self.cockpit.is_leaving:
+            words = "Leaving when the run has stopped."
+        elif session.is_lost:
+            words = "! The engine has ended. What it had committed is in the target."
+        banner = self.query_one("#banner", Static)
+        banner.display = bool(words)
+        banner.update(Content(words))
+
+    # --- commands ---
+
+    def action_pause(self) -> None:
+        """Pause the engine."""
+        self.cockpit.send(Pause())
+
+    def action_resume(self) -> None:
+        """Go on."""
+        self.cockpit.send(Resume())
+
+    def action_workers_more(self) -> None:
+        """One worker more."""
+        self._turn(CLUSTER_SIZE, lambda size: size + 1)
+
+    def action_workers_fewer(self) -> None:
+        """One worker fewer."""
+        self._turn(CLUSTER_SIZE, lambda size: size - 1)
+
+    def action_page_larger(self) -> None:
+        """Twice the page size, as far as the bound."""
+        self._turn(PAGE_SIZE, lambda size: min(size * 2, PAGE_SIZE.high) if size < PAGE_SIZE.high else size + 1)
+
+    def action_page_smaller(self) -> None:
+        """Half the page size, as far as the bound."""
+        self._turn(PAGE_SIZE, lambda size: max(size // 2, PAGE_SIZE.low) if size > PAGE_SIZE.low else size - 1)
+
+    def _turn(self, knob: Knob, step: Callable[[int], int]) -> None:
+        session = self.cockpit.run_session
+        if session is None:
+            return
+        try:
+            value = knob.check(step(session.knob_value(knob)))
+        except KnobError as error:
+            self.cockpit.say_problem(error.message)
+            return
+        self.cockpit.turn_knob(knob, value)
+
+    def action_tune(self) -> None:
+        """Exact values."""
+        if self.cockpit.run_session is not None:
+            self.app.push_screen(TuneDialog(self.cockpit.run_session))
+
+    def action_stop(self) -> None:
+        """Ask how to stop."""
+        session = self.cockpit.run_session
+        if session is None or not session.is_live:
+            return
+
+        def stop(answer: str | None) -> None:
+            if answer in {"drain", "now"}:
+                self.cockpit.send(Cancel(now=answer == "now"))
+            else:
+                self.cockpit.is_leaving = False
+                self.draw(force=True)
+
+        self.app.push_screen(StopQuestion(session.snapshot), stop)
+
+    def interrupt(self) -> None:
+        """ctrl+c: a hint first, the stop dialog when it is pressed again within two seconds."""
+        session = self.cockpit.run_session
+        if session is None or not session.is_live:
+            self.app.notify("q leaves.", markup=False)
+        elif time.monotonic() - self._interrupted_at <= SECOND_PRESS_S:
+            self.action_stop()
+        else:
+            self._interrupted_at = time.monotonic()
+            self.app.notify("x stops the run, q leaves. ctrl+c again opens the stop dialog.", markup=False)
+
+    def action_continue_run(self) -> None:
+        """Resume the run that stopped, in a new engine."""
+        self.cockpit.continue_run()
+
+    def action_log(self) -> None:
+        """Show or hide the events."""
+        self.toggle_class("-log")
+        self.draw(force=True)
+
+    def action_freeze(self) -> None:
+        """Keep the picture while the run goes on, or let it move again."""
+        self._is_frozen = not self._is_frozen
+        self.draw(force=True)
+
+    def action_sort(self) -> None:
+        """The next order of the workers."""
+        session = self.cockpit.run_session
+        if session is not None:
+            bars = self.query_one(WorkerBars)
+            bars.sort_by(bars.order.following(), session.snapshot)
+            self.draw(force=True)
+
+    def action_problems(self) -> None:
+        """All problems in full."""
+        session = self.cockpit.run_session
+        if session is not None:
+            self.app.push_screen(problems_dialog(list(session.snapshot.problems)))

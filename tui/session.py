@@ -1,0 +1,212 @@
+"""One engine as the cockpit sees it: the connection, what it said, and what was asked of it but has not shown yet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Literal
+
+from engine.config import Settings
+from engine.control.client import EngineClient, EngineProcess, launch
+from engine.control.protocol import Cancel, Event, RunState, SetKnob, Snapshot, Start
+from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
+from engine.knobs import KNOBS, Knob
+from tui.throughput import ThroughputHistory
+
+Policy = Literal["continue", "cancel"]
+
+EVENTS_KEPT = 2_000
+"""Events for the log pane."""
+_COUNTERS = frozenset({"slice", "recount", "seeded", "total"})
+"""Kinds of events that only move counters: the snapshots show those, and the log would be nothing else."""
+KNOB_NOTE_S = 3.0
+"""How long the screen says when a change applies, in seconds of the run."""
+
+
+class EngineSession:
+    """A connection to one engine and everything learned through it."""
+
+    def __init__(self, client: EngineClient, process: EngineProcess | None, policy: Policy) -> None:
+        self.client = client
+        self.process = process
+        self.policy = policy
+        """What the run does when this cockpit vanishes; without effect when it is not the owner."""
+        self.settings: Settings | None = None
+        """What its run was started with; None for a guest."""
+        self.start_command: Start | None = None
+        """How its run was started; None before, and for a guest."""
+        self.snapshot: Snapshot = client.snapshot
+        self.history = ThroughputHistory(client.attached.samples)
+        self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self.n_events = 0
+        """Events so far, those that fell off included: tells the log pane what is new."""
+        self.servers: dict[str, str] = {}
+        """URIs of the embedded servers that stay, `source` and `target`."""
+        self.version = 0
+        """Grows with each change: a screen that has drawn this version need not draw again."""
+        self.is_lost = False
+        """The engine went away without saying that the run is over."""
+        self.wanted: dict[str, int] = {}
+        """Knob values asked for and not yet in a snapshot."""
+        self._ended = asyncio.Event()
+        """The run is over, or the engine is gone."""
+        self._is_closing = False
+        self._turning: set[str] = set()
+        self._answered: set[str] = set()
+        self._applies: dict[str, tuple[str, float]] = {}
+        for facts in client.attached.events:
+            self.take(Event.model_validate(facts))
+
+    @classmethod
+    async def start(cls, settings: Settings, policy: Policy) -> EngineSession:
+        """Launch an engine, in a thread because that blocks for a third of a second, and own it.
+
+        Raises:
+            MigrationError: it did not start.
+        """
+        return await cls.own(await asyncio.to_thread(launch, settings), policy)
+
+    @classmethod
+    async def own(cls, process: EngineProcess, policy: Policy) -> EngineSession:
+        """Connect to an engine that was launched for this cockpit."""
+        client = await EngineClient.connect(process.socket, owner=True, on_disconnect=policy)
+        return cls(client, process, policy)
+
+    @classmethod
+    async def attach(cls, socket: Path) -> EngineSession:
+        """Connect to somebody's running engine, as a guest."""
+        return cls(await EngineClient.connect(socket), None, "continue")
+
+    @property
+    def is_owner(self) -> bool:
+        """This cockpit started the engine."""
+        return self.process is not None
+
+    @property
+    def is_live(self) -> bool:
+        """A run is going on in it."""
+        return self.snapshot.state.is_active and not self.is_lost
+
+    @property
+    def is_resumable(self) -> bool:
+        """Another engine could go on with this run: it is ours, it came as far as its tables, its servers stay."""
+        return (
+            self.settings is not None
+            and not self.settings.demo.embedded
+            and self.start_command is not None
+            and self.start_command.migrate
+            and bool(self.snapshot.tables)
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that ends now leaves with."""
+        if self.is_lost:
+            return EXIT_FAILED
+        return EXIT_DONE if self.snapshot.exit_code is None else self.snapshot.exit_code
+
+    def log_path(self) -> Path:
+        """The engine's log."""
+        return Path(self.client.attached.log_path)
+
+    def take(self, message: Event | Snapshot) -> None:
+        """Learn from one message of the engine."""
+        if isinstance(message, Event):
+            if message.kind in _COUNTERS:
+                return
+            self.version += 1
+            self.events.append(message)
+            self.n_events += 1
+            if message.kind == "knob":
+                self.history.mark(message.at, _knob_label(message))
+            elif message.kind == "servers":
+                self.servers = {side: str(message.facts.get(side, "")) for side in ("source", "target")}
+            return
+        self.version += 1
+        self.snapshot = message
+        if message.state.is_over:
+            self._ended.set()
+        if message.state.is_active:
+            self.history.add(message.elapsed, message.rows_per_s)
+        for name in self._answered:
+            self.wanted.pop(name, None)
+        self._answered.clear()
+
+    async def messages(self) -> AsyncIterator[Event | Snapshot]:
+        """Take and hand on what the engine sends, until it is gone; then `is_lost` says whether that was expected."""
+        while True:
+            async for message in self.client.messages():
+                self.take(message)
+                yield message
+            if self._is_closing or not self.snapshot.state.is_active or not await self._reconnect():
+                break
+        self._ended.set()
+        self.is_lost = self.snapshot.state.is_active and not self._is_closing
+        self.version += 1
+
+    async def _reconnect(self) -> bool:
+        """The engine may live: it drops a client that reads too slowly, a suspended one for instance."""
+        try:
+            self.client = await EngineClient.connect(self.client.socket, owner=self.is_owner, on_disconnect=self.policy)
+        except MigrationError:
+            return False
+        self.take(self.client.snapshot)
+        return True
+
+    def knob_value(self, knob: Knob) -> int:
+        """The newest wish, else what is in force."""
+        return self.wanted.get(knob.name, int(getattr(self.snapshot, knob.name)))
+
+    def knob_note(self, knob: Knob) -> str:
+        """When the last change applies ("from the next page"), for a few seconds after it was made."""
+        note, at = self._applies.get(knob.name, ("", 0.0))
+        return note if self.snapshot.elapsed - at <= KNOB_NOTE_S else ""
+
+    async def turn(self, knob: Knob, value: int) -> None:
+        """Ask for a knob's new value. Of a burst of key presses only the newest is sent, after the one on its way.
+
+        Raises:
+            MigrationError: refused; the message says why.
+        """
+        self.wanted[knob.name] = value
+        self.version += 1
+        if knob.name in self._turning:
+            return
+        self._turning.add(knob.name)
+        try:
+            sent: int | None = None
+            while sent != self.wanted[knob.name]:
+                sent = self.wanted[knob.name]
+                reply = await self.client.call(SetKnob(knob=knob.name, value=sent))
+                self._applies[knob.name] = (str(reply.get("applies", "")), self.snapshot.elapsed)
+            self._answered.add(knob.name)
+        except MigrationError:
+            del self.wanted[knob.name]
+            raise
+        finally:
+            self.version += 1
+            self._turning.discard(knob.name)
+
+    async def cancel_and_wait(self, timeout_s: float) -> None:
+        """Roll back what is in hand and wait, but not for ever, until the run is over: for an end by signal."""
+        with contextlib.suppress(MigrationError, TimeoutError):  # it has ended, or is beyond waiting for
+            async with asyncio.timeout(timeout_s):
+                await self.client.call(Cancel(now=True))
+                await self._ended.wait()
+
+    async def close(self, *, run_goes_on: bool = False) -> None:
+        """Leave. A live run of ours goes on only when that is said; otherwise the policy decides."""
+        self._is_closing = True
+        if run_goes_on and not self.client.is_closed:
+            await self.client.detach()
+        else:
+            await self.client.close()
+
+
+def _knob_label(event: Event) -> str:
+    name = str(event.facts.get("knob", ""))
+    knob = KNOBS.get(name)
+    return f"{knob.label.lower() if knob else name} {event.facts.get('value', '')}"

@@ -1,0 +1,46 @@
+"""Connection strings on the screen: shown without their passwords, and put together again after an edit."""
+
+from __future__ import annotations
+
+import re
+
+from engine.config import redact
+
+HIDDEN = "***"
+"""What `redact` puts in the place of a secret."""
+_PASSWORD = re.compile(r"^([a-z0-9+.-]+://[^:@/?#]*:)(.*)(?=@)", re.IGNORECASE)
+_OPTION = re.compile(r"(?<=[?&])(\w*passw(?:or)?d|authMechanismProperties)=([^&#]*)", re.IGNORECASE)
+
+
+def shown(uri: str) -> str:
+    """`uri` with each secret in it as `***`."""
+    return redact(uri)
+
+
+def merged(text: str, known: str) -> str:
+    """The connection string meant by `text`, edited on the screen: a `***` left in place keeps `known`'s secret."""
+    if text == shown(known):
+        return known
+    password = _PASSWORD.match(known)
+    options = {found[1].lower(): found[2] for found in _OPTION.finditer(known)}
+
+    def with_password(found: re.Match[str]) -> str:
+        return found[1] + (password[2] if password and found[2] == HIDDEN else found[2])
+
+    def with_option(found: re.Match[str]) -> str:
+        return f"{found[1]}={options.get(found[1].lower(), HIDDEN) if found[2] == HIDDEN else found[2]}"
+
+    return _OPTION.sub(with_option, _PASSWORD.sub(with_password, text))
+
+
+def secrets_in(uri: str) -> list[str]:
+    """The secret parts of `uri`, for a filter that must never let them through."""
+    password = _PASSWORD.match(uri)
+    found = [password[2]] if password else []
+    return [secret for secret in [*found, *(match[2] for match in _OPTION.finditer(uri))] if secret]
+
+
+def place(uri: str) -> str:
+    """Host and database for a header: `mongodb://app:x@db1:27017/shop?tls=true` is `db1:27017/shop`."""
+    rest = uri.partition("://")[2] or uri
+    return rest.rpartition("@")[2].partition("?")[0].partition("#")[0]

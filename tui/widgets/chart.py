@@ -1,0 +1,85 @@
+"""Throughput over time as a chart with a zero baseline, and marks where a knob was changed."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widget import Widget
+
+from tui.format import compact, duration
+from tui.throughput import Columns, ThroughputHistory
+from tui.widgets.words import MUTED
+
+_LEVELS = " ▁▂▃▄▅▆▇█"
+_GUTTER = 6
+"""Cells left of the chart, for the scale."""
+
+
+class ThroughputChart(Widget):
+    """The whole run, however long, in as many columns as there are cells."""
+
+    BORDER_TITLE = "Throughput, rows/s"
+    history: ThroughputHistory | None = None
+
+    def show(self, history: ThroughputHistory) -> None:
+        """Draw this history."""
+        self.history = history
+        self.refresh()
+
+    def render(self) -> Content:
+        """The chart; on one line only the bars and the peak."""
+        width, height = self.content_size
+        if self.history is None or width <= _GUTTER + 8 or height < 1:
+            return Content.empty()
+        peak = self.history.peak
+        if height == 1:
+            note = f"  peak {compact(peak)}"
+            columns = self.history.columns(width - len(note))
+            bars = _rows(columns.rates, peak, 1)[0].ljust(width - len(note))
+            return Content.assemble((bars, "$primary"), (note, MUTED))
+        columns = self.history.columns(width - _GUTTER)
+        rows = _rows(columns.rates, peak, height - 1)
+        lines = []
+        for index, row in enumerate(rows):
+            scale = compact(peak) if index == 0 else ""
+            lines.append(Content.assemble((f"{scale:>{_GUTTER - 1}}┤", MUTED), (row, "$primary")))
+        zero = Content.styled(f"{'0':>{_GUTTER - 1}}┼", MUTED)
+        lines.append(zero + _axis(columns, width - _GUTTER))
+        return Content("\n").join(lines)
+
+
+def _rows(rates: list[float], peak: float, height: int) -> list[str]:
+    """Bars as `height` lines from the top; the highest is the whole height, nothing is an empty cell."""
+    eighths = [round(rate / peak * height * 8) if peak else 0 for rate in rates]
+    eighths = [max(1, level) if rate > 0 else 0 for level, rate in zip(eighths, rates, strict=True)]
+    return [
+        "".join(_LEVELS[min(8, max(0, level - 8 * (height - 1 - line)))] for level in eighths) for line in range(height)
+    ]
+
+
+def _axis(columns: Columns, width: int) -> Content:
+    """The time axis: marks with what was changed, and the time at its end."""
+    end = f" {duration(columns.bucket_s * width)}"
+    axis = ["─"] * width
+    marked = [False] * width
+    free_from = 0
+    for column, label in columns.marks:
+        if column < width:
+            axis[column], marked[column] = "▲", True
+        words = f" {label} "
+        if column >= free_from and column + 1 + len(words) <= width - len(end):
+            free_from = column + 1 + len(words)
+            axis[column + 1 : free_from] = words
+            marked[column + 1 : free_from] = [True] * len(words)
+    axis[width - len(end) :], marked[width - len(end) :] = end, [False] * len(end)
+    spans = [(cell, "$warning" if is_mark else MUTED) for cell, is_mark in zip(axis, marked, strict=True)]
+    return Content.assemble(*_runs(spans))
+
+
+def _runs(cells: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    joined: list[tuple[str, str]] = []
+    for cell, style in cells:
+        if joined and joined[-1][1] == style:
+            joined[-1] = (joined[-1][0] + cell, style)
+        else:
+            joined.append((cell, style))
+    return joined

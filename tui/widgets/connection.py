@@ -1,0 +1,95 @@
+"""One side's connection: its URI as a field, and under it what a test of it found."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.events import DescendantBlur
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from engine.control.protocol import ServerReport
+from tui.safe import safe
+from tui.uri import merged, shown
+from tui.widgets.words import MUTED
+
+Side = Literal["source", "target"]
+
+_TITLES = {"source": "Source: MongoDB", "target": "Target: PostgreSQL"}
+_EXAMPLES = {"source": "mongodb://user@host:27017/database", "target": "postgresql://user@host:5432/database"}
+
+
+class ConnectionPanel(Vertical):
+    """A URI that shows no password, and the outcome of its last test."""
+
+    class Edited(Message):
+        """The field was left with another URI in it."""
+
+        def __init__(self, side: Side) -> None:
+            super().__init__()
+            self.side = side
+
+    def __init__(self, side: Side, uri: str, origin: str) -> None:
+        super().__init__(id=side)
+        self.side: Side = side
+        self.uri = uri
+        """The connection string with its secrets; the field shows it without."""
+        self.report: ServerReport | None = None
+        """The last test's outcome; None before, and while one is on."""
+        self._origin = origin
+
+    def compose(self) -> ComposeResult:
+        """The field and the line under it."""
+        self.border_title = Content(_TITLES[self.side])
+        yield Input(shown(self.uri), placeholder=_EXAMPLES[self.side], compact=True, select_on_focus=False)
+        yield Static(id=f"{self.side}-status", classes="status", markup=False)
+
+    def on_mount(self) -> None:
+        """Say where the URI came from."""
+        self.border_subtitle = Content(safe(self._origin, 60)) if self.uri and self._origin else None
+        if not self.uri:
+            self.say(Content.styled("◌ not set", MUTED))
+
+    def say(self, words: Content) -> None:
+        """Show a line under the field."""
+        self.query_one(".status", Static).update(words)
+
+    def testing(self) -> None:
+        """A test is on."""
+        self.report = None
+        self.say(Content.styled("◌ testing…", MUTED))
+
+    def show(self, report: ServerReport) -> None:
+        """Show what the test found."""
+        self.report = report
+        self.say(report_line(report))
+
+    @on(DescendantBlur)
+    @on(Input.Submitted)
+    def _left(self) -> None:
+        field = self.query_one(Input)
+        uri = merged(field.value.strip(), self.uri)
+        if uri == self.uri:
+            return
+        self.uri = uri
+        self.border_subtitle = None
+        field.value = shown(uri)
+        if uri:
+            self.post_message(self.Edited(self.side))
+        else:
+            self.report = None
+            self.say(Content.styled("◌ not set", MUTED))
+
+
+def report_line(report: ServerReport) -> Content:
+    """`✓ connected  12 ms · 7.0.12 · replica set rs0 · no TLS`, or the sentence that says what to do."""
+    if not report.ok:
+        return Content.styled(f"! {safe(report.message)}", "$error")
+    facts = [f"{report.latency_ms:.0f} ms", report.version, report.detail, report.tls]
+    return Content.assemble(
+        ("✓ connected  ", "$success"), (" · ".join(safe(fact, 80) for fact in facts if fact), MUTED)
+    )

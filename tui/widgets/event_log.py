@@ -1,0 +1,80 @@
+"""The events of a run as lines of text."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from textual.widgets import Log
+
+from engine.control.protocol import Event
+from engine.knobs import KNOBS
+from tui.format import duration, number
+from tui.safe import safe
+from tui.session import EVENTS_KEPT, EngineSession
+
+
+class EventLog(Log):
+    """A pane that follows the session's events."""
+
+    BORDER_TITLE = "Events"
+
+    def __init__(self) -> None:
+        super().__init__(max_lines=EVENTS_KEPT, highlight=False)
+        self._session: EngineSession | None = None
+        self._n_shown = 0
+
+    def show(self, session: EngineSession) -> None:
+        """Append what is new."""
+        if session is not self._session:
+            self.clear()
+            self._session, self._n_shown = session, 0
+        n_new = min(session.n_events - self._n_shown, len(session.events))
+        self._n_shown = session.n_events
+        fresh = islice(session.events, len(session.events) - n_new, None)
+        lines = [line for event in fresh if (line := event_line(event))]
+        if lines:
+            self.write_lines(lines)
+
+
+def event_line(event: Event) -> str:
+    """`00:12  knob      workers 8 → 12`; empty for a kind that this version does not know."""
+    words = event_words(event)
+    return f"{duration(event.at)}  {event.kind:<12} {words}" if words else ""
+
+
+def event_words(event: Event) -> str:
+    """What happened, in a few words, harmless to print."""
+    facts = {name: safe(str(value), 300) for name, value in event.facts.items()}
+    match event.kind:
+        case "state":
+            reason = facts.get("reason") or facts.get("phase", "")
+            return facts.get("state", "") + (f": {reason}" if reason else "")
+        case "knob":
+            knob = KNOBS.get(facts.get("knob", ""))
+            label = knob.label.lower() if knob else facts.get("knob", "")
+            change = f"{label} {facts.get('old', '')} → {facts.get('value', '')}"
+            return change + (f", by {facts['by']}" if facts.get("by") else "")
+        case "worker":
+            exit_code = f", exit {facts['exit']}" if event.facts.get("exit") else ""
+            return f"{facts.get('id', '')} (pid {facts.get('pid', '')}) {facts.get('what', '')}{exit_code}"
+        case "problem":
+            return f"{facts.get('code', '')}: {facts.get('message', '')}"
+        case "parked":
+            return f"partition {facts.get('partition', '')} of {facts.get('namespace', '')}"
+        case "planned":
+            tables = event.facts.get("tables", ())
+            return f"{len(tables)} table{'' if len(tables) == 1 else 's'}"
+        case "table":
+            return f"{facts.get('table', '')} {facts.get('what', '')}"
+        case "counted":
+            return f"source {facts.get('source', '')}, target {facts.get('target', '')}"
+        case "verification":
+            return facts.get("verification", "")
+        case "servers":
+            return f"{facts.get('source', '')} and {facts.get('target', '')}"
+        case "finished":
+            written = event.facts.get("written")
+            rows = f", {number(written)} rows" if isinstance(written, int) else ""
+            return facts.get("state", "") + rows
+        case _:
+            return ""

@@ -1,0 +1,72 @@
+"""The knobs of a running run, with what was asked for and is not there yet."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widget import Widget
+
+from engine.control.protocol import Snapshot
+from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
+from tui.format import number
+from tui.session import EngineSession
+from tui.widgets.words import MUTED
+
+_KEYS = {CLUSTER_SIZE.name: "- +", PAGE_SIZE.name: "[ ]", SEED_COUNT.name: "t", THROTTLE.name: "t"}
+
+
+class KnobPanel(Widget):
+    """One line a knob where there is room, one line for all of them where there is not."""
+
+    BORDER_TITLE = "Knobs"
+    session: EngineSession | None = None
+
+    def show(self, session: EngineSession) -> None:
+        """Draw this session's knobs."""
+        self.session = session
+        self.refresh()
+
+    def render(self) -> Content:
+        """The lines."""
+        if self.session is None:
+            return Content.empty()
+        session = self.session
+        knobs = knobs_of(session.snapshot)
+        if self.content_size.height < len(knobs):
+            return Content("   ").join(
+                Content.styled(f"{knob.label.lower()} ", MUTED) + value_of(session, knob) for knob in knobs
+            )
+        return Content("\n").join(
+            Content.assemble(f"{knob.label:<12}", (f"{_KEYS[knob.name]:>3}  ", MUTED), value_of(session, knob))
+            for knob in knobs
+        )
+
+
+def knobs_of(snapshot: Snapshot) -> list[Knob]:
+    """The knobs that this run has: the seed count only when it began with seeding."""
+    return [CLUSTER_SIZE, PAGE_SIZE, *([SEED_COUNT] if snapshot.seed_count else []), THROTTLE]
+
+
+def value_text(knob: Knob, value: int) -> str:
+    """`8,000`, or `off`."""
+    return "off" if knob.zero_is_off and value == 0 else number(value)
+
+
+def value_of(session: EngineSession, knob: Knob) -> Content:
+    """`8`, or with a change on its way `8 → 6, 2 draining`."""
+    snapshot = session.snapshot
+    value = session.knob_value(knob)
+    in_force = int(getattr(snapshot, knob.name))
+    note = session.knob_note(knob)
+    if knob is CLUSTER_SIZE and snapshot.state.is_active:
+        in_force, note = snapshot.workers_alive or in_force, _cluster_note(snapshot, value)
+    words = Content.styled(value_text(knob, in_force), "bold")
+    if value != in_force:
+        words = words + Content.styled(f" → {value_text(knob, value)}", "bold $warning")
+    return words + Content.styled(f", {note}", MUTED) if note else words
+
+
+def _cluster_note(snapshot: Snapshot, wanted: int) -> str:
+    if snapshot.draining:
+        return f"{snapshot.draining} draining"
+    missing = wanted - snapshot.workers_alive
+    return f"{missing} starting" if missing > 0 and snapshot.workers_alive else ""

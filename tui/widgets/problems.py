@@ -1,0 +1,55 @@
+"""Problems, grouped by kind, each with its count and what to do."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widget import Widget
+
+from engine.control.protocol import ProblemView, Snapshot
+from tui.format import number
+from tui.safe import safe
+from tui.widgets.words import MUTED
+
+
+class ProblemPanel(Widget):
+    """The most frequent problems, as many as there are lines."""
+
+    problems: tuple[ProblemView, ...] = ()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw this snapshot's problems."""
+        self.problems = tuple(sorted(snapshot.problems, key=lambda problem: -problem.count))
+        kinds = len(self.problems)
+        self.border_title = Content(f"Problems ({kinds})" if kinds else "Problems")
+        self.refresh()
+
+    def render(self) -> Content:
+        """The lines."""
+        if not self.problems:
+            return Content.styled("none so far", MUTED)
+        width, height = self.content_size
+        shown = [problem_line(problem).truncate(width, ellipsis=True) for problem in self.problems]
+        if len(shown) > height:
+            more = Content.styled(f"… {len(shown) - height + 1} more kinds (e shows all)", MUTED)
+            shown = [*shown[: height - 1], more]
+        return Content("\n").join(shown)
+
+
+def problem_line(problem: ProblemView) -> Content:
+    """`!  14  orders  total: not a number`."""
+    return Content.assemble(
+        ("! ", "$warning"),
+        (f"{number(problem.count):>7}  ", "bold"),
+        (f"{safe(problem.collection, 60)}  " if problem.collection else "", MUTED),
+        f"{safe(problem.code, 40)}: {safe(problem.message, 300)}",
+    )
+
+
+def problem_text(problems: list[ProblemView]) -> Content:
+    """All of them in full, with the advice, for a dialog."""
+    blocks = []
+    for problem in sorted(problems, key=lambda problem: -problem.count):
+        blocks.append(problem_line(problem))
+        if problem.advice:
+            blocks.append(Content.styled(f"           {safe(problem.advice, 400)}", MUTED))
+    return Content("\n").join(blocks)

@@ -1,0 +1,103 @@
+"""The end of a run: how it ended, whether both sides agree, the counts per table, and what to do next."""
+
+from __future__ import annotations
+
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from engine.control.protocol import RunState, Snapshot, TableProgress
+from tui.commands import Situation
+from tui.format import NO_NUMBER, duration, number
+from tui.safe import safe
+from tui.session import EngineSession
+from tui.widgets.words import MUTED, run_sign
+
+_COUNTS = ("source", "read", "written", "rejected", "target")
+_COUNT_WIDTH = 13
+_RESULT_WIDTH = 12
+
+
+class ReportPanel(VerticalScroll):
+    """Shown in the place of the workers once the run is over, or once its engine is lost."""
+
+    BORDER_TITLE = "Report"
+
+    def compose(self) -> list[Static]:
+        """One text."""
+        return [Static(id="report", markup=False)]
+
+    def show(self, session: EngineSession, situation: Situation) -> None:
+        """Write the report."""
+        width = max(60, self.scrollable_content_region.width - 2)
+        blocks = [_headline(session), *_tables(session.snapshot, width), _next_steps(session, situation)]
+        self.query_one("#report", Static).update(Content("\n\n").join(block for block in blocks if block))
+
+
+def _headline(session: EngineSession) -> Content:
+    snapshot = session.snapshot
+    sign = run_sign(snapshot, session.is_lost)
+    lines = [Content.styled(f"{sign}  ", f"bold {sign.colour}") + Content(f"run {safe(snapshot.run_id, 40)}")]
+    if session.is_lost:
+        lines.append(
+            Content("The engine ended without saying that the run is over. What it had committed is in the target.")
+        )
+    if snapshot.error is not None:
+        lines.append(Content.styled(safe(snapshot.error.message, 1_000), "$error"))
+    if snapshot.tables or snapshot.read:
+        accounted = snapshot.read == snapshot.written + snapshot.rejected
+        equation = (
+            f"{number(snapshot.read)} read {'=' if accounted else '≠'} {number(snapshot.written)} written "
+            f"+ {number(snapshot.rejected)} rejected"
+        )
+        pace = f"{duration(snapshot.elapsed)} · {number(snapshot.rows_per_s_mean)} rows/s"
+        lines.append(Content.assemble((equation, "" if accounted else "$error"), (f"   {pace}", MUTED)))
+    elif snapshot.seeded:
+        lines.append(Content(f"{number(snapshot.seeded)} documents are in the source, {duration(snapshot.elapsed)}."))
+    return Content("\n").join(lines)
+
+
+def _tables(snapshot: Snapshot, width: int) -> list[Content]:
+    if not snapshot.tables:
+        return []
+    counts = _COUNTS if width >= 12 + len(_COUNTS) * _COUNT_WIDTH + _RESULT_WIDTH else ("read", "written", "target")
+    name_width = min(40, width - len(counts) * _COUNT_WIDTH - _RESULT_WIDTH)
+    head = f"{'table':<{name_width}}" + "".join(f"{name:>{_COUNT_WIDTH}}" for name in counts) + "  result"
+    return [
+        Content("\n").join(
+            [Content.styled(head, MUTED), *(_table(table, counts, name_width) for table in snapshot.tables)]
+        )
+    ]
+
+
+def _table(table: TableProgress, counts: tuple[str, ...], name_width: int) -> Content:
+    values = {
+        "source": table.source_count, "read": table.read, "written": table.written, "rejected": table.rejected,
+        "target": table.target_count,
+    }  # fmt: skip
+    name = Content(safe(table.table, 120)).truncate(name_width - 1, ellipsis=True)
+    numbers = "".join(f"{number(values[key]) if values[key] >= 0 else NO_NUMBER:>{_COUNT_WIDTH}}" for key in counts)
+    result, colour = {
+        True: ("✓ agrees", "$success"),
+        False: ("! differs", "$error"),
+        None: ("not compared", MUTED),
+    }[table.ok]
+    return Content.assemble(name, " " * (name_width - name.cell_length), numbers, (f"  {result}", colour))
+
+
+def _next_steps(session: EngineSession, situation: Situation) -> Content:
+    snapshot = session.snapshot
+    run_id = safe(snapshot.run_id, 40)
+    steps: list[str] = []
+    if session.is_lost or snapshot.state in {RunState.FAILED, RunState.CANCELLED}:
+        if situation.can_resume:
+            steps.append(f"r goes on from what is committed; so does `mongopg-tui run --resume {run_id}` later.")
+        elif snapshot.tables and (session.settings is None or not session.settings.demo.embedded):
+            steps.append(f"`mongopg-tui run --resume {run_id}` goes on from what is committed.")
+        steps.append(f"The engine's log: {safe(str(session.log_path()), 300)}")
+    if snapshot.rejected:
+        steps.append(f"`mongopg-tui rejects {run_id}` lists the rejected documents with their reasons.")
+    for side, uri in session.servers.items():
+        steps.append(f"The {side} server keeps running: {safe(uri, 300)}")
+    steps.append("1 goes to Setup for another run, q leaves.")
+    return Content("\n").join([Content.styled("Next", "bold"), *(Content(f"  · {step}") for step in steps)])

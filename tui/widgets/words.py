@@ -1,0 +1,70 @@
+"""States as a symbol, a word and a colour: the colour is never the only sign."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.control.protocol import RunState, Snapshot, Verification, WorkerState
+
+MUTED = "$foreground 60%"
+"""The style of what matters less; `$text-muted` itself only works in stylesheets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """How a state is shown."""
+
+    symbol: str
+    """One cell."""
+    word: str
+    colour: str
+    """A theme variable."""
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.word}"
+
+
+_RUN = {
+    RunState.IDLE: Sign("◌", "idle", MUTED),
+    RunState.PLANNED: Sign("◌", "planned", MUTED),
+    RunState.SEEDING: Sign("●", "seeding", "$success"),
+    RunState.STARTING: Sign("●", "starting", "$success"),
+    RunState.RUNNING: Sign("●", "running", "$success"),
+    RunState.PAUSING: Sign("‖", "pausing", "$warning"),
+    RunState.PAUSED: Sign("‖", "paused", "$warning"),
+    RunState.FINISHING: Sign("◐", "finishing", "$success"),
+    RunState.CANCELLING: Sign("×", "cancelling", "$warning"),
+    RunState.COMPLETED: Sign("✓", "completed", "$success"),
+    RunState.CANCELLED: Sign("×", "cancelled", "$warning"),
+    RunState.FAILED: Sign("!", "failed", "$error"),
+}
+_VERIFICATION = {
+    Verification.RUNNING: Sign("◐", "verifying", "$success"),
+    Verification.VERIFIED: Sign("✓", "verified", "$success"),
+    Verification.MISMATCH: Sign("!", "mismatch", "$error"),
+}
+LOST = Sign("!", "engine lost", "$error")
+NO_RUN = Sign("◌", "no run", MUTED)
+
+WORKER = {
+    WorkerState.STARTING: Sign("◌", "starting", MUTED),
+    WorkerState.IDLE: Sign("·", "idle", MUTED),
+    WorkerState.READING: Sign("↓", "reading", "$success"),
+    WorkerState.CONVERTING: Sign("◆", "converting", "$success"),
+    WorkerState.WRITING: Sign("↑", "writing", "$success"),
+    WorkerState.SEEDING: Sign("+", "seeding", "$success"),
+    WorkerState.RETRYING: Sign("↻", "retrying", "$warning"),
+    WorkerState.THROTTLED: Sign("≈", "throttled", "$warning"),
+    WorkerState.DRAINING: Sign("-", "draining", "$warning"),
+    WorkerState.STALLED: Sign("!", "stalled", "$error"),
+    WorkerState.PAUSED: Sign("‖", "paused", "$warning"),
+}
+
+
+def run_sign(snapshot: Snapshot, is_lost: bool = False) -> Sign:
+    """The run's sign; a run that is over says what the verification found."""
+    if is_lost:
+        return LOST
+    if snapshot.state in {RunState.COMPLETED, RunState.FINISHING}:
+        return _VERIFICATION.get(snapshot.verification, _RUN[snapshot.state])
+    return _RUN[snapshot.state]
