@@ -28,6 +28,9 @@ FIRST_TASK_ID = 1
 """Task 0 is seeding."""
 _PARALLEL_CENSUSES = 4
 
+Choice = tuple[str, str, str, str]
+"""A collection and where it goes to: database, collection, schema, table."""
+
 
 class TablePlan(BaseModel):
     """What becomes of one collection."""
@@ -98,8 +101,8 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return found
 
 
-def request_of(settings: Settings, choices: Sequence[tuple[str, str, str, str]]) -> dict[str, Any]:
-    """What a run of `choices` (database, collection, schema, table) asks for."""
+def request_of(settings: Settings, choices: Sequence[Choice]) -> dict[str, Any]:
+    """What a run of `choices` asks for."""
     return {
         "source": mongo.hosts_of(settings.source.uri.get_secret_value()),
         "collections": {f"{choice[0]}.{choice[1]}": f"{choice[2]}.{choice[3]}" for choice in choices},
@@ -108,8 +111,8 @@ def request_of(settings: Settings, choices: Sequence[tuple[str, str, str, str]])
     }
 
 
-def choose(client: mongo.Client, settings: Settings) -> list[tuple[str, str, str, str]]:
-    """The collections to copy and where to: (database, collection, schema, table) each, in order.
+def choose(client: mongo.Client, settings: Settings) -> list[Choice]:
+    """The collections to copy and where to, in order.
 
     Raises:
         UsageError: a name cannot be understood, or two collections go to one table.
@@ -132,7 +135,7 @@ def choose(client: mongo.Client, settings: Settings) -> list[tuple[str, str, str
     return choices
 
 
-def _parse(text: str, settings: Settings) -> tuple[str, str, str, str]:
+def _parse(text: str, settings: Settings) -> Choice:
     source, _, target = text.partition(":")
     database, _, collection = source.partition(".")
     if not database or not collection:
@@ -148,13 +151,12 @@ def _parse(text: str, settings: Settings) -> tuple[str, str, str, str]:
     )
 
 
-def make_plan(client: mongo.Client, settings: Settings) -> Plan:
+def make_plan(client: mongo.Client, settings: Settings, choices: Sequence[Choice]) -> Plan:
     """Look at every chosen collection and propose its table. Nothing is written. Blocks: call it in a thread.
 
     Raises:
-        UsageError, MissingCollection: see `choose`.
+        MissingCollection: the source has no such collection.
     """
-    choices = choose(client, settings)
     with ThreadPoolExecutor(_PARALLEL_CENSUSES, thread_name_prefix="census") as pool:
         tables = list(
             pool.map(

@@ -106,6 +106,10 @@ class Cockpit(App[None]):
         await self.switch_mode(Place.RUN.value if wants_run else Place.SETUP.value)
         self._begin()
 
+    async def on_unmount(self) -> None:
+        """However it ends, no connection is left open."""
+        await self.engines.close()
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own, and ASCII when that is asked for."""
         filters = super().get_line_filters()

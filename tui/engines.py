@@ -91,12 +91,13 @@ class Engines:
             await old.close()
         return session
 
-    async def close(self, *, run_goes_on: bool) -> None:
+    async def close(self, *, run_goes_on: bool = False) -> None:
         """Drop all connections; a run that shall go on is detached from."""
         if self.desk is not None:
             await self.desk.close()
         if self.run is not None:
-            self._detached = self.run.process if run_goes_on else None
+            if run_goes_on:
+                self._detached = self.run.process
             await self.run.close(run_goes_on=run_goes_on)
 
     def reap(self) -> None:

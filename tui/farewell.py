@@ -18,13 +18,15 @@ def farewell(session: EngineSession, *, run_goes_on: bool) -> str:
         return (
             f"The engine of run {run_id} ended before the run was over.\n"
             f"Its log: {safe(str(session.log_path()), 300)}\n"
-            f"Go on with: mongopg-tui run --resume {run_id}\n"
+            + (f"Go on with: mongopg-tui run --resume {run_id}\n" if not session.is_on_passing_servers else "")
         )
     if snapshot.state in {RunState.IDLE, RunState.PLANNED}:
         return ""
     lines = [f"Run {run_id} {snapshot.state.value}: {_counts(snapshot)} in {duration(snapshot.elapsed)}."]
     if snapshot.error is not None:
         lines.append(safe(snapshot.error.message, 1_000))
+    if session.is_on_passing_servers:
+        return "\n".join(lines) + "\n"
     if snapshot.state in {RunState.CANCELLED, RunState.FAILED} and snapshot.tables:
         lines.append(f"Go on with: mongopg-tui run --resume {run_id}")
     lines += [f"The {side} server keeps running: {safe(uri, 300)}" for side, uri in session.servers.items()]

@@ -86,7 +86,7 @@ class _HeadlessRun:
                 self._printer.close()
         self._print(self._printer.finish, facts)
         if "error" in facts:
-            output.fail(str(facts["error"]["message"]))
+            output.fail(self._with_log(str(facts["error"]["message"]), facts["exit_code"]))
         if facts["state"] == RunState.CANCELLED.value and self._signal_exit is not None:
             return self._signal_exit
         return int(facts.get("exit_code", EXIT_FAILED))
@@ -121,11 +121,13 @@ class _HeadlessRun:
                     self._print(self._printer.tell, message)
         finally:
             ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticking
         if self._is_killed:
             raise Cancelled("The engine was killed: slices in hand are rolled back, what is committed stays.")
         raise MigrationError(
-            f"The engine of run {client.snapshot.run_id} died; its log is {client.attached.log_path}, "
-            f"and `mongopg-tui run --resume {client.snapshot.run_id}` goes on from what is committed.",
+            f"The engine of run {client.snapshot.run_id} died; `mongopg-tui run --resume {client.snapshot.run_id}` "
+            "goes on from what is committed.",
             code="engine_died",
         )
 
@@ -151,6 +153,12 @@ class _HeadlessRun:
         if isinstance(error, Cancelled):
             facts["state"] = RunState.CANCELLED.value
         return finished_record(facts, error)
+
+    def _with_log(self, message: str, exit_code: int) -> str:
+        """A failure that is not the operator's mistake, with the place where the engine tells more."""
+        if self._client is None or exit_code != EXIT_FAILED:
+            return message
+        return f"{message} The engine's log: {self._client.attached.log_path}"
 
     def _print(self, call: Callable[[Any], None], content: Any) -> None:
         """Print; when nobody reads stdout any more, the run is cancelled, as a process group's end would do."""

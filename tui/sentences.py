@@ -28,7 +28,7 @@ def progress_words(snapshot: Snapshot) -> list[str]:
         words.append(f"{bytes_size(snapshot.bytes_per_s)}/s")
     if snapshot.eta_s is not None:
         words.append(f"ETA {duration(snapshot.eta_s)}")
-    elif snapshot.eta_reason:
+    elif snapshot.eta_reason and snapshot.eta_reason != snapshot.phase:
         words.append(f"ETA – {safe(snapshot.eta_reason)}")
     words.append(workers_words(snapshot))
     for label, count in (("rejected", snapshot.rejected), ("retried", snapshot.retried)):

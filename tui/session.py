@@ -11,7 +11,7 @@ from typing import Literal
 
 from engine.config import Settings
 from engine.control.client import EngineClient, EngineProcess, launch
-from engine.control.protocol import Cancel, Event, RunState, SetKnob, Snapshot, Start
+from engine.control.protocol import Cancel, Event, SetKnob, Snapshot, Start
 from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
 from engine.knobs import KNOBS, Knob
 from tui.throughput import ThroughputHistory
@@ -44,7 +44,7 @@ class EngineSession:
         self.n_events = 0
         """Events so far, those that fell off included: tells the log pane what is new."""
         self.servers: dict[str, str] = {}
-        """URIs of the embedded servers that stay, `source` and `target`."""
+        """URIs of embedded servers, `source` and `target`."""
         self.version = 0
         """Grows with each change: a screen that has drawn this version need not draw again."""
         self.is_lost = False
@@ -102,6 +102,11 @@ class EngineSession:
         )
 
     @property
+    def is_on_passing_servers(self) -> bool:
+        """Its servers are embedded ones that end with its engine."""
+        return self.settings is not None and self.settings.demo.embedded and not self.settings.demo.keep
+
+    @property
     def exit_code(self) -> int:
         """What a command that ends now leaves with."""
         if self.is_lost:
@@ -149,6 +154,7 @@ class EngineSession:
 
     async def _reconnect(self) -> bool:
         """The engine may live: it drops a client that reads too slowly, a suspended one for instance."""
+        await self.client.close()
         try:
             self.client = await EngineClient.connect(self.client.socket, owner=self.is_owner, on_disconnect=self.policy)
         except MigrationError:

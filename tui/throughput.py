@@ -11,7 +11,7 @@ CAPACITY = 4_096
 """Samples kept; when they are full, neighbours are merged, so a long run is kept whole at a coarser grain."""
 MARKS = 64
 """Knob changes kept."""
-BUCKETS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400)
+BUCKETS_S = (0.25, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400)
 """Widths of a chart's column, in seconds."""
 
 
@@ -28,7 +28,7 @@ class Mark:
 class Columns:
     """The run cut into as many equal columns of time as fit."""
 
-    bucket_s: int
+    bucket_s: float
     """Seconds in one column."""
     rates: list[float]
     """Mean rows/s of each column, oldest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.control.finishing import finish
@@ -12,7 +13,7 @@ from engine.control.journal import Journal
 from engine.control.leases import CopyLeases
 from engine.control.protocol import RunState
 from engine.errors import KnobError, MigrationError
-from engine.plan import Plan, choose, fingerprint, make_plan, request_of
+from engine.plan import FIRST_TASK_ID, Choice, Plan, choose, fingerprint, make_plan, request_of
 from engine.source import mongo, partition
 from engine.source.catalogue import collection_facts
 from engine.source.reader import Range
@@ -86,12 +87,18 @@ class Copying:
         migration.enter(RunState.STARTING, "planning")
         client = await asyncio.to_thread(mongo.connect, migration.source_uri, app_name=self.journal.app_name)
         try:
-            self.plan = await asyncio.to_thread(make_plan, client, migration.settings)
-            await self.journal.begin(self.plan, migration.settings.run.mode, migration.settings)
-            self._set_tasks()
-            ranges = await asyncio.to_thread(self._partitions, client, self.plan)
+            settings = migration.settings
+            choices = await asyncio.to_thread(choose, client, settings)
+            # The cuts do not depend on the census: both look at the source at the same time.
+            cutting = asyncio.create_task(asyncio.to_thread(self._partitions, client, choices))
+            try:
+                self.plan = await asyncio.to_thread(make_plan, client, settings, choices)
+                await self.journal.begin(self.plan, settings.run.mode, settings)
+            finally:
+                ranges = await cutting
         finally:
             client.close()
+        self._set_tasks()
         leases = []
         for task_id, span in ranges:
             leases.append(CopyLease(task_id, self._next_partition, 0, span.lower, True, span.upper))
@@ -100,13 +107,12 @@ class Copying:
         self._announce()
         self.leases.add(leases)
 
-    def _partitions(self, client: mongo.Client, plan: Plan) -> list[tuple[int, Range]]:
+    def _partitions(self, client: mongo.Client, choices: Sequence[Choice]) -> list[tuple[int, Range]]:
         workers = self._migration.record.knobs["cluster_size"]
         found = []
-        for table in plan.tables:
-            facts = collection_facts(client, table.database, table.collection)
-            spans = partition.partitions(client[table.database][table.collection], facts, workers)
-            found += [(table.task_id, span) for span in spans]
+        for task_id, (database, name, _, _) in enumerate(choices, FIRST_TASK_ID):
+            facts = collection_facts(client, database, name)
+            found += [(task_id, span) for span in partition.partitions(client[database][name], facts, workers)]
         return found
 
     async def _resume(self, run: str) -> bool:

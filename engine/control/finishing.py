@@ -36,7 +36,7 @@ async def finish(copying: Copying, migration: Migration) -> None:
     migration.enter(RunState.FINISHING, "building keys and counting")
     counting = asyncio.create_task(asyncio.to_thread(count_source, migration.source_uri, copying.plan.tables))
     try:
-        await asyncio.gather(*(_finish_table(copying, table, migration.settings.run.mode) for table in copying.plan.tables))
+        await asyncio.gather(*(_finish_table(copying, table) for table in copying.plan.tables))
         source_counts = await counting
     finally:
         counting.cancel()
@@ -50,12 +50,11 @@ async def finish(copying: Copying, migration: Migration) -> None:
     _judge(copying, migration, source_counts, target_counts)
 
 
-async def _finish_table(copying: Copying, table: TablePlan, mode: str) -> None:
+async def _finish_table(copying: Copying, table: TablePlan) -> None:
+    load = copying.journal.load(table.task_id)
     async with copying.journal.own_session() as connection:
-        await ending.build_key(
-            connection, copying.journal.load(table.task_id), table.mapping, has_key=table.has_key, mode=mode
-        )
-        await ending.analyze(connection, copying.journal.load(table.task_id))
+        await ending.build_key(connection, copying.journal.load(table.task_id), table.mapping, has_key=table.has_key)
+        await ending.analyze(connection, load)
 
 
 def _judge(copying: Copying, migration: Migration, source: dict[int, int], target: dict[int, int]) -> None:

@@ -11,7 +11,7 @@ from engine.control.journal import Journal
 from engine.control.verification import verify
 from engine.control.protocol import CollectionInfo, ColumnView, PlanView, ServerReport, TableView
 from engine.errors import MigrationError, UsageError
-from engine.plan import Plan, TablePlan, make_plan
+from engine.plan import Plan, TablePlan, choose, make_plan
 from engine.source import catalogue, mongo
 from engine.target import ddl, postgres
 
@@ -112,7 +112,7 @@ def _collections(settings: Settings) -> list[CollectionInfo]:
 def _plan(settings: Settings) -> Plan:
     client = mongo.connect(source_uri(settings), app_name=APP_NAME)
     try:
-        return make_plan(client, settings)
+        return make_plan(client, settings, choose(client, settings))
     finally:
         client.close()
 

@@ -139,7 +139,8 @@ class Journal:
                 plan=plan.model_dump_json(),
             )
             await ledger.create_run_and_tables(connection, run, loads, statements)
-        self._loads = {load.task_id: load for load in loads}
+            # Read back: the ledger has found out which tables these are.
+            self._loads = {load.task_id: load for load in await ledger.table_loads(connection, self.run_id)}
         self._keep_events()
 
     async def find_run(self, run: str, request: dict[str, Any], fingerprint: str) -> FoundRun | None:

@@ -31,7 +31,14 @@ async def verify(command: Verify, settings: Settings) -> VerifyReport:
         loads, totals, target = await journal.counts()
         source = await counting
     tables = [
-        _compare(record.mode, table, loads[table.task_id], totals[table.task_id], source[table.task_id], target[table.task_id])
+        _compare(
+            record.mode,
+            table,
+            loads[table.task_id],
+            totals[table.task_id],
+            source[table.task_id],
+            target[table.task_id],
+        )
         for table in plan.tables
     ]
     result = Verification.VERIFIED if all(table.ok for table in tables) else Verification.MISMATCH
@@ -47,7 +54,9 @@ def count_source(uri: str, tables: tuple[TablePlan, ...]) -> dict[int, int]:
         client.close()
 
 
-def _compare(mode: str, table: TablePlan, load: TableLoad, totals: TableTotals, source: int, target: int) -> TableCounts:
+def _compare(
+    mode: str, table: TablePlan, load: TableLoad, totals: TableTotals, source: int, target: int
+) -> TableCounts:
     problems = explain(load, mode, totals.n_read, totals.n_written, totals.n_rejected, source, target)
     return TableCounts(
         namespace=table.namespace,
@@ -76,4 +85,3 @@ def explain(load: TableLoad, mode: str, read: int, written: int, rejected: int, 
     elif gained != written:
         problems.append(f"the table gained {gained:,} rows, {written:,} were written")
     return problems
-

@@ -265,7 +265,9 @@ class PlainConverter:
                 inner = place[name] = {}
             place = inner
         name = self._rest_writer.name(key)
-        self._hits.append("duplicate_key" if name in place else "overflow")
+        self._hits.append("overflow")
+        if name in place:
+            self._hits.append("duplicate_key")
         return place, name
 
     def _forget(self, level: Level, key: bytes, fields: list[bytes]) -> None:

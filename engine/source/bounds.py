@@ -10,7 +10,7 @@ import struct
 from decimal import Decimal
 from typing import Any
 
-from bson import decode, json_util
+from bson import MaxKey, MinKey, decode, encode, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.decimal128 import Decimal128, create_decimal128_context
 from bson.errors import BSONError
@@ -20,6 +20,9 @@ from engine.mapping.model import Kind
 
 NO_ID = b"\x05\0\0\0\0"
 """The key of a document without `_id`, which only a view or a time-series collection can deliver: an empty document."""
+MIN_KEY = encode({"_id": MinKey()})
+MAX_KEY = encode({"_id": MaxKey()})
+"""The lowest and the highest key that there can be."""
 DISPLAY_LENGTH = 200
 """Characters of a key shown to people, at most."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pymongo.errors import (
     AutoReconnect,
@@ -95,6 +95,8 @@ def code_of(exc: BaseException) -> str:
         return str(errors[0].get("code", "bulk_write")) if errors else "bulk_write"
     if isinstance(exc, OperationFailure) and exc.code is not None:
         return str(exc.code)
+    if isinstance(exc, NotPrimaryError):
+        return str(exc.details.get("code", "not_primary")) if isinstance(exc.details, Mapping) else "not_primary"
     if isinstance(exc, ServerSelectionTimeoutError):
         return "no_server"
     if isinstance(exc, NetworkTimeout):
@@ -119,6 +121,8 @@ def describe(exc: BaseException) -> tuple[str, str]:
         return code, "No MongoDB server of source.uri can be reached."
     if isinstance(exc, NetworkTimeout):
         return code, "MongoDB did not answer in time."
+    if isinstance(exc, NotPrimaryError):
+        return code, "The MongoDB server is shutting down or has stopped being the primary."
     if isinstance(exc, ConnectionFailure):
         return code, f"The connection to MongoDB was lost{_cause_in_words(exc)}."
     if isinstance(exc, PyMongoError):

@@ -12,7 +12,7 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from engine.mapping.bson import documents
-from engine.source.bounds import key_of, same_key
+from engine.source.bounds import MAX_KEY, MIN_KEY, key_of, same_key
 from engine.source.catalogue import CollectionFacts
 from engine.source.mongo import Document
 from engine.source.reader import COMMENT, Range, raw_batches, raw_find
@@ -63,7 +63,7 @@ def partitions(
 
 def split(collection: Collection[Document], whole: Range, parts: int) -> list[Range]:
     """The same range in at most `parts`, by its own keys; `[whole]` when it is too small to be cut."""
-    if parts < 2:
+    if parts < 2 or whole.lower == MAX_KEY or whole.upper == MIN_KEY:
         return [whole]
     keys = _thinned_keys(collection, whole, parts * OVERSAMPLE)
     inner = [cut for cut in _cuts(keys, parts) if whole.lower is None or not same_key(cut, whole.lower)]

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Protocol, cast
 
+from bson import MaxKey
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 
 from engine.mapping.bson import document_end, documents
-from engine.source.bounds import key_of, same_key
+from engine.source.bounds import MAX_KEY, MIN_KEY, key_of, same_key
 from engine.source.mongo import Document
 
 Query = Mapping[str, Any]
@@ -69,6 +71,13 @@ class RawBatch:
     offset: int
 
 
+class _Stage(Enum):
+    RANGE = auto()
+    MAX_KEY = auto()
+    END = auto()
+    FAILED = auto()
+
+
 class RangeReader:
     """Reads one range of a collection in `_id` order; for one thread at a time.
 
@@ -104,23 +113,45 @@ class RangeReader:
             raise ValueError("a collection without range reads has no bounds")
         self._collection = collection
         self._lower = lower
-        self._skip_lower = lower is not None and not lower_inclusive
+        self._lower_inclusive = lower_inclusive
         self._upper = upper
         self._batch_size = max(1, min(batch_size, BATCH_DOCUMENTS))
-        self._query: Query = query or {}
+        self._query = query or {}
         self._has_range_reads = has_range_reads
         self._cursor: RawBatches | None = None
-        self._at_end = False
+        # The server refuses MinKey as the end of a range, before which there is nothing.
+        self._stage = _Stage.END if upper == MIN_KEY else _Stage.RANGE
 
     def next_batch(self) -> RawBatch | None:
-        """The next documents, at least one; None at the end of the range. Blocks."""
-        while not self._at_end:
+        """The next documents, at least one; None at the end of the range. Blocks.
+
+        Raises:
+            RuntimeError: an earlier call has failed; what is left to read needs a new reader.
+        """
+        if self._stage is _Stage.FAILED:
+            raise RuntimeError("this reader has failed: read the rest with a new one")
+        try:
+            return self._next_batch()
+        except BaseException:
+            # A driver's cursor that has failed looks like one that has ended.
+            self._stage = _Stage.FAILED
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the cursor on the server; safe to call twice."""
+        if self._cursor is not None:
+            self._cursor.close()
+            self._cursor = None
+
+    def _next_batch(self) -> RawBatch | None:
+        while self._stage is not _Stage.END:
             if self._cursor is None:
                 self._cursor = self._open()
             data = next(self._cursor, None)
             if data is None:
-                self._at_end = True
                 self.close()
+                self._stage = self._stage_after_cursor()
             elif data:
                 offset = self._first_wanted(data)
                 if len(data) > BATCH_BYTES and self._has_range_reads:
@@ -129,25 +160,29 @@ class RangeReader:
                     return RawBatch(data, offset)
         return None
 
-    def close(self) -> None:
-        """Close the cursor on the server; safe to call twice."""
-        if self._cursor is not None:
-            self._cursor.close()
-            self._cursor = None
-
     def _open(self) -> RawBatches:
         if not self._has_range_reads:
             return raw_batches(
                 self._collection.find_raw_batches(self._query, batch_size=self._batch_size, comment=COMMENT)
             )
-        return raw_find(self._collection, Range(self._lower, self._upper), self._query, batch_size=self._batch_size)
+        if self._lower == MAX_KEY:
+            self._stage = _Stage.MAX_KEY
+        if self._stage is _Stage.MAX_KEY:
+            only_max_key = {"$and": [{"_id": MaxKey()}, self._query]}
+            return raw_batches(self._collection.find_raw_batches(only_max_key, comment=COMMENT))
+        span = Range(self._lower, self._upper)
+        return raw_find(self._collection, span, self._query, batch_size=self._batch_size)
+
+    def _stage_after_cursor(self) -> _Stage:
+        """With `min` alone the server reads up to MaxKey, exclusively: a document of that very `_id` is still missing."""
+        has_missed_max_key = self._has_range_reads and self._upper is None and self._lower is not None
+        return _Stage.MAX_KEY if self._stage is _Stage.RANGE and has_missed_max_key else _Stage.END
 
     def _first_wanted(self, batch: bytes) -> int:
         """Offset of the first document behind an exclusive `lower`, which can only be at the very beginning."""
-        if not self._skip_lower:
+        if self._lower is None or self._lower_inclusive:
             return 0
-        self._skip_lower = False
-        assert self._lower is not None
+        self._lower_inclusive = True
         return document_end(batch, 0) if same_key(key_of(batch), self._lower) else 0
 
     def _shrink(self, batch: bytes) -> None:
@@ -156,7 +191,7 @@ class RangeReader:
         while end < len(batch):
             n_documents, last, end = n_documents + 1, end, document_end(batch, end)
         self._batch_size = max(1, BATCH_BYTES * n_documents // len(batch))
-        self._lower, self._skip_lower = key_of(batch, last), True
+        self._lower, self._lower_inclusive = key_of(batch, last), False
         self.close()
 
 

@@ -123,7 +123,8 @@ class SliceWriter:
         try:
             await self.connection.execute(
                 "INSERT INTO mongopg.slice"
-                " (run_id, partition_id, slice_no, lower, lower_inclusive, worker, backend_pid) VALUES ($1, $2, $3, $4, $5, $6, pg_backend_pid())",
+                " (run_id, partition_id, slice_no, lower, lower_inclusive, worker, backend_pid)"
+                " VALUES ($1, $2, $3, $4, $5, $6, pg_backend_pid())",
                 self.run_id, partition_id, slice_no, lower, lower_inclusive, self.worker,
             )  # fmt: skip
         except asyncpg.UniqueViolationError:

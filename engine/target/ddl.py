@@ -110,10 +110,8 @@ def upsert(target: TableName, source: TableName, columns: Sequence[str], key: st
         f"{quote_identifier(column)} = EXCLUDED.{quote_identifier(column)}" for column in columns if column != key
     )
     action = f"DO UPDATE SET {changes}" if changes else "DO NOTHING"
-    return (
-        f"INSERT INTO {target.sql} ({names}) SELECT {names} FROM {source.sql} "
-        f"ON CONFLICT ({quote_identifier(key)}) {action}"
-    )
+    rows = f"SELECT {names} FROM {source.sql}"  # noqa: S608 - quoted names
+    return f"INSERT INTO {target.sql} ({names}) {rows} ON CONFLICT ({quote_identifier(key)}) {action}"
 
 
 def _column(column: Column) -> str:

@@ -53,6 +53,8 @@ class TableLoad:
     """Documents expected."""
     count_before: int = 0
     """Rows that were in the table already."""
+    made: bool = True
+    """The run made the table; one that was there before is never altered."""
     staging: TableName | None = None
     """Where mode `replace` loads; in the target's schema."""
     table_oid: int = 0
@@ -114,7 +116,8 @@ async def create_run_and_tables(
         async with connection.transaction():
             await connection.execute(
                 "INSERT INTO mongopg.run"
-                " (run_id, fingerprint, state, mode, source, target, plan, engine_host, engine_pid) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                " (run_id, fingerprint, state, mode, source, target, plan, engine_host, engine_pid)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                 run.run_id, run.fingerprint, run.state, run.mode, run.source, run.target, run.plan,
                 socket.gethostname(), os.getpid(),
             )  # fmt: skip
@@ -122,13 +125,13 @@ async def create_run_and_tables(
                 await connection.execute(statement)
             await connection.executemany(
                 "INSERT INTO mongopg.table_load (run_id, task_id, namespace, schema_name, table_name, staging_table,"
-                " mapping, total, count_before, table_oid)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, to_regclass($10)::oid)",
+                " mapping, total, count_before, made, table_oid)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, to_regclass($11)::oid)",
                 [
                     (
                         run.run_id, load.task_id, load.namespace, load.target.schema, load.target.table,
                         load.staging.table if load.staging else None, load.mapping, load.total, load.count_before,
-                        load.loads_into.sql,
+                        load.made, load.loads_into.sql,
                     )
                     for load in loads
                 ],
@@ -316,6 +319,7 @@ def _load(row: Mapping[str, Any]) -> TableLoad:
         mapping=row["mapping"],
         total=row["total"],
         count_before=row["count_before"],
+        made=row["made"],
         staging=TableName(target.schema, row["staging_table"]) if row["staging_table"] else None,
         table_oid=row["table_oid"],
     )

@@ -229,7 +229,8 @@ def _keep_alive(connection: asyncpg.Connection) -> None:
 
 def _wake_writer(connection: asyncpg.Connection) -> None:
     """End a COPY that waits for the socket to take more, when the connection is gone: asyncpg 0.32 would wait for ever."""
-    connection._protocol.resume_writing()
+    if connection._protocol is not None:
+        connection._protocol.resume_writing()
 
 
 def _explained(error: Exception, address: Address, timeout_s: float) -> ConnectError | UsageError:

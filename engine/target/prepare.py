@@ -9,8 +9,9 @@ import asyncpg
 from engine.errors import TargetExists, UsageError
 from engine.mapping.model import ColumnType, Mapping
 from engine.mapping.names import quote_identifier
-from engine.target import ddl, tables as existing
+from engine.target import ddl, tables
 from engine.target.ddl import TableName
+from engine.target.finish import dependants
 from engine.target.ledger import TableLoad
 
 Wanted = tuple[int, str, TableName, Mapping, int, bool]
@@ -18,21 +19,22 @@ Wanted = tuple[int, str, TableName, Mapping, int, bool]
 
 
 async def prepare(
-    connection: asyncpg.Connection, run_id: str, mode: str, tables: Sequence[Wanted]
+    connection: asyncpg.Connection, run_id: str, mode: str, wanted: Sequence[Wanted]
 ) -> tuple[list[TableLoad], list[str]]:
     """What the ledger keeps of each table, and the statements that make them. Nothing is written yet.
 
     Raises:
         TargetExists: mode `create`, and a table is there.
-        UsageError: a table that is there does not fit the mapping; every problem is named.
+        UsageError: a table that is there does not fit the mapping, or cannot be replaced; every problem is named.
     """
     loads: list[TableLoad] = []
     statements: list[str] = []
-    for schema in dict.fromkeys(target.schema for _, _, target, _, _, _ in tables):
+    for schema in dict.fromkeys(target.schema for _, _, target, _, _, _ in wanted):
         if await connection.fetchval("SELECT to_regnamespace($1) IS NULL", quote_identifier(schema)):
             statements.append(ddl.create_schema(schema))
-    for task_id, namespace, target, mapping, documents, has_key in tables:
+    for task_id, namespace, target, mapping, documents, has_key in wanted:
         is_there = bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", target.sql))
+        is_made = not is_there or mode == "replace"
         count_before, staging = 0, None
         if is_there and mode == "create":
             raise TargetExists(
@@ -42,17 +44,18 @@ async def prepare(
         if is_there and mode in ("append", "upsert"):
             await _check_fits(connection, target, mapping)
             count_before = int(await connection.fetchval(f"SELECT count(*) FROM {target.sql}"))  # noqa: S608 - quoted
-            if mode == "upsert" and not await existing.has_unique(connection, target, mapping.id_column.name):
+            if mode == "upsert" and not await tables.has_unique(connection, target, mapping.id_column.name):
                 name = ddl.fitted(target.table, "__id_key")
                 statements.append(ddl.create_unique_index(target, mapping.id_column.name, name))
         elif mode == "replace":
+            await _check_replaceable(connection, target)
             staging = ddl.staging_name(target, run_id)
             statements.append(ddl.create_table(staging, mapping))
         else:
             statements.append(ddl.create_table(target, mapping))
-        if not is_there and has_key and builds_key_first(mapping, mode):
-            made = staging or target
-            statements.append(ddl.add_primary_key(made, mapping.id_column.name, ddl.key_name(made)))
+        if is_made and has_key and builds_key_first(mapping, mode):
+            table = staging or target
+            statements.append(ddl.add_primary_key(table, mapping.id_column.name, ddl.key_name(table)))
         loads.append(
             TableLoad(
                 task_id=task_id,
@@ -61,6 +64,7 @@ async def prepare(
                 mapping=mapping.model_dump_json(),
                 total=documents,
                 count_before=count_before,
+                made=is_made,
                 staging=staging,
             )
         )
@@ -73,6 +77,17 @@ def builds_key_first(mapping: Mapping, mode: str) -> bool:
 
 
 async def _check_fits(connection: asyncpg.Connection, target: TableName, mapping: Mapping) -> None:
-    problems = existing.check_fits(mapping, await existing.describe_table(connection, target))
+    problems = tables.check_fits(mapping, await tables.describe_table(connection, target))
     if problems:
         raise UsageError(f"Table {target} does not fit the plan: {' '.join(problems)}", code="table_differs")
+
+
+async def _check_replaceable(connection: asyncpg.Connection, target: TableName) -> None:
+    """The same look as before the swap: better now than after hours of loading."""
+    names = await dependants(connection, target)
+    if names:
+        raise UsageError(
+            f"Table {target} cannot be replaced, since {', '.join(names)} depend on it: drop them, or use mode append or "
+            "upsert.",
+            code="dependants",
+        )

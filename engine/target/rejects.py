@@ -11,7 +11,6 @@ from bson import json_util
 from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 
-
 from engine.target.sqlstates import one_line
 
 MAX_ID_LENGTH = 1_000

@@ -52,9 +52,9 @@ class RowSender:
         """Whatever a transaction needs before its first page."""
         if self.target.upsert_key:
             columns = ", ".join(quote_identifier(column) for column in self.target.columns)
+            rows = f"SELECT {columns} FROM {self.target.table.sql}"  # noqa: S608 - quoted names
             await self.connection.execute(
-                f"CREATE TEMPORARY TABLE {quote_identifier(UPSERT_PAGE.table)} ON COMMIT DROP"
-                f" AS SELECT {columns} FROM {self.target.table.sql} WITH NO DATA"
+                f"CREATE TEMPORARY TABLE {quote_identifier(UPSERT_PAGE.table)} ON COMMIT DROP AS {rows} WITH NO DATA"
             )
 
     async def send(self, page: Page, pieces: AsyncIterator[Piece]) -> tuple[int, list[Refusal]]:

@@ -47,6 +47,7 @@ MIGRATIONS: tuple[str, ...] = (
         mapping       jsonb NOT NULL,
         total         bigint NOT NULL,
         count_before  bigint NOT NULL,
+        made          boolean NOT NULL,
         source_count  bigint,
         target_count  bigint,
         PRIMARY KEY (run_id, task_id)

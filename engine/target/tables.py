@@ -1,1 +1,134 @@
-"""placeholder until the target colleague's lands"""
+"""Tables that are there already: their columns, and whether a mapping's rows can go into them as they are.
+
+COPY's binary format converts nothing: a value must have the very type of its column, apart from the text types, which share
+one representation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Lookup
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from engine.errors import UsageError
+from engine.mapping.model import Column, Kind, Mapping
+from engine.target.ddl import TableName
+from engine.target.sqlstates import one_line
+
+OBJECT_ID_LENGTH = 24
+"""Characters of an objectId as text."""
+_TEXT_TYPES = frozenset({"text", "character varying", "citext"})
+_SPELLINGS = {"timestamptz": "timestamp with time zone", "timestamptz[]": "timestamp with time zone[]"}
+"""How format_type() spells what DDL spells otherwise."""
+_NO_LENGTH = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingColumn:
+    """A column as the catalog has it."""
+
+    name: str
+    type: str
+    """As format_type() spells it, with its modifier: `character varying(20)`, `numeric(10,2)`."""
+    base: str
+    """The same without the modifier; of a domain, the type beneath."""
+    length: int
+    """Characters that fit, for varchar(n); -1 without such a limit."""
+    nullable: bool
+    has_default: bool
+    """A row without it gets a value: a default, an identity, a generated column."""
+    generated: bool
+    """Cannot be written."""
+
+
+async def describe_table(connection: asyncpg.Connection, table: TableName) -> list[ExistingColumn]:
+    """The table's columns, in order.
+
+    Raises:
+        UsageError: there is no such table, or it is something that COPY cannot write to.
+    """
+    kind = await connection.fetchval("SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", table.sql)
+    if kind is None:
+        raise UsageError(f"There is no table {table} in the target.")
+    if kind not in ("r", "p"):
+        raise UsageError(
+            f"{table} is not a table (a view, a foreign table or the like): rows cannot be copied into it."
+        )
+    rows = await connection.fetch(
+        """
+        SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
+               format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) AS base,
+               CASE WHEN coalesce(nullif(t.typbasetype, 0), t.oid) = 'varchar'::regtype
+                    THEN greatest(CASE WHEN t.typbasetype = 0 THEN a.atttypmod ELSE t.typtypmod END - 4, -1)
+                    ELSE -1 END AS length,
+               NOT (a.attnotnull OR t.typnotnull) AS nullable,
+               a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL AS has_default,
+               a.attgenerated <> '' AS generated
+        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
+        ORDER BY a.attnum
+        """,
+        table.sql,
+    )
+    return [ExistingColumn(**dict(row.items())) for row in rows]
+
+
+async def has_unique(connection: asyncpg.Connection, table: TableName, column: str) -> bool:
+    """A unique index over this column alone, as ON CONFLICT can use it: valid, whole, checked at once."""
+    return bool(
+        await connection.fetchval(
+            """
+            SELECT EXISTS (
+                SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                WHERE i.indrelid = to_regclass($1) AND a.attname = $2 AND i.indnkeyatts = 1
+                  AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+            )
+            """,
+            table.sql,
+            column,
+        )
+    )
+
+
+def check_fits(
+    mapping: Mapping, existing: Sequence[ExistingColumn], longest: Lookup[str, int] | None = None
+) -> list[str]:
+    """Why the mapping's rows cannot go into a table with these columns: a sentence each; empty when they can.
+
+    Args:
+        mapping: what would be written.
+        existing: the table's columns.
+        longest: characters of the longest value known of a column, by its name.
+    """
+    by_name = {column.name: column for column in existing}
+    problems: list[str] = []
+    for column in mapping.columns:
+        found = by_name.pop(column.name, None)
+        if found is None:
+            problems.append(f"Column {one_line(column.name)} ({column.sql_type}) is missing.")
+        else:
+            problems += _misfits(column, found, (longest or {}).get(column.name, 0))
+    problems += [
+        f"Column {one_line(left.name)} is NOT NULL without a default, and the plan has no value for it."
+        for left in by_name.values()
+        if not (left.nullable or left.has_default)
+    ]
+    return problems
+
+
+def _misfits(column: Column, found: ExistingColumn, longest: int) -> list[str]:
+    name = f"Column {one_line(column.name)}"
+    if found.generated:
+        return [f"{name} is generated and cannot be written."]
+    needed = _SPELLINGS.get(column.sql_type, column.sql_type)
+    if needed != found.base and not (needed == "text" and found.base in _TEXT_TYPES):
+        return [f"{name} is {one_line(found.type)}, the plan needs {column.sql_type}."]
+    if found.base == "numeric" and found.type != "numeric" and "(" in found.type:
+        return [f"{name} is {one_line(found.type)}, which would round values: the plan needs numeric."]
+    if column.kinds == {Kind.OBJECT_ID}:
+        longest = max(longest, OBJECT_ID_LENGTH)
+    if found.length != _NO_LENGTH and longest > found.length:
+        return [f"{name} is {one_line(found.type)}, too narrow for values of {longest} characters."]
+    return []

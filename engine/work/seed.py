@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from bson import ObjectId
+from bson import ObjectId, encode
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
@@ -18,7 +17,8 @@ from pymongo.errors import BulkWriteError
 from engine.errors import MigrationError, UsageError
 from engine.source.faults import DUPLICATE_KEY, code_of, describe
 from engine.source.mongo import Document
-from engine.work.users import MAX_INDEX, UserPages, user_id
+from engine.source.reader import Range, RangeReader
+from engine.work.users import MAX_INDEX, UserPages, index_of, user_id
 
 BATCH_USERS = 1_000
 """Users in one insert: small, because pause and cancel wait for the end of one."""
@@ -65,12 +65,10 @@ def insert_range(
 def existing(collection: Collection[Document], seed: int) -> Seeded:
     """What the collection holds already; takes one pass over the index of the users that are there."""
     first, last = ObjectId(user_id(seed, 0)), ObjectId(user_id(seed, MAX_INDEX - 1))
-    outside = ({"max": {"_id": first}}, {"min": {"_id": last}})
-    has_others = any(_has_other(collection, last, bounds) for bounds in outside)
+    has_others = _has_others(collection, encode({"_id": first}), encode({"_id": last}))
     newest = collection.find_one({"_id": {"$gte": first, "$lte": last}}, {"_id": 1}, sort=[("_id", -1)])
-    if newest is None:
-        return Seeded(0, has_others)
-    return Seeded(_without_gap(collection, seed, int.from_bytes(newest["_id"].binary[-4:], "big") + 1), has_others)
+    highest = index_of(newest["_id"].binary, seed) if newest is not None else None
+    return Seeded(_without_gap(collection, seed, highest + 1) if highest is not None else 0, has_others)
 
 
 def check_collection(seeded: Seeded, namespace: str, into_existing: bool) -> None:
@@ -86,10 +84,16 @@ def check_collection(seeded: Seeded, namespace: str, into_existing: bool) -> Non
         )
 
 
-def _has_other(collection: Collection[Document], last: ObjectId, bounds: dict[str, Any]) -> bool:
-    # `min` and `max` see every kind of _id, where $lt and $gt would see ObjectIds only. `min` includes its bound.
-    found = collection.find({}, {"_id": 1}, hint=[("_id", 1)], limit=2, **bounds)
-    return any(document["_id"] != last for document in found)
+def _has_others(collection: Collection[Document], first: bytes, last: bytes) -> bool:
+    """Whether there is any key, of whatever kind, outside of those two."""
+    for span in (Range(None, first), Range(last, None)):
+        reader = RangeReader(collection, span.lower, False, span.upper, batch_size=1)
+        try:
+            if reader.next_batch() is not None:
+                return True
+        finally:
+            reader.close()
+    return False
 
 
 def _without_gap(collection: Collection[Document], seed: int, high: int) -> int:

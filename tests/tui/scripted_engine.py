@@ -188,6 +188,10 @@ class ScriptedEngine:
         """Vanish, as a killed process does."""
         self._in_loop(self._close())
 
+    def drop_clients(self) -> None:
+        """Cut the connections, and go on listening."""
+        self._loop.call_soon_threadsafe(lambda: [writer.transport.abort() for writer in self._writers])
+
     def received(self, name: str) -> list[dict[str, Any]]:
         """The commands of this name, in order."""
         return [command for command in self.commands if command["name"] == name]
@@ -222,7 +226,8 @@ class ScriptedEngine:
                 message = json.loads(line)
                 self.commands.append(message["command"])
                 if not self.is_mute:
-                    writer.write(json.dumps({"reply": message["id"], **self._answer(message["command"])}).encode() + b"\n")
+                    reply = {"reply": message["id"], **self._answer(message["command"])}
+                    writer.write(json.dumps(reply).encode() + b"\n")
         except ConnectionError:
             pass
         finally:

@@ -40,7 +40,7 @@ class ThroughputChart(Widget):
         rows = _rows(columns.rates, peak, height - 1)
         lines = []
         for index, row in enumerate(rows):
-            scale = compact(peak) if index == 0 else ""
+            scale = compact(peak) if index == 0 and peak else ""
             lines.append(Content.assemble((f"{scale:>{_GUTTER - 1}}┤", MUTED), (row, "$primary")))
         zero = Content.styled(f"{'0':>{_GUTTER - 1}}┼", MUTED)
         lines.append(zero + _axis(columns, width - _GUTTER))

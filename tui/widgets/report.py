@@ -92,12 +92,12 @@ def _next_steps(session: EngineSession, situation: Situation) -> Content:
     if session.is_lost or snapshot.state in {RunState.FAILED, RunState.CANCELLED}:
         if situation.can_resume:
             steps.append(f"r goes on from what is committed; so does `mongopg-tui run --resume {run_id}` later.")
-        elif snapshot.tables and (session.settings is None or not session.settings.demo.embedded):
+        elif snapshot.tables and not session.is_on_passing_servers:
             steps.append(f"`mongopg-tui run --resume {run_id}` goes on from what is committed.")
         steps.append(f"The engine's log: {safe(str(session.log_path()), 300)}")
     if snapshot.rejected:
         steps.append(f"`mongopg-tui rejects {run_id}` lists the rejected documents with their reasons.")
-    for side, uri in session.servers.items():
+    for side, uri in session.servers.items() if not session.is_on_passing_servers else ():
         steps.append(f"The {side} server keeps running: {safe(uri, 300)}")
     steps.append("1 goes to Setup for another run, q leaves.")
     return Content("\n").join([Content.styled("Next", "bold"), *(Content(f"  · {step}") for step in steps)])

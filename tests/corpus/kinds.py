@@ -1,0 +1,153 @@
+"""Every kind of BSON, and what it becomes alone and beside others."""
+
+from __future__ import annotations
+
+import struct
+
+from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, Regex, Timestamp
+from bson.datetime_ms import DatetimeMS
+
+from tests.corpus.case import (
+    FIRST_DATE,
+    LAST_DATE,
+    OID,
+    SNOW,
+    UUID,
+    Case,
+    element,
+    raw,
+    text,
+    value,
+)
+from tests.corpus.everything import EVERYTHING, EXTENDED, PLAIN
+
+KINDS = [
+    value("objectId", OID, str(OID), "text"),
+    value("objectId as bytea", OID, f"\\x{OID}", "bytea", objectid="bytea"),
+    value("string", SNOW, SNOW, "text"),
+    value("empty string", "", "", "text"),
+    value("string with quotes and controls", 'a"\\\n\x01', 'a"\\\n\x01', "text"),
+    value("long string", "é" * 3000, "é" * 3000, "text"),
+    value("smallest int32", -(2**31), "-2147483648", "integer"),
+    value("largest int32", 2**31 - 1, "2147483647", "integer"),
+    value("int64", Int64(-(2**63)), "-9223372036854775808", "bigint"),
+    value("int32 among int64", -5, "-5", "bigint", Int64(1)),
+    value("double", 0.1, "0.1", "double precision"),
+    value("NaN", float("nan"), "NaN", "double precision"),
+    value("infinity", float("inf"), "Infinity", "double precision"),
+    value("negative infinity", float("-inf"), "-Infinity", "double precision"),
+    value("negative zero", -0.0, "-0", "double precision"),
+    value("smallest double", 5e-324, "5e-324", "double precision"),
+    value("int32 among doubles", 3, "3", "double precision", 0.5),
+    value("int64 of 53 bits among doubles", Int64(-(2**53)), "-9.007199254740992e+15", "double precision", 0.5),
+    value("int64 beyond 53 bits among doubles", Int64(2**53 + 1), "9007199254740993", "numeric", 0.5),
+    value("double among integers beyond 53 bits", 0.1, "0.1", "numeric", Int64(2**53 + 1)),
+    value("huge double as numeric", 1e22, "1" + 22 * "0", "numeric", Decimal128("1")),
+    value("tiny double as numeric", -2.5e-10, "-0.00000000025", "numeric", Decimal128("1")),
+    value("NaN as numeric", float("nan"), "NaN", "numeric", Decimal128("1")),
+    value("infinity as numeric", float("-inf"), "-Infinity", "numeric", Decimal128("1")),
+    value("int64 as numeric", Int64(-(2**63)), "-9223372036854775808", "numeric", Decimal128("1")),
+    value("int32 zero as numeric", 0, "0", "numeric", Decimal128("1")),
+    value("int32 of full groups as numeric", 100_000_000, "100000000", "numeric", Decimal128("1")),
+    value("decimal128 with its zeros", Decimal128("1.50"), "1.50", "numeric"),
+    value(
+        "decimal128 of all digits",
+        Decimal128("-1234567890123456789012345678901.234"),
+        "-1234567890123456789012345678901.234",
+        "numeric",
+    ),
+    value("decimal128 with an exponent", Decimal128("12E+3"), "12000", "numeric"),
+    value("decimal128 below one", Decimal128("0.00012"), "0.00012", "numeric"),
+    value(
+        "decimal128 largest", Decimal128("9.999999999999999999999999999999999E+6144"), "9" * 34 + "0" * 6111, "numeric"
+    ),
+    value("decimal128 smallest", Decimal128("-1E-6176"), "-0." + "0" * 6175 + "1", "numeric"),
+    value("decimal128 zero with places", Decimal128("0E-3"), "0.000", "numeric"),
+    value("decimal128 negative zero", Decimal128("-0"), "0", "numeric"),
+    value("decimal128 NaN", Decimal128("NaN"), "NaN", "numeric"),
+    value("decimal128 signalling NaN", Decimal128("-sNaN"), "NaN", "numeric"),
+    value("decimal128 infinity", Decimal128("Infinity"), "Infinity", "numeric"),
+    value("decimal128 negative infinity", Decimal128("-Infinity"), "-Infinity", "numeric"),
+    Case(
+        "decimal128 beyond 34 digits counts as zero",
+        raw(element(0x13, "v", struct.pack("<QQ", 2**64 - 1, (6176 << 49) | (2**49 - 1)))),
+        {"v": "0"},
+    ),
+    Case(
+        "decimal128 of the long form counts as zero",
+        raw(element(0x13, "v", struct.pack("<QQ", 1, (0b11 << 61) | (6174 << 47)))),
+        {"v": "0.00"},
+    ),
+    value("true", True, "true", "boolean"),
+    value("false", False, "false", "boolean"),
+    value("date", DatetimeMS(1_704_164_645_678), "2024-01-02 03:04:05.678+00", "timestamptz"),
+    value("date before 1970", DatetimeMS(-1), "1969-12-31 23:59:59.999+00", "timestamptz"),
+    value("first date", DatetimeMS(FIRST_DATE), "4714-11-24 00:00:00+00 BC", "timestamptz"),
+    value("last date", DatetimeMS(LAST_DATE), "294276-12-31 23:59:59.999+00", "timestamptz"),
+    value("uuid", Binary.from_uuid(UUID), str(UUID), "uuid"),
+    value("legacy uuid", Binary(UUID.bytes, 3), f"\\x{UUID.hex}", "bytea"),
+    value("legacy uuid among binaries", Binary(UUID.bytes, 3), f"\\x{UUID.hex}", "bytea", Binary(b"", 0)),
+    value("legacy uuid of Python", Binary.from_uuid(UUID, 3), str(UUID), "uuid", uuid_legacy="python"),
+    value("legacy uuid of Java", Binary.from_uuid(UUID, 5), str(UUID), "uuid", uuid_legacy="java"),
+    value("legacy uuid of C#", Binary.from_uuid(UUID, 6), str(UUID), "uuid", uuid_legacy="csharp"),
+    value("binary of subtype 4 that is no uuid", Binary(b"\1\2", 4), "\\x0102", "bytea"),
+    value("binary", Binary(b"\0\xff", 0), "\\x00ff", "bytea"),
+    value("empty binary", Binary(b"", 128), "\\x", "bytea"),
+    value("old binary", Binary(b"\1\2\3", 2), "\\x010203", "bytea"),
+    value("document", {"b": 1, "a": {"c": None}}, '{"a": {"c": null}, "b": 1}', "jsonb"),
+    value("empty document", {}, "{}", "jsonb"),
+    value("array", [1, "a", None], '[1, "a", null]', "jsonb"),
+    value("empty array", [], "[]", "jsonb"),
+    value("null", None, None, "integer", 1),
+    value("only null", None, None, "jsonb"),
+    value("regex", Regex("^a/b", "ix"), "/^a/b/ix", "text"),
+    value("timestamp", Timestamp(1, 2), '{"i": 2, "t": 1}', "jsonb"),
+    value("javascript", Code("f()"), "f()", "text"),
+    Case("symbol", raw(element(0x0E, "v", text("sym"))), {"v": "sym"}, types={"v": "text"}),
+    value("minKey", MinKey(), '{"$minKey": 1}', "jsonb"),
+    value("maxKey", MaxKey(), '{"$maxKey": 1}', "jsonb"),
+    Case("undefined", raw(element(0x06, "v")), {"v": '{"$undefined": true}'}, types={"v": "jsonb"}),
+    Case(
+        "dbPointer",
+        raw(element(0x0C, "v", text("d.c") + OID.binary)),
+        {"v": '{"$dbPointer": {"$id": {"$oid": "0123456789abcdef01234567"}, "$ref": "d.c"}}'},
+        types={"v": "jsonb"},
+    ),
+    value("code with scope", Code("f()", {"a": 1}), '{"$code": "f()", "$scope": {"a": {"$numberInt": "1"}}}', "jsonb"),
+    Case("missing field", {}, {"v": None}, seen=({"v": 1},)),
+    value("string in a mixed field", "a", '"a"', "jsonb", 1),
+    value("int32 in a mixed field", 1, "1", "jsonb", "a"),
+    value("null in a mixed field", None, None, "jsonb", "a", 1),
+    value("objectId in a mixed field", OID, f'"{OID}"', "jsonb", 1),
+    value("every kind as plain JSON", EVERYTHING, PLAIN, "json", documents="json"),
+    value("every kind as Extended JSON", EVERYTHING, EXTENDED, "json", documents="json", json_values="extended"),
+    value(
+        "uuid of Java inside JSON", {"u": Binary.from_uuid(UUID, 5)}, f'{{"u": "{UUID}"}}', "jsonb", uuid_legacy="java"
+    ),
+    value("json keeps order and -0.0", {"b": -0.0, "a": 1}, '{"b":-0.0,"a":1}', "json", documents="json"),
+    value(
+        "dates of all years inside JSON",
+        [
+            DatetimeMS(ms)
+            for ms in (
+                -62_167_219_200_000,
+                -62_167_219_200_001,
+                253_402_300_799_999,
+                253_402_300_800_000,
+                -(2**63),
+                2**63 - 1,
+                LAST_DATE + 1,
+            )
+        ],
+        '["0000-01-01T00:00:00.000Z", "-000001-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z", '
+        '"+010000-01-01T00:00:00.000Z", "-292275055-05-16T16:47:04.192Z", "+292278994-08-17T07:12:55.807Z", '
+        '"+294277-01-01T00:00:00.000Z"]',
+        "jsonb",
+    ),
+    value(
+        "decimals inside jsonb are exact",
+        [Decimal128("1E+400"), Decimal128("0.10")],
+        "[1" + "0" * 400 + ", 0.10]",
+        "jsonb",
+    ),
+]

@@ -1,0 +1,121 @@
+"""What the source's database holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Timestamp
+
+from engine.errors import MissingCollection
+from engine.mapping.model import Kind
+from engine.source.catalogue import UNKNOWN, collection_facts, estimated_count, exact_count, id_kinds, list_collections
+
+if TYPE_CHECKING:
+    from tests.conftest import Source
+
+
+def test_collections_of_every_kind_are_listed_with_their_facts(source: Source) -> None:
+    database = source.db
+    database.plain.insert_many({"_id": n, "payload": "x" * 100} for n in range(50))
+    database.create_collection("capped", capped=True, size=100_000).insert_one({"_id": 1})
+    database.create_collection("clustered", clusteredIndex={"key": {"_id": 1}, "unique": True}).insert_one({"_id": 1})
+    database.create_collection("series", timeseries={"timeField": "at"}).insert_one({"at": datetime.now(UTC)})
+    database.command("create", "view", viewOn="plain", pipeline=[])
+    database.create_collection("empty")
+    found = {facts.namespace.split(".", 1)[1]: facts for facts in list_collections(source.client, source.database)}
+    assert list(found) == ["capped", "clustered", "empty", "plain", "series", "view"]
+    kinds = {name: facts.kind for name, facts in found.items()}
+    assert kinds == {
+        "capped": "capped", "clustered": "clustered", "empty": "collection", "plain": "collection",
+        "series": "timeseries", "view": "view",
+    }  # fmt: skip
+    assert {name for name, facts in found.items() if not facts.has_range_reads} == {"series", "view"}
+    assert {name for name, facts in found.items() if facts.documents == UNKNOWN} == {"series", "view"}
+    assert (found["plain"].documents, found["empty"].documents, found["clustered"].documents) == (50, 0, 1)
+    assert 5_000 < found["plain"].size_bytes < 10_000
+    assert found["plain"].average_bytes == found["plain"].size_bytes // 50
+    assert isinstance(found["plain"].uuid, UUID)
+    assert found["view"].uuid is None
+
+
+def test_facts_of_one_collection_are_those_of_the_list(source: Source) -> None:
+    source.db.plain.insert_many({"_id": n} for n in range(7))
+    source.db.create_collection("plainer")
+    (facts, _) = list_collections(source.client, source.database)
+    assert collection_facts(source.client, source.database, "plain") == facts
+
+
+def test_a_dropped_and_remade_collection_has_another_uuid(source: Source) -> None:
+    source.db.plain.insert_one({})
+    before = collection_facts(source.client, source.database, "plain").uuid
+    source.db.plain.drop()
+    source.db.plain.insert_one({})
+    assert collection_facts(source.client, source.database, "plain").uuid != before
+
+
+def test_a_missing_collection_is_named(source: Source) -> None:
+    with pytest.raises(MissingCollection, match=rf"no collection {source.database}\.nowhere"):
+        collection_facts(source.client, source.database, "nowhere")
+
+
+def test_names_with_dots_and_blanks_are_found(source: Source) -> None:
+    source.db["a.b c"].insert_one({})
+    assert collection_facts(source.client, source.database, "a.b c").namespace == f"{source.database}.a.b c"
+
+
+def test_counts(source: Source) -> None:
+    source.db.plain.insert_many({"_id": n, "even": n % 2 == 0} for n in range(101))
+    source.db.command("create", "view", viewOn="plain", pipeline=[{"$match": {"even": True}}])
+    assert estimated_count(source.db.plain) == 101
+    assert exact_count(source.db.plain) == 101
+    assert exact_count(source.db.plain, {"even": True}) == 51
+    assert exact_count(source.db.view) == 51
+
+
+IDS: list[tuple[Kind, Any]] = [
+    (Kind.DOUBLE, float("nan")),
+    (Kind.DOUBLE, 1.5),
+    (Kind.STRING, "text"),
+    (Kind.DOCUMENT, {"a": 1}),
+    (Kind.BINARY, b"generic"),
+    (Kind.BINARY, Binary(b"x" * 16, 128)),
+    (Kind.BINARY, Binary(b"x" * 16, 0)),
+    (Kind.BINARY, Binary(b"x" * 20, 4)),
+    (Kind.UUID, Binary.from_uuid(UUID(int=2**128 - 1))),
+    (Kind.UUID_LEGACY, Binary(b"\xff" * 16, 3)),
+    (Kind.OBJECT_ID, ObjectId()),
+    (Kind.BOOL, False),
+    (Kind.DATE, datetime(2024, 1, 1, tzinfo=UTC)),
+    (Kind.NULL, None),
+    (Kind.JAVASCRIPT, Code("f()")),
+    (Kind.CODE_WITH_SCOPE, Code("f()", {"a": 1})),
+    (Kind.INT32, 1),
+    (Kind.INT64, Int64(2)),
+    (Kind.TIMESTAMP, Timestamp(1, 1)),
+    (Kind.DECIMAL128, Decimal128("3.5")),
+    (Kind.MIN_KEY, MinKey()),
+    (Kind.MAX_KEY, MaxKey()),
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), IDS, ids=lambda value: repr(value)[:30])
+def test_id_kinds_tells_each_kind_from_the_others(source: Source, kind: Kind, value: Any) -> None:
+    source.db.one.insert_one({"_id": value})
+    facts = collection_facts(source.client, source.database, "one")
+    assert id_kinds(source.db.one, facts) == {kind}
+
+
+def test_id_kinds_finds_the_one_that_differs_among_many(source: Source) -> None:
+    source.db.many.insert_many({"_id": n} for n in range(5_000))
+    source.db.many.insert_many([{"_id": "lonely"}, {"_id": Int64(2**50)}, {"_id": None}])
+    facts = collection_facts(source.client, source.database, "many")
+    assert id_kinds(source.db.many, facts) == {Kind.INT32, Kind.INT64, Kind.STRING, Kind.NULL}
+
+
+def test_id_kinds_of_a_view_are_left_to_a_sample(source: Source) -> None:
+    source.db.plain.insert_one({"_id": 1})
+    source.db.command("create", "view", viewOn="plain", pipeline=[])
+    assert id_kinds(source.db.view, collection_facts(source.client, source.database, "view")) == frozenset()

@@ -1,0 +1,147 @@
+"""Connecting to MongoDB, and the sentence that says why not."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from engine.errors import ConnectError, MigrationError, UsageError
+from engine.source.mongo import connect, database_of, hosts_of, inspect
+
+if TYPE_CHECKING:
+    from tests.conftest import Source
+
+SECRET = "c4nary-s3cret"
+TIMEOUT_S = 0.5
+
+
+def with_options(uri: str, options: str) -> str:
+    return uri + ("&" if urlsplit(uri).query else "?") + options
+
+
+def failure(uri: str, app_name: str = "test") -> MigrationError:
+    with pytest.raises(MigrationError) as caught:
+        connect(uri, app_name=app_name, timeout_s=TIMEOUT_S)
+    error = caught.value
+    assert SECRET not in error.message
+    assert "\n" not in error.message
+    assert error.message.endswith(".")
+    assert error.__suppress_context__
+    return error
+
+
+def test_a_connected_server_is_described(source: Source) -> None:
+    with connect(source.uri, app_name="test") as client:
+        report = inspect(client, source.uri)
+    assert report.version.count(".") == 2
+    assert report.topology.startswith("replica set ")
+    assert report.tls == "no TLS"
+    assert 0 < report.latency_ms < 1_000
+
+
+def test_a_refused_connection_names_host_and_setting() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    error = failure(f"mongodb://user:{SECRET}@127.0.0.1:{port}/db")
+    assert type(error) is ConnectError
+    assert f"127.0.0.1:{port} refuses connections" in error.message
+    assert "source.uri" in error.message
+
+
+def test_a_silent_server_is_told_from_a_refusing_one() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        error = failure(f"mongodb://127.0.0.1:{silent.getsockname()[1]}/db")
+    assert type(error) is ConnectError
+    assert "does not answer" in error.message
+
+
+def test_an_unknown_host_name_is_named() -> None:
+    error = failure("mongodb://nowhere.invalid:27017/db")
+    assert type(error) is ConnectError
+    assert "host name in nowhere.invalid:27017 cannot be resolved" in error.message
+
+
+def test_a_wrong_password_is_told(source: Source) -> None:
+    error = failure(source.uri.replace("mongodb://", f"mongodb://someone:{SECRET}@"))
+    assert type(error) is ConnectError
+    assert error.code == "18"
+    assert "refused the user name or the password" in error.message
+
+
+def test_a_missing_login_is_told(source: Source) -> None:
+    source.client.admin.command({
+        "configureFailPoint": "failCommand", "mode": {"times": 1},
+        "data": {"failCommands": ["ping"], "errorCode": 13, "appName": f"login {source.database}"},
+    })  # fmt: skip
+    error = failure(source.uri, app_name=f"login {source.database}")
+    assert type(error) is ConnectError
+    assert "wants a login" in error.message
+
+
+def test_tls_against_a_server_without_it_is_told(source: Source) -> None:
+    error = failure(with_options(source.uri, "tls=true"))
+    assert type(error) is ConnectError
+    assert "TLS" in error.message
+
+
+def test_a_replica_set_of_another_name_is_told(source: Source) -> None:
+    host = urlsplit(source.uri).netloc
+    error = failure(f"mongodb://{host}/db?replicaSet=another")
+    assert type(error) is ConnectError
+    assert "replicaSet" in error.message
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"mongodb://user:{SECRET}@@host/db",
+        f"mongodb://us/er:{SECRET}@host/db",
+        f"mongodb://user:{SECRET}@host:notaport/db",
+        f"mongodb://user:{SECRET}@host:99999/db",
+        f"mongodb://user:{SECRET}@/db",
+        f"mongodb://user:{SECRET}@host/db?replicaset",
+        f"mongodb://user:{SECRET}@host/db?noSuchOption=1",
+        f"mongodb://user:{SECRET}@host/db?authMechanism=NONSENSE",
+        f"mongodb://user:{SECRET}@host/db?tls=true&tlsCAFile=/nowhere/{SECRET}.pem",
+        f"postgresql://user:{SECRET}@host/db",
+        f"host/db{SECRET}",
+        "",
+        "  ",
+    ],
+)
+def test_a_wrong_uri_names_the_setting(uri: str) -> None:
+    error = failure(uri)
+    assert type(error) is UsageError
+    assert "source.uri" in error.message
+
+
+def test_the_database_is_in_the_path() -> None:
+    assert database_of("mongodb://u:p@a:1,b:2/shop?replicaSet=rs") == "shop"
+    assert database_of("mongodb+srv://cluster.example/my%20shop") == "my shop"
+    assert database_of("mongodb://host/shop.orders") == "shop"
+
+
+@pytest.mark.parametrize("uri", ["mongodb://host", "mongodb://host/", "mongodb://host/?tls=true", "", "http://host/db"])
+def test_a_uri_without_a_database_is_refused(uri: str) -> None:
+    with pytest.raises(UsageError, match=r"source\.uri"):
+        database_of(uri)
+
+
+def test_hosts_are_shown_without_credentials() -> None:
+    assert hosts_of(f"mongodb://u:{SECRET}@a:1,b:2/db") == "a:1, b:2"
+    assert hosts_of("mongodb://a,b,c,d,e/db") == "a, b, c and 2 more"
+    assert "\x1b" not in hosts_of("mongodb://a%1b[31m/db")
+
+
+def test_the_uris_own_timeout_holds() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(ConnectError):
+        connect(f"mongodb://127.0.0.1:{port}/db?serverSelectionTimeoutMS=100", app_name="test", timeout_s=250)

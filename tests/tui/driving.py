@@ -1,0 +1,76 @@
+"""Making a cockpit for a test, waiting for what it shows, reading its screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textual.app import App
+from textual.pilot import Pilot
+
+from engine.config import Settings
+from engine.control.protocol import Snapshot
+from tests.tui.scripted_engine import RUN_ID, ScriptedEngine
+from tui.app import Cockpit
+
+WAIT_S = 5.0
+SOURCE_URI = "mongodb://app:s3cret@db1:27017/shop"
+TARGET_URI = "postgresql://mig:hunter2@pg1:5432/shop"
+
+
+@dataclass
+class ScriptedProcess:
+    """What `launch` would have returned for a scripted engine: there is no process behind it."""
+
+    run_id: str
+    socket: Path
+    log: Path
+
+    def wait(self, timeout_s: float) -> int | None:
+        """It has ended."""
+        return 0
+
+
+def process_of(engine: ScriptedEngine) -> Any:
+    """The process to hand to a cockpit."""
+    return ScriptedProcess(RUN_ID, engine.socket, engine.log)
+
+
+def settings_with_servers() -> Settings:
+    """Both URIs set, with passwords."""
+    return Settings.model_validate({"source": {"uri": SOURCE_URI}, "target": {"uri": TARGET_URI}})
+
+
+def on_setup(engine: ScriptedEngine, settings: Settings | None = None) -> Cockpit:
+    """A cockpit that opens on Setup and owns the engine."""
+    return Cockpit(
+        settings or settings_with_servers(), {"source.uri": "file ./config.toml"}, process=process_of(engine)
+    )
+
+
+def on_run(engine: ScriptedEngine, snapshot: Snapshot, settings: Settings | None = None) -> Cockpit:
+    """A cockpit attached to a run as a guest."""
+    engine.snapshot = snapshot
+    return Cockpit(settings or settings_with_servers(), {}, attach=engine.socket)
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
+    """Wait until `condition` is true; the test fails when that takes too long."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain; the screen:\n{screen_text(pilot.app)}"
+        await pilot.pause(0.02)
+
+
+async def until_shown(pilot: Pilot[Any], *texts: str) -> None:
+    """Wait until the screen shows each of `texts`."""
+    await until(pilot, lambda: all(text in screen_text(pilot.app) for text in texts))
+
+
+def screen_text(app: App[Any]) -> str:
+    """The screen as lines of text."""
+    strips = app.screen._compositor.render_strips(app.size)
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)

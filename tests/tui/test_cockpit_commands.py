@@ -1,0 +1,142 @@
+"""One definition per command: what is generated from it, and when it works."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+from textual.widgets._footer import FooterKey
+
+from engine.control.protocol import RunState
+from tests.tui.driving import on_run, on_setup, screen_text, until, until_shown
+from tests.tui.scripted_engine import ScriptedEngine, completed, running
+from tui.app import Cockpit
+from tui.commands import COMMANDS, Place, Situation, knob_wish
+from tui.screens.help import help_text
+from tui.screens.run import RunScreen
+from tui.screens.setup import SetupScreen
+
+OWNERS = {Place.APP: Cockpit, Place.SETUP: SetupScreen, Place.RUN: RunScreen}
+SITUATIONS = [
+    Situation(state=state, is_lost=is_lost, can_resume=can_resume, has_problems=True, has_source=True, has_target=True)
+    for state in [None, *RunState]
+    for is_lost in (False, True)
+    for can_resume in (False, True)
+]
+
+
+def test_each_command_has_an_id_of_its_own_and_a_method_that_does_it() -> None:
+    assert len({command.id for command in COMMANDS}) == len(COMMANDS)
+    for command in COMMANDS:
+        assert hasattr(OWNERS[command.place], f"action_{command.action}"), command.id
+
+
+def test_no_key_means_two_things_at_once_on_a_screen() -> None:
+    for now in SITUATIONS:
+        for place in (Place.SETUP, Place.RUN):
+            meanings = defaultdict(list)
+            for command in COMMANDS:
+                if command.place in {place, Place.APP} and command.works(now):
+                    for key in command.keys.split(","):
+                        meanings[key].append(command.id)
+            assert {key: ids for key, ids in meanings.items() if len(ids) > 1} == {}
+
+
+def test_help_lists_every_command_of_the_screen_and_sets_apart_what_does_not_work_now() -> None:
+    text = help_text(Place.RUN, Situation(state=RunState.PAUSED), [("log", "/var/log/x")]).plain
+    now, later = text.split("Not now")
+    for command in COMMANDS:
+        if command.place in {Place.RUN, Place.APP}:
+            works = command.works(Situation(state=RunState.PAUSED))
+            assert (command.help in now) is works, command.id
+            assert (command.help in later) is not works, command.id
+    assert "/var/log/x" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "knob", "value"),
+    [
+        ("workers 12", "cluster_size", 12),
+        ("work 3", "cluster_size", 3),
+        ("cluster_size=90", "cluster_size", 90),
+        ("page size 5,000", "page_size", 5_000),
+        ("throttle off", "throttle", 0),
+        ("Seed Count 1000", "seed_count", 1_000),
+    ],
+)
+def test_the_palette_takes_knobs_by_value(text: str, knob: str, value: int) -> None:
+    wish = knob_wish(text)
+    assert wish is not None
+    assert (wish.knob.name, wish.value) == (knob, value)
+
+
+def test_a_value_out_of_bounds_is_answered_with_the_bounds() -> None:
+    wish = knob_wish("workers 500")
+    assert wish is not None
+    assert wish.value is None
+    assert "between 1 and 128" in wish.problem
+
+
+@pytest.mark.parametrize("text", ["pause", "workers", "12", "", "workers twelve", "=", "zebras 3"])
+def test_other_words_ask_for_no_knob(text: str) -> None:
+    assert knob_wish(text) is None
+
+
+def footer_of(app: Cockpit) -> set[str]:
+    return {key.action for key in app.screen.query(FooterKey)}
+
+
+async def test_the_footer_shows_only_what_works_now(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "pause" in footer_of(app))
+        assert footer_of(app) >= {"pause", "stop", "tune", "workers_more", "help", "quit"}
+        assert "resume" not in footer_of(app)
+        engine.show(completed())
+        await until(pilot, lambda: "pause" not in footer_of(app))
+        assert not footer_of(app) & {"pause", "resume", "stop", "tune", "workers_more"}
+
+
+async def test_help_opens_on_question_mark_and_f1_and_closes_on_escape(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "customers")
+        for key in ("question_mark", "f1"):
+            await pilot.press(key)
+            await until_shown(pilot, "Help: Setup", "Copy the chosen collections", str(engine.log))
+            await pilot.press("escape")
+            await until(pilot, lambda: "Help: Setup" not in screen_text(app))
+
+
+async def test_a_knob_is_set_from_the_palette(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "41,220 rows/s")
+        await pilot.press("ctrl+p")
+        await pilot.press(*"workers", "space", *"12")
+        await until_shown(pilot, "Set workers to 12")
+        await pilot.press("enter")
+        await until(pilot, lambda: engine.received("set"))
+        assert engine.received("set") == [{"name": "set", "knob": "cluster_size", "value": 12}]
+
+
+async def test_the_palette_runs_a_command_of_the_screen_it_was_opened_from(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "41,220 rows/s")
+        await pilot.press("ctrl+p")
+        await pilot.press(*"pause")
+        await until_shown(pilot, "End pages early")
+        await pilot.press("enter")
+        await until(pilot, lambda: engine.received("pause"))
+
+
+async def test_keys_are_overridden_by_the_command_ids(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    app.set_keymap({"run.pause": "f10"})
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "41,220 rows/s")
+        await pilot.press("space")
+        await pilot.press("f10")
+        await until(pilot, lambda: engine.received("pause"))
+        assert len(engine.received("pause")) == 1

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import __version__
+from engine.config import Loaded
+from engine.control.protocol import Start
+from engine.errors import EXIT_CONNECT, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from tui import running
+from tui.cli import application
+from tui.entry import run_command_line
+
+PROJECT = Path(__file__).resolve().parents[2]
+HELP_LIMIT_S = 0.4
+HEAVY = ("pydantic", "pydantic_settings", "pymongo", "asyncpg", "textual", "rich", "faker", "asyncio")
+URIS = ["--source", "mongodb://host/shop", "--target", "postgresql://host/shop"]
+
+
+@pytest.fixture(autouse=True)
+def _nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable, no file and no live engine of this machine plays a part; there is no terminal."""
+    for name in list(os.environ):
+        if name.startswith("MONGOPG_"):
+            monkeypatch.delenv(name)
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
+        (tmp_path / name).mkdir(mode=0o700)
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(running, "has_terminal", lambda: False)
+
+
+@pytest.fixture
+def accepted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Loaded, Start, dict[str, bool]]]:
+    """Runs that the command line would start."""
+    calls: list[tuple[Loaded, Start, dict[str, bool]]] = []
+
+    def run(loaded: Loaded, start: Start, **how: bool) -> int:
+        calls.append((loaded, start, how))
+        return 7
+
+    monkeypatch.setattr(running, "run", run)
+    return calls
+
+
+def _last_line(text: str) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(text.splitlines()[-1])
+    return line
+
+
+# --- help and version -------------------------------------------------------------------------------------------------
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from tui.entry import run_command_line; assert run_command_line(['--help']) == 0;"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT).stdout
+    assert shown.splitlines()[-1] == "[]"
+
+
+def test_help_is_there_at_once() -> None:
+    durations = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "tui", "--help"], capture_output=True, check=True, cwd=PROJECT)
+        durations.append(time.perf_counter() - began)
+    assert min(durations) < HELP_LIMIT_S
+
+
+def test_every_command_and_option_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [entry.name or entry.callback.__name__ for entry in application.registered_commands]  # type: ignore[union-attr]
+    assert names == ["demo", "seed", "plan", "run", "verify", "rejects", "runs", "attach", "ctl"]
+    for name in names:
+        assert run_command_line([name, "--help"]) == EXIT_DONE
+        shown = capsys.readouterr().out
+        for block in re.split(r"\n(?=  -)", shown.partition("Options:\n")[2]):
+            described = re.sub(r"^\s*(-\w, )?--[\w-]+( [^\s]+)?", "", block.rstrip())
+            assert described.strip(), f"{name}: {block}"
+
+
+def test_the_version_is_the_engines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["--version"]) == EXIT_DONE
+    assert capsys.readouterr().out == f"mongopg-tui {__version__}\n"
+
+
+# --- what is asked of the engine --------------------------------------------------------------------------------------
+
+
+def test_run_takes_its_options_before_and_after_its_name(
+    accepted: list[tuple[Loaded, Start, dict[str, bool]]],
+) -> None:
+    words = "--collection shop.a run --cluster-size 90 --page-size 500 --throttle off --mode append --json"
+    assert run_command_line([*URIS, *words.split()]) == 7
+    ((loaded, start, how),) = accepted
+    run = loaded.settings.run
+    assert (run.collections, run.cluster_size, run.page_size, run.throttle) == (["shop.a"], 90, 500, 0)
+    assert run.mode == "append"
+    assert loaded.settings.target.uri.get_secret_value() == "postgresql://host/shop"
+    assert (start.seed, start.migrate, start.resume) == (False, True, None)
+    assert how == {"headless": False, "as_json": True}
+
+
+def test_collections_may_be_repeated(accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:
+    run_command_line(["run", "--collection", "shop.a", "--collection", "shop.b:crm.b"])
+    assert accepted[0][0].settings.run.collections == ["shop.a", "shop.b:crm.b"]
+
+
+@pytest.mark.parametrize(
+    ("words", "resume"),
+    [
+        ("run", None),
+        ("run --resume", ""),
+        ("run --resume --headless", ""),
+        ("run --resume 20261123-14 --headless", "20261123-14"),
+    ],
+)
+def test_resume_takes_a_run_or_none(
+    words: str, resume: str | None, accepted: list[tuple[Loaded, Start, dict[str, bool]]]
+) -> None:
+    assert run_command_line(words.split()) == 7
+    assert accepted[0][1].resume == resume
+
+
+def test_seed_only_seeds(accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:
+    words = "seed --seed-count 5,000 --seed 3 --collection shop.people --into-existing --headless"
+    assert run_command_line(words.split()) == 7
+    ((loaded, start, how),) = accepted
+    seed = loaded.settings.seed
+    assert (seed.count, seed.seed, seed.collection, seed.into_existing) == (5_000, 3, "shop.people", True)
+    assert (start.seed, start.migrate) == (True, False)
+    assert how == {"headless": True, "as_json": False}
+
+
+def test_demo_runs_on_servers_of_its_own(tmp_path: Path, accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:
+    (tmp_path / "config.toml").write_text('[run]\ncollections = ["shop.orders"]\n')
+    assert run_command_line(["demo", "--dir", "data", "--keep"]) == 7
+    ((loaded, start, _),) = accepted
+    demo = loaded.settings.demo
+    assert (demo.embedded, demo.dir, demo.keep) == (True, str(tmp_path / "data"), True)
+    assert loaded.settings.run.collections == ["demo.users"]
+    assert (start.seed, start.migrate) == (True, True)
+
+
+def test_a_configuration_file_may_be_named_anywhere(
+    tmp_path: Path, accepted: list[tuple[Loaded, Start, dict[str, bool]]]
+) -> None:
+    (tmp_path / "mine.toml").write_text("[run]\npage_size = 700\n")
+    run_command_line(["--config", "mine.toml", "run"])
+    run_command_line(["run", "--config", "mine.toml"])
+    assert [loaded.settings.run.page_size for loaded, _, _ in accepted] == [700, 700]
+
+
+def test_warnings_of_the_settings_go_to_stderr(
+    accepted: list[tuple[Loaded, Start, dict[str, bool]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_command_line(["run", "--json", "--source", "mongodb://u:canary@h/d"])
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "use MONGOPG_SOURCE_URI" in shown.err
+    assert "canary" not in shown.err
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("run --bad", "No such option: --bad; see `mongopg-tui run --help`."),
+        ("rnu", "No such command 'rnu'. Did you mean 'run'?"),
+        ("run --cluster-size 999", "--cluster-size must be a whole number between 1 and 128, not 999."),
+        ("run --page-size -5", "--page-size must be a whole number between 100 and 100,000, not -5."),
+        ("run --mode replce", "did you mean replace?"),
+        ("seed --seed-count -1", "--seed-count must be a whole number between 0 and 1,000,000,000, not -1."),
+        ("run --headless", "There is no source: give --source mongodb://host/database, MONGOPG_SOURCE_URI, or uri in"),
+        ("run --source mongodb://h/d", "There is no target: give --target"),
+        ("seed", "There is no source"),
+        ("runs", "There is no target"),
+        ("verify --level deep", "--level must be counts or full, not 'deep'."),
+        ("", "The cockpit needs a terminal; `mongopg-tui run --headless` works without one."),
+        ("attach", "The cockpit needs a terminal; `mongopg-tui ctl status` works without one."),
+        ("ctl", "Missing argument 'ACTION'; see `mongopg-tui ctl --help`."),
+        ("ctl stop", "ctl has no 'stop'; it has status, pause, resume, cancel, set."),
+        ("ctl set", "ctl set takes KNOB=VALUE, such as cluster_size=12."),
+        ("ctl set cluster_size=900", "cluster_size must be between 1 and 128, not 900."),
+        (
+            "ctl set workers=9",
+            "There is no knob 'workers'; the knobs are cluster_size, page_size, seed_count, throttle.",
+        ),
+        ("ctl pause --now", "--now goes with cancel only."),
+        ("ctl status --wait", "--wait goes with pause, resume, cancel and set."),
+        ("ctl pause x=1", "KNOB=VALUE goes with set only."),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_code_2(
+    words: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line(words.split()) == EXIT_USAGE
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert shown.err.startswith("Error: ")
+    assert sentence in shown.err
+
+
+def test_no_live_run_is_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["ctl", "status"]) == EXIT_CONNECT
+    assert "There is no run going on here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", ["run --json --mode x", "run --json --bad", "seed --json", "demo --json --seed-count x"]
+)
+def test_the_last_json_line_of_a_run_that_could_not_start(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(words.split()) == EXIT_USAGE
+    shown = capsys.readouterr()
+    line = _last_line(shown.out)
+    assert shown.out.count("\n") == 1
+    assert (line["event"], line["state"], line["error"]["code"]) == ("finished", "failed", "usage")
+    assert shown.err == f"Error: {line['error']['message']}\n"
+    assert set(line) >= {"run_id", "verification", "read", "written", "rejected", "seconds", "rows_per_s", "tables"}
+
+
+@pytest.mark.parametrize("words", ["plan --json", "plan --ddl --json", "ctl pause --json --now", "runs --json --bad"])
+def test_other_commands_answer_mistakes_with_one_object_too(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(words.split()) == EXIT_USAGE
+    assert list(json.loads(capsys.readouterr().out)) == ["error"]
+
+
+def test_a_fault_of_ours_is_a_sentence_and_its_traceback_goes_to_a_file_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*_: object, **__: object) -> int:
+        raise ZeroDivisionError("mongodb://u:canary@h/d")
+
+    monkeypatch.setattr(running, "run", run)
+    assert run_command_line(["run", *URIS]) == EXIT_FAILED
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    log = tmp_path / "XDG_STATE_HOME" / "mongopg-tui" / "command-line.log"
+    assert f"This is a fault of mongopg-tui (ZeroDivisionError); {log} says more." in shown
+    assert "Traceback" in log.read_text()
+    assert "canary" not in shown + log.read_text()

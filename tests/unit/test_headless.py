@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from engine.control.protocol import Event, RunState, Snapshot, TableProgress, WorkerState, WorkerView
+from engine.errors import UsageError
+from tui.live import LivePrinter
+from tui.printers import JSON_EVERY_S, LINE_EVERY_S, JsonPrinter, LinePrinter
+from tui.records import finished_record, progress_record, status_record
+from tui.sentences import event_sentence, progress_sentence, status_text, summary, what_next, workers_table
+from tui.tables import text_table
+
+HOSTILE = "\x1b]52;c;x\x07[red]"
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _worker(number: int, **changes: Any) -> WorkerView:
+    return WorkerView(
+        **{"id": number, "pid": 4_000 + number, "state": WorkerState.WRITING, "collection": "shop.orders",
+           "written": 1_000, "sent": 1_200, "rows_per_s": 500.04} | changes
+    )  # fmt: skip
+
+
+def _snapshot(**changes: Any) -> Snapshot:
+    facts: dict[str, Any] = {
+        "run_id": "20261123-1402-k3f9", "state": RunState.RUNNING, "phase": "copying", "elapsed": 75.0,
+        "source": "mongodb://db1/shop", "target": "postgresql://pg1/shop", "read": 583, "written": 583, "total": 1_000,
+        "rows_per_s": 41_220.34, "rows_per_s_mean": 39_361.0, "eta_s": 51.0, "cluster_size": 2, "workers_alive": 2,
+        "page_size": 8_000, "converter": "native", "workers": [_worker(1), _worker(2)],
+    }  # fmt: skip
+    return Snapshot(**(facts | changes))
+
+
+def _facts(**changes: Any) -> dict[str, Any]:
+    table = {"namespace": "shop.orders", "source": 1_000, "read": 1_000, "written": 998, "rejected": 2, "target": 998,
+             "ok": True}  # fmt: skip
+    facts: dict[str, Any] = {
+        "run_id": "20261123-1402-k3f9", "state": "completed", "verification": "verified", "read": 1_000,
+        "written": 998, "rejected": 2, "seconds": 2.5, "rows_per_s": 399, "tables": {"public.orders": table},
+        "seeded": 0, "exit_code": 4,
+    }  # fmt: skip
+    return facts | changes
+
+
+def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_progress_line_has_exactly_the_fields_of_the_contract() -> None:
+    record = progress_record(_snapshot())
+    assert list(record) == [
+        "event", "run_id", "state", "phase", "written", "total", "rows_per_s", "cluster_size", "page_size", "converter",
+        "workers",
+    ]  # fmt: skip
+    assert (record["event"], record["state"], record["rows_per_s"]) == ("progress", "running", 41_220.3)
+    assert record["workers"][0] == {
+        "id": 1, "pid": 4_001, "state": "writing", "collection": "shop.orders", "written": 1_000, "sent": 1_200,
+        "rows_per_s": 500.0,
+    }  # fmt: skip
+
+
+def test_the_last_line_has_the_fields_of_the_contract_in_order_and_the_error_only_where_there_is_one() -> None:
+    record = finished_record(_facts())
+    assert list(record)[:10] == [
+        "event", "run_id", "state", "verification", "read", "written", "rejected", "seconds", "rows_per_s", "tables",
+    ]  # fmt: skip
+    assert record["read"] == record["written"] + record["rejected"]
+    assert "error" not in record
+    failed = finished_record({}, UsageError("No."))
+    assert (failed["state"], failed["error"]) == ("failed", {"code": "usage", "message": "No."})
+
+
+def test_the_answer_of_ctl_is_a_progress_line_and_more() -> None:
+    record = status_record(_snapshot())
+    assert record["event"] == "status"
+    assert set(progress_record(_snapshot())) < set(record)
+
+
+# --- JSON lines -------------------------------------------------------------------------------------------------------
+
+
+def test_json_progress_comes_at_least_once_a_second_and_no_more_than_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = _Clock()
+    printer = JsonPrinter(clock)
+    for _ in range(40):
+        printer.show(_snapshot())
+        clock.now += 0.1
+    assert len(_lines(capsys)) == pytest.approx(4 / JSON_EVERY_S, abs=2)
+
+
+def test_a_new_state_is_printed_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = JsonPrinter(_Clock())
+    states = [RunState.RUNNING, RunState.RUNNING, RunState.PAUSING, RunState.PAUSED, RunState.PAUSED]
+    for state in states:
+        printer.show(_snapshot(state=state))
+    assert [line["state"] for line in _lines(capsys)] == ["running", "pausing", "paused"]
+
+
+def test_json_keeps_stdout_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = JsonPrinter(_Clock())
+    printer.note("for people")
+    printer.tell(Event(kind="problem", at=1.0, facts={"message": "x"}))
+    printer.tell(Event(kind="servers", at=1.0, facts={"source": "s", "target": "t", "directory": "d", "keep": True}))
+    printer.finish(_facts())
+    shown = capsys.readouterr()
+    (line,) = shown.out.splitlines()
+    assert json.loads(line)["event"] == "finished"
+    assert shown.err.splitlines() == ["for people", "embedded servers: s and t, data in d"]
+
+
+def test_foreign_text_is_escaped_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    JsonPrinter(_Clock()).show(_snapshot(workers=[_worker(1, collection="\x1b\u202e\u2028")]))
+    assert capsys.readouterr().out.isascii()
+
+
+# --- plain lines ------------------------------------------------------------------------------------------------------
+
+
+def test_plain_progress_is_a_line_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = _Clock()
+    printer = LinePrinter(clock)
+    for _ in range(100):
+        clock.now += 0.1
+        printer.show(_snapshot())
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == pytest.approx(10 / LINE_EVERY_S, abs=1)
+    assert lines[0] == ("[01:15] copying  58.3%  583 / 1,000  41,220 rows/s (mean 39,361)  ETA 00:51  workers 2")
+
+
+def test_events_are_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = LinePrinter(_Clock())
+    printer.tell(Event(kind="knob", at=12.5, facts={"knob": "page_size", "old": 5_000, "value": 10_000}))
+    printer.tell(Event(kind="slice", at=12.6, facts={}))
+    assert capsys.readouterr().out == "[00:12] page_size 5,000 → 10,000\n"
+
+
+def test_the_summary_shows_both_sides_of_every_table(capsys: pytest.CaptureFixture[str]) -> None:
+    LinePrinter(_Clock()).finish(_facts())
+    assert capsys.readouterr().out.splitlines() == [
+        "Run 20261123-1402-k3f9: completed in 00:02",
+        "collection   table          source   read  written  rejected  target",
+        "shop.orders  public.orders   1,000  1,000      998         2     998  ok",
+        "1,000 read = 998 written + 2 rejected  399 rows/s  verification: verified",
+        "Rejected documents are kept: `mongopg-tui rejects 20261123-1402-k3f9`.",
+    ]
+
+
+def test_counts_nobody_made_are_not_shown_as_numbers() -> None:
+    (counts,) = _facts()["tables"].values()
+    text = summary(_facts(tables={"public.orders": counts | {"source": -1, "target": -1, "ok": None}}))
+    assert re.search("–  1,000 +998 +2 +–  not compared", text)
+    assert "MISMATCH" in summary(_facts(tables={"public.orders": counts | {"ok": False}}))
+
+
+def test_the_end_says_how_to_go_on() -> None:
+    assert "run --resume 20261123-1402-k3f9" in what_next(_facts(state="cancelled"))
+    assert what_next(_facts(state="failed", tables={}, rejected=0)) == ""
+    assert what_next(_facts(rejected=0)) == ""
+
+
+def test_a_run_that_failed_before_it_counted_has_no_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    LinePrinter(_Clock()).finish(finished_record({}, UsageError("No.")))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_kept_servers_are_named_at_the_end_and_nothing_is_said_of_those_that_are_gone(
+    keep: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printer = LinePrinter(_Clock())
+    printer.tell(Event(kind="servers", at=1.0, facts={"source": "s", "target": "t", "directory": "d", "keep": keep}))
+    capsys.readouterr()
+    printer.finish(_facts(state="cancelled"))
+    shown = capsys.readouterr().out
+    assert ("Still running: embedded servers: s and t, data in d" in shown) is keep
+    assert ("--resume" in shown) is keep
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_eta_that_cannot_be_told_is_replaced_by_the_reason() -> None:
+    words = progress_sentence(_snapshot(eta_s=None, eta_reason="paused by you", rejected=3, draining=2, cluster_size=1))
+    assert "ETA – paused by you" in words
+    assert "workers 2 → 1, 2 draining" in words
+    assert "rejected 3" in words
+    assert "retried" not in words
+
+
+def test_foreign_text_is_harmless_in_every_sentence() -> None:
+    events = [
+        Event(kind="state", at=0.0, facts={"state": "paused", "phase": HOSTILE, "reason": HOSTILE}),
+        Event(kind="problem", at=0.0, facts={"message": HOSTILE}),
+        Event(kind="parked", at=0.0, facts={"partition": 3, "namespace": HOSTILE}),
+        Event(kind="planned", at=0.0, facts={"tables": [{"namespace": HOSTILE, "table": HOSTILE}]}),
+        Event(kind="servers", at=0.0, facts={"source": HOSTILE, "target": HOSTILE, "directory": HOSTILE}),
+        Event(kind="knob", at=0.0, facts={"knob": HOSTILE, "old": 1, "value": 2}),
+        Event(kind="worker", at=0.0, facts={"id": 1, "pid": 2, "what": "died", "exit": -9}),
+    ]
+    texts = [event_sentence(event) or "" for event in events]
+    (counts,) = _facts()["tables"].values()
+    hostile = _snapshot(
+        phase=HOSTILE, eta_s=None, eta_reason=HOSTILE, source=HOSTILE, workers=[_worker(1, collection=HOSTILE)]
+    )
+    texts += [
+        status_text(hostile),
+        workers_table(hostile),
+        summary(_facts(tables={HOSTILE: counts | {"namespace": HOSTILE}})),
+    ]
+    for text in texts:
+        assert text
+        assert "\x1b" not in text
+        assert "\x07" not in text
+
+
+def test_events_that_numbers_tell_better_have_no_sentence() -> None:
+    assert event_sentence(Event(kind="slice", at=0.0, facts={"read": 1})) is None
+    assert event_sentence(Event(kind="worker", at=0.0, facts={"id": 1, "what": "started"})) is None
+    assert event_sentence(Event(kind="state", at=0.0, facts={"state": "paused", "phase": "paused"})) == "paused"
+
+
+def test_the_status_names_the_run_its_knobs_and_every_worker() -> None:
+    text = status_text(_snapshot(throttle=5_000, tables=[TableProgress(
+        namespace="a.b", table="c.d", total=1, read=1, written=1, rejected=0)]))  # fmt: skip
+    assert "run 20261123-1402-k3f9: running" in text
+    assert "throttle 5,000 rows/s" in text
+    assert text.splitlines()[-1].split() == ["2", "4002", "writing", "shop.orders", "1,000", "1,200", "500", "0.0", "s"]
+
+
+def test_tables_align_wide_and_combining_characters() -> None:
+    table = text_table(["name", "rows"], [["名前", "1"], ["e\u0301a", "22"]], right={1})
+    assert table.splitlines() == ["name  rows", "名前     1", "e\u0301a      22"]
+
+
+# --- live -------------------------------------------------------------------------------------------------------------
+
+
+def _terminal(height: int = 24) -> Console:
+    return Console(
+        file=io.StringIO(), force_terminal=True, width=100, height=height, color_system=None, highlight=False
+    )
+
+
+def _written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_terminal_is_redrawn_at_most_four_times_a_second() -> None:
+    clock, console = _Clock(), _terminal()
+    printer = LivePrinter(clock, console)
+    for step in range(100):
+        clock.now += 0.01
+        printer.show(_snapshot(phase=f"step {step}"))
+    printer.close()
+    assert 3 <= sum(f"step {step} " in _written(console) for step in range(100)) <= 5
+
+
+def test_every_worker_has_a_line_and_those_without_room_are_summed() -> None:
+    console = _terminal(height=9)
+    printer = LivePrinter(_Clock(), console)
+    printer.show(_snapshot(workers=[_worker(number) for number in range(1, 91)], cluster_size=90, workers_alive=90))
+    drawn = _written(console)
+    printer.close()
+    assert drawn.count("shop.orders") == 5
+    assert "… and 85 more workers, 42,503 rows/s together" in drawn
+
+
+def test_the_cursor_is_back_at_the_end_and_names_do_not_act() -> None:
+    console = _terminal()
+    printer = LivePrinter(_Clock(), console)
+    printer.show(_snapshot(workers=[_worker(1, collection=HOSTILE)]))
+    printer.tell(Event(kind="problem", at=1.0, facts={"message": HOSTILE}))
+    printer.finish(_facts())
+    drawn = _written(console)
+    assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")
+    assert "\x1b]52" not in drawn
+    assert "[red]" in drawn
+    assert "1,000 read = 998 written + 2 rejected" in drawn
