@@ -112,8 +112,10 @@ class Engine:
         )
 
     async def finished(self) -> dict[str, Any]:
-        """The facts of the run's end."""
-        return (await self.event("finished")).facts
+        """The facts of the run's end; the newest snapshot shows it, too."""
+        facts = (await self.event("finished")).facts
+        await self.until(lambda now: now.state.is_over, "a snapshot of the end")
+        return facts
 
     def facts_of(self, kind: str) -> list[dict[str, Any]]:
         """The facts of all events of a kind so far."""

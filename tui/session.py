@@ -59,6 +59,7 @@ class EngineSession:
         self._applies: dict[str, tuple[str, float]] = {}
         for facts in client.attached.events:
             self.take(Event.model_validate(facts))
+        self.take(client.snapshot)
 
     @classmethod
     async def start(cls, settings: Settings, policy: Policy) -> EngineSession:

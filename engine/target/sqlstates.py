@@ -27,6 +27,8 @@ RAISED = "P0001"
 """RAISE EXCEPTION in somebody's trigger: it refuses a row, too."""
 TRANSIENT_CLASSES = frozenset({"08", "40"})
 """Connection exception, transaction rollback (deadlock, serialization failure)."""
+PROTOCOL_VIOLATION = "08P01"
+"""In the connection class, yet nothing broke: the server did not understand us, and will not the next time."""
 TRANSIENT_CODES = frozenset({"53200", "53300", LOCK_NOT_AVAILABLE, "57P01", "57P02", "57P03", "57P05"})
 """Out of memory, too many connections, a lock, and a server that shuts down, crashed or starts up."""
 
@@ -54,7 +56,8 @@ def is_broken_connection(error: BaseException) -> bool:
     if isinstance(error, ssl.SSLCertVerificationError):
         return False
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate or "").startswith(("08", "57P"))
+        code = str(error.sqlstate or "")
+        return code.startswith(("08", "57P")) and code != PROTOCOL_VIOLATION
     # asyncpg raises InterfaceError for a connection that was closed under it; OSError comes from the socket.
     return isinstance(error, (OSError, asyncpg.InterfaceError)) and not isinstance(
         error, asyncpg.ClientConfigurationError
@@ -64,7 +67,7 @@ def is_broken_connection(error: BaseException) -> bool:
 def is_transient(error: BaseException) -> bool:
     """Trying again, after a while and on a new connection, may help."""
     code = sqlstate_of(error)
-    return code[:2] in TRANSIENT_CLASSES or code in TRANSIENT_CODES
+    return (code[:2] in TRANSIENT_CLASSES or code in TRANSIENT_CODES) and code != PROTOCOL_VIOLATION
 
 
 def is_data_error(error: BaseException) -> bool:

@@ -51,7 +51,12 @@ def piece(rows: Sequence[Sequence[Any]], rejects: Sequence[tuple[str, str]] = ()
         document = bson.encode({"_id": identifier})
         converted.rejects.append(Reject(len(batch), len(document), reason, "name", "a NUL character"))
         batch += document
-    converted.copy, converted.row_ends, converted.row_documents, converted.end = bytes(copy), ends, documents, len(batch)
+    converted.copy, converted.row_ends, converted.row_documents, converted.end = (
+        bytes(copy),
+        ends,
+        documents,
+        len(batch),
+    )
     converted.checksum = sum(zlib.crc32(raw) for raw in _documents(bytes(batch))) % 2**64
     return Piece(bytes(batch), converted)
 
@@ -71,7 +76,9 @@ class Bench:
     columns: tuple[str, ...] = ("_id", "n")
     others: list[asyncpg.Connection] = field(default_factory=list)
 
-    def writer(self, connection: asyncpg.Connection | None = None, *, upsert_key: str = "", worker: int = 1) -> SliceWriter:
+    def writer(
+        self, connection: asyncpg.Connection | None = None, *, upsert_key: str = "", worker: int = 1
+    ) -> SliceWriter:
         """A writer, on the bench's own connection unless told otherwise."""
         target = CopyTarget(USERS, self.columns, NAMESPACE, upsert_key)
         return SliceWriter(connection or self.connection, RUN, target, worker)

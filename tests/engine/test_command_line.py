@@ -230,7 +230,7 @@ def test_an_engine_that_dies_is_exit_code_1_and_the_run_goes_on_from_there(
     assert f"{run_id}.log" in outcome.err
     _assert_one_sentence(outcome.err)
     again = front_end.do("run", "--json", "--resume", run_id)
-    assert (again.code, again.last["run_id"]) == (EXIT_DONE, run_id)
+    assert (again.code, again.last["run_id"]) == (EXIT_DONE, run_id), again.err
     assert_all_there(target)
 
 

@@ -24,7 +24,7 @@ async def test_the_run_is_drawn_on_any_size(engine: ScriptedEngine, size: tuple[
     async with app.run_test(size=size) as pilot:
         await until_shown(pilot, "58.3%", "2,952,110 / 5,063,558", "41,220 rows/s", "ETA 00:51", "● running")
         await until_shown(
-            pilot, "rejected 14", "waiting for PostgreSQL 61 %", "! stalled 00:12", "↑ writing", "381,250"
+            pilot, "rejected 14", "waiting for PostgreSQL 61 %", "! stalled 00:12", "◆ converting", "381,250"
         )
 
 
@@ -335,7 +335,7 @@ async def test_128_workers_scroll_and_the_hidden_ones_are_summed(engine: Scripte
         n_hidden = 128 - bars.scrollable_content_region.height
         assert f"… {n_hidden} more: {n_hidden * 100:,} rows/s · {n_hidden * 1_000:,} rows" in screen_text(app)
         await pilot.press("end")
-        await until_shown(pilot, "128 ↓ reading", f"… {n_hidden} more")
+        await until_shown(pilot, "128 ↑ writing", f"… {n_hidden} more")
         assert "  1 ◆ converting" not in screen_text(app)
 
 
