@@ -8,6 +8,7 @@
      |   |- TargetExists           2  an existing table in mode "create"
      |   |- MissingCollection      2  the source has no such collection
      |   |- PlanChanged            2  resume with a different plan
+     |   |- WrongState             2  not possible in the state the run is in
      |   `- TargetHeld             2  another run holds the target, or the run is held
      |- ConnectError               3  cannot connect, or nobody is there
      |- Incomplete                 4  finished, but with rejects or a mismatch
@@ -77,6 +78,12 @@ class TargetHeld(UsageError):
     """Another run holds the target table, or somebody else drives this run."""
 
     code = "target_held"
+
+
+class WrongState(UsageError):
+    """Not possible in the state that the run is in."""
+
+    code = "state"
 
 
 class ConnectError(MigrationError):

@@ -180,12 +180,10 @@ class Cockpit(App[None]):
 
     def situation_changed(self) -> None:
         """Tell the screen; leave when that was waiting for the run's end; get an engine for Setup when it needs one."""
-        if isinstance(self.screen, CockpitScreen):
-            self.screen.situation_changed()
-        else:
-            for screen in self.screen_stack[:-1]:
-                if isinstance(screen, CockpitScreen):
-                    screen.situation_changed()
+        for screen in self.screen_stack:
+            # One that is still being mounted draws itself when it is shown.
+            if isinstance(screen, CockpitScreen) and screen.is_mounted:
+                screen.situation_changed()
         if self.is_leaving and not self.situation.is_live:
             self.run_worker(self.leave(), group="leave")
         elif self.current_mode == Place.SETUP and self.situation.is_free and self.engines.needs_desk:

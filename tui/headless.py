@@ -82,11 +82,9 @@ class _HeadlessRun:
                 facts = await self._drive()
             except MigrationError as error:
                 facts = self._facts_of(error)
+                self._conclude(facts)
             finally:
                 self._printer.close()
-        self._print(self._printer.finish, facts)
-        if "error" in facts:
-            output.fail(self._with_log(str(facts["error"]["message"]), facts["exit_code"]))
         if facts["state"] == RunState.CANCELLED.value and self._signal_exit is not None:
             return self._signal_exit
         return int(facts.get("exit_code", EXIT_FAILED))
@@ -97,7 +95,10 @@ class _HeadlessRun:
         try:
             self._client = await EngineClient.connect(self._process.socket, owner=True, on_disconnect="cancel")
             try:
-                return await self._follow(self._client)
+                facts = await self._follow(self._client)
+                # At once: an engine may take seconds to end, embedded servers more.
+                self._conclude(facts)
+                return facts
             finally:
                 await self._client.close()
         finally:
@@ -114,7 +115,7 @@ class _HeadlessRun:
         try:
             async for message in client.messages():
                 if isinstance(message, Snapshot):
-                    self._print(self._printer.show, message)
+                    self._show(message)
                 elif message.kind == "finished":
                     return message.facts
                 else:
@@ -135,7 +136,16 @@ class _HeadlessRun:
         """Progress is due also when the engine says nothing."""
         while True:
             await asyncio.sleep(TICK_S)
-            self._print(self._printer.show, client.snapshot)
+            self._show(client.snapshot)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        if snapshot.state is not RunState.IDLE:  # a last word from before the run was accepted
+            self._print(self._printer.show, snapshot)
+
+    def _conclude(self, facts: dict[str, Any]) -> None:
+        self._print(self._printer.finish, facts)
+        if "error" in facts:
+            output.fail(self._with_log(str(facts["error"]["message"]), facts["exit_code"]))
 
     def _facts_of(self, error: MigrationError) -> dict[str, Any]:
         """The last line of a run of which the engine does not tell the end."""

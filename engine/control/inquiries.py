@@ -8,8 +8,8 @@ from typing import Any
 from engine.config import Settings, redact
 from engine.control import protocol
 from engine.control.journal import Journal
-from engine.control.verification import verify
 from engine.control.protocol import CollectionInfo, ColumnView, PlanView, ServerReport, TableView
+from engine.control.verification import verify
 from engine.errors import MigrationError, UsageError
 from engine.plan import Plan, TablePlan, choose, make_plan
 from engine.source import catalogue, mongo

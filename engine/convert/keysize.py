@@ -11,14 +11,16 @@ ALWAYS_SHORT = MAX_KEY_BYTES // 10
 """Bytes of JSON text that cannot become too long a key: at worst, in `[1,1,1]`, two bytes become nineteen."""
 
 _HEADER = 4
+"""Of a value with a length of its own, and of a container; a lone scalar stands in a container too."""
 _ENTRY = 4
+"""Of each key and each value."""
 _ALIGNMENT = 3
 """Containers and numbers begin at a multiple of four bytes."""
 
 
 def jsonb_size(text: str) -> int:
     """An upper bound of the bytes of this JSON as jsonb (PostgreSQL's utils/jsonb.h), before any compression."""
-    return _HEADER + _ENTRY + _size(json.loads(text, parse_int=_NumberText, parse_float=_NumberText))
+    return _HEADER + _HEADER + _ENTRY + _size(json.loads(text, parse_int=_NumberText, parse_float=_NumberText))
 
 
 class _NumberText(str):

@@ -64,7 +64,7 @@ def _birth(pid: int) -> str | None:
         state, birth = fields[0], fields[19]
     else:
         command = ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)]
-        shown = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+        shown = subprocess.run(command, capture_output=True, text=True, check=False)
         state, _, birth = shown.stdout.strip().partition(" ")
     return None if not state or state.startswith("Z") else birth.strip()
 
@@ -108,7 +108,7 @@ def launch(
         OSError, subprocess.SubprocessError: it could not be executed, or not as `user`.
     """
     with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 - a program that we found ourselves
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -141,7 +141,7 @@ def _start_keeper(order: Order, lock: int) -> DemoServers:
     root = str(Path(engine.__file__).parent.parent)
     python_path = os.pathsep.join(path for path in (root, os.environ.get("PYTHONPATH", "")) if path)
     with Path(order.folder, demo_folder.KEEPER_LOG).open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - this very Python
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "engine.demo.keeper", order.to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

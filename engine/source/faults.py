@@ -64,6 +64,9 @@ TRANSIENT_CODES = frozenset({
 })  # fmt: skip
 """Failures that a new cursor, or the same insert again, may well not meet."""
 
+_DEEPEST_CAUSE = 10
+"""Exceptions of a chain that are looked at."""
+
 _ADVICE = {
     UNAUTHORIZED: "the user of source.uri lacks the right to do this",
     26: "the collection does not exist any more",
@@ -135,10 +138,10 @@ def _code_name(exc: OperationFailure) -> str:
     return f", {name}" if isinstance(name, str) and name.isascii() and name.isalnum() and len(name) <= 60 else ""
 
 
-def causes(exc: BaseException) -> Iterator[BaseException]:
+def _causes(exc: BaseException) -> Iterator[BaseException]:
     """An exception and those it was raised from, outermost first."""
     seen: BaseException | None = exc
-    for _ in range(10):
+    for _ in range(_DEEPEST_CAUSE):
         if seen is None:
             return
         yield seen
@@ -146,7 +149,7 @@ def causes(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _cause_in_words(exc: BaseException) -> str:
-    for cause in causes(exc):
+    for cause in _causes(exc):
         if isinstance(cause, ConnectionRefusedError):
             return ": it refuses connections"
         if isinstance(cause, ssl.SSLError):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import socket
-import ssl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pymongo import MongoClient
 from pymongo.driver_info import DriverInfo
 from pymongo.errors import (
     ConfigurationError,
-    InvalidName,
     InvalidURI,
     OperationFailure,
     PyMongoError,
@@ -22,17 +22,29 @@ from pymongo.errors import (
 from pymongo.uri_parser import parse_uri
 
 from engine.errors import ConnectError, MigrationError, UsageError
-from engine.source.faults import AUTHENTICATION_CODES, UNAUTHORIZED, causes, describe
+from engine.source.faults import AUTHENTICATION_CODES, UNAUTHORIZED, code_of, describe
 
 Document = dict[str, Any]
 Client = MongoClient[Document]
 
-SCHEMES = ("mongodb", "mongodb+srv")
+SCHEMES = ("mongodb://", "mongodb+srv://")
 DEFAULT_TIMEOUT_S = 5.0
+DEFAULT_PORT = 27017
 MIN_VERSION = (4, 4)
+_NEEDED = "MongoDB 4.4 or newer is needed"
 _PINGS = 3
 """The best of so many is the latency."""
 _HOSTS_SHOWN = 3
+_HOST_LENGTH = 100
+"""Characters of a host shown, at most."""
+_PROBE_TIMEOUT_S = 1.0
+
+_URI = re.compile(r"mongodb(?:\+srv)?://(?:[^@/?]*@)?(?P<hosts>[^@/?]+)(?:/(?P<path>[^@?]*))?(?:\?[^@]*)?")
+"""Matches only where it is beyond doubt which part is the password, so that nothing of it can be taken for a host."""
+_INVALID_URI = (
+    "source.uri is not a valid MongoDB connection string: it must look like mongodb://user:password@host:27017/database, "
+    "with special characters in user and password percent-encoded."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +68,8 @@ def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S) ->
         UsageError: the URI, or an option in it, is wrong.
         ConnectError: the server cannot be reached, refuses the password, or is too old.
     """
-    options = _parsed(uri)
+    parsed = _parsed(uri)
+    options = parsed["options"]
     arguments: dict[str, Any] = {"appname": app_name, "driver": DriverInfo("mongopg-tui")}
     given = {name.lower() for name in options}
     if "serverselectiontimeoutms" not in given:
@@ -66,14 +79,12 @@ def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S) ->
     try:
         client: Client = MongoClient(uri, **arguments)
     except (PyMongoError, OSError, ValueError, TypeError) as exc:
-        raise _explained(exc, uri, None) from None
+        raise _explained(exc, uri) from None
     try:
-        hello = client.admin.command("hello")
-        # A wrong password shows with the first command that needs a login; "hello" needs none.
         client.admin.command("ping")
-        _check_version(client, hello)
+        _check_version(client, hosts_of(uri))
     except (PyMongoError, OSError) as exc:
-        error = _explained(exc, uri, client)
+        error = _explained(exc, uri, client, parsed["nodelist"])
         client.close()
         raise error from None
     except ConnectError:
@@ -93,8 +104,8 @@ def inspect(client: Client, uri: str) -> SourceReport:
         hello = client.admin.command("hello")
         latency_s = min(_ping_s(client) for _ in range(_PINGS))
     except (PyMongoError, OSError) as exc:
-        raise _explained(exc, uri, client) from None
-    return SourceReport(version[:40], _topology(hello), round(latency_s * 1000, 2), _tls(_parsed(uri)))
+        raise _explained(exc, uri, client, []) from None
+    return SourceReport(version[:40], _topology(hello), round(latency_s * 1000, 2), _tls(_parsed(uri)["options"]))
 
 
 def database_of(uri: str) -> str:
@@ -104,7 +115,10 @@ def database_of(uri: str) -> str:
         UsageError: it names none.
     """
     _check_scheme(uri)
-    name = unquote(urlsplit(uri).path.lstrip("/")).split(".", 1)[0]
+    shape = _URI.fullmatch(uri.strip())
+    if shape is None:
+        raise UsageError(_INVALID_URI)
+    name = unquote(shape["path"] or "").split(".", 1)[0]
     if not name:
         raise UsageError("source.uri names no database: put it behind the host, as in mongodb://host:27017/shop.")
     return name
@@ -112,40 +126,38 @@ def database_of(uri: str) -> str:
 
 def hosts_of(uri: str) -> str:
     """The hosts of the URI for messages: no user, no password, at most three of them."""
-    netloc = urlsplit(uri).netloc.rpartition("@")[2]
-    hosts = "".join(c if c.isprintable() else "?" for c in unquote(netloc)).split(",")
-    shown = ", ".join(host[:100] for host in hosts[:_HOSTS_SHOWN])
-    return shown + (f" and {len(hosts) - _HOSTS_SHOWN} more" if len(hosts) > _HOSTS_SHOWN else "")
+    shape = _URI.fullmatch(uri.strip())
+    if shape is None:
+        return "the host of source.uri"
+    hosts = [_printable(unquote(host)) for host in shape["hosts"].split(",")]
+    return ", ".join(hosts[:_HOSTS_SHOWN]) + (f" and {len(hosts) - _HOSTS_SHOWN} more" if hosts[_HOSTS_SHOWN:] else "")
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text[:_HOST_LENGTH])
 
 
 def _check_scheme(uri: str) -> None:
     if not uri.strip():
         raise UsageError("source.uri is empty: set it to mongodb://host:27017/database.")
-    if uri.split("://", 1)[0] not in SCHEMES or "://" not in uri:
+    if not uri.strip().startswith(SCHEMES):
         raise UsageError("source.uri must begin with mongodb:// or mongodb+srv://.")
 
 
 def _parsed(uri: str) -> dict[str, Any]:
-    """The URI's options; unlike MongoClient, which only warns, this refuses those that do not exist."""
+    """The URI's parts; unlike MongoClient, which only warns, this refuses options that do not exist."""
     _check_scheme(uri)
     try:
-        return dict(parse_uri(uri, validate=True, warn=False)["options"])
+        return parse_uri(uri, validate=True, warn=False)
     except (PyMongoError, OSError, ValueError, TypeError) as exc:
-        raise _explained(exc, uri, None) from None
+        raise _explained(exc, uri) from None
 
 
-def _check_version(client: Client, hello: Document) -> None:
+def _check_version(client: Client, at: str) -> None:
     info = client.server_info()
     version = tuple(int(part) for part in info["versionArray"][:2])
     if version < MIN_VERSION:
-        raise ConnectError(
-            f"MongoDB at {_address(hello)} is version {version[0]}.{version[1]}; "
-            f"at least {MIN_VERSION[0]}.{MIN_VERSION[1]} is needed."
-        )
-
-
-def _address(hello: Document) -> str:
-    return str(hello.get("me", "source.uri"))[:100]
+        raise ConnectError(f"MongoDB at {at} is version {version[0]}.{version[1]}; {_NEEDED}.")
 
 
 def _ping_s(client: Client) -> float:
@@ -172,75 +184,80 @@ def _tls(options: dict[str, Any]) -> str:
     return "TLS, not verified" if any(given.get(name) for name in lax) else "TLS, verified"
 
 
-def _explained(exc: Exception, uri: str, client: Client | None) -> MigrationError:
+def _explained(
+    exc: Exception, uri: str, client: Client | None = None, seeds: Sequence[tuple[str, int | None]] = ()
+) -> MigrationError:
     """The error for a failed connection, decided by class and code of what the driver raised."""
     at = hosts_of(uri)
     if isinstance(exc, OperationFailure):
-        if exc.code in AUTHENTICATION_CODES:
-            return ConnectError(
-                f"MongoDB at {at} refused the user name or the password: check them, and authSource, in source.uri.",
-                code="18",
-            )
-        if exc.code == UNAUTHORIZED:
-            return ConnectError(
-                f"MongoDB at {at} wants a login: put user and password into source.uri, or grant the user the role "
-                f"read.",
-                code="13",
-            )
-        return ConnectError(f"MongoDB at {at} refused the connection: {describe(exc)[1]}")
-    if isinstance(exc, ServerSelectionTimeoutError):
-        return ConnectError(_no_server(at, exc, client))
-    if isinstance(exc, InvalidURI | InvalidName):
-        return UsageError(
-            "source.uri is not a valid MongoDB connection string: it must look like "
-            "mongodb://user:password@host:27017/database, with special characters in user and password "
-            "percent-encoded."
-        )
-    if isinstance(exc, ConfigurationError):
-        if client is not None:
-            return ConnectError(
-                f"MongoDB at {at} does not fit this driver or the options of source.uri: at least MongoDB "
-                f"{MIN_VERSION[0]}.{MIN_VERSION[1]} is needed."
-            )
-        if uri.startswith("mongodb+srv"):
-            return ConnectError(
-                f"The DNS entries of {at} cannot be found: check the host in source.uri (mongodb+srv needs SRV "
-                f"entries)."
-            )
-        return UsageError("source.uri has an option that MongoDB's driver does not know, or a wrong value of one.")
-    for cause in causes(exc):
-        if isinstance(cause, FileNotFoundError | PermissionError):
-            return UsageError(
-                "A certificate file named in source.uri (tlsCAFile, tlsCertificateKeyFile) is unreadable."
-            )
-    if isinstance(exc, ValueError | TypeError):
-        return UsageError("source.uri is not a valid MongoDB connection string: check host, port and options.")
+        return _refused(at, exc)
+    if isinstance(exc, ServerSelectionTimeoutError) and client is not None:
+        return ConnectError(_no_server(at, client, seeds))
+    if isinstance(exc, InvalidURI):
+        return UsageError(_INVALID_URI)
+    if isinstance(exc, ConfigurationError) and client is not None:
+        return ConnectError(f"MongoDB at {at} is too old or does not fit the options of source.uri; {_NEEDED}.")
+    if isinstance(exc, ConfigurationError) and uri.startswith("mongodb+srv") and not _is_option_error(uri):
+        return ConnectError(f"The DNS entries (SRV) of {at} cannot be found: check the host in source.uri.")
+    if isinstance(exc, ConfigurationError | ValueError | TypeError):
+        return UsageError("source.uri has a host, a port or an option that MongoDB's driver does not accept.")
+    if isinstance(exc, FileNotFoundError | PermissionError):
+        return UsageError("A file named in source.uri (tlsCAFile, tlsCertificateKeyFile) cannot be read.")
     return ConnectError(f"MongoDB at {at} cannot be reached: {describe(exc)[1]}")
 
 
-def _no_server(at: str, exc: Exception, client: Client | None) -> str:
-    """Why no server was selected: the driver keeps the last failure of each server, as an exception."""
-    failures: list[BaseException] = list(causes(exc))
-    answered = False
-    if client is not None:
-        for server in client.topology_description.server_descriptions().values():
-            answered = answered or server.server_type_name != "Unknown"
-            if server.error is not None:
-                failures.extend(causes(server.error))
-    if any(isinstance(failure, ssl.SSLError) for failure in failures):
-        return (
-            f"The TLS handshake with MongoDB at {at} failed: check tls, tlsCAFile and the server's certificate "
-            f"in source.uri."
+def _is_option_error(uri: str) -> bool:
+    """Whether it is the options of an SRV connection string that are wrong, not its DNS entries."""
+    try:
+        parse_uri("mongodb://localhost/" + uri[uri.find("?") :] if "?" in uri else "mongodb://localhost/", warn=False)
+    except (PyMongoError, ValueError, TypeError):
+        return True
+    return False
+
+
+def _refused(at: str, exc: OperationFailure) -> ConnectError:
+    code = code_of(exc)
+    if exc.code in AUTHENTICATION_CODES:
+        return ConnectError(
+            f"MongoDB at {at} refused the user name or the password: check them, and authSource, in source.uri.",
+            code=code,
         )
-    if any(isinstance(failure, socket.gaierror) for failure in failures):
+    if exc.code == UNAUTHORIZED:
+        return ConnectError(
+            f"MongoDB at {at} wants a login: put user and password into source.uri, or grant the user the role read.",
+            code=code,
+        )
+    return ConnectError(f"MongoDB at {at} refused the connection: {describe(exc)[1]}", code=code)
+
+
+def _no_server(at: str, client: Client, seeds: Sequence[tuple[str, int | None]]) -> str:
+    """Why no server was selected: what the driver knows of the servers, and how the first unknown one takes a connection.
+
+    The driver keeps the failure of each server as text only, so the cause is found out by trying.
+    """
+    servers = client.topology_description.server_descriptions()
+    unknown = [address for address, server in servers.items() if server.server_type_name == "Unknown"]
+    if len(unknown) < len(servers) or not servers:
+        return (
+            f"MongoDB at {at} answers, but has no server that fits: check replicaSet and readPreference in source.uri, "
+            f"and that the set has a primary."
+        )
+    named = [address for address in unknown if address not in seeds]
+    if named:
+        return (
+            f"MongoDB at {at} answers, but calls itself {_printable(named[0][0])}:{named[0][1]}, which cannot be reached "
+            f"from here: make that name known, or add directConnection=true to source.uri."
+        )
+    try:
+        host, port = unknown[0]
+        socket.create_connection((host, port or DEFAULT_PORT), timeout=_PROBE_TIMEOUT_S).close()
+    except socket.gaierror:
         return f"The host name in {at} cannot be resolved: check source.uri."
-    if any(isinstance(failure, ConnectionRefusedError) for failure in failures):
+    except ConnectionRefusedError:
         return f"MongoDB at {at} refuses connections: check host and port in source.uri, and that the server runs."
-    if answered:
-        return (
-            f"MongoDB at {at} answers, but has no server that fits: check replicaSet and readPreference in "
-            f"source.uri, and that the set has a primary."
-        )
-    if any(isinstance(failure, ConnectionResetError) for failure in failures):
-        return f"MongoDB at {at} closes connections at once: check whether it wants TLS (tls=true in source.uri)."
-    return f"MongoDB at {at} does not answer: check host and port in source.uri, and firewalls in between."
+    except OSError:
+        return f"MongoDB at {at} does not answer: check host and port in source.uri, and firewalls in between."
+    return (
+        f"{at} takes connections but does not answer as MongoDB: check the port and the TLS options (tls, tlsCAFile) in "
+        f"source.uri."
+    )

@@ -62,7 +62,7 @@ class Claim:
         return self.final or self.closed
 
 
-class SliceTaken(MigrationError):  # noqa: N818 - a fact like its siblings in engine.errors
+class SliceTaken(MigrationError):
     """Another transaction committed this slice: go on behind `claim.upto` with the next number."""
 
     code = "slice_taken"

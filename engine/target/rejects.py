@@ -8,13 +8,19 @@ from typing import Any
 
 import asyncpg
 from bson import json_util
+from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import InvalidBSON
-from bson.raw_bson import RawBSONDocument
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from engine.target.sqlstates import one_line
 
 MAX_ID_LENGTH = 1_000
 """Characters of a rejected document's `_id` in the table; the whole is in `raw`."""
+
+# What makes a document a reject, such as a date beyond Python's or text that is not UTF-8, must not hide its _id.
+_LENIENT: CodecOptions[RawBSONDocument] = DEFAULT_RAW_BSON_OPTIONS.with_options(
+    datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler="replace"
+)
 
 Identify = Callable[[bytes], str]
 """A raw document's `_id`, for people."""
@@ -53,7 +59,7 @@ class RejectGroup:
 def extended_id(raw: bytes) -> str:
     """The `_id` of a raw document as canonical Extended JSON; empty when the document cannot be read that far."""
     try:
-        for name, value in RawBSONDocument(raw).items():
+        for name, value in RawBSONDocument(raw, _LENIENT).items():
             if name == "_id":
                 return json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS)
     except (InvalidBSON, ValueError, OverflowError):

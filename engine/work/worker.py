@@ -19,7 +19,6 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from engine.convert import Preference, converter_name
-from engine.work.migrate import Copier
 from engine.work.messages import (
     Abort,
     CopyLease,
@@ -37,6 +36,7 @@ from engine.work.messages import (
     Tune,
     Yield,
 )
+from engine.work.migrate import Copier
 from engine.work.seeder import Seeder
 from engine.work.slots import Field, Slot
 

@@ -8,12 +8,18 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Source, Target
 
 PROJECT = Path(__file__).resolve().parents[2]
 WAIT_S = 60.0
@@ -124,7 +130,7 @@ class Command:
         self.process.wait()
 
     def close(self) -> None:
-        """Join the readers; the process must have ended."""
+        """Join the readers; the process must have ended. A second call does nothing."""
         for reader in self._readers:
             reader.join()
         for stream in (self.process.stdout, self.process.stderr):
@@ -183,4 +189,14 @@ class FrontEnd:
         for command in self._commands:
             if command.process.poll() is None:
                 command.kill()
-                command.close()
+            command.close()
+
+
+@pytest.fixture
+def front_end(tmp_path: Path, source: Source, target: Target) -> Iterator[FrontEnd]:
+    """The command line, told about the test's databases by the environment."""
+    with tempfile.TemporaryDirectory(prefix="mpg") as runtime:  # short: a socket's path must be
+        commands = FrontEnd(tmp_path, Path(runtime), source.uri, target.uri)
+        yield commands
+        commands.close()
+        commands.wait_for_no_engine()

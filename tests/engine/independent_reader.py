@@ -1,51 +1,55 @@
-"""What PostgreSQL should show for a document, said by pymongo's decoder and Python's own types, not by the engine."""
+"""What PostgreSQL should hold for a document, said by pymongo's decoder and Python's own types, not by the engine."""
 
 from __future__ import annotations
 
 import base64
-import math
+import json
 import uuid
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from bson import Binary, Code, Decimal128, MaxKey, MinKey, ObjectId, Regex, Timestamp
+import bson
+from bson import Binary, Code, Decimal128, MaxKey, MinKey, ObjectId, Regex, Timestamp, json_util
+from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 
 from engine.mapping.model import Column, ColumnType
-from engine.mapping.options import MappingOptions
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-CYCLE_MS = 146_097 * 86_400_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_1_MS = -62_135_596_800_000
+_CYCLE_MS = 146_097 * 86_400_000
 """400 years, after which the Gregorian calendar repeats itself."""
-LEGACY = {"python": 3, "java": 5, "csharp": 6}
-"""pymongo's numbers for the representations of binary subtype 3."""
-FLAGS = {"i": 2, "m": 8}
+_LEGACY_REPRESENTATIONS = {"python": 3, "java": 5, "csharp": 6}
+"""pymongo's numbers for the byte orders of binary subtype 3."""
+_AS_IT_IS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 
 
-def plain_json(value: Any, options: MappingOptions) -> Any:
-    """The value as plain JSON should hold it; numbers as Decimal."""
+def decode(document: bytes) -> dict[str, Any]:
+    """The document by pymongo, dates of any year included."""
+    return bson.decode(document, _AS_IT_IS)
+
+
+def plain_json(value: Any, uuid_legacy: str) -> Any:
+    """The value as plain JSON; numbers as Decimal."""
     match value:
-        case None | bool() | str() if not isinstance(value, Code):
+        case Code() if value.scope is not None:
+            scope = json_util.dumps(value.scope, json_options=json_util.CANONICAL_JSON_OPTIONS)
+            return {"$code": str(value), "$scope": json.loads(scope)}
+        case None | bool():
             return value
-        case Code():
-            if value.scope is None:
-                return str(value)
-            return {"$code": str(value), "$scope": extended_scope(value.scope)}
+        case str() | ObjectId():
+            return str(value)
         case int():
             return Decimal(value)
         case float():
-            return Decimal(repr(value)) if math.isfinite(value) else special(str(value))
+            return _finite_or_spelled(Decimal(repr(value)))
         case Decimal128():
-            number = value.to_decimal()
-            return number if number.is_finite() else special(str(number).lower())
-        case ObjectId():
-            return str(value)
+            return _finite_or_spelled(value.to_decimal())
         case DatetimeMS():
-            return iso(int(value))
-        case Binary() | bytes():
-            identity = as_uuid(value, options.uuid_legacy)
-            return str(identity) if identity else base64.b64encode(value).decode()
+            return _iso(int(value))
+        case bytes():
+            return str(_as_uuid(value, uuid_legacy) or base64.b64encode(value).decode())
         case Regex():
             return f"/{value.pattern}/im"
         case Timestamp():
@@ -55,67 +59,88 @@ def plain_json(value: Any, options: MappingOptions) -> Any:
         case MaxKey():
             return {"$maxKey": Decimal(1)}
         case dict():
-            return {key: plain_json(inner, options) for key, inner in value.items()}
+            return {key: plain_json(inner, uuid_legacy) for key, inner in value.items()}
         case list():
-            return [plain_json(inner, options) for inner in value]
-    raise AssertionError(value)
+            return [plain_json(inner, uuid_legacy) for inner in value]
+    raise AssertionError(type(value))
 
 
-def column_text(value: Any, column: Column, options: MappingOptions) -> Any:
-    """What `readable` makes of the column should equal this."""
+def expected_in(column: Column, value: Any, uuid_legacy: str) -> Any:
+    """What `read` gives for a column that holds this value."""
+    if column.array and column.type in (ColumnType.BYTEA, ColumnType.TIMESTAMPTZ):
+        return [expected_in(column.model_copy(update={"array": False}), inner, uuid_legacy) for inner in value]
+    if value is None or column.array:
+        return plain_json(value, uuid_legacy)
     match column.type:
         case ColumnType.DOUBLE:
-            return "NaN" if math.isnan(value) else float(value)
-        case ColumnType.NUMERIC if isinstance(value, float):
-            return plain_json(value, options)
-        case ColumnType.NUMERIC if isinstance(value, Decimal128) and not value.to_decimal().is_finite():
-            return plain_json(value, options)
-        case ColumnType.NUMERIC:
-            return value.to_decimal() if isinstance(value, Decimal128) else Decimal(value)
-        case ColumnType.INTEGER | ColumnType.BIGINT:
-            return int(value)
+            return repr(float(value))
         case ColumnType.TIMESTAMPTZ:
-            return int(value)
+            return Decimal(int(value))
         case ColumnType.BYTEA:
             return (value.binary if isinstance(value, ObjectId) else bytes(value)).hex()
-    return plain_json(value, options)
+    return plain_json(value, uuid_legacy)
 
 
-def readable(column: Column, quoted: str) -> str:
-    """SQL for the text of a column in a form that does not depend on PostgreSQL's taste."""
-    if column.type is ColumnType.TIMESTAMPTZ:
-        return f"(extract(epoch FROM {quoted}) * 1000)::bigint::text"
-    if column.type is ColumnType.BYTEA:
-        return f"encode({quoted}, 'hex')"
-    return f"{quoted}::text"
+def select(column: Column, quoted: str) -> str:
+    """SQL for a column as JSON text, with binaries in hex and dates in milliseconds since 1970."""
+    scalar = {
+        ColumnType.TIMESTAMPTZ: "to_jsonb(extract(epoch FROM {}) * 1000)",
+        ColumnType.BYTEA: "to_jsonb(encode({}, 'hex'))",
+        ColumnType.DOUBLE: "to_jsonb({}::text)",
+        ColumnType.NUMERIC: "to_jsonb({})",
+    }.get(column.type, "to_json({})")
+    if not column.array:
+        return f"({scalar.format(quoted)})::text"
+    if column.type in (ColumnType.BYTEA, ColumnType.TIMESTAMPTZ):
+        return (
+            f"(SELECT coalesce(jsonb_agg({scalar.format('e')} ORDER BY n), '[]') "
+            f"FROM unnest({quoted}) WITH ORDINALITY AS u(e, n) WHERE {quoted} IS NOT NULL HAVING {quoted} IS NOT NULL)::text"
+        )
+    return f"to_jsonb({quoted})::text"
 
 
-def as_uuid(value: bytes, legacy: str) -> uuid.UUID | None:
-    """The UUID that a binary is, if it is one."""
-    subtype = value.subtype if isinstance(value, Binary) else 0
-    if len(value) != 16 or not (subtype == 4 or (subtype == 3 and legacy)):
+def read(column: Column, shown: str | None) -> Any:
+    """What `select` gave, with numbers as Decimal."""
+    if shown is None:
         return None
-    return Binary(value, subtype).as_uuid(4 if subtype == 4 else LEGACY[legacy])
+    value = json.loads(shown, parse_int=Decimal, parse_float=Decimal)
+    return repr(float(value)) if column.type is ColumnType.DOUBLE and not column.array else value
 
 
-def special(text: str) -> str:
-    """NaN and infinities as they are spelled."""
-    return {"nan": "NaN", "snan": "NaN", "inf": "Infinity", "infinity": "Infinity"}.get(text, "-Infinity")
+def strings_in(value: Any) -> list[str]:
+    """Every string, key and code in a value."""
+    match value:
+        case str():
+            return [str(value), *(strings_in(value.scope) if isinstance(value, Code) and value.scope else [])]
+        case dict():
+            return [text for key, inner in value.items() for text in (key, *strings_in(inner))]
+        case list():
+            return [text for inner in value for text in strings_in(inner)]
+    return []
 
 
-def iso(ms: int) -> str:
-    """ISO 8601 by way of datetime, which knows 9999 years: other years are moved there by whole cycles."""
-    cycles = (ms + 62_135_596_800_000) // CYCLE_MS
-    moment = EPOCH + timedelta(milliseconds=ms - cycles * CYCLE_MS)
+def _finite_or_spelled(number: Decimal) -> Decimal | str:
+    if number.is_nan():
+        return "NaN"
+    if number.is_infinite():
+        return "Infinity" if number > 0 else "-Infinity"
+    return number
+
+
+def _as_uuid(value: bytes, legacy: str) -> uuid.UUID | None:
+    if not isinstance(value, Binary) or len(value) != 16:
+        return None
+    if value.subtype == 4:
+        return value.as_uuid()
+    if value.subtype == 3 and legacy:
+        return value.as_uuid(_LEGACY_REPRESENTATIONS[legacy])
+    return None
+
+
+def _iso(ms: int) -> str:
+    """ISO 8601 by way of datetime, which knows 9999 years: others are moved among them by whole cycles."""
+    cycles = (ms - _YEAR_1_MS) // _CYCLE_MS
+    moment = _EPOCH + timedelta(milliseconds=ms - cycles * _CYCLE_MS)
     year = moment.year + 400 * cycles
     shown = f"{year:04d}" if 0 <= year <= 9999 else f"{'-' if year < 0 else '+'}{abs(year):06d}"
     return f"{shown}-{moment:%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-
-
-def extended_scope(scope: Any) -> Any:
-    """A scope as pymongo's own Extended JSON."""
-    import json
-
-    from bson import json_util
-
-    return json.loads(json_util.dumps(scope, json_options=json_util.CANONICAL_JSON_OPTIONS), parse_int=Decimal)

@@ -72,38 +72,3 @@ async def _differences(uri: str, cases: Iterable[Case]) -> dict[str, Any]:
     finally:
         await connection.close()
     return differences
-
-
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as started:
-        yield started
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seen=st.lists(DOCUMENTS, max_size=3), late=st.lists(DOCUMENTS, max_size=3), options=OPTIONS)
-def test_every_value_arrives_where_an_independent_reader_expects_it(
-    target: Target, runner: asyncio.Runner, seen: list[Any], late: list[Any], options: MappingOptions
-) -> None:
-    options = options.model_copy(update={"json_values": "plain", "layout": "columns", "flatten": 0})
-    given_documents = [bson.encode({"_id": number, **given}) for number, given in enumerate([*seen, *late])]
-    census = Census()
-    for document in given_documents[: len(seen)]:
-        census.add(document)
-    mapping = propose(census, frozenset({Kind.INT32}), options).mapping
-    converted = make_converter(mapping, "plain").convert(b"".join(given_documents), 0, 100)
-    rows = runner.run(_stored(target.uri, mapping, bytes(converted.copy)))
-    decoded = [bson.decode(document, READ_AS_IS) for document in given_documents]
-    rejected = {converted_id(given_documents, reject.offset) for reject in converted.rejects}
-    assert {row["_id"] for row in rows} == {str(document["_id"]) for document in decoded} - rejected
-    by_id = {row["_id"]: row for row in rows}
-    for document in decoded:
-        if row := by_id.get(str(document["_id"])):
-            assert_arrived(document, row, mapping)
-        else:
-            assert_has_a_reason(document, mapping)
-
-
-def converted_id(batch: list[bytes], offset: int) -> str:
-    """The `_id` of the document at an offset, by pymongo."""
-    return str(bson.decode(b"".join(batch)[offset:][: struct.unpack_from("<i", b"".join(batch), offset)[0]])["_id"])

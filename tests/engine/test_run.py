@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from bson import Binary, Decimal128, Int64, ObjectId
+from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 from tests.running import Engines, add_users, assert_ledger, assert_same, assert_users_equal, committed
 
 from engine.control.protocol import RunState
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 USERS = 20_000
+YEAR_300_000 = DatetimeMS(9_404_640_000_000_000)
+"""Beyond 294276 AD, where PostgreSQL's timestamps end."""
 
 
 async def test_several_collections_arrive_whole(source: Source, target: Target, engines: Engines) -> None:
@@ -121,13 +125,11 @@ async def test_an_empty_collection_becomes_an_empty_table(source: Source, target
 
 async def test_bad_documents_are_kept_with_id_and_reason(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, 5_000)
-    bad = {ObjectId(f"{number:024x}"): number for number in range(12)}
+    bad = [ObjectId(f"{number:024x}") for number in range(12)]
     source.db.users.insert_many(
         [
-            {"_id": key, "username": f"nul{number}\0", "age": 1}
-            if number % 2
-            else {"_id": key, "registeredAt": _year_300_000()}
-            for key, number in bad.items()
+            {"_id": key, "registeredAt": YEAR_300_000} if place % 2 else {"_id": key, "username": f"nul{place}\0"}
+            for place, key in enumerate(bad)
         ]
     )
 
@@ -135,16 +137,16 @@ async def test_bad_documents_are_kept_with_id_and_reason(source: Source, target:
 
     assert (end["state"], end["exit_code"], end["verification"]) == ("completed", 4, "verified")
     assert (end["read"], end["written"], end["rejected"]) == (5_012, 5_000, 12)
-    assert_users_equal(source, target, without=map(str, bad))
+    assert_users_equal(source, target, without=bad)
     assert_ledger(target, engine.run_id, rows=5_000, rejected=12)
-    kept = target.rows("SELECT doc_id::text AS doc_id, reason, field, document FROM mongopg.reject ORDER BY 1")
-    assert len(kept) == 12
-
-
-def _year_300_000() -> Any:
-    from bson.datetime_ms import DatetimeMS
-
-    return DatetimeMS(9_404_640_000_000_000)
+    kept = target.rows("SELECT id, reason, field, raw FROM mongopg.reject ORDER BY id")
+    for place, row in enumerate(kept):
+        reason, field = ("date_range", "registeredAt") if place % 2 else ("nul", "username")
+        assert json.loads(row["id"]) == {"$oid": str(bad[place])}
+        assert (row["reason"], row["field"]) == (reason, field)
+        assert RawBSONDocument(row["raw"])["_id"] == bad[place]
+    shown = {problem.code: problem.count for problem in engine.snapshot.problems}
+    assert shown == {"nul": 6, "date_range": 6}
 
 
 async def test_only_committed_rows_are_counted(source: Source, target: Target, engines: Engines) -> None:
@@ -160,3 +162,28 @@ async def test_only_committed_rows_are_counted(source: Source, target: Target, e
     await engine.finished()
     assert all(said <= there <= USERS for said, there in counts), counts
     assert_users_equal(source, target)
+
+
+async def test_what_drifts_from_the_sample_is_kept_beside_its_columns(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    """Documents that come after the plan was made, behind all others, with values that fit no column."""
+    add_users(source, 6_000)
+    engine = await engines.launch(engines.settings("users", run={"cluster_size": 1, "throttle": 6_000}))
+    await engine.start()
+    await engine.event("planned")
+    drifted = [ObjectId(f"ff{number:022x}") for number in range(20)]
+    late = {"age": "forty", "balance": Int64(2**60 + 1), "tags": "none", "loyalty": {"tier": "gold"}}
+    source.db.users.insert_many([{"_id": key} | late for key in drifted])
+
+    end = await engine.finished()
+
+    assert (end["exit_code"], end["written"], end["rejected"]) == (0, 6_020, 0)
+    assert_users_equal(source, target, table="(SELECT * FROM users WHERE _id < 'ff')", without=drifted)
+    rows = target.rows("SELECT * FROM users WHERE _id >= 'ff' ORDER BY _id")
+    assert [row["_id"] for row in rows] == [str(key) for key in drifted]
+    for row in rows:
+        kept = json.loads(row["_extra"])
+        assert kept["age"] == "forty"
+        assert kept["loyalty"] == {"tier": "gold"}
+        assert row["age"] is None

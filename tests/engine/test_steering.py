@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tests.conftest import Source, Target
     from tests.engine.front_end import Command, FrontEnd
 
-SLOW = "4000"
-"""Rows per second: the run takes five seconds then."""
+SLOW = "1000"
+"""Rows per second: the run takes twenty seconds then."""
 NOW_S = 3.0
 """What a stop at once may take, processes gone."""
 
@@ -29,6 +29,11 @@ def running(front_end: FrontEnd, source: Source) -> Command:
     command = front_end.start("run", "--json", "--cluster-size", "2", "--throttle", SLOW)
     command.until_progress(lambda record: record["written"] > 0)
     return command
+
+
+def _hurry(front_end: FrontEnd) -> None:
+    """Let a slow run come to its end."""
+    assert front_end.do("ctl", "set", "throttle=off").code == EXIT_DONE
 
 
 def _resume(front_end: FrontEnd, target: Target) -> None:
@@ -109,7 +114,7 @@ def test_a_front_end_that_is_killed_takes_its_engine_along(
     _resume(front_end, target)
 
 
-def test_user_signals_pause_resume_and_show_the_workers(running: Command, target: Target) -> None:
+def test_user_signals_pause_resume_and_show_the_workers(running: Command, front_end: FrontEnd, target: Target) -> None:
     running.send(signal.SIGUSR1)
     paused = running.until_progress(lambda record: record["state"] == "paused")
     assert {worker["state"] for worker in paused["workers"]} == {"paused"}
@@ -118,16 +123,19 @@ def test_user_signals_pause_resume_and_show_the_workers(running: Command, target
     running.send(signal.SIGUSR2)
     running.until(lambda: "last progress" in running.err)
     running.send(signal.SIGUSR1)
+    running.until_progress(lambda record: record["state"] == "running")
+    _hurry(front_end)
     outcome = running.outcome()
     assert outcome.code == EXIT_DONE
     assert_all_there(target)
 
 
-def test_terminal_signals_change_the_number_of_workers(running: Command, target: Target) -> None:
+def test_terminal_signals_change_the_number_of_workers(running: Command, front_end: FrontEnd, target: Target) -> None:
     running.send(signal.SIGTTIN)
     running.until_progress(lambda record: record["cluster_size"] == 3 and len(record["workers"]) == 3)
     running.send(signal.SIGTTOU)
     running.until_progress(lambda record: record["cluster_size"] == 2 and len(record["workers"]) == 2)
+    _hurry(front_end)
     assert running.outcome().code == EXIT_DONE
     assert_all_there(target)
 
@@ -148,7 +156,7 @@ def test_ctl_turns_knobs_within_their_bounds(running: Command, front_end: FrontE
         assert "must be between" in refused.err
     seed = front_end.do("ctl", "set", "seed_count=5", "--json")
     assert (seed.code, seed.last["error"]["code"]) == (EXIT_USAGE, "knob")
-    assert front_end.do("ctl", "set", "throttle=off").code == EXIT_DONE
+    _hurry(front_end)
     assert running.outcome().code == EXIT_DONE
     assert_all_there(target)
 

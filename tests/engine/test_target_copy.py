@@ -315,6 +315,8 @@ class FrozenNetwork:
 async def test_a_copy_ends_when_the_connection_is_lost_while_it_cannot_send(target: Target) -> None:
     async def endless() -> AsyncIterator[Piece]:
         block = piece([(f"{number:05}" + "x" * 1000, 1) for number in range(1000)])
+        yield block
+        network.thawed.clear()
         while True:
             yield block
             await asyncio.sleep(0)
@@ -325,7 +327,6 @@ async def test_a_copy_ends_when_the_connection_is_lost_while_it_cannot_send(targ
         made.others.append(await postgres.connect(f"postgresql://postgres@127.0.0.1:{port}/{target.database}"))
         writer = made.writer(made.others[0])
         await writer.begin(0, 0, None, True)
-        network.thawed.clear()
         writing = asyncio.create_task(writer.write_page(endless()))
         await asyncio.sleep(0.5)
         assert not writing.done()

@@ -15,7 +15,7 @@ from engine.control.protocol import CollectionInfo, Inspect, ListCollections, Se
 from engine.errors import MigrationError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
 from tui.commands import BY_ACTION, Place, bindings_of
-from tui.format import bytes_size, number
+from tui.format import bytes_size, compact, number
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
 from tui.screens.dialogs import confirm, error_dialog
@@ -125,7 +125,11 @@ class SetupScreen(CockpitScreen):
     def _count_chosen(self) -> None:
         listing = self.query_one(CollectionList)
         chosen = listing.chosen_collections()
-        words = f"{len(chosen)} of {len(listing.collections)} chosen · {_sum_of(chosen)}" if listing.collections else ""
+        documents = compact(sum(max(0, info.documents) for info in chosen))
+        size = bytes_size(sum(info.size_bytes for info in chosen))
+        words = f"{len(chosen)} of {len(listing.collections)} chosen · {documents} documents · {size}"
+        if not listing.collections:
+            words = ""
         self.query_one("#chosen", Static).update(Content(words), layout=False)
 
     @on(Choice.Changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
@@ -23,15 +24,23 @@ class ReportPanel(VerticalScroll):
 
     BORDER_TITLE = "Report"
 
-    def compose(self) -> list[Static]:
+    _subject: tuple[EngineSession, Situation] | None = None
+
+    def compose(self) -> ComposeResult:
         """One text."""
-        return [Static(id="report", markup=False)]
+        yield Static(id="report", markup=False)
 
     def show(self, session: EngineSession, situation: Situation) -> None:
         """Write the report."""
+        self._subject = (session, situation)
         width = max(60, self.scrollable_content_region.width - 2)
         blocks = [_headline(session), *_tables(session.snapshot, width), _next_steps(session, situation)]
         self.query_one("#report", Static).update(Content("\n\n").join(block for block in blocks if block))
+
+    def on_resize(self) -> None:
+        """The table follows the width."""
+        if self._subject is not None:
+            self.show(*self._subject)
 
 
 def _headline(session: EngineSession) -> Content:

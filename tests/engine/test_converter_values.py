@@ -1,0 +1,125 @@
+"""Random documents through the plain converter into a real PostgreSQL, compared with an independent reading of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+import asyncpg
+import bson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.convert import make_converter
+from engine.convert.keysize import jsonb_size
+from engine.mapping.census import Census
+from engine.mapping.model import Column, Kind, Mapping, Role
+from engine.mapping.names import quote_identifier
+from engine.mapping.options import MappingOptions
+from engine.mapping.proposal import propose
+from tests.conftest import Target
+from tests.documents import DOCUMENTS, OPTIONS, VALUES
+from tests.engine.independent_reader import decode, expected_in, plain_json, read, select, strings_in
+from tests.engine.test_converter_against_postgres import copy, create_table
+
+N_EXAMPLES = 80
+FIRST_DATE, LAST_DATE = -210_866_803_200_000, 9_224_318_015_999_999
+
+
+@pytest.fixture
+def session(target: Target) -> Iterator[tuple[asyncio.Runner, asyncpg.Connection]]:
+    """One connection for all examples of a test."""
+    with asyncio.Runner() as runner:
+        connection = runner.run(asyncpg.connect(target.uri))
+        yield runner, connection
+        runner.run(connection.close())
+
+
+async def _stored(connection: asyncpg.Connection, mapping: Mapping, rows: bytes) -> list[dict[str, Any]]:
+    columns = ", ".join(
+        f"{select(column, quote_identifier(column.name))} AS {quote_identifier(column.name)}"
+        for column in mapping.columns
+    )
+    async with connection.transaction():
+        await connection.execute(create_table(mapping))
+        await copy(connection, mapping, rows)
+        records = await connection.fetch(f"SELECT {columns} FROM t ORDER BY ctid")
+    return [{column.name: read(column, record[column.name]) for column in mapping.columns} for record in records]
+
+
+@settings(max_examples=N_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seen=st.lists(DOCUMENTS, max_size=3), late=st.lists(DOCUMENTS, max_size=3), options=OPTIONS)
+def test_every_value_arrives_as_an_independent_reader_expects(
+    session: tuple[asyncio.Runner, asyncpg.Connection],
+    seen: list[dict[str, Any]],
+    late: list[dict[str, Any]],
+    options: MappingOptions,
+) -> None:
+    unaltered = {"json_values": "plain", "layout": "columns", "flatten": 0, "nul": "reject", "date_range": "reject"}
+    options = options.model_copy(update=unaltered)
+    page = [bson.encode({"_id": number, **fields}) for number, fields in enumerate([*seen, *late])]
+    census = Census()
+    for document in page[: len(seen)]:
+        census.add(document)
+    mapping = propose(census, frozenset({Kind.INT32}), options).mapping
+    converted = make_converter(mapping, "plain").convert(b"".join(page), 0, len(page))
+    runner, connection = session
+    rows = runner.run(_stored(connection, mapping, bytes(converted.copy)))
+    by_offset = dict(zip(converted.row_documents, rows, strict=True))
+    reasons = {reject.offset: reject.reason for reject in converted.rejects}
+    for offset, document in zip(accumulate(map(len, page), initial=0), page, strict=False):
+        if offset in by_offset:
+            _assert_arrived(decode(document), by_offset[offset], mapping)
+        else:
+            _assert_deserved(decode(document), reasons[offset], mapping)
+
+
+def _assert_arrived(document: dict[str, Any], row: dict[str, Any], mapping: Mapping) -> None:
+    legacy = mapping.options.uuid_legacy
+    assert row["_id"] == document["_id"]
+    extra = row.get("_extra") or {}
+    columns = {column.path[0]: column for column in mapping.columns if column.role is Role.FIELD}
+    for key, value in document.items():
+        if key == "_id":
+            continue
+        column = columns.get(key)
+        if key in extra:
+            assert extra[key] == plain_json(value, legacy)
+            assert column is None or row[column.name] is None
+        else:
+            assert column is not None
+            assert row[column.name] == expected_in(column, value, legacy)
+    assert extra.keys() <= document.keys()
+    for key, column in columns.items():
+        assert key in document or row[column.name] is None
+    if mapping.options.missing == "track":
+        assert row["_missing"] == [key for key in columns if key not in document]
+
+
+def _assert_deserved(document: dict[str, Any], reason: str, mapping: Mapping) -> None:
+    if reason == "nul":
+        assert any("\0" in text for text in strings_in(document))
+    elif reason == "date_range":
+        dates = [value for field in document.values() for value in (field if isinstance(field, list) else [field])]
+        assert any(isinstance(date, bson.DatetimeMS) and not FIRST_DATE <= int(date) <= LAST_DATE for date in dates)
+    else:
+        assert (reason, mapping.options.overflow) == ("overflow", "reject")
+
+
+@settings(max_examples=N_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=VALUES)
+def test_the_size_of_a_jsonb_key_is_never_underestimated(
+    session: tuple[asyncio.Runner, asyncpg.Connection], value: Any
+) -> None:
+    column = Column(name="_id", type="jsonb", role=Role.ID, path=("_id",))
+    mapping = Mapping(columns=(column,), options=MappingOptions())
+    converted = make_converter(mapping, "plain").convert(bson.encode({"_id": value}), 0, 1)
+    if converted.rejects:
+        assert converted.rejects[0].reason in ("nul", "id_too_long")
+        return
+    json_text = bytes(converted.copy)[7:].decode()
+    runner, connection = session
+    assert jsonb_size(json_text) >= runner.run(connection.fetchval("SELECT pg_column_size($1::text::jsonb)", json_text))

@@ -1,0 +1,313 @@
+"""The Setup screen: connections, collections, fields, and what its buttons start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from textual.widgets import Button, Input
+
+from engine.config import Settings
+from engine.control.client import EngineProcess
+from engine.control.protocol import RunState
+from tests.tui.driving import (
+    SOURCE_URI,
+    on_setup,
+    process_of,
+    screen_text,
+    settings_with_servers,
+    until,
+    until_shown,
+)
+from tests.tui.scripted_engine import ScriptedEngine, completed, running
+from tui.screens.dialogs import Question
+from tui.screens.setup import SetupScreen
+from tui.widgets.collections import CollectionList
+
+LARGE = (120, 40)
+SMALL = (80, 24)
+
+
+@pytest.mark.parametrize("size", [LARGE, SMALL])
+async def test_both_connections_are_tested_and_the_collections_listed_on_opening(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "connected  12 ms · 7.0.12 · replica set rs0", "connected  3 ms · 16.4")
+        await until_shown(pilot, "[x] customers", "812,004", "1.9 GiB", "4 of 4 chosen · 5.1M documents · 2.1 GiB")
+        await until_shown(pilot, "Workers", "Page size", "8,000", "Seed count", "Throttle", "(•) create", "Start…")
+
+
+async def test_passwords_are_not_shown(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "mongodb://app:***@db1:27017/shop", "postgresql://mig:***@pg1:5432/shop")
+        assert "s3cret" not in screen_text(app)
+
+
+async def test_a_failed_connection_is_explained_under_its_field_and_keeps_the_run_from_starting(
+    engine: ScriptedEngine,
+) -> None:
+    refused = "PostgreSQL refuses the password of mig: check target.uri."
+    engine.reports["target"] = engine.reports["target"].model_copy(update={"ok": False, "message": refused})
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, f"! {refused[:40]}")
+        await pilot.press("f9")
+        await until_shown(pilot, "Not yet", "The target is not connected.")
+        assert engine.received("start") == []
+
+
+async def test_leaving_an_edited_field_tests_it_with_the_password_kept(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "customers")
+        n_tests = len(engine.received("inspect"))
+        field = app.screen.query_one("#source").query_one(Input)
+        field.focus()
+        field.value = "mongodb://app:***@db2:27017/shop"
+        await pilot.press("tab")
+        await until(pilot, lambda: len(engine.received("inspect")) > n_tests)
+        assert engine.received("inspect")[-1] == {
+            "name": "inspect", "side": "source", "uri": SOURCE_URI.replace("db1", "db2"), "keep": True,
+        }  # fmt: skip
+
+
+async def test_a_field_that_was_not_changed_is_not_tested_again(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "customers")
+        n_tests = len(engine.received("inspect"))
+        app.screen.query(Input).first().focus()
+        await pilot.press("tab", "tab")
+        await pilot.pause(0.2)
+        assert len(engine.received("inspect")) == n_tests
+
+
+async def test_space_and_a_choose_collections_and_only_those_are_copied(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("a")
+        await until_shown(pilot, "0 of 4 chosen", "[ ] customers")
+        await pilot.press("j", "space")
+        await until_shown(pilot, "1 of 4 chosen", "[x] orders")
+        await pilot.press("enter")
+        await until_shown(pilot, "Start this run?", "Copy 1 collection, about 4,210,334 documents")
+        await pilot.click("#go")
+        await until_shown(pilot, "● running")
+        assert engine.received("start")[0]["settings"]["run"]["collections"] == ["shop.orders"]
+
+
+async def test_configured_collections_are_the_ones_chosen_and_keep_their_tables(engine: ScriptedEngine) -> None:
+    settings = settings_with_servers()
+    settings.run.collections = ["shop.orders:sales.orders"]
+    app = on_setup(engine, settings)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "1 of 4 chosen", "[ ] customers", "[x] orders")
+        screen = app.screen
+        assert isinstance(screen, SetupScreen)
+        assert screen.edited_settings().run.collections == ["shop.orders:sales.orders"]
+
+
+async def test_configured_collections_that_do_not_exist_do_not_choose_all_others(engine: ScriptedEngine) -> None:
+    settings = settings_with_servers()
+    settings.run.collections = ["shop.gone"]
+    app = on_setup(engine, settings)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "0 of 4 chosen")
+        await pilot.press("f9")
+        await until_shown(pilot, "No collection is chosen")
+
+
+async def test_start_says_what_will_happen_and_sends_what_the_fields_say(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        screen = app.screen
+        screen.query_one("#knob-cluster_size").query_one(Input).value = "12"
+        screen.query_one("#knob-throttle").query_one(Input).value = "5,000"
+        screen.query_one("#mode-choice").focus()
+        await pilot.press("right")
+        await until_shown(pilot, "(•) append", "rows are added")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?", "12 workers, 8,000 documents a page", "Mode append: rows are added")
+        await until_shown(pilot, "db1:27017/shop", "pg1:5432/shop, schema public")
+        await pilot.click("#go")
+        await until_shown(pilot, "● running")
+        sent = engine.received("start")[0]
+        assert (sent["seed"], sent["migrate"], sent["resume"]) == (False, True, None)
+        assert sent["settings"]["run"]["cluster_size"] == 12
+        assert sent["settings"]["run"]["throttle"] == 5_000
+        assert sent["settings"]["run"]["mode"] == "append"
+        assert sent["settings"]["source"]["uri"] == SOURCE_URI
+
+
+@pytest.mark.parametrize("keys", [["enter"], ["escape"]])
+async def test_the_safe_answer_starts_nothing(engine: ScriptedEngine, keys: list[str]) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?")
+        await pilot.press(*keys)
+        await until(pilot, lambda: not isinstance(app.screen, Question))
+        assert engine.received("start") == []
+
+
+async def test_a_knob_out_of_bounds_is_explained_under_its_field_and_starts_nothing(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        app.screen.query_one("#knob-page_size").query_one(Input).value = "50"
+        await until_shown(pilot, "page_size must be between 100 and 100,000")
+        await pilot.press("f9")
+        await until_shown(pilot, "Not yet")
+        assert engine.received("start") == []
+
+
+async def test_what_the_engine_refuses_is_said_and_setup_stays(engine: ScriptedEngine) -> None:
+    engine.refusals["start"] = ("table_exists", "The table public.orders exists.")
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?")
+        await pilot.click("#go")
+        await until_shown(pilot, "The run was not started", "The table public.orders exists.")
+        await pilot.press("enter")
+        assert isinstance(app.screen, SetupScreen)
+
+
+async def test_an_edit_does_not_leak_into_the_settings_that_others_hold(engine: ScriptedEngine) -> None:
+    settings = settings_with_servers()
+    app = on_setup(engine, settings)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        screen = app.screen
+        assert isinstance(screen, SetupScreen)
+        screen.query_one("#knob-cluster_size").query_one(Input).value = "12"
+        assert screen.edited_settings().run.cluster_size == 12
+        assert settings.run.cluster_size != 12
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Engines to be launched by the cockpit: append (engine), read back (settings) from `.seen`."""
+
+    class Queue(list[Any]):
+        seen: list[Settings]
+
+    waiting = Queue()
+    waiting.seen = []
+
+    def launch(settings: Settings) -> EngineProcess:
+        waiting.seen.append(settings)
+        process: EngineProcess = process_of(waiting.pop(0))
+        return process
+
+    monkeypatch.setattr("tui.session.launch", launch)
+    return waiting
+
+
+async def test_without_servers_the_demo_is_offered_and_runs_on_embedded_ones(
+    engine: ScriptedEngine, launched: Any
+) -> None:
+    app = on_setup(engine, Settings())
+    with ScriptedEngine() as demo_engine:
+        launched.append(demo_engine)
+        async with app.run_test(size=SMALL) as pilot:
+            await until_shown(pilot, "Demo servers…", "Type URIs, or use embedded servers")
+            assert app.screen.query_one("#start", Button).disabled
+            assert engine.received("inspect") == []
+            await pilot.press("f7")
+            await until_shown(pilot, "Run the demo?", "Start MongoDB and PostgreSQL on this machine")
+            await pilot.click("#go")
+            await until_shown(pilot, "● running")
+            sent = demo_engine.received("start")[0]
+            assert (sent["seed"], sent["migrate"]) == (True, True)
+            assert demo_engine.received("attach")[0]["on_disconnect"] == "cancel"
+            assert launched.seen[0].demo.embedded
+
+
+async def test_seed_asks_and_seeds_only(engine: ScriptedEngine, launched: Any) -> None:
+    app = on_setup(engine)
+    with ScriptedEngine() as seeding_engine:
+        seeding_engine.on_start = lambda scripted: scripted.show(
+            running(state=RunState.SEEDING, seeded=5, seed_count=10)
+        )
+        launched.append(seeding_engine)
+        async with app.run_test(size=LARGE) as pilot:
+            await until_shown(pilot, "4 of 4 chosen")
+            await pilot.press("f8")
+            await until_shown(pilot, "Seed the source?", "1,000,000 synthetic users", "Nothing is deleted")
+            await pilot.click("#go")
+            await until_shown(pilot, "● seeding")
+            sent = seeding_engine.received("start")[0]
+            assert (sent["seed"], sent["migrate"]) == (True, False)
+
+
+async def test_while_a_run_is_on_setup_starts_no_other_and_after_it_does(engine: ScriptedEngine, launched: Any) -> None:
+    app = on_setup(engine)
+    with ScriptedEngine() as second:
+        launched.append(second)
+        async with app.run_test(size=LARGE) as pilot:
+            await until_shown(pilot, "4 of 4 chosen")
+            await pilot.press("f9")
+            await until_shown(pilot, "Start this run?")
+            await pilot.click("#go")
+            await until_shown(pilot, "● running")
+            await pilot.press("1")
+            await until_shown(pilot, "A run is going on; key 2 shows it.")
+            assert app.screen.query_one("#start", Button).disabled
+            await pilot.press("f9")
+            assert len(engine.received("start")) == 1
+            engine.show(completed())
+            await until(pilot, lambda: not app.screen.query_one("#start", Button).disabled)
+            await until(pilot, lambda: second.received("inspect"))
+            await pilot.press("2")
+            await until_shown(pilot, "Report", "✓ verified")
+
+
+async def test_a_cancelled_run_is_resumed_in_a_new_engine(engine: ScriptedEngine, launched: Any) -> None:
+    app = on_setup(engine)
+    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    with ScriptedEngine() as second:
+        launched.append(second)
+        async with app.run_test(size=LARGE) as pilot:
+            await until_shown(pilot, "4 of 4 chosen")
+            await pilot.press("f9")
+            await until_shown(pilot, "Start this run?")
+            await pilot.click("#go")
+            await until_shown(pilot, "● running")
+            await pilot.press("x", "x")
+            await until_shown(pilot, "× cancelled", "r goes on from what is committed")
+            await pilot.press("r")
+            await until_shown(pilot, "● running")
+            assert second.received("start")[0]["resume"] == engine.snapshot.run_id
+
+
+async def test_the_palette_sets_a_field_while_no_run_is_on(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("ctrl+p")
+        await pilot.press(*"workers", "space", *"12")
+        await until_shown(pilot, "Set workers to 12")
+        await pilot.press("enter")
+        screen = app.screen
+        assert isinstance(screen, SetupScreen)
+        await until(pilot, lambda: screen.edited_settings().run.cluster_size == 12)
+        assert engine.received("set") == []
+
+
+async def test_q_leaves_at_once_when_there_is_no_run(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        app.screen.query_one(CollectionList).focus()
+        await pilot.press("q")
+        await until(pilot, lambda: app._exit)
+    assert app.return_code == 0
+    assert app.farewell == ""
