@@ -134,3 +134,11 @@ def reveal(settings: Settings) -> dict[str, Any]:
     data["source"]["uri"] = settings.source.uri.get_secret_value()
     data["target"]["uri"] = settings.target.uri.get_secret_value()
     return data
+
+
+def merged(settings: Settings, changes: dict[str, Any]) -> Settings:
+    """`settings` with some of them changed, `{"section": {"name": value}}`; raises ValidationError for a wrong one."""
+    data = reveal(settings)
+    for section, values in changes.items():
+        data[section] = data.get(section, {}) | values
+    return Settings.model_validate(data)

@@ -138,6 +138,7 @@ class Copying:
         self._set_tasks()
         self._announce()
         await self._recount()
+        migration.written_before = migration.record.written
         for position in positions:
             self._next_partition = max(self._next_partition, position.partition.partition_id + 1)
             if position.finished:

@@ -12,9 +12,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from engine.config import Settings, redact
+from engine.config import Settings, merged, redact
 from engine.control.copying import Copying
 from engine.control.meter import Meter
+from engine.control.outcome import outcome
 from engine.control.protocol import Event, RunState, Snapshot, Start, Verification
 from engine.control.seeding import SEED_TASK_ID, Seeding
 from engine.control.snapshots import draw
@@ -47,6 +48,8 @@ class Migration:
         self.copying: Copying | None = None
         self.supervisor: Supervisor | None = None
         self.started_unix = 0.0
+        self.written_before = 0
+        """Rows that a resumed run had committed earlier: rates are only about this time."""
         self.source_uri = settings.source.uri.get_secret_value()
         self.target_uri = settings.target.uri.get_secret_value()
         self._publish = publish
@@ -88,7 +91,7 @@ class Migration:
         """Accept the run; everything that goes wrong from here on ends it as failed."""
         self.record.require("start")
         if command.settings:
-            self.settings = _merged(self.settings, command.settings)
+            self.settings = merged(self.settings, command.settings)
             self.source_uri = self.settings.source.uri.get_secret_value()
             self.target_uri = self.settings.target.uri.get_secret_value()
             for name in ("cluster_size", "page_size", "throttle"):
@@ -258,33 +261,7 @@ class Migration:
         if self.supervisor is not None:
             await self.supervisor.stop(NOW_GRACE_S)
         self._ended = time.monotonic()
-        facts: dict[str, Any] = {
-            "run_id": self.run_id,
-            "state": state.value,
-            "verification": self.record.verification.value,
-            "read": self.record.read,
-            "written": self.record.written,
-            "rejected": self.record.rejected,
-            "seconds": round(self.seconds, 3),
-            "rows_per_s": round(self.record.written / self.seconds) if self.seconds > 0 else 0,
-            "tables": {
-                table.table: {
-                    "namespace": table.namespace,
-                    "source": table.source_count,
-                    "read": table.read,
-                    "written": table.written,
-                    "rejected": table.rejected,
-                    "target": table.target_count,
-                    "ok": table.ok,
-                }
-                for table in self.record.tables.values()
-            },
-            "seeded": self.record.seeded,
-            "exit_code": code,
-        }
-        if error is not None:
-            facts["error"] = {"code": error.code, "message": redact(error.message)}
-        self.emit("finished", **facts)
+        self.emit("finished", **outcome(self, state, error, code))
         if self.copying is not None:
             await self.copying.close(state, error.message if error is not None else "")
 
@@ -302,7 +279,7 @@ class Migration:
         self._servers = await asyncio.to_thread(start_servers, Path(demo.dir) if demo.dir else None, keep=demo.keep)
         self.source_uri = self._servers.source_uri
         self.target_uri = self._servers.target_uri
-        self.settings = _merged(self.settings, {"source": {"uri": self.source_uri}, "target": {"uri": self.target_uri}})
+        self.settings = merged(self.settings, {"source": {"uri": self.source_uri}, "target": {"uri": self.target_uri}})
         self.emit(
             "servers",
             source=self.source_uri,
@@ -452,13 +429,3 @@ class _Stopwatch:
 
     def __exit__(self, *_: object) -> None:
         self._migration._not_counted_s += time.monotonic() - self._began
-
-
-def _merged(settings: Settings, changes: dict[str, Any]) -> Settings:
-    """`settings` with some of them changed, `{"section": {"name": value}}`."""
-    from engine.config import reveal
-
-    data = reveal(settings)
-    for section, values in changes.items():
-        data[section] = data.get(section, {}) | values
-    return Settings.model_validate(data)

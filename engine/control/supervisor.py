@@ -19,16 +19,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
-import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
-from typing import Protocol
+from dataclasses import replace
 
-from engine.control.meter import Window
-from engine.control.protocol import WorkerState, WorkerView
+from engine.control.director import Director
+from engine.control.protocol import WorkerView
+from engine.control.worker_process import WorkerProcess, start_ticks
 from engine.work import worker as worker_main
 from engine.work.messages import (
     Abort,
@@ -42,20 +39,15 @@ from engine.work.messages import (
     Ready,
     Retire,
     Returned,
-    Task,
     Tune,
     Yield,
 )
-from engine.work.slots import N_SLOTS, Field, Slot, make_slots
+from engine.work.slots import N_SLOTS, Slot, make_slots
 
 HEARTBEAT_LIMIT_S = 30.0
 """A worker whose loop has not ticked for so long hangs: its backend is ended, then the worker."""
-STALL_S = 10.0
-"""A worker with a lease and no progress for so long is shown as stalled."""
 EXIT_GRACE_S = 1.0
 """How long a worker that was told to exit may take."""
-RATE_WINDOW_S = 3.0
-SHARES_WINDOW_S = 5.0
 
 log = logging.getLogger(__name__)
 _context = multiprocessing.get_context("forkserver")
@@ -70,82 +62,6 @@ def warm_up() -> None:
     forkserver.ensure_running()
 
 
-class Director(Protocol):
-    """Who decides what is worked on."""
-
-    def next_lease(self) -> Lease | None:
-        """The next range, now the caller's; None when nothing waits."""
-        ...
-
-    def task(self, task_id: int) -> Task:
-        """The task that a lease belongs to."""
-        ...
-
-    def committed(self, message: Committed) -> None:
-        """A slice is committed."""
-        ...
-
-    def returned(self, message: Returned) -> None:
-        """A lease is over, or its rest is given back."""
-        ...
-
-    def failed(self, message: Failed) -> None:
-        """A lease could not be worked on."""
-        ...
-
-    def lost(self, lease: Lease, why: str) -> None:
-        """The holder of a lease is dead for certain; what it committed stands in the ledger."""
-        ...
-
-    def noticed(self, problem: Problem) -> None:
-        """A worker dealt with a problem."""
-        ...
-
-    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
-        """A worker `started`, `retired` or `died`."""
-        ...
-
-    def settled(self) -> None:
-        """Something changed about who is idle: look whether a pause, a drain or the whole work is through."""
-        ...
-
-    async def end_backend(self, backend_pid: int) -> None:
-        """End a hanging worker's PostgreSQL session."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class Worker:
-    """A worker process as the engine sees it."""
-
-    id: int
-    """1..N, for people; a replacement takes over the number."""
-    slot: Slot
-    process: ForkServerProcess
-    pipe: Connection
-    pid: int = 0
-    start_ticks: str = ""
-    """From /proc/PID/stat, so that a reused pid is not mistaken for it."""
-    is_ready: bool = False
-    converter: str = ""
-    backend_pid: int = 0
-    lease: Lease | None = None
-    is_yielding: bool = False
-    is_retiring: bool = False
-    is_gone: bool = False
-    """Its end was noticed; its last words are being read."""
-    told: set[int] = field(default_factory=set)
-    sent: Window = field(default_factory=lambda: Window(RATE_WINDOW_S))
-    shares: tuple[Window, Window, Window] = field(
-        default_factory=lambda: (Window(SHARES_WINDOW_S), Window(SHARES_WINDOW_S), Window(SHARES_WINDOW_S))
-    )
-
-    @property
-    def is_idle(self) -> bool:
-        """Ready, without a lease."""
-        return self.is_ready and self.lease is None and not self.is_gone
-
-
 class Supervisor:
     """Keeps `desired` workers alive and busy."""
 
@@ -155,7 +71,7 @@ class Supervisor:
         self._page_size = page_size
         self._throttle = throttle
         self._slots = make_slots(_context)
-        self._workers: dict[int, Worker] = {}
+        self._workers: dict[int, WorkerProcess] = {}
         self._desired = 0
         self._is_held = False
         """No leases are handed out: pausing, paused or ending."""
@@ -166,7 +82,7 @@ class Supervisor:
     # --- what the director and the server ask -------------------------------------------------------------------------
 
     @property
-    def workers(self) -> list[Worker]:
+    def workers(self) -> list[WorkerProcess]:
         """Those alive, by number."""
         return [self._workers[index] for index in sorted(self._workers)]
 
@@ -271,26 +187,26 @@ class Supervisor:
         while self._workers and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         for worker in self.workers:
-            _kill(worker)
+            worker.kill()
         while self._workers or self._burials:
             await asyncio.sleep(0.01)
 
     def views(self, collection_of: Callable[[Lease | None], str], *, is_paused: bool) -> list[WorkerView]:
         """What the workers do now; call it regularly, rates are made from call to call."""
-        return [self._view(worker, collection_of(worker.lease), is_paused) for worker in self.workers]
+        return [worker.view(collection_of(worker.lease), is_paused=is_paused) for worker in self.workers]
 
     async def check_heartbeats(self) -> None:
         """End workers that hang; call it about once a second."""
-        now_ns = time.monotonic_ns()
         for worker in self.workers:
-            silent_s = (now_ns - worker.slot[Field.HEARTBEAT_NS]) / 1e9
-            if worker.is_ready and silent_s > HEARTBEAT_LIMIT_S:
+            if worker.is_ready and worker.silent_s > HEARTBEAT_LIMIT_S:
                 self._director.noticed(
-                    Problem("worker_hung", f"Worker {worker.id} gave no sign for {silent_s:.0f} s and was ended.")
+                    Problem(
+                        "worker_hung", f"Worker {worker.id} gave no sign for {worker.silent_s:.0f} s and was ended."
+                    )
                 )
                 if worker.backend_pid:
                     await self._director.end_backend(worker.backend_pid)
-                _kill(worker)
+                worker.kill()
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
@@ -305,7 +221,7 @@ class Supervisor:
                 args=(self._slots, index, theirs, self._start),
                 name=f"mongopg worker {index + 1}",
             )
-            worker = Worker(index + 1, slot, process, ours)
+            worker = WorkerProcess(index + 1, slot, process, ours)
             self._workers[index] = worker
             # Process.start talks to the fork server and blocks for milliseconds: not in the loop that serves the screen.
             await asyncio.to_thread(process.start)
@@ -328,7 +244,7 @@ class Supervisor:
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
-    def _send(self, worker: Worker, message: object) -> None:
+    def _send(self, worker: WorkerProcess, message: object) -> None:
         if not worker.pid or worker.is_gone:
             return  # not started yet (it gets the newest values when it is), or dead
         try:
@@ -336,7 +252,7 @@ class Supervisor:
         except OSError:
             log.info("worker %d is gone; its end is noticed by its sentinel", worker.id)
 
-    def _give(self, worker: Worker, lease: Lease) -> None:
+    def _give(self, worker: WorkerProcess, lease: Lease) -> None:
         if lease.task_id not in worker.told:
             self._send(worker, self._director.task(lease.task_id))
             worker.told.add(lease.task_id)
@@ -344,19 +260,19 @@ class Supervisor:
         worker.is_yielding = False
         self._send(worker, lease)
 
-    def _yield(self, worker: Worker) -> None:
+    def _yield(self, worker: WorkerProcess) -> None:
         if not worker.is_yielding:
             worker.is_yielding = True
             self._send(worker, Yield())
 
-    def _read(self, index: int, worker: Worker) -> None:
+    def _read(self, index: int, worker: WorkerProcess) -> None:
         try:
             while worker.pipe.poll():
                 self._take(worker, worker.pipe.recv())
         except (EOFError, OSError):
             self._bury_soon(index, worker)
 
-    def _take(self, worker: Worker, message: FromWorker) -> None:
+    def _take(self, worker: WorkerProcess, message: FromWorker) -> None:
         match message:
             case Ready():
                 worker.is_ready = True
@@ -380,19 +296,19 @@ class Supervisor:
             case Problem():
                 self._director.noticed(message)
 
-    def _follow(self, worker: Worker, message: Committed) -> None:
+    def _follow(self, worker: WorkerProcess, message: Committed) -> None:
         """Keep the lease's position, so that a death is followed from the newest slice known."""
         if isinstance(worker.lease, CopyLease) and worker.lease.partition_id == message.partition_id:
             worker.lease = replace(worker.lease, slice_no=message.slice_no + 1)
 
-    def _idle(self, worker: Worker) -> None:
+    def _idle(self, worker: WorkerProcess) -> None:
         if worker.is_retiring:
             self._send(worker, Retire())
         self.dispatch()
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 
-    def _bury_soon(self, index: int, worker: Worker) -> None:
+    def _bury_soon(self, index: int, worker: WorkerProcess) -> None:
         loop = asyncio.get_running_loop()
         if not loop.remove_reader(worker.process.sentinel):
             return  # the other of pipe and sentinel came first
@@ -402,7 +318,7 @@ class Supervisor:
         self._burials.add(task)
         task.add_done_callback(self._burials.discard)
 
-    async def _bury(self, index: int, worker: Worker) -> None:
+    async def _bury(self, index: int, worker: WorkerProcess) -> None:
         """Make sure that it is dead, take its last words, give its lease on.
 
         The sentinel alone proves nothing: when the fork server is killed, its living children look dead. A lease is given on
@@ -411,7 +327,7 @@ class Supervisor:
         deadline = time.monotonic() + (EXIT_GRACE_S if worker.is_retiring else 0.2)
         while not self._drain(worker):
             if time.monotonic() > deadline:
-                _kill(worker)
+                worker.kill()
             await asyncio.sleep(0.005)
         worker.pipe.close()
         await asyncio.to_thread(worker.process.join, 5.0)
@@ -431,7 +347,7 @@ class Supervisor:
             self.resize(self._desired)
         asyncio.get_running_loop().call_soon(self._director.settled)
 
-    def _drain(self, worker: Worker) -> bool:
+    def _drain(self, worker: WorkerProcess) -> bool:
         """Take what is in the pipe; True when it is at its end."""
         try:
             while worker.pipe.poll():
@@ -441,67 +357,6 @@ class Supervisor:
         except (EOFError, OSError):
             return True
         return False
-
-    # --- the screen ---------------------------------------------------------------------------------------------------
-
-    def _view(self, worker: Worker, collection: str, is_paused: bool) -> WorkerView:
-        now = time.monotonic()
-        slot = worker.slot
-        sent = slot[Field.SENT]
-        worker.sent.add(now, sent)
-        shares = []
-        for window, counter in zip(
-            worker.shares, (Field.READING_NS, Field.CONVERTING_NS, Field.WRITING_NS), strict=True
-        ):
-            window.add(now, slot[counter])
-            shares.append(min(1.0, window.rate() / 1e9))
-        idle_s = max(0.0, now - slot[Field.PROGRESS_NS] / 1e9)
-        return WorkerView(
-            id=worker.id,
-            pid=worker.pid,
-            state=self._state(worker, idle_s, is_paused),
-            collection=collection,
-            partition=slot[Field.PARTITION] if isinstance(worker.lease, CopyLease) else -1,
-            written=slot[Field.WRITTEN],
-            sent=sent,
-            rejected=slot[Field.REJECTED],
-            rows_per_s=worker.sent.rate(),
-            idle_s=idle_s,
-            reading=shares[0],
-            converting=shares[1],
-            writing=shares[2],
-        )
-
-    @staticmethod
-    def _state(worker: Worker, idle_s: float, is_paused: bool) -> WorkerState:
-        if not worker.is_ready:
-            return WorkerState.STARTING
-        if worker.is_retiring:
-            return WorkerState.DRAINING
-        if worker.lease is None:
-            return WorkerState.PAUSED if is_paused else WorkerState.IDLE
-        state = WorkerState(worker.slot.state)
-        if idle_s > STALL_S and state not in (WorkerState.RETRYING, WorkerState.THROTTLED):
-            return WorkerState.STALLED
-        return state
-
-
-def start_ticks(pid: int) -> str:
-    """When a process started, in ticks since boot as text; empty where /proc does not tell or it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[19].decode()
-    except (OSError, IndexError):
-        return ""
-
-
-def _kill(worker: Worker) -> None:
-    """SIGKILL, unless the pid belongs to somebody else by now."""
-    if worker.pid and start_ticks(worker.pid) == worker.start_ticks:
-        try:
-            os.kill(worker.pid, 9)
-        except ProcessLookupError:
-            return
 
 
 def _exit_words(exit_code: int | None) -> str:

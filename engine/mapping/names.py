@@ -24,9 +24,9 @@ ID_NAME, DOCUMENT_NAME, EXTRA_NAME, MISSING_NAME = "_id", "doc", "_extra", "_mis
 SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 """Every table has these already; quoting does not help (PostgreSQL docs, "System Columns")."""
 
-_WORD_STARTS = re.compile(r"(?<=[^\W_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])")
-"""Between a small letter or digit and a capital, and before the last capital of a run: `user|ID`, `HTTP|Server`."""
 _NOT_WORD = re.compile(r"\W+")
+_ACTED_UPON = frozenset({"Cc", "Cf", "Cs"})
+"""Unicode categories of control and invisible format characters and of lone surrogates."""
 
 
 def quote_identifier(name: str) -> str:
@@ -45,10 +45,11 @@ def fold(name: str, naming: Naming) -> str:
 
     Control and invisible format characters become `_` in either spelling, since a terminal or psql would act on them.
     """
-    visible = "".join("_" if unicodedata.category(character) in ("Cc", "Cf", "Cs") else character for character in name)
     if naming == "snake_case":
-        visible = _NOT_WORD.sub("_", _WORD_STARTS.sub("_", visible)).lower()
-    return visible or EMPTY_NAME
+        folded = _NOT_WORD.sub("_", _split_words(name)).lower()
+    else:
+        folded = "".join("_" if unicodedata.category(character) in _ACTED_UPON else character for character in name)
+    return folded or EMPTY_NAME
 
 
 def shorten(name: str, identity: str) -> str:
@@ -114,3 +115,14 @@ def _next_free(name: str, used: Collection[str]) -> str:
         if kept + suffix not in used:
             return kept + suffix
         number += 1
+
+
+def _split_words(name: str) -> str:
+    """`_` before a capital after a small letter or digit, and before the last capital of a run: `user_ID`, `HTTP_Server`."""
+    parts = []
+    for index, character in enumerate(name):
+        before, after = name[index - 1 : index], name[index + 1 : index + 2]
+        if character.isupper() and (before.islower() or before.isdigit() or (before.isupper() and after.islower())):
+            parts.append("_")
+        parts.append(character)
+    return "".join(parts)

@@ -1,0 +1,51 @@
+"""Who decides what workers work on, as the supervisor sees it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from engine.work.messages import Committed, Failed, Lease, Problem, Returned, Task
+
+
+class Director(Protocol):
+    """Who decides what is worked on."""
+
+    def next_lease(self) -> Lease | None:
+        """The next range, now the caller's; None when nothing waits."""
+        ...
+
+    def task(self, task_id: int) -> Task:
+        """The task that a lease belongs to."""
+        ...
+
+    def committed(self, message: Committed) -> None:
+        """A slice is committed."""
+        ...
+
+    def returned(self, message: Returned) -> None:
+        """A lease is over, or its rest is given back."""
+        ...
+
+    def failed(self, message: Failed) -> None:
+        """A lease could not be worked on."""
+        ...
+
+    def lost(self, lease: Lease, why: str) -> None:
+        """The holder of a lease is dead for certain; what it committed stands in the ledger."""
+        ...
+
+    def noticed(self, problem: Problem) -> None:
+        """A worker dealt with a problem."""
+        ...
+
+    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
+        """A worker `started`, `retired` or `died`."""
+        ...
+
+    def settled(self) -> None:
+        """Something changed about who is idle: look whether a pause, a drain or the whole work is through."""
+        ...
+
+    async def end_backend(self, backend_pid: int) -> None:
+        """End a hanging worker's PostgreSQL session."""
+        ...

@@ -1,0 +1,44 @@
+"""The last word about a run: the facts of its `finished` event, which are the last JSON line of `run --json` (DESIGN.md 8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.config import redact
+from engine.control.protocol import RunState
+from engine.errors import MigrationError
+
+if TYPE_CHECKING:
+    from engine.control.migration import Migration
+
+
+def outcome(migration: Migration, state: RunState, error: MigrationError | None, exit_code: int) -> dict[str, Any]:
+    """What became of the run, with its counts by table."""
+    record, seconds = migration.record, migration.seconds
+    facts: dict[str, Any] = {
+        "run_id": migration.run_id,
+        "state": state.value,
+        "verification": record.verification.value,
+        "read": record.read,
+        "written": record.written,
+        "rejected": record.rejected,
+        "seconds": round(seconds, 3),
+        "rows_per_s": round((record.written - migration.written_before) / seconds) if seconds > 0 else 0,
+        "tables": {
+            table.table: {
+                "namespace": table.namespace,
+                "source": table.source_count,
+                "read": table.read,
+                "written": table.written,
+                "rejected": table.rejected,
+                "target": table.target_count,
+                "ok": table.ok,
+            }
+            for table in record.tables.values()
+        },
+        "seeded": record.seeded,
+        "exit_code": exit_code,
+    }
+    if error is not None:
+        facts["error"] = {"code": error.code, "message": redact(error.message)}
+    return facts

@@ -1,0 +1,111 @@
+"""One worker process as the engine sees it: its pipe, its slot, its lease, and whether it is still the same process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+
+from engine.control.meter import Window
+from engine.control.protocol import WorkerState, WorkerView
+from engine.work.messages import CopyLease, Lease
+from engine.work.slots import Field, Slot
+
+STALL_S = 10.0
+"""A worker with a lease and no progress for so long is shown as stalled."""
+RATE_WINDOW_S = 3.0
+SHARES_WINDOW_S = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class WorkerProcess:
+    """A worker process as the engine sees it."""
+
+    id: int
+    """1..N, for people; a replacement takes over the number."""
+    slot: Slot
+    process: ForkServerProcess
+    pipe: Connection
+    pid: int = 0
+    start_ticks: str = ""
+    """From /proc/PID/stat, so that a reused pid is not mistaken for it."""
+    is_ready: bool = False
+    converter: str = ""
+    backend_pid: int = 0
+    lease: Lease | None = None
+    is_yielding: bool = False
+    is_retiring: bool = False
+    is_gone: bool = False
+    """Its end was noticed; its last words are being read."""
+    told: set[int] = field(default_factory=set)
+    sent: Window = field(default_factory=lambda: Window(RATE_WINDOW_S))
+    shares: tuple[Window, Window, Window] = field(
+        default_factory=lambda: (Window(SHARES_WINDOW_S), Window(SHARES_WINDOW_S), Window(SHARES_WINDOW_S))
+    )
+
+    @property
+    def is_idle(self) -> bool:
+        """Ready, without a lease."""
+        return self.is_ready and self.lease is None and not self.is_gone
+
+    def kill(self) -> None:
+        """SIGKILL, unless the pid belongs to somebody else by now."""
+        if self.pid and start_ticks(self.pid) == self.start_ticks:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since its loop ticked."""
+        return (time.monotonic_ns() - self.slot[Field.HEARTBEAT_NS]) / 1e9
+
+    def view(self, collection: str, *, is_paused: bool) -> WorkerView:
+        """What it does now; call it regularly, rates are made from call to call."""
+        now = time.monotonic()
+        sent = self.slot[Field.SENT]
+        self.sent.add(now, sent)
+        shares = []
+        for window, counter in zip(self.shares, (Field.READING_NS, Field.CONVERTING_NS, Field.WRITING_NS), strict=True):
+            window.add(now, self.slot[counter])
+            shares.append(min(1.0, window.rate() / 1e9))
+        idle_s = max(0.0, now - self.slot[Field.PROGRESS_NS] / 1e9)
+        return WorkerView(
+            id=self.id,
+            pid=self.pid,
+            state=self._state(idle_s, is_paused),
+            collection=collection,
+            partition=self.slot[Field.PARTITION] if isinstance(self.lease, CopyLease) else -1,
+            written=self.slot[Field.WRITTEN],
+            sent=sent,
+            rejected=self.slot[Field.REJECTED],
+            rows_per_s=self.sent.rate(),
+            idle_s=idle_s,
+            reading=shares[0],
+            converting=shares[1],
+            writing=shares[2],
+        )
+
+    def _state(self, idle_s: float, is_paused: bool) -> WorkerState:
+        if not self.is_ready:
+            return WorkerState.STARTING
+        if self.is_retiring:
+            return WorkerState.DRAINING
+        if self.lease is None:
+            return WorkerState.PAUSED if is_paused else WorkerState.IDLE
+        state = WorkerState(self.slot.state)
+        if idle_s > STALL_S and state not in (WorkerState.RETRYING, WorkerState.THROTTLED):
+            return WorkerState.STALLED
+        return state
+
+
+def start_ticks(pid: int) -> str:
+    """When a process started, in ticks since boot as text; empty where /proc does not tell or it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return ""

@@ -1,0 +1,96 @@
+"""The pure parts of the cockpit: throughput over time, connection strings, bars."""
+
+from __future__ import annotations
+
+import pytest
+
+from tui.ascii_filter import to_ascii
+from tui.throughput import CAPACITY, ThroughputHistory
+from tui.uri import merged, place, secrets_in, shown
+from tui.widgets.bars import cells
+
+
+def test_each_second_is_a_column_while_they_fit() -> None:
+    history = ThroughputHistory([(float(second), 100.0 * second) for second in range(1, 81)])
+    columns = history.columns(100)
+    assert columns.bucket_s == 1
+    assert columns.rates == [100.0 * second for second in range(1, 81)]
+
+
+def test_a_longer_run_is_shown_whole_with_wider_columns() -> None:
+    history = ThroughputHistory([(float(second), 10.0) for second in range(1, 601)])
+    columns = history.columns(100)
+    assert columns.bucket_s == 10
+    assert len(columns.rates) == 60
+    assert set(columns.rates) == {10.0}
+
+
+def test_a_dip_is_not_hidden_by_its_neighbours() -> None:
+    history = ThroughputHistory([(float(second), 0.0 if second == 50 else 100.0) for second in range(1, 101)])
+    assert history.columns(100).rates[49] == 0.0
+    assert min(history.columns(50).rates) == 50.0
+
+
+def test_memory_stays_fixed_and_the_whole_run_stays_there() -> None:
+    history = ThroughputHistory((float(second), 50.0) for second in range(1, 10 * CAPACITY))
+    assert len(history._samples) < CAPACITY
+    columns = history.columns(100)
+    assert len(columns.rates) * columns.bucket_s >= 10 * CAPACITY - 1
+    assert set(columns.rates) == {50.0}
+
+
+def test_a_gap_keeps_the_rate_before_it_and_old_samples_are_not_taken_twice() -> None:
+    history = ThroughputHistory([(100.0, 10.0), (103.0, 40.0), (103.0, 99.0), (50.0, 99.0)])
+    assert history.columns(103).rates[-4:] == [10.0, 10.0, 10.0, 40.0]
+    assert history.peak == 40.0
+
+
+def test_a_mark_falls_into_its_column() -> None:
+    history = ThroughputHistory([(200.0, 1.0)])
+    history.mark(100.0, "workers 4")
+    assert history.columns(100).marks == [(50, "workers 4")]
+
+
+@pytest.mark.parametrize(
+    ("uri", "text"),
+    [
+        ("mongodb://app:s3cret@db1/shop", "mongodb://app:***@db1/shop"),
+        ("mongodb://app:s3@cr/e#t@db1/shop", "mongodb://app:***@db1/shop"),
+        ("postgresql://mig@pg1/shop?sslpassword=abc", "postgresql://mig@pg1/shop?sslpassword=***"),
+        ("mongodb://db1/shop", "mongodb://db1/shop"),
+    ],
+)
+def test_a_uri_is_shown_without_its_secrets_and_put_together_again(uri: str, text: str) -> None:
+    assert shown(uri) == text
+    assert merged(text, uri) == uri
+    assert merged(text.replace("1/shop", "2/shop"), uri) == uri.replace("1/shop", "2/shop")
+
+
+def test_a_password_typed_anew_replaces_the_old_one() -> None:
+    known = "mongodb://app:s3cret@db1/shop"
+    assert merged("mongodb://app:other@db1/shop", known) == "mongodb://app:other@db1/shop"
+    assert merged("", known) == ""
+
+
+def test_stars_without_a_known_secret_stay_stars() -> None:
+    assert merged("mongodb://app:***@db1/shop", "mongodb://db1/shop") == "mongodb://app:***@db1/shop"
+
+
+def test_secrets_of_a_uri() -> None:
+    assert secrets_in("postgresql://mig:pw@pg1/x?sslpassword=abc") == ["pw", "abc"]
+    assert secrets_in("mongodb://db1/shop") == []
+
+
+def test_place_is_host_and_database() -> None:
+    assert place("mongodb://app:***@db1:27017,db2:27017/shop?tls=true") == "db1:27017,db2:27017/shop"
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.0, ""), (0.001, "╸"), (0.5, "━━━━━"), (0.55, "━━━━━╸"), (2.0, "━" * 10)]
+)
+def test_a_bar_is_exact_to_half_a_cell(fraction: float, text: str) -> None:
+    assert cells(fraction, 10) == text
+
+
+def test_ascii_keeps_the_width() -> None:
+    assert to_ascii("━╸─│✓é計") == "=--|v???"
