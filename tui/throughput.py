@@ -6,9 +6,14 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
+from typing import TypeVar
 
-CAPACITY = 4_096
-"""Samples kept; when they are full, neighbours are merged, so a long run is kept whole at a coarser grain."""
+CELLS = 4_096
+"""Cells kept, an even number."""
+FINEST_S = 0.25
+"""Seconds of a cell at first: 17 minutes fit."""
+Number = TypeVar("Number", int, float)
+
 MARKS = 64
 """Knob changes kept."""
 BUCKETS_S = (0.25, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400)
@@ -35,51 +40,70 @@ class Columns:
     marks: list[tuple[int, str]]
     """Column and label of each change."""
 
+    @property
+    def peak(self) -> float:
+        """The highest column."""
+        return max(self.rates, default=0.0)
+
 
 class ThroughputHistory:
-    """Samples of rows/s by second of the run, and marks of what was changed."""
+    """Samples of rows/s by second of the run, and marks of what was changed.
+
+    Samples are summed in cells of equal time. When the last cell is taken, neighbours are merged and cells are twice as
+    long: a long run is kept whole, at a coarser grain.
+    """
 
     def __init__(self, samples: Iterable[tuple[float, float]] = ()) -> None:
-        self._samples: list[tuple[float, float]] = []
+        self.end = 0.0
+        """Seconds of the newest sample."""
+        self._grain = FINEST_S
+        self._sums: list[float] = []
+        self._counts: list[int] = []
         self._marks: deque[Mark] = deque(maxlen=MARKS)
         for at, rate in samples:
             self.add(at, rate)
 
     def add(self, at: float, rate: float) -> None:
         """Take a sample; one that is not later than the newest is known already."""
-        if self._samples and at <= self._samples[-1][0]:
+        if at <= self.end:
             return
-        self._samples.append((at, max(0.0, rate)))
-        if len(self._samples) >= CAPACITY:
-            pairs = zip(self._samples[::2], self._samples[1::2], strict=True)
-            self._samples = [(later[0], (sooner[1] + later[1]) / 2) for sooner, later in pairs]
+        self.end = at
+        while (cell := _place(at, self._grain)) >= CELLS:
+            self._grain *= 2
+            self._sums = _pairs(self._sums)
+            self._counts = _pairs(self._counts)
+        missing = cell + 1 - len(self._sums)
+        self._sums += [0.0] * missing
+        self._counts += [0] * missing
+        self._sums[cell] += max(0.0, rate)
+        self._counts[cell] += 1
 
     def mark(self, at: float, label: str) -> None:
         """Remember a change."""
         self._marks.append(Mark(at, label))
-
-    @property
-    def peak(self) -> float:
-        """The highest sample."""
-        return max((rate for _, rate in self._samples), default=0.0)
-
-    @property
-    def end(self) -> float:
-        """Seconds of the newest sample."""
-        return self._samples[-1][0] if self._samples else 0.0
 
     def columns(self, width: int) -> Columns:
         """The whole run in at most `width` columns. A column without a sample of its own repeats the one before."""
         bucket = next((size for size in BUCKETS_S if self.end <= size * width), BUCKETS_S[-1])
         sums = [0.0] * width
         counts = [0] * width
-        for at, rate in self._samples:
-            column = min(width - 1, max(0, ceil(at / bucket) - 1))
-            sums[column] += rate
-            counts[column] += 1
+        for cell, (total, count) in enumerate(zip(self._sums, self._counts, strict=True)):
+            column = min(width - 1, _place((cell + 1) * self._grain, bucket))
+            sums[column] += total
+            counts[column] += count
         rates: list[float] = []
         for column in range(min(width, ceil(self.end / bucket))):
             before = rates[-1] if rates else 0.0
             rates.append(sums[column] / counts[column] if counts[column] else before)
         marks = [(min(width - 1, int(mark.at / bucket)), mark.label) for mark in self._marks]
         return Columns(bucket, rates, marks)
+
+
+def _place(at: float, grain: float) -> int:
+    """The cell of a sample: it tells of the time before it, so a whole second belongs to the cell that ends there."""
+    return max(0, ceil(at / grain) - 1)
+
+
+def _pairs(cells: list[Number]) -> list[Number]:
+    padded = [*cells, cells[0] * 0] if len(cells) % 2 else cells
+    return [sooner + later for sooner, later in zip(padded[::2], padded[1::2], strict=True)]

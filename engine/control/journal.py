@@ -15,7 +15,7 @@ import asyncpg
 
 from engine.config import Settings, redact
 from engine.control.protocol import Event, RejectGroup, RejectsReport, RunInfo, RunState
-from engine.errors import MigrationError, PlanChanged, UsageError
+from engine.errors import MigrationError, PlanChanged, TargetHeld, UsageError
 from engine.plan import Plan, differences
 from engine.source import mongo
 from engine.target import finish, ledger, locks, partitions, postgres, rejects, schema, sqlstates
@@ -29,6 +29,8 @@ from engine.work.retry import Patience
 FLUSH_S = 0.5
 """Events are written to the ledger this often."""
 HEARTBEAT_S = 2.0
+OTHER_ENGINE_S = 5.0
+"""A resume waits so long for the run's last engine to end."""
 NOT_KEPT = frozenset({"seeded"})
 """Kinds of events that are only for the screen."""
 
@@ -164,7 +166,15 @@ class Journal:
     async def take_up(self, found: FoundRun) -> list[Position]:
         """Drive a run of the ledger from now on; returns where each of its partitions stands."""
         self.run_id = found.run_id
-        await self._hold([TableName(table.schema_name, table.table) for table in found.plan.tables])
+        deadline = time.monotonic() + OTHER_ENGINE_S
+        while True:
+            try:
+                await self._hold([TableName(table.schema_name, table.table) for table in found.plan.tables])
+                break
+            except TargetHeld:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)  # its engine may just be ending
         async with self.session() as connection:
             await ledger.check_same_tables(connection, self.run_id)
             await ledger.take_over(connection, self.run_id, RunState.RUNNING.value)
@@ -175,7 +185,11 @@ class Journal:
         return positions
 
     async def _hold(self, tables: list[TableName]) -> None:
-        """Hold the tables; a resume right after a crash waits a little for the dead engine's session to end."""
+        """Hold the tables of the run.
+
+        Raises:
+            TargetHeld: another run has one of them; the message says which.
+        """
         if self._lock_connection is None or self._lock_connection.is_closed():
             self._lock_connection = await postgres.connect(self._uri, application_name=self.app_name)
         await locks.hold_tables(self._lock_connection, tables)

@@ -12,6 +12,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+import asyncpg
+from pymongo.errors import PyMongoError
+
 from engine.config import Settings, merged, redact
 from engine.control.copying import Copying
 from engine.control.meter import Meter
@@ -23,6 +26,7 @@ from engine.control.supervisor import Supervisor
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, KnobError, MigrationError
 from engine.knobs import knob_named
 from engine.work.messages import Committed, CopyLease, Failed, Lease, Problem, Returned, SeedLease, Task
+from engine.work.migrate import explain
 from engine.work.worker import WorkerStart
 
 TICK_S = 0.25
@@ -221,6 +225,11 @@ class Migration:
             state, code = RunState.CANCELLED, EXIT_CANCELLED
         except MigrationError as failure:
             state, error, code = RunState.FAILED, failure, failure.exit_code
+        except (PyMongoError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as failure:
+            log.exception("a server failed the run")
+            code_word, sentence, _ = explain(failure)
+            error = MigrationError(f"{sentence} Resume the run when the cause is gone.", code=code_word)
+            state, code = RunState.FAILED, error.exit_code
         except Exception as failure:
             log.exception("the run failed")
             error = MigrationError(
@@ -377,10 +386,13 @@ class Migration:
         self.emit("problem", code=message.code, message=redact(message.message), retry=not message.fatal)
         if message.fatal:
             self.fail(MigrationError(message.message, code=message.code))
-        self.lost(message.lease, "gave it up")
+        else:
+            self.lost(message.lease, "gave its partition up")
 
     def lost(self, lease: Lease, why: str) -> None:
         """The holder is dead for certain."""
+        if self._stopping.is_set():
+            return  # resume asks the ledger
         if isinstance(lease, SeedLease):
             assert self.seeding is not None
             self.seeding.leases.lose(lease)

@@ -194,7 +194,7 @@ class _Proposer:
         ):
             if count:
                 weight = 85 if choice == "reject" else 45
-                self.warn(weight, f"Field {name} has {count} {what} among those seen: policy {policy} = {choice}.")
+                self.warn(weight, f"Field {name}: {what} among those seen: {count}; policy {policy} = {choice}.")
 
 
 def describe_kinds(seen: FieldCensus) -> str:

@@ -231,7 +231,7 @@ async def set_state(
         await connection.execute("SET LOCAL synchronous_commit = on")
         await connection.execute(
             "UPDATE mongopg.run SET state = $2, ended_at = CASE WHEN $3 THEN clock_timestamp() ELSE ended_at END,"
-            " seconds = seconds + coalesce($4, 0), verification = coalesce($5, verification),"
+            " seconds = seconds + coalesce($4::float8, 0), verification = coalesce($5, verification),"
             " error = coalesce($6, error), heartbeat_at = clock_timestamp() WHERE run_id = $1",
             run_id, state, ended, seconds, verification, error,
         )  # fmt: skip

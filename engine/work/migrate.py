@@ -90,8 +90,12 @@ class Copier:
         self._slot[Field.TASK] = task.task_id
         self._slot[Field.PARTITION] = lease.partition_id
         self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
+        in_doubt = False
         while True:
             try:
+                if in_doubt and await self._look_up_position():
+                    return Returned(lease, finished=True)
+                in_doubt = False
                 if await self._copy(task):
                     return Returned(lease, finished=True)
                 return Returned(lease, finished=False, rest=self.position)
@@ -99,7 +103,7 @@ class Copier:
                 # Somebody who was thought dead, or we before the connection broke, committed it: go on behind it.
                 if taken.claim.ends:
                     return Returned(lease, finished=True)
-                await self._look_up_position()
+                in_doubt = True
             except (PyMongoError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
                 code, sentence, is_transient = explain(error)
                 await self.abort()
@@ -108,9 +112,10 @@ class Copier:
                 self._report(Problem(code, sentence))
                 self._slot.state = "retrying"
                 await self._patience.wait()
-                finished = await self._look_up_position()
-                if finished:
-                    return Returned(lease, finished=True)
+                in_doubt = True
+                if self._pace.is_yielding:
+                    # Whoever goes on from here is told by the fence if more than this is committed.
+                    return Returned(lease, finished=False, rest=self.position)
 
     async def _copy(self, task: CopyTask) -> bool:
         """Slices from the position on; True when the partition is done, False when the rest is to be given back."""
@@ -187,28 +192,15 @@ class Copier:
         return self.position
 
     async def _look_up_position(self) -> bool:
-        """Where the ledger says the partition stands, after anything that leaves it in doubt; True when it is finished.
-
-        Tries for as long as patience lasts: the server may still be starting.
-        """
-        while True:
-            try:
-                connection = await self._connected()
-                found = await partitions.position(connection, self._run_id, self._position().partition_id)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
-                await self.abort()
-                _, _, is_transient = explain(error)
-                if not is_transient or not self._patience.is_left:
-                    raise
-                await self._patience.wait()
-            else:
-                self.position = replace(
-                    self._position(),
-                    slice_no=found.next_slice_no,
-                    lower=found.lower,
-                    lower_inclusive=found.lower_inclusive,
-                )
-                return found.finished
+        """Where the ledger says the partition stands, after anything that leaves it in doubt; True when it is finished."""
+        found = await partitions.position(await self._connected(), self._run_id, self._position().partition_id)
+        self.position = replace(
+            self._position(),
+            slice_no=found.next_slice_no,
+            lower=found.lower,
+            lower_inclusive=found.lower_inclusive,
+        )
+        return found.finished
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():

@@ -16,6 +16,7 @@ from engine.mapping.model import ColumnType, Kind, Mapping, Role
 from engine.mapping.names import MAX_NAME_BYTES
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import Proposal, propose
+from tests.corpus.case import element, inner
 from tests.documents import OPTIONS, RAW_DOCUMENTS
 
 OBJECT_ID = frozenset({Kind.OBJECT_ID})
@@ -158,19 +159,21 @@ def test_values_that_a_policy_will_touch_are_warnings_in_order_of_weight() -> No
         {"aB": "x\0", "a_b": DatetimeMS(2**60), "c": ["\0"]}, nul="reject", date_range="clamp", overflow="reject"
     )
     assert proposal.warnings == [
-        "Field aB has 1 strings with a NUL character among those seen: policy nul = reject.",
-        "Field c.[] has 1 strings with a NUL character among those seen: policy nul = reject.",
+        "Field aB: strings with a NUL character among those seen: 1; policy nul = reject.",
+        "Field c.[]: strings with a NUL character among those seen: 1; policy nul = reject.",
         "Field aB goes to column a_b_2: the name a_b is taken by the field a_b.",
-        "Field a_b has 1 dates beyond PostgreSQL's range among those seen: policy date_range = clamp.",
+        "Field a_b: dates beyond PostgreSQL's range among those seen: 1; policy date_range = clamp.",
     ]
 
 
 def test_big_and_corrupt_documents_are_warnings() -> None:
     census = Census()
     census.add(bson.encode({"_id": 1, "a": "x" * (3 << 20)}))
-    census.add(bson.encode({"_id": 1})[:-1] + b"\1")
-    proposal = propose(census, frozenset({Kind.INT32}), MappingOptions())
-    assert proposal.warnings[-1] == "The largest document seen has 3.0 MiB."
+    census.add(inner(element(0x10, "_id", b"\1\0\0\0"), element(0x44, "b")))
+    assert propose(census, frozenset({Kind.INT32}), MappingOptions()).warnings == [
+        "1 of 2 documents seen are corrupt and will be rejected.",
+        "The largest document seen has 3.0 MiB.",
+    ]
 
 
 def test_documents_without_id_make_the_column_nullable() -> None:

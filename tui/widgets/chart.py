@@ -12,6 +12,7 @@ from tui.widgets.words import MUTED
 _LEVELS = " ▁▂▃▄▅▆▇█"
 _GUTTER = 6
 """Cells left of the chart, for the scale."""
+_NOTE = len("  peak 999.9k")
 
 
 class ThroughputChart(Widget):
@@ -30,14 +31,14 @@ class ThroughputChart(Widget):
         width, height = self.content_size
         if self.history is None or width <= _GUTTER + 8 or height < 1:
             return Content.empty()
-        peak = self.history.peak
         if height == 1:
-            note = f"  peak {compact(peak)}"
-            columns = self.history.columns(width - len(note))
-            bars = _rows(columns.rates, peak, 1)[0].ljust(width - len(note))
+            columns = self.history.columns(width - _NOTE)
+            note = f"  peak {compact(columns.peak)}"
+            bars = _rows(columns, 1)[0].ljust(width - _NOTE)
             return Content.assemble((bars, "$primary"), (note, MUTED))
         columns = self.history.columns(width - _GUTTER)
-        rows = _rows(columns.rates, peak, height - 1)
+        peak = columns.peak
+        rows = _rows(columns, height - 1)
         lines = []
         for index, row in enumerate(rows):
             scale = compact(peak) if index == 0 and peak else ""
@@ -47,10 +48,10 @@ class ThroughputChart(Widget):
         return Content("\n").join(lines)
 
 
-def _rows(rates: list[float], peak: float, height: int) -> list[str]:
+def _rows(columns: Columns, height: int) -> list[str]:
     """Bars as `height` lines from the top; the highest is the whole height, nothing is an empty cell."""
-    eighths = [round(rate / peak * height * 8) if peak else 0 for rate in rates]
-    eighths = [max(1, level) if rate > 0 else 0 for level, rate in zip(eighths, rates, strict=True)]
+    peak = columns.peak
+    eighths = [max(1, round(rate / peak * height * 8)) if rate > 0 else 0 for rate in columns.rates]
     return [
         "".join(_LEVELS[min(8, max(0, level - 8 * (height - 1 - line)))] for level in eighths) for line in range(height)
     ]
