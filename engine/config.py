@@ -62,6 +62,8 @@ class RunSettings(_Section):
     """Which converter to use; auto takes the native one where it is built."""
     sample_size: int = Field(default=10_000, ge=100, le=1_000_000)
     """Documents per collection that the census samples."""
+    limit: int = Field(default=0, ge=0, le=SEED_COUNT.high)
+    """Documents of each collection to copy at most, the first ones in `_id` order; 0 is all."""
 
 
 class SeedSettings(_Section):

@@ -37,7 +37,7 @@ FLAG_NAMES = {
 }
 """Flags that are not called after their setting."""
 _SCHEMES = {"source.uri": ("mongodb://", "mongodb+srv://"), "target.uri": ("postgresql://", "postgres://")}
-_COUNTS = frozenset({"run.cluster_size", "run.page_size", "run.throttle", "seed.count"})
+_COUNTS = frozenset({"run.cluster_size", "run.page_size", "run.throttle", "run.limit", "seed.count"})
 """Settings that also take the spellings of the knobs: "10,000" and "off"."""
 _VARIABLE = re.compile(r"\$?\$\{([^}]*)\}")
 _SHOWN_VALUE = 40

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -22,7 +23,9 @@ from engine.mapping.kinds import KIND_NAMES
 from engine.mapping.model import Kind, Mapping
 from engine.mapping.names import table_name
 from engine.mapping.proposal import propose
-from engine.source import catalogue, mongo, reader
+from engine.source import catalogue, mongo, partition, reader
+from engine.source.catalogue import CollectionFacts
+from engine.source.reader import Range
 
 FIRST_TASK_ID = 1
 """Task 0 is seeding."""
@@ -35,7 +38,7 @@ Choice = tuple[str, str, str, str]
 class TablePlan(BaseModel):
     """What becomes of one collection."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
 
     task_id: int
     database: str
@@ -45,13 +48,17 @@ class TablePlan(BaseModel):
     mapping: Mapping
     has_range_reads: bool
     documents: int
-    """The server's estimate when the plan was made; 0 when it gives none."""
+    """To be copied: the server's estimate when the plan was made; 0 when it gives none."""
     size_bytes: int
     notes: dict[str, str] = {}
     """Column name -> why it has its type."""
     seen: dict[str, tuple[float, dict[str, float]]] = {}
     """Column name -> share of the documents that have the field (0..1), and of its kinds by name (0..1)."""
     warnings: list[str] = []
+    limit: int = 0
+    """Documents to copy at most; 0 is all."""
+    end: bytes | None = None
+    """Where `limit` ends the copy: the first key that is left out; None is the collection's end."""
 
     @property
     def namespace(self) -> str:
@@ -103,7 +110,8 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def request_of(settings: Settings, choices: Sequence[Choice]) -> dict[str, Any]:
     """What a run of `choices` asks for."""
-    return {
+    limit = {"limit": settings.run.limit} if settings.run.limit else {}
+    return limit | {
         "source": mongo.hosts_of(settings.source.uri.get_secret_value()),
         "collections": {f"{choice[0]}.{choice[1]}": f"{choice[2]}.{choice[3]}" for choice in choices},
         "mode": settings.run.mode,
@@ -151,16 +159,57 @@ def _parse(text: str, settings: Settings) -> Choice:
     )
 
 
-def make_plan(client: mongo.Client, settings: Settings, choices: Sequence[Choice]) -> Plan:
+def find_ends(client: mongo.Client, settings: Settings, choices: Sequence[Choice]) -> dict[int, bytes]:
+    """Where `run.limit` ends each collection that has more documents: task -> the first key that is left out.
+
+    Raises:
+        MissingCollection: the source has no such collection.
+        UsageError: there is a limit, and a collection that can only be read whole.
+    """
+    ends: dict[int, bytes] = {}
+    if not settings.run.limit:
+        return ends
+    for task_id, (database, name, _, _) in enumerate(choices, FIRST_TASK_ID):
+        facts = catalogue.collection_facts(client, database, name)
+        if not facts.has_range_reads:
+            raise UsageError(
+                f"{facts.namespace} can only be copied whole, being a {facts.kind} without an index of _id: "
+                "leave it out, or set run.limit to 0."
+            )
+        end = partition.key_behind(client[database][name], settings.run.limit)
+        if end is not None:
+            ends[task_id] = end
+    return ends
+
+
+def cut(
+    client: mongo.Client, settings: Settings, choices: Sequence[Choice], ends: dict[int, bytes], workers: int
+) -> list[tuple[int, Range]]:
+    """The ranges of `_id` that together are what is to be copied, each with its task. Blocks: call it in a thread."""
+    found = []
+    for task_id, (database, name, _, _) in enumerate(choices, FIRST_TASK_ID):
+        facts = _limited(catalogue.collection_facts(client, database, name), settings.run.limit)
+        ranges = partition.partitions(client[database][name], facts, workers, end=ends.get(task_id))
+        found += [(task_id, span) for span in ranges]
+    return found
+
+
+def make_plan(
+    client: mongo.Client, settings: Settings, choices: Sequence[Choice], ends: dict[int, bytes] | None = None
+) -> Plan:
     """Look at every chosen collection and propose its table. Nothing is written. Blocks: call it in a thread.
+
+    Args:
+        ends: of `find_ends`; a plan that is only looked at needs none.
 
     Raises:
         MissingCollection: the source has no such collection.
     """
+    ends = ends or {}
     with ThreadPoolExecutor(_PARALLEL_CENSUSES, thread_name_prefix="census") as pool:
         tables = list(
             pool.map(
-                lambda numbered: _table_plan(client, settings, numbered[0], *numbered[1]),
+                lambda numbered: _table_plan(client, settings, ends.get(numbered[0]), numbered[0], *numbered[1]),
                 enumerate(choices, FIRST_TASK_ID),
             )
         )
@@ -168,7 +217,14 @@ def make_plan(client: mongo.Client, settings: Settings, choices: Sequence[Choice
 
 
 def _table_plan(
-    client: mongo.Client, settings: Settings, task_id: int, database: str, name: str, schema: str, table: str
+    client: mongo.Client,
+    settings: Settings,
+    end: bytes | None,
+    task_id: int,
+    database: str,
+    name: str,
+    schema: str,
+    table: str,
 ) -> TablePlan:
     facts = catalogue.collection_facts(client, database, name)
     collection = client[database][name]
@@ -179,6 +235,7 @@ def _table_plan(
         census.add(document)
     kinds = catalogue.id_kinds(collection, facts) or _sampled_id_kinds(census)
     proposal = propose(census, kinds, settings.mapping)
+    part = _limited(facts, settings.run.limit)
     return TablePlan(
         task_id=task_id,
         database=database,
@@ -187,12 +244,21 @@ def _table_plan(
         table=table,
         mapping=proposal.mapping,
         has_range_reads=facts.has_range_reads,
-        documents=max(0, facts.documents),
-        size_bytes=facts.size_bytes,
+        documents=max(0, part.documents),
+        size_bytes=part.size_bytes,
         notes=proposal.notes,
         seen=_shares(census, proposal.mapping),
         warnings=proposal.warnings,
+        limit=settings.run.limit,
+        end=end,
     )
+
+
+def _limited(facts: CollectionFacts, limit: int) -> CollectionFacts:
+    """The facts of a collection's first `limit` documents."""
+    if not limit or facts.documents <= limit:
+        return facts
+    return replace(facts, documents=limit, size_bytes=limit * facts.average_bytes)
 
 
 def _sampled_id_kinds(census: Census) -> frozenset[Kind]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,9 +12,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from pydantic import BaseModel
+from rich.console import RenderableType
 from rich.text import Text
+from rich.traceback import Traceback
 from textual import work
 from textual.app import App
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 
 from engine.config import Loaded, Settings
@@ -23,6 +29,7 @@ from engine.knobs import Knob
 from tui.ascii_filter import AsciiFilter
 from tui.commands import BY_ACTION, Place, Situation, bindings_of
 from tui.crash import crash_words
+from tui.driver import CockpitDriver
 from tui.engines import Engines
 from tui.farewell import farewell
 from tui.palette import CommandProvider
@@ -50,8 +57,8 @@ def run_cockpit(
     """
     app = Cockpit(loaded.settings, loaded.provenance, process=process, start=start, attach=attach)
     app.run(mouse=loaded.settings.cockpit.mouse)
-    sys.stdout.write(app.farewell)
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # the terminal may be gone; unbuffered, or Python would try again at its end
+        os.write(sys.stdout.fileno(), app.farewell.encode(errors="backslashreplace"))
     app.engines.reap()
     return app.return_code or EXIT_DONE
 
@@ -86,8 +93,14 @@ class Cockpit(App[None]):
         self._start = start
         self._attach_to = attach
         self._draw_next = False
+        self._is_ending = False
 
     # --- life ---
+
+    def get_driver_class(self) -> type[Driver]:
+        """The driver for a terminal, made safe against its end; any other (the web's) as it is."""
+        driver = super().get_driver_class()
+        return CockpitDriver if driver is LinuxDriver else driver
 
     async def on_mount(self) -> None:
         """Signals, colours, the first screen; the engine is connected to in the background."""
@@ -333,8 +346,18 @@ class Cockpit(App[None]):
 
     # --- signals and bugs ---
 
+    def panic(self, *renderables: RenderableType) -> None:
+        """Textual's reader of the terminal ends like this when the terminal is gone; SIGHUP may come later or never."""
+        if any(isinstance(each, Traceback) and each.trace.stacks[0].exc_type == "OSError" for each in renderables):
+            self._signalled(signal.SIGHUP, EXIT_SIGHUP)
+        else:
+            super().panic(*renderables)
+
     def _signalled(self, number: signal.Signals, code: int) -> None:
-        self.run_worker(self._leave_by_signal(number, code), group="signal", exclusive=True)
+        if self._is_ending:
+            return
+        self._is_ending = True
+        self.run_worker(self._leave_by_signal(number, code), group="signal")
 
     async def _leave_by_signal(self, number: signal.Signals, code: int) -> None:
         """SIGHUP follows `on_disconnect`; SIGTERM and SIGINT cancel a run of ours; a guest only leaves."""

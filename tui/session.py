@@ -13,7 +13,8 @@ from engine.config import Settings
 from engine.control.client import EngineClient, EngineProcess, launch
 from engine.control.protocol import Cancel, Event, SetKnob, Snapshot, Start
 from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
-from engine.knobs import KNOBS, Knob
+from engine.knobs import KNOBS, SEED_COUNT, Knob
+from tui.safe import safe
 from tui.throughput import ThroughputHistory
 
 Policy = Literal["continue", "cancel"]
@@ -163,6 +164,11 @@ class EngineSession:
         self.take(self.client.snapshot)
         return True
 
+    def knobs(self) -> list[Knob]:
+        """The knobs that its run has: the seed count only when it began with seeding."""
+        is_seeded = self.start_command.seed if self.start_command else self.snapshot.seeded > 0
+        return [knob for knob in KNOBS.values() if is_seeded or knob is not SEED_COUNT]
+
     def knob_value(self, knob: Knob) -> int:
         """The newest wish, else what is in force."""
         return self.wanted.get(knob.name, int(getattr(self.snapshot, knob.name)))
@@ -214,6 +220,6 @@ class EngineSession:
 
 
 def _knob_label(event: Event) -> str:
-    name = str(event.facts.get("knob", ""))
+    name = safe(str(event.facts.get("knob", "")), 20)
     knob = KNOBS.get(name)
-    return f"{knob.label.lower() if knob else name} {event.facts.get('value', '')}"
+    return f"{knob.label.lower() if knob else name} {safe(str(event.facts.get('value', '')), 20)}"

@@ -6,14 +6,11 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
-from typing import TypeVar
 
 CELLS = 4_096
 """Cells kept, an even number."""
 FINEST_S = 0.25
 """Seconds of a cell at first: 17 minutes fit."""
-Number = TypeVar("Number", int, float)
-
 MARKS = 64
 """Knob changes kept."""
 BUCKETS_S = (0.25, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400)
@@ -58,7 +55,7 @@ class ThroughputHistory:
         """Seconds of the newest sample."""
         self._grain = FINEST_S
         self._sums: list[float] = []
-        self._counts: list[int] = []
+        self._counts: list[float] = []
         self._marks: deque[Mark] = deque(maxlen=MARKS)
         for at, rate in samples:
             self.add(at, rate)
@@ -74,7 +71,7 @@ class ThroughputHistory:
             self._counts = _pairs(self._counts)
         missing = cell + 1 - len(self._sums)
         self._sums += [0.0] * missing
-        self._counts += [0] * missing
+        self._counts += [0.0] * missing
         self._sums[cell] += max(0.0, rate)
         self._counts[cell] += 1
 
@@ -86,7 +83,7 @@ class ThroughputHistory:
         """The whole run in at most `width` columns. A column without a sample of its own repeats the one before."""
         bucket = next((size for size in BUCKETS_S if self.end <= size * width), BUCKETS_S[-1])
         sums = [0.0] * width
-        counts = [0] * width
+        counts = [0.0] * width
         for cell, (total, count) in enumerate(zip(self._sums, self._counts, strict=True)):
             column = min(width - 1, _place((cell + 1) * self._grain, bucket))
             sums[column] += total
@@ -104,6 +101,6 @@ def _place(at: float, grain: float) -> int:
     return max(0, ceil(at / grain) - 1)
 
 
-def _pairs(cells: list[Number]) -> list[Number]:
-    padded = [*cells, cells[0] * 0] if len(cells) % 2 else cells
+def _pairs(cells: list[float]) -> list[float]:
+    padded = [*cells, 0.0] if len(cells) % 2 else cells
     return [sooner + later for sooner, later in zip(padded[::2], padded[1::2], strict=True)]

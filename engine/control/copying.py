@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.control.finishing import finish
@@ -13,9 +12,8 @@ from engine.control.journal import Journal
 from engine.control.leases import CopyLeases
 from engine.control.protocol import RunState
 from engine.errors import KnobError, MigrationError
-from engine.plan import FIRST_TASK_ID, Choice, Plan, choose, fingerprint, make_plan, request_of
+from engine.plan import Plan, choose, cut, find_ends, fingerprint, make_plan, request_of
 from engine.source import mongo, partition
-from engine.source.catalogue import collection_facts
 from engine.source.reader import Range
 from engine.target.partitions import Position
 from engine.work.messages import CopyLease, CopyTask, Returned
@@ -89,10 +87,12 @@ class Copying:
         try:
             settings = migration.settings
             choices = await asyncio.to_thread(choose, client, settings)
+            ends = await asyncio.to_thread(find_ends, client, settings, choices)
+            workers = migration.record.knobs["cluster_size"]
             # The cuts do not depend on the census: both look at the source at the same time.
-            cutting = asyncio.create_task(asyncio.to_thread(self._partitions, client, choices))
+            cutting = asyncio.create_task(asyncio.to_thread(cut, client, settings, choices, ends, workers))
             try:
-                self.plan = await asyncio.to_thread(make_plan, client, settings, choices)
+                self.plan = await asyncio.to_thread(make_plan, client, settings, choices, ends)
                 await self.journal.begin(self.plan, settings.run.mode, settings)
             finally:
                 ranges = await cutting
@@ -106,14 +106,6 @@ class Copying:
         await self.journal.add_partitions(leases)
         self._announce()
         self.leases.add(leases)
-
-    def _partitions(self, client: mongo.Client, choices: Sequence[Choice]) -> list[tuple[int, Range]]:
-        workers = self._migration.record.knobs["cluster_size"]
-        found = []
-        for task_id, (database, name, _, _) in enumerate(choices, FIRST_TASK_ID):
-            facts = collection_facts(client, database, name)
-            found += [(task_id, span) for span in partition.partitions(client[database][name], facts, workers)]
-        return found
 
     async def _resume(self, run: str) -> bool:
         """Take up a run of the ledger; False when there is none of this plan and a new one is to begin."""
@@ -159,6 +151,7 @@ class Copying:
         assert self.plan is not None
         for table in self.plan.tables:
             self.tasks[table.task_id] = CopyTask(
+                run_id=self.journal.run_id,
                 task_id=table.task_id,
                 database=table.database,
                 collection=table.collection,
@@ -353,7 +346,8 @@ class Copying:
                 seeding.task.database,
                 seeding.task.collection,
             ):
-                self._migration.emit("total", task_id=task_id, total=documents)
+                limit = self._migration.settings.run.limit or documents
+                self._migration.emit("total", task_id=task_id, total=min(documents, limit))
 
 
 def _lease_at(position: Position) -> CopyLease:

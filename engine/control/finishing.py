@@ -26,7 +26,7 @@ async def finish(copying: Copying, migration: Migration) -> None:
     """
     assert copying.plan is not None
     migration.enter(RunState.FINISHING, "looking for gaps in the ledger")
-    gaps = await copying.journal.gaps()
+    gaps = await copying.journal.gaps(copying.plan)
     if gaps:
         named = "; ".join(gap.message for gap in gaps[:GAPS_SHOWN])
         raise MigrationError(

@@ -41,7 +41,7 @@ async def answer(command: protocol.Command, settings: Settings) -> Any:
                 return {"runs": [run.model_dump(mode="json") for run in await journal.runs()]}
         case protocol.DiscardRun():
             async with Journal.opened(settings) as journal:
-                return await journal.discard(command.run)
+                return await journal.discard(command.run, drop_tables=command.drop_tables)
         case protocol.ListRejects():
             async with Journal.opened(settings) as journal:
                 return (await journal.rejects(command.run, command.samples)).model_dump(mode="json")

@@ -243,11 +243,12 @@ class Journal:
             rows = {task_id: await finish.count_rows(connection, load) for task_id, load in loads.items()}
         return loads, totals, rows
 
-    async def gaps(self) -> list[Gap]:
+    async def gaps(self, plan: Plan) -> list[Gap]:
         """Where committed slices do not join, after a durable commit; empty when everything is there."""
+        ends = {table.task_id: table.end for table in plan.tables if table.end is not None}
         async with self.session() as connection:
             await ledger.set_state(connection, self.run_id, RunState.FINISHING.value)
-            return await partitions.check_complete(connection, self.run_id)
+            return await partitions.check_complete(connection, self.run_id, ends)
 
     # --- events and the end -------------------------------------------------------------------------------------------
 
@@ -338,18 +339,18 @@ class Journal:
             raise UsageError("The ledger of the target has no runs yet.")
         return found
 
-    async def discard(self, run: str) -> dict[str, Any]:
-        """Drop a run's staging tables and its rows in the ledger.
+    async def discard(self, run: str, *, drop_tables: bool) -> dict[str, Any]:
+        """Drop a run's staging tables and its rows in the ledger; with `drop_tables` also the tables that it made.
 
         Raises:
-            TargetHeld: it is going on. UsageError: there is no such run.
+            TargetHeld: it is going on. UsageError: there is no such run, or something depends on a table.
         """
         record = await self.record(run)
         async with self.session() as connection:
             loads = await ledger.table_loads(connection, record.run_id)
         await self._hold([load.target for load in loads])
         async with self.session() as connection:
-            dropped = await ledger.discard(connection, record.run_id)
+            dropped = await ledger.discard(connection, record.run_id, drop_tables=drop_tables)
         return {"run_id": record.run_id, "dropped": [str(table) for table in dropped]}
 
     async def rejects(self, run: str, samples: int) -> RejectsReport:

@@ -195,10 +195,12 @@ class ListRuns(_Wire):
 
 
 class DiscardRun(_Wire):
-    """Drop a run's staging tables and its rows in the ledger; the target tables stay."""
+    """Drop a run's staging tables and its rows in the ledger; the target tables stay, unless they are to go too."""
 
     name: Literal["discard"] = "discard"
     run: str
+    drop_tables: bool = False
+    """Also drop the target tables that the run made itself, with their rows."""
 
 
 class Shutdown(_Wire):

@@ -234,8 +234,8 @@ class Supervisor:
             self._send(worker, self._tuning())
 
     def _tuning(self) -> Tune:
-        staying = max(1, sum(not worker.is_retiring for worker in self._workers.values()))
-        return Tune(self._page_size, self._throttle / staying)
+        # By the size wanted, not by who is alive: while the cluster grows, the first ones must not get larger shares.
+        return Tune(self._page_size, self._throttle / max(1, self._desired))
 
     def _tune(self) -> None:
         message = self._tuning()

@@ -46,10 +46,13 @@ async def verify(command: Verify, settings: Settings) -> VerifyReport:
 
 
 def count_source(uri: str, tables: tuple[TablePlan, ...]) -> dict[int, int]:
-    """Documents of each collection now, by task. Blocks."""
+    """Documents of each collection now, by task; at most as many as the plan lets be copied. Blocks."""
     client = mongo.connect(uri, app_name="mongopg-tui count")
     try:
-        return {table.task_id: catalogue.exact_count(client[table.database][table.collection]) for table in tables}
+        return {
+            table.task_id: catalogue.exact_count(client[table.database][table.collection], limit=table.limit)
+            for table in tables
+        }
     finally:
         client.close()
 

@@ -38,11 +38,11 @@ def propose(census: Census, id_kinds: frozenset[Kind], options: MappingOptions) 
     """The mapping that suits what the census saw.
 
     Args:
-        id_kinds: every kind of `_id` in the collection, exactly, not by sample.
+        id_kinds: the kinds of `_id` found by asking the index; those that the census saw are added.
         options: the operator's choices; `options.flatten` levels must have been in the census.
     """
     proposer = _Proposer(census, options)
-    id_column = proposer.id_column(id_kinds)
+    id_column = proposer.id_column(id_kinds | census.id_kinds)
     if options.layout == "document":
         json_type = ColumnType(options.documents)
         columns = [id_column, Column(name=DOCUMENT_NAME, type=json_type, role=Role.DOCUMENT)]

@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure
 from engine.errors import MissingCollection
 from engine.mapping.bson import SUBTYPE_UUID, SUBTYPE_UUID_LEGACY, UUID_BYTES
 from engine.mapping.model import Kind
-from engine.source.faults import EXECUTION_TIMEOUT, UNAUTHORIZED
+from engine.source.faults import EXECUTION_TIMEOUT, UNAUTHORIZED, explained
 from engine.source.mongo import Client, Document
 
 UNKNOWN = -1
@@ -50,14 +50,19 @@ class CollectionFacts:
         return max(1, self.size_bytes // self.documents) if self.documents > 0 and self.size_bytes > 0 else 1_024
 
 
+@explained()
 def list_collections(client: Client, database: str) -> list[CollectionFacts]:
-    """The collections of a database in order of their names, without those of the system."""
+    """The collections of a database in order of their names, without those of the system.
+
+    This and the other functions here raise `ConnectError` or `MigrationError` when the server fails them.
+    """
     entries = [entry for entry in _entries(client[database]) if not entry["name"].startswith("system.")]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="catalogue") as pool:
         facts = list(pool.map(lambda entry: _facts(client[database], entry), entries))
     return sorted(facts, key=lambda each: each.namespace)
 
 
+@explained()
 def collection_facts(client: Client, database: str, collection: str) -> CollectionFacts:
     """Facts of one collection.
 
@@ -75,18 +80,25 @@ def estimated_count(collection: Collection[Document]) -> int:
     return collection.estimated_document_count()
 
 
-def exact_count(collection: Collection[Document], query: Mapping[str, Any] | None = None) -> int:
-    """The number of documents that a query matches, all without one; it reads an index or the collection."""
+@explained()
+def exact_count(collection: Collection[Document], query: Mapping[str, Any] | None = None, *, limit: int = 0) -> int:
+    """The number of documents that a query matches, all without one; it reads an index or the collection.
+
+    Args:
+        limit: counting ends there; 0 is never.
+    """
+    options: dict[str, Any] = {"limit": limit} if limit else {}
     if query:
-        return collection.count_documents(query)
+        return collection.count_documents(query, **options)
     # The hint makes it a count over the index of `_id` instead of one over the documents.
     try:
-        return collection.count_documents({}, hint=[("_id", 1)])
+        return collection.count_documents({}, hint=[("_id", 1)], **options)
     except OperationFailure:
         # Views, time-series and collections without an index of `_id` know no such hint.
-        return collection.count_documents({})
+        return collection.count_documents({}, **options)
 
 
+@explained()
 def id_kinds(collection: Collection[Document], facts: CollectionFacts) -> frozenset[Kind]:
     """Kinds that occur among the `_id`s, as far as index seeks can tell.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from pymongo.errors import (
     AutoReconnect,
@@ -27,6 +28,8 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
     WTimeoutError,
 )
+
+from engine.errors import ConnectError, MigrationError
 
 AUTHENTICATION_CODES = frozenset({18, 8000})
 """AuthenticationFailed, and Atlas's own code for it."""
@@ -131,6 +134,22 @@ def describe(exc: BaseException) -> tuple[str, str]:
     if isinstance(exc, PyMongoError):
         return code, f"Working with MongoDB failed ({type(exc).__name__})."
     return code, f"Working with MongoDB failed unexpectedly ({type(exc).__name__})."
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns failures of the driver into errors with a sentence for people; a decorator too.
+
+    Raises:
+        ConnectError: the server was lost.
+        MigrationError: it refused what it was asked.
+    """
+    try:
+        yield
+    except PyMongoError as exc:
+        code, sentence = describe(exc)
+        kind = ConnectError if isinstance(exc, ConnectionFailure) else MigrationError
+        raise kind(sentence, code=code) from None
 
 
 def _code_name(exc: OperationFailure) -> str:

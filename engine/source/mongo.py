@@ -68,21 +68,21 @@ def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S) ->
         UsageError: the URI, or an option in it, is wrong.
         ConnectError: the server cannot be reached, refuses the password, or is too old.
     """
+    uri = uri.strip()
     parsed = _parsed(uri)
-    options = parsed["options"]
-    arguments: dict[str, Any] = {"appname": app_name, "driver": DriverInfo("mongopg-tui")}
-    given = {name.lower() for name in options}
-    if "serverselectiontimeoutms" not in given:
-        arguments["serverSelectionTimeoutMS"] = round(timeout_s * 1000)
-    if "connecttimeoutms" not in given:
-        arguments["connectTimeoutMS"] = round(timeout_s * 1000)
+    given = {name.lower() for name in parsed["options"]}
+    limits: dict[str, Any] = {
+        name: round(timeout_s * 1000)
+        for name in ("serverSelectionTimeoutMS", "connectTimeoutMS")
+        if name.lower() not in given
+    }
     try:
-        client: Client = MongoClient(uri, **arguments)
+        client: Client = MongoClient(uri, appname=app_name, driver=DriverInfo("mongopg-tui"), **limits)
     except (PyMongoError, OSError, ValueError, TypeError) as exc:
         raise _explained(exc, uri) from None
     try:
-        client.admin.command("ping")
         _check_version(client, hosts_of(uri))
+        _check_login(client, parsed["database"] or "admin")
     except (PyMongoError, OSError) as exc:
         error = _explained(exc, uri, client, parsed["nodelist"])
         client.close()
@@ -101,7 +101,7 @@ def inspect(client: Client, uri: str) -> SourceReport:
     """
     try:
         version = str(client.server_info()["version"])
-        hello = client.admin.command("hello")
+        hello = client.admin.command("hello", read_preference=client.read_preference)
         latency_s = min(_ping_s(client) for _ in range(_PINGS))
     except (PyMongoError, OSError) as exc:
         raise _explained(exc, uri, client, []) from None
@@ -160,9 +160,15 @@ def _check_version(client: Client, at: str) -> None:
         raise ConnectError(f"MongoDB at {at} is version {version[0]}.{version[1]}; {_NEEDED}.")
 
 
+def _check_login(client: Client, database: str) -> None:
+    """Ask for something that every logged in user may know, but nobody else: the names of the collections it can read."""
+    names: Document = {"listCollections": 1, "nameOnly": True, "authorizedCollections": True, "filter": {"name": ""}}
+    client[database].command(names, read_preference=client.read_preference)
+
+
 def _ping_s(client: Client) -> float:
     begin = time.perf_counter()
-    client.admin.command("ping")
+    client.admin.command("ping", read_preference=client.read_preference)
     return time.perf_counter() - begin
 
 

@@ -14,8 +14,9 @@ from pymongo.errors import OperationFailure
 from engine.mapping.bson import documents
 from engine.source.bounds import MAX_KEY, MIN_KEY, key_of, same_key
 from engine.source.catalogue import CollectionFacts
+from engine.source.faults import explained
 from engine.source.mongo import Document
-from engine.source.reader import COMMENT, Range, raw_batches, raw_find
+from engine.source.reader import BY_ID, COMMENT, Range, raw_batches, raw_find
 
 TARGET_BYTES = 16 * 1024 * 1024
 """Size of a partition."""
@@ -24,6 +25,10 @@ PARTITIONS_PER_WORKER = 4
 """At least, so that the last ones to end do not leave the others idle for long."""
 MIN_DOCUMENTS = 250
 """Smaller partitions cost more than they bring."""
+EXACT_DOCUMENTS = 50_000
+"""Up to so many, all keys are read instead of a sample: as quick, and even."""
+KEYS_IN_BATCH = 10_000
+"""Keys that are read at once; some 20 bytes each."""
 OVERSAMPLE = 16
 """Sampled keys for each cut: the quantiles of a sample this large are within a third of the wanted size."""
 MIN_SAMPLE = 5_000
@@ -40,27 +45,51 @@ _TOO_MANY_DUPLICATES = 28799
 WHOLE = Range(None, None)
 
 
+def key_behind(collection: Collection[Document], n_documents: int) -> bytes | None:
+    """The key that comes next after the first `n_documents` in `_id` order; None when there are no more of them.
+
+    It passes over as many entries of the index.
+    """
+    keys = collection.find_raw_batches(
+        {}, {"_id": 1}, hint=BY_ID, sort=BY_ID, skip=n_documents, limit=1, comment=COMMENT
+    )
+    return next((key_of(batch) for batch in raw_batches(keys) if batch), None)
+
+
+@explained()
 def partitions(
-    collection: Collection[Document], facts: CollectionFacts, workers: int, target_bytes: int = TARGET_BYTES
+    collection: Collection[Document],
+    facts: CollectionFacts,
+    workers: int,
+    target_bytes: int = TARGET_BYTES,
+    *,
+    end: bytes | None = None,
 ) -> list[Range]:
-    """Ranges in ascending order that together are the whole collection.
+    """Ranges in ascending order that together are the whole collection, or what of it comes before `end`.
 
     Args:
+        facts: of the part that is to be cut.
         workers: cluster size; there are at least four ranges for each worker where the collection is large enough.
         target_bytes: wanted size of a range, bytes of uncompressed documents.
+        end: exclusive, a key; None is the collection's end. With one, all keys before it are read.
+
+    Raises:
+        ConnectError: the server was lost.
+        MigrationError: the server refused to sample.
     """
     if not facts.has_range_reads:
         return [WHOLE]
     by_size = -(-facts.size_bytes // target_bytes)
     by_documents = facts.documents // MIN_DOCUMENTS
     wanted = min(max(by_size, PARTITIONS_PER_WORKER * workers), by_documents, MAX_PARTITIONS)
-    if wanted < 2:
-        return [WHOLE]
+    if wanted < 2 or end is not None or facts.documents <= EXACT_DOCUMENTS:
+        return split(collection, Range(None, end), wanted)
     _sampled(collection, WARM_UP_SAMPLE)
     keys = _sampled(collection, _sample_size(wanted, facts.documents))
     return ranges(None, _cuts(keys, wanted), None)
 
 
+@explained()
 def split(collection: Collection[Document], whole: Range, parts: int) -> list[Range]:
     """The same range in at most `parts`, by its own keys; `[whole]` when it is too small to be cut."""
     if parts < 2 or whole.lower == MAX_KEY or whole.upper == MIN_KEY:
@@ -123,7 +152,7 @@ def _thinned_keys(collection: Collection[Document], whole: Range, size: int) -> 
     """
     keys: list[bytes] = []
     step, position = 1, 0
-    for batch in raw_find(collection, whole, {}, projection={"_id": 1}):
+    for batch in raw_find(collection, whole, {}, projection={"_id": 1}, batch_size=KEYS_IN_BATCH):
         for document in documents(batch):
             if position % step == 0:
                 keys.append(key_of(document))

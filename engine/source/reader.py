@@ -33,7 +33,8 @@ COMMENT = "mongopg-tui"
 SAMPLE_ENDS = 100
 """Documents from each end of the `_id` order in a sample: the newest and the oldest often differ from the bulk."""
 
-_BY_ID = [("_id", 1)]
+BY_ID = [("_id", 1)]
+"""Order, and hint, of every read by range."""
 
 _AS_BYTES: CodecOptions[RawBSONDocument] = CodecOptions(
     document_class=RawBSONDocument,
@@ -212,7 +213,7 @@ def raw_find(
     # The index gives the order anyway; a router in front of shards merges by it only when told.
     return raw_batches(
         collection.find_raw_batches(
-            query, projection, hint=_BY_ID, sort=_BY_ID, batch_size=batch_size, comment=COMMENT, **bounds
+            query, projection, hint=BY_ID, sort=BY_ID, batch_size=batch_size, comment=COMMENT, **bounds
         )
     )
 

@@ -152,10 +152,11 @@ async def _dependants(connection: asyncpg.Connection, oid: int) -> list[str]:
         FROM dependant d
         LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
         LEFT JOIN pg_class v ON v.oid = r.ev_class
-        LEFT JOIN pg_constraint c ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid AND c.conrelid <> $1
-        WHERE d.deptype = 'n'
-          AND NOT (d.classid = 'pg_constraint'::regclass AND c.oid IS NULL)
-          AND v.oid IS DISTINCT FROM $1
+        LEFT JOIN pg_constraint c ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid
+        WHERE d.deptype = 'n' AND NOT EXISTS (
+            SELECT FROM dependant own
+            WHERE own.classid = d.classid AND own.objid = d.objid AND own.deptype IN ('a', 'i')
+        )
         ORDER BY what
         """,
         oid,

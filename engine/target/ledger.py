@@ -269,22 +269,36 @@ async def next_event_seq(connection: asyncpg.Connection, run_id: str) -> int:
     return 0 if last is None else int(last) + 1
 
 
-async def discard(connection: asyncpg.Connection, run_id: str) -> list[TableName]:
-    """Drop a run's staging tables and all it has in the ledger; returns the tables dropped. Target tables stay.
+async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: bool = False) -> list[TableName]:
+    """Drop a run's staging tables and all it has in the ledger; returns the tables dropped.
 
     Hold the run's tables first (`engine.target.locks`). Waits for the end of a forgotten worker's transaction.
+
+    Args:
+        drop_tables: also drop the target tables that the run made itself. Others always stay.
+
+    Raises:
+        UsageError: something depends on such a table; nothing is changed then.
     """
     dropped: list[TableName] = []
-    async with connection.transaction():
-        for load in await table_loads(connection, run_id):
-            if load.staging is None:
-                continue
-            oid = await connection.fetchval("SELECT to_regclass($1)::oid", load.staging.sql)
-            if oid == load.table_oid:  # never drop another table that has taken the name
-                await connection.execute(drop_table(load.staging))
-                dropped.append(load.staging)
-        await connection.execute("DELETE FROM mongopg.run WHERE run_id = $1", run_id)
+    try:
+        async with connection.transaction():
+            for load in await table_loads(connection, run_id):
+                for table in _own_tables(load, drop_tables=drop_tables):
+                    oid = await connection.fetchval("SELECT to_regclass($1)::oid", table.sql)
+                    if oid == load.table_oid:  # never drop another table that has taken the name
+                        await connection.execute(drop_table(table))
+                        dropped.append(table)
+            await connection.execute("DELETE FROM mongopg.run WHERE run_id = $1", run_id)
+    except asyncpg.DependentObjectsStillExistError as error:
+        raise UsageError(f"A table of run {run_id} cannot be dropped: {describe(error)[1]}") from error
     return dropped
+
+
+def _own_tables(load: TableLoad, *, drop_tables: bool) -> list[TableName]:
+    """Names that the run gave to the table it made; after a swap it bears the target's."""
+    names = [load.staging] if load.staging is not None else []
+    return [*names, load.target] if drop_tables and load.made else names
 
 
 _RUNS = """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -174,14 +175,22 @@ async def totals(connection: asyncpg.Connection, run_id: str) -> dict[int, Table
     }
 
 
-async def check_complete(connection: asyncpg.Connection, run_id: str) -> list[Gap]:
+async def check_complete(
+    connection: asyncpg.Connection, run_id: str, ends: Mapping[int, bytes] = MappingProxyType({})
+) -> list[Gap]:
     """Where the slices, read back, do not join from each collection's beginning to its end; empty when all is there.
 
     Within a partition each slice must begin where the one before ended, and the last must be final or closed. Between
     partitions every end must be one other's beginning, and only one may begin and one end with the collection.
     Call it after a durable commit (`ledger.set_state`), so that what it sees cannot be lost any more.
+
+    Args:
+        ends: task -> the upper bound that stands for its collection's end, where only the part before it is copied.
     """
-    rows = [*await connection.fetch(_BROKEN_CHAINS, run_id), *await connection.fetch(_BROKEN_JOINTS, run_id)]
+    rows = [
+        *await connection.fetch(_BROKEN_CHAINS, run_id),
+        *await connection.fetch(_BROKEN_JOINTS, run_id, list(ends.keys()), list(ends.values())),
+    ]
     return [Gap(row["task_id"], row["partition_id"], row["message"]) for row in rows]
 
 
@@ -245,10 +254,11 @@ SELECT task_id, partition_id, message FROM judged WHERE message IS NOT NULL ORDE
 _BROKEN_JOINTS = """
 WITH edge AS (
     SELECT p.task_id, p.partition_id, p.lower AS begin, NOT p.lower_inclusive AS behind,
-           CASE WHEN s.closed THEN s.lower ELSE p.upper END AS stop,
+           CASE WHEN s.closed THEN s.lower ELSE nullif(p.upper, e.upper) END AS stop,
            coalesce(s.closed AND NOT s.lower_inclusive, false) AS stop_behind
     FROM mongopg.partition p LEFT JOIN mongopg.slice s
         ON s.run_id = p.run_id AND s.partition_id = p.partition_id AND s.closed
+    LEFT JOIN unnest($2::integer[], $3::bytea[]) AS e (task_id, upper) ON e.task_id = p.task_id
     WHERE p.run_id = $1 AND NOT (s.closed IS NOT DISTINCT FROM true AND s.slice_no = 0)
 ), point AS (
     SELECT task_id, begin AS at, behind, partition_id, 1 AS begins, 0 AS stops FROM edge WHERE begin IS NOT NULL

@@ -79,6 +79,7 @@ async def connect(
         ConnectError: there is no connection; the message says why and what to do.
     """
     address = address_of(uri)
+    _check_files(uri)
     settings = {
         "application_name": application_name,
         "timezone": "UTC",
@@ -199,6 +200,14 @@ def _tls(uri: str) -> Any:
     if all(_is_local(host) for host in _hosts(uri)):
         return None
     return "verify-full" if authorities else True
+
+
+def _check_files(uri: str) -> None:
+    """asyncpg's own error for a missing file names neither the file nor the parameter."""
+    for name, values in parse_qs(urlsplit(uri).query).items():
+        file = os.path.expanduser(values[-1])
+        if name in ("sslrootcert", "sslcert", "sslkey", "sslcrl") and file != "system" and not os.access(file, os.R_OK):
+            raise UsageError(f"{name} of target.uri names a file that cannot be read: {one_line(file)}.")
 
 
 def _tls_in_words(connection: asyncpg.Connection) -> str:

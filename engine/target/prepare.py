@@ -13,6 +13,7 @@ from engine.target import ddl, tables
 from engine.target.ddl import TableName
 from engine.target.finish import dependants
 from engine.target.ledger import TableLoad
+from engine.target.preflight import preflight
 
 Wanted = tuple[int, str, TableName, Mapping, int, bool]
 """Task id, namespace, target, mapping, documents expected, `_id` becomes the primary key."""
@@ -25,8 +26,10 @@ async def prepare(
 
     Raises:
         TargetExists: mode `create`, and a table is there.
-        UsageError: a table that is there does not fit the mapping, or cannot be replaced; every problem is named.
+        UsageError: the server or the role's rights do not do, or a table that is there does not fit the mapping or cannot
+            be replaced; every problem is named.
     """
+    await preflight(connection, [target for _, _, target, _, _, _ in wanted], mode)
     loads: list[TableLoad] = []
     statements: list[str] = []
     for schema in dict.fromkeys(target.schema for _, _, target, _, _, _ in wanted):

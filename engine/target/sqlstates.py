@@ -17,10 +17,8 @@ MAX_SENTENCE = 300
 """Characters of a server's message that are passed on."""
 LOCK_NOT_AVAILABLE = "55P03"
 UNIQUE_VIOLATION = "23505"
-DUPLICATE_TABLE = "42P07"
 CARDINALITY_VIOLATION = "21000"
 """ON CONFLICT DO UPDATE met one key twice in the same command."""
-DISK_FULL = "53100"
 DATA_CLASSES = frozenset({"22", "23", "54"})
 """Data exception, integrity constraint violation, program limit exceeded: one row's fault, not the server's."""
 RAISED = "P0001"
@@ -86,13 +84,11 @@ def condition_name(error: asyncpg.PostgresError) -> str:
 def describe(error: BaseException) -> tuple[str, str]:
     """The SQLSTATE and one sentence for people: redacted, on one line, without the values that DETAIL may hold."""
     code = sqlstate_of(error)
-    if isinstance(error, asyncpg.PostgresError):
-        return (
-            code,
-            f"PostgreSQL says: {one_line(str(error.args[0] if error.args else condition_name(error)))} ({code}).",
-        )
     if isinstance(error, TimeoutError):
         return code, "PostgreSQL did not answer in time."
-    if is_broken_connection(error):
-        return code, f"The connection to PostgreSQL broke: {one_line(str(error)) or type(error).__name__}."
-    return code, f"{type(error).__name__}: {one_line(str(error))}"
+    text = one_line(str(error.args[0] if error.args else "")) or type(error).__name__
+    if is_broken_connection(error) and not code.startswith("57"):
+        return code, f"The connection to PostgreSQL broke: {text} ({code})."
+    if isinstance(error, asyncpg.PostgresError):
+        return code, f"PostgreSQL says: {text} ({code})."
+    return code, f"{type(error).__name__}: {text}"

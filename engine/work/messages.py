@@ -19,6 +19,8 @@ from engine.mapping.model import Mapping
 class CopyTask:
     """One collection to one table, told to a worker before its first lease of it."""
 
+    run_id: str
+    """In the ledger: an engine that resumes a run has workers before it knows which."""
     task_id: int
     database: str
     collection: str

@@ -20,26 +20,27 @@ MAX_INDEX = 2**32
 
 _BLOCK = 256
 """Users whose choices come from one digest."""
-_CHOICES = struct.Struct("<HHHHHHHHBBII")
-"""First name, last name, mail domain, company, street, house number, place, tags, age, active, balance, registered."""
+_CHOICES = struct.Struct("<HHHHHHBBBBII")
+"""First name, last name, street, house number, place, company, then mail domain, tags, age, active, balance, registered."""
+_BYTE_VALUES = 256
+"""Pools of this size are chosen from by one byte as it is."""
 
 _POOL_SEED = 20240101
 """Fixed, so that every process has the same pools whatever the seed of the users."""
 _N_STREETS = 400
 _N_PLACES = 400
 _N_COMPANIES = 300
-_N_TAG_SETS = 512
 _TAGS = (
     "admin", "beta", "customer", "gold", "lead", "mobile", "new", "partner", "press", "silver", "trial", "vip",
 )  # fmt: skip
 _MAX_TAGS = 3
-_DOMAINS = (b"example.com", b"example.net", b"example.org")
+_DOMAINS = (b"@example.com", b"@example.net", b"@example.org")
 """Reserved names: no mail can ever reach anybody."""
 _MIN_AGE, _MAX_AGE = 18, 90
 _MAX_HOUSE_NUMBER = 9_999
 _ACTIVE_SHARE = 205
 """Of 256."""
-_MIN_BALANCE_CENTS, _MAX_BALANCE_CENTS = -50_000, 5_000_000
+_MIN_BALANCE_CENTS, _BALANCE_SPAN = -50_000, 5_050_000
 _FIRST_REGISTRATION_MS = 1_420_070_400_000
 """2015-01-01T00:00Z."""
 _REGISTRATION_SPAN_S = 10 * 365 * 86_400
@@ -56,8 +57,11 @@ _ACTIVE = b"\x08active\0"
 
 @dataclass(frozen=True, slots=True)
 class _Pools:
-    first_names: tuple[bytes, ...]
-    last_names: tuple[bytes, ...]
+    first_names: tuple[tuple[bytes, bytes], ...]
+    """Names with their initials for the mail address."""
+    last_names: tuple[tuple[bytes, bytes], ...]
+    """Names, and in lower case."""
+    domains: tuple[bytes, ...]
     streets: tuple[bytes, ...]
     companies: tuple[bytes, ...]
     """Encoded elements."""
@@ -79,18 +83,20 @@ def _pools() -> _Pools:
     faker.seed_instance(_POOL_SEED)
     tag_sets = [
         [_TAGS[(number * 7 + step * (1 + number % 5)) % len(_TAGS)] for step in range(number % (_MAX_TAGS + 1))]
-        for number in range(_N_TAG_SETS)
+        for number in range(_BYTE_VALUES)
     ]
+    n_ages = _MAX_AGE - _MIN_AGE + 1
     return _Pools(
-        first_names=tuple(name.encode() for name in People.first_names),
-        last_names=tuple(name.encode() for name in People.last_names),
+        first_names=tuple((name.encode(), name[0].lower().encode()) for name in People.first_names),
+        last_names=tuple((name.encode(), name.lower().encode()) for name in People.last_names),
+        domains=tuple(_DOMAINS[number % len(_DOMAINS)] for number in range(_BYTE_VALUES)),
         streets=tuple(faker.street_name().encode() for _ in range(_N_STREETS)),
         companies=tuple(_elements(company=faker.company()) for _ in range(_N_COMPANIES)),
         places=tuple(
             _elements(city=faker.city(), zip=faker.zipcode(), country=faker.country()) + b"\0" for _ in range(_N_PLACES)
         ),
         tag_sets=tuple(_elements(tags=tags) + b"\0" for tags in tag_sets),
-        ages=tuple(_elements(age=age) for age in range(_MIN_AGE, _MAX_AGE + 1)),
+        ages=tuple(_elements(age=_MIN_AGE + number % n_ages) for number in range(_BYTE_VALUES)),
     )
 
 
@@ -139,34 +145,34 @@ class UserPages:
             raise ValueError(f"indexes {low} to {high} are not within 0 to {MAX_INDEX}")
         pools = self._pools
         firsts, lasts, streets, places = pools.first_names, pools.last_names, pools.streets, pools.places
-        companies, tag_sets, ages = pools.companies, pools.tag_sets, pools.ages
-        n_firsts, n_lasts, n_streets, n_places = len(firsts), len(lasts), len(streets), len(places)
-        n_companies, n_tag_sets, n_ages, n_domains = len(companies), len(tag_sets), len(ages), len(_DOMAINS)
-        balance_span = _MAX_BALANCE_CENTS - _MIN_BALANCE_CENTS
+        companies, domains, tag_sets, ages = pools.companies, pools.domains, pools.tag_sets, pools.ages
+        n_firsts, n_lasts, n_streets = len(firsts), len(lasts), len(streets)
+        n_places, n_companies = len(places), len(companies)
         lengths, pack_tail, join = _LENGTHS, _TAIL.pack, b"".join
         id_start = b"\x07_id\0" + _id_prefix(self.seed)
         made = []
         for index, choice in enumerate(self._choices(low, high), low):
-            first_at, last_at, domain, company, street_at, house, place_at, tags, age, active, cents, since = choice
-            first, last = firsts[first_at % n_firsts], lasts[last_at % n_lasts]
-            username = b"%b%b%d" % (first[:1].lower(), last.lower(), index)
-            email = b"%b@%b" % (username, _DOMAINS[domain % n_domains])
+            first_at, last_at, street_at, house, place_at, company, domain, tags, age, active, cents, since = choice
+            first, initial = firsts[first_at % n_firsts]
+            last, last_lower = lasts[last_at % n_lasts]
+            username = b"%b%b%d" % (initial, last_lower, index)
+            mail = domains[domain]
             street = b"%d %b" % (house % _MAX_HOUSE_NUMBER + 1, streets[street_at % n_streets])
             place = places[place_at % n_places]
             body = join((
                 id_start, index.to_bytes(4, "big"),
                 b"\x02username\0", lengths[len(username) + 1], username,
-                b"\0\x02email\0", lengths[len(email) + 1], email,
-                b"\0\x02name\0", lengths[len(first) + len(last) + 2], first, b" ", last,
-                b"\0", ages[age % n_ages], companies[company % n_companies],
+                b"\0\x02email\0", lengths[len(username) + len(mail) + 1], username, mail,
+                b"\0\x02name\0", lengths[len(first) + len(last) + 2], first, b" ", last, b"\0",
+                ages[age], companies[company % n_companies],
                 pack_tail(
                     _ACTIVE, active < _ACTIVE_SHARE,
-                    _BALANCE, (cents % balance_span + _MIN_BALANCE_CENTS) / 100,
+                    _BALANCE, (cents % _BALANCE_SPAN + _MIN_BALANCE_CENTS) / 100,
                     _REGISTERED_AT, _FIRST_REGISTRATION_MS + since % _REGISTRATION_SPAN_S * 1_000,
                 ),
                 b"\x03address\0", lengths[len(street) + len(place) + 17],
                 b"\x02street\0", lengths[len(street) + 1], street, b"\0", place,
-                tag_sets[tags % n_tag_sets],
+                tag_sets[tags],
             ))  # fmt: skip
             made.append(lengths[len(body) + 4] + body)
         return made

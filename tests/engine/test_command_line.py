@@ -28,7 +28,7 @@ MAX_GAP_S = 1.0
 """Between two progress lines."""
 MAX_OVERHEAD_S = 1.0
 """Of a command's wall time over the run's own seconds."""
-SLACK_S = 0.5
+SLACK_S = 2.0
 """For a machine that is busy with other things."""
 
 
@@ -58,7 +58,7 @@ def test_a_json_run_reports_itself_at_least_once_a_second_and_ends_with_both_cou
     assert (outcome.code, outcome.err) == (EXIT_DONE, "")
     *progress, last = outcome.lines
     assert {record["event"] for record in progress} == {"progress"}
-    assert all(later - earlier <= MAX_GAP_S for (earlier, _), (later, _) in pairwise(command.lines))
+    assert max(later - earlier for (earlier, _), (later, _) in pairwise(command.lines)) <= MAX_GAP_S
     written = [record["written"] for record in progress]
     assert written == sorted(written)
     assert any(0 < count < N for count in written)

@@ -9,9 +9,10 @@ from uuid import UUID
 import pytest
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Timestamp
 
-from engine.errors import MissingCollection
+from engine.errors import ConnectError, MigrationError, MissingCollection
 from engine.mapping.model import Kind
 from engine.source.catalogue import UNKNOWN, collection_facts, estimated_count, exact_count, id_kinds, list_collections
+from engine.source.mongo import connect
 
 if TYPE_CHECKING:
     from tests.conftest import Source
@@ -59,6 +60,27 @@ def test_a_dropped_and_remade_collection_has_another_uuid(source: Source) -> Non
 def test_a_missing_collection_is_named(source: Source) -> None:
     with pytest.raises(MissingCollection, match=rf"no collection {source.database}\.nowhere"):
         collection_facts(source.client, source.database, "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"), [({"errorCode": 8}, MigrationError), ({"closeConnection": True}, ConnectError)]
+)
+def test_a_failing_server_is_told_in_one_sentence(
+    source: Source, failure: dict[str, Any], error: type[MigrationError]
+) -> None:
+    name = f"facts {source.database}"
+    source.db.plain.insert_one({})
+    with connect(source.uri, app_name=name) as client:
+        source.client.admin.command({
+            "configureFailPoint": "failCommand", "mode": {"times": 5},
+            "data": {"failCommands": ["aggregate"], "appName": name, **failure},
+        })  # fmt: skip
+        try:
+            with pytest.raises(error, match="MongoDB") as caught:
+                collection_facts(client, source.database, "plain")
+        finally:
+            source.client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+    assert type(caught.value) is error
 
 
 def test_names_with_dots_and_blanks_are_found(source: Source) -> None:

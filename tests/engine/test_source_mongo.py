@@ -81,7 +81,7 @@ def test_a_wrong_password_is_told(source: Source) -> None:
 def test_a_missing_login_is_told(source: Source) -> None:
     source.client.admin.command({
         "configureFailPoint": "failCommand", "mode": {"times": 1},
-        "data": {"failCommands": ["ping"], "errorCode": 13, "appName": f"login {source.database}"},
+        "data": {"failCommands": ["listCollections"], "errorCode": 13, "appName": f"login {source.database}"},
     })  # fmt: skip
     error = failure(source.uri, app_name=f"login {source.database}")
     assert type(error) is ConnectError

@@ -20,7 +20,7 @@ from engine.mapping.bson import documents
 from engine.source import faults, mongo, reader
 from engine.source.bounds import MAX_KEY, MIN_KEY, key_of
 from engine.source.catalogue import collection_facts
-from engine.source.partition import MAX_PARTITIONS, WHOLE, partitions, split
+from engine.source.partition import EXACT_DOCUMENTS, MAX_PARTITIONS, WHOLE, partitions, split
 from engine.source.reader import Range, RangeReader
 
 if TYPE_CHECKING:
@@ -144,13 +144,26 @@ def test_partitions_are_of_about_the_size_asked_for(source: Source) -> None:
     sizes = [len(read(source.db.sized, span)) for span in spans]
     assert len(spans) in (20, 21)
     assert sum(sizes) == 20_000
-    assert max(sizes) < 2_500
+    assert max(sizes) < 1_500
+
+
+def test_partitions_by_a_sample_hold_every_document_once(source: Source) -> None:
+    for start in range(0, 60_000, 20_000):
+        insert_raw(source.db.large, (encode({"_id": n}) for n in range(start, start + 20_000)))
+    facts = collection_facts(source.client, source.database, "large")
+    assert facts.documents > EXACT_DOCUMENTS
+    spans = partitions(source.db.large, facts, workers=4)
+    sizes = [len(read(source.db.large, span)) for span in spans]
+    assert len(spans) == 16
+    assert sum(sizes) == 60_000
+    assert min(sizes) > 0
 
 
 def test_there_are_four_partitions_for_each_worker(source: Source) -> None:
     insert_raw(source.db.few, (encode({"_id": n}) for n in range(50_000)))
     facts = collection_facts(source.client, source.database, "few")
     assert len(partitions(source.db.few, facts, workers=8)) == 32
+    assert len(partitions(source.db.few, facts, workers=128)) == 200
 
 
 @pytest.mark.parametrize("count", [0, 1, 400])

@@ -1,190 +1,335 @@
-"""A headless run steered by signals, and by `ctl` from another terminal."""
+"""What an operator does to a run while it goes on: every knob, pause, cancel, a second pair of eyes. Nothing gets lost."""
 
 from __future__ import annotations
 
-import os
-import signal
-import time
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.errors import EXIT_CANCELLED, EXIT_CONNECT, EXIT_DONE, EXIT_SIGHUP, EXIT_SIGTERM, EXIT_USAGE
-from tests.engine.test_command_line import N, assert_all_there, fill
+from engine.control.client import EngineClient, find_engine
+from engine.control.protocol import RunState, SetKnob, Snapshot, Status, WorkerState
+from engine.errors import KnobError, UsageError
+from tests.running import (
+    Engine,
+    Engines,
+    add_users,
+    assert_ledger,
+    assert_users_equal,
+    committed,
+    eventually,
+    open_transactions,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
-    from tests.engine.front_end import Command, FrontEnd
 
-SLOW = "1000"
-"""Rows per second: the run takes twenty seconds then."""
-NOW_S = 3.0
-"""What a stop at once may take, processes gone."""
+USERS = 30_000
+SLOW = 3_000
+"""Rows/s: ten seconds for all, were it not taken off."""
+STANDS_STILL_S = 0.7
+"""So long nothing may be committed in a pause; a slice ends after half a second at the latest."""
+
+
+async def started(engines: Engines, **run: int) -> Engine:
+    """A slow run of the users that has begun to commit."""
+    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 500} | run))
+    await engine.start()
+    await engine.until_written(1)
+    return engine
+
+
+async def completed(engine: Engine, source: Source, target: Target) -> None:
+    """Let it run as fast as it can; both sides must be equal then."""
+    if engine.snapshot.throttle:
+        await engine.set("throttle", 0)
+    end = await engine.finished()
+    assert (end["state"], end["verification"], end["exit_code"]) == ("completed", "verified", 0)
+    assert_users_equal(source, target)
+    assert_ledger(target, engine.run_id, rows=source.db.users.estimated_document_count())
+
+
+def working(snapshot: Snapshot) -> int:
+    """Workers that are ready and stay."""
+    return sum(worker.state not in (WorkerState.STARTING, WorkerState.DRAINING) for worker in snapshot.workers)
+
+
+# --- cluster size -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_cluster_grows_and_shrinks_while_it_copies(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, cluster_size=1)
+    assert engine.snapshot.workers_alive == 1
+
+    assert await engine.set("cluster_size", 6) == {"knob": "cluster_size", "value": 6, "applies": "at once"}
+    grown = await engine.until(lambda now: working(now) == 6, "six workers")
+    assert grown.cluster_size == 6
+    await engine.set("cluster_size", 2)
+    shrunk = await engine.until(lambda now: now.workers_alive == 2, "two workers")
+    assert (shrunk.cluster_size, shrunk.draining) == (2, 0)
+
+    await completed(engine, source, target)
+    changes = [(facts["knob"], facts["old"], facts["value"]) for facts in engine.facts_of("knob")]
+    assert changes[:2] == [("cluster_size", 1, 6), ("cluster_size", 6, 2)]
+    retired = {facts["pid"] for facts in engine.facts_of("worker") if facts["what"] == "retired"}
+    assert len(retired) >= 4
+    assert not [facts for facts in engine.facts_of("worker") if facts["what"] == "died"]
+
+
+async def test_a_cluster_of_ninety_works(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, cluster_size=1)
+
+    await engine.set("cluster_size", 90)
+    shown = await engine.until(lambda now: working(now) == 90, "ninety workers")
+    pids = {worker.pid for worker in shown.workers}
+    assert len(pids) == 90
+    await engine.set("throttle", 0)
+    await engine.until(
+        lambda now: (
+            now.state is RunState.FINISHING or len({worker.pid for worker in now.workers if worker.written}) >= 30
+        ),
+        "rows of many workers",
+    )
+
+    await completed(engine, source, target)
+
+
+async def test_the_cluster_changes_its_size_while_paused(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, cluster_size=2)
+    await engine.pause()
+
+    await engine.set("cluster_size", 5)
+    await engine.until(lambda now: working(now) == 5 and now.state is RunState.PAUSED, "five paused workers")
+    await engine.set("cluster_size", 1)
+    await engine.until(lambda now: now.workers_alive == 1 and now.state is RunState.PAUSED, "one paused worker")
+    await engine.resume()
+
+    await completed(engine, source, target)
+
+
+async def test_sizes_changed_in_quick_succession_end_at_the_last_one(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, cluster_size=2)
+
+    for size in (8, 1, 7, 2, 6, 3):
+        await engine.set("cluster_size", size)
+    await engine.until(lambda now: now.workers_alive == working(now) == 3, "three workers")
+
+    await completed(engine, source, target)
+
+
+# --- page size and throttle -------------------------------------------------------------------------------------------
+
+
+async def test_the_page_size_changes_while_it_copies(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines)
+
+    answer = await engine.set("page_size", 100)
+    assert answer == {"knob": "page_size", "value": 100, "applies": "from the next page"}
+    assert (await engine.until(lambda now: now.page_size == 100, "the page size")).page_size == 100
+    reached = engine.snapshot.written
+    await engine.until_written(reached + 2_000)
+    await engine.set("page_size", 100_000)
+
+    await completed(engine, source, target)
+
+
+async def test_the_throttle_holds_for_the_whole_cluster_and_comes_off(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, cluster_size=3)
+
+    def sent(shown: Snapshot) -> int:
+        return sum(worker.sent for worker in shown.workers)
+
+    before = engine.snapshot
+    after = await engine.until(lambda now: sent(now) >= sent(before) + 2 * SLOW, "two seconds' rows")
+    rate = (sent(after) - sent(before)) / (after.elapsed - before.elapsed)
+    assert rate < 1.4 * SLOW, rate  # one piece more or less of each worker
+    assert WorkerState.THROTTLED in {worker.state for worker in after.workers}
+
+    await completed(engine, source, target)
+
+
+# --- pause ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_paused_run_stands_still_and_goes_on(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, cluster_size=3)
+
+    await engine.pause()
+    paused = engine.snapshot
+    assert {worker.state for worker in paused.workers} == {WorkerState.PAUSED}
+    assert paused.eta_reason == "paused by you"
+    assert open_transactions(target) == []
+    stands_at = committed(target)
+    assert paused.written == stands_at < USERS
+    await asyncio.sleep(STANDS_STILL_S)
+    assert committed(target) == stands_at
+    shown = await engine.client.ask(Snapshot, Status())
+    assert (shown.written, shown.state) == (stands_at, RunState.PAUSED)
+
+    await engine.resume()
+    await engine.until_written(stands_at + 1)
+    await completed(engine, source, target)
+
+
+async def test_a_run_is_paused_many_times(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, cluster_size=3)
+
+    for _ in range(5):
+        await engine.pause()
+        stands_at = engine.snapshot.written
+        assert stands_at == committed(target)
+        await engine.resume()
+        await engine.until_written(stands_at + 1)
+
+    await completed(engine, source, target)
+
+
+async def test_what_the_state_does_not_allow_is_refused(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW}))
+    with pytest.raises(UsageError, match=r"has not started: there is nothing to pause"):
+        await engine.pause()
+    with pytest.raises(UsageError, match=r"has not started: there is nothing to cancel"):
+        await engine.cancel()
+    await engine.start()
+    await engine.until_written(1)
+    with pytest.raises(UsageError, match=r"is running: there is nothing to resume"):
+        await engine.resume()
+    with pytest.raises(UsageError, match=r"nothing to start"):
+        await engine.start()
+
+    await completed(engine, source, target)
+    with pytest.raises(UsageError, match=r"is completed: there is nothing to pause"):
+        await engine.pause()
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_knob_out_of_its_bounds_is_refused_with_the_bounds(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines)
+
+    for knob, value, bounds in (
+        ("cluster_size", 0, "between 1 and 128, not 0"),
+        ("cluster_size", 129, "between 1 and 128, not 129"),
+        ("page_size", 99, "between 100 and 100,000, not 99"),
+        ("page_size", 100_001, "between 100 and 100,000, not 100,001"),
+        ("throttle", -1, "between 1 and 1,000,000,000, or 0"),
+        ("seed_count", -1, "between 0 and 1,000,000,000, not -1"),
+    ):
+        with pytest.raises(KnobError, match=f"^{knob} must be {bounds}"):
+            await engine.set(knob, value)
+    with pytest.raises(KnobError, match=r"There is no knob 'speed'; the knobs are cluster_size, page_size,"):
+        await engine.set("speed", 11)
+    with pytest.raises(KnobError, match=r"only in a run that began with seeding"):
+        await engine.set("seed_count", 10)
+    assert engine.facts_of("knob") == []
+    assert engine.snapshot.cluster_size == 2
+
+    await completed(engine, source, target)
+
+
+async def test_a_cluster_beyond_the_target_s_free_connections_is_refused_with_their_number(
+    source: Source, target: Target, engines: Engines, limited_role: str
+) -> None:
+    add_users(source, USERS)
+    settings = engines.settings(
+        "users", target={"uri": limited_role}, run={"throttle": SLOW, "page_size": 500, "cluster_size": 2}
+    )
+    engine = await engines.launch(settings)
+    await engine.start()
+    await engine.until_written(1)
+
+    # Ten connections, of which the engine's two and two that are left for people are not for workers.
+    with pytest.raises(KnobError, match=r"cluster_size must be at most 6 now, not 7"):
+        await engine.set("cluster_size", 7)
+    assert engine.snapshot.cluster_size == 2
+    await engine.set("cluster_size", 6)
+    await engine.until(lambda now: working(now) == 6, "six workers")
+
+    await completed(engine, source, target)
+
+
+async def test_a_run_that_begins_with_too_large_a_cluster_fails_with_the_number(
+    source: Source, target: Target, engines: Engines, limited_role: str
+) -> None:
+    add_users(source, 100)
+
+    _, end = await engines.run(engines.settings("users", target={"uri": limited_role}, run={"cluster_size": 50}))
+
+    assert (end["state"], end["exit_code"], end["error"]["code"]) == ("failed", 2, "knob")
+    assert "cluster_size must be at most" in end["error"]["message"]
+    assert committed(target) == 0
 
 
 @pytest.fixture
-def running(front_end: FrontEnd, source: Source) -> Command:
-    """A slow run in the middle of its copy."""
-    fill(source)
-    command = front_end.start("run", "--json", "--cluster-size", "2", "--throttle", SLOW)
-    command.until_progress(lambda record: record["written"] > 0)
-    return command
+def limited_role(target: Target) -> str:
+    """The target as a role that may have ten connections."""
+    role = f"limited_{target.database}"
+    target.execute(f'CREATE ROLE {role} LOGIN CONNECTION LIMIT 10; ALTER DATABASE "{target.database}" OWNER TO {role};')
+    return target.uri.replace("postgres@", f"{role}@")
 
 
-def _hurry(front_end: FrontEnd) -> None:
-    """Let a slow run come to its end."""
-    assert front_end.do("ctl", "set", "throttle=off").code == EXIT_DONE
+# --- before the run, and others who look on ---------------------------------------------------------------------------
 
 
-def _resume(front_end: FrontEnd, target: Target) -> None:
-    """Go on with the run, and find everything there."""
-    outcome = front_end.do("run", "--json", "--resume")
-    assert outcome.code == EXIT_DONE, outcome.err
-    assert_all_there(target)
+async def test_knobs_turned_before_the_run_hold_for_it(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, 5_000)
+    engine = await engines.launch(engines.settings("users"))
+
+    for knob, value in (("cluster_size", 3), ("page_size", 700), ("throttle", 2_000)):
+        answer = await engine.set(knob, value)
+        assert answer == {"knob": knob, "value": value, "applies": "when the run starts"}
+    await engine.start()
+    shown = await engine.until_written(1)
+
+    assert (shown.cluster_size, shown.page_size, shown.throttle) == (3, 700, 2_000)
+    assert shown.workers_alive == 3
+    await completed(engine, source, target)
 
 
-# --- signals ----------------------------------------------------------------------------------------------------------
+async def test_a_second_client_sees_and_steers_the_same_run(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines)
+
+    other = await EngineClient.connect(await find_engine(engine.run_id[:-2]))
+    assert other.attached.run_id == engine.run_id
+    kinds = [event["kind"] for event in other.attached.events]
+    assert kinds[0] == "state"
+    assert "planned" in kinds
+    await other.call(SetKnob(knob="cluster_size", value=4))
+    await engine.until(lambda now: working(now) == 4, "the second client's four workers")
+    await eventually(lambda: working(other.snapshot) == 4, 5.0, engine.account)
+    await other.close()
+
+    await completed(engine, source, target)
 
 
-def test_one_interrupt_commits_what_is_in_hand_and_the_run_can_be_resumed(
-    running: Command, front_end: FrontEnd, target: Target
-) -> None:
-    running.send(signal.SIGINT)
-    outcome = running.outcome(10)
-    assert outcome.code == EXIT_CANCELLED
-    assert "Press ctrl-C again" in outcome.err
-    assert outcome.last["state"] == "cancelled"
-    assert 0 < outcome.last["written"] == target.value("SELECT count(*) FROM orders") < N
-    _resume(front_end, target)
+async def test_a_client_that_detaches_leaves_the_run_going_on(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines)
 
+    await engine.client.detach()
+    other = await EngineClient.connect(engine.process.socket)
+    assert other.attached.snapshot.state is RunState.RUNNING
+    await other.call(SetKnob(knob="throttle", value=0))
+    await eventually(lambda: other.snapshot.state is RunState.COMPLETED, 60.0, engine.account)
+    await other.close()
 
-def test_a_second_interrupt_rolls_back_at_once(running: Command, front_end: FrontEnd, target: Target) -> None:
-    running.send(signal.SIGINT)
-    running.send(signal.SIGINT)
-    began = time.monotonic()
-    outcome = running.outcome(10)
-    assert time.monotonic() - began < NOW_S
-    assert outcome.code == EXIT_CANCELLED
-    assert outcome.last["written"] == target.value("SELECT count(*) FROM orders")
-    _resume(front_end, target)
-
-
-def test_a_third_interrupt_kills_an_engine_that_does_not_answer(
-    running: Command, front_end: FrontEnd, target: Target
-) -> None:
-    (engine,) = front_end.engines()
-    os.kill(engine, signal.SIGSTOP)
-    for _ in range(3):
-        running.send(signal.SIGINT)
-        time.sleep(0.1)
-    outcome = running.outcome(10)
-    assert (outcome.code, outcome.last["state"]) == (EXIT_CANCELLED, "cancelled")
-    assert "The engine was killed" in outcome.err
-    _resume(front_end, target)
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, EXIT_SIGTERM), (signal.SIGHUP, EXIT_SIGHUP)])
-def test_ends_by_signal_have_their_own_exit_codes(
-    number: signal.Signals, code: int, running: Command, front_end: FrontEnd
-) -> None:
-    running.send(number)
-    outcome = running.outcome(10)
-    assert (outcome.code, outcome.last["state"]) == (code, "cancelled")
-    assert front_end.wait_for_no_engine() < NOW_S
-
-
-@pytest.mark.parametrize("delay_s", [0.0, 0.15, 0.3, 0.45, 0.6])
-def test_an_interrupt_while_it_starts_leaves_nothing(delay_s: float, front_end: FrontEnd, source: Source) -> None:
-    fill(source, 10)
-    command = front_end.start("run", "--throttle", "1")
-    time.sleep(delay_s)
-    command.send(signal.SIGINT)
-    outcome = command.outcome(10)
-    assert outcome.code in (EXIT_CANCELLED, -signal.SIGINT)
-    assert "Traceback" not in outcome.err or delay_s == 0.0
-    front_end.wait_for_no_engine(NOW_S)
-
-
-def test_a_front_end_that_is_killed_takes_its_engine_along(
-    running: Command, front_end: FrontEnd, target: Target
-) -> None:
-    running.kill()
-    running.close()
-    front_end.wait_for_no_engine(NOW_S)
-    _resume(front_end, target)
-
-
-def test_user_signals_pause_resume_and_show_the_workers(running: Command, front_end: FrontEnd, target: Target) -> None:
-    running.send(signal.SIGUSR1)
-    paused = running.until_progress(lambda record: record["state"] == "paused")
-    assert {worker["state"] for worker in paused["workers"]} == {"paused"}
-    still = running.until_progress(lambda record: record["state"] == "paused")
-    assert still["written"] == paused["written"] == target.value("SELECT count(*) FROM orders")
-    running.send(signal.SIGUSR2)
-    running.until(lambda: "last progress" in running.err)
-    running.send(signal.SIGUSR1)
-    running.until_progress(lambda record: record["state"] == "running")
-    _hurry(front_end)
-    outcome = running.outcome()
-    assert outcome.code == EXIT_DONE
-    assert_all_there(target)
-
-
-def test_terminal_signals_change_the_number_of_workers(running: Command, front_end: FrontEnd, target: Target) -> None:
-    running.send(signal.SIGTTIN)
-    running.until_progress(lambda record: record["cluster_size"] == 3 and len(record["workers"]) == 3)
-    running.send(signal.SIGTTOU)
-    running.until_progress(lambda record: record["cluster_size"] == 2 and len(record["workers"]) == 2)
-    _hurry(front_end)
-    assert running.outcome().code == EXIT_DONE
-    assert_all_there(target)
-
-
-# --- ctl --------------------------------------------------------------------------------------------------------------
-
-
-def test_ctl_turns_knobs_within_their_bounds(running: Command, front_end: FrontEnd, target: Target) -> None:
-    more = front_end.do("ctl", "set", "cluster_size=5", "--wait", "--json")
-    assert (more.code, more.last["applies"]) == (EXIT_DONE, "at once")
-    assert (more.last["workers_alive"], len(more.last["workers"])) == (5, 5)
-    page = front_end.do("ctl", "set", "page-size=1,000")
-    assert page.code == EXIT_DONE
-    assert page.out.endswith("page_size is 1,000, from the next page\n")
-    for word in ("cluster_size=0", "cluster_size=129", "page_size=99", "page_size=100001"):
-        refused = front_end.do("ctl", "set", word)
-        assert refused.code == EXIT_USAGE
-        assert "must be between" in refused.err
-    seed = front_end.do("ctl", "set", "seed_count=5", "--json")
-    assert (seed.code, seed.last["error"]["code"]) == (EXIT_USAGE, "knob")
-    _hurry(front_end)
-    assert running.outcome().code == EXIT_DONE
-    assert_all_there(target)
-
-
-def test_ctl_pauses_resumes_and_cancels(running: Command, front_end: FrontEnd, target: Target) -> None:
-    run_id = running.until_progress(lambda record: True)["run_id"]
-    paused = front_end.do("ctl", "pause", "--wait", "--run", run_id[:12])
-    assert (paused.code, paused.out) == (EXIT_DONE, f"run {run_id}: paused\n")
-    status = front_end.do("ctl", "status")
-    assert f"run {run_id}: paused" in status.out
-    assert "ETA – paused by you" in status.out
-    assert front_end.do("ctl", "pause").code == EXIT_USAGE
-    assert front_end.do("ctl", "resume", "--wait", "--json").last["state"] == "running"
-    cancelled = front_end.do("ctl", "cancel", "--wait", "--json")
-    assert (cancelled.code, cancelled.last["state"]) == (EXIT_DONE, "cancelled")
-    outcome = running.outcome(10)
-    assert (outcome.code, outcome.last["state"]) == (EXIT_CANCELLED, "cancelled")
-    assert front_end.do("ctl", "status").code == EXIT_CONNECT
-    _resume(front_end, target)
-
-
-def test_ctl_asks_which_run_where_there_are_several(running: Command, front_end: FrontEnd, source: Source) -> None:
-    words = ["seed", "--json", "--seed-count", "100,000,000", "--collection", f"{source.database}.more"]
-    other = front_end.start(*words, "--cluster-size", "1")
-    run_ids = [command.until_progress(lambda record: True)["run_id"] for command in (running, other)]
-    refused = front_end.do("ctl", "status", "--json")
-    assert (refused.code, refused.last["error"]["code"]) == (EXIT_USAGE, "usage")
-    assert all(run_id in refused.err for run_id in run_ids)
-    for run_id, command in zip(run_ids, (running, other), strict=True):
-        assert front_end.do("ctl", "cancel", "--now", "--wait", "--run", run_id).code == EXIT_DONE
-        assert command.outcome(10).code == EXIT_CANCELLED
+    assert_users_equal(source, target)
+    await engine.until_gone()

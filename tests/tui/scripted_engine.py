@@ -190,7 +190,12 @@ class ScriptedEngine:
 
     def drop_clients(self) -> None:
         """Cut the connections, and go on listening."""
-        self._loop.call_soon_threadsafe(lambda: [writer.transport.abort() for writer in self._writers])
+
+        def abort() -> None:
+            for writer in self._writers:
+                writer.transport.abort()
+
+        self._loop.call_soon_threadsafe(abort)
 
     def received(self, name: str) -> list[dict[str, Any]]:
         """The commands of this name, in order."""

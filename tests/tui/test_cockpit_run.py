@@ -97,8 +97,9 @@ async def test_of_a_burst_of_presses_the_engine_gets_the_last_value(engine: Scri
         await until_shown(pilot, "● running")
         await pilot.press(*["plus"] * 8)
         await until(pilot, lambda: engine.snapshot.cluster_size == 12)
-        assert app.run_session is not None
-        await until(pilot, lambda: app.run_session.knob_value(CLUSTER_SIZE) == 12)
+        session = app.run_session
+        assert session is not None
+        await until(pilot, lambda: session.knob_value(CLUSTER_SIZE) == 12)
 
 
 async def test_a_knob_at_its_bound_says_so_and_sends_nothing(engine: ScriptedEngine) -> None:
@@ -294,22 +295,24 @@ async def test_a_frozen_display_keeps_its_numbers_while_the_run_goes_on(engine: 
         await pilot.press("z")
         await until_shown(pilot, "Display frozen, the run continues.")
         engine.show(written=3_000_000)
-        assert app.run_session is not None
-        await until(pilot, lambda: app.run_session.snapshot.written == 3_000_000)
+        session = app.run_session
+        assert session is not None
+        await until(pilot, lambda: session.snapshot.written == 3_000_000)
         await pilot.pause(0.5)
         assert "2,952,110 /" in screen_text(app)
         await pilot.press("z")
         await until_shown(pilot, "3,000,000 /")
 
 
-async def test_the_log_pane_shows_the_events(engine: ScriptedEngine) -> None:
+@pytest.mark.parametrize("size", [LARGE, SMALL])
+async def test_the_log_pane_shows_the_events(engine: ScriptedEngine, size: tuple[int, int]) -> None:
     app = on_run(engine, running())
-    async with app.run_test(size=SMALL) as pilot:
+    async with app.run_test(size=size) as pilot:
         await until_shown(pilot, "● running")
         engine.tell("knob", 20.0, knob="cluster_size", old=2, value=4, by="ctl")
         engine.tell("slice", 20.5, task_id=1, read=5)
         await pilot.press("l")
-        await until_shown(pilot, "00:20  knob", "workers 2 → 4, by ctl")
+        await until_shown(pilot, "00:20  knob", "workers 2 → 4, by ctl", "1 ◆ converting", "8,000")
         engine.tell("worker", 21.0, id=3, pid=77, what="died", exit=-9)
         await until_shown(pilot, "3 (pid 77) died, exit -9")
         assert "slice" not in screen_text(app)

@@ -46,10 +46,19 @@ class CockpitScreen(Screen[None]):
 
     def situation_changed(self) -> None:
         """The run's state, or which run it is, has changed."""
+        if self.is_mounted:
+            self.show_situation()
+
+    def show_situation(self) -> None:
+        """Draw what depends on the situation."""
         header = self.query_one(Header)
         header.session = self.cockpit.run_session
         header.refresh()
         self.refresh_bindings()
+
+    def on_mount(self) -> None:
+        """Draw what changed while the screen was made."""
+        self.call_after_refresh(self.situation_changed)
 
     def on_screen_resume(self) -> None:
         """Draw what changed while another screen was shown."""

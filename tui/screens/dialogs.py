@@ -61,7 +61,7 @@ class Question(ModalScreen[str]):
 
     def on_mount(self) -> None:
         """The safe answer has the focus."""
-        self.query_one(f"#{self._default}", Button).focus()
+        self.set_focus(self.query_one(f"#{self._default}", Button))
 
     def action_safe_answer(self) -> None:
         """Nothing changes."""

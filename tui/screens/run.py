@@ -58,9 +58,9 @@ class RunScreen(CockpitScreen):
         """Draw by the clock."""
         self.set_interval(1 / self.cockpit.settings.cockpit.refresh_hz, self._tick)
 
-    def situation_changed(self) -> None:
+    def show_situation(self) -> None:
         """Show the report at the end, and draw."""
-        super().situation_changed()
+        super().show_situation()
         session = self.cockpit.run_session
         is_over = session is not None and (session.is_lost or session.snapshot.state.is_over)
         if is_over != self.has_class("-over"):

@@ -75,9 +75,9 @@ class SetupScreen(CockpitScreen):
         self._count_chosen()
         self.action_test()
 
-    def situation_changed(self) -> None:
+    def show_situation(self) -> None:
         """Buttons follow what works now."""
-        super().situation_changed()
+        super().show_situation()
         now = self.cockpit.situation
         for button in self.query("#actions Button").results(Button):
             works = BY_ACTION[button.id or ""].works(now)

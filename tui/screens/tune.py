@@ -15,7 +15,6 @@ from textual.widgets import Button, Input, Static
 from engine.errors import MigrationError
 from tui.session import EngineSession
 from tui.widgets.fields import KnobField
-from tui.widgets.knobs import knobs_of
 
 
 class TuneDialog(ModalScreen[None]):
@@ -26,7 +25,7 @@ class TuneDialog(ModalScreen[None]):
     def __init__(self, session: EngineSession) -> None:
         super().__init__()
         self._session = session
-        self._knobs = knobs_of(session.snapshot)
+        self._knobs = session.knobs()
 
     def compose(self) -> ComposeResult:
         """The dialog."""
@@ -41,7 +40,7 @@ class TuneDialog(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Start in the first field."""
-        self.query(Input).first().focus()
+        self.set_focus(self.query(Input).first())
 
     @on(Button.Pressed, "#close")
     def _close(self) -> None:

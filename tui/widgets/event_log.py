@@ -47,8 +47,9 @@ def event_words(event: Event) -> str:
     facts = {name: safe(str(value), 300) for name, value in event.facts.items()}
     match event.kind:
         case "state":
-            reason = facts.get("reason") or facts.get("phase", "")
-            return facts.get("state", "") + (f": {reason}" if reason else "")
+            state = facts.get("state", "")
+            reason = (facts.get("reason") or facts.get("phase", "")).removeprefix(f"{state}: ")
+            return f"{state}: {reason}" if reason and reason != state else state
         case "knob":
             knob = KNOBS.get(facts.get("knob", ""))
             label = knob.label.lower() if knob else facts.get("knob", "")

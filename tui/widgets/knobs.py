@@ -30,7 +30,7 @@ class KnobPanel(Widget):
         if self.session is None:
             return Content.empty()
         session = self.session
-        knobs = knobs_of(session.snapshot)
+        knobs = session.knobs()
         if self.content_size.height < len(knobs):
             return Content("   ").join(
                 Content.styled(f"{knob.label.lower()} ", MUTED) + value_of(session, knob) for knob in knobs
@@ -39,11 +39,6 @@ class KnobPanel(Widget):
             Content.assemble(f"{knob.label:<12}", (f"{_KEYS[knob.name]:>3}  ", MUTED), value_of(session, knob))
             for knob in knobs
         )
-
-
-def knobs_of(snapshot: Snapshot) -> list[Knob]:
-    """The knobs that this run has: the seed count only when it began with seeding."""
-    return [CLUSTER_SIZE, PAGE_SIZE, *([SEED_COUNT] if snapshot.seed_count else []), THROTTLE]
 
 
 def value_text(knob: Knob, value: int) -> str:

@@ -1,0 +1,139 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
+"""The framing of BSON for the native converter: the checks of `engine.mapping.bson`, on pointers."""
+
+from libc.stdint cimport int32_t, uint8_t
+from libc.string cimport memchr
+
+from engine.convert.native_memory cimport get_32
+
+
+cdef enum:
+    # Element types, and behind them the kinds that are told apart by the subtype of a binary.
+    DOUBLE = 0x01
+    STRING = 0x02
+    DOCUMENT = 0x03
+    ARRAY = 0x04
+    BINARY = 0x05
+    UNDEFINED = 0x06
+    OBJECT_ID = 0x07
+    BOOL = 0x08
+    DATE = 0x09
+    NULL_KIND = 0x0A
+    REGEX = 0x0B
+    DB_POINTER = 0x0C
+    JAVASCRIPT = 0x0D
+    SYMBOL = 0x0E
+    CODE_WITH_SCOPE = 0x0F
+    INT32 = 0x10
+    TIMESTAMP = 0x11
+    INT64 = 0x12
+    DECIMAL128 = 0x13
+    MAX_KEY = 0x7F
+    MIN_KEY = 0xFF
+    UUID = 0x105
+    UUID_LEGACY = 0x205
+
+cdef enum:
+    # The same as small numbers, to find a kind's entry in a table.
+    MAX_KEY_SLOT = 0x14
+    MIN_KEY_SLOT = 0x15
+    UUID_SLOT = 0x16
+    UUID_LEGACY_SLOT = 0x17
+    N_SLOTS = 0x18
+
+cdef enum:
+    SHORTEST_DOCUMENT = 5
+    SHORTEST_CODE_WITH_SCOPE = 14
+    UUID_VALUE_SIZE = 21  # length, subtype, 16 bytes
+    SUBTYPE_OLD_BINARY = 2
+    SUBTYPE_UUID_LEGACY = 3
+    SUBTYPE_UUID = 4
+
+
+cdef inline int slot_of(int kind) noexcept nogil:
+    """The number of a kind that `value_end` has accepted."""
+    if kind <= DECIMAL128:
+        return kind
+    if kind == MAX_KEY:
+        return MAX_KEY_SLOT
+    if kind == MIN_KEY:
+        return MIN_KEY_SLOT
+    return UUID_SLOT if kind == UUID else UUID_LEGACY_SLOT
+
+
+cdef inline const uint8_t *value_end(uint8_t kind, const uint8_t *start, const uint8_t *last) noexcept nogil:
+    """Where a value ends that begins at `start`; NULL when it cannot be one.
+
+    `last` is the NUL that ends the enclosing document: no value reaches beyond it.
+    """
+    cdef size_t room = last - start
+    cdef int32_t length
+    cdef const uint8_t *end
+    if kind == OBJECT_ID:
+        return start + 12 if room >= 12 else NULL
+    if kind == STRING or kind == JAVASCRIPT or kind == SYMBOL:
+        return string_end(start, last)
+    if kind == INT32:
+        return start + 4 if room >= 4 else NULL
+    if kind == DOUBLE or kind == DATE or kind == TIMESTAMP or kind == INT64:
+        return start + 8 if room >= 8 else NULL
+    if kind == BOOL:
+        return start + 1 if room >= 1 else NULL
+    if kind == DOCUMENT or kind == ARRAY or kind == CODE_WITH_SCOPE:
+        if room < 4:
+            return NULL
+        length = <int32_t>get_32(start)
+        if length < (SHORTEST_CODE_WITH_SCOPE if kind == CODE_WITH_SCOPE else SHORTEST_DOCUMENT):
+            return NULL
+        return start + length if <size_t>length <= room and not start[length - 1] else NULL
+    if kind == NULL_KIND or kind == UNDEFINED or kind == MAX_KEY or kind == MIN_KEY:
+        return start
+    if kind == BINARY:
+        if room < 5:
+            return NULL
+        length = <int32_t>get_32(start)
+        return start + 5 + length if length >= 0 and <size_t>length <= room - 5 else NULL
+    if kind == DECIMAL128:
+        return start + 16 if room >= 16 else NULL
+    if kind == REGEX:
+        end = text_end(start, last)
+        return text_end(end, last) if end != NULL else NULL
+    if kind == DB_POINTER:
+        end = string_end(start, last)
+        return end + 12 if end != NULL and last - end >= 12 else NULL
+    return NULL
+
+
+cdef inline const uint8_t *string_end(const uint8_t *start, const uint8_t *last) noexcept nogil:
+    """Behind the NUL of a string with its length; NULL when it cannot be one."""
+    cdef size_t room = last - start
+    cdef int32_t length
+    if room < 5:
+        return NULL
+    length = <int32_t>get_32(start)
+    return start + 4 + length if length >= 1 and <size_t>length <= room - 4 and not start[3 + length] else NULL
+
+
+cdef inline const uint8_t *text_end(const uint8_t *start, const uint8_t *last) noexcept nogil:
+    """Behind the NUL of a text without a length; NULL when there is none before `last`."""
+    cdef const uint8_t *end = <const uint8_t *>memchr(start, 0, last - start)
+    return end + 1 if end != NULL else NULL
+
+
+cdef inline int binary_kind(const uint8_t *start, const uint8_t *end) noexcept nogil:
+    """The kind of a binary by its subtype: only 16 bytes are a UUID."""
+    if end - start == UUID_VALUE_SIZE:
+        if start[4] == SUBTYPE_UUID:
+            return UUID
+        if start[4] == SUBTYPE_UUID_LEGACY:
+            return UUID_LEGACY
+    return BINARY
+
+
+cdef inline const uint8_t *binary_payload(const uint8_t *start, const uint8_t *end) noexcept nogil:
+    """Where the bytes of a binary begin; subtype 2 has a second length before them, NULL when that is not right."""
+    if start[4] != SUBTYPE_OLD_BINARY:
+        return start + 5
+    if end - start < 9 or <int32_t>get_32(start + 5) != end - start - 9:
+        return NULL
+    return start + 9

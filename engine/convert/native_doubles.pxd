@@ -1,0 +1,185 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
+"""The shortest decimal that reads back as the same double, for the native converter.
+
+Raffaele Giulietti, "The Schubfach way to render doubles" (2020); names as in the paper. Of all shortest decimals it finds
+the closest, as Python's `repr` does.
+"""
+
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memmove, memset
+
+from engine.convert.native_memory cimport NO_MEMORY, OK, Buffer, append, get_64, reserve
+
+
+cdef extern from *:
+    """
+    /* 10**k for k from -292 to 324 as 128 bits, the highest of them set, rounded up; made when the module is loaded. */
+    static uint64_t native_powers[617][2];
+
+    /* The high 64 bits of g * c, the lowest of them also set when anything not 0 is cut off. */
+    static inline uint64_t native_round_to_odd(const uint64_t *g, uint64_t c) {
+        unsigned __int128 x = (unsigned __int128)g[1] * c;
+        unsigned __int128 y = (unsigned __int128)g[0] * c + (uint64_t)(x >> 64);
+        return (uint64_t)(y >> 64) | ((uint64_t)y > 1);
+    }
+    """
+    uint64_t powers "native_powers"[617][2]
+    uint64_t round_to_odd "native_round_to_odd"(const uint64_t *g, uint64_t c) noexcept nogil
+
+cdef enum:
+    FIRST_POWER = -292
+    LAST_POWER = 324
+    SIGNIFICAND_BITS = 52
+    EXPONENT_BIAS = 1075  # of a significand that is an integer
+    REPR_SIZE = 32  # bytes that `put_double` may write
+
+cdef enum:
+    # `repr` writes 1e16 and 1e-05 with an exponent.
+    FIRST_POINT_FIXED = -3
+    LAST_POINT_FIXED = 16
+
+
+cdef struct Decimal64:
+    # digits * 10 ** exponent; the last digit is not 0 unless it is the only one.
+    uint64_t digits
+    int exponent
+
+
+cdef inline Decimal64 shortest(uint64_t bits) noexcept nogil:
+    """The shortest decimal of a finite double, whatever its sign."""
+    cdef uint64_t fraction = bits & (<uint64_t>1 << SIGNIFICAND_BITS) - 1
+    cdef int biased = <int>(bits >> SIGNIFICAND_BITS & 0x7FF)
+    cdef uint64_t c = fraction | (<uint64_t>1 << SIGNIFICAND_BITS if biased else 0)
+    cdef int q = (biased if biased else 1) - EXPONENT_BIAS
+    cdef bint is_irregular = fraction == 0 and biased > 1
+    cdef uint64_t is_odd = c & 1
+    cdef uint64_t lower, middle, upper, s, tenth
+    cdef const uint64_t *g
+    cdef int k, h
+    cdef bint is_down_inside, is_up_inside
+    cdef Decimal64 result
+    if -SIGNIFICAND_BITS <= q <= 0 and not c & (<uint64_t>1 << -q) - 1:
+        result.digits = c >> -q
+        result.exponent = 0
+        return without_zeros(result)
+    # floor(log10(2**q)), of three quarters of it when the double below is only half as far as the one above.
+    k = (q * 1262611 - (524031 if is_irregular else 0)) >> 22
+    h = q + (-k * 1741647 >> 19) + 1
+    g = powers[-k - FIRST_POWER]
+    lower = round_to_odd(g, (4 * c - 2 + is_irregular) << h) + is_odd
+    middle = round_to_odd(g, 4 * c << h)
+    upper = round_to_odd(g, (4 * c + 2) << h) - is_odd
+    s = middle >> 2
+    result.exponent = k
+    if s >= 10:
+        tenth = s // 10
+        is_down_inside = lower <= 40 * tenth
+        is_up_inside = 40 * tenth + 40 <= upper
+        if is_down_inside != is_up_inside:
+            result.digits = tenth + is_up_inside
+            result.exponent = k + 1
+            return without_zeros(result)
+    is_down_inside = lower <= 4 * s
+    is_up_inside = 4 * s + 4 <= upper
+    if is_down_inside != is_up_inside:
+        result.digits = s + is_up_inside
+    else:
+        result.digits = s + (middle > 4 * s + 2 or (middle == 4 * s + 2 and s & 1 != 0))
+    return without_zeros(result)
+
+
+cdef inline Decimal64 without_zeros(Decimal64 number) noexcept nogil:
+    """The same number with no zeros at its end."""
+    if number.digits == 0:
+        number.exponent = 0
+        return number
+    while number.digits % 10 == 0:
+        number.digits //= 10
+        number.exponent += 1
+    return number
+
+
+cdef inline int count_digits(uint64_t number) noexcept nogil:
+    """Decimal digits of a number, at least one."""
+    cdef int n = 1
+    while number >= 10:
+        number //= 10
+        n += 1
+    return n
+
+
+cdef inline void put_digits(uint8_t *to, uint64_t number, int n) noexcept nogil:
+    """The last `n` decimal digits of a number."""
+    while n:
+        n -= 1
+        to[n] = c"0" + number % 10
+        number //= 10
+
+
+cdef inline bint has_exponent(const Decimal64 *number) noexcept nogil:
+    """Whether `repr` writes this double with an exponent."""
+    cdef int point = count_digits(number.digits) + number.exponent
+    return number.digits != 0 and not FIRST_POINT_FIXED <= point <= LAST_POINT_FIXED
+
+
+cdef inline int write_double(Buffer *out, const uint8_t *value) noexcept nogil:
+    """A double in BSON as Python's `repr` writes it, or `NaN`, `Infinity`, `-Infinity`."""
+    cdef uint64_t bits = get_64(value)
+    cdef Decimal64 number
+    cdef int n, point
+    if is_special(bits):
+        if bits << 12:
+            return append(out, b"NaN", 3)
+        return append(out, b"-Infinity", 9) if bits >> 63 else append(out, b"Infinity", 8)
+    if reserve(out, REPR_SIZE) < 0:
+        return NO_MEMORY
+    number = shortest(bits)
+    n = count_digits(number.digits)
+    point = n + number.exponent
+    to = out.data + out.size
+    if bits >> 63:
+        to[0] = c"-"
+        to += 1
+    if has_exponent(&number):
+        to = put_scientific(to, number.digits, n, point - 1)
+    elif number.exponent >= 0:
+        put_digits(to, number.digits, n)
+        memset(to + n, c"0", number.exponent)
+        to += point
+        to[0] = c"."
+        to[1] = c"0"
+        to += 2
+    elif point <= 0:
+        memset(to, c"0", 2 - point)
+        to[1] = c"."
+        put_digits(to + 2 - point, number.digits, n)
+        to += 2 - point + n
+    else:
+        put_digits(to + 1, number.digits, n)
+        memmove(to, to + 1, point)
+        to[point] = c"."
+        to += n + 1
+    out.size = to - out.data
+    return OK
+
+
+cdef inline bint is_special(uint64_t bits) noexcept nogil:
+    """Whether a double is NaN or infinite."""
+    return (bits >> SIGNIFICAND_BITS & 0x7FF) == 0x7FF
+
+
+cdef inline uint8_t *put_scientific(uint8_t *to, uint64_t digits, int n, int exponent) noexcept nogil:
+    """`d.ddde+xx`: at least two digits of exponent; returns where it ends."""
+    put_digits(to + 1, digits, n)
+    to[0] = to[1]
+    if n > 1:
+        to[1] = c"."
+        to += n + 1
+    else:
+        to += 1
+    to[0] = c"e"
+    to[1] = c"-" if exponent < 0 else c"+"
+    exponent = -exponent if exponent < 0 else exponent
+    n = 3 if exponent >= 100 else 2
+    put_digits(to + 2, exponent, n)
+    return to + 2 + n

@@ -1,0 +1,335 @@
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
+"""Encoders of the native converter: one BSON value to the content of one field of COPY's binary format.
+
+What each operation does is said in `engine.convert.encoders`, which these agree with byte for byte.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcpy
+
+from engine.convert.native_bson cimport BINARY, NULL_KIND, binary_kind, binary_payload, slot_of, value_end
+from engine.convert.native_dates cimport EPOCH_SHIFT_MS, FIRST_DATE_MS, LAST_DATE_MS, write_iso
+from engine.convert.native_decimals cimport (
+    Decimal,
+    of_decimal128,
+    of_double,
+    of_integer,
+    write_decimal,
+    write_integer,
+    write_numeric,
+)
+from engine.convert.native_doubles cimport write_double
+from engine.convert.native_json cimport read_uuid, write_bool, write_value
+from engine.convert.native_memory cimport (
+    MISFIT,
+    NO_MEMORY,
+    NULL_VALUE,
+    OK,
+    Buffer,
+    Span,
+    append,
+    append_byte,
+    append_int32,
+    get_32,
+    get_64,
+    put_32,
+    put_64,
+    reserve,
+)
+from engine.convert.native_text cimport clean, is_plain_ascii, write_base64, write_hex, write_text, write_uuid_text
+from engine.convert.native_work cimport (
+    CLAMP,
+    HIT_DATE_CLAMP,
+    HIT_DATE_INFINITY,
+    HIT_DATE_NULL,
+    MAKE_NULL,
+    OP_ARRAY,
+    OP_BASE64,
+    OP_BOOL,
+    OP_BOOL_TEXT,
+    OP_BYTEA,
+    OP_DATE,
+    OP_DATE_TEXT,
+    OP_DECIMAL128_AS_NUMERIC,
+    OP_DECIMAL128_TEXT,
+    OP_DOUBLE_AS_NUMERIC,
+    OP_DOUBLE_TEXT,
+    OP_INT32_AS_BIGINT,
+    OP_INT32_AS_DOUBLE,
+    OP_INT32_AS_NUMERIC,
+    OP_INT32_TEXT,
+    OP_INT64_AS_DOUBLE,
+    OP_INT64_AS_INTEGER,
+    OP_INT64_AS_NUMERIC,
+    OP_INT64_TEXT,
+    OP_JSON,
+    OP_NULL,
+    OP_OBJECT_ID_BYTES,
+    OP_OBJECT_ID_TEXT,
+    OP_REGEX,
+    OP_STRING,
+    OP_TURN_4,
+    OP_TURN_8,
+    OP_UUID,
+    OP_UUID_TEXT,
+    REASON_DATE_RANGE,
+    REJECT,
+    Column,
+    N_HITS,
+    Style,
+    Work,
+    add_key,
+    corrupt,
+    fault,
+    hit,
+)
+
+
+cdef enum:
+    LENGTH_SIZE = 4  # bytes before each field's content
+    NULL_LENGTH = -1
+    INT32_MAX = 0x7FFFFFFF
+    JSONB_VERSION = 1
+
+cdef extern from *:
+    """
+    #define NATIVE_EXACT_INTEGER (INT64_C(1) << 53)
+    """
+    const int64_t EXACT_INTEGER "NATIVE_EXACT_INTEGER"
+    const int64_t INT64_MAX
+    const int64_t INT64_MIN
+
+
+cdef inline int operation_for(
+    const uint8_t *operations, bint takes_any, uint8_t kind, const uint8_t *start, const uint8_t *end
+) noexcept nogil:
+    """What to do with a value of this kind; OP_NONE when it does not fit."""
+    if kind == BINARY and not takes_any:
+        return operations[slot_of(binary_kind(start, end))]
+    return operations[slot_of(kind)]
+
+
+cdef inline int write_field(
+    Work *work,
+    Buffer *out,
+    const Column *column,
+    int operation,
+    uint8_t kind,
+    const uint8_t *start,
+    const uint8_t *end,
+) noexcept nogil:
+    """A whole field: its length and its content. NULL_VALUE when it is a NULL; after MISFIT `out` is as before."""
+    cdef size_t begin = out.size
+    cdef size_t size
+    cdef int code
+    if reserve(out, LENGTH_SIZE) < 0:
+        return NO_MEMORY
+    out.size += LENGTH_SIZE
+    code = write_content(work, out, column, operation, kind, start, end)
+    if code < 0:
+        return code
+    if code == MISFIT:
+        out.size = begin
+        return MISFIT
+    if code == NULL_VALUE:
+        out.size = begin + LENGTH_SIZE
+        put_32(out.data + begin, <uint32_t>NULL_LENGTH)
+        return NULL_VALUE
+    return end_field(work, out, begin)
+
+
+cdef inline int end_field(Work *work, Buffer *out, size_t begin) noexcept nogil:
+    """Fill in the length of the field that began at `begin` and ends where `out` does."""
+    cdef size_t size = out.size - begin - LENGTH_SIZE
+    if size > INT32_MAX:
+        return corrupt(work)
+    put_32(out.data + begin, <uint32_t>size)
+    return OK
+
+
+cdef inline int write_content(
+    Work *work,
+    Buffer *out,
+    const Column *column,
+    int operation,
+    uint8_t kind,
+    const uint8_t *start,
+    const uint8_t *end,
+) noexcept nogil:
+    """The content of a field; MISFIT when the value does not fit, NULL_VALUE when it becomes NULL."""
+    cdef int64_t number
+    cdef const uint8_t *payload
+    cdef uint8_t uuid[16]
+    if operation == OP_STRING:
+        return write_text(work, out, &column.style, start + 4, end - start - 5)
+    if operation == OP_JSON:
+        if column.is_jsonb and append_byte(out, JSONB_VERSION) < 0:
+            return NO_MEMORY
+        return write_value(work, out, &column.style, kind, start, end, 0)
+    if operation == OP_NULL:
+        return NULL_VALUE
+    if operation == OP_TURN_4:
+        return append_int32(out, get_32(start))
+    if operation == OP_TURN_8:
+        return append_int64(out, get_64(start))
+    if operation == OP_OBJECT_ID_TEXT:
+        return write_hex(out, start, 12)
+    if operation == OP_BOOL:
+        return append_byte(out, start[0]) if start[0] <= 1 else corrupt(work)
+    if operation == OP_DATE:
+        return write_date(work, out, &column.style, <int64_t>get_64(start))
+    if operation == OP_ARRAY:
+        return write_elements(work, out, column, start, end)
+    if operation == OP_INT64_AS_INTEGER:
+        number = <int64_t>get_64(start)
+        return append_int32(out, number) if number == <int32_t>number else MISFIT
+    if operation == OP_INT32_AS_BIGINT:
+        return append_int64(out, <uint64_t><int64_t><int32_t>get_32(start))
+    if operation == OP_INT32_AS_DOUBLE:
+        return append_double(out, <double><int32_t>get_32(start))
+    if operation == OP_INT64_AS_DOUBLE:
+        number = <int64_t>get_64(start)
+        return append_double(out, <double>number) if -EXACT_INTEGER <= number <= EXACT_INTEGER else MISFIT
+    if operation == OP_UUID or operation == OP_UUID_TEXT:
+        read_uuid(uuid, &column.style, start, end)
+        return append(out, uuid, 16) if operation == OP_UUID else write_uuid_text(out, uuid)
+    if operation == OP_BYTEA or operation == OP_BASE64:
+        payload = binary_payload(start, end)
+        if payload == NULL:
+            return corrupt(work)
+        if operation == OP_BYTEA:
+            return append(out, payload, end - payload)
+        return write_base64(out, payload, end - payload)
+    if operation == OP_OBJECT_ID_BYTES:
+        return append(out, start, 12)
+    if operation == OP_REGEX:
+        return write_regex_text(work, out, &column.style, start, end)
+    if operation == OP_BOOL_TEXT:
+        return write_bool(work, out, start)
+    return write_as_decimal(out, operation, start)
+
+
+cdef inline int write_as_decimal(Buffer *out, int operation, const uint8_t *start) noexcept nogil:
+    """Numbers as numeric, numbers and dates as text."""
+    cdef Decimal decimal
+    if operation == OP_DATE_TEXT:
+        return write_iso(out, <int64_t>get_64(start))
+    if operation == OP_INT32_TEXT:
+        return write_integer(out, <int32_t>get_32(start))
+    if operation == OP_INT64_TEXT:
+        return write_integer(out, <int64_t>get_64(start))
+    if operation == OP_DOUBLE_TEXT:
+        return write_double(out, start)
+    if operation == OP_INT32_AS_NUMERIC:
+        decimal = of_integer(<int32_t>get_32(start))
+    elif operation == OP_INT64_AS_NUMERIC:
+        decimal = of_integer(<int64_t>get_64(start))
+    elif operation == OP_DOUBLE_AS_NUMERIC:
+        decimal = of_double(get_64(start))
+    else:
+        decimal = of_decimal128(start)
+    if operation == OP_DECIMAL128_TEXT:
+        return write_decimal(out, &decimal)
+    return write_numeric(out, &decimal)
+
+
+cdef inline int append_int64(Buffer *out, uint64_t value) noexcept nogil:
+    """A big-endian number of eight bytes."""
+    if reserve(out, 8) < 0:
+        return NO_MEMORY
+    put_64(out.data + out.size, value)
+    out.size += 8
+    return OK
+
+
+cdef inline int append_double(Buffer *out, double value) noexcept nogil:
+    """A big-endian double."""
+    cdef uint64_t bits
+    memcpy(&bits, &value, 8)
+    return append_int64(out, bits)
+
+
+cdef inline int write_date(Work *work, Buffer *out, const Style *style, int64_t ms) noexcept nogil:
+    """A timestamptz, under the policy for dates that it cannot hold."""
+    cdef bint is_early = ms < FIRST_DATE_MS
+    if is_early or ms > LAST_DATE_MS:
+        if style.date_range == REJECT:
+            return fault(work, REASON_DATE_RANGE)
+        if style.date_range == MAKE_NULL:
+            hit(work, HIT_DATE_NULL)
+            return NULL_VALUE
+        if style.date_range != CLAMP:
+            hit(work, HIT_DATE_INFINITY)
+            return append_int64(out, <uint64_t>(INT64_MIN if is_early else INT64_MAX))
+        hit(work, HIT_DATE_CLAMP)
+        ms = FIRST_DATE_MS if is_early else LAST_DATE_MS
+    return append_int64(out, <uint64_t>((ms - EPOCH_SHIFT_MS) * 1000))
+
+
+cdef inline int write_regex_text(
+    Work *work, Buffer *out, const Style *style, const uint8_t *start, const uint8_t *end
+) noexcept nogil:
+    """`/pattern/flags`."""
+    cdef size_t begin = out.size
+    cdef size_t size = end - 1 - start
+    cdef Span text
+    cdef int code
+    if append_byte(out, c"/") < 0 or append(out, start, size) < 0:
+        return NO_MEMORY
+    out.data[begin + 1 + (<const uint8_t *>memchr(start, 0, size) - start)] = c"/"
+    text.data = out.data + begin
+    text.size = out.size - begin
+    if is_plain_ascii(text.data, text.size):
+        return OK
+    code = clean(work, style, &text)
+    if code < 0 or text.data == out.data + begin:
+        return code
+    out.size = begin
+    return append(out, text.data, text.size)
+
+
+cdef inline int write_elements(
+    Work *work, Buffer *out, const Column *column, const uint8_t *start, const uint8_t *end
+) noexcept nogil:
+    """A one-dimensional array from index 1 on (`array_recv`); MISFIT at the first element that does not fit."""
+    cdef const uint8_t *at = start + 4
+    cdef const uint8_t *last = end - 1
+    cdef const uint8_t *key
+    cdef const uint8_t *key_end
+    cdef uint64_t hits[N_HITS]
+    cdef size_t begin = out.size
+    cdef uint32_t n_elements = 0
+    cdef bint has_null = False
+    cdef uint8_t kind
+    cdef int operation, code
+    memcpy(hits, work.hits, sizeof(hits))
+    if append_int32(out, 0) < 0 or append_int32(out, 0) < 0 or append_int32(out, column.element_oid) < 0:
+        return NO_MEMORY
+    while at < last:
+        kind = at[0]
+        key = at + 1
+        key_end = <const uint8_t *>memchr(key, 0, last - key)
+        if key_end == NULL:
+            return corrupt(work)
+        at = value_end(kind, key_end + 1, last)
+        if at == NULL:
+            return corrupt(work)
+        operation = operation_for(column.element_operations, False, kind, key_end + 1, at)
+        if not operation:
+            memcpy(work.hits, hits, sizeof(hits))
+            return MISFIT
+        if not n_elements and (append_int32(out, 0) < 0 or append_int32(out, 1) < 0):
+            return NO_MEMORY
+        code = write_field(work, out, column, operation, kind, key_end + 1, at)
+        if code < 0:
+            return add_key(work, code, key, key_end - key)
+        if code == MISFIT:
+            memcpy(work.hits, hits, sizeof(hits))
+            return MISFIT
+        has_null |= code == NULL_VALUE
+        n_elements += 1
+    if n_elements:
+        put_32(out.data + begin, 1)
+        put_32(out.data + begin + 4, has_null)
+        put_32(out.data + begin + 12, n_elements)
+    return OK

@@ -1,0 +1,190 @@
+"""A headless run steered by signals, and by `ctl` from another terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.errors import EXIT_CANCELLED, EXIT_CONNECT, EXIT_DONE, EXIT_SIGHUP, EXIT_SIGTERM, EXIT_USAGE
+from tests.engine.test_command_line import N, assert_all_there, fill
+
+if TYPE_CHECKING:
+    from tests.conftest import Source, Target
+    from tests.engine.front_end import Command, FrontEnd
+
+SLOW = "1000"
+"""Rows per second: the run takes twenty seconds then."""
+NOW_S = 3.0
+"""What a stop at once may take, processes gone."""
+
+
+@pytest.fixture
+def running(front_end: FrontEnd, source: Source) -> Command:
+    """A slow run in the middle of its copy."""
+    fill(source)
+    command = front_end.start("run", "--json", "--cluster-size", "2", "--throttle", SLOW)
+    command.until_progress(lambda record: record["written"] > 0)
+    return command
+
+
+def _hurry(front_end: FrontEnd) -> None:
+    """Let a slow run come to its end."""
+    assert front_end.do("ctl", "set", "throttle=off").code == EXIT_DONE
+
+
+def _resume(front_end: FrontEnd, target: Target) -> None:
+    """Go on with the run, and find everything there."""
+    outcome = front_end.do("run", "--json", "--resume")
+    assert outcome.code == EXIT_DONE, outcome.err
+    assert_all_there(target)
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+
+def test_one_interrupt_commits_what_is_in_hand_and_the_run_can_be_resumed(
+    running: Command, front_end: FrontEnd, target: Target
+) -> None:
+    running.send(signal.SIGINT)
+    outcome = running.outcome(10)
+    assert outcome.code == EXIT_CANCELLED
+    assert "Press ctrl-C again" in outcome.err
+    assert outcome.last["state"] == "cancelled"
+    assert 0 < outcome.last["written"] == target.value("SELECT count(*) FROM orders") < N
+    _resume(front_end, target)
+
+
+def test_a_second_interrupt_rolls_back_at_once(running: Command, front_end: FrontEnd, target: Target) -> None:
+    running.send(signal.SIGINT)
+    running.send(signal.SIGINT)
+    began = time.monotonic()
+    outcome = running.outcome(10)
+    assert time.monotonic() - began < NOW_S
+    assert outcome.code == EXIT_CANCELLED
+    assert outcome.last["written"] == target.value("SELECT count(*) FROM orders")
+    _resume(front_end, target)
+
+
+def test_a_third_interrupt_kills_an_engine_that_does_not_answer(
+    running: Command, front_end: FrontEnd, target: Target
+) -> None:
+    (engine,) = front_end.engines()
+    os.kill(engine, signal.SIGSTOP)
+    for _ in range(3):
+        running.send(signal.SIGINT)
+        time.sleep(0.1)
+    outcome = running.outcome(10)
+    assert (outcome.code, outcome.last["state"]) == (EXIT_CANCELLED, "cancelled")
+    assert "The engine was killed" in outcome.err
+    _resume(front_end, target)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, EXIT_SIGTERM), (signal.SIGHUP, EXIT_SIGHUP)])
+def test_ends_by_signal_have_their_own_exit_codes(
+    number: signal.Signals, code: int, running: Command, front_end: FrontEnd
+) -> None:
+    running.send(number)
+    outcome = running.outcome(10)
+    assert (outcome.code, outcome.last["state"]) == (code, "cancelled")
+    assert front_end.wait_for_no_engine() < NOW_S
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.15, 0.3, 0.45, 0.6])
+def test_an_interrupt_while_it_starts_leaves_nothing(delay_s: float, front_end: FrontEnd, source: Source) -> None:
+    fill(source, 10)
+    command = front_end.start("run", "--throttle", "1")
+    time.sleep(delay_s)
+    command.send(signal.SIGINT)
+    outcome = command.outcome(10)
+    assert outcome.code in (EXIT_CANCELLED, -signal.SIGINT)
+    assert "Traceback" not in outcome.err or delay_s == 0.0
+    front_end.wait_for_no_engine(NOW_S)
+
+
+def test_a_front_end_that_is_killed_takes_its_engine_along(
+    running: Command, front_end: FrontEnd, target: Target
+) -> None:
+    running.kill()
+    running.close()
+    front_end.wait_for_no_engine(NOW_S)
+    _resume(front_end, target)
+
+
+def test_user_signals_pause_resume_and_show_the_workers(running: Command, front_end: FrontEnd, target: Target) -> None:
+    running.send(signal.SIGUSR1)
+    paused = running.until_progress(lambda record: record["state"] == "paused")
+    assert {worker["state"] for worker in paused["workers"]} == {"paused"}
+    still = running.until_progress(lambda record: record["state"] == "paused")
+    assert still["written"] == paused["written"] == target.value("SELECT count(*) FROM orders")
+    running.send(signal.SIGUSR2)
+    running.until(lambda: "last progress" in running.err)
+    running.send(signal.SIGUSR1)
+    running.until_progress(lambda record: record["state"] == "running")
+    _hurry(front_end)
+    outcome = running.outcome()
+    assert outcome.code == EXIT_DONE
+    assert_all_there(target)
+
+
+def test_terminal_signals_change_the_number_of_workers(running: Command, front_end: FrontEnd, target: Target) -> None:
+    running.send(signal.SIGTTIN)
+    running.until_progress(lambda record: record["cluster_size"] == 3 and len(record["workers"]) == 3)
+    running.send(signal.SIGTTOU)
+    running.until_progress(lambda record: record["cluster_size"] == 2 and len(record["workers"]) == 2)
+    _hurry(front_end)
+    assert running.outcome().code == EXIT_DONE
+    assert_all_there(target)
+
+
+# --- ctl --------------------------------------------------------------------------------------------------------------
+
+
+def test_ctl_turns_knobs_within_their_bounds(running: Command, front_end: FrontEnd, target: Target) -> None:
+    more = front_end.do("ctl", "set", "cluster_size=5", "--wait", "--json")
+    assert (more.code, more.last["applies"]) == (EXIT_DONE, "at once")
+    assert (more.last["workers_alive"], len(more.last["workers"])) == (5, 5)
+    page = front_end.do("ctl", "set", "page-size=1,000")
+    assert page.code == EXIT_DONE
+    assert page.out.endswith("page_size is 1,000, from the next page\n")
+    for word in ("cluster_size=0", "cluster_size=129", "page_size=99", "page_size=100001"):
+        refused = front_end.do("ctl", "set", word)
+        assert refused.code == EXIT_USAGE
+        assert "must be between" in refused.err
+    seed = front_end.do("ctl", "set", "seed_count=5", "--json")
+    assert (seed.code, seed.last["error"]["code"]) == (EXIT_USAGE, "knob")
+    _hurry(front_end)
+    assert running.outcome().code == EXIT_DONE
+    assert_all_there(target)
+
+
+def test_ctl_pauses_resumes_and_cancels(running: Command, front_end: FrontEnd, target: Target) -> None:
+    run_id = running.until_progress(lambda record: True)["run_id"]
+    paused = front_end.do("ctl", "pause", "--wait", "--run", run_id[:12])
+    assert (paused.code, paused.out) == (EXIT_DONE, f"run {run_id}: paused\n")
+    status = front_end.do("ctl", "status")
+    assert f"run {run_id}: paused" in status.out
+    assert "ETA – paused by you" in status.out
+    assert front_end.do("ctl", "pause").code == EXIT_USAGE
+    assert front_end.do("ctl", "resume", "--wait", "--json").last["state"] == "running"
+    cancelled = front_end.do("ctl", "cancel", "--wait", "--json")
+    assert (cancelled.code, cancelled.last["state"]) == (EXIT_DONE, "cancelled")
+    outcome = running.outcome(10)
+    assert (outcome.code, outcome.last["state"]) == (EXIT_CANCELLED, "cancelled")
+    assert front_end.do("ctl", "status").code == EXIT_CONNECT
+    _resume(front_end, target)
+
+
+def test_ctl_asks_which_run_where_there_are_several(running: Command, front_end: FrontEnd, source: Source) -> None:
+    words = ["seed", "--json", "--seed-count", "100,000,000", "--collection", f"{source.database}.more"]
+    other = front_end.start(*words, "--cluster-size", "1")
+    run_ids = [command.until_progress(lambda record: True)["run_id"] for command in (running, other)]
+    refused = front_end.do("ctl", "status", "--json")
+    assert (refused.code, refused.last["error"]["code"]) == (EXIT_USAGE, "usage")
+    assert all(run_id in refused.err for run_id in run_ids)
+    for run_id, command in zip(run_ids, (running, other), strict=True):
+        assert front_end.do("ctl", "cancel", "--now", "--wait", "--run", run_id).code == EXIT_DONE
+        assert command.outcome(10).code == EXIT_CANCELLED

@@ -1,0 +1,124 @@
+"""A real pseudo-terminal with a program in it, and what its screen shows."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.cells import cell_len
+
+ROOT = Path(__file__).resolve().parents[2]
+_TOKEN = re.compile(r"\x1b\[([0-9;?<>=]*)([A-Za-z])|\x1b[P\]_].*?(?:\x07|\x1b\\)|\x1b[=>()78][B0]?|[^\x1b]", re.DOTALL)
+
+
+class Terminal:
+    """A program in a pty; `screen` follows cursor positions and text, which is all that a full-screen program uses."""
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], width: int = 120, height: int = 40
+    ) -> None:
+        self.width, self.height = width, height
+        self.output = ""
+        """Everything the program wrote."""
+        self._cells = [[" "] * width for _ in range(height)]
+        self._row = self._column = 0
+        self._rest = ""
+        self.master, self._slave = pty.openpty()
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        self.modes_before = termios.tcgetattr(self._slave)
+        self.process = subprocess.Popen(
+            command, stdin=self._slave, stdout=self._slave, stderr=self._slave, cwd=ROOT, start_new_session=True,
+            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "", **environment},
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        self.hang_up()
+
+    @property
+    def modes_after(self) -> list[Any]:
+        """The line discipline now."""
+        return termios.tcgetattr(self._slave)
+
+    def hang_up(self) -> None:
+        """Close the terminal: the program gets SIGHUP."""
+        for descriptor in (self.master, self._slave):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    def press(self, keys: str) -> None:
+        """Type."""
+        os.write(self.master, keys.encode())
+
+    def screen(self) -> str:
+        """The lines on the screen."""
+        return "\n".join("".join(row).rstrip() for row in self._cells)
+
+    def wait_for(self, *texts: str, timeout_s: float = 60.0) -> None:
+        """Until the screen shows one of `texts`."""
+        deadline = time.monotonic() + timeout_s
+        while not any(text in self.screen() for text in texts):
+            assert time.monotonic() < deadline, f"no {texts} on the screen:\n{self.screen()}"
+            assert self.read() or self.process.poll() is None, f"it has ended, last shown:\n{self.output[-3000:]}"
+
+    def wait_for_end(self, timeout_s: float = 60.0) -> int:
+        """The program's exit code; what it still writes is read."""
+        deadline = time.monotonic() + timeout_s
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, f"it goes on; the screen:\n{self.screen()}"
+            self.read()
+        while self.read():
+            pass
+        return self.process.returncode
+
+    def read(self) -> bool:
+        """Take what is there, waiting a little for it; False when there is nothing."""
+        if not select.select([self.master], [], [], 0.05)[0]:
+            return False
+        try:
+            text = os.read(self.master, 65_536).decode(errors="replace")
+        except OSError:
+            return False
+        self.output += text
+        self._draw(text)
+        return True
+
+    def _draw(self, text: str) -> None:
+        text = self._rest + text
+        cut = text.rfind("\x1b", max(0, len(text) - 64))
+        text, self._rest = (text[:cut], text[cut:]) if cut >= 0 else (text, "")
+        for token in _TOKEN.finditer(text):
+            if token[2] == "H":
+                row, _, column = (token[1] or "1;1").partition(";")
+                self._row, self._column = int(row or 1) - 1, int(column or 1) - 1
+            elif token[2] == "J":
+                self._cells = [[" "] * self.width for _ in range(self.height)]
+            elif token[0] == "\r":
+                self._column = 0
+            elif token[0] == "\n":
+                self._row = min(self.height - 1, self._row + 1)
+            elif token[0][0] != "\x1b" and token[0].isprintable():
+                if self._row < self.height and self._column < self.width:
+                    self._cells[self._row][self._column] = token[0]
+                self._column += cell_len(token[0])

@@ -1,0 +1,126 @@
+"""The real program with the real engine in a real terminal: what an operator sees, presses and is left with."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Source, Target
+from tests.tui.terminal import Terminal
+
+PROGRAM = [sys.executable, "-m", "tui"]
+RESTORED = ("\x1b[?1049l", "\x1b[?25h", "\x1b[?1000l")
+"""Main screen, cursor, no mouse."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """No configuration but the test's; logs and sockets of its own."""
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    return {
+        "XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_RUNTIME_DIR": str(runtime),
+    }  # fmt: skip
+
+
+def assert_restored(terminal: Terminal) -> None:
+    for sequence in RESTORED:
+        assert sequence in terminal.output.rpartition("\x1b[?1049h")[2]
+    assert terminal.modes_after == terminal.modes_before
+
+
+def test_the_demo_is_seen_steered_and_left_with_exit_code_0(home: dict[str, str]) -> None:
+    with Terminal([*PROGRAM, "demo", "--seed-count", "20000"], home, 120, 40) as terminal:
+        terminal.wait_for("Throughput, rows/s")
+        terminal.wait_for("seeding demo", "+ seeding", "copying", "running")
+        terminal.press("+")
+        terminal.press("l")
+        terminal.wait_for("Events")
+        terminal.wait_for("✓ verified", "! failed")
+        terminal.wait_for("20,000 read = 20,000 written + 0 rejected")
+        terminal.press("?")
+        terminal.wait_for("Help: Run")
+        terminal.press("\x1b")
+        time.sleep(0.3)
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+        assert_restored(terminal)
+        assert "completed: 20,000 read = 20,000 written + 0 rejected" in terminal.output
+
+
+@pytest.fixture
+def slow_run(source: Source, target: Target, home: dict[str, str]) -> dict[str, str]:
+    """The environment of a run that takes some ten seconds: 20,000 documents, 2,000 rows/s."""
+    source.db["orders"].insert_many([{"_id": number, "total": number * 1.5} for number in range(20_000)])
+    return {
+        **home,
+        "MONGOPG_SOURCE_URI": source.uri,
+        "MONGOPG_TARGET_URI": target.uri,
+        "MONGOPG_RUN_THROTTLE": "2000",
+        "MONGOPG_RUN_PAGE_SIZE": "500",
+        "MONGOPG_RUN_CLUSTER_SIZE": "2",
+    }
+
+
+def rows_of(target: Target) -> int:
+    exists = target.value("SELECT to_regclass('public.orders') IS NOT NULL")
+    return int(target.value("SELECT count(*) FROM public.orders")) if exists else 0
+
+
+def test_sigterm_rolls_back_restores_the_terminal_and_leaves_with_143(slow_run: dict[str, str]) -> None:
+    with Terminal([*PROGRAM, "run"], slow_run, 80, 24) as terminal:
+        terminal.wait_for("● running")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.wait_for_end(20.0) == 143
+        assert_restored(terminal)
+        assert "run --resume" in terminal.output
+
+
+def test_losing_the_terminal_leaves_the_run_alive(slow_run: dict[str, str], target: Target) -> None:
+    with Terminal([*PROGRAM, "run"], slow_run, 80, 24) as terminal:
+        terminal.wait_for("● running")
+        terminal.hang_up()
+        assert terminal.process.wait(20.0) == 129
+        left_behind = rows_of(target)
+    assert left_behind < 20_000
+    deadline = time.monotonic() + 60.0
+    while rows_of(target) < 20_000:
+        assert time.monotonic() < deadline, f"{rows_of(target)} rows"
+        time.sleep(0.2)
+
+
+def test_leaving_detaches_and_attach_comes_back(slow_run: dict[str, str], target: Target) -> None:
+    with Terminal([*PROGRAM, "run"], slow_run, 80, 24) as terminal:
+        terminal.wait_for("● running")
+        terminal.press("q")
+        terminal.wait_for("A run is going on")
+        terminal.press("\x1b[D\x1b[D\r")
+        assert terminal.wait_for_end(20.0) == 0
+        assert_restored(terminal)
+        assert "mongopg-tui attach" in terminal.output
+    with Terminal([*PROGRAM, "attach"], slow_run, 100, 30) as terminal:
+        terminal.wait_for("● running")
+        terminal.press("t")
+        terminal.wait_for("Tune the run")
+        for keys in ("\t", "\t", "off", "\r"):
+            terminal.press(keys)
+            time.sleep(0.2)
+        terminal.wait_for("✓ verified")
+        terminal.press("q")
+        assert terminal.wait_for_end(20.0) == 0
+    assert rows_of(target) == 20_000
+
+
+def test_the_first_paint_comes_within_a_second_of_the_screen_starting(home: dict[str, str]) -> None:
+    started = time.monotonic()
+    with Terminal(PROGRAM, home, 80, 24) as terminal:
+        terminal.wait_for("Source: MongoDB", timeout_s=20.0)
+        painted_s = time.monotonic() - started
+        terminal.press("q")
+        assert terminal.wait_for_end(20.0) == 0
+        assert_restored(terminal)
+    assert painted_s < 5.0
