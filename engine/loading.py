@@ -33,6 +33,7 @@ FLAG_NAMES = {
     "source.uri": "--source",
     "target.uri": "--target",
     "run.collections": "--collection",
+    "run.limit": "--documents",
     "seed.count": "--seed-count",
 }
 """Flags that are not called after their setting."""

@@ -271,6 +271,40 @@ def ctl(
     return steer(action, setting, run, wait=wait, now=now, as_json=as_json)
 
 
+@application.command()
+def bench(
+    context: typer.Context,
+    config: ConfigOption = None,
+    source: SourceOption = None,
+    target: TargetOption = None,
+    collection: Annotated[
+        str | None, typer.Option("--collection", metavar="db.coll", help="What to copy; else the largest collection.")
+    ] = None,
+    documents: Annotated[
+        str | None,
+        typer.Option("--documents", metavar="N", help="Copy the first N, by default 200,000, each time; 0 is all."),
+    ] = None,
+    page_size: PageOption = None,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw the chart with ASCII characters only.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Rows per second by cluster size, 1 (sequential) upwards, and by page size, on your own servers.
+
+    Copies into a scratch table that is dropped afterwards, and recommends a cluster size and a page size.
+    """
+    from tui.bench import bench as measure
+
+    flags = {
+        "source.uri": source,
+        "target.uri": target,
+        "run.collections": [collection] if collection else None,
+        "run.limit": documents,
+        "run.page_size": page_size,
+        "cockpit.ascii": ascii_only or None,
+    }
+    return measure(_load(context, config, flags), as_json=as_json)
+
+
 def _load(context: typer.Context, config: Path | None, flags: dict[str, Any]) -> Loaded:
     """Settings of this command; options before the command's name count where it has none of its own."""
     from engine.loading import load_settings

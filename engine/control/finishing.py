@@ -47,6 +47,7 @@ async def finish(copying: Copying, migration: Migration) -> None:
             await ending.swap(
                 connection, copying.journal.run_id, [copying.journal.load(t.task_id) for t in copying.plan.tables]
             )
+    await copying.journal.keep_counts(source_counts, target_counts)
     _judge(copying, migration, source_counts, target_counts)
 
 

@@ -243,6 +243,14 @@ class Journal:
             rows = {task_id: await finish.count_rows(connection, load) for task_id, load in loads.items()}
         return loads, totals, rows
 
+    async def keep_counts(self, source: dict[int, int], target: dict[int, int]) -> None:
+        """Write what was counted on both sides, by task."""
+        async with self.session() as connection:
+            for task_id in source:
+                await ledger.set_counts(
+                    connection, self.run_id, task_id, source_count=source[task_id], target_count=target[task_id]
+                )
+
     async def gaps(self, plan: Plan) -> list[Gap]:
         """Where committed slices do not join, after a durable commit; empty when everything is there."""
         ends = {table.task_id: table.end for table in plan.tables if table.end is not None}

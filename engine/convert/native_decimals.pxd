@@ -21,7 +21,7 @@ cdef extern from *:
     """
     ctypedef unsigned long long uint128_t "native_uint128"
 
-cdef enum Special:
+cdef enum:
     FINITE
     NOT_A_NUMBER
     INFINITE
@@ -46,7 +46,7 @@ cdef enum:
 
 cdef struct Decimal:
     # coefficient * 10 ** exponent, signed.
-    Special special
+    int special
     bint is_negative
     uint128_t coefficient
     int exponent

@@ -58,8 +58,8 @@ cdef inline Decimal64 shortest(uint64_t bits) noexcept nogil:
     cdef int k, h
     cdef bint is_down_inside, is_up_inside
     cdef Decimal64 result
-    if -SIGNIFICAND_BITS <= q <= 0 and not c & (<uint64_t>1 << -q) - 1:
-        result.digits = c >> -q
+    if not c or -SIGNIFICAND_BITS <= q <= 0 and not c & (<uint64_t>1 << -q) - 1:
+        result.digits = c >> -q if c else 0
         result.exponent = 0
         return without_zeros(result)
     # floor(log10(2**q)), of three quarters of it when the double below is only half as far as the one above.

@@ -15,7 +15,7 @@ cdef enum:
 cdef inline size_t jsonb_size(const uint8_t *text, size_t length) noexcept nogil:
     """An upper bound of the bytes of JSON text that this converter has written, as jsonb."""
     cdef const uint8_t *end = text + length
-    cdef size_t size = HEADER, n_bytes
+    cdef size_t size = 2 * HEADER, n_bytes
     cdef const uint8_t *begin
     cdef bint is_after_colon = False
     while text < end:

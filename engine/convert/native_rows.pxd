@@ -74,7 +74,6 @@ from engine.convert.native_work cimport (
     Field,
     Level,
     Plan,
-    Reason,
     Rejected,
     Style,
     Work,
@@ -371,7 +370,9 @@ cdef inline int overflow(
     name.data = text.data + name_at
     name.size = name_size
     number = find_node(work, place, name)
-    hit(work, HIT_DUPLICATE_KEY if number and node_at(work, number).is_alive else HIT_OVERFLOW)
+    hit(work, HIT_OVERFLOW)
+    if number and node_at(work, number).is_alive:
+        hit(work, HIT_DUPLICATE_KEY)
     value_at = text.size
     code = write_value(work, text, style, kind, start, end, 0)
     if code < 0:
@@ -386,7 +387,7 @@ cdef inline int overflow(
 
 cdef inline int misfit(Work *work, int reason, uint8_t kind, const uint8_t *start, const uint8_t *end) noexcept nogil:
     """Reject the document for a value that does not fit its column."""
-    work.reason = <Reason>reason
+    work.reason = reason
     work.detail = DETAIL_MISFIT + (binary_kind(start, end) if kind == BINARY else kind)
     return FAULT
 

@@ -1,13 +1,14 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
 """What the native converter's functions share: the compiled mapping, and the work on the batch in hand."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 
 from engine.convert.native_bson cimport N_SLOTS
 from engine.convert.native_memory cimport FAULT, NO_MEMORY, OK, Buffer, Span, reserve
 
 
-cdef enum Choice:
+cdef enum:
     # Of all policies; each knows some of them.
     REJECT
     STRIP
@@ -17,14 +18,14 @@ cdef enum Choice:
     MAKE_INFINITE
     KEEP
 
-cdef enum ByteOrder:
+cdef enum:
     # Of binary subtype 3.
     AS_BINARY
     PYTHON
     JAVA
     CSHARP
 
-cdef enum Hit:
+cdef enum:
     # Policies that touched a value.
     HIT_NUL_STRIP
     HIT_NUL_REPLACE
@@ -36,7 +37,7 @@ cdef enum Hit:
     HIT_DUPLICATE_KEY
     N_HITS
 
-cdef enum Reason:
+cdef enum:
     REASON_NUL
     REASON_UTF8
     REASON_DATE_RANGE
@@ -45,14 +46,14 @@ cdef enum Reason:
     REASON_ID_TOO_LONG
     REASON_CORRUPT
 
-cdef enum Detail:
+cdef enum:
     # What is said of a reject, where the reason does not say it all; from `DETAIL_MISFIT` on, the kind is added.
     DETAIL_OF_REASON
     DETAIL_UNKNOWN_FIELD
     DETAIL_NO_ID
     DETAIL_MISFIT
 
-cdef enum Operation:
+cdef enum:
     # How a value becomes a field of COPY; the names of `engine.convert.encoders`.
     OP_NONE
     OP_NULL
@@ -85,7 +86,7 @@ cdef enum Operation:
     OP_DOUBLE_TEXT
     OP_DECIMAL128_TEXT
 
-cdef enum Role:
+cdef enum:
     # What a key of a level means.
     ROLE_COLUMN
     ROLE_LEVEL
@@ -115,7 +116,7 @@ cdef struct Field:
     # A key of a level.
     Span key
     uint32_t hash
-    Role role
+    int role
     uint32_t number                      # of the column or of the level below
     Span name                            # the key as it stands in JSON, colon included
 
@@ -177,7 +178,7 @@ cdef struct ExtraNode:
 cdef struct Rejected:
     size_t offset
     size_t length
-    Reason reason
+    int reason
     int detail
     size_t first_key                     # in `Work.keys`, innermost first
     size_t n_keys
@@ -202,7 +203,7 @@ cdef struct Work:
     Buffer row_documents
     Buffer rejected                      # of Rejected
     Buffer keys                          # of Span: keys that lead to what was rejected
-    Reason reason                        # of the last FAULT
+    int reason                        # of the last FAULT
     int detail
     uint64_t hits[N_HITS]                # of the document in hand
     uint64_t total_hits[N_HITS]
@@ -216,7 +217,7 @@ cdef struct Work:
     Buffer extra_table                   # of uint32_t: a hash table of nodes, when there are many
 
 
-cdef inline int fault(Work *work, Reason reason) noexcept nogil:
+cdef inline int fault(Work *work, int reason) noexcept nogil:
     """The document cannot become a row."""
     work.reason = reason
     work.detail = DETAIL_OF_REASON
@@ -240,6 +241,21 @@ cdef inline int add_key(Work *work, int code, const uint8_t *key, size_t size) n
     return code
 
 
-cdef inline void hit(Work *work, Hit policy) noexcept nogil:
+cdef inline void hit(Work *work, int policy) noexcept nogil:
     """Count that a policy touched a value."""
     work.hits[policy] += 1
+
+
+cdef inline void free_buffers(Work *work) noexcept nogil:
+    """Give back the memory of all buffers but `out`."""
+    free(work.row_ends.data)
+    free(work.row_documents.data)
+    free(work.rejected.data)
+    free(work.keys.data)
+    free(work.cleaned.data)
+    free(work.scratch.data)
+    free(work.members.data)
+    free(work.table.data)
+    free(work.extra_text.data)
+    free(work.extra_nodes.data)
+    free(work.extra_table.data)

@@ -249,7 +249,7 @@ def _explained(error: Exception, address: Address, timeout_s: float) -> ConnectE
         return ConnectError(_refusal(error, server, address))
     if isinstance(error, (ssl.SSLCertVerificationError, ssl.CertificateError)):
         return ConnectError(
-            f"The certificate of {server} cannot be verified ({one_line(error.verify_message)}): "
+            f"The certificate of {server} cannot be verified ({one_line(error.verify_message).rstrip('.')}): "
             "name its authority with sslrootcert=FILE in target.uri, or accept any with sslmode=require."
         )
     if isinstance(error, ssl.SSLError):

@@ -17,7 +17,7 @@ from engine.convert.interface import Converter
 from engine.errors import MigrationError
 from engine.source import faults, mongo
 from engine.source.reader import RangeReader, filter_query
-from engine.target import copy, page, partitions, postgres, sqlstates
+from engine.target import copy, locks, page, partitions, postgres, sqlstates
 from engine.target.ddl import TableName
 from engine.work.feed import Feed, Pace, Piece, Threads
 from engine.work.messages import Committed, Connected, CopyLease, CopyTask, Failed, FromWorker, Problem, Returned
@@ -69,7 +69,6 @@ class Copier:
     ) -> None:
         self.position: CopyLease | None = None
         """The rest of the lease in hand: slices before it are committed."""
-        self._run_id = run_id
         self._app_name = f"mongopg-tui {run_id}"
         self._source_uri = source_uri
         self._target_uri = target_uri
@@ -93,7 +92,7 @@ class Copier:
         in_doubt = False
         while True:
             try:
-                if in_doubt and await self._look_up_position():
+                if in_doubt and await self._look_up_position(task):
                     return Returned(lease, finished=True)
                 in_doubt = False
                 if await self._copy(task):
@@ -107,6 +106,8 @@ class Copier:
             except (PyMongoError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
                 code, sentence, is_transient = explain(error)
                 await self.abort()
+                if code == sqlstates.LOCK_NOT_AVAILABLE:
+                    sentence = await self._name_blocker(task) or sentence
                 if not is_transient or not self._patience.is_left:
                     return Failed(lease, code, sentence, fatal=True)
                 self._report(Problem(code, sentence))
@@ -131,7 +132,7 @@ class Copier:
             has_range_reads=task.has_range_reads,
         )
         feed = Feed(reader, self._converter(task), self._slot, self._pace, self._threads)
-        writer = copy.SliceWriter(connection, self._run_id, _target_of(task), self._worker)
+        writer = copy.SliceWriter(connection, task.run_id, _target_of(task), self._worker)
         try:
             while True:
                 is_final = await self._slice(task, writer, feed)
@@ -191,9 +192,9 @@ class Copier:
         assert self.position is not None
         return self.position
 
-    async def _look_up_position(self) -> bool:
+    async def _look_up_position(self, task: CopyTask) -> bool:
         """Where the ledger says the partition stands, after anything that leaves it in doubt; True when it is finished."""
-        found = await partitions.position(await self._connected(), self._run_id, self._position().partition_id)
+        found = await partitions.position(await self._connected(), task.run_id, self._position().partition_id)
         self.position = replace(
             self._position(),
             slice_no=found.next_slice_no,
@@ -201,6 +202,15 @@ class Copier:
             lower_inclusive=found.lower_inclusive,
         )
         return found.finished
+
+    async def _name_blocker(self, task: CopyTask) -> str:
+        """Who keeps COPY waiting, in a sentence; empty when nobody does any more."""
+        table = TableName(task.schema, task.table)
+        try:
+            found = await locks.blockers(await self._connected(), table)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError):
+            return ""  # the sentence about the lock itself has to do
+        return f"Table {table} is locked: {found}." if found else ""
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():

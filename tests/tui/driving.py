@@ -40,8 +40,10 @@ def process_of(engine: ScriptedEngine) -> Any:
 
 
 def settings_with_servers() -> Settings:
-    """Both URIs set, with passwords."""
-    return Settings.model_validate({"source": {"uri": SOURCE_URI}, "target": {"uri": TARGET_URI}})
+    """Both URIs set, with passwords; four workers, however many cores there are."""
+    return Settings.model_validate(
+        {"source": {"uri": SOURCE_URI}, "target": {"uri": TARGET_URI}, "run": {"cluster_size": 4}}
+    )
 
 
 def on_setup(engine: ScriptedEngine, settings: Settings | None = None) -> Cockpit:

@@ -241,7 +241,7 @@ async def test_seed_asks_and_seeds_only(engine: ScriptedEngine, launched: Any) -
         async with app.run_test(size=LARGE) as pilot:
             await until_shown(pilot, "4 of 4 chosen")
             await pilot.press("f8")
-            await until_shown(pilot, "Seed the source?", "1,000,000 synthetic users", "Nothing is deleted")
+            await until_shown(pilot, "Seed the source?", "synthetic users, up to 1,000,000", "Nothing is deleted")
             await pilot.click("#go")
             await until_shown(pilot, "● seeding")
             sent = seeding_engine.received("start")[0]

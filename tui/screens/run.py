@@ -38,6 +38,7 @@ class RunScreen(CockpitScreen):
         super().__init__()
         self._drawn: tuple[EngineSession, int] | None = None
         self._is_frozen = False
+        self._banner = ""
         self._interrupted_at = float("-inf")
 
     def body(self) -> Iterable[Widget]:
@@ -111,9 +112,11 @@ class RunScreen(CockpitScreen):
             words = "Leaving when the run has stopped."
         elif session.is_lost:
             words = "! The engine has ended. What it had committed is in the target."
-        banner = self.query_one("#banner", Static)
-        banner.display = bool(words)
-        banner.update(Content(words))
+        if words != self._banner:
+            self._banner = words
+            banner = self.query_one("#banner", Static)
+            banner.display = bool(words)
+            banner.update(Content(words))
 
     # --- commands ---
 

@@ -129,7 +129,7 @@ class SetupScreen(CockpitScreen):
         size = bytes_size(sum(info.size_bytes for info in chosen))
         words = f"{len(chosen)} of {len(listing.collections)} chosen · {documents} documents · {size}"
         if not listing.collections:
-            words = ""
+            words = "this database has no collections" if listing.is_filled else ""
         self.query_one("#chosen", Static).update(Content(words), layout=False)
 
     @on(Choice.Changed)
@@ -231,7 +231,7 @@ class SetupScreen(CockpitScreen):
     def _seed_effects(self, settings: Settings) -> list[str]:
         self._require("source")
         return [
-            f"Fill {safe(settings.seed.collection, 120)} up to {number(settings.seed.count)} synthetic users",
+            f"Fill {safe(settings.seed.collection, 120)} with synthetic users, up to {number(settings.seed.count)},",
             f"in    {safe(place(shown(settings.source.uri.get_secret_value())), 80)}",
             f"with  {settings.run.cluster_size} workers",
             "",

@@ -39,12 +39,15 @@ class CollectionList(OptionList, inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__(markup=False, compact=True)
         self.collections: list[CollectionInfo] = []
+        self.is_filled = False
+        """The source has been asked."""
         self.chosen: set[str] = set()
         """Namespaces."""
 
     def fill(self, collections: Iterable[CollectionInfo], chosen: Collection[str]) -> None:
         """List these collections; when the settings name none, all are chosen."""
         self.collections = list(collections)
+        self.is_filled = True
         known = {info.namespace for info in self.collections}
         self.chosen = set(chosen) & known if chosen else known
         self._draw()

@@ -207,6 +207,8 @@ class Heading(Widget):
 class WorkersPanel(Vertical):
     """Heading, bars, and a line that sums the workers out of sight."""
 
+    _height = 0
+
     def compose(self) -> ComposeResult:
         """The three of them."""
         yield Heading()
@@ -217,8 +219,11 @@ class WorkersPanel(Vertical):
         """Draw this snapshot."""
         bars = self.query_one(WorkerBars)
         bars.show(snapshot)
-        self.styles.max_height = max(1, len(snapshot.workers)) + 1 + self.gutter.height
-        self.border_title = Content(f"Workers {len(snapshot.workers)}")
+        height = max(1, len(snapshot.workers)) + 1 + self.gutter.height
+        if height != self._height:  # even an equal value would make Textual lay out the screen anew
+            self._height = height
+            self.styles.max_height = height
+            self.border_title = Content(f"Workers {len(snapshot.workers)}")
         self.border_subtitle = Content(f"sorted by {bars.order} · full bar {number(bars.scale)} rows/s {FULL}{HALF}")
         self.show_hidden()
 
