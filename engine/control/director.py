@@ -42,6 +42,10 @@ class Director(Protocol):
         """A worker `started`, `retired` or `died`."""
         ...
 
+    def cannot_start(self, error: Exception) -> None:
+        """The system gives us no more processes."""
+        ...
+
     def settled(self) -> None:
         """Something changed about who is idle: look whether a pause, a drain or the whole work is through."""
         ...

@@ -413,6 +413,18 @@ class Migration:
                 MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers")
             )
 
+    def cannot_start(self, error: Exception) -> None:
+        """The system gives us no more processes: a run that has some goes on with those."""
+        name = type(error).__name__
+        if self.supervisor is None or not self.supervisor.workers:
+            self.fail(
+                MigrationError(
+                    f"No worker process can be started ({name}); the engine's log says more.", code="workers"
+                )
+            )
+        else:
+            self.emit("problem", code="workers", message=f"No more worker processes can be started ({name}).")
+
     def settled(self) -> None:
         """Somebody became idle, or nobody is busy: a pause may be through, a drain, or all of it."""
         if self.record.state is RunState.PAUSING and (self.supervisor is None or self.supervisor.is_quiet):

@@ -224,7 +224,13 @@ class Supervisor:
             worker = WorkerProcess(index + 1, slot, process, ours)
             self._workers[index] = worker
             # Process.start talks to the fork server and blocks for milliseconds: not in the loop that serves the screen.
-            await asyncio.to_thread(process.start)
+            try:
+                await asyncio.to_thread(process.start)
+            except (OSError, EOFError) as error:
+                log.exception("a worker process cannot be started")
+                del self._workers[index]
+                self._director.cannot_start(error)
+                return
             theirs.close()
             worker.pid = process.pid or 0
             worker.start_ticks = start_ticks(worker.pid)

@@ -1,0 +1,221 @@
+"""Workers that die or hang: what they had not committed is rolled back and done by others, once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.control.protocol import RunState, WorkerState, WorkerView
+from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, eventually, open_transactions
+
+if TYPE_CHECKING:
+    from tests.conftest import Source, Target
+
+USERS = 20_000
+SLOW = 3_000
+AT_WORK = {WorkerState.READING, WorkerState.CONVERTING, WorkerState.WRITING, WorkerState.THROTTLED}
+REPLACED_S = 3.0
+"""A dead worker's place is taken within this; a second on a machine that has nothing else to do."""
+HANG_IS_NOTICED_S = 60.0
+
+
+async def started(engines: Engines, size: int) -> Engine:
+    """A slow run of the users that has begun to commit."""
+    settings = engines.settings("users", run={"throttle": SLOW, "page_size": 500, "cluster_size": size})
+    engine = await engines.launch(settings)
+    await engine.start()
+    await engine.until_written(1)
+    return engine
+
+
+async def completed(engine: Engine, source: Source, target: Target) -> None:
+    """Let it run as fast as it can; both sides must be equal then."""
+    await engine.set("throttle", 0)
+    end = await engine.finished()
+    assert (end["state"], end["verification"], end["exit_code"]) == ("completed", "verified", 0)
+    assert_users_equal(source, target)
+    assert_ledger(target, engine.run_id, rows=USERS)
+    assert end["written"] == USERS
+
+
+async def worker_at_work(engine: Engine, but_not: set[int]) -> WorkerView:
+    """A worker in the middle of a slice, other than those killed before."""
+
+    def found() -> WorkerView | None:
+        return next(
+            (each for each in engine.snapshot.workers if each.state in AT_WORK and each.pid not in but_not), None
+        )
+
+    await engine.until(lambda _: found(), "a worker at work")
+    chosen = found()
+    assert chosen is not None
+    return chosen
+
+
+async def test_workers_killed_one_after_the_other(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, size=3)
+
+    killed: set[int] = set()
+    for _ in range(6):
+        victim = await worker_at_work(engine, killed)
+        killed.add(victim.pid)
+        os.kill(victim.pid, signal.SIGKILL)
+        death = await engine.event(
+            "worker", lambda facts, pid=victim.pid: facts["pid"] == pid and facts["what"] == "died"
+        )
+        assert death.facts["exit"] == -signal.SIGKILL
+    await engine.until(lambda now: sum(each.pid not in killed for each in now.workers) == 3, "three new workers")
+
+    await completed(engine, source, target)
+    assert engine.snapshot.retried >= 6
+    assert "was killed (signal 9; out of memory?)" in engine.facts_of("problem")[0]["message"]
+
+
+async def test_a_dead_worker_is_replaced_at_once(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, size=2)
+    victim = await worker_at_work(engine, set())
+
+    os.kill(victim.pid, signal.SIGKILL)
+
+    died = await engine.event("worker", lambda facts: facts["what"] == "died")
+    came = await engine.event(
+        "worker", lambda facts: facts["what"] == "started" and facts["id"] == victim.id and facts["pid"] != victim.pid
+    )
+    assert came.at - died.at < REPLACED_S
+    await completed(engine, source, target)
+
+
+async def test_all_workers_killed_at_once(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, size=4)
+
+    for _ in range(2):
+        victims = {worker.pid for worker in engine.snapshot.workers}
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        await engine.until(
+            lambda now, victims=victims: len({worker.pid for worker in now.workers if worker.sent} - victims) >= 2,
+            "new workers at work",
+        )
+
+    await completed(engine, source, target)
+
+
+async def test_workers_killed_at_random_moments(source: Source, target: Target, engines: Engines) -> None:
+    """At full speed, so that reading, converting, COPY and COMMIT are all hit; the seed is printed when it fails."""
+    add_users(source, USERS)
+    seed = int.from_bytes(os.urandom(4), "big")
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    engine = await engines.launch(
+        engines.settings("users", run={"cluster_size": 3, "page_size": 200, "throttle": 8_000})
+    )
+    await engine.start()
+
+    for kill in range(8):
+        goal = kill * USERS // 10 + chance.randrange(500)
+        now = await engine.until(
+            lambda now, goal=goal: now.state is RunState.RUNNING and now.written >= goal and now.workers, f"{goal} rows"
+        )
+        try:
+            os.kill(chance.choice(now.workers).pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue  # it was killed before, and the snapshot is older
+
+    await completed(engine, source, target)
+
+
+async def test_a_worker_killed_in_a_pause(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, size=2)
+    await engine.pause()
+    victim = engine.snapshot.workers[0].pid
+
+    os.kill(victim, signal.SIGKILL)
+    await engine.until(
+        lambda now: (
+            len(now.workers) == 2
+            and all(worker.pid != victim and worker.state is WorkerState.PAUSED for worker in now.workers)
+        ),
+        "a replacement that stands, too",
+    )
+    assert engine.snapshot.state is RunState.PAUSED
+    assert open_transactions(target) == []
+    await engine.resume()
+
+    await completed(engine, source, target)
+
+
+async def test_a_partition_that_kills_three_workers_is_parked(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, size=2)
+    deadly = (await worker_at_work(engine, set())).partition
+
+    for deaths in range(3):
+        holder = await engine.until(
+            lambda now: next(
+                (each for each in now.workers if each.partition == deadly and each.state in AT_WORK), None
+            ),
+            f"a holder of partition {deadly} after {deaths} deaths",
+        )
+        victim = next(each.pid for each in holder.workers if each.partition == deadly and each.state in AT_WORK)
+        os.kill(victim, signal.SIGKILL)
+        await engine.event("worker", lambda facts, pid=victim: facts["pid"] == pid and facts["what"] == "died")
+    parked = await engine.event("parked")
+    assert parked.facts == {"partition": deadly, "namespace": f"{source.database}.users"}
+
+    await engine.set("throttle", 0)
+    end = await engine.finished()
+    assert (end["state"], end["exit_code"], end["error"]["code"]) == ("failed", 1, "parked")
+    assert f"{deadly} of {source.database}.users" in end["error"]["message"]
+    unfinished = target.rows(
+        "SELECT partition_id FROM mongopg.partition p WHERE NOT EXISTS"
+        " (SELECT FROM mongopg.slice s WHERE s.partition_id = p.partition_id AND (s.final OR s.closed))"
+    )
+    assert [row[0] for row in unfinished] == [deadly]
+    await engine.leave()
+    await engine.until_gone()
+
+    _, end = await engines.run(resume="")
+    assert end["exit_code"] == 0
+    assert_users_equal(source, target)
+
+
+async def test_the_fork_server_is_killed(source: Source, target: Target, engines: Engines) -> None:
+    """Its living children look dead then: their partitions must not be given on before they really are."""
+    add_users(source, USERS)
+    engine = await started(engines, size=3)
+    before = engine.fork_server()
+
+    os.kill(before, signal.SIGKILL)
+    reached = engine.snapshot.written
+    await engine.until_written(reached + 2_000)
+    await engine.set("cluster_size", 5)
+    await engine.until(lambda now: sum(worker.state in AT_WORK for worker in now.workers) >= 4, "a larger cluster")
+    assert engine.fork_server() != before
+
+    await completed(engine, source, target)
+
+
+@pytest.mark.slow
+async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, size=2)
+    await engine.set("throttle", 300)  # the run must still be on when the silence is noticed
+    victim = await worker_at_work(engine, set())
+
+    os.kill(victim.pid, signal.SIGSTOP)
+    await eventually(lambda: engine.facts_of("problem"), HANG_IS_NOTICED_S, engine.account)
+    assert "gave no sign for" in engine.facts_of("problem")[0]["message"]
+    await engine.event("worker", lambda facts: facts["pid"] == victim.pid and facts["what"] == "died")
+    assert victim.pid not in engine.processes()
+
+    await completed(engine, source, target)
