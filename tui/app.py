@@ -23,7 +23,7 @@ from textual.filter import LineFilter
 
 from engine.config import Loaded, Settings
 from engine.control.client import EngineProcess
-from engine.control.protocol import Event, RunState, Snapshot, Start
+from engine.control.protocol import Event, Snapshot, Start
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_SIGHUP, EXIT_SIGTERM, MigrationError
 from engine.knobs import Knob
 from tui.ascii_filter import AsciiFilter
@@ -39,7 +39,7 @@ from tui.screens.dialogs import error_dialog, quit_question
 from tui.screens.help import HelpScreen
 from tui.screens.run import RunScreen
 from tui.screens.setup import SetupScreen
-from tui.session import EngineSession
+from tui.session import EngineSession, situation_of
 
 SIGNAL_CANCEL_S = 3.0
 """How long an end by signal waits for the engine to roll back."""
@@ -177,19 +177,7 @@ class Cockpit(App[None]):
         else:
             has_source = bool(self.settings.source.uri.get_secret_value())
             has_target = bool(self.settings.target.uri.get_secret_value())
-        session = self.run_session
-        if session is None:
-            return Situation(has_source=has_source, has_target=has_target)
-        snapshot = session.snapshot
-        is_unfinished = session.is_lost or snapshot.state in {RunState.FAILED, RunState.CANCELLED}
-        return Situation(
-            state=snapshot.state,
-            is_lost=session.is_lost,
-            can_resume=is_unfinished and session.is_resumable,
-            has_problems=bool(snapshot.problems),
-            has_source=has_source,
-            has_target=has_target,
-        )
+        return situation_of(self.run_session, has_source=has_source, has_target=has_target)
 
     def situation_changed(self) -> None:
         """Tell the screen; leave when that was waiting for the run's end; get an engine for Setup when it needs one."""
@@ -246,24 +234,21 @@ class Cockpit(App[None]):
 
     def turn_knob(self, knob: Knob, value: int) -> None:
         """Turn a knob of the run; without one, set its field for the next run."""
-        if self.situation.is_live:
-            self._turn_knob(knob, value)
+        session = self.run_session
+        if session is not None and session.is_live:
+            session.wish(knob, value)
+            self._draw_run()
+            self._grant(session, knob)
             return
         setup = self._mode_screen(Place.SETUP)
         if isinstance(setup, SetupScreen):
             setup.fill_knob(knob, value)
 
     @work(group="knob")
-    async def _turn_knob(self, knob: Knob, value: int) -> None:
-        session = self.run_session
-        if session is None:
-            return
+    async def _grant(self, session: EngineSession, knob: Knob) -> None:
+        self._draw_next = True
         try:
-            turning = asyncio.ensure_future(session.turn(knob, value))
-            await asyncio.sleep(0)  # the wish is noted by now: show it before the engine has answered
-            self._draw_run()
-            self._draw_next = True
-            await turning
+            await session.grant(knob)
         except MigrationError as error:
             self.say_problem(error.message)
         self._draw_run()
@@ -324,7 +309,7 @@ class Cockpit(App[None]):
 
         async def answered(answer: str | None) -> None:
             if answer == "leave":
-                await self.leave(run_goes_on=True)
+                await self.leave(run_goes_on=session.is_live)  # it may have ended while the question stood
             elif answer == "stop":
                 await self.action_show_run()
                 self.is_leaving = True

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from engine.errors import EXIT_CANCELLED, EXIT_DONE, MigrationError, UsageError
+from engine.errors import EXIT_DONE, Cancelled, MigrationError, UsageError
 from tui.cli import application
 
 RUN_COMMANDS = frozenset({"run", "seed", "demo"})
@@ -31,7 +31,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except MigrationError as error:
         return _report(error, command, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
-        return EXIT_CANCELLED
+        return _report(Cancelled("Interrupted."), command, as_json=as_json)
     except BrokenPipeError:
         _silence_stdout()
         return EXIT_DONE

@@ -160,8 +160,6 @@ class _HeadlessRun:
                 "seconds": round(snapshot.elapsed, 3),
                 "rows_per_s": round(snapshot.rows_per_s_mean),
             }
-        if isinstance(error, Cancelled):
-            facts["state"] = RunState.CANCELLED.value
         return finished_record(facts, error)
 
     def _with_log(self, message: str, exit_code: int) -> str:

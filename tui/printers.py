@@ -13,7 +13,7 @@ from engine.control.protocol import Event, Snapshot
 from tui import output
 from tui.format import duration
 from tui.records import finished_record, progress_record
-from tui.sentences import event_sentence, progress_sentence, servers_sentence, summary, what_next
+from tui.sentences import NOTICES, event_sentence, progress_sentence, servers_sentence, summary, what_next
 
 JSON_EVERY_S = 0.5
 """Progress comes at least once a second, also when the engine has nothing new to show."""
@@ -59,9 +59,11 @@ class JsonPrinter:
         output.say_json(progress_record(snapshot))
 
     def tell(self, event: Event) -> None:
-        """Nothing on stdout but progress and the end; where servers stay, people are told."""
+        """Nothing on stdout but progress and the end; people are told where servers stay, and of a resume that is none."""
         if event.kind == "servers" and event.facts.get("keep"):
             output.note(servers_sentence(event.facts))
+        elif event.kind == "problem" and event.facts.get("code") in NOTICES:
+            output.note(str(event.facts["message"]))
 
     def note(self, text: str) -> None:
         """Words for people."""

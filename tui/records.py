@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.control.protocol import Snapshot, WorkerView
-from engine.errors import MigrationError
+from engine.control.protocol import RunState, Snapshot, WorkerView
+from engine.errors import Cancelled, MigrationError
 
 
 def progress_record(snapshot: Snapshot) -> dict[str, Any]:
@@ -63,6 +63,8 @@ def finished_record(facts: dict[str, Any], error: MigrationError | None = None) 
         "tables": {},
     }
     record |= facts
+    if isinstance(error, Cancelled):
+        record["state"] = RunState.CANCELLED.value
     if error is not None:
         record |= {"error": {"code": error.code, "message": error.message}, "exit_code": error.exit_code}
     return record

@@ -10,6 +10,9 @@ from tui.format import NO_NUMBER, bytes_size, duration, number, percent, rate, s
 from tui.safe import safe
 from tui.tables import text_table
 
+NOTICES = frozenset({"nothing_to_resume", "complete"})
+"""Codes of events `problem` that are no trouble, only news."""
+
 
 def progress_sentence(snapshot: Snapshot) -> str:
     """One line: how far, how fast, how long still. Counters that are zero are left out."""
@@ -57,7 +60,8 @@ def event_sentence(event: Event) -> str | None:
         case "worker" if facts.get("what") == "died":
             return f"worker {facts.get('id')} (pid {facts.get('pid')}) died with exit code {facts.get('exit')}"
         case "problem":
-            return f"problem: {safe(str(facts.get('message', '')))}"
+            message = safe(str(facts.get("message", "")))
+            return message if facts.get("code") in NOTICES else f"problem: {message}"
         case "parked":
             return f"partition {facts.get('partition')} of {safe(str(facts.get('namespace', '')))} is parked"
         case "planned":

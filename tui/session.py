@@ -11,10 +11,11 @@ from typing import Literal
 
 from engine.config import Settings
 from engine.control.client import EngineClient, EngineProcess, launch
-from engine.control.protocol import Cancel, Event, SetKnob, Snapshot, Start
+from engine.control.protocol import Cancel, Event, RunState, SetKnob, Snapshot, Start
 from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
 from engine.knobs import KNOBS, SEED_COUNT, Knob
-from tui.safe import safe
+from tui.commands import Situation
+from tui.knob_text import label_of, value_in
 from tui.throughput import ThroughputHistory
 
 Policy = Literal["continue", "cancel"]
@@ -128,7 +129,7 @@ class EngineSession:
             self.events.append(message)
             self.n_events += 1
             if message.kind == "knob":
-                self.history.mark(message.at, _knob_label(message))
+                self.history.mark(message.at, f"{label_of(message.facts)} {value_in(message.facts, 'value')}")
             elif message.kind == "servers":
                 self.servers = {side: str(message.facts.get(side, "")) for side in ("source", "target")}
             return
@@ -178,14 +179,17 @@ class EngineSession:
         note, at = self._applies.get(knob.name, ("", 0.0))
         return note if self.snapshot.elapsed - at <= KNOB_NOTE_S else ""
 
-    async def turn(self, knob: Knob, value: int) -> None:
-        """Ask for a knob's new value. Of a burst of key presses only the newest is sent, after the one on its way.
-
-        Raises:
-            MigrationError: refused; the message says why.
-        """
+    def wish(self, knob: Knob, value: int) -> None:
+        """Note what a knob shall be; `grant` asks the engine for it."""
         self.wanted[knob.name] = value
         self.version += 1
+
+    async def grant(self, knob: Knob) -> None:
+        """Ask for what is wished. Of a burst of key presses only the newest is sent, after the one on its way.
+
+        Raises:
+            MigrationError: refused; the message says why, and the wish is given up.
+        """
         if knob.name in self._turning:
             return
         self._turning.add(knob.name)
@@ -219,7 +223,17 @@ class EngineSession:
             await self.client.close()
 
 
-def _knob_label(event: Event) -> str:
-    name = safe(str(event.facts.get("knob", "")), 20)
-    knob = KNOBS.get(name)
-    return f"{knob.label.lower() if knob else name} {safe(str(event.facts.get('value', '')), 20)}"
+def situation_of(session: EngineSession | None, *, has_source: bool, has_target: bool) -> Situation:
+    """What decides which commands work: the run of `session`, if there is one, and what Setup has to start another."""
+    if session is None:
+        return Situation(has_source=has_source, has_target=has_target)
+    snapshot = session.snapshot
+    is_unfinished = session.is_lost or snapshot.state in {RunState.FAILED, RunState.CANCELLED}
+    return Situation(
+        state=snapshot.state,
+        is_lost=session.is_lost,
+        can_resume=is_unfinished and session.is_resumable,
+        has_problems=bool(snapshot.problems),
+        has_source=has_source,
+        has_target=has_target,
+    )

@@ -93,17 +93,16 @@ class Copying:
             cutting = asyncio.create_task(asyncio.to_thread(cut, client, settings, choices, ends, workers))
             try:
                 self.plan = await asyncio.to_thread(make_plan, client, settings, choices, ends)
-                await self.journal.begin(self.plan, settings.run.mode, settings)
             finally:
                 ranges = await cutting
         finally:
             client.close()
-        self._set_tasks()
         leases = []
         for task_id, span in ranges:
             leases.append(CopyLease(task_id, self._next_partition, 0, span.lower, True, span.upper))
             self._next_partition += 1
-        await self.journal.add_partitions(leases)
+        await self.journal.begin(self.plan, settings.run.mode, settings, leases)
+        self._set_tasks()
         self._announce()
         self.leases.add(leases)
 

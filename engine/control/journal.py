@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -118,8 +118,8 @@ class Journal:
 
     # --- a run's beginning --------------------------------------------------------------------------------------------
 
-    async def begin(self, plan: Plan, mode: str, settings: Settings) -> None:
-        """Hold the tables, make them, and write the run: from here on it can be resumed.
+    async def begin(self, plan: Plan, mode: str, settings: Settings, leases: Sequence[CopyLease]) -> None:
+        """Hold the tables, make them, and write the run with its partitions: from here on it can be resumed.
 
         Raises:
             TargetHeld, TargetExists, UsageError: nothing was written.
@@ -140,7 +140,9 @@ class Journal:
                 target=str(postgres.address_of(self._uri)),
                 plan=plan.model_dump_json(),
             )
-            await ledger.create_run_and_tables(connection, run, loads, statements)
+            async with connection.transaction():  # a run without partitions could not be resumed
+                await ledger.create_run_and_tables(connection, run, loads, statements)
+                await partitions.add_partitions(connection, self.run_id, _as_partitions(leases))
             # Read back: the ledger has found out which tables these are.
             self._loads = {load.task_id: load for load in await ledger.table_loads(connection, self.run_id)}
         self._keep_events()
@@ -200,11 +202,6 @@ class Journal:
         return self._loads[task_id]
 
     # --- partitions ---------------------------------------------------------------------------------------------------
-
-    async def add_partitions(self, leases: Iterable[CopyLease]) -> None:
-        """Write new partitions."""
-        async with self.session() as connection:
-            await partitions.add_partitions(connection, self.run_id, _as_partitions(leases))
 
     async def replace_partition(self, partition_id: int, pieces: list[CopyLease]) -> bool:
         """Cut a partition that has no slice yet; False when somebody began it meanwhile."""

@@ -34,6 +34,8 @@ from engine.errors import MigrationError, UsageError
 MAX_BACKLOG = 10_000
 """Events waiting for a slow client; with more it is dropped."""
 N_EVENTS_KEPT = 1_000
+FAREWELL_S = 1.0
+"""How long the engine's end waits for a client to take the last events."""
 LONELY_START_S = 30.0
 """An engine that nobody attaches to ends after so long."""
 SNAPSHOT_EVERY_S = 1.0 / protocol.SNAPSHOT_HZ
@@ -68,6 +70,13 @@ class Client:
         self._snapshot = snapshot
         self._news.set()
 
+    async def dismiss(self) -> None:
+        """End the conversation after what is queued; a client that does not read gets no longer than `FAREWELL_S`."""
+        deadline = time.monotonic() + FAREWELL_S
+        while (self._lines or self._snapshot is not None) and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+        self.writer.close()
+
     async def pump(self) -> None:
         """Write what is queued, as fast as the client reads."""
         while True:
@@ -89,6 +98,7 @@ class Server:
         self.settings = settings
         self.run_id = run_id
         self.clients: set[Client] = set()
+        self._conversations: set[asyncio.Task[Any]] = set()
         self.events: deque[Event] = deque(maxlen=N_EVENTS_KEPT)
         self.migration = Migration(run_id, settings, self._publish)
         self._started = time.monotonic()
@@ -111,9 +121,10 @@ class Server:
             while not self._may_end():
                 await asyncio.sleep(0.02)
         finally:
-            showing.cancel()
             server.close()
             await self.migration.close()
+            showing.cancel()
+            await self._dismiss_clients()
 
     def _may_end(self) -> bool:
         if self.clients and not self._is_ending:
@@ -129,11 +140,22 @@ class Server:
 
     # --- clients ------------------------------------------------------------------------------------------------------
 
+    async def _dismiss_clients(self) -> None:
+        """Whoever is still here sees how it ended."""
+        self._show_all(self.migration.snapshot())
+        await asyncio.gather(*(client.dismiss() for client in self.clients))
+        if self._conversations:
+            await asyncio.wait(self._conversations, timeout=FAREWELL_S)
+
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not _is_same_user(writer):
             writer.close()
             return
         client = Client(writer)
+        conversation = asyncio.current_task()
+        assert conversation is not None
+        self._conversations.add(conversation)
+        conversation.add_done_callback(self._conversations.discard)
         pump = asyncio.create_task(client.pump(), name="client")
         calls: set[asyncio.Task[None]] = set()
         try:
@@ -235,11 +257,13 @@ class Server:
             await asyncio.sleep(max(0.0, self._last_shown + SNAPSHOT_EVERY_S - time.monotonic()))
             self._last_shown = time.monotonic()
             snapshot = self.migration.snapshot()
-            if not self.clients:
-                continue
-            line = b'{"snapshot": ' + snapshot.model_dump_json().encode() + b"}\n"
-            for client in self.clients:
-                client.show(line)
+            if self.clients:
+                self._show_all(snapshot)
+
+    def _show_all(self, snapshot: Snapshot) -> None:
+        line = b'{"snapshot": ' + snapshot.model_dump_json().encode() + b"}\n"
+        for client in self.clients:
+            client.show(line)
 
 
 async def _flush(client: Client) -> None:

@@ -158,7 +158,7 @@ cdef class CompiledMapping:
         for number, level in enumerate(levels):
             entries = [(index, ROLE_COLUMN, key, index) for key, index in level.columns.items()]
             for key, below in level.below.items():
-                entries.append((min(below.all_columns()), ROLE_LEVEL, key, numbers[id(below)]))
+                entries.append((min(below.all_columns(), default=0), ROLE_LEVEL, key, numbers[id(below)]))
             entries.sort()
             entries.extend((0, ROLE_IGNORED, key, 0) for key in level.ignored)
             # A document cannot have a key with a NUL.

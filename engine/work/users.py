@@ -20,16 +20,18 @@ MAX_INDEX = 2**32
 
 _BLOCK = 256
 """Users whose choices come from one digest."""
-_CHOICES = struct.Struct("<HHHHHHBBBBII")
-"""First name, last name, street, house number, place, company, then mail domain, tags, age, active, balance, registered."""
+_CHOICES = struct.Struct("<HHHHBBBxII")
+"""First name, last name, job, address, then mail domain, tags, active, padding, balance, registration."""
 _BYTE_VALUES = 256
 """Pools of this size are chosen from by one byte as it is."""
 
 _POOL_SEED = 20240101
 """Fixed, so that every process has the same pools whatever the seed of the users."""
-_N_STREETS = 400
-_N_PLACES = 400
 _N_COMPANIES = 300
+_N_JOBS = 1_024
+_N_STREETS = 400
+_N_CITIES = 400
+_N_ADDRESSES = 2_048
 _TAGS = (
     "admin", "beta", "customer", "gold", "lead", "mobile", "new", "partner", "press", "silver", "trial", "vip",
 )  # fmt: skip
@@ -62,15 +64,12 @@ class _Pools:
     last_names: tuple[tuple[bytes, bytes], ...]
     """Names, and in lower case."""
     domains: tuple[bytes, ...]
-    streets: tuple[bytes, ...]
-    companies: tuple[bytes, ...]
+    jobs: tuple[bytes, ...]
+    """Encoded elements age and company."""
+    addresses: tuple[bytes, ...]
     """Encoded elements."""
-    places: tuple[bytes, ...]
-    """Encoded elements city, zip and country, with the end of the address."""
     tag_sets: tuple[bytes, ...]
     """Encoded elements, with the end of the user."""
-    ages: tuple[bytes, ...]
-    """Encoded elements."""
 
 
 @cache
@@ -81,22 +80,30 @@ def _pools() -> _Pools:
 
     faker = Faker("en_US", providers=[f"faker.providers.{name}" for name in ("person", "address", "company")])
     faker.seed_instance(_POOL_SEED)
-    tag_sets = [
-        [_TAGS[(number * 7 + step * (1 + number % 5)) % len(_TAGS)] for step in range(number % (_MAX_TAGS + 1))]
-        for number in range(_BYTE_VALUES)
+    companies = [faker.company() for _ in range(_N_COMPANIES)]
+    streets = [faker.street_name() for _ in range(_N_STREETS)]
+    cities = [faker.city() for _ in range(_N_CITIES)]
+    choice = faker.random
+    addresses = [
+        {
+            "street": f"{choice.randint(1, _MAX_HOUSE_NUMBER)} {choice.choice(streets)}",
+            "city": choice.choice(cities),
+            "zip": faker.zipcode(),
+            "country": faker.country(),
+        }
+        for _ in range(_N_ADDRESSES)
     ]
-    n_ages = _MAX_AGE - _MIN_AGE + 1
     return _Pools(
         first_names=tuple((name.encode(), name[0].lower().encode()) for name in People.first_names),
         last_names=tuple((name.encode(), name.lower().encode()) for name in People.last_names),
         domains=tuple(_DOMAINS[number % len(_DOMAINS)] for number in range(_BYTE_VALUES)),
-        streets=tuple(faker.street_name().encode() for _ in range(_N_STREETS)),
-        companies=tuple(_elements(company=faker.company()) for _ in range(_N_COMPANIES)),
-        places=tuple(
-            _elements(city=faker.city(), zip=faker.zipcode(), country=faker.country()) + b"\0" for _ in range(_N_PLACES)
+        jobs=tuple(
+            _elements(age=choice.randint(_MIN_AGE, _MAX_AGE), company=choice.choice(companies)) for _ in range(_N_JOBS)
         ),
-        tag_sets=tuple(_elements(tags=tags) + b"\0" for tags in tag_sets),
-        ages=tuple(_elements(age=_MIN_AGE + number % n_ages) for number in range(_BYTE_VALUES)),
+        addresses=tuple(_elements(address=address) for address in addresses),
+        tag_sets=tuple(
+            _elements(tags=choice.sample(_TAGS, number % (_MAX_TAGS + 1))) + b"\0" for number in range(_BYTE_VALUES)
+        ),
     )
 
 
@@ -144,35 +151,30 @@ class UserPages:
         if not 0 <= low <= high <= MAX_INDEX:
             raise ValueError(f"indexes {low} to {high} are not within 0 to {MAX_INDEX}")
         pools = self._pools
-        firsts, lasts, streets, places = pools.first_names, pools.last_names, pools.streets, pools.places
-        companies, domains, tag_sets, ages = pools.companies, pools.domains, pools.tag_sets, pools.ages
-        n_firsts, n_lasts, n_streets = len(firsts), len(lasts), len(streets)
-        n_places, n_companies = len(places), len(companies)
+        firsts, lasts, jobs, addresses = pools.first_names, pools.last_names, pools.jobs, pools.addresses
+        n_firsts, n_lasts, n_jobs, n_addresses = len(firsts), len(lasts), len(jobs), len(addresses)
+        domains, tag_sets = pools.domains, pools.tag_sets
         lengths, pack_tail, join = _LENGTHS, _TAIL.pack, b"".join
         id_start = b"\x07_id\0" + _id_prefix(self.seed)
         made = []
         for index, choice in enumerate(self._choices(low, high), low):
-            first_at, last_at, street_at, house, place_at, company, domain, tags, age, active, cents, since = choice
+            first_at, last_at, job, address, domain, tags, active, cents, since = choice
             first, initial = firsts[first_at % n_firsts]
             last, last_lower = lasts[last_at % n_lasts]
             username = b"%b%b%d" % (initial, last_lower, index)
             mail = domains[domain]
-            street = b"%d %b" % (house % _MAX_HOUSE_NUMBER + 1, streets[street_at % n_streets])
-            place = places[place_at % n_places]
             body = join((
                 id_start, index.to_bytes(4, "big"),
                 b"\x02username\0", lengths[len(username) + 1], username,
                 b"\0\x02email\0", lengths[len(username) + len(mail) + 1], username, mail,
                 b"\0\x02name\0", lengths[len(first) + len(last) + 2], first, b" ", last, b"\0",
-                ages[age], companies[company % n_companies],
+                jobs[job % n_jobs],
                 pack_tail(
                     _ACTIVE, active < _ACTIVE_SHARE,
                     _BALANCE, (cents % _BALANCE_SPAN + _MIN_BALANCE_CENTS) / 100,
                     _REGISTERED_AT, _FIRST_REGISTRATION_MS + since % _REGISTRATION_SPAN_S * 1_000,
                 ),
-                b"\x03address\0", lengths[len(street) + len(place) + 17],
-                b"\x02street\0", lengths[len(street) + 1], street, b"\0", place,
-                tag_sets[tags],
+                addresses[address % n_addresses], tag_sets[tags],
             ))  # fmt: skip
             made.append(lengths[len(body) + 4] + body)
         return made

@@ -31,6 +31,8 @@ USERS = 20_000
 SLOW = 3_000
 ENGINE_DEAD_S = 2.0
 """How long workers may live after their engine was killed."""
+SESSIONS_GONE_S = 5.0
+"""How long PostgreSQL may take to notice and to roll back."""
 CANCELLED_S = 3.0
 """How long everything may live after an owner vanished who wants the run cancelled."""
 
@@ -149,19 +151,31 @@ async def test_the_engine_is_killed_before_the_first_slice(source: Source, targe
     await resumed(engines, source, target, run_id)
 
 
-async def test_the_engine_is_killed_before_the_cuts_are_in_the_ledger(
+async def test_a_run_is_in_the_ledger_only_with_its_partitions(
     source: Source, target: Target, engines: Engines
 ) -> None:
-    """The run and its table are there then, and no partition: as if it had died between the two transactions."""
+    """An engine killed before they are there leaves nothing: neither a run that cannot go on nor a table in the way."""
     add_users(source, USERS)
-    engine = await started(engines)
-    run_id = engine.run_id
-    engine.kill()
-    await engine.until_gone(ENGINE_DEAD_S)
-    await eventually(lambda: not sessions(target), ENGINE_DEAD_S, lambda: sessions(target))
-    target.execute("DELETE FROM mongopg.partition; TRUNCATE users")
+    source.db.first.insert_one({"_id": 1})
+    await engines.run(engines.settings("first"))  # makes the ledger
+    other = await asyncpg.connect(target.uri)
+    try:
+        await other.execute("BEGIN; LOCK TABLE mongopg.partition IN SHARE MODE")
+        engine = await engines.launch(engines.settings("users"))
+        await engine.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'mongopg.partition'::regclass"
+        await eventually(lambda: target.value(waiting), 30.0, engine.account)
+        engine.kill()
+        await engine.until_gone(ENGINE_DEAD_S)
+    finally:
+        await other.close()
+    await eventually(lambda: not sessions(target), SESSIONS_GONE_S, lambda: sessions(target))
+    assert target.value("SELECT count(*) FROM mongopg.run WHERE state <> 'completed'") == 0
+    assert target.value("SELECT to_regclass('users') IS NULL")
 
-    await resumed(engines, source, target, run_id)
+    _, end = await engines.run(resume="")
+    assert end["exit_code"] == 0
+    assert_users_equal(source, target)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])

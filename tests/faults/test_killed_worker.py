@@ -157,14 +157,19 @@ async def test_a_partition_that_kills_three_workers_is_parked(source: Source, ta
     engine = await started(engines, size=2)
     deadly = (await worker_at_work(engine, set())).partition
 
+    killed: set[int] = set()
     for deaths in range(3):
-        holder = await engine.until(
-            lambda now: next(
-                (each for each in now.workers if each.partition == deadly and each.state in AT_WORK), None
-            ),
-            f"a holder of partition {deadly} after {deaths} deaths",
-        )
-        victim = next(each.pid for each in holder.workers if each.partition == deadly and each.state in AT_WORK)
+
+        def holders() -> list[int]:
+            return [
+                each.pid
+                for each in engine.snapshot.workers
+                if each.partition == deadly and each.state in AT_WORK and each.pid not in killed
+            ]
+
+        await engine.until(lambda _: holders(), f"a holder of partition {deadly} after {deaths} deaths")
+        victim = holders()[0]
+        killed.add(victim)
         os.kill(victim, signal.SIGKILL)
         await engine.event("worker", lambda facts, pid=victim: facts["pid"] == pid and facts["what"] == "died")
     parked = await engine.event("parked")

@@ -50,7 +50,7 @@ def test_picture_of_a_run(snap_compare: Any, engine: ScriptedEngine, size: tuple
     app = on_run(
         engine, running(workers=workers, problems=problems, rejected=14, retried=1, draining=1, cluster_size=3)
     )
-    assert snap_compare(app, terminal_size=size, run_before=shown("! stalled 00:12", "page size 8000"))
+    assert snap_compare(app, terminal_size=size, run_before=shown("! stalled 00:12", "page size 8,000"))
 
 
 @pytest.mark.parametrize("size", SIZES)

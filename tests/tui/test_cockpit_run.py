@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from textual.widgets import Input
 
-from engine.control.protocol import ErrorInfo, ProblemView, RunState, Start, WorkerState
+from engine.control.protocol import ErrorInfo, ProblemView, RunState, Start, Verification, WorkerState
 from engine.knobs import CLUSTER_SIZE
 from tests.tui.driving import on_run, process_of, screen_text, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
 from tui.app import Cockpit
 from tui.screens.dialogs import StopQuestion
 from tui.screens.tune import TuneDialog
+from tui.widgets.words import run_sign
 from tui.widgets.workers import WorkerBars
 
 LARGE = (120, 40)
@@ -95,7 +96,8 @@ async def test_of_a_burst_of_presses_the_engine_gets_the_last_value(engine: Scri
     app = on_run(engine, running())
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")
-        await pilot.press(*["plus"] * 8)
+        for _ in range(8):
+            app.simulate_key("plus")
         await until(pilot, lambda: engine.snapshot.cluster_size == 12)
         session = app.run_session
         assert session is not None
@@ -214,6 +216,34 @@ async def test_q_while_running_asks_and_leaving_detaches_with_exit_code_0(engine
     assert app.return_code == 0
     assert engine.received("detach")
     assert "goes on" in app.farewell
+
+
+async def test_a_run_that_ends_while_leaving_is_asked_about_leaves_with_its_exit_code(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("q")
+        await until_shown(pilot, "A run is going on")
+        engine.show(completed(exit_code=4))
+        await until_shown(pilot, "✓ verified")
+        await pilot.click("#leave")
+        await until(pilot, lambda: app._exit)
+    assert app.return_code == 4
+
+
+@pytest.mark.parametrize(
+    ("state", "verification", "shown"),
+    [
+        (RunState.FINISHING, "running", "◐ verifying"),
+        (RunState.FINISHING, "verified", "◐ finishing"),
+        (RunState.COMPLETED, "verified", "✓ verified"),
+        (RunState.COMPLETED, "none", "✓ completed"),
+        (RunState.FAILED, "mismatch", "! failed"),
+    ],
+)
+def test_a_run_is_called_verified_only_when_it_is_over(state: RunState, verification: str, shown: str) -> None:
+    snapshot = running(state=state, verification=Verification(verification))
+    assert str(run_sign(snapshot)) == shown
 
 
 async def test_stop_on_quit_leaves_when_the_run_has_stopped(engine: ScriptedEngine) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from engine.control.protocol import Event, RunState, Snapshot, TableProgress, WorkerState, WorkerView
-from engine.errors import UsageError
+from engine.errors import Cancelled, UsageError
 from tui.live import LivePrinter
 from tui.printers import JSON_EVERY_S, LINE_EVERY_S, JsonPrinter, LinePrinter
 from tui.records import finished_record, progress_record, status_record
@@ -84,6 +84,7 @@ def test_the_last_line_has_the_fields_of_the_contract_in_order_and_the_error_onl
     assert "error" not in record
     failed = finished_record({}, UsageError("No."))
     assert (failed["state"], failed["error"]) == ("failed", {"code": "usage", "message": "No."})
+    assert finished_record({}, Cancelled("No more."))["state"] == "cancelled"
 
 
 def test_the_answer_of_ctl_is_a_progress_line_and_more() -> None:
@@ -115,13 +116,14 @@ def test_a_new_state_is_printed_at_once(capsys: pytest.CaptureFixture[str]) -> N
 def test_json_keeps_stdout_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
     printer = JsonPrinter(_Clock())
     printer.note("for people")
-    printer.tell(Event(kind="problem", at=1.0, facts={"message": "x"}))
+    printer.tell(Event(kind="problem", at=1.0, facts={"code": "timeout", "message": "x", "retry": True}))
+    printer.tell(Event(kind="problem", at=1.0, facts={"code": "nothing_to_resume", "message": "a new one begins"}))
     printer.tell(Event(kind="servers", at=1.0, facts={"source": "s", "target": "t", "directory": "d", "keep": True}))
     printer.finish(_facts())
     shown = capsys.readouterr()
     (line,) = shown.out.splitlines()
     assert json.loads(line)["event"] == "finished"
-    assert shown.err.splitlines() == ["for people", "embedded servers: s and t, data in d"]
+    assert shown.err.splitlines() == ["for people", "a new one begins", "embedded servers: s and t, data in d"]
 
 
 def test_foreign_text_is_escaped_in_json(capsys: pytest.CaptureFixture[str]) -> None:

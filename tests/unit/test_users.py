@@ -59,7 +59,10 @@ def test_values_make_sense(users: list[dict[str, Any]]) -> None:
 def test_values_vary(users: list[dict[str, Any]]) -> None:
     assert len({user["username"] for user in users}) == len(users)
     assert len({user["name"] for user in users}) > len(users) * 0.9
-    assert len({user["address"]["street"] for user in users}) > len(users) * 0.9
+    assert len({user["address"]["street"] for user in users}) > 1_500
+    assert len({user["balance"] for user in users}) > len(users) * 0.9
+    assert len({user["registeredAt"] for user in users}) > len(users) * 0.9
+    assert len({user["age"] for user in users}) == 73
     assert len({user["company"] for user in users}) >= 250
     assert {len(user["tags"]) for user in users} == {0, 1, 2, 3}
     assert 0.7 < sum(user["active"] for user in users) / len(users) < 0.9

@@ -62,7 +62,8 @@ class TuneDialog(ModalScreen[None]):
             if value is None or value == self._session.knob_value(field.knob):
                 continue
             try:
-                await self._session.turn(field.knob, value)
+                self._session.wish(field.knob, value)
+                await self._session.grant(field.knob)
             except MigrationError as error:
                 field.say(error.message)
                 refused = True

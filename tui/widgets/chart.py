@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from textual.content import Content
 from textual.widget import Widget
 
@@ -62,15 +64,12 @@ def _axis(columns: Columns, width: int) -> Content:
     end = f" {duration(columns.bucket_s * width)}"
     axis = ["─"] * width
     marked = [False] * width
-    free_from = 0
-    for column, label in columns.marks:
-        if column < width:
-            axis[column], marked[column] = "▲", True
+    for (column, label), (following, _) in pairwise([*columns.marks, (width - len(end), "")]):
+        axis[column], marked[column] = "▲", True
         words = f" {label} "
-        if column >= free_from and column + 1 + len(words) <= width - len(end):
-            free_from = column + 1 + len(words)
-            axis[column + 1 : free_from] = words
-            marked[column + 1 : free_from] = [True] * len(words)
+        if column + 1 + len(words) <= following:
+            axis[column + 1 : column + 1 + len(words)] = words
+            marked[column + 1 : column + 1 + len(words)] = [True] * len(words)
     axis[width - len(end) :], marked[width - len(end) :] = end, [False] * len(end)
     spans = [(cell, "$warning" if is_mark else MUTED) for cell, is_mark in zip(axis, marked, strict=True)]
     return Content.assemble(*_runs(spans))

@@ -7,8 +7,8 @@ from itertools import islice
 from textual.widgets import Log
 
 from engine.control.protocol import Event
-from engine.knobs import KNOBS
 from tui.format import duration, number
+from tui.knob_text import label_of, value_in
 from tui.safe import safe
 from tui.session import EVENTS_KEPT, EngineSession
 
@@ -51,9 +51,7 @@ def event_words(event: Event) -> str:
             reason = (facts.get("reason") or facts.get("phase", "")).removeprefix(f"{state}: ")
             return f"{state}: {reason}" if reason and reason != state else state
         case "knob":
-            knob = KNOBS.get(facts.get("knob", ""))
-            label = knob.label.lower() if knob else facts.get("knob", "")
-            change = f"{label} {facts.get('old', '')} → {facts.get('value', '')}"
+            change = f"{label_of(event.facts)} {value_in(event.facts, 'old')} → {value_in(event.facts, 'value')}"
             return change + (f", by {facts['by']}" if facts.get("by") else "")
         case "worker":
             exit_code = f", exit {facts['exit']}" if event.facts.get("exit") else ""

@@ -18,8 +18,8 @@ from textual.widgets import Input, Static
 from engine.errors import KnobError
 from engine.knobs import Knob
 from tui.format import compact, number
+from tui.knob_text import value_text
 from tui.safe import safe
-from tui.widgets.knobs import value_text
 
 
 class KnobField(Vertical):

@@ -7,7 +7,7 @@ from textual.widget import Widget
 
 from engine.control.protocol import Snapshot
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
-from tui.format import number
+from tui.knob_text import value_text
 from tui.session import EngineSession
 from tui.widgets.words import MUTED
 
@@ -39,11 +39,6 @@ class KnobPanel(Widget):
             Content.assemble(f"{knob.label:<12}", (f"{_KEYS[knob.name]:>3}  ", MUTED), value_of(session, knob))
             for knob in knobs
         )
-
-
-def value_text(knob: Knob, value: int) -> str:
-    """`8,000`, or `off`."""
-    return "off" if knob.zero_is_off and value == 0 else number(value)
 
 
 def value_of(session: EngineSession, knob: Knob) -> Content:

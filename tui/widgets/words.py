@@ -38,8 +38,8 @@ _RUN = {
     RunState.CANCELLED: Sign("×", "cancelled", "$warning"),
     RunState.FAILED: Sign("!", "failed", "$error"),
 }
+_VERIFYING = Sign("◐", "verifying", "$success")
 _VERIFICATION = {
-    Verification.RUNNING: Sign("◐", "verifying", "$success"),
     Verification.VERIFIED: Sign("✓", "verified", "$success"),
     Verification.MISMATCH: Sign("!", "mismatch", "$error"),
 }
@@ -65,6 +65,8 @@ def run_sign(snapshot: Snapshot, is_lost: bool = False) -> Sign:
     """The run's sign; a run that is over says what the verification found."""
     if is_lost:
         return LOST
-    if snapshot.state in {RunState.COMPLETED, RunState.FINISHING}:
+    if snapshot.state is RunState.COMPLETED:
         return _VERIFICATION.get(snapshot.verification, _RUN[snapshot.state])
+    if snapshot.state is RunState.FINISHING and snapshot.verification is Verification.RUNNING:
+        return _VERIFYING
     return _RUN[snapshot.state]

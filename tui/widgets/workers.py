@@ -24,7 +24,7 @@ from textual.widgets import Static
 from engine.control.protocol import Snapshot, WorkerState, WorkerView
 from tui.format import duration, number
 from tui.safe import safe
-from tui.widgets.bars import FULL, HALF, REST, cells
+from tui.widgets.bars import REST, cells
 from tui.widgets.words import MUTED, WORKER
 
 SCALE_WINDOW_S = 60.0
@@ -224,7 +224,7 @@ class WorkersPanel(Vertical):
             self._height = height
             self.styles.max_height = height
             self.border_title = Content(f"Workers {len(snapshot.workers)}")
-        self.border_subtitle = Content(f"sorted by {bars.order} · full bar {number(bars.scale)} rows/s {FULL}{HALF}")
+        self.border_subtitle = Content(f"sorted by {bars.order} · full bar {number(bars.scale)} rows/s")
         self.show_hidden()
 
     def show_hidden(self) -> None:

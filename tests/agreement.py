@@ -1,0 +1,51 @@
+"""Both converters side by side: what each makes of the same batch, in a form that can be compared to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.convert.interface import Converter
+from engine.convert.plain import PlainConverter
+from engine.errors import UsageError
+from engine.mapping.model import Mapping
+
+Outcome = dict[str, Any]
+
+
+def outcome(converter: Converter, batch: bytes, offset: int = 0, limit: int = 1000) -> Outcome:
+    """Every field of what comes out, or the message of the ValueError."""
+    try:
+        converted = converter.convert(batch, offset, limit)
+    except ValueError as error:
+        return {"error": str(error)}
+    return {
+        "copy": bytes(converted.copy),
+        "row_ends": list(converted.row_ends),
+        "row_documents": list(converted.row_documents),
+        "n_read": converted.n_read,
+        "end": converted.end,
+        "last": converted.last,
+        "checksum": converted.checksum,
+        "rejects": converted.rejects,
+        "policy_hits": converted.policy_hits,
+    }
+
+
+def both_converters(mapping: Mapping) -> tuple[Converter, Converter] | None:
+    """The plain and the native converter; None when both refuse the mapping in the same words."""
+    from engine.convert.native import NativeConverter
+
+    plain, native = _made(PlainConverter, mapping), _made(NativeConverter, mapping)
+    if isinstance(plain, str) or isinstance(native, str):
+        assert plain == native
+        return None
+    return plain, native
+
+
+def _made(make: Callable[[Mapping], Converter], mapping: Mapping) -> Converter | str:
+    """A converter, or why there is none."""
+    try:
+        return make(mapping)
+    except UsageError as error:
+        return str(error)

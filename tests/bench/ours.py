@@ -1,0 +1,118 @@
+"""Our own runs, through the real command line: `run --json` and `seed --json`, as whole processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.bench import shapes
+from tests.bench.measure import MARK, Cost, Watch
+
+PROJECT = Path(__file__).resolve().parents[2]
+TABLE = "bench_ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where they are, and the folder that a measured program may write to."""
+
+    source_uri: str
+    target_uri: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRun:
+    """One run."""
+
+    seconds: float
+    """As its last JSON line says."""
+    wall_s: float
+    """Of the whole command."""
+    rows: int
+    all_up_s: float | None
+    """From the command's start until every worker had worked on something; None when the run was over before."""
+    cost: Cost
+    converter: str
+
+
+class RunFailed(Exception):
+    """A measured program did not do what it was to do."""
+
+
+def migrate(servers: Servers, collection: str, *, converter: str, workers: int, page_size: int) -> OwnRun:
+    """Copy a collection with key, ledger, checksums and counts."""
+    words = ["run", "--json", "--collection", f"{shapes.DATABASE}.{collection}:public.{TABLE}"]
+    words += ["--cluster-size", str(workers), "--page-size", str(page_size)]
+    run = _command(servers, words, workers, {"MONGOPG_RUN_CONVERTER": converter})
+    if run.converter != converter:
+        raise RunFailed(f"the run used the {run.converter} converter instead of the {converter} one")
+    return run
+
+
+def seed(servers: Servers, collection: str, *, count: int, workers: int) -> OwnRun:
+    """Generate and insert users; `seconds` are those in state `seeding`, since a run's own leave seeding out."""
+    words = ["seed", "--json", "--collection", f"{shapes.DATABASE}.{collection}", "--seed-count", str(count)]
+    return _command(servers, [*words, "--cluster-size", str(workers)], workers, {})
+
+
+def _command(servers: Servers, words: list[str], workers: int, environment: dict[str, str]) -> OwnRun:
+    mark = secrets.token_hex(8)
+    began = time.monotonic()
+    with Watch(mark) as watch:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tui", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=servers.folder,
+            env=_environment(servers) | environment | {MARK: mark},
+        )
+        assert process.stdout is not None
+        lines = [(time.monotonic() - began, json.loads(line)) for line in process.stdout]
+        _, errors = process.communicate()
+        wall_s = time.monotonic() - began
+    if process.returncode != 0:
+        raise RunFailed(f"exit code {process.returncode}: {errors.strip()}")
+    ended_s, last = lines[-1]
+    seconds, rows = last["seconds"], last["written"]
+    if words[0] == "seed":
+        seconds = ended_s - next(at for at, record in lines if record.get("state") == "seeding")
+        rows = last["seeded"]
+    return OwnRun(
+        seconds=seconds,
+        wall_s=wall_s,
+        rows=rows,
+        all_up_s=_all_up_s(lines, workers),
+        cost=watch.cost,
+        converter=next((record["converter"] for _, record in reversed(lines) if record.get("converter")), ""),
+    )
+
+
+def _all_up_s(lines: list[tuple[float, dict[str, Any]]], workers: int) -> float | None:
+    at_work: set[int] = set()
+    for at, record in lines:
+        at_work |= {each["id"] for each in record.get("workers", []) if each["state"] not in ("starting", "idle")}
+        if len(at_work) >= workers:
+            return at
+    return None
+
+
+def _environment(servers: Servers) -> dict[str, str]:
+    """Ours without settings of somebody's, with folders of the bench's own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MONGOPG_")}
+    return kept | {
+        "PYTHONPATH": str(PROJECT),
+        "XDG_STATE_HOME": str(servers.folder / "state"),
+        "XDG_CONFIG_HOME": str(servers.folder / "config"),
+        "MONGOPG_SOURCE_URI": servers.source_uri,
+        "MONGOPG_TARGET_URI": servers.target_uri,
+    }

@@ -1,0 +1,270 @@
+"""The parts of the measurement: who competes with which documents, and how one round of it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from engine.convert import converter_name
+from engine.knobs import PAGE_SIZE
+from tests.bench import floor, ours, peers, shapes
+from tests.bench.measure import ServerClock
+from tests.bench.ours import OwnRun, RunFailed, Servers
+from tests.bench.peers import PeerRun
+from tests.bench.shapes import Shape
+
+SETTLE_S = 1.0
+"""Between two measurements, after a checkpoint, so that none pays for what the one before it has left to write."""
+LARGEST, SMALLEST = 10, 0.1
+"""Times the documents asked for, in the part `sizes`."""
+PAGE_SIZES = (500, 2_000, 8_000, 32_000)
+PARTS = {
+    "users": "users: floor, both converters with every cluster size, other tools",
+    "three_fields": "the original Python project's users: floor, ours, other tools",
+    "wide": "wide documents: floor, ours, other tools",
+    "sizes": "a tenth of the documents, all of them, ten times as many: floor and ours",
+    "pages": "page sizes",
+    "seeding": "seeding against inserting ready-made documents",
+}
+CONTESTANTS = ("floor", "ours", "ingestr", "sling")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for."""
+
+    documents: int
+    runs: int
+    parts: tuple[str, ...]
+    only: tuple[str, ...]
+    workers: tuple[int, ...]
+    """Cluster sizes of the part `users`."""
+    processes: int
+    """Of the floor, and our cluster size everywhere else."""
+    converters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One measurement of one contestant."""
+
+    seconds: float
+    rows: int
+    wall_s: float
+    client_cpu_s: float
+    server_cpu_s: dict[str, float]
+    peak_mb: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A contestant of a part."""
+
+    name: str
+    table: str
+    """That it writes; dropped before each of its runs."""
+    run: Callable[[], tuple[float, float, float, dict[str, float], dict[str, Any]]]
+    """Seconds that count, wall seconds, CPU seconds of its processes, peak memory, details."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Contestants with the same documents, measured in turn."""
+
+    part: str
+    shape: Shape
+    documents: int
+    entries: tuple[Entry, ...]
+    results: dict[str, list[Figures]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+class Bench:
+    """Fills, prepares and measures."""
+
+    def __init__(self, options: Options, servers: Servers, server_pids: dict[str, int], folder: Path) -> None:
+        self._options = options
+        self._servers = servers
+        self._server_pids = server_pids
+        self._folder = folder
+        self._environment: Path | None = None
+        self.main_converter = options.converters[0]
+        """The one that is compared with the floor and with others."""
+
+    def contests(self) -> Iterator[Contest]:
+        """Every contest asked for, each filled and prepared when its turn comes."""
+        options = self._options
+        for part in options.parts:
+            if part in shapes.SHAPES:
+                yield self._contest(part, shapes.SHAPES[part], 1.0)
+            elif part == "sizes":
+                for share in (SMALLEST, 1.0, LARGEST):
+                    yield self._contest(part, shapes.USERS, share)
+            elif part == "pages":
+                yield self._contest(part, shapes.USERS, 1.0)
+            else:
+                yield self._seeding()
+
+    def measure(self, contest: Contest) -> None:
+        """Round after round, so that a machine that drifts does so for all alike."""
+        for number in range(1, self._options.runs + 1):
+            for entry in contest.entries:
+                try:
+                    figures = self._measured(contest, entry)
+                except RunFailed as failure:
+                    contest.failures[entry.name] = str(failure)
+                    _say(f"  {number}  {entry.name}: FAILED, {failure}")
+                    continue
+                contest.results.setdefault(entry.name, []).append(figures)
+                _say(f"  {number}  {entry.name}: {figures.seconds:.2f} s")
+
+    def _measured(self, contest: Contest, entry: Entry) -> Figures:
+        asyncio.run(_execute(self._servers.target_uri, f"DROP TABLE IF EXISTS {entry.table}", "CHECKPOINT"))
+        time.sleep(SETTLE_S)
+        clock = ServerClock(self._server_pids)
+        seconds, wall_s, cpu_s, peak_mb, details = entry.run()
+        spent = clock.spent()
+        rows = contest.documents
+        if contest.part != "seeding":
+            rows = asyncio.run(_count(self._servers.target_uri, entry.table))
+            if rows != contest.documents:
+                raise RunFailed(f"{rows:,} of {contest.documents:,} documents arrived")
+            asyncio.run(_execute(self._servers.target_uri, f"DROP TABLE {entry.table}"))
+        return Figures(seconds, rows, wall_s, cpu_s, spent, peak_mb, details)
+
+    # --- contests -----------------------------------------------------------------------------------------------------
+
+    def _contest(self, part: str, shape: Shape, share: float) -> Contest:
+        options = self._options
+        documents = max(1, round(options.documents * shape.share * share))
+        _say(f"{part}: {documents:,} documents, {shape.what}")
+        collection = shapes.fill(self._servers.source_uri, shape, documents)
+        entries: list[Entry] = []
+        if "floor" in options.only and part != "pages":
+            entries.append(self._floor(collection))
+        if "ours" in options.only:
+            entries += self._own_entries(part, collection)
+        if part in shapes.SHAPES:
+            entries += self._peers(collection)
+        return Contest(part, shape, documents, tuple(entries))
+
+    def _own_entries(self, part: str, collection: str) -> list[Entry]:
+        options = self._options
+        if part == "pages":
+            return [self._ours(collection, self.main_converter, options.processes, size) for size in PAGE_SIZES]
+        if part == "sizes":
+            return [self._ours(collection, self.main_converter, options.processes, PAGE_SIZE.default)]
+        sizes = options.workers if part == "users" else (options.processes,)
+        return [
+            self._ours(collection, converter, workers, PAGE_SIZE.default)
+            for converter in options.converters
+            for workers in sizes
+        ]
+
+    def _floor(self, collection: str) -> Entry:
+        _say("  converting the floor's documents")
+        prepared = floor.prepare(
+            self._servers.source_uri, collection, self._folder / "ready", self._options.processes
+        )
+
+        def run() -> tuple[float, float, float, dict[str, float], dict[str, Any]]:
+            done = floor.measure(prepared, self._servers.source_uri, self._servers.target_uri)
+            seconds = done.copy_s + done.key_s
+            return seconds, seconds, done.cpu_s, {}, {"copy_s": done.copy_s, "key_s": done.key_s}
+
+        return Entry("floor", str(floor.TABLE), run)
+
+    def _ours(self, collection: str, converter: str, workers: int, page_size: int) -> Entry:
+        def run() -> tuple[float, float, float, dict[str, float], dict[str, Any]]:
+            done = ours.migrate(
+                self._servers, collection, converter=converter, workers=workers, page_size=page_size
+            )
+            return _of_own(done)
+
+        return Entry(own_name(converter, workers, page_size), f"public.{ours.TABLE}", run)
+
+    def _peers(self, collection: str) -> list[Entry]:
+        entries = []
+        for tool in (peers.ingestr, peers.sling):
+            if tool.__name__ in self._options.only:
+                self._environment = self._environment or peers.install(self._folder)
+                entries.append(_peer_entry(tool, self._environment, self._servers, collection))
+        return entries
+
+    def _seeding(self) -> Contest:
+        documents, processes = self._options.documents, self._options.processes
+        _say(f"seeding: {documents:,} documents")
+        name = "seeded"
+
+        def insert() -> tuple[float, float, float, dict[str, float], dict[str, Any]]:
+            done = floor.measure_inserts(self._servers.source_uri, documents, processes)
+            return done.copy_s, done.copy_s, done.cpu_s, {}, {}
+
+        def seed() -> tuple[float, float, float, dict[str, float], dict[str, Any]]:
+            shapes.drop(self._servers.source_uri, name)
+            done = ours.seed(self._servers, name, count=documents, workers=processes)
+            if done.rows != documents:
+                raise RunFailed(f"{done.rows:,} of {documents:,} documents were seeded")
+            return _of_own(done)
+
+        entries = []
+        if "floor" in self._options.only:
+            entries.append(Entry("floor", "public.none", insert))
+        if "ours" in self._options.only:
+            entries.append(Entry(f"ours, {processes} workers", "public.none", seed))
+        return Contest("seeding", shapes.USERS, documents, tuple(entries))
+
+
+def own_name(converter: str, workers: int, page_size: int) -> str:
+    """What one of our runs is called in tables and JSON."""
+    page = "" if page_size == PAGE_SIZE.default else f", page size {page_size:,}"
+    return f"ours, {converter}, {workers} workers{page}"
+
+
+def built_converters() -> tuple[str, ...]:
+    """The converters of this installation, the faster one first."""
+    return ("native", "plain") if converter_name() == "native" else ("plain",)
+
+
+def _of_own(done: OwnRun) -> tuple[float, float, float, dict[str, float], dict[str, Any]]:
+    details = {"converter": done.converter, "all_up_s": done.all_up_s}
+    return done.seconds, done.wall_s, done.cost.cpu_s, done.cost.peak_mb, details
+
+
+def _peer_entry(
+    tool: Callable[[Path, Servers, str], PeerRun], environment: Path, servers: Servers, collection: str
+) -> Entry:
+    def run() -> tuple[float, float, float, dict[str, float], dict[str, Any]]:
+        done = tool(environment, servers, collection)
+        return done.seconds, done.seconds, done.cost.cpu_s, done.cost.peak_mb, {}
+
+    return Entry(tool.__name__, f"public.bench_{tool.__name__}", run)
+
+
+async def _execute(target_uri: str, *statements: str) -> None:
+    connection = await asyncpg.connect(target_uri)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def _count(target_uri: str, table: str) -> int:
+    connection = await asyncpg.connect(target_uri)
+    try:
+        return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
+    finally:
+        await connection.close()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

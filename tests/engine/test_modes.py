@@ -1,0 +1,246 @@
+"""Tables that are there already: appended to, replaced, or brought up to date; and what each mode refuses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.control.protocol import RunState
+from tests.running import Engines, add_users, assert_ledger, assert_same, assert_users_equal, committed, eventually
+
+if TYPE_CHECKING:
+    from tests.conftest import Source, Target
+
+USERS = 10_000
+SLOW = 2_500
+
+
+async def run(engines: Engines, mode: str, **more: Any) -> dict[str, Any]:
+    """A whole run of the users in a mode; the facts of its end."""
+    engine, end = await engines.run(engines.settings("users", run={"mode": mode} | more))
+    await engine.leave()
+    await engine.until_gone()
+    return end
+
+
+def tables(target: Target) -> list[str]:
+    """Names of the tables in the schema of the target."""
+    return [row[0] for row in target.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")]
+
+
+# --- append -----------------------------------------------------------------------------------------------------------
+
+
+async def test_append_adds_to_the_rows_that_are_there(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    await run(engines, "create")
+    source.db.users.drop()
+    add_users(source, USERS, first=USERS)
+
+    end = await run(engines, "append")
+
+    assert (end["exit_code"], end["written"], end["verification"]) == (0, USERS, "verified")
+    add_users(source, USERS)
+    assert_users_equal(source, target)
+
+
+async def test_append_makes_a_table_that_is_not_there(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+
+    assert (await run(engines, "append"))["exit_code"] == 0
+
+    assert_users_equal(source, target)
+
+
+async def test_append_keeps_rows_that_are_there_already_as_rejects(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, 500)
+    await run(engines, "create")
+    add_users(source, 1_000, first=500)
+
+    end = await run(engines, "append")
+
+    assert (end["exit_code"], end["written"], end["rejected"]) == (4, 1_000, 500)
+    assert_users_equal(source, target)
+    reasons = target.rows("SELECT DISTINCT reason, sqlstate FROM mongopg.reject")
+    assert [tuple(row) for row in reasons] == [("unique_violation", "23505")]
+
+
+async def test_append_to_a_table_that_does_not_fit_is_refused(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, 100)
+    target.execute("CREATE TABLE users (_id text, username integer)")
+
+    end = await run(engines, "append")
+
+    assert (end["state"], end["exit_code"], end["error"]["code"]) == ("failed", 2, "table_differs")
+    assert "Column username is integer, the plan needs text" in end["error"]["message"]
+    assert "Column email (text) is missing" in end["error"]["message"]
+    assert committed(target) == 0
+
+
+async def test_a_cancelled_append_is_resumed(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    await run(engines, "create")
+    source.db.users.drop()
+    add_users(source, USERS, first=USERS)
+    settings = engines.settings("users", run={"mode": "append", "throttle": SLOW, "page_size": 500})
+    engine = await engines.launch(settings)
+    await engine.start()
+    await engine.until_written(1_000)
+    await engine.cancel(now=True)
+    await engine.finished()
+    await engine.leave()
+    await engine.until_gone()
+
+    _, end = await engines.run(engines.settings("users", run={"mode": "append"}), resume="")
+
+    assert (end["exit_code"], end["written"], end["verification"]) == (0, USERS, "verified")
+    add_users(source, USERS)
+    assert_users_equal(source, target)
+
+
+# --- replace ----------------------------------------------------------------------------------------------------------
+
+
+async def test_replace_swaps_the_table_at_the_end_and_keeps_its_grants(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    role = f"reader_{target.database}"
+    target.execute(
+        f"CREATE TABLE users (old integer); INSERT INTO users VALUES (1), (2); CREATE ROLE {role};"
+        f"GRANT SELECT ON users TO {role}; COMMENT ON TABLE users IS 'ours'"
+    )
+    engine = await engines.launch(
+        engines.settings("users", run={"mode": "replace", "throttle": SLOW, "page_size": 500})
+    )
+    await engine.start()
+    await engine.until_written(1_000)
+    assert [row["old"] for row in target.rows("SELECT old FROM users ORDER BY old")] == [1, 2]
+
+    await engine.set("throttle", 0)
+    end = await engine.finished()
+
+    assert (end["exit_code"], end["verification"]) == (0, "verified")
+    assert_users_equal(source, target)
+    assert_ledger(target, engine.run_id, rows=USERS)
+    assert tables(target) == ["users"]
+    assert target.value(f"SELECT has_table_privilege('{role}', 'users', 'SELECT')")
+    assert target.value("SELECT obj_description('users'::regclass)") == "ours"
+    key = "SELECT conname FROM pg_constraint WHERE conrelid = 'users'::regclass AND contype = 'p'"
+    assert target.value(key) == "users_pkey"
+    await eventually(lambda: target.value("SELECT state FROM mongopg.run") == "completed", 5.0, engine.account)
+    target.execute(f"DROP TABLE users; DROP ROLE {role}")
+
+
+async def test_replace_makes_a_table_that_is_not_there(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+
+    assert (await run(engines, "replace"))["exit_code"] == 0
+
+    assert_users_equal(source, target)
+    assert tables(target) == ["users"]
+
+
+async def test_replace_twice_ends_with_the_newest(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, 1_000)
+    await run(engines, "replace")
+    source.db.users.delete_many({"age": {"$lt": 50}})
+    source.db.users.update_many({}, {"$set": {"username": "renamed"}})
+
+    assert (await run(engines, "replace"))["exit_code"] == 0
+
+    assert_users_equal(source, target)
+
+
+async def test_replace_of_a_table_with_a_view_is_refused_with_its_name(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, 100)
+    target.execute("CREATE TABLE users (old integer); CREATE VIEW elders AS SELECT * FROM users")
+
+    end = await run(engines, "replace")
+
+    assert (end["state"], end["exit_code"]) == ("failed", 2)
+    assert "view elders" in end["error"]["message"]
+    assert tables(target) == ["users"]
+
+
+async def test_a_cancelled_replace_leaves_the_old_table_and_is_resumed(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    target.execute("CREATE TABLE users (old integer); INSERT INTO users VALUES (1)")
+    settings = engines.settings("users", run={"mode": "replace", "throttle": SLOW, "page_size": 500})
+    engine = await engines.launch(settings)
+    await engine.start()
+    await engine.until_written(1_000)
+    await engine.cancel()
+    end = await engine.finished()
+    await engine.leave()
+    await engine.until_gone()
+    assert (end["state"], committed(target)) == ("cancelled", 1)
+    assert len(tables(target)) == 2
+
+    _, end = await engines.run(engines.settings("users", run={"mode": "replace"}), resume="")
+
+    assert (end["exit_code"], end["verification"], end["written"]) == (0, "verified", USERS)
+    assert_users_equal(source, target)
+    assert tables(target) == ["users"]
+
+
+# --- upsert -----------------------------------------------------------------------------------------------------------
+
+
+async def test_upsert_changes_what_is_there_and_adds_what_is_not(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, 3_000)
+    await run(engines, "create")
+    source.db.users.update_many({"age": {"$gte": 50}}, {"$set": {"username": "changed"}})
+    add_users(source, 2_000, first=3_000)
+
+    end = await run(engines, "upsert")
+
+    assert (end["exit_code"], end["written"], end["verification"]) == (0, 5_000, "verified")
+    assert_users_equal(source, target)
+
+
+async def test_upsert_leaves_rows_that_the_source_does_not_have(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, 1_000)
+    await run(engines, "create")
+    gone = {row[0]: row[1] for row in target.rows("SELECT _id, username FROM users ORDER BY _id LIMIT 300")}
+    source.db.users.delete_many({"_id": {"$lte": sorted(source.db.users.distinct("_id"))[299]}})
+
+    end = await run(engines, "upsert")
+
+    assert (end["exit_code"], end["written"]) == (0, 700)
+    assert committed(target) == 1_000
+    kept = target.rows("SELECT _id, username FROM users WHERE _id = ANY($1::text[])", list(gone))
+    assert_same(gone, [tuple(row) for row in kept])
+
+
+async def test_upsert_makes_a_table_that_is_not_there(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+
+    assert (await run(engines, "upsert"))["exit_code"] == 0
+
+    assert_users_equal(source, target)
+
+
+async def test_upsert_goes_on_after_a_kill(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    settings = engines.settings("users", run={"mode": "upsert", "throttle": SLOW, "page_size": 500})
+    engine = await engines.launch(settings)
+    await engine.start()
+    await engine.until_written(1_000)
+    engine.kill()
+    await engine.until_gone(2.0)
+
+    _, end = await engines.run(engines.settings("users", run={"mode": "upsert"}), resume="")
+
+    assert end["exit_code"] == 0
+    assert end["state"] == RunState.COMPLETED
+    assert_users_equal(source, target)
