@@ -8,7 +8,6 @@
      |   |- TargetExists           2  an existing table in mode "create"
      |   |- MissingCollection      2  the source has no such collection
      |   |- PlanChanged            2  resume with a different plan
-     |   |- WrongState             2  not possible in the state the run is in
      |   `- TargetHeld             2  another run holds the target, or the run is held
      |- ConnectError               3  cannot connect, or nobody is there
      |- Incomplete                 4  finished, but with rejects or a mismatch
@@ -80,12 +79,6 @@ class TargetHeld(UsageError):
     code = "target_held"
 
 
-class WrongState(UsageError):
-    """Not possible in the state that the run is in."""
-
-    code = "state"
-
-
 class ConnectError(MigrationError):
     """A server, or a run's engine, cannot be reached."""
 
@@ -107,12 +100,15 @@ class Cancelled(MigrationError):
     code = "cancelled"
 
 
-def error_from(code: str, message: str) -> MigrationError:
-    """The error that a `code` and `message` from the wire stand for; unknown codes become `MigrationError`."""
+def error_from(code: str, message: str, exit_code: int = EXIT_FAILED) -> MigrationError:
+    """The error that travelled as `code`, `message` and `exit_code`: of the class of that code, or else of that exit code."""
+    by_exit: type[MigrationError] = MigrationError
     pending: list[type[MigrationError]] = [MigrationError]
     while pending:
-        kind = pending.pop()
+        kind = pending.pop(0)
         if kind.code == code:
             return kind(message)
+        if kind.exit_code == exit_code and by_exit is MigrationError:
+            by_exit = kind
         pending.extend(kind.__subclasses__())
-    return MigrationError(message, code=code)
+    return by_exit(message, code=code)

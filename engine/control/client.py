@@ -254,7 +254,7 @@ class EngineClient:
             if future is None or future.done():
                 return
             if "error" in message:
-                future.set_exception(error_from(message["error"]["code"], message["error"]["message"]))
+                future.set_exception(error_from(**message["error"]))
             else:
                 future.set_result(message["result"])
             return

@@ -3,7 +3,7 @@
 One Unix-domain socket a run, JSON lines of at most 32 MiB, each an object::
 
     -> {"id": 7, "command": {"name": "set", "knob": "cluster_size", "value": 12}}
-    <- {"reply": 7, "result": {...}}                    or  {"reply": 7, "error": {"code": "knob", "message": "..."}}
+    <- {"reply": 7, "result": {...}}                    or  {"reply": 7, "error": {"code", "message", "exit_code"}}
     <- {"event": {"kind": "knob", "at": 12.5, ...}}     facts: every client gets each of them, in order
     <- {"snapshot": {...}}                              the state now: a slow client gets only the newest
 

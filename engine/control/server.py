@@ -29,7 +29,7 @@ from engine.control import inquiries, protocol, rendezvous
 from engine.control.migration import Migration
 from engine.control.protocol import Attached, Event, Snapshot
 from engine.control.supervisor import warm_up
-from engine.errors import MigrationError, UsageError
+from engine.errors import EXIT_USAGE, MigrationError, UsageError
 
 MAX_BACKLOG = 10_000
 """Events waiting for a slow client; with more it is dropped."""
@@ -183,11 +183,19 @@ class Server:
             command = _commands.validate_python(message["command"])
             result = await self._obey(client, command)
         except MigrationError as error:
-            client.send({"reply": number, "error": {"code": error.code, "message": redact(error.message)}})
+            wire = {"code": error.code, "message": redact(error.message), "exit_code": error.exit_code}
+            client.send({"reply": number, "error": wire})
         except (ValidationError, KeyError, TypeError, ValueError):
             log.info("a command that is not of the protocol")
             client.send(
-                {"reply": number, "error": {"code": "usage", "message": "This is not one of the engine's commands."}}
+                {
+                    "reply": number,
+                    "error": {
+                        "code": "usage",
+                        "message": "This is not one of the engine's commands.",
+                        "exit_code": EXIT_USAGE,
+                    },
+                }
             )
         except Exception:
             log.exception("a command failed")

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, cast
@@ -36,6 +37,7 @@ from engine.target import ddl, postgres
 from engine.target.ddl import TableName
 from engine.work.migrate import SLICE_BYTES
 from tests.bench import shapes
+from tests.bench.measure import Cost, Ran
 
 TABLE = TableName("public", "bench_floor")
 SEND_BYTES = 512 * 1024
@@ -60,16 +62,6 @@ class Prepared:
 
     shares: tuple[Share, ...]
     table: TablePlan
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """One measurement."""
-
-    copy_s: float
-    key_s: float
-    cpu_s: float
-    """Of the processes that scanned and sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,31 +93,31 @@ def prepare(source_uri: str, collection: str, folder: Path, processes: int) -> P
     return Prepared(shares, table)
 
 
-def measure(prepared: Prepared, source_uri: str, target_uri: str) -> Floor:
+def measure(prepared: Prepared, source_uri: str, target_uri: str) -> Ran:
     """Scan, send, build the key. The table is made before the clock starts."""
     asyncio.run(_execute(target_uri, ddl.drop_table(TABLE), ddl.create_table(TABLE, prepared.table.mapping)))
     done = _run_processes(_scan_and_send, [(source_uri, target_uri, share) for share in prepared.shares])
     began = time.monotonic()
     key = prepared.table.mapping.id_column.name
     asyncio.run(_execute(target_uri, ddl.add_primary_key(TABLE, key, ddl.key_name(TABLE))))
-    return Floor(
-        copy_s=max(each.ended for each in done) - min(each.began for each in done),
-        key_s=time.monotonic() - began,
-        cpu_s=sum(each.cpu_s for each in done),
-    )
+    return _ran(done, {"key_s": time.monotonic() - began})
 
 
-def measure_inserts(source_uri: str, n_documents: int, processes: int) -> Floor:
+def measure_inserts(source_uri: str, n_documents: int, processes: int) -> Ran:
     """Insert ready-made users into an empty collection."""
     name = "inserted"
     with MongoClient[dict[str, Any]](source_uri) as client:
         client[shapes.DATABASE].drop_collection(name)
         bounds = [n_documents * number // processes for number in range(processes + 1)]
-        ranges = zip(bounds, bounds[1:], strict=False)
-        done = _run_processes(_insert, [(source_uri, name, low, high) for low, high in ranges])
+        done = _run_processes(_insert, [(source_uri, name, low, high) for low, high in pairwise(bounds)])
         client[shapes.DATABASE].drop_collection(name)
-    span = max(each.ended for each in done) - min(each.began for each in done)
-    return Floor(span, 0.0, sum(each.cpu_s for each in done))
+    return _ran(done, {})
+
+
+def _ran(done: list[_Done], more_s: dict[str, float]) -> Ran:
+    copy_s = max(each.ended for each in done) - min(each.began for each in done)
+    seconds = copy_s + sum(more_s.values())
+    return Ran(seconds, seconds, Cost(sum(each.cpu_s for each in done), {}), {"copy_s": copy_s} | more_s)
 
 
 # --- processes --------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 MARK = "MONGOPG_BENCH_MARK"
 """Environment variable whose value tells the processes of one measured program from all others."""
@@ -44,6 +45,22 @@ class Cost:
     cpu_s: float
     peak_mb: dict[str, float]
     """Largest process of each role, and `all`, the largest sum at one moment; proportional set size, in 10**6 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One run of a measured program."""
+
+    seconds: float
+    """That count: a run's own, without the start of its processes, where it tells them."""
+    wall_s: float
+    """Of the whole command."""
+    cost: Cost
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class RunFailed(Exception):
+    """A measured program did not do what it was to do."""
 
 
 @dataclass
@@ -189,7 +206,11 @@ def _words(pid: int) -> list[str]:
 def machine() -> dict[str, str | int | float]:
     """The machine, as far as it matters for speed."""
     model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
     memory_kb = int(Path("/proc/meminfo").read_text().split()[1])

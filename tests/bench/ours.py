@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import shapes
-from tests.bench.measure import MARK, Cost, Watch
+from tests.bench.measure import MARK, Ran, RunFailed, Watch
 
 PROJECT = Path(__file__).resolve().parents[2]
 TABLE = "bench_ours"
@@ -28,42 +28,27 @@ class Servers:
     folder: Path
 
 
-@dataclass(frozen=True, slots=True)
-class OwnRun:
-    """One run."""
+def migrate(servers: Servers, collection: str, *, converter: str, workers: int, page_size: int) -> Ran:
+    """Copy a collection with key, ledger, checksums and counts; `seconds` as the run's last JSON line says.
 
-    seconds: float
-    """As its last JSON line says."""
-    wall_s: float
-    """Of the whole command."""
-    rows: int
-    all_up_s: float | None
-    """From the command's start until every worker had worked on something; None when the run was over before."""
-    cost: Cost
-    converter: str
-
-
-class RunFailed(Exception):
-    """A measured program did not do what it was to do."""
-
-
-def migrate(servers: Servers, collection: str, *, converter: str, workers: int, page_size: int) -> OwnRun:
-    """Copy a collection with key, ledger, checksums and counts."""
+    Raises:
+        RunFailed: it failed, rejected something, or used another converter.
+    """
     words = ["run", "--json", "--collection", f"{shapes.DATABASE}.{collection}:public.{TABLE}"]
     words += ["--cluster-size", str(workers), "--page-size", str(page_size)]
     run = _command(servers, words, workers, {"MONGOPG_RUN_CONVERTER": converter})
-    if run.converter != converter:
-        raise RunFailed(f"the run used the {run.converter} converter instead of the {converter} one")
+    if run.details["converter"] != converter:
+        raise RunFailed(f"the run used the {run.details['converter']} converter instead of the {converter} one")
     return run
 
 
-def seed(servers: Servers, collection: str, *, count: int, workers: int) -> OwnRun:
+def seed(servers: Servers, collection: str, *, count: int, workers: int) -> Ran:
     """Generate and insert users; `seconds` are those in state `seeding`, since a run's own leave seeding out."""
     words = ["seed", "--json", "--collection", f"{shapes.DATABASE}.{collection}", "--seed-count", str(count)]
     return _command(servers, [*words, "--cluster-size", str(workers)], workers, {})
 
 
-def _command(servers: Servers, words: list[str], workers: int, environment: dict[str, str]) -> OwnRun:
+def _command(servers: Servers, words: list[str], workers: int, environment: dict[str, str]) -> Ran:
     mark = secrets.token_hex(8)
     began = time.monotonic()
     with Watch(mark) as watch:
@@ -87,17 +72,13 @@ def _command(servers: Servers, words: list[str], workers: int, environment: dict
     if words[0] == "seed":
         seconds = ended_s - next(at for at, record in lines if record.get("state") == "seeding")
         rows = last["seeded"]
-    return OwnRun(
-        seconds=seconds,
-        wall_s=wall_s,
-        rows=rows,
-        all_up_s=_all_up_s(lines, workers),
-        cost=watch.cost,
-        converter=next((record["converter"] for _, record in reversed(lines) if record.get("converter")), ""),
-    )
+    converters = [record["converter"] for _, record in lines if record.get("converter")]
+    details = {"rows": rows, "all_up_s": _all_up_s(lines, workers), "converter": converters[-1] if converters else ""}
+    return Ran(seconds, wall_s, watch.cost, details)
 
 
 def _all_up_s(lines: list[tuple[float, dict[str, Any]]], workers: int) -> float | None:
+    """From the command's start until every worker had worked on something; None when the run was over before."""
     at_work: set[int] = set()
     for at, record in lines:
         at_work |= {each["id"] for each in record.get("workers", []) if each["state"] not in ("starting", "idle")}

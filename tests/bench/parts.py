@@ -7,17 +7,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 
 from engine.convert import converter_name
 from engine.knobs import PAGE_SIZE
 from tests.bench import floor, ours, peers, shapes
-from tests.bench.measure import ServerClock
-from tests.bench.ours import OwnRun, RunFailed, Servers
-from tests.bench.peers import PeerRun
+from tests.bench.measure import Ran, RunFailed, ServerClock
+from tests.bench.ours import Servers
 from tests.bench.shapes import Shape
 
 SETTLE_S = 1.0
@@ -33,7 +32,10 @@ PARTS = {
     "pages": "page sizes",
     "seeding": "seeding against inserting ready-made documents",
 }
-CONTESTANTS = ("floor", "ours", "ingestr", "sling")
+FLOOR = "floor"
+CONTESTANTS = (FLOOR, "ours", "ingestr", "sling")
+NO_TABLE = "public.bench_none"
+"""Of contestants that write into MongoDB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,8 @@ class Options:
 class Figures:
     """One measurement of one contestant."""
 
-    seconds: float
-    rows: int
-    wall_s: float
-    client_cpu_s: float
+    ran: Ran
     server_cpu_s: dict[str, float]
-    peak_mb: dict[str, float] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +68,12 @@ class Entry:
     name: str
     table: str
     """That it writes; dropped before each of its runs."""
-    run: Callable[[], tuple[float, float, float, dict[str, float], dict[str, Any]]]
-    """Seconds that count, wall seconds, CPU seconds of its processes, peak memory, details."""
+    run: Callable[[], Ran]
+    workers: int = 0
+    """Our own cluster size; 0 is somebody else."""
+    converter: str = ""
+    """Of our own runs that have one."""
+    page_size: int = PAGE_SIZE.default
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +125,19 @@ class Bench:
                     _say(f"  {number}  {entry.name}: FAILED, {failure}")
                     continue
                 contest.results.setdefault(entry.name, []).append(figures)
-                _say(f"  {number}  {entry.name}: {figures.seconds:.2f} s")
+                _say(f"  {number}  {entry.name}: {figures.ran.seconds:.2f} s")
 
     def _measured(self, contest: Contest, entry: Entry) -> Figures:
         asyncio.run(_execute(self._servers.target_uri, f"DROP TABLE IF EXISTS {entry.table}", "CHECKPOINT"))
         time.sleep(SETTLE_S)
         clock = ServerClock(self._server_pids)
-        seconds, wall_s, cpu_s, peak_mb, details = entry.run()
-        spent = clock.spent()
-        rows = contest.documents
-        if contest.part != "seeding":
+        figures = Figures(entry.run(), clock.spent())
+        if entry.table != NO_TABLE:
             rows = asyncio.run(_count(self._servers.target_uri, entry.table))
             if rows != contest.documents:
                 raise RunFailed(f"{rows:,} of {contest.documents:,} documents arrived")
             asyncio.run(_execute(self._servers.target_uri, f"DROP TABLE {entry.table}"))
-        return Figures(seconds, rows, wall_s, cpu_s, spent, peak_mb, details)
+        return figures
 
     # --- contests -----------------------------------------------------------------------------------------------------
 
@@ -148,7 +147,7 @@ class Bench:
         _say(f"{part}: {documents:,} documents, {shape.what}")
         collection = shapes.fill(self._servers.source_uri, shape, documents)
         entries: list[Entry] = []
-        if "floor" in options.only and part != "pages":
+        if FLOOR in options.only and part != "pages":
             entries.append(self._floor(collection))
         if "ours" in options.only:
             entries += self._own_entries(part, collection)
@@ -171,32 +170,28 @@ class Bench:
 
     def _floor(self, collection: str) -> Entry:
         _say("  converting the floor's documents")
-        prepared = floor.prepare(
-            self._servers.source_uri, collection, self._folder / "ready", self._options.processes
+        prepared = floor.prepare(self._servers.source_uri, collection, self._folder / "ready", self._options.processes)
+
+        return Entry(
+            FLOOR,
+            str(floor.TABLE),
+            lambda: floor.measure(prepared, self._servers.source_uri, self._servers.target_uri),
         )
 
-        def run() -> tuple[float, float, float, dict[str, float], dict[str, Any]]:
-            done = floor.measure(prepared, self._servers.source_uri, self._servers.target_uri)
-            seconds = done.copy_s + done.key_s
-            return seconds, seconds, done.cpu_s, {}, {"copy_s": done.copy_s, "key_s": done.key_s}
-
-        return Entry("floor", str(floor.TABLE), run)
-
     def _ours(self, collection: str, converter: str, workers: int, page_size: int) -> Entry:
-        def run() -> tuple[float, float, float, dict[str, float], dict[str, Any]]:
-            done = ours.migrate(
-                self._servers, collection, converter=converter, workers=workers, page_size=page_size
-            )
-            return _of_own(done)
-
-        return Entry(own_name(converter, workers, page_size), f"public.{ours.TABLE}", run)
+        return Entry(
+            own_name(converter, workers, page_size),
+            f"public.{ours.TABLE}",
+            lambda: ours.migrate(self._servers, collection, converter=converter, workers=workers, page_size=page_size),
+        )
 
     def _peers(self, collection: str) -> list[Entry]:
         entries = []
         for tool in (peers.ingestr, peers.sling):
             if tool.__name__ in self._options.only:
                 self._environment = self._environment or peers.install(self._folder)
-                entries.append(_peer_entry(tool, self._environment, self._servers, collection))
+                run = partial(tool, self._environment, self._servers, collection)
+                entries.append(Entry(tool.__name__, f"public.bench_{tool.__name__}", run))
         return entries
 
     def _seeding(self) -> Contest:
@@ -204,22 +199,20 @@ class Bench:
         _say(f"seeding: {documents:,} documents")
         name = "seeded"
 
-        def insert() -> tuple[float, float, float, dict[str, float], dict[str, Any]]:
-            done = floor.measure_inserts(self._servers.source_uri, documents, processes)
-            return done.copy_s, done.copy_s, done.cpu_s, {}, {}
-
-        def seed() -> tuple[float, float, float, dict[str, float], dict[str, Any]]:
+        def seed() -> Ran:
             shapes.drop(self._servers.source_uri, name)
-            done = ours.seed(self._servers, name, count=documents, workers=processes)
-            if done.rows != documents:
-                raise RunFailed(f"{done.rows:,} of {documents:,} documents were seeded")
-            return _of_own(done)
+            ran = ours.seed(self._servers, name, count=documents, workers=processes)
+            shapes.drop(self._servers.source_uri, name)
+            if ran.details["rows"] != documents:
+                raise RunFailed(f"{ran.details['rows']:,} of {documents:,} documents were seeded")
+            return ran
 
         entries = []
-        if "floor" in self._options.only:
-            entries.append(Entry("floor", "public.none", insert))
+        if FLOOR in self._options.only:
+            insert = partial(floor.measure_inserts, self._servers.source_uri, documents, processes)
+            entries.append(Entry(FLOOR, NO_TABLE, insert))
         if "ours" in self._options.only:
-            entries.append(Entry(f"ours, {processes} workers", "public.none", seed))
+            entries.append(Entry(own_seed_name(processes), NO_TABLE, seed))
         return Contest("seeding", shapes.USERS, documents, tuple(entries))
 
 
@@ -229,24 +222,14 @@ def own_name(converter: str, workers: int, page_size: int) -> str:
     return f"ours, {converter}, {workers} workers{page}"
 
 
+def own_seed_name(workers: int) -> str:
+    """The same for seeding."""
+    return f"ours, {workers} workers"
+
+
 def built_converters() -> tuple[str, ...]:
     """The converters of this installation, the faster one first."""
     return ("native", "plain") if converter_name() == "native" else ("plain",)
-
-
-def _of_own(done: OwnRun) -> tuple[float, float, float, dict[str, float], dict[str, Any]]:
-    details = {"converter": done.converter, "all_up_s": done.all_up_s}
-    return done.seconds, done.wall_s, done.cost.cpu_s, done.cost.peak_mb, details
-
-
-def _peer_entry(
-    tool: Callable[[Path, Servers, str], PeerRun], environment: Path, servers: Servers, collection: str
-) -> Entry:
-    def run() -> tuple[float, float, float, dict[str, float], dict[str, Any]]:
-        done = tool(environment, servers, collection)
-        return done.seconds, done.seconds, done.cost.cpu_s, done.cost.peak_mb, {}
-
-    return Entry(tool.__name__, f"public.bench_{tool.__name__}", run)
 
 
 async def _execute(target_uri: str, *statements: str) -> None:

@@ -7,26 +7,17 @@ import secrets
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import shapes
-from tests.bench.measure import MARK, Cost, Watch
-from tests.bench.ours import RunFailed, Servers
+from tests.bench.measure import MARK, Ran, RunFailed, Watch
+from tests.bench.ours import Servers
 
 REQUIREMENTS = ("ingestr==1.0.78", "sling-linux-amd64==1.4.11")
 SLING = "sling_linux_amd64/bin/sling-linux-amd64"
 """Its binary, within the environment's packages."""
 LAST_WORDS = 500
 """Characters of a failed tool's output that are repeated."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeerRun:
-    """One run: the whole command's time."""
-
-    seconds: float
-    cost: Cost
 
 
 def install(folder: Path) -> Path:
@@ -36,13 +27,13 @@ def install(folder: Path) -> Path:
     wanted = "\n".join(REQUIREMENTS)
     if not stamp.exists() or stamp.read_text() != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
-        pip = [environment / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        pip = [str(environment / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "install", *REQUIREMENTS], check=True)
         stamp.write_text(wanted)
     return environment
 
 
-def ingestr(environment: Path, servers: Servers, collection: str) -> PeerRun:
+def ingestr(environment: Path, servers: Servers, collection: str) -> Ran:
     """Into typed columns, replacing the table `public.bench_ingestr`."""
     command = [str(environment / "bin" / "ingestr"), "ingest", "--yes", "--progress", "log"]
     command += ["--source-uri", servers.source_uri, "--source-table", f"{shapes.DATABASE}.{collection}"]
@@ -50,7 +41,7 @@ def ingestr(environment: Path, servers: Servers, collection: str) -> PeerRun:
     return _run(command, servers, {"INGESTR_DISABLE_TELEMETRY": "true"})
 
 
-def sling(environment: Path, servers: Servers, collection: str) -> PeerRun:
+def sling(environment: Path, servers: Servers, collection: str) -> Ran:
     """Into one jsonb column of the table `public.bench_sling`."""
     command = [str(next(environment.glob(f"lib/python*/site-packages/{SLING}"))), "run", "--mode", "full-refresh"]
     command += ["--src-conn", servers.source_uri, "--src-stream", f"{shapes.DATABASE}.{collection}"]
@@ -58,7 +49,7 @@ def sling(environment: Path, servers: Servers, collection: str) -> PeerRun:
     return _run(command, servers, {"SLING_DISABLE_TELEMETRY": "TRUE", "SLING_HOME_DIR": str(servers.folder / "sling")})
 
 
-def _run(command: list[str], servers: Servers, environment: dict[str, str]) -> PeerRun:
+def _run(command: list[str], servers: Servers, environment: dict[str, str]) -> Ran:
     mark = secrets.token_hex(8)
     began = time.monotonic()
     with Watch(mark) as watch:
@@ -75,4 +66,4 @@ def _run(command: list[str], servers: Servers, environment: dict[str, str]) -> P
         seconds = time.monotonic() - began
     if done.returncode != 0:
         raise RunFailed(f"exit code {done.returncode}: {(done.stdout + done.stderr).strip()[-LAST_WORDS:]}")
-    return PeerRun(seconds, watch.cost)
+    return Ran(seconds, seconds, watch.cost)

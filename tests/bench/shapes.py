@@ -66,6 +66,12 @@ def fill(source_uri: str, shape: Shape, n_documents: int) -> str:
     return name
 
 
+def drop(source_uri: str, collection: str) -> None:
+    """Drop a collection."""
+    with MongoClient[dict[str, Any]](source_uri) as client:
+        client[DATABASE].drop_collection(collection)
+
+
 def _insert(source_uri: str, collection: str, shape: str, low: int, high: int) -> None:
     insert(_client(source_uri)[DATABASE][collection], SHAPES[shape].make(low, high))
 
@@ -135,7 +141,7 @@ def _wide_document(chance: random.Random) -> dict[str, Any]:
     fields |= {f"count_{number}": chance.randrange(-(2**31), 2**31) for number in range(8)}
     fields |= {f"total_{number}": Int64(chance.randrange(-(2**63), 2**63)) for number in range(5)}
     fields |= {f"ratio_{number}": chance.uniform(-1e6, 1e6) for number in range(6)}
-    fields |= {f"price_{number}": Decimal128(f"{chance.randrange(-10**9, 10**9)}E-2") for number in range(5)}
+    fields |= {f"price_{number}": Decimal128(f"{chance.randrange(-(10**9), 10**9)}E-2") for number in range(5)}
     fields |= {f"is_{number}": chance.random() < 0.5 for number in range(4)}
     fields |= {f"at_{number}": _moment(chance) for number in range(5)}
     fields |= {f"bytes_{number}": Binary(chance.randbytes(16 << number)) for number in range(3)}

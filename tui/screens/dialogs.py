@@ -79,12 +79,15 @@ class StopQuestion(Question):
         Binding("x,ctrl+c", "press_again", "Stop now", id="dialog.stop_now"),
     ]
 
-    def __init__(self, snapshot: Snapshot, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, snapshot: Snapshot, *, can_resume: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         is_draining = snapshot.state is RunState.CANCELLING
         rows = number(snapshot.written)
         kept = f"{rows} rows are committed and stay" if snapshot.written else "Nothing is committed yet"
+        later = f"; the run can be resumed with\n  mongopg-tui run --resume {safe(snapshot.run_id, 40)}"
         text = Content(
-            f"{kept}; the run can be resumed with\n  mongopg-tui run --resume {safe(snapshot.run_id, 40)}\n\n"
+            f"{kept}{later if can_resume else '; the embedded servers end when you leave.'}\n\n"
             "Finish pages: workers end their pages early and commit them; within a second or so.\n"
             "Stop now: pages in flight are rolled back.   (x again within two seconds does it)"
         )

@@ -173,7 +173,7 @@ class RunScreen(CockpitScreen):
                 self.cockpit.is_leaving = False
                 self.draw(force=True)
 
-        self.app.push_screen(StopQuestion(session.snapshot), stop)
+        self.app.push_screen(StopQuestion(session.snapshot, can_resume=not session.is_on_passing_servers), stop)
 
     def interrupt(self) -> None:
         """ctrl+c: a hint first, the stop dialog when it is pressed again within two seconds."""

@@ -47,7 +47,8 @@ def progress_line(snapshot: Snapshot, width: int) -> Content:
     fraction = 1.0 if snapshot.state is RunState.COMPLETED else share(accounted, total)
     known = f"{number(done)} / {number(total)} {unit}" if total else f"{number(done)} {unit}"
     words = f"  {percent(fraction):>6}   {known:>25}"
-    colour = {RunState.FAILED: "$error", RunState.CANCELLED: "$warning"}.get(snapshot.state, "$primary")
+    colours = {RunState.FAILED: "$error", RunState.CANCELLED: "$warning", RunState.COMPLETED: "$success"}
+    colour = colours.get(snapshot.state, "$primary")
     return bar(fraction, max(4, width - len(words)), colour) + Content.styled(words, "bold")
 
 

@@ -1,0 +1,157 @@
+"""A TCP proxy in front of a server that breaks connections where a test wants them broken."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+CHUNK = 65_536
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER of no time: the other side gets a RST instead of a FIN."""
+
+
+@dataclass(eq=False)
+class _Link:
+    """One connection and its continuation to the server."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    seen: set[bytes] = field(default_factory=set)
+    """Marks of the proxy that the client has sent."""
+    is_doomed: bool = False
+    """The next answer of the server is swallowed, and the connection reset."""
+
+    def reset(self) -> None:
+        for writer in (self.client, self.server):
+            wire = writer.get_extra_info("socket")
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            writer.transport.abort()
+
+
+class Proxy:
+    """Passes everything on, until it is told otherwise."""
+
+    def __init__(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        assert parts.port is not None
+        self._server = (parts.hostname or "127.0.0.1", parts.port)
+        self._target = parts
+        self._links: set[_Link] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
+        self._swallowed_after: tuple[bytes, bytes] | None = None
+        self._swallow_left = 0
+        self.is_down = False
+        """New connections are reset at once."""
+        self.latency_s = 0.0
+        """Added to each chunk, in each direction."""
+        self.port = 0
+
+    @property
+    def uri(self) -> str:
+        """The server's URI by way of the proxy."""
+        user = self._target.netloc.rpartition("@")
+        return self._target._replace(netloc=f"{user[0]}{user[1]}127.0.0.1:{self.port}").geturl()
+
+    @property
+    def n_links(self) -> int:
+        """Connections that stand now."""
+        return len(self._links)
+
+    @property
+    def n_swallowed(self) -> int:
+        """Answers still to be swallowed."""
+        return self._swallow_left
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        for link in tuple(self._links):
+            link.reset()
+
+    def swallow_answers(self, times: int, *, to: bytes, of: bytes) -> None:
+        """Let the server get and do `to`, and reset the connection instead of passing its answer on.
+
+        Args:
+            times: so many times altogether.
+            to: what the client sends, such as a command.
+            of: what the connection must have sent at some time before, which tells the connections apart.
+        """
+        self._swallowed_after, self._swallow_left = (to, of), times
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._conversations.add(task)
+        task.add_done_callback(self._conversations.discard)
+        if self.is_down:
+            writer.transport.abort()
+            return
+        try:
+            server_reader, server_writer = await asyncio.open_connection(*self._server)
+        except OSError:
+            writer.transport.abort()
+            return
+        link = _Link(writer, server_writer)
+        self._links.add(link)
+        try:
+            await asyncio.gather(self._up(link, reader), self._down(link, server_reader))
+        finally:
+            self._links.discard(link)
+            writer.transport.abort()
+            server_writer.transport.abort()
+
+    async def _up(self, link: _Link, reader: asyncio.StreamReader) -> None:
+        while chunk := await _read(reader):
+            if self._swallowed_after is not None:
+                to, of = self._swallowed_after
+                if of in chunk:
+                    link.seen.add(of)
+                if self._swallow_left and to in chunk and of in link.seen:
+                    self._swallow_left -= 1
+                    link.is_doomed = True
+            await self._pass_on(chunk, link.server)
+        link.server.close()
+
+    async def _down(self, link: _Link, reader: asyncio.StreamReader) -> None:
+        while chunk := await _read(reader):
+            if link.is_doomed:
+                link.reset()
+                return
+            await self._pass_on(chunk, link.client)
+        link.client.close()
+
+    async def _pass_on(self, chunk: bytes, writer: asyncio.StreamWriter) -> None:
+        if self.latency_s:
+            await asyncio.sleep(self.latency_s)
+        writer.write(chunk)
+        try:
+            await writer.drain()
+        except ConnectionError:
+            return
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read(CHUNK)
+    except ConnectionError:
+        return b""
+
+
+@asynccontextmanager
+async def proxy_to(uri: str) -> AsyncIterator[Proxy]:
+    """A proxy to the server of `uri` that lives for the block."""
+    proxy = Proxy(uri)
+    server = await asyncio.start_server(proxy._converse, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        server.close()
+        proxy.cut()
+        if proxy._conversations:
+            await asyncio.wait(proxy._conversations)
+        await server.wait_closed()

@@ -1,0 +1,304 @@
+"""Connections that break under a run, at either server: it goes on by itself, and nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from tests.faults.proxy import Proxy, proxy_to
+from tests.running import (
+    Engine,
+    Engines,
+    add_users,
+    advisory_locks,
+    assert_ledger,
+    assert_users_equal,
+    committed,
+    eventually,
+)
+
+if TYPE_CHECKING:
+    from tests.conftest import Source, Target
+
+USERS = 20_000
+SLOW = 4_000
+DOWN_S = 1.0
+COPYING = "starts_with(application_name, 'mongopg-tui') AND datname = current_database() AND query LIKE 'COPY %'"
+
+
+async def started(engines: Engines, **sections: Any) -> Engine:
+    """A slow run of the users that has begun to commit."""
+    run = {"throttle": SLOW, "page_size": 400, "cluster_size": 3}
+    engine = await engines.launch(engines.settings("users", run=run, **sections))
+    await engine.start()
+    await engine.until_written(1)
+    return engine
+
+
+async def completed(engine: Engine, source: Source, target: Target) -> None:
+    """Let it run as fast as it can; both sides must be equal then, and the counters right."""
+    await engine.set("throttle", 0)
+    end = await engine.finished()
+    assert (end["state"], end["verification"], end["exit_code"]) == ("completed", "verified", 0), engine.account()
+    assert_users_equal(source, target)
+    assert_ledger(target, engine.run_id, rows=USERS)
+    assert (end["read"], end["written"]) == (USERS, USERS)
+
+
+# --- PostgreSQL -------------------------------------------------------------------------------------------------------
+
+
+async def test_backends_of_workers_are_ended_in_the_middle_of_copy(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines)
+
+    ended = 0
+    while ended < 5:
+        ended += target.value(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {COPYING}")
+        await engine.until_written(engine.snapshot.written + 1)
+
+    await completed(engine, source, target)
+    problems = {(problem.code, problem.collection) for problem in engine.snapshot.problems}
+    assert ("57P01", "") in problems
+    assert engine.snapshot.retried >= 5
+    assert not [facts for facts in engine.facts_of("worker") if facts["what"] == "died"]
+
+
+async def test_all_sessions_of_a_run_are_ended(source: Source, target: Target, engines: Engines) -> None:
+    """The engine's own, too: it must take its lock on the table again."""
+    add_users(source, USERS)
+    engine = await started(engines)
+    before = set(advisory_locks(target))
+
+    target.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND starts_with(application_name, 'mongopg-tui')"
+    )
+
+    await engine.until_written(engine.snapshot.written + 1)
+    await eventually(lambda: set(advisory_locks(target)) - before, 10.0, engine.account)
+    await completed(engine, source, target)
+
+
+async def test_postgres_crashes_and_recovers(source: Source, target: Target, engines: Engines) -> None:
+    """A backend killed with SIGKILL makes the server throw everybody out, recover from its log and go on."""
+    add_users(source, USERS)
+    engine = await started(engines)
+    victim = int(target.value(f"SELECT max(pid) FROM pg_stat_activity WHERE {COPYING.split(' AND query')[0]}"))
+
+    os.kill(victim, signal.SIGKILL)
+
+    await _until_postgres_answers(target)
+    await engine.until_written(engine.snapshot.written + 1)
+    await completed(engine, source, target)
+
+
+async def _until_postgres_answers(target: Target) -> None:
+    for _ in range(500):
+        try:
+            connection = await asyncpg.connect(target.uri)
+            await connection.close()
+            return
+        except (OSError, asyncpg.PostgresError):
+            await asyncio.sleep(0.05)
+    raise AssertionError("PostgreSQL did not recover")
+
+
+async def test_a_lock_on_the_table_only_delays(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines)
+    other = await asyncpg.connect(target.uri)
+    await other.execute("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'users'::regclass"
+    await eventually(lambda: target.value(waiting) >= 2, 10.0, engine.account)
+    await other.close()
+
+    await completed(engine, source, target)
+
+
+@pytest_asyncio.fixture
+async def target_proxy(target: Target) -> AsyncIterator[Proxy]:
+    """Between the engine and PostgreSQL."""
+    async with proxy_to(target.uri) as proxy:
+        yield proxy
+
+
+async def test_the_network_to_postgres_is_cut(
+    source: Source, target: Target, engines: Engines, target_proxy: Proxy
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, target={"uri": target_proxy.uri})
+
+    for _ in range(3):
+        target_proxy.cut()
+        await engine.until_written(engine.snapshot.written + 1)
+
+    await completed(engine, source, target)
+
+
+async def test_postgres_is_away_for_a_while(
+    source: Source, target: Target, engines: Engines, target_proxy: Proxy
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, target={"uri": target_proxy.uri})
+
+    target_proxy.is_down = True
+    target_proxy.cut()
+    await engine.event("problem")
+    await asyncio.sleep(DOWN_S)
+    stands_at = committed(target)
+    assert target_proxy.n_links == 0
+    target_proxy.is_down = False
+    await engine.until_written(stands_at + 1)
+
+    await completed(engine, source, target)
+
+
+async def test_a_commit_whose_answer_is_lost_counts_once(
+    source: Source, target: Target, engines: Engines, target_proxy: Proxy
+) -> None:
+    """The slice is committed, and the worker cannot know: it looks its claim up, and neither loses nor repeats it."""
+    add_users(source, USERS)
+    engine = await started(engines, target={"uri": target_proxy.uri})
+
+    target_proxy.swallow_answers(4, to=b"COMMIT", of=b"INSERT INTO mongopg.slice")
+    await eventually(lambda: target_proxy.n_swallowed == 0, 30.0, engine.account)
+    await engine.until_written(engine.snapshot.written + 1)
+
+    await completed(engine, source, target)
+
+
+async def test_a_cancel_while_postgres_is_away_ends_the_run(
+    source: Source, target: Target, engines: Engines, target_proxy: Proxy
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, target={"uri": target_proxy.uri})
+    target_proxy.is_down = True
+    target_proxy.cut()
+    await engine.event("problem")
+
+    await engine.cancel()
+
+    end = await engine.finished()
+    assert (end["state"], end["exit_code"]) == ("cancelled", 130)
+    target_proxy.is_down = False
+    await engine.leave()
+    await engine.until_gone()
+    _, end = await engines.run(resume="")
+    assert end["exit_code"] == 0
+    assert_users_equal(source, target)
+
+
+async def test_a_slow_network_only_slows_the_run(
+    source: Source, target: Target, engines: Engines, target_proxy: Proxy
+) -> None:
+    add_users(source, 5_000)
+    target_proxy.latency_s = 0.02
+
+    engine, end = await engines.run(engines.settings("users", target={"uri": target_proxy.uri}))
+
+    assert (end["exit_code"], end["written"]) == (0, 5_000)
+    assert engine.facts_of("problem") == []
+    assert_users_equal(source, target)
+
+
+# --- MongoDB ----------------------------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def source_proxy(source: Source) -> AsyncIterator[Proxy]:
+    """Between the engine and MongoDB."""
+    async with proxy_to(source.uri) as proxy:
+        yield proxy
+
+
+async def test_the_network_to_mongodb_is_cut(
+    source: Source, target: Target, engines: Engines, source_proxy: Proxy
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, source={"uri": source_proxy.uri})
+
+    for _ in range(3):
+        source_proxy.cut()
+        await engine.until_written(engine.snapshot.written + 1)
+
+    await completed(engine, source, target)
+
+
+async def test_mongodb_is_away_for_a_while(
+    source: Source, target: Target, engines: Engines, source_proxy: Proxy
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, source={"uri": source_proxy.uri})
+
+    source_proxy.is_down = True
+    source_proxy.cut()
+    await engine.event("problem")
+    await asyncio.sleep(DOWN_S)
+    source_proxy.is_down = False
+
+    await completed(engine, source, target)
+
+
+@contextmanager
+def failing(source: Source, engine: Engine, times: int, **failure: Any) -> Iterator[None]:
+    """Let commands of this run fail so many times."""
+    data = {"appName": f"mongopg-tui {engine.run_id}"} | failure
+    source.client.admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=data)
+    try:
+        yield
+    finally:
+        source.client.admin.command("configureFailPoint", "failCommand", mode="off")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        {"failCommands": ["getMore"], "closeConnection": True},
+        {"failCommands": ["getMore"], "errorCode": 43},
+        {"failCommands": ["getMore"], "errorCode": 11602},
+        {"failCommands": ["getMore"], "errorCode": 6},
+        {"failCommands": ["find"], "errorCode": 91},
+        {"failCommands": ["find"], "closeConnection": True},
+    ],
+    ids=["cut in getMore", "cursor not found", "interrupted", "host unreachable", "shutdown in find", "cut in find"],
+)
+async def test_commands_to_mongodb_fail_for_a_while(
+    source: Source, target: Target, engines: Engines, failure: dict[str, Any]
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines)
+
+    with failing(source, engine, 6, **failure):
+        await engine.event("problem")
+        await completed(engine, source, target)
+
+
+async def test_a_failure_that_stays_fails_the_run_which_can_be_resumed(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines)
+
+    with failing(source, engine, 1_000, failCommands=["find", "getMore"], errorCode=13):
+        end = await engine.finished()
+    assert (end["state"], end["exit_code"], end["error"]["code"]) == ("failed", 1, "13")
+    assert "lacks the right" in end["error"]["message"]
+    assert committed(target) == end["written"] < USERS
+    await engine.leave()
+    await engine.until_gone()
+    assert target.value("SELECT state FROM mongopg.run") == "failed"
+
+    _, end = await engines.run(resume="")
+    assert end["exit_code"] == 0
+    assert_users_equal(source, target)
