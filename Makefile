@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # An installation is redone when what is installed or compiled has changed; Python files are used where they are.
-INSTALLED_FROM := pyproject.toml $(wildcard setup.py engine/*/*.pyx engine/*/*.pxd engine/*/*.h)
+INSTALLED_FROM := pyproject.toml $(wildcard setup.py engine/*/*.pyx engine/*/*.pxd engine/*/*.pxi)
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 

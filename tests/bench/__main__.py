@@ -18,6 +18,7 @@ from engine.demo import start_servers
 from engine.demo.folder import FolderState
 from engine.knobs import SEED_COUNT
 from tests.bench import report
+from tests.bench.limits import limits
 from tests.bench.measure import machine
 from tests.bench.ours import Servers
 from tests.bench.parts import CONTESTANTS, PARTS, Bench, Contest, Options, built_converters
@@ -54,7 +55,7 @@ def main() -> int:
     print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in described.items()))
     print()
     print(report.tables(contests))
-    found = report.limits(contests, options)
+    found = limits(contests, options)
     if found:
         print()
         print(report.limits_text(found))
@@ -63,7 +64,7 @@ def main() -> int:
 
 
 def _save(output: Path, contests: list[Contest], options: Options, described: dict[str, Any]) -> None:
-    record = report.record(contests, report.limits(contests, options), options, described)
+    record = report.record(contests, limits(contests, options), options, described)
     output.write_text(json.dumps(record, indent=1) + "\n")
 
 

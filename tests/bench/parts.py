@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import asyncpg
 
@@ -86,6 +88,30 @@ class Contest:
     entries: tuple[Entry, ...]
     results: dict[str, list[Figures]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def own(self) -> list[Entry]:
+        """Our own runs that were measured."""
+        return [entry for entry in self.entries if entry.workers and entry.name in self.results]
+
+    @property
+    def reference(self) -> str:
+        """Our run that everybody is compared with, the fastest; empty when there is none."""
+        return min((entry.name for entry in self.own), key=self.median_s, default="")
+
+    def median_s(self, name: str) -> float:
+        """Seconds of a contestant that was measured."""
+        return median(each.ran.seconds for each in self.results[name])
+
+    def ratio(self, name: str, other: str) -> float | None:
+        """Seconds of one in those of the other, the median of all rounds; None when one of them was not measured."""
+        pairs = list(zip(self.results.get(name, ()), self.results.get(other, ()), strict=False))
+        return median(one.ran.seconds / two.ran.seconds for one, two in pairs) if pairs else None
+
+    def peak_mb(self, name: str) -> dict[str, float]:
+        """The largest process of each role in any of a contestant's runs."""
+        costs = [each.ran.cost.peak_mb for each in self.results[name]]
+        return {role: max(cost.get(role, 0.0) for cost in costs) for role in sorted({*itertools.chain(*costs)})}
 
 
 class Bench:
@@ -183,6 +209,9 @@ class Bench:
             own_name(converter, workers, page_size),
             f"public.{ours.TABLE}",
             lambda: ours.migrate(self._servers, collection, converter=converter, workers=workers, page_size=page_size),
+            workers,
+            converter,
+            page_size,
         )
 
     def _peers(self, collection: str) -> list[Entry]:
@@ -212,19 +241,14 @@ class Bench:
             insert = partial(floor.measure_inserts, self._servers.source_uri, documents, processes)
             entries.append(Entry(FLOOR, NO_TABLE, insert))
         if "ours" in self._options.only:
-            entries.append(Entry(own_seed_name(processes), NO_TABLE, seed))
+            entries.append(Entry(f"ours, {processes} workers", NO_TABLE, seed, processes))
         return Contest("seeding", shapes.USERS, documents, tuple(entries))
 
 
-def own_name(converter: str, workers: int, page_size: int) -> str:
+def own_name(converter: str, workers: int, page_size: int = PAGE_SIZE.default) -> str:
     """What one of our runs is called in tables and JSON."""
     page = "" if page_size == PAGE_SIZE.default else f", page size {page_size:,}"
     return f"ours, {converter}, {workers} workers{page}"
-
-
-def own_seed_name(workers: int) -> str:
-    """The same for seeding."""
-    return f"ours, {workers} workers"
 
 
 def built_converters() -> tuple[str, ...]:
