@@ -53,10 +53,22 @@ PAGE_SIZE = Knob(
     "page_size", "Page size", 100, 100_000, 8_000, "documents", "Documents in one COPY; applies from the next page."
 )
 SEED_COUNT = Knob(
-    "seed_count", "Seed count", 0, 1_000_000_000, 1_000_000, "documents", "Synthetic documents to generate into MongoDB."
+    "seed_count",
+    "Seed count",
+    0,
+    1_000_000_000,
+    1_000_000,
+    "documents",
+    "Synthetic documents to generate into MongoDB.",
 )
 THROTTLE = Knob(
-    "throttle", "Throttle", 1, 1_000_000_000, 0, "rows/s", "Most rows per second of the whole run; 0 is off.",
+    "throttle",
+    "Throttle",
+    1,
+    1_000_000_000,
+    0,
+    "rows/s",
+    "Most rows per second of the whole run; 0 is off.",
     zero_is_off=True,
 )
 

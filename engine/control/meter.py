@@ -42,7 +42,7 @@ class Window:
 
 @dataclass(slots=True)
 class Meter:
-    """The run's throughput, from committed rows alone."""
+    """The run's throughput, from committed rows alone; while seeding, from inserted documents."""
 
     rows: Window = field(default_factory=lambda: Window(RATE_WINDOW_S))
     bytes: Window = field(default_factory=lambda: Window(RATE_WINDOW_S))
@@ -77,6 +77,12 @@ class Meter:
             at, count = self._last_sample
             self.samples.append((now, max(0.0, (written - count) / (now - at))))
             self._last_sample = (now, written)
+
+    def restart(self) -> None:
+        """Something else is counted from here on: seeding is over, the copy begins. The chart goes on."""
+        self._forget()
+        self.moving_s, self.moved_rows = 0.0, 0
+        self._last = self._last_sample = None
 
     def _forget(self) -> None:
         for window in (self.rows, self.bytes, self.eta_rows):

@@ -66,7 +66,7 @@ class Migration:
         self._stopping = asyncio.Event()
         self._stop_now = False
         self._failure: MigrationError | None = None
-        self._before_pause = RunState.RUNNING
+        self._before_pause = (RunState.RUNNING, "copying")
         self._servers: Any = None
         for name in ("cluster_size", "page_size", "throttle"):
             self.record.knobs[name] = getattr(settings.run, name)
@@ -109,7 +109,7 @@ class Migration:
     def pause(self) -> None:
         """Let pages end, commit, stand still."""
         self.record.require("pause")
-        self._before_pause = self.record.state
+        self._before_pause = (self.record.state, self.record.phase)
         self._state(RunState.PAUSING, "pausing: workers end their pages", "paused by you")
         if self.supervisor is not None:
             self.supervisor.hold()
@@ -118,7 +118,7 @@ class Migration:
     def resume(self) -> None:
         """Go on after a pause."""
         self.record.require("resume")
-        self._state(self._before_pause, self._before_pause.value)
+        self._state(*self._before_pause)
         if self.supervisor is not None:
             self.supervisor.release()
 
@@ -195,7 +195,7 @@ class Migration:
     def enter(self, state: RunState, phase: str) -> None:
         """The run's own progress to a state; a pause in force stays in force."""
         if self.record.state in (RunState.PAUSING, RunState.PAUSED) and state.is_active:
-            self._before_pause = state
+            self._before_pause = (state, phase)
             return
         if self.record.state is not RunState.CANCELLING:
             self._state(state, phase)
@@ -261,6 +261,7 @@ class Migration:
                     self.seeding = Seeding(self)
                     await self.seeding.run()
             if command.migrate:
+                self.meter.restart()
                 self.copying = Copying(self)
                 await self.copying.run(command.resume)
         finally:
@@ -300,8 +301,10 @@ class Migration:
     async def _tick(self) -> None:
         last_check = 0.0
         while True:
-            moving = self.record.state is RunState.RUNNING
-            self.meter.tick(self.elapsed, self.record.written, self.record.n_bytes, moving=moving)
+            state = self.record.state
+            done = self.record.written if self.copying is not None else self.record.seeded
+            moving = state in (RunState.RUNNING, RunState.SEEDING)
+            self.meter.tick(self.elapsed, done, self.record.n_bytes, moving=moving)
             if self.supervisor is not None and time.monotonic() - last_check >= 1.0:
                 last_check = time.monotonic()
                 await self.supervisor.check_heartbeats()

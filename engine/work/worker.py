@@ -107,6 +107,8 @@ class _Worker:
         )
         self._seeder = Seeder(start.run_id, start.source_uri, slot, self._orders, self._send)
         self._lease: asyncio.Task[None] | None = None
+        self._counted: type[Task] | None = None
+        """The kind of work that the slot's counters are about."""
         self._retired: asyncio.Future[None]
 
     async def run(self) -> None:
@@ -168,6 +170,9 @@ class _Worker:
 
     async def _work(self, lease: Lease) -> None:
         task = self._tasks[lease.task_id]
+        if type(task) is not self._counted:  # seeded documents and copied rows are not one sum
+            self._counted = type(task)
+            self._slot[Field.SENT] = self._slot[Field.WRITTEN] = 0
         answer: Returned | Failed
         try:
             if isinstance(task, CopyTask):

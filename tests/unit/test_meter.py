@@ -64,3 +64,14 @@ def test_the_chart_has_a_point_a_second_from_committed_rows() -> None:
 def test_the_bottleneck_is_named_with_its_share() -> None:
     assert bottleneck(0.2, 0.1, 0.61) == "waiting for PostgreSQL 61% of the workers' time"
     assert bottleneck(0.0, 0.0, 0.0) == ""
+
+
+def test_a_restart_counts_anew_and_keeps_the_chart() -> None:
+    meter = Meter()
+    run(meter, seconds=5, rate=400)
+    n_samples = len(meter.samples)
+    meter.restart()
+    assert meter.mean == meter.rows.rate() == 0.0
+    run(meter, seconds=5, rate=100, start=6)
+    assert meter.mean == pytest.approx(100.0)
+    assert len(meter.samples) == n_samples + 5
