@@ -37,8 +37,8 @@ format: $(DEV) ## Put the code into the project's style
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(DEV) ## Measure rows per second against the floor of the two servers
-	$(BIN)/python -m tests.bench
+bench: $(DEV) ## Measure against the floor of the two servers: make bench ARGS='--parts users'
+	$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: faults
 faults: $(DEV) ## Kill, cut and starve everything, and check that nothing is lost

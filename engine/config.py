@@ -6,15 +6,27 @@ else `$XDG_CONFIG_HOME/mongopg-tui/config.toml`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE
 from engine.mapping.options import MappingOptions
 from engine.redaction import redact as redact  # errors and screens say `engine.config.redact`
+from engine.redaction import secrets_in
+
+PREFIX = "MONGOPG_"
+"""Of every environment variable of ours."""
+LIBPQ_PASSWORD = "PGPASSWORD"  # noqa: S105 - a variable's name
+"""What PostgreSQL's own programs take the password from."""
+_USER = re.compile(r"[a-z0-9+]+://[^:@/?#]+(?=@)", re.IGNORECASE)
+"""A connection string up to its user, when no password follows."""
+_PASSWORD = re.compile(r"^[a-z0-9+]+://[^:@/?#]*:.*@|[?&]password=", re.IGNORECASE)
+"""A password, in either of its places."""
 
 Mode = Literal["create", "append", "replace", "upsert"]
 
@@ -30,6 +42,13 @@ class SourceSettings(_Section):
     """Connection string, `mongodb://` or `mongodb+srv://`, with the database to read in its path."""
     uri_file: str = ""
     """File that holds the connection string, such as a docker or kubernetes secret; instead of `uri`."""
+    password: SecretStr = SecretStr("")
+    """Password for a connection string that names a user and no password."""
+
+    @property
+    def connection(self) -> str:
+        """The connection string with its password."""
+        return with_password(self.uri.get_secret_value(), self.password.get_secret_value())
 
 
 class TargetSettings(_Section):
@@ -39,10 +58,17 @@ class TargetSettings(_Section):
     """Connection string, `postgresql://user@host:port/database`."""
     uri_file: str = ""
     """File that holds the connection string, such as a docker or kubernetes secret; instead of `uri`."""
+    password: SecretStr = SecretStr("")
+    """Password for a connection string that holds none; PGPASSWORD serves too, and ~/.pgpass is looked at."""
     schema_name: str = Field(default="public", alias="schema")
     """Schema for tables whose schema is not named."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, populate_by_name=True)
+
+    @property
+    def connection(self) -> str:
+        """The connection string with its password."""
+        return with_password(self.uri.get_secret_value(), self.password.get_secret_value())
 
 
 class RunSettings(_Section):
@@ -64,6 +90,8 @@ class RunSettings(_Section):
     """Documents per collection that the census samples."""
     limit: int = Field(default=0, ge=0, le=SEED_COUNT.high)
     """Documents of each collection to copy at most, the first ones in `_id` order; 0 is all."""
+    indexes: bool = False
+    """Build MongoDB's secondary indexes on the target tables after the load, as far as PostgreSQL can have them."""
 
 
 class SeedSettings(_Section):
@@ -133,9 +161,32 @@ class Loaded:
 def reveal(settings: Settings) -> dict[str, Any]:
     """The settings as plain JSON data with their secrets in clear: for the engine's standard input and nothing else."""
     data = settings.model_dump(mode="json", by_alias=True)
-    data["source"]["uri"] = settings.source.uri.get_secret_value()
-    data["target"]["uri"] = settings.target.uri.get_secret_value()
+    for name, side in (("source", settings.source), ("target", settings.target)):
+        data[name] |= {"uri": side.uri.get_secret_value(), "password": side.password.get_secret_value()}
     return data
+
+
+def variable_of(setting: str) -> str:
+    """The environment variable of `section.name`."""
+    return PREFIX + setting.replace(".", "_").upper()
+
+
+def secrets_of(settings: Settings) -> set[str]:
+    """Every secret in the settings, for what must never show one."""
+    sides = (settings.source, settings.target)
+    return {secret for side in sides for secret in (*secrets_in(side.connection), side.password.get_secret_value())}
+
+
+def with_password(uri: str, password: str) -> str:
+    """`uri` with `password` in it, percent-encoded, where it holds none; MongoDB's must name a user, too."""
+    encoded = quote(password, safe="")
+    if not password or not uri or _PASSWORD.search(uri):
+        return uri
+    if uri.startswith("mongodb"):
+        named = _USER.match(uri)
+        return f"{uri[: named.end()]}:{encoded}{uri[named.end() :]}" if named else uri
+    # The user may come from the operating system, PGUSER or a parameter: only a parameter always has a place.
+    return f"{uri}{'&' if '?' in uri else '?'}password={encoded}"
 
 
 def merged(settings: Settings, changes: dict[str, Any]) -> Settings:

@@ -24,11 +24,10 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
-from engine.config import Loaded, Settings
+from engine.config import LIBPQ_PASSWORD, PREFIX, Loaded, Settings, secrets_of, variable_of
 from engine.errors import UsageError
-from engine.redaction import holds_secret
+from engine.redaction import holds_secret, know
 
-PREFIX = "MONGOPG_"
 FLAG_NAMES = {
     "source.uri": "--source",
     "target.uri": "--target",
@@ -67,11 +66,14 @@ def load_settings(config_file: Path | None, flags: Mapping[str, object]) -> Load
     given: dict[str, _Given] = {}
     if file is not None:
         given.update(_from_file(file, warnings))
+    if password := os.environ.get(LIBPQ_PASSWORD):
+        given.setdefault("target.password", _Given(password, f"environment {LIBPQ_PASSWORD}", LIBPQ_PASSWORD))
     given.update(_from_environment(warnings))
     given.update(_from_flags(flags, warnings))
     for side in ("source", "target"):
         _read_uri_file(given, side, file)
     settings = _validated(given)
+    know(secrets_of(settings))
     for key, schemes in _SCHEMES.items():
         if key in given and given[key].value and not str(given[key].value).startswith(schemes):
             raise UsageError(f"{given[key].where} must begin with {' or '.join(schemes)}.")
@@ -121,16 +123,18 @@ def _from_file(file: Path, warnings: list[str]) -> dict[str, _Given]:
         for name, raw in values.items():
             where = f"{section}.{name} in {shown}"
             _check_name(section, name, f"{shown} has", f"{section}.{name}")
-            if name == "uri" and isinstance(raw, str) and holds_secret(_VARIABLE.sub("", raw)):
-                _warn_of_readable(file, shown, section, warnings)
+            literal = _VARIABLE.sub("", raw) if isinstance(raw, str) else ""
+            if (name == "password" and literal) or (name == "uri" and holds_secret(literal)):
+                _warn_of_readable(file, shown, section, name, warnings)
             given[f"{section}.{name}"] = _Given(_interpolated(raw, where), f"file {shown}", where)
     return given
 
 
-def _warn_of_readable(file: Path, shown: str, section: str, warnings: list[str]) -> None:
+def _warn_of_readable(file: Path, shown: str, section: str, name: str, warnings: list[str]) -> None:
     if stat.S_IMODE(file.stat().st_mode) & (stat.S_IRGRP | stat.S_IROTH):
+        whose = f"the password of {section}.uri" if name == "uri" else f"{section}.password"
         warnings.append(
-            f"{shown} holds the password of {section}.uri and other users may read it: "
+            f"{shown} holds {whose} and other users may read it: "
             f"`chmod 600 {shown}`, or write ${{NAME}} in its place, an environment variable that has it."
         )
 
@@ -183,7 +187,7 @@ def _from_environment(warnings: list[str]) -> dict[str, _Given]:
         if not isinstance(values, dict):
             raise UsageError(f"{PREFIX}{section.upper()} must name a setting too: {PREFIX}{section.upper()}_NAME.")
         for name, value in values.items():
-            variable = f"{PREFIX}{section}_{name}".upper()
+            variable = variable_of(f"{section}.{name}")
             _check_name(section, name, "the environment has", variable)
             given[f"{section}.{name}"] = _Given(value, f"environment {variable}", variable)
     warnings.extend(_near_misses())
@@ -206,11 +210,11 @@ def _from_flags(flags: Mapping[str, object], warnings: list[str]) -> dict[str, _
     for key, value in flags.items():
         if value is None or value == []:
             continue
-        section, _, name = key.partition(".")
+        name = key.partition(".")[2]
         flag = FLAG_NAMES.get(key, "--" + name.replace("_", "-"))
         given[key] = _Given(value, f"flag {flag}", flag)
         if key in _SCHEMES and holds_secret(str(value)):
-            variable = f"{PREFIX}{section}_{name}".upper()
+            variable = variable_of(key)
             warnings.append(
                 f"{flag} holds a password, which other users can see in the list of processes: use {variable}."
             )

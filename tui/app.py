@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel
 from rich.console import RenderableType
@@ -23,7 +23,7 @@ from textual.filter import LineFilter
 
 from engine.config import Loaded, Settings
 from engine.control.client import EngineProcess
-from engine.control.protocol import Event, Snapshot, Start
+from engine.control.protocol import Event, Recording, Snapshot, Start
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_SIGHUP, EXIT_SIGTERM, MigrationError
 from engine.knobs import Knob
 from tui.ascii_filter import AsciiFilter
@@ -33,16 +33,23 @@ from tui.driver import CockpitDriver
 from tui.engines import Engines
 from tui.farewell import farewell
 from tui.palette import CommandProvider
+from tui.replay import Replay
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
 from tui.screens.dialogs import error_dialog, quit_question
 from tui.screens.help import HelpScreen
+from tui.screens.history import HistoryScreen
+from tui.screens.plan import PlanScreen
 from tui.screens.run import RunScreen
 from tui.screens.setup import SetupScreen
+from tui.screens.verify import VerifyScreen
 from tui.session import EngineSession, situation_of
+from tui.shown import ShownRun
 
 SIGNAL_CANCEL_S = 3.0
 """How long an end by signal waits for the engine to roll back."""
+
+Reply = TypeVar("Reply", bound=BaseModel)
 
 
 def run_cockpit(
@@ -64,11 +71,17 @@ def run_cockpit(
 
 
 class Cockpit(App[None]):
-    """Setup and Run as modes; every live engine is reached through an `EngineSession`."""
+    """Five screens as modes; every live engine is reached through an `EngineSession`."""
 
     TITLE = "mongopg-tui"
     CSS_PATH = "cockpit.tcss"
-    MODES = {Place.SETUP.value: SetupScreen, Place.RUN.value: RunScreen}  # noqa: RUF012
+    MODES = {  # noqa: RUF012
+        Place.SETUP.value: SetupScreen,
+        Place.PLAN.value: PlanScreen,
+        Place.RUN.value: RunScreen,
+        Place.VERIFY.value: VerifyScreen,
+        Place.HISTORY.value: HistoryScreen,
+    }
     COMMANDS = {CommandProvider}  # noqa: RUF012
     BINDINGS = bindings_of(Place.APP)
     NOTIFICATION_TIMEOUT: ClassVar[float] = 4
@@ -88,6 +101,8 @@ class Cockpit(App[None]):
         self.engines = Engines(process)
         self.is_leaving = False
         """Leave as soon as the run is over."""
+        self.replay: Replay | None = None
+        """A recorded run that the Run screen shows in the place of the live one."""
         self.farewell = ""
         """What is printed once the terminal is the shell's again."""
         self._start = start
@@ -143,6 +158,7 @@ class Cockpit(App[None]):
     def _adopt(self, session: EngineSession) -> None:
         """Make this engine's run the one on the Run screen."""
         self.engines.run = session
+        self.replay = None
         self._follow(session)
         self.situation_changed()
 
@@ -169,6 +185,11 @@ class Cockpit(App[None]):
         return self.engines.run
 
     @property
+    def shown_run(self) -> ShownRun | None:
+        """What the Run screen shows: a replay, or the run."""
+        return self.replay or self.run_session
+
+    @property
     def situation(self) -> Situation:
         """What decides which commands work."""
         setup = self._mode_screen(Place.SETUP)
@@ -177,7 +198,9 @@ class Cockpit(App[None]):
         else:
             has_source = bool(self.settings.source.uri.get_secret_value())
             has_target = bool(self.settings.target.uri.get_secret_value())
-        return situation_of(self.run_session, has_source=has_source, has_target=has_target)
+        now = situation_of(self.run_session, self.shown_run, has_source=has_source, has_target=has_target)
+        screen = self._screen_stack[0] if self._screen_stacks.get(self.current_mode) else None
+        return screen.adjusted(now) if isinstance(screen, CockpitScreen) and screen.is_mounted else now
 
     def situation_changed(self) -> None:
         """Tell the screen; leave when that was waiting for the run's end; get an engine for Setup when it needs one."""
@@ -193,7 +216,7 @@ class Cockpit(App[None]):
     @work(group="desk", exclusive=True)
     async def _prepare_desk(self) -> None:
         try:
-            await self.engines.open_desk(self.settings)
+            await self.engines.open_desk(self.connected_settings)
         except MigrationError as error:
             self.say_problem(error.message)
             return
@@ -212,7 +235,7 @@ class Cockpit(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A command is there only while it works."""
-        command = BY_ACTION.get(action)
+        command = BY_ACTION.get((Place.APP, action))
         return True if command is None else command.works(self.situation)
 
     # --- what the screens ask for ---
@@ -220,6 +243,62 @@ class Cockpit(App[None]):
     def say_problem(self, message: str) -> None:
         """A refusal that has no field to stand under."""
         self.notify(safe(message), severity="warning", markup=False)
+
+    @property
+    def connected_settings(self) -> Settings:
+        """The settings with the URIs as they stand on Setup."""
+        setup = self._mode_screen(Place.SETUP)
+        if isinstance(setup, SetupScreen) and setup.is_mounted:
+            return setup.with_connections(self.settings)
+        return self.settings
+
+    @property
+    def edited_settings(self) -> Settings:
+        """The settings as they stand on Setup.
+
+        Raises:
+            UsageError: a field is out of bounds.
+        """
+        setup = self._mode_screen(Place.SETUP)
+        return setup.edited_settings() if isinstance(setup, SetupScreen) and setup.is_mounted else self.settings
+
+    async def engine_to_ask(self) -> EngineSession:
+        """An engine that knows the servers.
+
+        Raises:
+            MigrationError: it did not start.
+        """
+        session, now = self.run_session, self.situation
+        prefers_desk = now.has_target and not (session is not None and session.is_live)
+        return await self.engines.answering(self.connected_settings, prefers_desk=prefers_desk)
+
+    async def ask(self, reply: type[Reply], command: BaseModel) -> Reply:
+        """Ask an engine that knows the servers.
+
+        Raises:
+            MigrationError: it cannot answer; the message says why.
+        """
+        return await (await self.engine_to_ask()).client.ask(reply, command)
+
+    async def play(self, recording: Recording) -> None:
+        """Show a recorded run on the Run screen."""
+        self.replay = Replay(recording)
+        await self.switch_mode(Place.RUN.value)
+
+    async def offer_start(self, plan: str) -> None:
+        """Ask whether to start what Setup says, or a plan that was edited."""
+        if not isinstance(self._mode_screen(Place.SETUP), SetupScreen):
+            await self.action_show_setup()
+        setup = self._mode_screen(Place.SETUP)
+        if isinstance(setup, SetupScreen):
+            setup.offer_start(plan)
+
+    async def show_verification(self, run_id: str) -> None:
+        """Show a run of the ledger on the Verify screen."""
+        await self.action_show_verify()
+        screen = self._mode_screen(Place.VERIFY)
+        if isinstance(screen, VerifyScreen):
+            screen.choose(run_id)
 
     @work(group="command")
     async def send(self, command: BaseModel) -> None:
@@ -272,14 +351,32 @@ class Cockpit(App[None]):
 
     # --- commands ---
 
+    async def _show(self, place: Place) -> None:
+        """Another screen; leaving a replay ends it."""
+        if place is not Place.RUN:
+            self.replay = None
+        await self.switch_mode(place.value)
+
     async def action_show_setup(self) -> None:
         """The Setup screen."""
-        await self.switch_mode(Place.SETUP.value)
+        await self._show(Place.SETUP)
+
+    async def action_show_plan(self) -> None:
+        """The Plan screen."""
+        await self._show(Place.PLAN)
 
     async def action_show_run(self) -> None:
         """The Run screen."""
-        if self.run_session is not None:
-            await self.switch_mode(Place.RUN.value)
+        if self.shown_run is not None:
+            await self._show(Place.RUN)
+
+    async def action_show_verify(self) -> None:
+        """The Verify screen."""
+        await self._show(Place.VERIFY)
+
+    async def action_show_history(self) -> None:
+        """The History screen."""
+        await self._show(Place.HISTORY)
 
     def action_help(self) -> None:
         """The help screen."""
@@ -311,6 +408,7 @@ class Cockpit(App[None]):
             if answer == "leave":
                 await self.leave(run_goes_on=session.is_live)  # it may have ended while the question stood
             elif answer == "stop":
+                self.replay = None
                 await self.action_show_run()
                 self.is_leaving = True
                 if isinstance(self.screen, RunScreen):

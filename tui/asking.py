@@ -1,9 +1,8 @@
-"""What `plan`, `verify`, `rejects` and `runs` do: start an engine, ask it one thing, print the answer, end it."""
+"""What `rejects` and `runs` do: start an engine, ask it one thing, print the answer, end it."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from typing import Any
 
@@ -15,58 +14,24 @@ from engine.control.protocol import (
     DiscardRun,
     ListRejects,
     ListRuns,
-    MakePlan,
-    PlanView,
     RejectsReport,
     RunInfo,
-    TableView,
-    Verification,
-    Verify,
-    VerifyReport,
 )
-from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
-from tui.format import NO_NUMBER, bytes_size, duration, number, percent, rate
+from engine.errors import EXIT_DONE
+from tui.format import NO_NUMBER, duration, number, rate
 from tui.headless import ended, started
 from tui.output import say, say_json
 from tui.running import require
-from tui.safe import safe, safe_block
+from tui.safe import safe
 from tui.tables import text_table
 
 END_TIMEOUT_S = 2.0
 
 
-def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool) -> int:
-    """Print what would go where."""
-    require(loaded, "source", "target")
-    answer = _ask(loaded.settings, MakePlan(collections=loaded.settings.run.collections))
-    plan = PlanView.model_validate(answer)
-    if as_json:
-        say_json(answer)
-    elif ddl:
-        statements = "\n\n".join(table.ddl for table in plan.tables)
-        # A pipe gets the exact statements; on a terminal, a field's name could be an escape sequence.
-        say(safe_block(statements, len(statements)) if sys.stdout.isatty() else statements)
-    else:
-        say(_plan_text(plan))
-    return EXIT_DONE
-
-
-def show_verification(loaded: Loaded, run_id: str, *, full: bool, as_json: bool) -> int:
-    """Compare both sides and print the counts; exit code 4 when they differ."""
-    require(loaded, "source", "target")
-    answer = _ask(loaded.settings, Verify(run=run_id, level="full" if full else "counts"))
-    report = VerifyReport.model_validate(answer)
-    if as_json:
-        say_json(answer)
-    else:
-        say(_verification_text(report))
-    return EXIT_DONE if report.result is Verification.VERIFIED else EXIT_INCOMPLETE
-
-
 def show_rejects(loaded: Loaded, run_id: str, *, as_json: bool) -> int:
     """Print rejected documents by reason."""
     require(loaded, "target")
-    answer = _ask(loaded.settings, ListRejects(run=run_id))
+    answer = ask(loaded.settings, ListRejects(run=run_id))
     if as_json:
         say_json(answer)
     else:
@@ -77,7 +42,7 @@ def show_rejects(loaded: Loaded, run_id: str, *, as_json: bool) -> int:
 def show_runs(loaded: Loaded, *, as_json: bool) -> int:
     """Print the runs in the ledger."""
     require(loaded, "target")
-    answer = _ask(loaded.settings, ListRuns())
+    answer = ask(loaded.settings, ListRuns())
     if as_json:
         say_json(answer)
     else:
@@ -88,7 +53,7 @@ def show_runs(loaded: Loaded, *, as_json: bool) -> int:
 def discard_run(loaded: Loaded, run_id: str, *, as_json: bool) -> int:
     """Drop a run's staging tables and its rows in the ledger."""
     require(loaded, "target")
-    answer = _ask(loaded.settings, DiscardRun(run=run_id))
+    answer = ask(loaded.settings, DiscardRun(run=run_id))
     if as_json:
         say_json(answer)
     else:
@@ -96,7 +61,8 @@ def discard_run(loaded: Loaded, run_id: str, *, as_json: bool) -> int:
     return EXIT_DONE
 
 
-def _ask(settings: Settings, question: BaseModel) -> Any:
+def ask(settings: Settings, question: BaseModel) -> Any:
+    """Start an engine, ask it one thing, end it; returns the answer, or raises the engine's MigrationError."""
     return asyncio.run(_answer(settings, question))
 
 
@@ -113,47 +79,6 @@ async def _answer(settings: Settings, question: BaseModel) -> Any:
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
-
-
-def _plan_text(plan: PlanView) -> str:
-    blocks = [f"plan {safe(plan.fingerprint)}, mode {safe(plan.mode)}"]
-    blocks += [_table_text(table) for table in plan.tables]
-    blocks += [f"! {safe(warning)}" for warning in plan.warnings]
-    return "\n\n".join(blocks)
-
-
-def _table_text(table: TableView) -> str:
-    key = f", primary key {safe(table.primary_key)}" if table.primary_key else ""
-    lines = [
-        f"{safe(table.namespace)} → {safe(table.table)}: {number(table.documents)} documents, "
-        f"{bytes_size(table.size_bytes)}{key}"
-    ]
-    rows = [
-        [
-            column.field,
-            percent(column.seen_percent / 100),
-            ", ".join(f"{kind} {share:.0f}%" for kind, share in column.kinds.items()),
-            column.column,
-            column.type,
-            column.note,
-        ]
-        for column in table.columns
-    ]
-    lines.append(text_table(["field", "seen", "BSON types", "column", "type", "note"], rows, right={1}))
-    return "\n".join([*lines, *(f"! {safe(warning)}" for warning in table.warnings)])
-
-
-def _verification_text(report: VerifyReport) -> str:
-    rows = [
-        [
-            table.namespace, table.table, number(table.source), number(table.read), number(table.written),
-            number(table.rejected), number(table.target), "ok" if table.ok else f"MISMATCH {table.message}".rstrip(),
-        ]
-        for table in report.tables
-    ]  # fmt: skip
-    headings = ["collection", "table", "source", "read", "written", "rejected", "target", ""]
-    verdict = f"run {safe(report.run_id)}: {report.result.value} (level {safe(report.level)})"
-    return "\n".join([verdict, text_table(headings, rows, right={2, 3, 4, 5, 6})])
 
 
 def _rejects_text(report: RejectsReport) -> str:

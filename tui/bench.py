@@ -55,6 +55,7 @@ from tui.measurements import (
     results_record,
     results_text,
     smallest_good,
+    workers_words,
 )
 from tui.running import require
 from tui.safe import safe
@@ -152,7 +153,7 @@ class _Bench:
         each = copy.measurement
         self._rejected = copy.rejected
         output.note(
-            f"{each.cluster_size} workers, page size {number(each.page_size)}: {number(each.rows)} rows in "
+            f"{workers_words(each.cluster_size)}, page size {number(each.page_size)}: {number(each.rows)} rows in "
             f"{each.seconds:.2f} s, {number(each.rows_per_s)} rows/s"
         )
         return each

@@ -14,14 +14,17 @@ import typer
 from engine import __version__
 from engine.errors import EXIT_DONE, UsageError
 from tui.options import (
+    AskOption,
     ClusterOption,
     CollectionsOption,
     ConfigOption,
     CountOption,
     HeadlessOption,
+    IndexesOption,
     JsonOption,
     ModeOption,
     PageOption,
+    PlanOption,
     RunArgument,
     SeedOption,
     SourceOption,
@@ -50,6 +53,7 @@ def cockpit(
     config: ConfigOption = None,
     source: SourceOption = None,
     target: TargetOption = None,
+    ask_password: AskOption = False,
     collection: CollectionsOption = None,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> int:
@@ -57,12 +61,18 @@ def cockpit(
     if version:
         typer.echo(f"mongopg-tui {__version__}")
         raise typer.Exit(EXIT_DONE)
-    context.obj = {"config": config, "source.uri": source, "target.uri": target, "run.collections": collection}
+    context.obj = {
+        "config": config,
+        "ask": ask_password,
+        "source.uri": source,
+        "target.uri": target,
+        "run.collections": collection,
+    }
     if context.invoked_subcommand is not None:
         return EXIT_DONE
     from tui.running import open_cockpit
 
-    return open_cockpit(_load(context, None, {}))
+    return open_cockpit(_load(context, None, {"source.uri": None, "target.uri": None}))
 
 
 @application.command()
@@ -105,6 +115,7 @@ def seed(
     context: typer.Context,
     config: ConfigOption = None,
     source: SourceOption = None,
+    ask_password: AskOption = False,
     collection: Annotated[
         str | None, typer.Option("--collection", metavar="db.coll", help="The collection to fill.")
     ] = None,
@@ -131,7 +142,7 @@ def seed(
         "run.page_size": page_size,
         "seed.into_existing": into_existing or None,
     }
-    loaded = _load(context, config, flags)
+    loaded = _load(context, config, flags, ask=ask_password)
     return run(loaded, Start(seed=True, migrate=False), headless=headless, as_json=as_json)
 
 
@@ -141,18 +152,31 @@ def plan(
     config: ConfigOption = None,
     source: SourceOption = None,
     target: TargetOption = None,
+    ask_password: AskOption = False,
     collection: CollectionsOption = None,
     mode: ModeOption = None,
+    indexes: IndexesOption = False,
+    file: PlanOption = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Save the plan to be edited, for --plan.")
+    ] = None,
     as_json: JsonOption = False,
     ddl: Annotated[bool, typer.Option("--ddl", help="Print the SQL that would create the tables.")] = False,
 ) -> int:
-    """Look before writing: census, mapping, DDL, warnings. Nothing is written."""
-    from tui.asking import show_plan
+    """Look before writing: census, mapping, preview, DDL, warnings. Nothing is written to the target."""
+    from tui.plans import show_plan
 
     if ddl and as_json:
         raise UsageError("Give --ddl or --json, not both.")
-    flags = {"source.uri": source, "target.uri": target, "run.collections": collection, "run.mode": mode}
-    return show_plan(_load(context, config, flags), as_json=as_json, ddl=ddl)
+    _check_plan_decides(file, {"--collection": collection, "--mode": mode})
+    flags = {
+        "source.uri": source,
+        "target.uri": target,
+        "run.collections": collection,
+        "run.mode": mode,
+        "run.indexes": indexes or None,
+    }
+    return show_plan(_load(context, config, flags, ask=ask_password), as_json=as_json, ddl=ddl, file=file, save=save)
 
 
 @application.command(name="run")
@@ -161,6 +185,7 @@ def run_migration(
     config: ConfigOption = None,
     source: SourceOption = None,
     target: TargetOption = None,
+    ask_password: AskOption = False,
     collection: CollectionsOption = None,
     cluster_size: ClusterOption = None,
     page_size: PageOption = None,
@@ -172,13 +197,17 @@ def run_migration(
             "--resume", metavar="[RUN]", help="Go on with an unfinished run; without RUN the newest of this plan."
         ),
     ] = None,
+    indexes: IndexesOption = False,
+    file: PlanOption = None,
     headless: HeadlessOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Copy the collections, and compare the counts of both sides."""
     from engine.control.protocol import Start
+    from tui.plans import read_file
     from tui.running import run
 
+    _check_plan_decides(file, {"--collection": collection, "--mode": mode})
     flags = {
         "source.uri": source,
         "target.uri": target,
@@ -187,8 +216,10 @@ def run_migration(
         "run.page_size": page_size,
         "run.throttle": throttle,
         "run.mode": mode,
+        "run.indexes": indexes or None,
     }
-    return run(_load(context, config, flags), Start(resume=resume), headless=headless, as_json=as_json)
+    start = Start(resume=resume, plan=read_file(file) if file else "")
+    return run(_load(context, config, flags, ask=ask_password), start, headless=headless, as_json=as_json)
 
 
 @application.command()
@@ -198,16 +229,24 @@ def verify(
     config: ConfigOption = None,
     source: SourceOption = None,
     target: TargetOption = None,
-    level: Annotated[str, typer.Option("--level", metavar="LEVEL", help="How deep: counts or full.")] = "counts",
+    ask_password: AskOption = False,
+    level: Annotated[
+        str,
+        typer.Option("--level", metavar="LEVEL", help="How deep: counts, or full to read both sides again and compare."),
+    ] = "counts",
+    redact: Annotated[bool, typer.Option("--redact", help="Name what differs without its values.")] = False,
+    cluster_size: ClusterOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Compare both sides of a run; without RUN, of the newest."""
-    from tui.asking import show_verification
+    """Compare both sides of a run; without RUN, of the newest. Exit code 4 when they differ."""
+    from engine.control.protocol import Verify
+    from tui.verifying import show_verification
 
     if level not in ("counts", "full"):
         raise UsageError(f"--level must be counts or full, not {level!r}.")
-    flags = {"source.uri": source, "target.uri": target}
-    return show_verification(_load(context, config, flags), run or "", full=level == "full", as_json=as_json)
+    flags = {"source.uri": source, "target.uri": target, "run.cluster_size": cluster_size}
+    command = Verify(run=run or "", level="full" if level == "full" else "counts", redact=redact)
+    return show_verification(_load(context, config, flags, ask=ask_password), command, as_json=as_json)
 
 
 @application.command()
@@ -216,12 +255,13 @@ def rejects(
     run: RunArgument = None,
     config: ConfigOption = None,
     target: TargetOption = None,
+    ask_password: AskOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Documents that could not be written as mapped, by reason; without RUN, of the newest run."""
     from tui.asking import show_rejects
 
-    return show_rejects(_load(context, config, {"target.uri": target}), run or "", as_json=as_json)
+    return show_rejects(_load(context, config, {"target.uri": target}, ask=ask_password), run or "", as_json=as_json)
 
 
 @application.command()
@@ -229,6 +269,7 @@ def runs(
     context: typer.Context,
     config: ConfigOption = None,
     target: TargetOption = None,
+    ask_password: AskOption = False,
     discard: Annotated[
         str | None, typer.Option("--discard", metavar="RUN", help="Drop a run's staging tables and ledger rows.")
     ] = None,
@@ -237,7 +278,7 @@ def runs(
     """History, from the ledger in the target database."""
     from tui.asking import discard_run, show_runs
 
-    loaded = _load(context, config, {"target.uri": target})
+    loaded = _load(context, config, {"target.uri": target}, ask=ask_password)
     if discard is not None:
         return discard_run(loaded, discard, as_json=as_json)
     return show_runs(loaded, as_json=as_json)
@@ -277,6 +318,7 @@ def bench(
     config: ConfigOption = None,
     source: SourceOption = None,
     target: TargetOption = None,
+    ask_password: AskOption = False,
     collection: Annotated[
         str | None, typer.Option("--collection", metavar="db.coll", help="What to copy; else the largest collection.")
     ] = None,
@@ -302,18 +344,32 @@ def bench(
         "run.page_size": page_size,
         "cockpit.ascii": ascii_only or None,
     }
-    return measure(_load(context, config, flags), as_json=as_json)
+    return measure(_load(context, config, flags, ask=ask_password), as_json=as_json)
 
 
-def _load(context: typer.Context, config: Path | None, flags: dict[str, Any]) -> Loaded:
-    """Settings of this command; options before the command's name count where it has none of its own."""
+def _check_plan_decides(file: Path | None, flags: dict[str, object]) -> None:
+    """Raise UsageError for a flag that says what the plan says already."""
+    for flag, value in flags.items():
+        if file is not None and value:
+            raise UsageError(f"Give {flag} or --plan, not both: change it in {file} instead.")
+
+
+def _load(context: typer.Context, config: Path | None, flags: dict[str, Any], *, ask: bool = False) -> Loaded:
+    """Settings of this command; options before the command's name count where it has none of its own.
+
+    With `ask`, passwords are asked for, of the sides whose URI is among the command's flags.
+    """
     from engine.loading import load_settings
     from tui.output import warn
 
     common: dict[str, Any] = dict(context.obj)
-    common_config = common.pop("config")
+    common_config, common_ask = common.pop("config"), common.pop("ask")
     typed = {key: value for key, value in flags.items() if value is not None}
     loaded = load_settings(config or common_config, {**common, **typed})
     for warning in loaded.warnings:
         warn(warning)
+    if ask or common_ask:
+        from tui.password import ask_passwords
+
+        ask_passwords(loaded, [side for side in ("source", "target") if f"{side}.uri" in flags])
     return loaded

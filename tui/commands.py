@@ -22,7 +22,14 @@ class Place(StrEnum):
 
     APP = "app"
     SETUP = "setup"
+    PLAN = "plan"
     RUN = "run"
+    VERIFY = "verify"
+    HISTORY = "history"
+
+
+SCREENS = (Place.SETUP, Place.PLAN, Place.RUN, Place.VERIFY, Place.HISTORY)
+"""In the order of their keys, 1 to 5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,23 @@ class Situation:
     has_source: bool = False
     """The source's URI is set; likewise the target's."""
     has_target: bool = False
+    has_engine: bool = False
+    """The engine of a run is there to be asked about its servers."""
+    is_replay: bool = False
+    """The Run screen shows a recorded run."""
+    is_busy: bool = False
+    """The screen waits for an answer."""
+    has_result: bool = False
+    """The screen has something: a plan, a verification, a run under the cursor."""
+    has_edits: bool = False
+    """The plan was edited."""
+    can_resume_chosen: bool = False
+    """The run under the cursor has something left to do."""
+
+    @property
+    def can_ask(self) -> bool:
+        """Somebody can tell what is in the target."""
+        return self.has_target or self.has_engine
 
     @property
     def is_live(self) -> bool:
@@ -56,7 +80,7 @@ def _always(_: Situation) -> bool:
 
 
 def _in_states(*states: RunState) -> Callable[[Situation], bool]:
-    return lambda now: now.is_live and now.state in states
+    return lambda now: now.is_live and not now.is_replay and now.state in states
 
 
 _moving = _in_states(RunState.SEEDING, RunState.STARTING, RunState.RUNNING)
@@ -65,7 +89,23 @@ _tunable = _in_states(RunState.SEEDING, RunState.STARTING, RunState.RUNNING, Run
 
 
 def _has_run(now: Situation) -> bool:
-    return now.state is not None
+    return now.state is not None or now.is_replay
+
+
+def _is_replay(now: Situation) -> bool:
+    return now.is_replay
+
+
+def _has_servers(now: Situation) -> bool:
+    return (now.has_source and now.has_target) or now.has_engine
+
+
+def _has_result(now: Situation) -> bool:
+    return now.has_result
+
+
+def _can_ask(now: Situation) -> bool:
+    return now.can_ask and not now.is_busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +146,8 @@ class Command:
         """The keys for the help screen."""
         names = {
             "space": "Space", "plus": "+", "equals_sign": "=", "minus": "-", "right_square_bracket": "]",
-            "left_square_bracket": "[", "question_mark": "?", "enter": "Enter", "escape": "Esc",
+            "left_square_bracket": "[", "question_mark": "?", "enter": "Enter", "escape": "Esc", "delete": "Del",
+            "left": "←", "right": "→",
         }  # fmt: skip
         return " ".join(
             names.get(key, key.replace("ctrl+", "^") if "+" in key else key.upper() if key[1:].isdigit() else key)
@@ -116,6 +157,8 @@ class Command:
 
 _WORKERS = Binding.Group("Workers", compact=True)
 _PAGE = Binding.Group("Page", compact=True)
+_SPEED = Binding.Group("Speed", compact=True)
+_COLLECTION = Binding.Group("Collection", compact=True)
 
 COMMANDS: tuple[Command, ...] = (
     Command("setup.start", Place.SETUP, "start", "f9,enter", "Start…",
@@ -144,9 +187,59 @@ COMMANDS: tuple[Command, ...] = (
     Command("run.tune", Place.RUN, "tune", "t", "Tune…", "Exact values of all knobs, with their bounds.", _tunable),
     Command("run.stop", Place.RUN, "stop", "x", "Stop…",
             "Finish pages and stop, or stop now; asks first. What is committed stays.",
-            lambda now: now.is_live),
+            lambda now: now.is_live and not now.is_replay),
     Command("run.continue", Place.RUN, "continue_run", "r", "Resume run",
-            "Go on from what is committed, in a new engine.", lambda now: now.can_resume),
+            "Go on from what is committed, in a new engine.", lambda now: now.can_resume and not now.is_replay),
+    Command("run.replay_hold", Place.RUN, "replay_hold", "space,p", "Hold", "Hold the replay, or let it go on.",
+            _is_replay),
+    Command("run.replay_faster", Place.RUN, "replay_faster", "right_square_bracket,plus", "Faster",
+            "Play twice as fast.", _is_replay, key_display="]", group=_SPEED),
+    Command("run.replay_slower", Place.RUN, "replay_slower", "left_square_bracket,minus", "Slower",
+            "Play half as fast.", _is_replay, key_display="[", group=_SPEED),
+    Command("run.replay_forward", Place.RUN, "replay_forward", "right", "Forward", "A twentieth of the run onward.",
+            _is_replay, in_footer=False),
+    Command("run.replay_back", Place.RUN, "replay_back", "left", "Back", "A twentieth of the run back.",
+            _is_replay, in_footer=False),
+    Command("run.replay_leave", Place.RUN, "replay_leave", "escape", "Leave the replay", "Back to the history.",
+            _is_replay),
+    Command("plan.start", Place.PLAN, "start", "f9,enter", "Start…",
+            "Copy these collections; asks first and says what will happen.",
+            lambda now: now.has_result and now.is_free and now.has_source and now.has_target),
+    Command("plan.ddl", Place.PLAN, "ddl", "v", "DDL", "Show the SQL that makes the table, or its fields again.",
+            _has_result),
+    Command("plan.following", Place.PLAN, "following", "n", "Next", "The next collection.", _has_result,
+            key_display="n", group=_COLLECTION),
+    Command("plan.previous", Place.PLAN, "previous", "N", "Previous", "The collection before.", _has_result,
+            key_display="N", group=_COLLECTION),
+    Command("plan.edit", Place.PLAN, "edit", "e", "Edit…", "Another name or type for the column under the cursor.",
+            _has_result),
+    Command("plan.ignore", Place.PLAN, "ignore", "i", "Leave out", "Leave the field under the cursor out on purpose.",
+            _has_result),
+    Command("plan.undo", Place.PLAN, "undo", "u", "Undo", "Take the last edit back.",
+            lambda now: now.has_result and now.has_edits),
+    Command("plan.save", Place.PLAN, "save", "w", "Save…", "Write the plan into a file, to be edited or run later.",
+            _has_result, in_footer=False),
+    Command("plan.again", Place.PLAN, "again", "r,f5", "Look again", "Sample the source again and plan anew.",
+            lambda now: _has_servers(now) and not now.is_busy),
+    Command("verify.counts", Place.VERIFY, "counts", "c,f5", "Count", "Count both sides now.", _can_ask),
+    Command("verify.full", Place.VERIFY, "full", "f", "Compare all",
+            "Read both sides and compare every document; takes about as long as the copy.", _can_ask),
+    Command("verify.export", Place.VERIFY, "export", "E", "Export…",
+            "Write this report into a file: Markdown, JSON or CSV.", _has_result),
+    Command("verify.newest", Place.VERIFY, "newest", "escape", "Newest run", "Leave the chosen run for the newest one.",
+            in_footer=False),
+    Command("history.open", Place.HISTORY, "open", "enter", "Report", "How the run under the cursor ended.",
+            _has_result),
+    Command("history.replay", Place.HISTORY, "replay", "p", "Replay", "Play the run again on the Run screen.",
+            _has_result),
+    Command("history.verify", Place.HISTORY, "verify", "v", "Verify", "Show the run on the Verify screen.", _has_result),
+    Command("history.resume", Place.HISTORY, "resume", "r", "Resume…",
+            "Go on from what the run has committed; asks first.",
+            lambda now: now.can_resume_chosen and now.is_free and now.has_source and now.has_target),
+    Command("history.forget", Place.HISTORY, "forget", "delete", "Forget…",
+            "Drop the run from the ledger, with its tables or without; asks first.", _has_result, key_display="del"),
+    Command("history.again", Place.HISTORY, "again", "f5", "Read again", "Read the ledger again.", _can_ask,
+            in_footer=False),
     Command("app.help", Place.APP, "help", "question_mark,f1", "Help", "The commands that work now; where files are.",
             key_display="?"),
     Command("app.quit", Place.APP, "quit", "q,ctrl+q", "Quit", "Leave; asks while a run is going on.",
@@ -162,7 +255,12 @@ COMMANDS: tuple[Command, ...] = (
     Command("app.palette", Place.APP, "command_palette", "ctrl+p", "Palette",
             "All commands by name, and knobs by value: workers 12.", key_display="^p"),
     Command("app.setup", Place.APP, "show_setup", "1", "Setup", "The Setup screen.", in_footer=False),
-    Command("app.run", Place.APP, "show_run", "2", "Run", "The Run screen.", _has_run, in_footer=False),
+    Command("app.plan", Place.APP, "show_plan", "2", "Plan", "The Plan screen.", _has_servers, in_footer=False),
+    Command("app.run", Place.APP, "show_run", "3", "Run", "The Run screen.", _has_run, in_footer=False),
+    Command("app.verify", Place.APP, "show_verify", "4", "Verify", "The Verify screen.", lambda now: now.can_ask,
+            in_footer=False),
+    Command("app.history", Place.APP, "show_history", "5", "History", "The History screen.",
+            lambda now: now.can_ask, in_footer=False),
     Command("app.interrupt", Place.APP, "help_quit", "ctrl+c", "Interrupt",
             "Twice within two seconds: the stop dialog; once more: stop now.", in_footer=False),
     Command("app.theme", Place.APP, "change_theme", "f6", "Theme", "Choose the colours.", in_footer=False),
@@ -170,7 +268,7 @@ COMMANDS: tuple[Command, ...] = (
             "Save the screen as an SVG picture in the current folder.", in_footer=False),
 )  # fmt: skip
 
-BY_ACTION = {command.action: command for command in COMMANDS}
+BY_ACTION = {(command.place, command.action): command for command in COMMANDS}
 
 
 def bindings_of(place: Place) -> list[BindingType]:

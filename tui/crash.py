@@ -10,9 +10,8 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.config import redact
+from engine.redaction import know, scrub, secrets_in
 from tui.safe import safe_block
-from tui.uri import HIDDEN, secrets_in
 
 LOG_NAME = "cockpit.log"
 
@@ -23,13 +22,12 @@ def crash_words(error: BaseException | None, folder: Path | None, uris: Iterable
     words = f"The cockpit failed ({name}). Its engine is another process: `mongopg-tui attach` finds a live run."
     if error is None or folder is None:
         return words
-    text = "".join(traceback.format_exception(error))
     for uri in uris:
-        for secret in secrets_in(uri):
-            text = text.replace(secret, HIDDEN)
+        know(secrets_in(uri))
+    text = scrub("".join(traceback.format_exception(error)))
     with contextlib.suppress(OSError):  # a full disk must not hide the sentence
         path = folder / LOG_NAME
         with path.open("a", encoding="utf-8") as log:
-            log.write(safe_block(redact(text), 2_000) + "\n")
+            log.write(safe_block(text, 2_000) + "\n")
         words += f" The traceback is in {path}."
     return words

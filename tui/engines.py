@@ -13,8 +13,8 @@ from tui.session import EngineSession, Policy
 
 ENGINE_END_S = 10.0
 """How long leaving waits for an engine with nothing left to do: embedded servers shut down in that time."""
-_SECTIONS = ("source", "target", "run", "seed")
-"""Settings that Setup can change after the engine was started."""
+_SECTIONS = ("source", "target", "run", "mapping", "seed")
+"""Settings that Setup, or resuming a run of the ledger, can change after the engine was started."""
 
 
 def policy_of(settings: Settings, start: Start | None) -> Policy:
@@ -65,6 +65,23 @@ class Engines:
         async with self._opening:
             if self.needs_desk:
                 self.desk = await self.open(settings, policy_of(settings, None))
+
+    async def answering(self, settings: Settings, *, prefers_desk: bool) -> EngineSession:
+        """An engine to ask about the servers.
+
+        Args:
+            prefers_desk: the desk's servers are meant, not those of a run that is over (embedded ones, perhaps).
+
+        Raises:
+            MigrationError: a new one did not start.
+        """
+        candidates = [self.desk, self.run] if prefers_desk else [self.run, self.desk]
+        for session in candidates:
+            if session is not None and not session.client.is_closed:
+                return session
+        await self.open_desk(settings)
+        assert self.desk is not None
+        return self.desk
 
     async def start(self, settings: Settings, start: Start) -> EngineSession:
         """Start a run, in the idle engine when that fits it, and make it the one on the Run screen.

@@ -90,9 +90,9 @@ def _unexpected(error: Exception) -> MigrationError:
     import traceback
 
     from engine.control.rendezvous import state_folder
-    from engine.redaction import redact
+    from engine.redaction import scrub
 
     log = state_folder() / "command-line.log"
-    log.write_text(redact("".join(traceback.format_exception(error))))
+    log.write_text(scrub("".join(traceback.format_exception(error))))
     log.chmod(0o600)
     return MigrationError(f"This is a fault of mongopg-tui ({type(error).__name__}); {log} says more.", code="internal")

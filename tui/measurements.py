@@ -104,13 +104,17 @@ def results_text(results: Results, *, ascii_only: bool) -> str:
     return "\n\n".join(text_table(_HEADINGS, cells, right={0, 1, 2, 3, 4}) for cells in tables)
 
 
+def workers_words(cluster_size: int) -> str:
+    """ "1 worker", "2 workers"."""
+    return "1 worker" if cluster_size == 1 else f"{cluster_size} workers"
+
+
 def recommendation(results: Results) -> str:
     """One sentence with the sizes to use, and the options that set them."""
     best = results.recommended
-    workers = "1 worker" if best.cluster_size == 1 else f"{best.cluster_size} workers"
+    sizes = f"{workers_words(best.cluster_size)} and page size {number(best.page_size)}"
     return (
-        f"Recommended here: {workers} and page size {number(best.page_size)}, {number(best.rows_per_s)} rows/s, "
-        f"{results.speed_up(best):.2f} times one worker.\n"
+        f"Recommended here: {sizes}, {number(best.rows_per_s)} rows/s, {results.speed_up(best):.2f} times one worker.\n"
         f"mongopg-tui run --cluster-size {best.cluster_size} --page-size {best.page_size}"
     )
 

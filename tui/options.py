@@ -17,6 +17,9 @@ SourceOption = Annotated[
 TargetOption = Annotated[
     str | None, typer.Option("--target", metavar="URI", help="PostgreSQL: postgresql://host/db (MONGOPG_TARGET_URI).")
 ]
+AskOption = Annotated[
+    bool, typer.Option("-W", "--ask-password", help="Ask, in the terminal, for each password that no URI holds.")
+]
 CollectionsOption = Annotated[
     list[str] | None,
     typer.Option("--collection", metavar="db.coll[:schema.table]", help="What to copy; may be repeated."),
@@ -40,4 +43,13 @@ CountOption = Annotated[
     str | None, typer.Option("--seed-count", metavar="N", help="Synthetic users to generate, 0 to 1,000,000,000.")
 ]
 SeedOption = Annotated[str | None, typer.Option("--seed", metavar="S", help="The same seed gives the same documents.")]
+PlanOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan", metavar="FILE", help="A plan that `plan --save` wrote, edited or not, instead of a proposal."
+    ),
+]
+IndexesOption = Annotated[
+    bool, typer.Option("--indexes", help="Also MongoDB's secondary indexes, after the load, as far as PostgreSQL can.")
+]
 RunArgument = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id, or the beginning of it.")]

@@ -16,7 +16,9 @@ from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
 from engine.knobs import KNOBS, SEED_COUNT, Knob
 from tui.commands import Situation
 from tui.knob_text import label_of, value_in
+from tui.shown import ShownRun
 from tui.throughput import ThroughputHistory
+from tui.widgets.words import Sign, run_sign
 
 Policy = Literal["continue", "cancel"]
 
@@ -115,6 +117,11 @@ class EngineSession:
         if self.is_lost:
             return EXIT_FAILED
         return EXIT_DONE if self.snapshot.exit_code is None else self.snapshot.exit_code
+
+    @property
+    def sign(self) -> Sign:
+        """Its state as symbol and word."""
+        return run_sign(self.snapshot, self.is_lost)
 
     def log_path(self) -> Path:
         """The engine's log."""
@@ -223,17 +230,27 @@ class EngineSession:
             await self.client.close()
 
 
-def situation_of(session: EngineSession | None, *, has_source: bool, has_target: bool) -> Situation:
-    """What decides which commands work: the run of `session`, if there is one, and what Setup has to start another."""
+def situation_of(
+    session: EngineSession | None, shown: ShownRun | None, *, has_source: bool, has_target: bool
+) -> Situation:
+    """What decides which commands work: the run of `session`, if there is one, and what Setup has to start another.
+
+    Args:
+        shown: what the Run screen shows; something else than `session` is a replay.
+    """
     if session is None:
-        return Situation(has_source=has_source, has_target=has_target)
+        is_replay = shown is not None
+        has_problems = shown is not None and bool(shown.snapshot.problems)
+        return Situation(has_source=has_source, has_target=has_target, is_replay=is_replay, has_problems=has_problems)
     snapshot = session.snapshot
     is_unfinished = session.is_lost or snapshot.state in {RunState.FAILED, RunState.CANCELLED}
     return Situation(
         state=snapshot.state,
         is_lost=session.is_lost,
         can_resume=is_unfinished and session.is_resumable,
-        has_problems=bool(snapshot.problems),
+        has_problems=bool((shown or session).snapshot.problems),
         has_source=has_source,
         has_target=has_target,
+        has_engine=not session.client.is_closed,
+        is_replay=shown is not session,
     )

@@ -33,13 +33,6 @@ def merged(text: str, known: str) -> str:
     return _OPTION.sub(with_option, _PASSWORD.sub(with_password, text))
 
 
-def secrets_in(uri: str) -> list[str]:
-    """The secret parts of `uri`, for a filter that must never let them through."""
-    password = _PASSWORD.match(uri)
-    found = [password[2]] if password else []
-    return [secret for secret in [*found, *(match[2] for match in _OPTION.finditer(uri))] if secret]
-
-
 def place(uri: str) -> str:
     """Host and database for a header: `mongodb://app:x@db1:27017/shop?tls=true` is `db1:27017/shop`."""
     rest = uri.partition("://")[2] or uri

@@ -29,7 +29,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from engine.config import Settings, reveal
+from engine.config import LIBPQ_PASSWORD, Settings, reveal, secrets_of, variable_of
 from engine.control import protocol, rendezvous
 from engine.control.protocol import Attached, Event, Snapshot
 from engine.errors import ConnectError, MigrationError, UsageError, error_from
@@ -75,10 +75,6 @@ def launch(settings: Settings) -> EngineProcess:
     """
     run_id = rendezvous.new_run_id()
     log = rendezvous.log_path(run_id)
-    root = str(Path(__file__).resolve().parents[2])
-    environment = dict(os.environ)
-    # -P keeps a folder called `engine` in the operator's working directory out; a checkout still has to be found.
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
     with log.open("ab") as log_file:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "engine", run_id],
@@ -86,7 +82,7 @@ def launch(settings: Settings) -> EngineProcess:
             stdout=subprocess.PIPE,
             stderr=log_file,
             start_new_session=True,
-            env=environment,
+            env=_environment(settings),
         )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -104,6 +100,21 @@ def launch(settings: Settings) -> EngineProcess:
         process.wait()
         raise error_from(ready["error"]["code"], ready["error"]["message"])
     return EngineProcess(run_id, Path(ready["socket"]), log, process)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Ours without the secrets, which the settings carry: an environment is inherited, and read by whoever looks at it."""
+    secrets = secrets_of(settings) | {settings.source.connection, settings.target.connection}
+    carried = {variable_of(f"{side}.{name}") for side in ("source", "target") for name in ("uri", "password")}
+    if settings.target.password.get_secret_value():
+        carried.add(LIBPQ_PASSWORD)
+    environment = {
+        name: value for name, value in os.environ.items() if name not in carried and (not value or value not in secrets)
+    }
+    # -P keeps a folder called `engine` in the operator's working directory out; a checkout still has to be found.
+    root = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    return environment
 
 
 def _first_line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes | None:

@@ -11,9 +11,12 @@ from engine.control.inquiries import source_uri, target_uri
 from engine.control.journal import Journal
 from engine.control.leases import CopyLeases
 from engine.control.protocol import RunState
+from engine.control.tally import Tally
 from engine.errors import KnobError, MigrationError
 from engine.plan import Plan, choose, cut, find_ends, fingerprint, make_plan, request_of
+from engine.plan.reading import read_plan
 from engine.source import mongo, partition
+from engine.source.filters import encode_filter
 from engine.source.reader import Range
 from engine.target.partitions import Position
 from engine.work.messages import CopyLease, CopyTask, Returned
@@ -30,14 +33,27 @@ log = logging.getLogger(__name__)
 class Copying:
     """Collections into tables, by the whole cluster, in leases of `_id` ranges."""
 
-    def __init__(self, migration: Migration) -> None:
+    def __init__(self, migration: Migration, plan: str = "") -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            plan: a saved plan's TOML, which decides more than the settings then.
+
+        Raises:
+            UsageError: it has a mistake, or there is no source or target.
+        """
         self._migration = migration
+        self._saved = read_plan(plan) if plan else None
+        self._saved_text = plan
+        if self._saved is not None:
+            migration.settings = self._saved.over(migration.settings)
         self.leases = CopyLeases()
         self.tasks: dict[int, CopyTask] = {}
         self.plan: Plan | None = None
         self.is_open = True
         """Partitions may still be added: the copy has not come to its end."""
         self.journal = Journal(target_uri(migration.settings), migration.run_id)
+        self.tally = Tally(migration.emit, self.journal)
         self._next_partition = 0
         self._recoveries: set[asyncio.Task[None]] = set()
         self._cutting: asyncio.Task[None] | None = None
@@ -49,7 +65,7 @@ class Copying:
         """Copy everything, or what is left of a run; raises Cancelled or what made it fail."""
         migration = self._migration
         migration.enter(RunState.STARTING, "connecting")
-        await migration.interruptible(self.journal.connect())
+        await migration.interruptible(self.journal.connect(self._schemas()))
         size = migration.record.knobs["cluster_size"]
         await self.check_free_connections(size)
         assert migration.supervisor is not None
@@ -78,6 +94,14 @@ class Copying:
         record = self._migration.record
         await self.journal.close(state, self._migration.seconds, record.verification.value, error)
 
+    def _schemas(self) -> list[str]:
+        """Schemas of the tables, as far as they are known before there is a plan."""
+        if self._saved is not None:
+            return [table.schema_name for table in self._saved.tables]
+        settings = self._migration.settings
+        named = [text.partition(":")[2].rpartition(".")[0] for text in settings.run.collections or [""]]
+        return [name or settings.target.schema_name for name in named]
+
     # --- beginning ----------------------------------------------------------------------------------------------------
 
     async def _begin(self) -> None:
@@ -86,13 +110,14 @@ class Copying:
         client = await asyncio.to_thread(mongo.connect, migration.source_uri, app_name=self.journal.app_name)
         try:
             settings = migration.settings
-            choices = await asyncio.to_thread(choose, client, settings)
+            choices = await asyncio.to_thread(choose, client, settings, self._saved)
             ends = await asyncio.to_thread(find_ends, client, settings, choices)
             workers = migration.record.knobs["cluster_size"]
             # The cuts do not depend on the census: both look at the source at the same time.
             cutting = asyncio.create_task(asyncio.to_thread(cut, client, settings, choices, ends, workers))
             try:
-                self.plan = await asyncio.to_thread(make_plan, client, settings, choices, ends)
+                plan = await asyncio.to_thread(make_plan, client, settings, choices, ends)
+                self.plan = plan.model_copy(update={"saved": self._saved_text})
             finally:
                 ranges = await cutting
         finally:
@@ -128,10 +153,11 @@ class Copying:
         positions = await self.journal.take_up(found)
         self._set_tasks()
         self._announce()
-        await self._recount()
+        await self.tally.recount()
         migration.written_before = migration.record.written
         for position in positions:
             self._next_partition = max(self._next_partition, position.partition.partition_id + 1)
+            self.tally.begin_at(position)
             if position.finished:
                 self.leases.n_done += 1
             else:
@@ -142,7 +168,8 @@ class Copying:
         """What this run asks for, to find the one to resume; collections may be "all of the database"."""
         client = mongo.connect(self._migration.source_uri, app_name=self.journal.app_name)
         try:
-            return request_of(self._migration.settings, choose(client, self._migration.settings))
+            settings = self._migration.settings
+            return request_of(settings, choose(client, settings, self._saved))
         finally:
             client.close()
 
@@ -159,6 +186,7 @@ class Copying:
                 mapping=table.mapping,
                 mode=self._migration.settings.run.mode,
                 has_range_reads=table.has_range_reads,
+                filter=encode_filter(table.filter),
             )
 
     def _announce(self) -> None:
@@ -174,6 +202,7 @@ class Copying:
                 }
                 for table in self.plan.tables
             ],
+            knobs=dict(self._migration.record.knobs),
         )
 
     async def check_free_connections(self, workers: int) -> None:
@@ -219,15 +248,13 @@ class Copying:
         task.add_done_callback(self._recovered)
 
     async def _recover(self, lease: CopyLease) -> None:
-        if self.leases.count_death(lease.partition_id):
+        position = await self.tally.catch_up(lease)
+        if position.finished:
+            self.leases.finish(lease.partition_id)
+        elif self.leases.count_death(lease.partition_id):
             self._migration.emit("parked", partition=lease.partition_id, namespace=self._namespace(lease))
         else:
-            position = await self.journal.position(lease.partition_id)
-            if position.finished:
-                self.leases.finish(lease.partition_id)
-            else:
-                self.leases.give_back(_lease_at(position))
-        await self._recount()
+            self.leases.give_back(_lease_at(position))
 
     def _recovered(self, task: asyncio.Task[None]) -> None:
         self._recoveries.discard(task)
@@ -237,11 +264,6 @@ class Copying:
                 error if isinstance(error, MigrationError) else MigrationError(str(type(error).__name__))
             )
         self._migration.dispatch()
-
-    async def _recount(self) -> None:
-        """Counters as the ledger has them: a dead worker may have committed without a word."""
-        tables, n_bytes = await self.journal.totals()
-        self._migration.emit("recount", tables=tables, bytes=n_bytes)
 
     def _namespace(self, lease: CopyLease) -> str:
         task = self.tasks[lease.task_id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from engine.work.messages import Committed, Failed, Lease, Problem, Returned, Task
+from engine.work.messages import Committed, Compared, Failed, Lease, Problem, Returned, Task
 
 
 class Director(Protocol):
@@ -20,6 +20,10 @@ class Director(Protocol):
 
     def committed(self, message: Committed) -> None:
         """A slice is committed."""
+        ...
+
+    def compared(self, message: Compared) -> None:
+        """A slice is compared."""
         ...
 
     def returned(self, message: Returned) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from engine.control.indexing import build_indexes, name_indexes
 from engine.control.protocol import RunState, Verification
 from engine.control.verification import count_source, explain
 from engine.errors import MigrationError
@@ -37,6 +38,7 @@ async def finish(copying: Copying, migration: Migration) -> None:
     counting = asyncio.create_task(asyncio.to_thread(count_source, migration.source_uri, copying.plan.tables))
     try:
         await asyncio.gather(*(_finish_table(copying, table) for table in copying.plan.tables))
+        await build_indexes(copying, migration)
         source_counts = await counting
     finally:
         counting.cancel()
@@ -47,7 +49,9 @@ async def finish(copying: Copying, migration: Migration) -> None:
             await ending.swap(
                 connection, copying.journal.run_id, [copying.journal.load(t.task_id) for t in copying.plan.tables]
             )
+        await name_indexes(copying)
     await copying.journal.keep_counts(source_counts, target_counts)
+    await copying.tally.recount()
     _judge(copying, migration, source_counts, target_counts)
 
 

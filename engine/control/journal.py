@@ -14,11 +14,13 @@ from typing import Any
 import asyncpg
 
 from engine.config import Settings, redact
-from engine.control.protocol import Event, RejectGroup, RejectsReport, RunInfo, RunState
+from engine.control.protocol import Event, Recording, RejectGroup, RejectsReport, RunInfo, RunState
+from engine.control.replay import Player, settings_of
 from engine.errors import MigrationError, PlanChanged, TargetHeld, UsageError
 from engine.plan import Plan, differences
 from engine.source import mongo
-from engine.target import finish, ledger, locks, partitions, postgres, rejects, schema, sqlstates
+from engine.target import copy, finish, ledger, locks, partitions, postgres, preflight, rejects, schema, sqlstates
+from engine.target.copy import Claim
 from engine.target.ddl import TableName
 from engine.target.ledger import NewRun, RunRecord, TableLoad
 from engine.target.partitions import Gap, Partition, Position, TableTotals
@@ -67,7 +69,7 @@ class Journal:
     @asynccontextmanager
     async def opened(cls, settings: Settings) -> AsyncIterator[Journal]:
         """For a question: connected inside the block, with the ledger's schema there."""
-        journal = cls(settings.target.uri.get_secret_value(), "")
+        journal = cls(settings.target.connection, "")
         journal.app_name = "mongopg-tui"
         await journal.connect()
         try:
@@ -77,13 +79,18 @@ class Journal:
 
     # --- sessions -----------------------------------------------------------------------------------------------------
 
-    async def connect(self) -> None:
+    async def connect(self, schemas: Sequence[str] = ()) -> None:
         """Connect and make sure of the ledger.
+
+        Args:
+            schemas: a run will make its tables in these: all that it lacks is named in one message.
 
         Raises:
             ConnectError, UsageError: in one sentence why not.
         """
         async with self.session() as connection:
+            if schemas:
+                await preflight.require_schemas(connection, schemas)
             await schema.ensure_schema(connection)
 
     @asynccontextmanager
@@ -124,7 +131,7 @@ class Journal:
         Raises:
             TargetHeld, TargetExists, UsageError: nothing was written.
         """
-        await self._hold([TableName(table.schema_name, table.table) for table in plan.tables])
+        await self.hold([TableName(table.schema_name, table.table) for table in plan.tables])
         async with self.session() as connection:
             tables = [
                 (table.task_id, table.namespace, TableName(table.schema_name, table.table), table.mapping, table.documents,
@@ -171,7 +178,7 @@ class Journal:
         deadline = time.monotonic() + OTHER_ENGINE_S
         while True:
             try:
-                await self._hold([TableName(table.schema_name, table.table) for table in found.plan.tables])
+                await self.hold([TableName(table.schema_name, table.table) for table in found.plan.tables])
                 break
             except TargetHeld:
                 if time.monotonic() > deadline:
@@ -186,8 +193,8 @@ class Journal:
         self._keep_events()
         return positions
 
-    async def _hold(self, tables: list[TableName]) -> None:
-        """Hold the tables of the run.
+    async def hold(self, tables: list[TableName]) -> None:
+        """Hold the tables of the run, as long as this is connected.
 
         Raises:
             TargetHeld: another run has one of them; the message says which.
@@ -210,17 +217,28 @@ class Journal:
                 connection, self.run_id, partition_id, list(_as_partitions(pieces))
             )
 
-    async def position(self, partition_id: int) -> Position:
-        """Where one partition stands; waits for a server that is restarting."""
+    async def position(self, partition_id: int, known: int) -> tuple[Position, list[Claim]]:
+        """Where one partition stands, with its slices from number `known` on; waits for a server that is restarting."""
         patience = Patience()
         while True:
             try:
                 async with self.session() as connection:
-                    return await partitions.position(connection, self.run_id, partition_id)
+                    position = await partitions.position(connection, self.run_id, partition_id)
+                    return position, await copy.claims_from(connection, self.run_id, partition_id, known)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
                 if not patience.is_left or (isinstance(error, MigrationError) and error.exit_code != 3):
                     raise
                 await patience.wait()
+
+    async def last_totals(self) -> tuple[list[dict[str, int]], int] | None:
+        """`totals` at a run's end; None when it never began, or when the ledger cannot be reached any more."""
+        if not self._is_begun:
+            return None
+        try:
+            return await self.totals()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as problem:
+            log.warning("the last counts are not from the ledger: %s", sqlstates.describe(problem)[1])
+            return None
 
     async def totals(self) -> tuple[list[dict[str, int]], int]:
         """What is committed, a dict for each table; and BSON bytes read."""
@@ -288,7 +306,7 @@ class Journal:
     async def _renew_hold(self) -> None:
         """A server that was restarted has forgotten the locks."""
         if self._lock_connection is not None and self._lock_connection.is_closed():
-            await self._hold(self._held)
+            await self.hold(self._held)
 
     async def _flush(self) -> None:
         events, self._events = self._events, []
@@ -344,6 +362,16 @@ class Journal:
             raise UsageError("The ledger of the target has no runs yet.")
         return found
 
+    async def recording(self, run: str, max_frames: int) -> Recording:
+        """A run as its events tell it; raises UsageError when there is no such run."""
+        record = await self.record(run)
+        player = Player(_info(record), max_frames)
+        async with self.session() as connection:
+            async for at, kind, facts, worker in ledger.recorded_events(connection, record.run_id):
+                player.take(at, kind, facts, worker)
+        plan = Plan.model_validate_json(record.plan)
+        return player.recording(settings_of(plan.request)).model_copy(update={"plan": plan.saved})
+
     async def discard(self, run: str, *, drop_tables: bool) -> dict[str, Any]:
         """Drop a run's staging tables and its rows in the ledger; with `drop_tables` also the tables that it made.
 
@@ -353,7 +381,7 @@ class Journal:
         record = await self.record(run)
         async with self.session() as connection:
             loads = await ledger.table_loads(connection, record.run_id)
-        await self._hold([load.target for load in loads])
+        await self.hold([load.target for load in loads])
         async with self.session() as connection:
             dropped = await ledger.discard(connection, record.run_id, drop_tables=drop_tables)
         return {"run_id": record.run_id, "dropped": [str(table) for table in dropped]}
@@ -396,4 +424,5 @@ def _info(record: RunRecord) -> RunInfo:
         seconds=record.seconds,
         verification=record.verification,
         resumable=record.is_resumable,
+        heartbeat_unix=record.heartbeat_at.timestamp(),
     )

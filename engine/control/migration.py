@@ -15,17 +15,19 @@ from typing import Any, TypeVar
 import asyncpg
 from pymongo.errors import PyMongoError
 
-from engine.config import Settings, merged, redact
+from engine.config import Settings, merged, redact, secrets_of
 from engine.control.copying import Copying
 from engine.control.meter import Meter
 from engine.control.outcome import outcome
-from engine.control.protocol import Event, RunState, Snapshot, Start, Verification
+from engine.control.protocol import Event, RunState, Snapshot, Start, Verification, Verify, VerifyReport
 from engine.control.seeding import SEED_TASK_ID, Seeding
 from engine.control.snapshots import draw
 from engine.control.supervisor import Supervisor
-from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, KnobError, MigrationError
+from engine.control.verifying import FullVerification
+from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, KnobError, MigrationError, UsageError
 from engine.knobs import knob_named
-from engine.work.messages import Committed, CopyLease, Failed, Lease, Problem, Returned, SeedLease, Task
+from engine.redaction import know
+from engine.work.messages import Committed, Compared, CopyLease, Failed, Lease, Problem, Returned, SeedLease, Task
 from engine.work.migrate import explain
 from engine.work.worker import WorkerStart
 
@@ -51,11 +53,13 @@ class Migration:
         self.seeding: Seeding | None = None
         self.copying: Copying | None = None
         self.supervisor: Supervisor | None = None
+        self.verifying: FullVerification | None = None
+        """A full verification, of this run after its end or of another; it has a cluster of its own."""
         self.started_unix = 0.0
         self.written_before = 0
         """Rows that a resumed run had committed earlier: rates are only about this time."""
-        self.source_uri = settings.source.uri.get_secret_value()
-        self.target_uri = settings.target.uri.get_secret_value()
+        self.source_uri = settings.source.connection
+        self.target_uri = settings.target.connection
         self._publish = publish
         self._accepted = time.monotonic()
         self._not_counted_s = 0.0
@@ -80,6 +84,11 @@ class Migration:
         return self._main is not None and not self._main.done()
 
     @property
+    def is_busy(self) -> bool:
+        """The engine is needed: for the run, or for a verification."""
+        return self.is_active or self.verifying is not None
+
+    @property
     def elapsed(self) -> float:
         """Seconds since the run was accepted, standing still after its end."""
         if self._main is None:
@@ -94,10 +103,13 @@ class Migration:
     async def start(self, command: Start) -> None:
         """Accept the run; everything that goes wrong from here on ends it as failed."""
         self.record.require("start")
+        if self.verifying is not None:
+            raise UsageError("A verification is going on: let it end, or cancel it.", code="state")
         if command.settings:
             self.settings = merged(self.settings, command.settings)
-            self.source_uri = self.settings.source.uri.get_secret_value()
-            self.target_uri = self.settings.target.uri.get_secret_value()
+            know(secrets_of(self.settings))
+            self.source_uri = self.settings.source.connection
+            self.target_uri = self.settings.target.connection
             for name in ("cluster_size", "page_size", "throttle"):
                 self.record.knobs[name] = getattr(self.settings.run, name)
             self.record.knobs["seed_count"] = self.settings.seed.count
@@ -124,6 +136,8 @@ class Migration:
 
     def cancel(self, *, now: bool) -> None:
         """Stop; slices in hand are committed, or with `now` rolled back. Nothing to do when no run is going on."""
+        if self.verifying is not None:
+            self.verifying.cancel()
         if not self.is_active or (self._stopping.is_set() and (self._stop_now or not now)):
             return
         self._stop_now = now
@@ -136,9 +150,34 @@ class Migration:
                 self.supervisor.hold()
         self._changed.set()
 
+    async def verify(self, command: Verify) -> VerifyReport:
+        """Compare both sides of a run document by document, by the whole cluster.
+
+        Raises:
+            UsageError: a run or another verification is going on here, or there is no such complete run.
+            Cancelled: so asked. MigrationError: a server failed it.
+        """
+        if self._main is not None and self.record.state.is_over:
+            await self._main  # its end is being written
+        if self.is_busy:
+            raise UsageError("The engine is at work: let it end, or cancel it, then verify.", code="state")
+        self.verifying = FullVerification(command, self.settings, self.record.knobs, self.emit)
+        try:
+            report = await self.verifying.run()
+        except (PyMongoError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as failure:
+            log.exception("a server failed the verification")
+            code, sentence, _ = explain(failure)
+            raise MigrationError(f"{sentence} Verify again when the cause is gone.", code=code) from failure
+        finally:
+            self.verifying = None
+        if report.run_id == self.run_id:
+            self.emit("verification", verification=report.result.value)
+        return report
+
     async def set_knob(self, name: str, value: int) -> dict[str, Any]:
         """Turn a knob; returns what it is now and when it applies. Raises KnobError outside its bounds."""
-        self.record.require("set")
+        if self.verifying is None:
+            self.record.require("set")
         knob = knob_named(name)
         knob.check(value)
         applies = "when the run starts"
@@ -155,6 +194,9 @@ class Migration:
                 applies = "from the next page" if knob.name == "page_size" else "at once"
         old = self.record.knobs[knob.name]
         self.emit("knob", knob=knob.name, old=old, value=value)
+        if self.verifying is not None:
+            self.verifying.turn(knob.name)
+            applies = "at once"
         self._apply_knob(knob.name, value)
         return {"knob": knob.name, "value": value, "applies": applies}
 
@@ -262,7 +304,7 @@ class Migration:
                     await self.seeding.run()
             if command.migrate:
                 self.meter.restart()
-                self.copying = Copying(self)
+                self.copying = Copying(self, command.plan)
                 await self.copying.run(command.resume)
         finally:
             ticking.cancel()
@@ -270,13 +312,16 @@ class Migration:
     async def _end(self, state: RunState, error: MigrationError | None, code: int) -> None:
         if self.supervisor is not None:
             await self.supervisor.stop(NOW_GRACE_S)
+        if self.copying is not None:
+            await self.copying.tally.last_count()
         self._ended = time.monotonic()
         self.emit("finished", **outcome(self, state, error, code))
         if self.copying is not None:
             await self.copying.close(state, error.message if error is not None else "")
 
     def _verdict(self) -> int:
-        if self.record.rejected or self.record.verification is Verification.MISMATCH:
+        has_all_indexes = not any(table.indexes_failed for table in self.record.tables.values())
+        if self.record.rejected or self.record.verification is Verification.MISMATCH or not has_all_indexes:
             return EXIT_INCOMPLETE
         return EXIT_DONE
 
@@ -362,18 +407,12 @@ class Migration:
             assert self.seeding is not None
             self.seeding.committed(message)
         else:
-            self.emit(
-                "slice",
-                task_id=message.task_id,
-                partition=message.partition_id,
-                slice_no=message.slice_no,
-                read=message.n_read,
-                written=message.n_written,
-                rejected=message.n_rejected,
-                bytes=message.n_bytes,
-                reasons=dict(message.reasons),
-                policies=dict(message.policy_hits),
-            )
+            assert self.copying is not None
+            self.copying.tally.committed(message)
+
+    def compared(self, message: Compared) -> None:
+        """Verifications have a director of their own."""
+        raise AssertionError(message)
 
     def returned(self, message: Returned) -> None:
         """A lease is over, or its rest is given back."""

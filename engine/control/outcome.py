@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config import redact
 from engine.control.protocol import RunState
+from engine.control.run import TableCounters
 from engine.errors import MigrationError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def outcome(migration: Migration, state: RunState, error: MigrationError | None,
                 "target": table.target_count,
                 "ok": table.ok,
             }
+            | _indexes(table)
             for table in record.tables.values()
         },
         "seeded": record.seeded,
@@ -42,3 +44,10 @@ def outcome(migration: Migration, state: RunState, error: MigrationError | None,
     if error is not None:
         facts["error"] = {"code": error.code, "message": redact(error.message)}
     return facts
+
+
+def _indexes(table: TableCounters) -> dict[str, Any]:
+    """Secondary indexes, where any were asked for."""
+    if not table.indexes_built and not table.indexes_failed:
+        return {}
+    return {"indexes": {"built": table.indexes_built, "failed": table.indexes_failed}}

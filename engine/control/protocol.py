@@ -76,6 +76,7 @@ class WorkerState(StrEnum):
     CONVERTING = "converting"
     WRITING = "writing"
     SEEDING = "seeding"
+    COMPARING = "comparing"
     RETRYING = "retrying"
     THROTTLED = "throttled"
     DRAINING = "draining"
@@ -122,6 +123,8 @@ class MakePlan(_Wire):
 
     name: Literal["plan"] = "plan"
     collections: list[str] = []
+    plan: str = ""
+    """A saved plan's TOML, as in `PlanView.toml` and edited since, to be shown instead of a proposal."""
 
 
 class Start(_Wire):
@@ -134,6 +137,8 @@ class Start(_Wire):
     """Copy (after seeding, if both)."""
     resume: str | None = None
     """Go on with a run: its id or a unique prefix of it, "" for the newest unfinished one of this plan."""
+    plan: str = ""
+    """A saved plan's TOML to run: it decides collections, tables, mode and mapping."""
     settings: dict[str, Any] = {}
     """Settings that differ from those the engine was started with, `{"run": {"mode": "append"}}`."""
 
@@ -172,12 +177,17 @@ class Status(_Wire):
 
 
 class Verify(_Wire):
-    """Compare both sides; the reply is a `VerifyReport`."""
+    """Compare both sides; the reply is a `VerifyReport`. Level `full` reads everything again, with progress in
+    `Snapshot.comparing`; `cancel` breaks it off."""
 
     name: Literal["verify"] = "verify"
     run: str = ""
     """A run from the ledger; empty is the newest."""
     level: Literal["counts", "full"] = "counts"
+    samples: int = Field(default=100, ge=0, le=10_000)
+    """Differences of each kind in each table that are described; all are counted."""
+    redact: bool = False
+    """Describe them without values."""
 
 
 class ListRejects(_Wire):
@@ -188,10 +198,31 @@ class ListRejects(_Wire):
     samples: int = 5
 
 
+class RetryRejects(_Wire):
+    """Write rejected documents again, under today's policies and into the table as it is; those that succeed are rejects no
+    longer. The reply is a `RetryReport`."""
+
+    name: Literal["retry"] = "retry"
+    run: str = ""
+    plan: str = ""
+    """A saved plan's TOML: its columns and policies instead of the run's columns under the settings' policies."""
+    samples: int = 5
+
+
 class ListRuns(_Wire):
     """History from the ledger; the reply is {"runs": [RunInfo]}."""
 
     name: Literal["runs"] = "runs"
+
+
+class Replay(_Wire):
+    """A recorded run, from its events in the ledger; the reply is a `Recording`."""
+
+    name: Literal["replay"] = "replay"
+    run: str = ""
+    """A run from the ledger, or a unique prefix of its id; empty is the newest."""
+    max_frames: int = Field(default=600, ge=1, le=600)
+    """1 is the run's end alone."""
 
 
 class DiscardRun(_Wire):
@@ -211,7 +242,7 @@ class Shutdown(_Wire):
 
 Command = Annotated[
     Attach | Detach | Inspect | ListCollections | MakePlan | Start | Pause | Resume | Cancel | SetKnob | Status | Verify
-    | ListRejects | ListRuns | DiscardRun | Shutdown,
+    | ListRejects | RetryRejects | ListRuns | Replay | DiscardRun | Shutdown,
     Field(discriminator="name"),
 ]  # fmt: skip
 
@@ -240,7 +271,9 @@ class ServerReport(_Wire):
     detail: str = ""
     """MongoDB: "replica set rs0"; PostgreSQL: "88 of 100 connections free"."""
     tls: str = ""
-    """"TLS, verified", "TLS, not verified", "no TLS"."""
+    """"TLS, verified", "TLS, host not verified", "TLS, not verified" or "no TLS"."""
+    tls_is_weak: bool = False
+    """Somebody on the network could read or forge what is sent; "no TLS" on this machine itself is not weak."""
     free_connections: int | None = None
 
 
@@ -266,6 +299,40 @@ class ColumnView(_Wire):
     kinds: dict[str, float]
     """Kind name -> per cent of the documents that have the field."""
     note: str = ""
+    """Why the column has its type."""
+    nullable: bool = True
+
+
+class PreviewRowView(_Wire):
+    """A sampled document as it would be written. Foreign text: make it harmless before showing it."""
+
+    id: str
+    """As Extended JSON."""
+    values: list[str | None] = []
+    """As PostgreSQL would show them, in the order of the columns, cut to some length; None is NULL."""
+    reject: str = ""
+    """Why the document would be rejected; empty for a row."""
+
+
+class IndexView(_Wire):
+    """An index of the collection, as PostgreSQL could have it."""
+
+    name: str
+    source_name: str
+    """In MongoDB."""
+    unique: bool
+    sql: str
+
+
+class EstimateView(_Wire):
+    """An estimate of what a table comes to; `basis` says what it rests on."""
+
+    table_bytes: int
+    index_bytes: int
+    """Of the key, and of the indexes where they are asked for."""
+    seconds: float
+    rows_per_s: float
+    basis: str
 
 
 class TableView(_Wire):
@@ -274,12 +341,27 @@ class TableView(_Wire):
     namespace: str
     table: str
     """`schema.table`."""
+    kind: str = "collection"
+    """As in `CollectionInfo`."""
     documents: int
+    """To be copied: estimated, with a filter counted."""
     size_bytes: int
+    sampled: int = 0
+    """Documents that the census looked at."""
+    filter: str = ""
+    """Extended JSON; empty takes every document."""
     columns: list[ColumnView]
+    ignored: list[str] = []
+    """Fields left out on purpose."""
     primary_key: str = ""
     ddl: str = ""
+    indexes: list[IndexView] = []
+    """Built after the load where they are asked for; why others are left is among the warnings."""
+    preview: list[PreviewRowView] = []
+    estimate: EstimateView | None = None
+    """None when there was nothing to estimate from."""
     warnings: list[str] = []
+    """The weightiest first."""
 
 
 class PlanView(_Wire):
@@ -289,6 +371,10 @@ class PlanView(_Wire):
     mode: str
     tables: list[TableView]
     warnings: list[str] = []
+    """Of all tables, the weightiest first."""
+    estimated_seconds: float = 0.0
+    toml: str = ""
+    """The plan to save, edit, and give back with `MakePlan.plan` or `Start.plan`."""
 
 
 class TableProgress(_Wire):
@@ -340,6 +426,21 @@ class ProblemView(_Wire):
     advice: str = ""
 
 
+class ComparingView(_Wire):
+    """A full verification that is going on; `Snapshot.phase` says what it does, `Snapshot.workers` who does it."""
+
+    run_id: str
+    """The run that is verified."""
+    checked: int
+    """Documents compared."""
+    total: int
+    """Documents that the run read."""
+    different: int = 0
+    missing: int = 0
+    rows_per_s: float = 0.0
+    eta_s: float | None = None
+
+
 class Snapshot(_Wire):
     """Everything a screen needs to draw the run now."""
 
@@ -387,6 +488,8 @@ class Snapshot(_Wire):
     workers: list[WorkerView] = []
     tables: list[TableProgress] = []
     problems: list[ProblemView] = []
+    comparing: ComparingView | None = None
+    """A full verification is going on; the other fields are of the engine's own run."""
     exit_code: int | None = None
     """Set when the run is over."""
 
@@ -404,8 +507,30 @@ class Attached(_Wire):
     """The newest events, at most 1,000."""
 
 
+class DifferenceView(_Wire):
+    """One difference between a document and its row. Foreign text: make it harmless before showing it."""
+
+    namespace: str
+    table: str
+    kind: str
+    """`missing` (no row), `different`, or `extra` (a row that no document has)."""
+    id: str
+    """The document's `_id` as Extended JSON; of an extra row, its key as text."""
+    field: str = ""
+    """Dotted path; empty for the whole document."""
+    column: str = ""
+    source: str | None = None
+    """The beginning of the value as the document's row should have it; None is NULL, or not shown."""
+    target: str | None = None
+    """As the table has it."""
+    reason: str = ""
+    """Why the document cannot have a row now, such as `nul`."""
+    source_changed: bool = False
+    """The source changed since the run read it; otherwise the difference is ours, or the target was changed."""
+
+
 class TableCounts(_Wire):
-    """Counts of one table's both sides."""
+    """Counts of one table's both sides; those from `equal` on are of level `full`."""
 
     namespace: str
     table: str
@@ -416,6 +541,20 @@ class TableCounts(_Wire):
     target: int
     ok: bool
     message: str = ""
+    """What does not hold, or why only the counts were compared."""
+    equal: int = 0
+    """Documents whose row has the same values."""
+    different: int = 0
+    missing: int = 0
+    extra: int = 0
+    """Rows that no document has; only looked for in tables that are the run's alone (modes create and replace)."""
+    kept: int = 0
+    """Documents without a row that are kept as rejects."""
+    source_changed: int = 0
+    """Of the differences, those in slices whose documents are not the ones that the run read."""
+    slices: int = 0
+    slices_changed: int = 0
+    """Slices that were compared, and those of them whose source checksum is another now."""
 
 
 class VerifyReport(_Wire):
@@ -425,6 +564,11 @@ class VerifyReport(_Wire):
     level: str
     result: Verification
     tables: list[TableCounts]
+    differences: list[DifferenceView] = []
+    """The first ones of each kind and table."""
+    redacted: bool = False
+    """Values were asked not to be shown."""
+    seconds: float = 0.0
 
 
 class RejectGroup(_Wire):
@@ -447,6 +591,20 @@ class RejectsReport(_Wire):
     groups: list[RejectGroup]
 
 
+class RetryReport(_Wire):
+    """What became of a run's rejects."""
+
+    run_id: str
+    tried: int
+    written: int
+    """Rows written; their rejects are gone."""
+    already_there: int
+    """The table had their very row; these rejects are gone, too."""
+    left: int
+    groups: list[RejectGroup]
+    """Those that are left, by today's reason."""
+
+
 class RunInfo(_Wire):
     """One run in the ledger."""
 
@@ -464,6 +622,8 @@ class RunInfo(_Wire):
     seconds: float
     verification: str
     resumable: bool
+    heartbeat_unix: float = 0.0
+    """When its engine last said that it lives; every two seconds while it does."""
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
@@ -473,10 +633,24 @@ class Event(_Wire):
     """A fact, at `at` seconds of the run. `kind` says which fields of `facts` there are:
 
     state {state, reason} - knob {knob, old, value, by} - worker {id, pid, what: started|retired|died, exit} -
-    problem {code, message} - parked {partition, namespace} - planned {tables} - table {namespace, table, what} -
+    problem {code, message} - parked {partition, namespace} - planned {tables, knobs} - table {namespace, table, what} -
     finished {the last JSON line of `run --json`}
     """
 
     kind: str
     at: float
     facts: dict[str, Any] = {}
+
+
+class Recording(_Wire):
+    """A run as it was, to be shown again."""
+
+    run: RunInfo
+    frames: list[Snapshot]
+    """The newest last, with its tables; the others have none. `elapsed` runs through all times that the run was driven."""
+    events: list[Event]
+    """The newest ones, without those that only move counters."""
+    settings: dict[str, Any] = {}
+    """Sections of settings that ask for the same run again: `Start.settings` of a resume."""
+    plan: str = ""
+    """The saved plan that it ran, if it did: `Start.plan` of a resume."""

@@ -62,6 +62,9 @@ class TableCounters:
     source_count: int = -1
     target_count: int = -1
     ok: bool | None = None
+    indexes_built: int = 0
+    """Those that were there already included."""
+    indexes_failed: int = 0
 
 
 @dataclass(slots=True)
@@ -144,6 +147,7 @@ def _knob(record: RunRecord, facts: dict[str, Any]) -> None:
 def _planned(record: RunRecord, facts: dict[str, Any]) -> None:
     for entry in facts["tables"]:
         record.tables[entry["task_id"]] = TableCounters(entry["namespace"], entry["table"], entry["total"])
+    record.knobs |= facts.get("knobs", {})
 
 
 def _total(record: RunRecord, facts: dict[str, Any]) -> None:
@@ -191,6 +195,11 @@ def _counted(record: RunRecord, facts: dict[str, Any]) -> None:
     table.source_count, table.target_count, table.ok = facts["source"], facts["target"], facts["ok"]
 
 
+def _indexed(record: RunRecord, facts: dict[str, Any]) -> None:
+    table = record.tables[facts["task_id"]]
+    table.indexes_built, table.indexes_failed = facts["built"], facts["failed"]
+
+
 def _verification(record: RunRecord, facts: dict[str, Any]) -> None:
     record.verification = Verification(facts["verification"])
 
@@ -213,6 +222,7 @@ _CHANGES: dict[str, Callable[[RunRecord, dict[str, Any]], None]] = {
     "seeded": _seeded,
     "problem": _problem,
     "counted": _counted,
+    "indexed": _indexed,
     "verification": _verification,
     "finished": _finished,
 }

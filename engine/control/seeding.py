@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from engine.control.leases import SeedLeases
 from engine.control.protocol import RunState
 from engine.errors import UsageError
-from engine.source import mongo
+from engine.source import mongo, rights
 from engine.work import seed
 from engine.work.messages import Committed, Returned, SeedLease, SeedTask
 
@@ -49,6 +49,7 @@ class Seeding:
     def _count_existing(self) -> int:
         client = mongo.connect(self._migration.source_uri, app_name=f"mongopg-tui {self._migration.run_id}")
         try:
+            rights.require(client, [(self.task.database, self.task.collection)], "readWrite")
             there = seed.existing(client[self.task.database][self.task.collection], self.task.seed)
         finally:
             client.close()

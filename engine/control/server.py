@@ -23,13 +23,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from engine import __version__
-from engine.config import Settings, redact
+from engine import __version__, logs
+from engine.config import Settings, redact, secrets_of
 from engine.control import inquiries, protocol, rendezvous
 from engine.control.migration import Migration
 from engine.control.protocol import Attached, Event, Snapshot
 from engine.control.supervisor import warm_up
 from engine.errors import EXIT_USAGE, MigrationError, UsageError
+from engine.redaction import know
 
 MAX_BACKLOG = 10_000
 """Events waiting for a slow client; with more it is dropped."""
@@ -129,7 +130,7 @@ class Server:
     def _may_end(self) -> bool:
         if self.clients and not self._is_ending:
             return False
-        if self.migration.is_active:
+        if self.migration.is_busy:
             return False
         return self._is_ending or self._had_clients or time.monotonic() - self._started > LONELY_START_S
 
@@ -233,17 +234,20 @@ class Server:
             case protocol.Resume():
                 migration.resume()
             case protocol.Cancel():
-                migration.record.require("cancel")
+                if migration.verifying is None:
+                    migration.record.require("cancel")
                 migration.cancel(now=command.now)
             case protocol.SetKnob():
                 return await migration.set_knob(command.knob, command.value)
             case protocol.Status():
                 pass
             case protocol.Shutdown():
-                if migration.is_active:
+                if migration.is_busy:
                     raise UsageError("The run is going on: cancel it or let it end first.", code="state")
                 self._is_ending = True
                 return {}
+            case protocol.Verify(level="full"):
+                return (await migration.verify(command)).model_dump(mode="json")
             case _:
                 return await inquiries.answer(command, migration.settings)
         return migration.snapshot().model_dump(mode="json")
@@ -260,7 +264,7 @@ class Server:
     async def _show(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), SNAPSHOT_EVERY_S if self.migration.is_active else 1.0)
+                await asyncio.wait_for(self._news.wait(), SNAPSHOT_EVERY_S if self.migration.is_busy else 1.0)
             self._news.clear()
             await asyncio.sleep(max(0.0, self._last_shown + SNAPSHOT_EVERY_S - time.monotonic()))
             self._last_shown = time.monotonic()
@@ -299,27 +303,6 @@ def _listen(run_id: str) -> socket.socket:
     return listener
 
 
-class _JsonLines(logging.Formatter):
-    """One JSON object a line, redacted: a value with a newline cannot forge a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        entry = {
-            "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": redact(record.getMessage()),
-        }
-        if record.exc_info:
-            entry["traceback"] = redact(self.formatException(record.exc_info))
-        return json.dumps(entry)
-
-
-def _set_up_log() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-
-
 def _forbid_core_dumps() -> None:
     """Secrets live in this process's memory, and its children's: they must not reach a core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -328,12 +311,13 @@ def _forbid_core_dumps() -> None:
 def main() -> None:
     """Run the engine named by the first argument."""
     run_id = sys.argv[1]
-    _set_up_log()
+    logs.set_up()
     _forbid_core_dumps()
     answer: dict[str, Any]
     path = rendezvous.socket_path(run_id)
     try:
         settings = Settings.model_validate(json.loads(sys.stdin.readline()))
+        know(secrets_of(settings))
         listener = _listen(run_id)
         answer = {"socket": str(path)}
     except MigrationError as error:

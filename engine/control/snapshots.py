@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.config import redact
 from engine.control.meter import bottleneck
-from engine.control.protocol import RunState, Snapshot, WorkerView
+from engine.control.protocol import RunState, Snapshot, Verification, WorkerView
 from engine.work.messages import CopyLease, Lease
 
 if TYPE_CHECKING:
@@ -14,7 +14,26 @@ if TYPE_CHECKING:
 
 
 def draw(migration: Migration) -> Snapshot:
-    """The snapshot of a run now. Total, rates and ETA count committed rows, and while seeding, inserted documents."""
+    """The snapshot of a run now, and of a verification that is going on."""
+    snapshot = _draw_run(migration)
+    verifying = migration.verifying
+    if verifying is None:
+        return snapshot
+    workers = verifying.worker_views()
+    return snapshot.model_copy(
+        update={
+            "phase": verifying.phase,
+            "verification": Verification.RUNNING,
+            "comparing": verifying.view(),
+            "workers": workers,
+            "workers_alive": len(workers),
+            "converter": verifying.supervisor.converter if verifying.supervisor is not None else "",
+        }
+    )
+
+
+def _draw_run(migration: Migration) -> Snapshot:
+    """The snapshot of the run. Total, rates and ETA count committed rows, and while seeding, inserted documents."""
     record, meter, supervisor = migration.record, migration.meter, migration.supervisor
     is_seeding = record.state is RunState.SEEDING or (migration.seeding is not None and migration.copying is None)
     is_paused = record.state in (RunState.PAUSED, RunState.PAUSING)

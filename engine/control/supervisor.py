@@ -30,6 +30,7 @@ from engine.work import worker as worker_main
 from engine.work.messages import (
     Abort,
     Committed,
+    Compared,
     Connected,
     CopyLease,
     Failed,
@@ -291,6 +292,8 @@ class Supervisor:
             case Committed():
                 self._follow(worker, message)
                 self._director.committed(message)
+            case Compared():
+                self._director.compared(message)
             case Returned():
                 worker.lease = None
                 self._director.returned(message)
@@ -358,7 +361,7 @@ class Supervisor:
         try:
             while worker.pipe.poll():
                 message = worker.pipe.recv()
-                if isinstance(message, Returned | Failed | Committed | Problem | Ready):
+                if isinstance(message, Returned | Failed | Committed | Compared | Problem | Ready):
                     self._take(worker, message)
         except (EOFError, OSError):
             return True

@@ -7,9 +7,10 @@ import asyncio
 from engine.config import Settings
 from engine.control.journal import Journal
 from engine.control.protocol import TableCounts, Verification, Verify, VerifyReport
-from engine.errors import UsageError
 from engine.plan import Plan, TablePlan
 from engine.source import catalogue, mongo
+from engine.source.filters import encode_filter
+from engine.source.reader import filter_query
 from engine.target.ledger import TableLoad
 from engine.target.partitions import TableTotals
 
@@ -18,20 +19,18 @@ async def verify(command: Verify, settings: Settings) -> VerifyReport:
     """Count both sides of a run now.
 
     Raises:
-        UsageError: no such run, or a level that this version does not have.
+        UsageError: no such run.
     """
-    if command.level != "counts":
-        raise UsageError("This version verifies counts only: use --level counts.")
     async with Journal.opened(settings) as journal:
         record = await journal.record(command.run)
         journal.run_id = record.run_id
         plan = Plan.model_validate_json(record.plan)
-        uri = settings.source.uri.get_secret_value()
+        uri = settings.source.connection
         counting = asyncio.create_task(asyncio.to_thread(count_source, uri, plan.tables))
         loads, totals, target = await journal.counts()
         source = await counting
     tables = [
-        _compare(
+        compare_counts(
             record.mode,
             table,
             loads[table.task_id],
@@ -42,7 +41,7 @@ async def verify(command: Verify, settings: Settings) -> VerifyReport:
         for table in plan.tables
     ]
     result = Verification.VERIFIED if all(table.ok for table in tables) else Verification.MISMATCH
-    return VerifyReport(run_id=record.run_id, level=command.level, result=result, tables=tables)
+    return VerifyReport(run_id=record.run_id, level="counts", result=result, tables=tables)
 
 
 def count_source(uri: str, tables: tuple[TablePlan, ...]) -> dict[int, int]:
@@ -50,16 +49,19 @@ def count_source(uri: str, tables: tuple[TablePlan, ...]) -> dict[int, int]:
     client = mongo.connect(uri, app_name="mongopg-tui count")
     try:
         return {
-            table.task_id: catalogue.exact_count(client[table.database][table.collection], limit=table.limit)
+            table.task_id: catalogue.exact_count(
+                client[table.database][table.collection], filter_query(encode_filter(table.filter)), limit=table.limit
+            )
             for table in tables
         }
     finally:
         client.close()
 
 
-def _compare(
+def compare_counts(
     mode: str, table: TablePlan, load: TableLoad, totals: TableTotals, source: int, target: int
 ) -> TableCounts:
+    """The counts of one table, and whether they hold."""
     problems = explain(load, mode, totals.n_read, totals.n_written, totals.n_rejected, source, target)
     return TableCounts(
         namespace=table.namespace,

@@ -5,13 +5,16 @@ A mapping is compiled once into C structures (`native_plan.pxi`, `native_work.px
 the batch (`native_rows.pxd`), and only what it leaves becomes Python objects: the bytes of the tuples, where they end,
 and the rejects. One subject a file:
 
-    native_rows      documents to rows: the walk, order of fields, `_id`, `_missing`
+    native_rows      batches to rows: order of fields, `_id`, `_missing`, rejects
+    native_walk      elements to their columns
+    native_extra     the tree of `_extra`
     native_fields    values to fields of COPY
     native_json      values to JSON text
-    native_extra     the tree of `_extra`
+    native_members   keys that come twice in a JSON object
     native_text      UTF-8, policies, JSON strings, hex, base64
     native_doubles, native_decimals, native_dates, native_keysize, native_crc32
     native_bson      framing: where a value ends
+    native_work      the C structures that these share
     native_memory    growing buffers, byte orders, hashes
 """
 
@@ -68,7 +71,9 @@ from engine.mapping.names import show_path
 include "native_plan.pxi"
 
 cdef enum:
-    FIRST_ROOM = 65536  # bytes for the tuples of the first call, beyond what it reads
+    SPARE_ROOM = 65536        # bytes for tuples beyond what is expected
+    LARGEST_KEPT = 1_048_576  # bytes of a buffer that waits for the next call
+cdef double MOST_EXPANSION = 2  # bytes of tuples for which there is room from the start, for each byte that is read
 
 cdef tuple HIT_NAMES = (
     "nul.strip", "nul.replace", "utf8.replace", "date_range.null", "date_range.clamp", "date_range.infinity",
@@ -108,7 +113,7 @@ cdef class NativeConverter:
 
     def __dealloc__(self):
         PyMem_Free(self._work.fields)
-        free_buffers(&self._work)
+        free_buffers(&self._work, 0)
 
     def convert(self, batch, Py_ssize_t offset, Py_ssize_t limit):
         """Convert at most `limit` documents of `batch`, from byte `offset` on.
@@ -117,15 +122,25 @@ cdef class NativeConverter:
             ValueError: `batch` is not a sequence of whole documents; the message says at which offset it breaks.
         """
         cdef Py_buffer view
-        cdef int code
         if offset < 0:
             raise ValueError(f"A batch has no byte {offset}.")
         if self._is_busy:
             raise RuntimeError("A converter serves one thread at a time.")
-        PyObject_GetBuffer(batch, &view, PyBUF_SIMPLE)
         self._is_busy = True
         try:
-            self._begin(<const uint8_t *>view.buf, view.len, offset, limit)
+            PyObject_GetBuffer(batch, &view, PyBUF_SIMPLE)
+            try:
+                return self._convert(batch, &view, offset, limit)
+            finally:
+                PyBuffer_Release(&view)
+        finally:
+            self._is_busy = False
+
+    cdef object _convert(self, batch, const Py_buffer *view, size_t offset, Py_ssize_t limit):
+        """`convert`, while the batch is held and nobody else may use the buffers."""
+        cdef int code
+        self._begin(<const uint8_t *>view.buf, view.len, offset, limit)
+        try:
             with nogil:
                 code = convert_documents(&self._work)
             if code < 0:
@@ -137,8 +152,7 @@ cdef class NativeConverter:
         finally:
             Py_XDECREF(self._work.out.owner)
             memset(&self._work.out, 0, sizeof(Buffer))
-            self._is_busy = False
-            PyBuffer_Release(&view)
+            free_buffers(&self._work, LARGEST_KEPT)
 
     cdef int _begin(self, const uint8_t *batch, size_t size, size_t offset, Py_ssize_t limit) except -1:
         """Set up the work on a batch, with room for what is expected to come out of it."""
@@ -156,7 +170,7 @@ cdef class NativeConverter:
         if not TIGHT_BUFFERS and n_bytes > 0:
             if self._bytes_per_document:
                 n_bytes = min(n_bytes, work.limit * self._bytes_per_document)
-            room = <size_t>(n_bytes * self._copied_per_byte * 1.1) + FIRST_ROOM
+            room = <size_t>(n_bytes * min(1.1 * self._copied_per_byte, MOST_EXPANSION)) + SPARE_ROOM
         result = PyBytes_FromStringAndSize(NULL, room)
         Py_INCREF(result)
         work.out.owner = <PyObject *>result

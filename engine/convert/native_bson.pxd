@@ -50,6 +50,28 @@ cdef enum:
     SUBTYPE_UUID = 4
 
 
+cdef struct Element:
+    # A value of a document, under its key; all of it lies inside the document.
+    uint8_t kind
+    const uint8_t *key
+    size_t key_size
+    const uint8_t *start
+    const uint8_t *end
+
+
+cdef inline bint read_element(Element *element, const uint8_t *at, const uint8_t *last) noexcept nogil:
+    """Read the element that begins at `at`, before `last`; False when it cannot be one."""
+    cdef const uint8_t *key_end = <const uint8_t *>memchr(at + 1, 0, last - at - 1)
+    if key_end == NULL:
+        return False
+    element.kind = at[0]
+    element.key = at + 1
+    element.key_size = key_end - element.key
+    element.start = key_end + 1
+    element.end = value_end(element.kind, element.start, last)
+    return element.end != NULL
+
+
 cdef inline int slot_of(int kind) noexcept nogil:
     """The number of a kind that `value_end` has accepted."""
     if kind <= DECIMAL128:
@@ -120,20 +142,21 @@ cdef inline const uint8_t *text_end(const uint8_t *start, const uint8_t *last) n
     return end + 1 if end != NULL else NULL
 
 
-cdef inline int binary_kind(const uint8_t *start, const uint8_t *end) noexcept nogil:
-    """The kind of a binary by its subtype: only 16 bytes are a UUID."""
-    if end - start == UUID_VALUE_SIZE:
-        if start[4] == SUBTYPE_UUID:
+cdef inline int kind_of(const Element *element) noexcept nogil:
+    """The kind of a value, binaries told apart by subtype: only 16 bytes are a UUID."""
+    if element.kind == BINARY and element.end - element.start == UUID_VALUE_SIZE:
+        if element.start[4] == SUBTYPE_UUID:
             return UUID
-        if start[4] == SUBTYPE_UUID_LEGACY:
+        if element.start[4] == SUBTYPE_UUID_LEGACY:
             return UUID_LEGACY
-    return BINARY
+    return element.kind
 
 
-cdef inline const uint8_t *binary_payload(const uint8_t *start, const uint8_t *end) noexcept nogil:
+cdef inline const uint8_t *binary_payload(const Element *element) noexcept nogil:
     """Where the bytes of a binary begin; subtype 2 has a second length before them, NULL when that is not right."""
+    cdef const uint8_t *start = element.start
     if start[4] != SUBTYPE_OLD_BINARY:
         return start + 5
-    if end - start < 9 or <int32_t>get_32(start + 5) != end - start - 9:
+    if element.end - start < 9 or <int32_t>get_32(start + 5) != element.end - start - 9:
         return NULL
     return start + 9

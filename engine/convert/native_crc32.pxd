@@ -4,7 +4,7 @@
 Method: "Slicing-by-8" (Kounavis and Berry, Intel, 2005), with sixteen tables.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t, uint8_t
 
 from engine.convert.native_memory cimport get_32
 

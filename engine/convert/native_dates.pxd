@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
 """Dates for the native converter: timestamptz and ISO 8601; the algorithm is that of `engine.convert.dates`."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uint8_t
 
 from engine.convert.native_doubles cimport count_digits, put_digits
 from engine.convert.native_memory cimport NO_MEMORY, OK, Buffer, reserve

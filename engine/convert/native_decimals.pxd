@@ -1,17 +1,10 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
 """Integers, doubles and Decimal128 as text and as PostgreSQL's numeric; formats: `engine.convert.decimals`."""
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
 
-from engine.convert.native_doubles cimport (
-    Decimal64,
-    count_digits,
-    has_exponent,
-    is_special,
-    put_digits,
-    shortest,
-)
+from engine.convert.native_doubles cimport Decimal64, count_digits, has_exponent, is_special, put_digits, shortest
 from engine.convert.native_memory cimport NO_MEMORY, OK, Buffer, append, get_64, put_16, reserve
 
 
@@ -244,6 +237,7 @@ cdef inline int write_numeric(Buffer *out, const Decimal *number) noexcept nogil
 
 cdef inline int write_numeric_header(Buffer *out, int n, int weight, int sign, int scale) noexcept nogil:
     """Number of digits, weight of the first, sign, digits behind the point."""
+    cdef uint8_t *to
     if reserve(out, NUMERIC_HEADER) < 0:
         return NO_MEMORY
     to = out.data + out.size

@@ -1,11 +1,11 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
 """The shortest decimal that reads back as the same double, for the native converter.
 
-Raffaele Giulietti, "The Schubfach way to render doubles" (2020); names as in the paper. Of all shortest decimals it finds
-the closest, as Python's `repr` does.
+Raffaele Giulietti, "The Schubfach way to render doubles" (2020); names as in the paper. Of all shortest decimals it
+finds the closest, as Python's `repr` does.
 """
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint64_t, uint8_t
 from libc.string cimport memmove, memset
 
 from engine.convert.native_memory cimport NO_MEMORY, OK, Buffer, append, get_64, reserve
@@ -127,6 +127,7 @@ cdef inline int write_double(Buffer *out, const uint8_t *value) noexcept nogil:
     cdef uint64_t bits = get_64(value)
     cdef Decimal64 number
     cdef int n, point
+    cdef uint8_t *to
     if is_special(bits):
         if bits << 12:
             return append(out, b"NaN", 3)

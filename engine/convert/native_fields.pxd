@@ -4,10 +4,10 @@
 What each operation does is said in `engine.convert.encoders`, which these agree with byte for byte.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy
 
-from engine.convert.native_bson cimport BINARY, NULL_KIND, binary_kind, binary_payload, slot_of, value_end
+from engine.convert.native_bson cimport Element, binary_payload, kind_of, read_element, slot_of
 from engine.convert.native_dates cimport EPOCH_SHIFT_MS, FIRST_DATE_MS, LAST_DATE_MS, write_iso
 from engine.convert.native_decimals cimport (
     Decimal,
@@ -43,6 +43,7 @@ from engine.convert.native_work cimport (
     HIT_DATE_INFINITY,
     HIT_DATE_NULL,
     MAKE_NULL,
+    N_HITS,
     OP_ARRAY,
     OP_BASE64,
     OP_BOOL,
@@ -50,7 +51,6 @@ from engine.convert.native_work cimport (
     OP_BYTEA,
     OP_DATE,
     OP_DATE_TEXT,
-    OP_DECIMAL128_AS_NUMERIC,
     OP_DECIMAL128_TEXT,
     OP_DOUBLE_AS_NUMERIC,
     OP_DOUBLE_TEXT,
@@ -75,7 +75,6 @@ from engine.convert.native_work cimport (
     REASON_DATE_RANGE,
     REJECT,
     Column,
-    N_HITS,
     Style,
     Work,
     add_key,
@@ -100,32 +99,19 @@ cdef extern from *:
     const int64_t INT64_MIN
 
 
-cdef inline int operation_for(
-    const uint8_t *operations, bint takes_any, uint8_t kind, const uint8_t *start, const uint8_t *end
-) noexcept nogil:
-    """What to do with a value of this kind; OP_NONE when it does not fit."""
-    if kind == BINARY and not takes_any:
-        return operations[slot_of(binary_kind(start, end))]
-    return operations[slot_of(kind)]
-
-
 cdef inline int write_field(
-    Work *work,
-    Buffer *out,
-    const Column *column,
-    int operation,
-    uint8_t kind,
-    const uint8_t *start,
-    const uint8_t *end,
+    Work *work, Buffer *out, const Column *column, const uint8_t *operations, const Element *element
 ) noexcept nogil:
     """A whole field: its length and its content. NULL_VALUE when it is a NULL; after MISFIT `out` is as before."""
     cdef size_t begin = out.size
-    cdef size_t size
+    cdef int operation = operations[slot_of(kind_of(element))]
     cdef int code
+    if not operation:
+        return MISFIT
     if reserve(out, LENGTH_SIZE) < 0:
         return NO_MEMORY
     out.size += LENGTH_SIZE
-    code = write_content(work, out, column, operation, kind, start, end)
+    code = write_content(work, out, column, operation, element)
     if code < 0:
         return code
     if code == MISFIT:
@@ -148,15 +134,11 @@ cdef inline int end_field(Work *work, Buffer *out, size_t begin) noexcept nogil:
 
 
 cdef inline int write_content(
-    Work *work,
-    Buffer *out,
-    const Column *column,
-    int operation,
-    uint8_t kind,
-    const uint8_t *start,
-    const uint8_t *end,
+    Work *work, Buffer *out, const Column *column, int operation, const Element *element
 ) noexcept nogil:
     """The content of a field; MISFIT when the value does not fit, NULL_VALUE when it becomes NULL."""
+    cdef const uint8_t *start = element.start
+    cdef const uint8_t *end = element.end
     cdef int64_t number
     cdef const uint8_t *payload
     cdef uint8_t uuid[16]
@@ -165,7 +147,7 @@ cdef inline int write_content(
     if operation == OP_JSON:
         if column.is_jsonb and append_byte(out, JSONB_VERSION) < 0:
             return NO_MEMORY
-        return write_value(work, out, &column.style, kind, start, end, 0)
+        return write_value(work, out, &column.style, element, 0)
     if operation == OP_NULL:
         return NULL_VALUE
     if operation == OP_TURN_4:
@@ -179,7 +161,7 @@ cdef inline int write_content(
     if operation == OP_DATE:
         return write_date(work, out, &column.style, <int64_t>get_64(start))
     if operation == OP_ARRAY:
-        return write_elements(work, out, column, start, end)
+        return write_elements(work, out, column, element)
     if operation == OP_INT64_AS_INTEGER:
         number = <int64_t>get_64(start)
         return append_int32(out, number) if number == <int32_t>number else MISFIT
@@ -191,10 +173,10 @@ cdef inline int write_content(
         number = <int64_t>get_64(start)
         return append_double(out, <double>number) if -EXACT_INTEGER <= number <= EXACT_INTEGER else MISFIT
     if operation == OP_UUID or operation == OP_UUID_TEXT:
-        read_uuid(uuid, &column.style, start, end)
+        read_uuid(uuid, &column.style, element)
         return append(out, uuid, 16) if operation == OP_UUID else write_uuid_text(out, uuid)
     if operation == OP_BYTEA or operation == OP_BASE64:
-        payload = binary_payload(start, end)
+        payload = binary_payload(element)
         if payload == NULL:
             return corrupt(work)
         if operation == OP_BYTEA:
@@ -203,7 +185,7 @@ cdef inline int write_content(
     if operation == OP_OBJECT_ID_BYTES:
         return append(out, start, 12)
     if operation == OP_REGEX:
-        return write_regex_text(work, out, &column.style, start, end)
+        return write_regex_text(work, out, &column.style, element)
     if operation == OP_BOOL_TEXT:
         return write_bool(work, out, start)
     return write_as_decimal(out, operation, start)
@@ -266,12 +248,11 @@ cdef inline int write_date(Work *work, Buffer *out, const Style *style, int64_t 
     return append_int64(out, <uint64_t>((ms - EPOCH_SHIFT_MS) * 1000))
 
 
-cdef inline int write_regex_text(
-    Work *work, Buffer *out, const Style *style, const uint8_t *start, const uint8_t *end
-) noexcept nogil:
+cdef inline int write_regex_text(Work *work, Buffer *out, const Style *style, const Element *element) noexcept nogil:
     """`/pattern/flags`."""
+    cdef const uint8_t *start = element.start
     cdef size_t begin = out.size
-    cdef size_t size = end - 1 - start
+    cdef size_t size = element.end - 1 - start
     cdef Span text
     cdef int code
     if append_byte(out, c"/") < 0 or append(out, start, size) < 0:
@@ -288,41 +269,27 @@ cdef inline int write_regex_text(
     return append(out, text.data, text.size)
 
 
-cdef inline int write_elements(
-    Work *work, Buffer *out, const Column *column, const uint8_t *start, const uint8_t *end
-) noexcept nogil:
+cdef inline int write_elements(Work *work, Buffer *out, const Column *column, const Element *array) noexcept nogil:
     """A one-dimensional array from index 1 on (`array_recv`); MISFIT at the first element that does not fit."""
-    cdef const uint8_t *at = start + 4
-    cdef const uint8_t *last = end - 1
-    cdef const uint8_t *key
-    cdef const uint8_t *key_end
+    cdef const uint8_t *at = array.start + 4
+    cdef Element element
     cdef uint64_t hits[N_HITS]
     cdef size_t begin = out.size
     cdef uint32_t n_elements = 0
     cdef bint has_null = False
-    cdef uint8_t kind
-    cdef int operation, code
+    cdef int code
     memcpy(hits, work.hits, sizeof(hits))
     if append_int32(out, 0) < 0 or append_int32(out, 0) < 0 or append_int32(out, column.element_oid) < 0:
         return NO_MEMORY
-    while at < last:
-        kind = at[0]
-        key = at + 1
-        key_end = <const uint8_t *>memchr(key, 0, last - key)
-        if key_end == NULL:
+    while at < array.end - 1:
+        if not read_element(&element, at, array.end - 1):
             return corrupt(work)
-        at = value_end(kind, key_end + 1, last)
-        if at == NULL:
-            return corrupt(work)
-        operation = operation_for(column.element_operations, False, kind, key_end + 1, at)
-        if not operation:
-            memcpy(work.hits, hits, sizeof(hits))
-            return MISFIT
+        at = element.end
         if not n_elements and (append_int32(out, 0) < 0 or append_int32(out, 1) < 0):
             return NO_MEMORY
-        code = write_field(work, out, column, operation, kind, key_end + 1, at)
+        code = write_field(work, out, column, column.element_operations, &element)
         if code < 0:
-            return add_key(work, code, key, key_end - key)
+            return add_key(work, code, element.key, element.key_size)
         if code == MISFIT:
             memcpy(work.hits, hits, sizeof(hits))
             return MISFIT

@@ -2,14 +2,14 @@
 """Memory of the native converter: growing buffers, numbers in either byte order, hashes. Nothing here needs the GIL."""
 
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
 
 cdef extern from *:
     """
-    /* Fuzzing builds set this: a buffer is then never larger than asked for, and a sanitizer sees every byte too many. */
+    /* Fuzzing sets this: a buffer is then never larger than asked for, and a sanitizer sees every byte too many. */
     #ifndef NATIVE_TIGHT_BUFFERS
     #define NATIVE_TIGHT_BUFFERS 0
     #endif

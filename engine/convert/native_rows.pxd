@@ -1,47 +1,21 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
-"""Documents to rows in the native converter: the walk of `engine.convert.plain`, whose rules hold here too.
+"""Documents to rows in the native converter, by the rules that `engine.convert.plain` names.
 
-Fields are written one after the other as the document has them. As long as that is the order of the columns, which is
-the rule, the row is then finished; otherwise its fields are put in order at the end.
+`native_walk` writes the fields one after the other as the document has them. As long as that is the order of the
+columns, which is the rule, the row is then finished; otherwise its fields are put in order at the end.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
+from libc.string cimport memset
 
-from engine.convert.native_bson cimport (
-    BINARY,
-    DOCUMENT,
-    NULL_KIND,
-    SHORTEST_DOCUMENT,
-    binary_kind,
-    slot_of,
-    value_end,
-)
+from engine.convert.native_bson cimport SHORTEST_DOCUMENT
 from engine.convert.native_crc32 cimport crc32
-from engine.convert.native_extra cimport (
-    add_node,
-    count_nodes,
-    find_node,
-    has_extra,
-    node_at,
-    place_of,
-    remove_field,
-    set_text,
-    write_extra,
-)
-from engine.convert.native_fields cimport (
-    JSONB_VERSION,
-    LENGTH_SIZE,
-    NULL_LENGTH,
-    end_field,
-    operation_for,
-    write_field,
-)
-from engine.convert.native_json cimport write_document, write_name, write_value
+from engine.convert.native_extra cimport has_extra, write_extra
+from engine.convert.native_fields cimport JSONB_VERSION, LENGTH_SIZE, NULL_LENGTH, end_field
+from engine.convert.native_json cimport write_document
 from engine.convert.native_keysize cimport ALWAYS_SHORT, MAX_KEY_BYTES, jsonb_size
 from engine.convert.native_memory cimport (
     FAULT,
-    MISFIT,
     NO_MEMORY,
     OK,
     Buffer,
@@ -51,36 +25,23 @@ from engine.convert.native_memory cimport (
     append_int32,
     get_32,
     get_big_32,
-    hash_bytes,
     put_16,
     reserve,
 )
+from engine.convert.native_walk cimport begin_field, walk, write_nulls
 from engine.convert.native_work cimport (
-    DETAIL_MISFIT,
     DETAIL_NO_ID,
-    DETAIL_UNKNOWN_FIELD,
-    HIT_DUPLICATE_KEY,
-    HIT_OVERFLOW,
     N_HITS,
     REASON_CORRUPT,
     REASON_ID_KIND,
     REASON_ID_TOO_LONG,
-    REASON_OVERFLOW,
-    REJECT,
-    ROLE_COLUMN,
-    ROLE_IGNORED,
-    ROLE_LEVEL,
     Column,
-    Field,
-    Level,
     Plan,
     Rejected,
-    Style,
     Work,
     add_key,
     corrupt,
     fault,
-    hit,
 )
 
 
@@ -183,213 +144,6 @@ cdef inline int write_row(Work *work, const uint8_t *document, const uint8_t *en
     if code < 0:
         return code
     return write_in_order(work)
-
-
-cdef inline int walk(Work *work, const Level *level, const uint8_t *at, const uint8_t *last) noexcept nogil:
-    """Write the fields of the elements between `at` and `last`."""
-    cdef const Field *field
-    cdef const uint8_t *key
-    cdef const uint8_t *start
-    cdef size_t key_size
-    cdef uint32_t expected = 0
-    cdef uint8_t kind
-    cdef int code
-    while at < last:
-        kind = at[0]
-        key = at + 1
-        # Documents mostly have their fields in the order in which the census met them.
-        field = &level.fields[expected]
-        if (
-            expected < level.n_fields
-            and <size_t>(last - key) > field.key.size
-            and memcmp(key, field.key.data, field.key.size + 1) == 0
-        ):
-            key_size = field.key.size
-        else:
-            start = <const uint8_t *>memchr(key, 0, last - key)
-            if start == NULL:
-                return corrupt(work)
-            key_size = start - key
-            field = find_field(level, key, key_size, work.plan.seed)
-        if field != NULL:
-            expected = <uint32_t>(field - level.fields) + 1
-        start = key + key_size + 1
-        at = value_end(kind, start, last)
-        if at == NULL:
-            return corrupt(work)
-        if field == NULL:
-            code = OK
-            if work.plan.document_column < 0:
-                code = overflow(work, level, NULL, kind, key, key_size, start, at)
-        elif field.role == ROLE_COLUMN:
-            code = write_column(work, level, field, kind, start, at)
-        elif field.role == ROLE_LEVEL:
-            code = descend(work, level, field, kind, start, at)
-        else:
-            code = OK
-        if code < 0:
-            return add_key(work, code, key, key_size)
-    return OK
-
-
-cdef inline const Field *find_field(
-    const Level *level, const uint8_t *key, size_t size, uint64_t seed
-) noexcept nogil:
-    """The field with this key; NULL: there is none."""
-    cdef uint32_t hash = hash_bytes(key, size, seed)
-    cdef uint32_t slot = hash & level.table_mask
-    cdef const Field *field
-    while level.table[slot]:
-        field = &level.fields[level.table[slot] - 1]
-        if field.hash == hash and field.key.size == size and memcmp(field.key.data, key, size) == 0:
-            return field
-        slot = (slot + 1) & level.table_mask
-    return NULL
-
-
-cdef inline int begin_field(Work *work, uint32_t column) noexcept nogil:
-    """A field for this column is written next: NULLs for those left out before it."""
-    cdef uint32_t n_skipped
-    if work.is_in_order and column >= work.next_column:
-        n_skipped = column - work.next_column
-        if n_skipped and write_nulls(&work.out, n_skipped) < 0:
-            return NO_MEMORY
-        work.next_column = column + 1
-    else:
-        work.is_in_order = False
-    work.fields[column] = work.out.size - work.row
-    return OK
-
-
-cdef inline int write_nulls(Buffer *out, uint32_t n) noexcept nogil:
-    """Fields that are NULL."""
-    if reserve(out, <size_t>n * LENGTH_SIZE) < 0:
-        return NO_MEMORY
-    memset(out.data + out.size, 0xFF, <size_t>n * LENGTH_SIZE)
-    out.size += <size_t>n * LENGTH_SIZE
-    return OK
-
-
-cdef inline int write_null(Work *work, uint32_t column) noexcept nogil:
-    """A NULL for this column that counts as met."""
-    if begin_field(work, column) < 0:
-        return NO_MEMORY
-    return append_int32(&work.out, NULL_LENGTH)
-
-
-cdef inline int write_column(
-    Work *work, const Level *level, const Field *field, uint8_t kind, const uint8_t *start, const uint8_t *end
-) noexcept nogil:
-    """The field of a value that has a column, or NULL when it does not fit and goes to `_extra`."""
-    cdef const Column *column = &work.plan.columns[field.number]
-    cdef int operation, code
-    if work.fields[field.number]:
-        forget(work, level, field)
-    operation = operation_for(column.operations, column.takes_any, kind, start, end)
-    if begin_field(work, field.number) < 0:
-        return NO_MEMORY
-    code = write_field(work, &work.out, column, operation, kind, start, end) if operation else MISFIT
-    if code != MISFIT:
-        return code if code < 0 else OK
-    if append_int32(&work.out, NULL_LENGTH) < 0:
-        return NO_MEMORY
-    return overflow(work, level, field, kind, field.key.data, field.key.size, start, end)
-
-
-cdef inline int descend(
-    Work *work, const Level *level, const Field *field, uint8_t kind, const uint8_t *start, const uint8_t *end
-) noexcept nogil:
-    """The value of a flattened field."""
-    cdef const Level *below = &work.plan.levels[field.number]
-    cdef uint32_t number
-    forget(work, level, field)
-    if kind == NULL_KIND:
-        for number in range(below.n_columns):
-            if write_null(work, below.columns[number]) < 0:
-                return NO_MEMORY
-        return OK
-    if kind == DOCUMENT and end - start > SHORTEST_DOCUMENT:
-        return walk(work, below, start + 4, end - 1)
-    return overflow(work, level, field, kind, field.key.data, field.key.size, start, end)
-
-
-cdef inline void forget(Work *work, const Level *level, const Field *field) noexcept nogil:
-    """Undo what an earlier element with the same key left, if there was one: the last wins."""
-    cdef const uint32_t *columns = &field.number
-    cdef uint32_t n_columns = 1, number
-    cdef bint was_there = remove_field(work, level, field.name)
-    if field.role == ROLE_LEVEL:
-        columns = work.plan.levels[field.number].columns
-        n_columns = work.plan.levels[field.number].n_columns
-    for number in range(n_columns):
-        if work.fields[columns[number]]:
-            was_there = True
-            work.is_in_order = False
-            work.fields[columns[number]] = 0
-    if was_there:
-        hit(work, HIT_DUPLICATE_KEY)
-
-
-cdef inline int overflow(
-    Work *work,
-    const Level *level,
-    const Field *field,
-    uint8_t kind,
-    const uint8_t *key,
-    size_t key_size,
-    const uint8_t *start,
-    const uint8_t *end,
-) noexcept nogil:
-    """Put a value into `_extra` that has no column, or does not fit it, or reject the document.
-
-    `field` is NULL for a key that the level does not have.
-    """
-    cdef const Style *style = &work.plan.rest
-    cdef Buffer *text = &work.extra_text
-    cdef uint32_t place, number
-    cdef size_t name_at, name_size, value_at
-    cdef Span name
-    cdef int code
-    if field != NULL and field.role == ROLE_COLUMN:
-        style = &work.plan.columns[field.number].style
-        if <int>field.number == work.plan.id_column:
-            return misfit(work, REASON_ID_KIND, kind, start, end)
-    if style.overflow == REJECT or work.plan.extra_column < 0:
-        if field != NULL:
-            return misfit(work, REASON_OVERFLOW, kind, start, end)
-        code = fault(work, REASON_OVERFLOW)
-        work.detail = DETAIL_UNKNOWN_FIELD
-        return code
-    if place_of(work, level, &place) < 0:
-        return NO_MEMORY
-    name_at = text.size
-    code = write_name(work, text, &work.plan.rest, key, key_size)
-    if code < 0:
-        return code
-    name_size = text.size - name_at
-    name.data = text.data + name_at
-    name.size = name_size
-    number = find_node(work, place, name)
-    hit(work, HIT_OVERFLOW)
-    if number and node_at(work, number).is_alive:
-        hit(work, HIT_DUPLICATE_KEY)
-    value_at = text.size
-    code = write_value(work, text, style, kind, start, end, 0)
-    if code < 0:
-        return code
-    if not number:
-        number = count_nodes(work)
-        if add_node(work, place, name_at, name_size) < 0:
-            return NO_MEMORY
-    set_text(work, number, value_at, text.size - value_at)
-    return OK
-
-
-cdef inline int misfit(Work *work, int reason, uint8_t kind, const uint8_t *start, const uint8_t *end) noexcept nogil:
-    """Reject the document for a value that does not fit its column."""
-    work.reason = reason
-    work.detail = DETAIL_MISFIT + (binary_kind(start, end) if kind == BINARY else kind)
-    return FAULT
 
 
 cdef inline int check_id(Work *work, size_t key) noexcept nogil:

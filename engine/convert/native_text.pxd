@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
 """Text for the native converter: UTF-8 under the policies of its field, JSON strings, hex digits and base64."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy
 
 from engine.convert.native_memory cimport NO_MEMORY, OK, Buffer, Span, append, load_word, reserve
@@ -159,9 +159,12 @@ cdef inline int clean(Work *work, const Style *style, Span *text) noexcept nogil
     return OK
 
 
-cdef inline int write_text(Work *work, Buffer *out, const Style *style, const uint8_t *text, size_t size) noexcept nogil:
+cdef inline int write_text(
+    Work *work, Buffer *out, const Style *style, const uint8_t *text, size_t size
+) noexcept nogil:
     """A text under the policies of its field."""
     cdef Span span
+    cdef int code
     if not is_plain_ascii(text, size):
         span.data = text
         span.size = size
@@ -180,6 +183,7 @@ cdef inline int write_quoted(
     cdef uint64_t word
     cdef size_t at = 0
     cdef Span span
+    cdef int code
     if reserve(out, size + 2) < 0:
         return NO_MEMORY
     to = out.data + out.size
@@ -244,6 +248,7 @@ cdef inline int write_escaped(Buffer *out, const uint8_t *text, size_t size) noe
 cdef inline int write_hex(Buffer *out, const uint8_t *data, size_t size) noexcept nogil:
     """Two small hex digits a byte."""
     cdef size_t at
+    cdef uint8_t *to
     if reserve(out, 2 * size) < 0:
         return NO_MEMORY
     to = out.data + out.size

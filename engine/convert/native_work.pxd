@@ -1,11 +1,12 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
 """What the native converter's functions share: the compiled mapping, and the work on the batch in hand."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport free
+from libc.string cimport memset
 
 from engine.convert.native_bson cimport N_SLOTS
-from engine.convert.native_memory cimport FAULT, NO_MEMORY, OK, Buffer, Span, reserve
+from engine.convert.native_memory cimport FAULT, NO_MEMORY, Buffer, Span, reserve
 
 
 cdef enum:
@@ -231,6 +232,7 @@ cdef inline int corrupt(Work *work) noexcept nogil:
 
 cdef inline int add_key(Work *work, int code, const uint8_t *key, size_t size) noexcept nogil:
     """On the way out of a nested value: remember the key that led to it; returns `code`."""
+    cdef Span *span
     if code == FAULT:
         if reserve(&work.keys, sizeof(Span)) < 0:
             return NO_MEMORY
@@ -246,16 +248,23 @@ cdef inline void hit(Work *work, int policy) noexcept nogil:
     work.hits[policy] += 1
 
 
-cdef inline void free_buffers(Work *work) noexcept nogil:
-    """Give back the memory of all buffers but `out`."""
-    free(work.row_ends.data)
-    free(work.row_documents.data)
-    free(work.rejected.data)
-    free(work.keys.data)
-    free(work.cleaned.data)
-    free(work.scratch.data)
-    free(work.members.data)
-    free(work.table.data)
-    free(work.extra_text.data)
-    free(work.extra_nodes.data)
-    free(work.extra_table.data)
+cdef inline void free_buffer(Buffer *buffer, size_t largest) noexcept nogil:
+    """Give back the memory of a buffer that is larger than this."""
+    if buffer.capacity > largest:
+        free(buffer.data)
+        memset(buffer, 0, sizeof(Buffer))
+
+
+cdef inline void free_buffers(Work *work, size_t largest) noexcept nogil:
+    """Give back the memory of all buffers, apart from `out`, that are larger than this."""
+    free_buffer(&work.row_ends, largest)
+    free_buffer(&work.row_documents, largest)
+    free_buffer(&work.rejected, largest)
+    free_buffer(&work.keys, largest)
+    free_buffer(&work.cleaned, largest)
+    free_buffer(&work.scratch, largest)
+    free_buffer(&work.members, largest)
+    free_buffer(&work.table, largest)
+    free_buffer(&work.extra_text, largest)
+    free_buffer(&work.extra_nodes, largest)
+    free_buffer(&work.extra_table, largest)

@@ -57,6 +57,23 @@ _TYPES = {
     Kind.DECIMAL128: ColumnType.NUMERIC,
 }
 
+_KINDS_OF_TYPES = {
+    **NUMBERS_THAT_FIT,
+    ColumnType.BOOLEAN: frozenset({Kind.BOOL}),
+    ColumnType.TIMESTAMPTZ: frozenset({Kind.DATE}),
+    ColumnType.UUID: frozenset({Kind.UUID, Kind.UUID_LEGACY}),
+    ColumnType.BYTEA: frozenset({Kind.BINARY, Kind.UUID, Kind.UUID_LEGACY, Kind.OBJECT_ID}),
+}
+_ANY_KIND = frozenset(Kind) - {Kind.NULL}
+
+
+def kinds_that_fit(column_type: ColumnType, options: MappingOptions) -> frozenset[Kind]:
+    """Every kind that a column of this type can be told to take; text holds any, as the text that jsonb would have."""
+    found = _KINDS_OF_TYPES.get(column_type, _ANY_KIND)
+    if column_type is ColumnType.UUID and not options.uuid_legacy:
+        return found - {Kind.UUID_LEGACY}
+    return found
+
 
 def scalar_type(
     kinds: frozenset[Kind], options: MappingOptions, *, has_inexact_integers: bool = False

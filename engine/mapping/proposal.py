@@ -26,6 +26,8 @@ class Proposal:
     """One sentence each, the weightiest first."""
     notes: dict[str, str] = field(default_factory=dict)
     """Column name -> why it has its type: kinds with percentages, how often it is present."""
+    weighed: list[tuple[int, str]] = field(default_factory=list)
+    """The warnings with their weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,9 @@ def propose(census: Census, id_kinds: frozenset[Kind], options: MappingOptions) 
     else:
         columns = [id_column, *proposer.field_columns(), *_own_columns(options)]
     proposer.warn_about_documents()
-    warnings = [text for _, text in sorted(proposer.warnings, key=lambda weighed: -weighed[0])]
-    return Proposal(Mapping(columns=tuple(columns), options=options), warnings, proposer.notes)
+    weighed = sorted(proposer.warnings, key=lambda each: -each[0])
+    mapping = Mapping(columns=tuple(columns), options=options)
+    return Proposal(mapping, [text for _, text in weighed], proposer.notes, weighed)
 
 
 def _own_columns(options: MappingOptions) -> list[Column]:

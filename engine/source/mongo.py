@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -21,8 +21,11 @@ from pymongo.errors import (
 )
 from pymongo.uri_parser import parse_uri
 
+from engine import tls
 from engine.errors import ConnectError, MigrationError, UsageError
+from engine.source import handshake
 from engine.source.faults import AUTHENTICATION_CODES, UNAUTHORIZED, code_of, describe
+from engine.source.grants import grant_command
 
 Document = dict[str, Any]
 Client = MongoClient[Document]
@@ -56,7 +59,7 @@ class SourceReport:
     """In words: "replica set rs0", "sharded cluster", "standalone"."""
     latency_ms: float
     tls: str
-    """"TLS, verified", "TLS, not verified" or "no TLS"."""
+    """One of the words of `engine.tls`."""
 
 
 def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> Client:
@@ -105,7 +108,9 @@ def inspect(client: Client, uri: str) -> SourceReport:
         latency_s = min(_ping_s(client) for _ in range(_PINGS))
     except (PyMongoError, OSError) as exc:
         raise _explained(exc, uri, client, []) from None
-    return SourceReport(version[:40], _topology(hello), round(latency_s * 1000, 2), _tls(_parsed(uri)["options"]))
+    return SourceReport(
+        version[:40], _topology(hello), round(latency_s * 1000, 2), handshake.tls_of(_parsed(uri)["options"])
+    )
 
 
 def database_of(uri: str) -> str:
@@ -131,6 +136,13 @@ def hosts_of(uri: str) -> str:
         return "the host of source.uri"
     hosts = [_printable(unquote(host)) for host in shape["hosts"].split(",")]
     return ", ".join(hosts[:_HOSTS_SHOWN]) + (f" and {len(hosts) - _HOSTS_SHOWN} more" if hosts[_HOSTS_SHOWN:] else "")
+
+
+def is_local(uri: str) -> bool:
+    """Every host of the URI is this machine."""
+    shape = _URI.fullmatch(uri.strip())
+    hosts = [unquote(host) for host in shape["hosts"].split(",")] if shape else [""]
+    return all(tls.is_local(re.sub(r":\d*$", "", host).strip("[]")) for host in hosts)
 
 
 def _printable(text: str) -> str:
@@ -182,23 +194,15 @@ def _topology(hello: Document) -> str:
     return "standalone"
 
 
-def _tls(options: dict[str, Any]) -> str:
-    given = {name.lower(): value for name, value in options.items()}
-    if not given.get("tls", given.get("ssl", False)):
-        return "no TLS"
-    lax = ("tlsinsecure", "tlsallowinvalidcertificates", "tlsallowinvalidhostnames")
-    return "TLS, not verified" if any(given.get(name) for name in lax) else "TLS, verified"
-
-
 def _explained(
     exc: Exception, uri: str, client: Client | None = None, seeds: Sequence[tuple[str, int | None]] = ()
 ) -> MigrationError:
     """The error for a failed connection, decided by class and code of what the driver raised."""
     at = hosts_of(uri)
     if isinstance(exc, OperationFailure):
-        return _refused(at, exc)
+        return _refused(at, exc, uri)
     if isinstance(exc, ServerSelectionTimeoutError) and client is not None:
-        return ConnectError(_no_server(at, client, seeds))
+        return ConnectError(_no_server(at, client, seeds, _parsed(uri)["options"]))
     if isinstance(exc, InvalidURI):
         return UsageError(_INVALID_URI)
     if isinstance(exc, ConfigurationError) and client is not None:
@@ -221,7 +225,7 @@ def _is_option_error(uri: str) -> bool:
     return False
 
 
-def _refused(at: str, exc: OperationFailure) -> ConnectError:
+def _refused(at: str, exc: OperationFailure, uri: str) -> ConnectError:
     code = code_of(exc)
     if exc.code in AUTHENTICATION_CODES:
         return ConnectError(
@@ -229,14 +233,20 @@ def _refused(at: str, exc: OperationFailure) -> ConnectError:
             code=code,
         )
     if exc.code == UNAUTHORIZED:
+        parsed = _parsed(uri)
+        if not parsed["username"]:
+            return ConnectError(f"MongoDB at {at} wants a login: put user and password into source.uri.", code=code)
+        database = parsed["database"] or "admin"
+        defined_in = parsed["options"].get("authSource", database)
+        command = grant_command(parsed["username"], defined_in, "read", [database])
         return ConnectError(
-            f"MongoDB at {at} wants a login: put user and password into source.uri, or grant the user the role read.",
+            f"The user of source.uri has no rights in that database of MongoDB at {at}; as an administrator, run: {command}",
             code=code,
         )
     return ConnectError(f"MongoDB at {at} refused the connection: {describe(exc)[1]}", code=code)
 
 
-def _no_server(at: str, client: Client, seeds: Sequence[tuple[str, int | None]]) -> str:
+def _no_server(at: str, client: Client, seeds: Sequence[tuple[str, int | None]], options: Mapping[str, Any]) -> str:
     """Why no server was selected: what the driver knows of the servers, and how the first unknown one takes a connection.
 
     The driver keeps the failure of each server as text only, so the cause is found out by trying.
@@ -256,14 +266,12 @@ def _no_server(at: str, client: Client, seeds: Sequence[tuple[str, int | None]])
         )
     try:
         host, port = unknown[0]
-        socket.create_connection((host, port or DEFAULT_PORT), timeout=_PROBE_TIMEOUT_S).close()
+        with socket.create_connection((host, port or DEFAULT_PORT), timeout=_PROBE_TIMEOUT_S) as connection:
+            found = handshake.trouble(connection, host, at, options)
     except socket.gaierror:
         return f"The host name in {at} cannot be resolved: check source.uri."
     except ConnectionRefusedError:
         return f"MongoDB at {at} refuses connections: check host and port in source.uri, and that the server runs."
     except OSError:
         return f"MongoDB at {at} does not answer: check host and port in source.uri, and firewalls in between."
-    return (
-        f"{at} takes connections but does not answer as MongoDB: check the port and the TLS options (tls, tlsCAFile) in "
-        f"source.uri."
-    )
+    return found or f"{at} takes connections but does not answer as MongoDB: check the port in source.uri."

@@ -16,7 +16,7 @@ from engine.source.bounds import MAX_KEY, MIN_KEY, key_of, same_key
 from engine.source.catalogue import CollectionFacts
 from engine.source.faults import explained
 from engine.source.mongo import Document
-from engine.source.reader import BY_ID, COMMENT, Range, raw_batches, raw_find
+from engine.source.reader import BY_ID, COMMENT, Query, Range, raw_batches, raw_find
 
 TARGET_BYTES = 16 * 1024 * 1024
 """Size of a partition."""
@@ -45,13 +45,13 @@ _TOO_MANY_DUPLICATES = 28799
 WHOLE = Range(None, None)
 
 
-def key_behind(collection: Collection[Document], n_documents: int) -> bytes | None:
+def key_behind(collection: Collection[Document], n_documents: int, query: Query | None = None) -> bytes | None:
     """The key that comes next after the first `n_documents` in `_id` order; None when there are no more of them.
 
-    It passes over as many entries of the index.
+    It passes over as many entries of the index, and with a query over their documents.
     """
     keys = collection.find_raw_batches(
-        {}, {"_id": 1}, hint=BY_ID, sort=BY_ID, skip=n_documents, limit=1, comment=COMMENT
+        query or {}, {"_id": 1}, hint=BY_ID, sort=BY_ID, skip=n_documents, limit=1, comment=COMMENT
     )
     return next((key_of(batch) for batch in raw_batches(keys) if batch), None)
 

@@ -96,6 +96,7 @@ class RangeReader:
         batch_size: int = BATCH_DOCUMENTS,
         query: Query | None = None,
         has_range_reads: bool = True,
+        projection: Document | None = None,
     ) -> None:
         """A reader that has not yet sent anything.
 
@@ -106,6 +107,7 @@ class RangeReader:
             batch_size: documents in a batch, at most `BATCH_DOCUMENTS`.
             query: takes only documents that match.
             has_range_reads: False reads a view or a time-series whole, in the server's order.
+            projection: the fields to read; all without one.
 
         Raises:
             ValueError: bounds were given for a collection that cannot be read by range.
@@ -119,6 +121,7 @@ class RangeReader:
         self._batch_size = max(1, min(batch_size, BATCH_DOCUMENTS))
         self._query = query or {}
         self._has_range_reads = has_range_reads
+        self._projection = projection
         self._cursor: RawBatches | None = None
         # The server refuses MinKey as the end of a range, before which there is nothing.
         self._stage = _Stage.END if upper == MIN_KEY else _Stage.RANGE
@@ -164,15 +167,17 @@ class RangeReader:
     def _open(self) -> RawBatches:
         if not self._has_range_reads:
             return raw_batches(
-                self._collection.find_raw_batches(self._query, batch_size=self._batch_size, comment=COMMENT)
+                self._collection.find_raw_batches(
+                    self._query, self._projection, batch_size=self._batch_size, comment=COMMENT
+                )
             )
         if self._lower == MAX_KEY:
             self._stage = _Stage.MAX_KEY
         if self._stage is _Stage.MAX_KEY:
             only_max_key = {"$and": [{"_id": MaxKey()}, self._query]}
-            return raw_batches(self._collection.find_raw_batches(only_max_key, comment=COMMENT))
+            return raw_batches(self._collection.find_raw_batches(only_max_key, self._projection, comment=COMMENT))
         span = Range(self._lower, self._upper)
-        return raw_find(self._collection, span, self._query, batch_size=self._batch_size)
+        return raw_find(self._collection, span, self._query, batch_size=self._batch_size, projection=self._projection)
 
     def _stage_after_cursor(self) -> _Stage:
         """With `min` alone the server reads up to MaxKey, exclusively: a document of that very `_id` is still missing."""

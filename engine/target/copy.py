@@ -240,6 +240,16 @@ async def lookup_claim(connection: asyncpg.Connection, run_id: str, partition_id
     return None if row is None else Claim(**dict(row.items()))
 
 
+async def claims_from(connection: asyncpg.Connection, run_id: str, partition_id: int, slice_no: int) -> list[Claim]:
+    """The committed slices of a partition from a number on, in order."""
+    rows = await connection.fetch(
+        "SELECT slice_no, upto, final, closed, n_read, n_written, n_rejected, bytes AS n_bytes FROM mongopg.slice"
+        " WHERE run_id = $1 AND partition_id = $2 AND slice_no >= $3 ORDER BY slice_no",
+        run_id, partition_id, slice_no,
+    )  # fmt: skip
+    return [Claim(**dict(row.items())) for row in rows]
+
+
 def _signed(checksum: int) -> int:
     """The sum mod 2**64 as PostgreSQL's bigint, two's complement."""
     unsigned = checksum % CHECKSUM_MODULUS

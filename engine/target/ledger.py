@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from engine.target.sqlstates import describe
 
 COMPLETED = "completed"
 """The one state from which there is nothing to resume."""
+_EVENTS_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,11 @@ async def set_state(
         )  # fmt: skip
 
 
+async def set_verification(connection: asyncpg.Connection, run_id: str, verification: str) -> None:
+    """Write what a later verification of a run found."""
+    await connection.execute("UPDATE mongopg.run SET verification = $2 WHERE run_id = $1", run_id, verification)
+
+
 async def heartbeat(connection: asyncpg.Connection, run_id: str) -> None:
     """Say that the run's engine lives: for people, and for the message to whoever else wants its tables."""
     await connection.execute("UPDATE mongopg.run SET heartbeat_at = clock_timestamp() WHERE run_id = $1", run_id)
@@ -263,10 +269,35 @@ async def append_events(
     )
 
 
+async def append_afterwards(connection: asyncpg.Connection, run_id: str, kind: str, facts: Mapping[str, Any]) -> None:
+    """Keep a fact about a run that is over; it has the time of the run's last event."""
+    await connection.execute(
+        "INSERT INTO mongopg.event (run_id, seq, at, kind, facts) SELECT $1, coalesce(max(seq), -1) + 1,"
+        " coalesce((array_agg(at ORDER BY seq DESC))[1], 0), $2, $3 FROM mongopg.event WHERE run_id = $1",
+        run_id, kind, json.dumps(facts),
+    )  # fmt: skip
+
+
 async def next_event_seq(connection: asyncpg.Connection, run_id: str) -> int:
     """The sequence number behind the last event kept."""
     last = await connection.fetchval("SELECT max(seq) FROM mongopg.event WHERE run_id = $1", run_id)
     return 0 if last is None else int(last) + 1
+
+
+async def recorded_events(
+    connection: asyncpg.Connection, run_id: str
+) -> AsyncIterator[tuple[float, str, dict[str, Any], int | None]]:
+    """The facts kept, in order: seconds of the run, kind, facts, and for a slice the worker that committed it."""
+    async with connection.transaction(readonly=True):
+        rows = connection.cursor(
+            "SELECT e.at, e.kind, e.facts, s.worker FROM mongopg.event e LEFT JOIN mongopg.slice s"
+            " ON e.kind = 'slice' AND s.run_id = e.run_id AND s.partition_id = (e.facts ->> 'partition')::integer"
+            " AND s.slice_no = (e.facts ->> 'slice_no')::integer WHERE e.run_id = $1 ORDER BY e.seq",
+            run_id,
+            prefetch=_EVENTS_AT_ONCE,
+        )
+        async for row in rows:
+            yield row["at"], row["kind"], json.loads(row["facts"]), row["worker"]
 
 
 async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: bool = False) -> list[TableName]:

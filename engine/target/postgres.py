@@ -6,7 +6,6 @@ system's authorities, unless `target.uri` (or PGSSLMODE) says otherwise. On loop
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import socket
@@ -19,6 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 
+from engine import tls
 from engine.errors import ConnectError, UsageError
 from engine.redaction import redact
 from engine.target.sqlstates import describe, one_line
@@ -29,8 +29,8 @@ SPARE_CONNECTIONS = 2
 """Left free for people who want to look at the server while we fill it."""
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 15, 5, 3
 """A network that swallows everything is noticed after 30 s, by either side."""
+_RESERVED = re.compile(r"[/?#\[\]\s]")
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
-_LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class TargetReport:
     free_connections: int
     """How many more this role may open on this database now, `SPARE_CONNECTIONS` kept; never below 0."""
     tls: str
-    """`TLS, verified`, `TLS, not verified` or `no TLS`."""
+    """One of the words of `engine.tls`."""
     started_at: datetime
     """When the server started; another time after a reconnect means that it was restarted, perhaps after a crash."""
 
@@ -96,7 +96,7 @@ async def connect(
             uri, ssl=_tls(uri), timeout=timeout_s, command_timeout=None, server_settings=settings
         )
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise _explained(error, address, timeout_s) from error
+        raise _explained(error, uri, address, timeout_s) from error
     _keep_alive(connection)
     connection.add_termination_listener(_wake_writer)
     return connection
@@ -180,13 +180,9 @@ def _hosts(uri: str) -> list[str]:
     return [re.sub(r":\d*$", "", host).strip("[]") if "/" not in host else host for host in listed.split(",") if host]
 
 
-def _is_local(host: str) -> bool:
-    if host.startswith("/") or host.lower() in _LOCAL_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def is_local(uri: str) -> bool:
+    """Every host of the URI is this machine."""
+    return all(tls.is_local(host) for host in _hosts(uri))
 
 
 def _tls(uri: str) -> Any:
@@ -197,7 +193,7 @@ def _tls(uri: str) -> Any:
         return True
     if "sslmode" in parameters or os.environ.get("PGSSLMODE"):
         return None
-    if all(_is_local(host) for host in _hosts(uri)):
+    if is_local(uri):
         return None
     return "verify-full" if authorities else True
 
@@ -213,8 +209,10 @@ def _check_files(uri: str) -> None:
 def _tls_in_words(connection: asyncpg.Connection) -> str:
     secured = connection._transport.get_extra_info("ssl_object")
     if secured is None:
-        return "no TLS"
-    return "TLS, not verified" if secured.context.verify_mode == ssl.CERT_NONE else "TLS, verified"
+        return tls.NO_TLS
+    if secured.context.verify_mode == ssl.CERT_NONE:
+        return tls.NOT_VERIFIED
+    return tls.VERIFIED if secured.context.check_hostname else tls.HOST_NOT_VERIFIED
 
 
 def _keep_alive(connection: asyncpg.Connection) -> None:
@@ -242,16 +240,13 @@ def _wake_writer(connection: asyncpg.Connection) -> None:
         connection._protocol.resume_writing()
 
 
-def _explained(error: Exception, address: Address, timeout_s: float) -> ConnectError | UsageError:
+def _explained(error: Exception, uri: str, address: Address, timeout_s: float) -> ConnectError | UsageError:
     """The one sentence for a connection that was not made."""
     server = f"PostgreSQL at {address.host}"
     if isinstance(error, asyncpg.PostgresError):
         return ConnectError(_refusal(error, server, address))
-    if isinstance(error, (ssl.SSLCertVerificationError, ssl.CertificateError)):
-        return ConnectError(
-            f"The certificate of {server} cannot be verified ({one_line(error.verify_message).rstrip('.')}): "
-            "name its authority with sslrootcert=FILE in target.uri, or accept any with sslmode=require."
-        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ConnectError(tls.distrust(error, server, "target.uri", "sslrootcert"))
     if isinstance(error, ssl.SSLError):
         return ConnectError(f"TLS with {server} failed ({one_line(error.reason or str(error))}).")
     if isinstance(error, TimeoutError):
@@ -262,6 +257,10 @@ def _explained(error: Exception, address: Address, timeout_s: float) -> ConnectE
         return ConnectError(f"The host of target.uri is unknown: {address.host}.")
     if isinstance(error, OSError):
         return ConnectError(_unreachable(error, server))
+    if _RESERVED.search(uri.rpartition("@")[0].partition("://")[2]):  # the driver's message would quote a part of it
+        return UsageError(
+            "Special characters in the user and password of target.uri must be percent-encoded: / is %2F."
+        )
     if isinstance(error, asyncpg.ClientConfigurationError) or not isinstance(error, asyncpg.InterfaceError):
         return UsageError(f"target.uri is not a valid connection string: {one_line(str(error.args[0]))}.")
     return ConnectError(f"No connection to {server}: {one_line(str(error))}.")

@@ -10,9 +10,16 @@ from engine.errors import UsageError
 from engine.mapping.names import quote_identifier
 from engine.target.ddl import TableName
 from engine.target.schema import SCHEMA
+from engine.target.sqlstates import one_line
 
 MIN_VERSION = 14
 ENCODING = "UTF8"
+_MAY_KEEP_LEDGER = """
+    SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+                             AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')), true)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'
+"""
+"""The ledger's tables may be another role's."""
 
 
 async def preflight(connection: asyncpg.Connection, tables: Sequence[TableName], mode: str) -> None:
@@ -22,9 +29,22 @@ async def preflight(connection: asyncpg.Connection, tables: Sequence[TableName],
         UsageError: it cannot; the message names each thing that is in the way, and the GRANTs that are missing.
     """
     await _check_server(connection)
-    missing = await missing_rights(connection, tables, mode)
+    await _refuse(connection, await missing_rights(connection, tables, mode))
+
+
+async def require_schemas(connection: asyncpg.Connection, schemas: Sequence[str]) -> None:
+    """Make sure that tables can be made in these schemas, and the ledger be kept, before there is a plan.
+
+    Raises:
+        UsageError: they cannot; the message names the server's fault, or every statement that is missing.
+    """
+    await _check_server(connection)
+    await _refuse(connection, await _missing_on_schemas(connection, [SCHEMA, *schemas]))
+
+
+async def _refuse(connection: asyncpg.Connection, missing: Sequence[str]) -> None:
     if missing:
-        role = await connection.fetchval("SELECT current_user")
+        role = one_line(await connection.fetchval("SELECT current_user"))
         raise UsageError(
             f"The target's user {role} lacks rights; as an administrator, run: {' '.join(missing)}", code="rights"
         )
@@ -32,12 +52,24 @@ async def preflight(connection: asyncpg.Connection, tables: Sequence[TableName],
 
 async def missing_rights(connection: asyncpg.Connection, tables: Sequence[TableName], mode: str) -> list[str]:
     """The statements that would give the connection's role what it lacks, each with its semicolon; empty for all there."""
-    role, database, may_create, may_make_temporary = await connection.fetchrow(
+    role, database, may_make_temporary = await connection.fetchrow(
         "SELECT quote_ident(current_user), quote_ident(current_database()),"
-        " has_database_privilege(current_database(), 'CREATE'), has_database_privilege(current_database(), 'TEMPORARY')"
+        " has_database_privilege(current_database(), 'TEMPORARY')"
+    )
+    missing = await _missing_on_schemas(connection, [SCHEMA, *(table.schema for table in tables)])
+    if mode == "upsert" and not may_make_temporary:
+        missing.append(f"GRANT TEMPORARY ON DATABASE {database} TO {role};")
+    for table in tables:
+        missing += await _missing_on_table(connection, table, mode, role)
+    return missing
+
+
+async def _missing_on_schemas(connection: asyncpg.Connection, schemas: Sequence[str]) -> list[str]:
+    role, may_create = await connection.fetchrow(
+        "SELECT quote_ident(current_user), has_database_privilege(current_database(), 'CREATE')"
     )
     missing: list[str] = []
-    for schema in dict.fromkeys([SCHEMA, *(table.schema for table in tables)]):
+    for schema in dict.fromkeys(schemas):
         name = quote_identifier(schema)
         has_usage, has_create = await connection.fetchrow(
             "SELECT has_schema_privilege(oid, 'USAGE'), has_schema_privilege(oid, 'CREATE')"
@@ -51,10 +83,8 @@ async def missing_rights(connection: asyncpg.Connection, tables: Sequence[TableN
                 if exists
                 else f"CREATE SCHEMA {name} AUTHORIZATION {role};"
             )
-    if mode == "upsert" and not may_make_temporary:
-        missing.append(f"GRANT TEMPORARY ON DATABASE {database} TO {role};")
-    for table in tables:
-        missing += await _missing_on_table(connection, table, mode, role)
+    if not await connection.fetchval(_MAY_KEEP_LEDGER, SCHEMA):
+        missing.append(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {role};")
     return missing
 
 

@@ -68,6 +68,11 @@ def extended_id(raw: bytes) -> str:
     return ""
 
 
+def stored_id(text: str) -> str:
+    """An `_id` for people as `mongopg.reject` keeps it."""
+    return storable(text[:MAX_ID_LENGTH])
+
+
 def document_at(batch: bytes, offset: int) -> bytes:
     """The document that begins at `offset`; its first four bytes are its length (bsonspec.org)."""
     return bytes(batch[offset : offset + int.from_bytes(batch[offset : offset + 4], "little")])
@@ -100,7 +105,7 @@ async def insert_rejects(
         ],
         records=[
             (
-                *key, number, collection, _storable(identify(reject.raw)[:MAX_ID_LENGTH]), _storable(reject.field),
+                *key, number, collection, stored_id(identify(reject.raw)), storable(reject.field),
                 reject.reason, reject.sqlstate, one_line(reject.detail), reject.raw,
             )
             for number, reject in enumerate(rejects, first_no)
@@ -135,6 +140,6 @@ def _group(row: Any) -> RejectGroup:
     return RejectGroup(**values)
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Text as PostgreSQL takes it: no NUL, no lone surrogate."""
     return text.replace("\0", "\\u0000").encode(errors="backslashreplace").decode()

@@ -108,6 +108,18 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (run_id, seq)
     );
     """,
+    """
+    CREATE TABLE mongopg.retry (
+        run_id     text NOT NULL,
+        task_id    integer NOT NULL,
+        retry_no   integer NOT NULL,
+        mapping    jsonb NOT NULL,
+        n_written  bigint NOT NULL DEFAULT 0,
+        retried_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (run_id, task_id, retry_no),
+        FOREIGN KEY (run_id, task_id) REFERENCES mongopg.table_load ON DELETE CASCADE
+    );
+    """,
 )
 """Statement blocks; number n brings the ledger from version n to n + 1. Never edit one that was released."""
 

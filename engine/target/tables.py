@@ -118,11 +118,16 @@ def check_fits(
     return problems
 
 
+def spelling(sql_type: str) -> str:
+    """How format_type() spells a type that DDL spells `sql_type`."""
+    return _SPELLINGS.get(sql_type, sql_type)
+
+
 def _misfits(column: Column, found: ExistingColumn, longest: int) -> list[str]:
     name = f"Column {one_line(column.name)}"
     if found.generated:
         return [f"{name} is generated and cannot be written."]
-    needed = _SPELLINGS.get(column.sql_type, column.sql_type)
+    needed = spelling(column.sql_type)
     if needed != found.base and not (needed == "text" and found.base in _TEXT_TYPES):
         return [f"{name} is {one_line(found.type)}, the plan needs {column.sql_type}."]
     if found.base == "numeric" and found.type != "numeric" and "(" in found.type:

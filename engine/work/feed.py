@@ -20,13 +20,25 @@ from typing import Protocol
 
 from engine.convert.interface import Converted, Converter
 from engine.source.bounds import key_of
-from engine.source.reader import RangeReader, RawBatch
+from engine.source.reader import RawBatch
 from engine.work.slots import Field, Slot
 
 PAGE_BYTES = 16 * 1024 * 1024
 """A page ends here at the latest, whatever its size in documents."""
 THROTTLED_PIECE_S = 0.2
 """Under a throttle, pieces are as small as what may pass in so long: the screen shows a steady rate."""
+
+
+class Reader(Protocol):
+    """Where documents come from; used by one thread at a time."""
+
+    def next_batch(self) -> RawBatch | None:
+        """The next documents, at least one; None at the end. Blocks."""
+        ...
+
+    def close(self) -> None:
+        """Close what is open on the server."""
+        ...
 
 
 class Pace(Protocol):
@@ -50,7 +62,7 @@ class Piece:
 class Feed:
     """A partition, or the rest of one, as pages of pieces."""
 
-    def __init__(self, reader: RangeReader, converter: Converter, slot: Slot, pace: Pace, threads: Threads) -> None:
+    def __init__(self, reader: Reader, converter: Converter, slot: Slot, pace: Pace, threads: Threads) -> None:
         self._reader = reader
         self._converter = converter
         self._slot = slot

@@ -1,9 +1,10 @@
-"""The words between the engine and its worker processes, sent through one duplex pipe each. Documents never travel here.
+"""The words between the engine and its worker processes, sent through one duplex pipe each. Documents never travel here,
+only the beginnings of values that a verification found to differ.
 
 ::
 
     engine  -> worker   Task, Lease, Yield, Abort, Tune, Retire
-    worker  -> engine   Ready, Connected, Committed, Returned, Failed, Problem
+    worker  -> engine   Ready, Connected, Committed, Compared, Returned, Failed, Problem
 
 A worker asks for nothing by name: `Ready` and `Returned` mean that it stands idle and takes a lease.
 """
@@ -45,7 +46,41 @@ class SeedTask:
     seed: int
 
 
-Task = CopyTask | SeedTask
+@dataclass(frozen=True, slots=True)
+class VerifyTask:
+    """One collection to compare with its table."""
+
+    run_id: str
+    """The run that copied it; its slices are what is compared."""
+    task_id: int
+    database: str
+    collection: str
+    schema: str
+    table: str
+    mapping: Mapping
+    """As the run wrote."""
+    retries: tuple[Mapping, ...] = ()
+    """Mappings with which rejects of the run were written later."""
+    shows_values: bool = True
+    """False keeps values out of what is reported."""
+    filter: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class KeysTask:
+    """One collection whose `_id`s are written, as its table would have them, to find rows that no document has."""
+
+    run_id: str
+    task_id: int
+    database: str
+    collection: str
+    mapping: Mapping
+    keys_table: str
+    """In schema `mongopg`."""
+    filter: bytes = b""
+
+
+Task = CopyTask | SeedTask | VerifyTask | KeysTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +108,19 @@ class SeedLease:
     high: int
 
 
-Lease = CopyLease | SeedLease
+@dataclass(frozen=True, slots=True)
+class VerifyLease:
+    """The slices of a partition, to read again."""
+
+    task_id: int
+    partition_id: int
+    slice_no: int
+    """The first one."""
+    upper: bytes | None
+    """Exclusive end of the partition, `{"_id": value}` as BSON; None is the end of the collection."""
+
+
+Lease = CopyLease | SeedLease | VerifyLease
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +180,47 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """A document whose row is not as it should be. Values are the beginnings of texts, or nothing."""
+
+    kind: str
+    """`missing` or `different`."""
+    id: str
+    """The document's `_id` as Extended JSON."""
+    field: str
+    """Dotted path; empty for the whole document."""
+    column: str
+    expected: str | None
+    """As the document says; None is NULL."""
+    found: str | None
+    """As the table says."""
+    reason: str = ""
+    """Why there can be no row now, such as `nul`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A slice is read again and compared (or its keys are written)."""
+
+    task_id: int
+    partition_id: int
+    slice_no: int
+    n_documents: int
+    n_equal: int
+    n_different: int
+    n_missing: int
+    n_rejected: int
+    """Kept as rejects: accounted for."""
+    n_bytes: int
+    n_written_then: int
+    """Rows that the run wrote of it."""
+    is_changed: bool
+    """Its documents are not those that the run read."""
+    differences: tuple[Difference, ...] = ()
+    """The first few."""
+
+
+@dataclass(frozen=True, slots=True)
 class Returned:
     """The lease is over: finished, or given back with its rest."""
 
@@ -163,5 +251,5 @@ class Problem:
     message: str
 
 
-ToWorker = CopyTask | SeedTask | CopyLease | SeedLease | Yield | Abort | Tune | Retire
-FromWorker = Ready | Connected | Committed | Returned | Failed | Problem
+ToWorker = Task | Lease | Yield | Abort | Tune | Retire
+FromWorker = Ready | Connected | Committed | Compared | Returned | Failed | Problem

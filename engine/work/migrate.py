@@ -19,6 +19,7 @@ from engine.source import faults, mongo
 from engine.source.reader import RangeReader, filter_query
 from engine.target import copy, locks, page, partitions, postgres, sqlstates
 from engine.target.ddl import TableName
+from engine.work.claims import as_committed
 from engine.work.feed import Feed, Pace, Piece, Threads
 from engine.work.messages import Committed, Connected, CopyLease, CopyTask, Failed, FromWorker, Problem, Returned
 from engine.work.retry import Patience
@@ -98,10 +99,8 @@ class Copier:
                 if await self._copy(task):
                     return Returned(lease, finished=True)
                 return Returned(lease, finished=False, rest=self.position)
-            except copy.SliceTaken as taken:
+            except copy.SliceTaken:
                 # Somebody who was thought dead, or we before the connection broke, committed it: go on behind it.
-                if taken.claim.ends:
-                    return Returned(lease, finished=True)
                 in_doubt = True
             except (PyMongoError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
                 code, sentence, is_transient = explain(error)
@@ -194,12 +193,12 @@ class Copier:
 
     async def _look_up_position(self, task: CopyTask) -> bool:
         """Where the ledger says the partition stands, after anything that leaves it in doubt; True when it is finished."""
-        found = await partitions.position(await self._connected(), task.run_id, self._position().partition_id)
+        connection, before = await self._connected(), self._position()
+        found = await partitions.position(connection, task.run_id, before.partition_id)
+        for claim in await copy.claims_from(connection, task.run_id, before.partition_id, before.slice_no):
+            self._report(as_committed(task.task_id, before.partition_id, claim))
         self.position = replace(
-            self._position(),
-            slice_no=found.next_slice_no,
-            lower=found.lower,
-            lower_inclusive=found.lower_inclusive,
+            before, slice_no=found.next_slice_no, lower=found.lower, lower_inclusive=found.lower_inclusive
         )
         return found.finished
 

@@ -44,7 +44,7 @@ class Field(IntEnum):
 WIDTH = 16
 """Numbers in a slot: two cache lines of 64 bytes, so that two workers never write to the same one."""
 
-STATES = ("starting", "idle", "reading", "converting", "writing", "seeding", "retrying", "throttled")
+STATES = ("starting", "idle", "reading", "converting", "writing", "seeding", "retrying", "throttled", "comparing")
 """As in `WorkerState`, by number."""
 
 

@@ -18,13 +18,16 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from engine import logs
 from engine.convert import Preference, converter_name
+from engine.redaction import know, secrets_in
 from engine.work.messages import (
     Abort,
     CopyLease,
     CopyTask,
     Failed,
     FromWorker,
+    KeysTask,
     Lease,
     Ready,
     Retire,
@@ -34,11 +37,14 @@ from engine.work.messages import (
     Task,
     ToWorker,
     Tune,
+    VerifyLease,
+    VerifyTask,
     Yield,
 )
 from engine.work.migrate import Copier
 from engine.work.seeder import Seeder
 from engine.work.slots import Field, Slot
+from engine.work.verify import Verifier
 
 HEARTBEAT_S = 0.5
 
@@ -72,6 +78,8 @@ def main(slots: Any, index: int, pipe: Connection, start: WorkerStart) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    logs.set_up()
+    know(secrets_in(start.source_uri) | secrets_in(start.target_uri))
     threading.Thread(target=_end_with_engine, name="watch the engine", daemon=True).start()
     code = 1
     try:
@@ -106,6 +114,9 @@ class _Worker:
             start.run_id, start.source_uri, start.target_uri, start.converter, slot, number, self._orders, self._send
         )
         self._seeder = Seeder(start.run_id, start.source_uri, slot, self._orders, self._send)
+        self._verifier = Verifier(
+            start.run_id, start.source_uri, start.target_uri, start.converter, slot, self._orders, self._send
+        )
         self._lease: asyncio.Task[None] | None = None
         self._counted: type[Task] | None = None
         """The kind of work that the slot's counters are about."""
@@ -129,6 +140,7 @@ class _Worker:
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._lease
             await self._copier.close()
+            await self._verifier.close()
             self._seeder.close()
 
     async def _beat(self) -> None:
@@ -151,9 +163,9 @@ class _Worker:
 
     def _obey(self, message: ToWorker) -> None:
         match message:
-            case CopyTask() | SeedTask():
+            case CopyTask() | SeedTask() | VerifyTask() | KeysTask():
                 self._tasks[message.task_id] = message
-            case CopyLease() | SeedLease():
+            case CopyLease() | SeedLease() | VerifyLease():
                 self._orders.is_yielding = False
                 self._lease = asyncio.create_task(self._work(message), name="lease")
             case Yield():
@@ -178,24 +190,34 @@ class _Worker:
             if isinstance(task, CopyTask):
                 assert isinstance(lease, CopyLease)
                 answer = await self._copier.work(task, lease)
-            else:
+            elif isinstance(task, SeedTask):
                 assert isinstance(lease, SeedLease)
                 answer = await self._seeder.work(task, lease)
+            else:
+                assert isinstance(lease, VerifyLease)
+                answer = await self._verifier.work(task, lease)
         except asyncio.CancelledError:
-            await self._copier.abort()
+            await self._abort()
             answer = Returned(lease, finished=False, rest=self._rest(lease))
         except Exception as error:
             log.exception("a lease failed")
             answer = Failed(
                 lease, "internal", f"A worker failed with {type(error).__name__}; the log says more.", fatal=True
             )
-            await self._copier.abort()
+            await self._abort()
         self._slot.state = "idle"
         self._lease = None
         self._send(answer)
+
+    async def _abort(self) -> None:
+        """Roll back what is in hand."""
+        await self._copier.abort()
+        await self._verifier.abort()
 
     def _rest(self, lease: Lease) -> Lease:
         """What is left of an aborted lease, as far as is known here; slices before it are committed."""
         if isinstance(lease, CopyLease):
             return self._copier.position or lease
+        if isinstance(lease, VerifyLease):
+            return self._verifier.position or lease
         return lease

@@ -94,7 +94,9 @@ class Watch:
         roles: dict[str, int] = {}
         for seen in self._processes.values():
             roles[seen.role] = max(roles.get(seen.role, 0), seen.peak_kb)
-        peaks = {role: kb * 1024 / 1e6 for role, kb in sorted(roles.items())} | {"all": self._peak_kb * 1024 / 1e6}
+        roles["all"] = self._peak_kb
+        # A process that came and went between two looks has none.
+        peaks = {role: kb * 1024 / 1e6 for role, kb in roles.items() if kb}
         return Cost(sum(seen.cpu_s for seen in self._processes.values()), peaks)
 
     def _look_regularly(self) -> None:

@@ -53,6 +53,7 @@ class Options:
     processes: int
     """Of the floor, and our cluster size everywhere else."""
     converters: tuple[str, ...]
+    """The first is the one that is compared with the floor and with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,17 @@ class Contest:
 
     def ratio(self, name: str, other: str) -> float | None:
         """Seconds of one in those of the other, the median of all rounds; None when one of them was not measured."""
-        pairs = list(zip(self.results.get(name, ()), self.results.get(other, ()), strict=False))
-        return median(one.ran.seconds / two.ran.seconds for one, two in pairs) if pairs else None
+        pairs = self._pairs(name, other)
+        return median(one.seconds / two.seconds for one, two in pairs) if pairs else None
+
+    def wall_ratio(self, name: str, other: str) -> float | None:
+        """The same with the times of whole commands."""
+        pairs = self._pairs(name, other)
+        return median(one.wall_s / two.wall_s for one, two in pairs) if pairs else None
+
+    def _pairs(self, name: str, other: str) -> list[tuple[Ran, Ran]]:
+        both = zip(self.results.get(name, ()), self.results.get(other, ()), strict=False)
+        return [(one.ran, two.ran) for one, two in both]
 
     def peak_mb(self, name: str) -> dict[str, float]:
         """The largest process of each role in any of a contestant's runs."""
@@ -123,8 +133,6 @@ class Bench:
         self._server_pids = server_pids
         self._folder = folder
         self._environment: Path | None = None
-        self.main_converter = options.converters[0]
-        """The one that is compared with the floor and with others."""
 
     def contests(self) -> Iterator[Contest]:
         """Every contest asked for, each filled and prepared when its turn comes."""
@@ -184,15 +192,11 @@ class Bench:
     def _own_entries(self, part: str, collection: str) -> list[Entry]:
         options = self._options
         if part == "pages":
-            return [self._ours(collection, self.main_converter, options.processes, size) for size in PAGE_SIZES]
+            return [self._ours(collection, options.converters[0], options.processes, size) for size in PAGE_SIZES]
         if part == "sizes":
-            return [self._ours(collection, self.main_converter, options.processes, PAGE_SIZE.default)]
+            return [self._ours(collection, options.converters[0], options.processes)]
         sizes = options.workers if part == "users" else (options.processes,)
-        return [
-            self._ours(collection, converter, workers, PAGE_SIZE.default)
-            for converter in options.converters
-            for workers in sizes
-        ]
+        return [self._ours(collection, converter, workers) for converter in options.converters for workers in sizes]
 
     def _floor(self, collection: str) -> Entry:
         _say("  converting the floor's documents")
@@ -204,9 +208,11 @@ class Bench:
             lambda: floor.measure(prepared, self._servers.source_uri, self._servers.target_uri),
         )
 
-    def _ours(self, collection: str, converter: str, workers: int, page_size: int) -> Entry:
+    def _ours(self, collection: str, converter: str, workers: int, page_size: int | None = None) -> Entry:
+        name = own_name(converter, workers) + (f", page size {page_size:,}" if page_size else "")
+        page_size = page_size or PAGE_SIZE.default
         return Entry(
-            own_name(converter, workers, page_size),
+            name,
             f"public.{ours.TABLE}",
             lambda: ours.migrate(self._servers, collection, converter=converter, workers=workers, page_size=page_size),
             workers,
@@ -245,10 +251,9 @@ class Bench:
         return Contest("seeding", shapes.USERS, documents, tuple(entries))
 
 
-def own_name(converter: str, workers: int, page_size: int = PAGE_SIZE.default) -> str:
+def own_name(converter: str, workers: int) -> str:
     """What one of our runs is called in tables and JSON."""
-    page = "" if page_size == PAGE_SIZE.default else f", page size {page_size:,}"
-    return f"ours, {converter}, {workers} workers{page}"
+    return f"ours, {converter}, {workers} workers"
 
 
 def built_converters() -> tuple[str, ...]:

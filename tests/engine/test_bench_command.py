@@ -44,7 +44,7 @@ def test_a_bench_compares_sizes_and_leaves_nothing_behind(front_end: FrontEnd, s
     assert all(each["seconds"] > 0 for each in everything)
     assert record["clusters"][0]["speed_up"] == 1.0
     assert record["recommended"] in record["pages"]
-    assert "1 workers, page size 1,000: 4,000 rows in" in outcome.err
+    assert "1 worker, page size 1,000: 4,000 rows in" in outcome.err
     assert_nothing_left(target)
 
 

@@ -13,17 +13,17 @@ from tests.running import Engine, Engines, add_users, assert_ledger, assert_user
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
-USERS = 20_000
-SLOW = 3_000
+USERS = 12_000
+SLOW = 2_000
 GONE_AFTER_NOW_S = 2.0
 
 
 async def broken_off(engines: Engines, *, now: bool, **run: Any) -> tuple[Engine, dict[str, Any]]:
     """A run that was cancelled in the middle, its engine gone; with the facts of its end."""
-    settings = engines.settings("users", run={"throttle": SLOW, "page_size": 500, "cluster_size": 3} | run)
+    settings = engines.settings("users", run={"throttle": SLOW, "page_size": 200, "cluster_size": 3} | run)
     engine = await engines.launch(settings)
     await engine.start()
-    await engine.until_written(2_000)
+    await engine.until_written(600)
     await engine.cancel(now=now)
     end = await engine.finished()
     await engine.leave()
@@ -90,7 +90,7 @@ async def test_a_drain_that_takes_too_long_for_somebody_is_cut_short(
     source: Source, target: Target, engines: Engines
 ) -> None:
     add_users(source, USERS)
-    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 500}))
+    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 200}))
     await engine.start()
     await engine.until_written(1)
 
@@ -103,7 +103,7 @@ async def test_a_drain_that_takes_too_long_for_somebody_is_cut_short(
 
 async def test_a_paused_run_is_cancelled_and_resumed(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 500}))
+    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 200}))
     await engine.start()
     await engine.until_written(1)
     await engine.pause()
@@ -125,7 +125,7 @@ async def test_a_run_cancelled_again_and_again_ends_equal(source: Source, target
         )
         await engine.start(resume="")
         there = (await engine.until_state(RunState.RUNNING)).written
-        await engine.until_written(there + 1_000)
+        await engine.until_written(there + 500)
         await engine.cancel(now=now)
         await engine.finished()
         await engine.leave()
@@ -140,7 +140,7 @@ async def test_a_resumed_run_counts_what_was_there(source: Source, target: Targe
     add_users(source, USERS)
     first, before = await broken_off(engines, now=False)
 
-    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 500}))
+    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 200}))
     await engine.start(resume=first.run_id[:-1])
     shown = await engine.until_state(RunState.RUNNING)
     assert shown.written >= before["written"]
@@ -246,7 +246,7 @@ async def test_two_runs_on_one_table_are_refused_with_who_holds_it(
 ) -> None:
     add_users(source, USERS)
     source.db.others.insert_one({"_id": 1})
-    first = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 500}))
+    first = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 200}))
     await first.start()
     await first.until_written(1)
 

@@ -24,16 +24,16 @@ from tests.running import (
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
-USERS = 30_000
+USERS = 20_000
 SLOW = 3_000
-"""Rows/s: ten seconds for all, were it not taken off."""
+"""Rows/s: seven seconds for all, were it not taken off."""
 STANDS_STILL_S = 0.7
 """So long nothing may be committed in a pause; a slice ends after half a second at the latest."""
 
 
 async def started(engines: Engines, **run: int) -> Engine:
     """A slow run of the users that has begun to commit."""
-    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 500} | run))
+    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 300} | run))
     await engine.start()
     await engine.until_written(1)
     return engine
@@ -134,7 +134,7 @@ async def test_the_page_size_changes_while_it_copies(source: Source, target: Tar
     assert answer == {"knob": "page_size", "value": 100, "applies": "from the next page"}
     assert (await engine.until(lambda now: now.page_size == 100, "the page size")).page_size == 100
     reached = engine.snapshot.written
-    await engine.until_written(reached + 2_000)
+    await engine.until_written(reached + 1_000)
     await engine.set("page_size", 100_000)
 
     await completed(engine, source, target)
@@ -249,7 +249,7 @@ async def test_a_cluster_beyond_the_target_s_free_connections_is_refused_with_th
 ) -> None:
     add_users(source, USERS)
     settings = engines.settings(
-        "users", target={"uri": limited_role}, run={"throttle": SLOW, "page_size": 500, "cluster_size": 2}
+        "users", target={"uri": limited_role}, run={"throttle": SLOW, "page_size": 300, "cluster_size": 2}
     )
     engine = await engines.launch(settings)
     await engine.start()

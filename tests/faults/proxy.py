@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 CHUNK = 65_536
@@ -21,8 +21,8 @@ class _Link:
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
-    seen: set[bytes] = field(default_factory=set)
-    """Marks of the proxy that the client has sent."""
+    is_marked: bool = False
+    """The client has sent the proxy's mark."""
     is_doomed: bool = False
     """The next answer of the server is swallowed, and the connection reset."""
 
@@ -43,8 +43,11 @@ class Proxy:
         self._target = parts
         self._links: set[_Link] = set()
         self._conversations: set[asyncio.Task[None]] = set()
-        self._swallowed_after: tuple[bytes, bytes] | None = None
-        self._swallow_left = 0
+        self.mark = b""
+        """What tells connections apart: those that have sent it at some time since it was set, and others."""
+        self.n_to_swallow = 0
+        """Answers still to be swallowed."""
+        self._swallowed_after = b""
         self.is_down = False
         """New connections are reset at once."""
         self.latency_s = 0.0
@@ -62,25 +65,14 @@ class Proxy:
         """Connections that stand now."""
         return len(self._links)
 
-    @property
-    def n_swallowed(self) -> int:
-        """Answers still to be swallowed."""
-        return self._swallow_left
-
     def cut(self) -> None:
         """Reset every connection."""
         for link in tuple(self._links):
             link.reset()
 
-    def swallow_answers(self, times: int, *, to: bytes, of: bytes) -> None:
-        """Let the server get and do `to`, and reset the connection instead of passing its answer on.
-
-        Args:
-            times: so many times altogether.
-            to: what the client sends, such as a command.
-            of: what the connection must have sent at some time before, which tells the connections apart.
-        """
-        self._swallowed_after, self._swallow_left = (to, of), times
+    def swallow_answers(self, times: int, *, to: bytes) -> None:
+        """Let the server get and do `to`, and reset the connection instead of passing its answer on; marked ones only."""
+        self.n_to_swallow, self._swallowed_after = times, to
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -106,13 +98,10 @@ class Proxy:
 
     async def _up(self, link: _Link, reader: asyncio.StreamReader) -> None:
         while chunk := await _read(reader):
-            if self._swallowed_after is not None:
-                to, of = self._swallowed_after
-                if of in chunk:
-                    link.seen.add(of)
-                if self._swallow_left and to in chunk and of in link.seen:
-                    self._swallow_left -= 1
-                    link.is_doomed = True
+            link.is_marked = link.is_marked or (bool(self.mark) and self.mark in chunk)
+            if self.n_to_swallow and link.is_marked and self._swallowed_after in chunk:
+                self.n_to_swallow -= 1
+                link.is_doomed = True
             await self._pass_on(chunk, link.server)
         link.server.close()
 

@@ -27,8 +27,8 @@ from tests.running import (
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
-USERS = 20_000
-SLOW = 3_000
+USERS = 12_000
+SLOW = 2_000
 ENGINE_DEAD_S = 2.0
 """How long workers may live after their engine was killed."""
 SESSIONS_GONE_S = 5.0
@@ -39,10 +39,10 @@ CANCELLED_S = 3.0
 
 async def started(engines: Engines, *, on_disconnect: Any = "cancel", **run: Any) -> Engine:
     """A slow run of the users that has begun to commit."""
-    settings = engines.settings("users", run={"throttle": SLOW, "page_size": 500, "cluster_size": 3} | run)
+    settings = engines.settings("users", run={"throttle": SLOW, "page_size": 200, "cluster_size": 3} | run)
     engine = await engines.launch(settings, on_disconnect=on_disconnect)
     await engine.start()
-    await engine.until_written(1_500)
+    await engine.until_written(600)
     return engine
 
 
@@ -80,11 +80,11 @@ async def test_the_engine_is_killed_again_and_again(source: Source, target: Targ
     await engine.until_gone(ENGINE_DEAD_S)
 
     for size in (1, 4):
-        settings = engines.settings("users", run={"throttle": SLOW, "page_size": 400, "cluster_size": size})
+        settings = engines.settings("users", run={"throttle": SLOW, "page_size": 200, "cluster_size": size})
         engine = await engines.launch(settings)
         await engine.start(resume="")
         there = (await engine.until_state(RunState.RUNNING)).written
-        await engine.until_written(there + 1_000)
+        await engine.until_written(there + 500)
         engine.kill()
         await engine.until_gone(ENGINE_DEAD_S)
 
@@ -139,7 +139,7 @@ async def test_the_engine_is_killed_while_it_builds_keys(source: Source, target:
 
 async def test_the_engine_is_killed_before_the_first_slice(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    settings = engines.settings("users", run={"throttle": SLOW, "page_size": 500})
+    settings = engines.settings("users", run={"throttle": SLOW, "page_size": 200})
     engine = await engines.launch(settings)
     await engine.start()
     await engine.event("planned")

@@ -15,8 +15,8 @@ from tests.running import Engine, Engines, add_users, assert_ledger, assert_user
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
-USERS = 20_000
-SLOW = 3_000
+USERS = 12_000
+SLOW = 2_000
 AT_WORK = {WorkerState.READING, WorkerState.CONVERTING, WorkerState.WRITING, WorkerState.THROTTLED}
 REPLACED_S = 3.0
 """A dead worker's place is taken within this; a second on a machine that has nothing else to do."""
@@ -25,7 +25,7 @@ HANG_IS_NOTICED_S = 60.0
 
 async def started(engines: Engines, size: int) -> Engine:
     """A slow run of the users that has begun to commit."""
-    settings = engines.settings("users", run={"throttle": SLOW, "page_size": 500, "cluster_size": size})
+    settings = engines.settings("users", run={"throttle": SLOW, "page_size": 200, "cluster_size": size})
     engine = await engines.launch(settings)
     await engine.start()
     await engine.until_written(1)
@@ -114,7 +114,7 @@ async def test_workers_killed_at_random_moments(source: Source, target: Target, 
     chance = random.Random(seed)
     print(f"seed {seed}")
     engine = await engines.launch(
-        engines.settings("users", run={"cluster_size": 3, "page_size": 200, "throttle": 8_000})
+        engines.settings("users", run={"cluster_size": 3, "page_size": 200, "throttle": 5_000})
     )
     await engine.start()
 
@@ -200,7 +200,7 @@ async def test_the_fork_server_is_killed(source: Source, target: Target, engines
 
     os.kill(before, signal.SIGKILL)
     reached = engine.snapshot.written
-    await engine.until_written(reached + 2_000)
+    await engine.until_written(reached + 1_000)
     await engine.set("cluster_size", 5)
     await engine.until(lambda now: sum(worker.state in AT_WORK for worker in now.workers) >= 4, "a larger cluster")
     assert engine.fork_server() != before

@@ -29,6 +29,7 @@ from engine.control.protocol import (
 )
 from engine.errors import KnobError
 from engine.knobs import KNOBS
+from tests.tui.scripted_answers import RUNS, TOML, plan_view, recording, verify_report
 
 RUN_ID = "20261123-1402-k3f9"
 SOURCE = "mongodb://app:***@db1:27017/shop"
@@ -140,6 +141,7 @@ class ScriptedEngine:
         self.events: list[Event] = []
         self.reports = dict(REPORTS)
         self.collections = list(COLLECTIONS)
+        self.runs = list(RUNS)
         self.commands: list[dict[str, Any]] = []
         """Every command received, in order."""
         self.refusals: dict[str, tuple[str, str]] = {}
@@ -259,6 +261,20 @@ class ScriptedEngine:
                 result = self.reports[command["side"]].model_dump(mode="json")
             case "collections":
                 result = {"collections": [info.model_dump(mode="json") for info in self.collections]}
+            case "plan":
+                result = plan_view(command["plan"] or TOML).model_dump(mode="json")
+            case "runs":
+                result = {"runs": [info.model_dump(mode="json") for info in self.runs]}
+            case "replay":
+                info = next((each for each in self.runs if each.run_id == command["run"]), self.runs[0])
+                whole = recording(info)
+                frames = whole.frames[-command["max_frames"] :]
+                result = whole.model_copy(update={"frames": frames}).model_dump(mode="json")
+            case "verify":
+                result = verify_report(command["run"], command["level"]).model_dump(mode="json")
+            case "discard":
+                self.runs = [info for info in self.runs if info.run_id != command["run"]]
+                result = {"run_id": command["run"], "dropped": []}
             case "start":
                 self.on_start(self)
                 result = self.snapshot.model_dump(mode="json")

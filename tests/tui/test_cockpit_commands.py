@@ -11,18 +11,33 @@ from engine.control.protocol import RunState
 from tests.tui.driving import on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
 from tui.app import Cockpit
-from tui.commands import COMMANDS, Place, Situation, knob_wish
+from tui.commands import COMMANDS, SCREENS, Place, Situation, knob_wish
 from tui.screens.help import help_text
+from tui.screens.history import HistoryScreen
+from tui.screens.plan import PlanScreen
 from tui.screens.run import RunScreen
 from tui.screens.setup import SetupScreen
+from tui.screens.verify import VerifyScreen
 
-OWNERS = {Place.APP: Cockpit, Place.SETUP: SetupScreen, Place.RUN: RunScreen}
+OWNERS = {
+    Place.APP: Cockpit,
+    Place.SETUP: SetupScreen,
+    Place.PLAN: PlanScreen,
+    Place.RUN: RunScreen,
+    Place.VERIFY: VerifyScreen,
+    Place.HISTORY: HistoryScreen,
+}
 SITUATIONS = [
-    Situation(state=state, is_lost=is_lost, can_resume=can_resume, has_problems=True, has_source=True, has_target=True)
+    Situation(
+        state=state, is_lost=is_lost, can_resume=can_resume, has_problems=True, has_source=True, has_target=True,
+        is_replay=is_replay, is_busy=is_busy, has_result=True, has_edits=True, can_resume_chosen=True,
+    )
     for state in [None, *RunState]
     for is_lost in (False, True)
     for can_resume in (False, True)
-]
+    for is_replay in (False, True)
+    for is_busy in (False, True)
+]  # fmt: skip
 
 
 def test_each_command_has_an_id_of_its_own_and_a_method_that_does_it() -> None:
@@ -33,7 +48,7 @@ def test_each_command_has_an_id_of_its_own_and_a_method_that_does_it() -> None:
 
 def test_no_key_means_two_things_at_once_on_a_screen() -> None:
     for now in SITUATIONS:
-        for place in (Place.SETUP, Place.RUN):
+        for place in SCREENS:
             meanings = defaultdict(list)
             for command in COMMANDS:
                 if command.place in {place, Place.APP} and command.works(now):

@@ -6,7 +6,7 @@ import pytest
 
 from tui.ascii_filter import to_ascii
 from tui.throughput import CELLS, ThroughputHistory
-from tui.uri import merged, place, secrets_in, shown
+from tui.uri import merged, place, shown
 from tui.widgets.bars import cells
 
 
@@ -74,11 +74,6 @@ def test_a_password_typed_anew_replaces_the_old_one() -> None:
 
 def test_stars_without_a_known_secret_stay_stars() -> None:
     assert merged("mongodb://app:***@db1/shop", "mongodb://db1/shop") == "mongodb://app:***@db1/shop"
-
-
-def test_secrets_of_a_uri() -> None:
-    assert secrets_in("postgresql://mig:pw@pg1/x?sslpassword=abc") == ["pw", "abc"]
-    assert secrets_in("mongodb://db1/shop") == []
 
 
 def test_place_is_host_and_database() -> None:

@@ -10,7 +10,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer
 
-from tui.commands import BY_ACTION, Place
+from tui.commands import BY_ACTION, Place, Situation
 from tui.widgets.header import Header
 
 if TYPE_CHECKING:
@@ -41,8 +41,12 @@ class CockpitScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A command is there only while it works."""
-        command = BY_ACTION.get(action)
+        command = BY_ACTION.get((self.PLACE, action))
         return True if command is None else command.works(self.cockpit.situation)
+
+    def adjusted(self, now: Situation) -> Situation:
+        """The situation with what this screen adds to it."""
+        return now
 
     def situation_changed(self) -> None:
         """The run's state, or which run it is, has changed."""
@@ -51,9 +55,7 @@ class CockpitScreen(Screen[None]):
 
     def show_situation(self) -> None:
         """Draw what depends on the situation."""
-        header = self.query_one(Header)
-        header.session = self.cockpit.run_session
-        header.refresh()
+        self.query_one(Header).show(self.cockpit.shown_run, self.cockpit.situation)
         self.refresh_bindings()
 
     def on_mount(self) -> None:

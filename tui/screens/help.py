@@ -23,6 +23,12 @@ _LABEL_WIDTH = 16
 _HINTS = {
     Place.SETUP: "Tab walks through the fields. In the list: Space chooses a collection, a all or none. "
     "A password is shown as ***; leave the *** in place to keep it.",
+    Place.PLAN: "Nothing is written before a run is started. n and N go through the collections; Tab goes to the preview "
+    "and the warnings. Values of several kinds in one field are marked in colour and named with their shares.",
+    Place.VERIFY: "Read must be written and rejected together. The source is counted now: documents that came later differ. "
+    "Differences down to the field come with a comparison of all documents.",
+    Place.HISTORY: "Everything here is in the schema mongopg of the target. A replay shows committed rows: what each "
+    "worker was doing between two commits was not recorded.",
     Place.RUN: "Bars share one scale: the fastest worker of the last minute. Arrow keys, j and k scroll the workers. "
     "The palette (ctrl+p) takes values too: workers 12, page size 5000, throttle off.",
 }

@@ -14,10 +14,11 @@ from engine.control.protocol import Cancel, Pause, Resume
 from engine.errors import KnobError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, Knob
 from tui.commands import Place, bindings_of
+from tui.replay import JUMP, Replay
 from tui.screens.base import CockpitScreen
 from tui.screens.dialogs import SECOND_PRESS_S, StopQuestion, problems_dialog
 from tui.screens.tune import TuneDialog
-from tui.session import EngineSession
+from tui.shown import ShownRun
 from tui.widgets.chart import ThroughputChart
 from tui.widgets.event_log import EventLog
 from tui.widgets.knobs import KnobPanel
@@ -36,7 +37,7 @@ class RunScreen(CockpitScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._drawn: tuple[EngineSession, int] | None = None
+        self._drawn: tuple[ShownRun, int] | None = None
         self._is_frozen = False
         self._banner = ""
         self._interrupted_at = float("-inf")
@@ -62,11 +63,6 @@ class RunScreen(CockpitScreen):
     def show_situation(self) -> None:
         """Show the report at the end, and draw."""
         super().show_situation()
-        session = self.cockpit.run_session
-        is_over = session is not None and (session.is_lost or session.snapshot.state.is_over)
-        if is_over != self.has_class("-over"):
-            self.set_class(is_over, "-over")
-            self.set_focus(self.query_one(ReportPanel) if is_over else self.query_one(WorkerBars))
         self.draw(force=True)
 
     def on_resize(self) -> None:
@@ -75,9 +71,11 @@ class RunScreen(CockpitScreen):
 
     def draw(self, *, force: bool = False) -> None:
         """Draw the newest state of the run; a frozen display keeps the old one."""
-        session = self.cockpit.run_session
+        session = self.cockpit.shown_run
         if session is None or not self.is_mounted:
             return
+        if isinstance(session, Replay):
+            session.advance()
         if not force and (self._is_frozen or self._drawn == (session, session.version)):
             return
         self._show_banner(session)
@@ -85,6 +83,7 @@ class RunScreen(CockpitScreen):
             return
         self._drawn = (session, session.version)
         snapshot = session.snapshot
+        self._show_end(session)
         with self.app.batch_update():
             self.query_one(TotalPanel).show(snapshot)
             self.query_one(ThroughputChart).show(session.history)
@@ -100,14 +99,23 @@ class RunScreen(CockpitScreen):
                 Content(f"{one_line(snapshot)}  – enlarge to 60x14 for detail"), layout=False
             )
 
+    def _show_end(self, session: ShownRun) -> None:
+        """The report takes the workers' place once the run is over."""
+        is_over = session.is_lost or session.snapshot.state.is_over
+        if is_over != self.has_class("-over"):
+            self.set_class(is_over, "-over")
+            self.set_focus(self.query_one(ReportPanel) if is_over else self.query_one(WorkerBars))
+
     def _tick(self) -> None:
         if self.app.current_mode == self.PLACE:
             self.draw()
 
-    def _show_banner(self, session: EngineSession) -> None:
+    def _show_banner(self, session: ShownRun) -> None:
         words = ""
         if self._is_frozen:
             words = "Display frozen, the run continues. z goes on."
+        elif isinstance(session, Replay):
+            words = session.words
         elif self.cockpit.is_leaving:
             words = "Leaving when the run has stopped."
         elif session.is_lost:
@@ -190,6 +198,39 @@ class RunScreen(CockpitScreen):
         """Resume the run that stopped, in a new engine."""
         self.cockpit.continue_run()
 
+    # --- a replay ---
+
+    def action_replay_hold(self) -> None:
+        """Hold it, or let it go on."""
+        self._steer_replay(Replay.hold)
+
+    def action_replay_faster(self) -> None:
+        """Twice as fast."""
+        self._steer_replay(lambda replay: replay.change_speed(1))
+
+    def action_replay_slower(self) -> None:
+        """Half as fast."""
+        self._steer_replay(lambda replay: replay.change_speed(-1))
+
+    def action_replay_forward(self) -> None:
+        """Onward."""
+        self._steer_replay(lambda replay: replay.jump(JUMP))
+
+    def action_replay_back(self) -> None:
+        """Back."""
+        self._steer_replay(lambda replay: replay.jump(-JUMP))
+
+    def _steer_replay(self, steer: Callable[[Replay], None]) -> None:
+        if self.cockpit.replay is not None:
+            steer(self.cockpit.replay)
+            self.draw(force=True)
+
+    async def action_replay_leave(self) -> None:
+        """Back to the history."""
+        await self.cockpit.action_show_history()
+
+    # --- the display ---
+
     def action_log(self) -> None:
         """Show or hide the events."""
         self.toggle_class("-log")
@@ -202,7 +243,7 @@ class RunScreen(CockpitScreen):
 
     def action_sort(self) -> None:
         """The next order of the workers."""
-        session = self.cockpit.run_session
+        session = self.cockpit.shown_run
         if session is not None:
             bars = self.query_one(WorkerBars)
             bars.sort_by(bars.order.following(), session.snapshot)
@@ -210,6 +251,6 @@ class RunScreen(CockpitScreen):
 
     def action_problems(self) -> None:
         """All problems in full."""
-        session = self.cockpit.run_session
+        session = self.cockpit.shown_run
         if session is not None:
             self.app.push_screen(problems_dialog(list(session.snapshot.problems)))

@@ -80,11 +80,11 @@ class SetupScreen(CockpitScreen):
         super().show_situation()
         now = self.cockpit.situation
         for button in self.query("#actions Button").results(Button):
-            works = BY_ACTION[button.id or ""].works(now)
+            works = BY_ACTION[Place.SETUP, button.id or ""].works(now)
             button.disabled = not works
             button.display = works or button.id != "demo"
-        note = "" if now.is_free else "A run is going on; key 2 shows it."
-        if BY_ACTION["demo"].works(now):
+        note = "" if now.is_free else "A run is going on; key 3 shows it."
+        if BY_ACTION[Place.SETUP, "demo"].works(now):
             note = "Type URIs, or use embedded servers:"
         self.query_one("#setup-note", Static).update(Content(note))
 
@@ -139,6 +139,13 @@ class SetupScreen(CockpitScreen):
 
     # --- fields ---
 
+    def with_connections(self, settings: Settings) -> Settings:
+        """`settings` with the URIs of the fields."""
+        settings = settings.model_copy(deep=True)
+        settings.source.uri = self.query_one("#source", ConnectionPanel).uri  # type: ignore[assignment]  # validated
+        settings.target.uri = self.query_one("#target", ConnectionPanel).uri  # type: ignore[assignment]  # validated
+        return settings
+
     def has_uri(self, side: Side) -> bool:
         """The URI of this side is set."""
         return bool(self.query_one(f"#{side}", ConnectionPanel).uri)
@@ -154,7 +161,7 @@ class SetupScreen(CockpitScreen):
             UsageError: a field is out of bounds; it says so under itself.
         """
         values = {field.knob.name: field.value for field in self.query(KnobField)}
-        settings = self.cockpit.settings.model_copy(deep=True)
+        settings = self.with_connections(self.cockpit.settings)
         for section, knob, name in (
             (settings.run, CLUSTER_SIZE, "cluster_size"),
             (settings.run, PAGE_SIZE, "page_size"),
@@ -166,8 +173,6 @@ class SetupScreen(CockpitScreen):
                 raise UsageError(f"{knob.label} must be {knob.bounds}.")
             setattr(section, name, value)
         settings.run.mode = self.query_one(Choice).selected  # type: ignore[assignment]  # its words are the modes
-        settings.source.uri = self.query_one("#source", ConnectionPanel).uri  # type: ignore[assignment]  # validated
-        settings.target.uri = self.query_one("#target", ConnectionPanel).uri  # type: ignore[assignment]  # validated
         listing = self.query_one(CollectionList)
         if listing.collections:
             configured = {entry.partition(":")[0]: entry for entry in settings.run.collections}
@@ -187,7 +192,12 @@ class SetupScreen(CockpitScreen):
 
     def action_start(self) -> None:
         """Ask, then copy."""
-        self._offer(self._start_effects, "Start this run?", "Start", Start())
+        self.offer_start()
+
+    def offer_start(self, plan: str = "") -> None:
+        """Ask, then copy; a plan that was edited decides what goes where."""
+        title = "Start this run with the edited plan?" if plan else "Start this run?"
+        self._offer(self._start_effects, title, "Start", Start(plan=plan))
 
     def action_seed(self) -> None:
         """Ask, then seed."""

@@ -89,7 +89,9 @@ def report_line(report: ServerReport) -> Content:
     """`✓ connected  12 ms · 7.0.12 · replica set rs0 · no TLS`, or the sentence that says what to do."""
     if not report.ok:
         return Content.styled(f"! {safe(report.message)}", "$error")
-    facts = [f"{report.latency_ms:.0f} ms", report.version, report.detail, report.tls]
+    facts = [f"{report.latency_ms:.0f} ms", report.version, report.detail, "" if report.tls_is_weak else report.tls]
     return Content.assemble(
-        ("✓ connected  ", "$success"), (" · ".join(safe(fact, 80) for fact in facts if fact), MUTED)
+        ("✓ connected  ", "$success"),
+        (f"! {safe(report.tls, 80)}  " if report.tls_is_weak else "", "$warning"),
+        (" · ".join(safe(fact, 80) for fact in facts if fact), MUTED),
     )

@@ -10,7 +10,8 @@ from engine.control.protocol import Event
 from tui.format import duration, number
 from tui.knob_text import label_of, value_in
 from tui.safe import safe
-from tui.session import EVENTS_KEPT, EngineSession
+from tui.session import EVENTS_KEPT
+from tui.shown import ShownRun
 
 
 class EventLog(Log):
@@ -20,12 +21,12 @@ class EventLog(Log):
 
     def __init__(self) -> None:
         super().__init__(max_lines=EVENTS_KEPT, highlight=False)
-        self._session: EngineSession | None = None
+        self._session: ShownRun | None = None
         self._n_shown = 0
 
-    def show(self, session: EngineSession) -> None:
+    def show(self, session: ShownRun) -> None:
         """Append what is new."""
-        if session is not self._session:
+        if session is not self._session or session.n_events < self._n_shown:  # a replay was wound back
             self.clear()
             self._session, self._n_shown = session, 0
         n_new = min(session.n_events - self._n_shown, len(session.events))

@@ -6,46 +6,61 @@ from textual.content import Content
 from textual.style import Style
 from textual.widget import Widget
 
-from tui.commands import Place
+from tui.commands import BY_ACTION, SCREENS, Place, Situation
 from tui.safe import safe
-from tui.session import EngineSession
+from tui.shown import ShownRun
 from tui.uri import place
-from tui.widgets.words import MUTED, NO_RUN, run_sign
+from tui.widgets.words import MUTED, NO_RUN
 
-_TABS = ((Place.SETUP, "1 Setup", "app.show_setup"), (Place.RUN, "2 Run", "app.show_run"))
+_OFF = "$foreground 30%"
+"""The style of a screen that cannot be gone to now."""
+NARROW = 100
+"""Cells below which only the current screen has its name, the others their keys."""
+_MIN_WAY = 16
+"""Cells that source and target need to tell anything."""
 
 
 class Header(Widget):
     """One line; a click on a screen's name shows it."""
 
-    session: EngineSession | None = None
+    run: ShownRun | None = None
     """The run to name; None before the first one."""
+    situation = Situation()
 
     def __init__(self, current: Place) -> None:
         super().__init__()
         self._current = current
 
+    def show(self, run: ShownRun | None, situation: Situation) -> None:
+        """Draw this run, and the screens that can be gone to."""
+        self.run, self.situation = run, situation
+        self.refresh()
+
     def render(self) -> Content:
         """The line, cut to the width from the middle: the state is always there."""
         width = self.content_size.width
-        left = Content.assemble((" mongopg-tui ", "bold $primary"), *self._tabs())
-        sign = run_sign(self.session.snapshot, self.session.is_lost) if self.session else NO_RUN
+        left = Content.assemble((" mongopg-tui ", "bold $primary"), *self._tabs(width))
+        sign = self.run.sign if self.run else NO_RUN
         chip = Content.styled(f" {sign} ", f"bold {sign.colour}")
         way = Content.empty()
-        if self.session is not None and self.session.snapshot.source:
-            snapshot = self.session.snapshot
-            way = Content.styled(f"{safe(place(snapshot.source), 60)} → {safe(place(snapshot.target), 60)} ", MUTED)
         room = width - left.cell_length - chip.cell_length - 1
+        if self.run is not None and self.run.snapshot.source and room >= _MIN_WAY:
+            snapshot = self.run.snapshot
+            way = Content.styled(f"{safe(place(snapshot.source), 60)} → {safe(place(snapshot.target), 60)} ", MUTED)
         way = way.truncate(max(0, room), ellipsis=True)
         gap = max(1, width - left.cell_length - way.cell_length - chip.cell_length)
         return left + Content(" " * gap) + way + chip
 
-    def _tabs(self) -> list[Content]:
+    def _tabs(self, width: int) -> list[Content]:
         tabs = []
-        for screen, label, action in _TABS:
-            if screen is Place.RUN and self.session is None:
-                continue
-            colour = "bold $text on $primary 30%" if screen is self._current else MUTED
-            click = Style.from_meta({"@click": action})
-            tabs.append(Content.styled(f" {label} ", colour).stylize(click))
+        for key, screen in enumerate(SCREENS, 1):
+            is_current = screen is self._current
+            name = f"{key} {screen.value.capitalize()}" if is_current or width >= NARROW else str(key)
+            tab = Content.styled(f" {name} ", "bold $text on $primary 30%" if is_current else MUTED)
+            command = BY_ACTION.get((Place.APP, f"show_{screen.value}"))
+            if command is not None and command.works(self.situation):
+                tab = tab.stylize(Style.from_meta({"@click": f"app.{command.action}"}))
+            elif not is_current:
+                tab = Content.styled(f" {name} ", _OFF)
+            tabs.append(tab)
         return tabs

@@ -8,7 +8,7 @@ from textual.widget import Widget
 from engine.control.protocol import Snapshot
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
 from tui.knob_text import value_text
-from tui.session import EngineSession
+from tui.shown import ShownRun
 from tui.widgets.words import MUTED
 
 _KEYS = {CLUSTER_SIZE.name: "- +", PAGE_SIZE.name: "[ ]", SEED_COUNT.name: "t", THROTTLE.name: "t"}
@@ -18,9 +18,9 @@ class KnobPanel(Widget):
     """One line a knob where there is room, one line for all of them where there is not."""
 
     BORDER_TITLE = "Knobs"
-    session: EngineSession | None = None
+    session: ShownRun | None = None
 
-    def show(self, session: EngineSession) -> None:
+    def show(self, session: ShownRun) -> None:
         """Draw this session's knobs."""
         self.session = session
         self.refresh()
@@ -41,7 +41,7 @@ class KnobPanel(Widget):
         )
 
 
-def value_of(session: EngineSession, knob: Knob) -> Content:
+def value_of(session: ShownRun, knob: Knob) -> Content:
     """`8`, or with a change on its way `8 → 6, 2 draining`."""
     snapshot = session.snapshot
     value = session.knob_value(knob)

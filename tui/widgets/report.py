@@ -11,8 +11,8 @@ from engine.control.protocol import RunState, Snapshot, TableProgress
 from tui.commands import Situation
 from tui.format import NO_NUMBER, duration, number
 from tui.safe import safe
-from tui.session import EngineSession
-from tui.widgets.words import MUTED, run_sign
+from tui.shown import ShownRun
+from tui.widgets.words import MUTED, Sign
 
 _COUNTS = ("source", "read", "written", "rejected", "target")
 _COUNT_WIDTH = 13
@@ -24,17 +24,21 @@ class ReportPanel(VerticalScroll):
 
     BORDER_TITLE = "Report"
 
-    _subject: tuple[EngineSession, Situation] | None = None
+    _subject: tuple[ShownRun, Situation] | None = None
 
     def compose(self) -> ComposeResult:
         """One text."""
         yield Static(id="report", markup=False)
 
-    def show(self, session: EngineSession, situation: Situation) -> None:
+    def show(self, session: ShownRun, situation: Situation) -> None:
         """Write the report."""
         self._subject = (session, situation)
         width = max(60, self.scrollable_content_region.width - 2)
-        blocks = [_headline(session), *_tables(session.snapshot, width), _next_steps(session, situation)]
+        blocks = [
+            headline(session.snapshot, session.sign, is_lost=session.is_lost),
+            *tables(session.snapshot, width),
+            _next_steps(session, situation),
+        ]
         self.query_one("#report", Static).update(Content("\n\n").join(block for block in blocks if block))
 
     def on_resize(self) -> None:
@@ -43,11 +47,10 @@ class ReportPanel(VerticalScroll):
             self.show(*self._subject)
 
 
-def _headline(session: EngineSession) -> Content:
-    snapshot = session.snapshot
-    sign = run_sign(snapshot, session.is_lost)
+def headline(snapshot: Snapshot, sign: Sign, *, is_lost: bool = False) -> Content:
+    """How the run ended, its error, and the identity of its counts."""
     lines = [Content.styled(f"{sign}  ", f"bold {sign.colour}") + Content(f"run {safe(snapshot.run_id, 40)}")]
-    if session.is_lost:
+    if is_lost:
         lines.append(
             Content("The engine ended without saying that the run is over. What it had committed is in the target.")
         )
@@ -66,7 +69,8 @@ def _headline(session: EngineSession) -> Content:
     return Content("\n").join(lines)
 
 
-def _tables(snapshot: Snapshot, width: int) -> list[Content]:
+def tables(snapshot: Snapshot, width: int) -> list[Content]:
+    """The counts of each table, for lines of `width` cells; nothing when there are none."""
     if not snapshot.tables:
         return []
     counts = _COUNTS if width >= 12 + len(_COUNTS) * _COUNT_WIDTH + _RESULT_WIDTH else ("read", "written", "target")
@@ -94,10 +98,12 @@ def _table(table: TableProgress, counts: tuple[str, ...], name_width: int) -> Co
     return Content.assemble(name, " " * (name_width - name.cell_length), numbers, (f"  {result}", colour))
 
 
-def _next_steps(session: EngineSession, situation: Situation) -> Content:
+def _next_steps(session: ShownRun, situation: Situation) -> Content:
     snapshot = session.snapshot
     run_id = safe(snapshot.run_id, 40)
     steps: list[str] = []
+    if situation.is_replay:
+        return Content("space plays it again, esc goes back to the history.")
     if session.is_lost or snapshot.state in {RunState.FAILED, RunState.CANCELLED}:
         if situation.can_resume:
             steps.append(f"r goes on from what is committed; so does `mongopg-tui run --resume {run_id}` later.")

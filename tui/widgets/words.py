@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.control.protocol import RunState, Snapshot, Verification, WorkerState
+from tui.safe import safe
 
 MUTED = "$foreground 60%"
 """The style of what matters less; `$text-muted` itself only works in stylesheets."""
@@ -43,6 +44,8 @@ _VERIFICATION = {
     Verification.VERIFIED: Sign("✓", "verified", "$success"),
     Verification.MISMATCH: Sign("!", "mismatch", "$error"),
 }
+INTERRUPTED = Sign("!", "interrupted", "$error")
+"""In the ledger as going on, but nobody drives it."""
 LOST = Sign("!", "engine lost", "$error")
 NO_RUN = Sign("◌", "no run", MUTED)
 
@@ -53,12 +56,22 @@ WORKER = {
     WorkerState.CONVERTING: Sign("◆", "converting", "$success"),
     WorkerState.WRITING: Sign("↑", "writing", "$success"),
     WorkerState.SEEDING: Sign("+", "seeding", "$success"),
+    WorkerState.COMPARING: Sign("=", "comparing", "$success"),
     WorkerState.RETRYING: Sign("↻", "retrying", "$warning"),
     WorkerState.THROTTLED: Sign("≈", "throttled", "$warning"),
     WorkerState.DRAINING: Sign("-", "draining", "$warning"),
     WorkerState.STALLED: Sign("!", "stalled", "$error"),
     WorkerState.PAUSED: Sign("‖", "paused", "$warning"),
 }
+
+
+def ledger_sign(state: str, verification: str) -> Sign:
+    """The sign of a run in the ledger; a word of a newer version stands for itself."""
+    try:
+        known, found = RunState(state), Verification(verification)
+    except ValueError:
+        return Sign("?", safe(state, 20), MUTED)
+    return _VERIFICATION.get(found, _RUN[known]) if known is RunState.COMPLETED else _RUN[known]
 
 
 def run_sign(snapshot: Snapshot, is_lost: bool = False) -> Sign:

@@ -1,0 +1,73 @@
+"""MongoDB's secondary indexes on the target tables, after the load: several at a time, each at no risk to the rows."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from engine.control.protocol import RunState
+from engine.plan import TablePlan
+from engine.target.indexes import Index, build_by_hand, build_index, take_index_names
+
+if TYPE_CHECKING:
+    from engine.control.copying import Copying
+    from engine.control.migration import Migration
+
+BUILDERS = 4
+"""Indexes built at a time, where the target has so many connections free."""
+INDEX_PROBLEM = "index"
+"""Code of the problem that one could not be built: the run completes, but not with exit code 0."""
+LEFT_PROBLEM = "index_left"
+"""Code of the problem that PostgreSQL cannot have one: known from the plan on, so not a failure."""
+
+
+async def build_indexes(copying: Copying, migration: Migration) -> None:
+    """Build what the plan has, and tell what could not be built. Tables that were there before are left alone."""
+    assert copying.plan is not None
+    tables = [table for table in copying.plan.tables if table.indexes or table.left_indexes]
+    if not tables:
+        return
+    migration.enter(RunState.FINISHING, "building indexes")
+    builders = asyncio.Semaphore(max(1, min(BUILDERS, await copying.journal.free_connections())))
+    await asyncio.gather(*(_build_all(copying, migration, table, builders) for table in tables))
+
+
+async def name_indexes(copying: Copying) -> None:
+    """After the swap of mode `replace`: the indexes take the names that they were planned with."""
+    assert copying.plan is not None
+    async with copying.journal.own_session() as connection:
+        for table in copying.plan.tables:
+            load = copying.journal.load(table.task_id)
+            await take_index_names(connection, copying.journal.run_id, load, table.indexes)
+
+
+async def _build_all(copying: Copying, migration: Migration, table: TablePlan, builders: asyncio.Semaphore) -> None:
+    for sentence in table.left_indexes:
+        migration.emit("problem", code=LEFT_PROBLEM, message=sentence, namespace=table.namespace)
+    load = copying.journal.load(table.task_id)
+    if not load.made:
+        if table.indexes:
+            named = ", ".join(index.name for index in table.indexes)
+            migration.emit(
+                "problem",
+                code=LEFT_PROBLEM,
+                message=f"Table {load.target} was there before, so its indexes are left as they are; planned were {named}.",
+                namespace=table.namespace,
+            )
+        return
+
+    async def build(index: Index) -> bool:
+        async with builders, copying.journal.own_session() as connection:
+            refusal = await build_index(connection, copying.journal.run_id, load, index)
+        if refusal is not None:
+            migration.emit(
+                "problem",
+                code=INDEX_PROBLEM,
+                message=refusal,
+                namespace=table.namespace,
+                advice=build_by_hand(index, load.target),
+            )
+        return refusal is None
+
+    built = await asyncio.gather(*(build(index) for index in table.indexes))
+    migration.emit("indexed", task_id=table.task_id, built=built.count(True), failed=built.count(False))

@@ -1,0 +1,183 @@
+"""The plan for people: surveys of the source as the `PlanView` that screens and the command line show."""
+
+from __future__ import annotations
+
+from engine.config import Settings
+from engine.control.protocol import ColumnView, EstimateView, IndexView, PlanView, PreviewRowView, TableView
+from engine.mapping.kinds import KIND_NAMES
+from engine.mapping.model import Column, Kind, Role
+from engine.mapping.names import quote_identifier
+from engine.mapping.proposal import propose
+from engine.plan import TablePlan, choose
+from engine.plan.estimate import assumptions, estimate
+from engine.plan.making import Survey, survey_all
+from engine.plan.preview import Preview, preview
+from engine.plan.reading import read_plan
+from engine.plan.saved import saved_of
+from engine.plan.writing import Remarks, write_plan
+from engine.source import mongo
+from engine.target import ddl
+from engine.target.indexes import create_index
+
+REJECT_WEIGHT, OVERFLOW_WEIGHT = 88, 45
+"""Weights of warnings, as in `engine.mapping.proposal`."""
+WARNINGS_IN_FILE = 10
+"""Of one table, in the comments of a saved plan."""
+
+
+def view_plan(settings: Settings, uri: str, text: str) -> PlanView:
+    """Look at the source and show what a run would do. Blocks: call it in a thread.
+
+    Args:
+        uri: of the source.
+        text: a saved plan's TOML to look at; empty looks at what the settings ask for.
+
+    Raises:
+        UsageError, MissingCollection, ConnectError: one sentence about what is wrong.
+    """
+    saved = read_plan(text) if text else None
+    if saved is not None:
+        settings = saved.over(settings)
+    client = mongo.connect(uri, app_name="mongopg-tui plan")
+    try:
+        plan, surveys = survey_all(client, settings, choose(client, settings, saved))
+    finally:
+        client.close()
+    tables, weighed, remarks = [], [], {}
+    for survey in surveys:
+        shown = preview(survey.documents, survey.table.mapping, settings.run.converter)
+        warnings = _warnings(survey, shown)
+        tables.append(_table_view(settings, survey, shown, [text for _, text in warnings]))
+        weighed += [(weight, f"{survey.table.namespace}: {text}") for weight, text in warnings]
+        remarks[survey.table.namespace] = _remarks(survey, settings, [text for _, text in warnings])
+    weighed.sort(key=lambda each: -each[0])
+    estimates = [table.estimate for table in tables if table.estimate is not None]
+    return PlanView(
+        fingerprint=plan.fingerprint,
+        mode=settings.run.mode,
+        tables=tables,
+        warnings=[text for _, text in weighed],
+        estimated_seconds=round(sum(each.seconds for each in estimates), 1),
+        toml=write_plan(saved_of(plan, settings.run.mode, settings.mapping), remarks),
+    )
+
+
+def _warnings(survey: Survey, shown: Preview) -> list[tuple[int, str]]:
+    """The table's warnings with those that only converting could tell, the weightiest first."""
+    found = list(zip(survey.weights, survey.table.warnings, strict=True))
+    if shown.rejects:
+        ranked = sorted(shown.rejects.items(), key=lambda entry: -entry[1])
+        reasons = ", ".join(f"{count:,} {reason} in {name or 'the document'}" for (reason, name), count in ranked[:5])
+        n_rejects = sum(shown.rejects.values())
+        found.append((REJECT_WEIGHT, f"{n_rejects:,} of {shown.n_read:,} documents converted are rejected: {reasons}."))
+    if shown.n_overflow:
+        found.append(
+            (OVERFLOW_WEIGHT, f"{shown.n_overflow:,} values of {shown.n_read:,} documents converted go to _extra.")
+        )
+    return sorted(found, key=lambda each: -each[0])
+
+
+def _table_view(settings: Settings, survey: Survey, shown: Preview, warnings: list[str]) -> TableView:
+    table = survey.table
+    workers, with_indexes = settings.run.cluster_size, settings.run.indexes
+    found = estimate(table, shown, average_bytes=survey.average_bytes, workers=workers, with_indexes=with_indexes)
+    name = ddl.TableName(table.schema_name, table.table)
+    return TableView(
+        namespace=table.namespace,
+        table=table.target,
+        kind=survey.kind,
+        documents=table.documents,
+        size_bytes=table.size_bytes,
+        sampled=survey.census.n_documents,
+        filter=table.filter,
+        columns=[_column_view(table, column) for column in table.mapping.columns],
+        ignored=[".".join(path) for path in table.mapping.ignored],
+        primary_key=table.mapping.id_column.name if table.has_key else "",
+        ddl=script(table, with_indexes=with_indexes),
+        indexes=[
+            IndexView(
+                name=index.name, source_name=index.source_name, unique=index.unique, sql=create_index(index, name)
+            )
+            for index in table.indexes
+        ],
+        preview=[PreviewRowView(id=row.id, values=list(row.values), reject=row.reject) for row in shown.rows],
+        estimate=None
+        if found is None
+        else EstimateView(
+            table_bytes=found.table_bytes,
+            index_bytes=found.index_bytes,
+            seconds=found.seconds,
+            rows_per_s=found.rows_per_s,
+            basis=assumptions(shown, workers),
+        ),
+        warnings=warnings,
+    )
+
+
+def _column_view(table: TablePlan, column: Column) -> ColumnView:
+    presence, kinds = table.seen.get(column.name, (0.0, {}))
+    return ColumnView(
+        field=".".join(column.path) or column.role.value,
+        column=column.name,
+        type=column.sql_type,
+        nullable=column.nullable and column.role is not Role.ID,
+        seen_percent=100 * presence,
+        kinds={name: 100 * share for name, share in kinds.items()},
+        note=table.notes.get(column.name, ""),
+    )
+
+
+def script(table: TablePlan, *, with_indexes: bool) -> str:
+    """SQL that psql accepts: schema, table, key and indexes; without `with_indexes` those are comments."""
+    name = ddl.TableName(table.schema_name, table.table)
+    statements = []
+    if table.schema_name != "public":
+        statements.append(f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(table.schema_name)}")
+    statements.append(ddl.create_table(name, table.mapping))
+    if table.has_key:
+        statements.append(ddl.add_primary_key(name, table.mapping.id_column.name, ddl.key_name(name)))
+    text = "".join(f"{statement};\n" for statement in statements)
+    indexes = "".join(f"{create_index(index, name)};\n" for index in table.indexes)
+    return text + (indexes if with_indexes else _commented(indexes))
+
+
+def _commented(text: str) -> str:
+    return "".join(f"-- {line}\n" for line in text.replace("\r", "\n").split("\n") if line)
+
+
+def _remarks(survey: Survey, settings: Settings, warnings: list[str]) -> Remarks:
+    """What the comments of a saved plan say of a table."""
+    table = survey.table
+    size = f"{table.documents:,} documents, {table.size_bytes / (1 << 20):,.1f} MiB"
+    heading = [f"{table.namespace}: {size}; {survey.census.n_documents:,} of them were looked at"]
+    heading += [f"! {text}" for text in warnings[:WARNINGS_IN_FILE]]
+    if len(warnings) > WARNINGS_IN_FILE:
+        heading.append(f"! and {len(warnings) - WARNINGS_IN_FILE} more: `mongopg-tui plan` shows them")
+    footing = []
+    if table.indexes:
+        footing.append("Built after the load with --indexes, or indexes = true in [run] of config.toml:")
+        name = ddl.TableName(table.schema_name, table.table)
+        footing += [f"  {create_index(index, name)}" for index in table.indexes]
+    return Remarks(heading, table.notes, _flattened(survey, settings), footing)
+
+
+def _flattened(survey: Survey, settings: Settings) -> dict[str, list[Column]]:
+    """For each column of documents, the columns that its fields would get one level further down."""
+    options = settings.mapping
+    deeper = options.model_copy(update={"flatten": survey.census.flatten})
+    kinds = survey.table.mapping.id_column.kinds
+    columns = propose(survey.census, kinds, deeper).mapping.columns
+    documents = {
+        column.path: column.name
+        for column in survey.table.mapping.columns
+        if column.role is Role.FIELD and survey.table.seen.get(column.name, (0, {}))[1].keys() == {_DOCUMENT}
+    }
+    found: dict[str, list[Column]] = {}
+    for column in columns:
+        name = documents.get(column.path[:-1])
+        if name is not None:
+            found.setdefault(name, []).append(column)
+    return found
+
+
+_DOCUMENT = KIND_NAMES[Kind.DOCUMENT]

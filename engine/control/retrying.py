@@ -1,0 +1,246 @@
+"""Writing rejected documents again, after a policy, the mapping or the table was changed.
+
+::
+
+    BEGIN
+      SELECT ... FROM mongopg.reject ... FOR UPDATE      some rejects of one table
+      compare them by key with the table                  the very row is there: done; another of its key: it stays a reject
+      SAVEPOINT; COPY the others                          one bad row costs one row, as in a run
+      DELETE and UPDATE rejects, UPDATE slice             what became of each
+    COMMIT
+
+So a document is a row or a reject, never both and never neither, also when this is killed in the middle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from engine.config import Settings
+from engine.control.journal import Journal
+from engine.control.protocol import RetryRejects, RetryReport
+from engine.convert import make_converter
+from engine.convert.interface import Converted, Converter
+from engine.errors import MigrationError, UsageError
+from engine.mapping.model import Mapping
+from engine.plan import Plan, TablePlan
+from engine.plan.reading import read_plan
+from engine.target import compare, finish, ledger, retries, sqlstates, tables
+from engine.target.compare import Comparer
+from engine.target.copy import LOCK_TIMEOUT_S
+from engine.target.ddl import TableName
+from engine.target.ledger import TableLoad
+from engine.target.page import CopyTarget, Page, Piece
+from engine.target.retries import FailedAgain, KeptReject
+from engine.target.rows import RowSender
+
+KEY_TAKEN = "key_taken"
+KEY_TAKEN_DETAIL = "the table has another row of this key"
+
+
+@dataclass(slots=True)
+class _Sums:
+    tried: int = 0
+    written: int = 0
+    already_there: int = 0
+
+
+async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
+    """Write a run's rejects again.
+
+    Raises:
+        UsageError: no such run, one that is not complete, or a table that does not fit the mapping.
+        TargetHeld: somebody else writes to its tables.
+        MigrationError: the server failed it; what is committed stays.
+    """
+    async with Journal.opened(settings) as journal:
+        record = await journal.record(command.run)
+        if record.is_resumable:
+            raise UsageError(
+                f"Run {record.run_id} is {record.state}, not complete: finish it with `mongopg-tui run --resume "
+                f"{record.run_id}` first.",
+                code="state",
+            )
+        journal.run_id = record.run_id
+        plan = Plan.model_validate_json(record.plan)
+        await journal.hold([TableName(table.schema_name, table.table) for table in plan.tables])
+        sums = _Sums()
+        try:
+            async with journal.own_session() as connection:
+                await connection.execute(compare.SESSION)
+                loads = {load.task_id: load for load in await ledger.table_loads(connection, record.run_id)}
+                for table in plan.tables:
+                    work = await _prepared(
+                        connection, record.run_id, record.mode, table, loads[table.task_id], command, settings
+                    )
+                    await work.run(sums)
+            report = await journal.rejects(record.run_id, command.samples)
+            facts = {
+                "tried": sums.tried,
+                "written": sums.written,
+                "already_there": sums.already_there,
+                "left": report.total,
+            }
+            async with journal.session() as connection:
+                await ledger.append_afterwards(connection, record.run_id, "retried", facts)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            code, sentence = sqlstates.describe(error)
+            raise MigrationError(f"{sentence} Rejects written before stay written; try again.", code=code) from error
+    return RetryReport(
+        run_id=record.run_id,
+        tried=sums.tried,
+        written=sums.written,
+        already_there=sums.already_there,
+        left=report.total,
+        groups=report.groups,
+    )
+
+
+async def _prepared(
+    connection: asyncpg.Connection,
+    run_id: str,
+    mode: str,
+    table: TablePlan,
+    load: TableLoad,
+    command: RetryRejects,
+    settings: Settings,
+) -> _Table:
+    name = await finish.current_name(connection, load)
+    existing = await tables.describe_table(connection, name)
+    mapping = _mapping_of(command, table) or retries.adapted(table.mapping, existing, settings.mapping)
+    problems = tables.check_fits(mapping, existing)
+    if problems:
+        raise UsageError(f"Table {name} does not fit the mapping: {' '.join(problems)}", code="table_differs")
+    converter = await asyncio.to_thread(make_converter, mapping, settings.run.converter)
+    has_key = table.has_range_reads and not table.mapping.id_column.nullable
+    return _Table(connection, run_id, table.task_id, name, mapping, converter, mode == "upsert", has_key)
+
+
+def _mapping_of(command: RetryRejects, table: TablePlan) -> Mapping | None:
+    """What a saved plan says about the table; None without one."""
+    if not command.plan:
+        return None
+    plan = read_plan(command.plan)
+    mapping = next((each.mapping(plan.options) for each in plan.tables if each.namespace == table.namespace), None)
+    if mapping is None:
+        raise UsageError(f"The plan has no columns for {table.namespace}, which the run copied.")
+    return mapping
+
+
+@dataclass(slots=True)
+class _Table:
+    """The rejects of one table."""
+
+    connection: asyncpg.Connection
+    run_id: str
+    task_id: int
+    name: TableName
+    mapping: Mapping
+    converter: Converter
+    is_upsert: bool
+    has_key: bool
+    """Rows can be told apart by their key."""
+    _comparer: Comparer | None = field(default=None, init=False)
+
+    async def run(self, sums: _Sums) -> None:
+        """Write all of them that can be written."""
+        if self.has_key:
+            self._comparer = Comparer(self.connection, self.name, self.mapping, shows_values=False)
+            await self._comparer.open()
+        place = retries.FIRST
+        while batch := await self._batch(place, sums):
+            place = batch[-1].place
+        if self._comparer is not None:
+            await self._comparer.close()
+
+    async def _batch(self, after: retries.Place, sums: _Sums) -> list[KeptReject]:
+        """The next rejects behind `after`, in one transaction."""
+        async with self.connection.transaction():
+            # As in a run: a lock that does not come is an error, and constraints refuse a row, not the whole transaction.
+            await self.connection.execute(
+                f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'; SET CONSTRAINTS ALL IMMEDIATE"
+            )
+            kept = await retries.pending(self.connection, self.run_id, self.task_id, after)
+            if kept:
+                await self._write(kept, sums)
+        return kept
+
+    async def _write(self, kept: Sequence[KeptReject], sums: _Sums) -> None:
+        batch = b"".join(each.raw for each in kept)
+        reject_at, offset = {}, 0
+        for each in kept:
+            reject_at[offset] = each.place
+            offset += len(each.raw)
+        converted = await asyncio.to_thread(self.converter.convert, batch, 0, len(kept))
+        failed = [
+            FailedAgain(reject_at[each.offset], each.reason, each.field, "", each.detail) for each in converted.rejects
+        ]
+        rows = [reject_at[place] for place in converted.row_documents]
+        there: set[int] = set()
+        taken: set[int] = set()
+        if self._comparer is not None and rows:
+            found = await self._comparer.look(_only(Piece(batch, converted)), details=0)
+            # What the column types alone refuse is refused again below, with the reason.
+            absent = {problem.row for problem in found.problems if not problem.is_there}
+            absent |= {refusal.row for refusal in found.refusals}
+            taken = {problem.row for problem in found.problems if problem.is_there}
+            there = set(range(len(rows))) - absent - taken
+        if not self.is_upsert:
+            failed += [
+                FailedAgain(rows[row], KEY_TAKEN, self.mapping.id_column.name, "", KEY_TAKEN_DETAIL)
+                for row in sorted(taken)
+            ]
+            there_or_taken = there | taken
+        else:
+            there_or_taken = there
+        todo = [row for row in range(len(rows)) if row not in there_or_taken]
+        written = await self._send(batch, converted, todo, rows, failed)
+        done = [rows[row] for row in sorted(there)] + written
+        if written:
+            await retries.begin(self.connection, self.run_id, self.task_id, self.mapping)
+        await retries.settle(self.connection, self.run_id, self.task_id, done, failed, len(written))
+        sums.tried += len(kept)
+        sums.written += len(written)
+        sums.already_there += len(there)
+
+    async def _send(
+        self,
+        batch: bytes,
+        converted: Converted,
+        todo: Sequence[int],
+        places: Sequence[retries.Place],
+        failed: list[FailedAgain],
+    ) -> list[retries.Place]:
+        """Write some of the rows; those that the table refuses are added to `failed`, the others returned."""
+        if not todo:
+            return []
+        columns = tuple(column.name for column in self.mapping.columns)
+        key = self.mapping.id_column.name if self.is_upsert else ""
+        sender = RowSender(self.connection, CopyTarget(self.name, columns, "", upsert_key=key))
+        await sender.prepare()
+        _, refusals = await sender.send(Page(), _only(Piece(batch, _chosen(converted, todo))))
+        refused = set()
+        for refusal in refusals:
+            refused.add(refusal.row)
+            failed.append(
+                FailedAgain(places[todo[refusal.row]], refusal.reason, refusal.column, refusal.sqlstate, refusal.detail)
+            )
+        return [places[row] for number, row in enumerate(todo) if number not in refused]
+
+
+def _chosen(converted: Converted, rows: Sequence[int]) -> Converted:
+    """Some of the rows."""
+    copy, ends, documents = bytearray(), [], []
+    for row in rows:
+        copy += memoryview(converted.copy)[converted.row_ends[row - 1] if row else 0 : converted.row_ends[row]]
+        ends.append(len(copy))
+        documents.append(converted.row_documents[row])
+    return Converted(bytes(copy), ends, documents, len(rows), converted.end, converted.last, 0)
+
+
+async def _only(piece: Piece) -> AsyncIterator[Piece]:
+    yield piece

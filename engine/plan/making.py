@@ -1,0 +1,280 @@
+"""From a request and a look at the source to a plan. What a run waits for is here; what only people want is not.
+
+A survey is a plan's table with what it was made from: the census and some of the sampled documents, for the preview.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from pymongo.collection import Collection
+
+from engine.config import Settings
+from engine.errors import UsageError
+from engine.mapping.census import Census
+from engine.mapping.kinds import JSON_TYPES, KIND_NAMES
+from engine.mapping.model import Kind, Mapping
+from engine.mapping.names import show_path
+from engine.mapping.proposal import Proposal, describe_kinds, propose
+from engine.plan.checks import check_mapping, wrong
+from engine.plan.indexes import propose_indexes
+from engine.plan.model import FIRST_TASK_ID, Plan, TablePlan
+from engine.plan.request import Choice, request_of
+from engine.source import catalogue, mongo, partition, reader
+from engine.source.catalogue import CollectionFacts
+from engine.source.filters import check_filter
+from engine.source.indexes import list_indexes
+from engine.source.reader import Range, filter_query
+from engine.target.ddl import TableName
+
+PARALLEL_CENSUSES = 4
+KEPT_DOCUMENTS = 2_000
+"""Sampled documents that a survey keeps, at most."""
+KEPT_BYTES = 16 * 1024 * 1024
+"""The same in bytes."""
+UNPLANNED_KIND_WEIGHT, UNPLANNED_FIELD_WEIGHT, LEFT_INDEX_WEIGHT = 75, 35, 30
+"""Weights of warnings, as in `engine.mapping.proposal`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A table's plan, and what it was made from."""
+
+    table: TablePlan
+    census: Census
+    weights: list[int]
+    """Of the table's warnings."""
+    documents: list[bytes] = field(default_factory=list)
+    """Some of the sample."""
+    kind: str = ""
+    """Of the collection, as in `CollectionFacts`."""
+    average_bytes: int = 0
+    """Of a document."""
+
+
+def find_ends(client: mongo.Client, settings: Settings, choices: Sequence[Choice]) -> dict[int, bytes]:
+    """Where `run.limit` ends each collection that has more documents: task -> the first key that is left out.
+
+    Raises:
+        MissingCollection: the source has no such collection.
+        UsageError: there is a limit, and a collection that can only be read whole.
+    """
+    ends: dict[int, bytes] = {}
+    if not settings.run.limit:
+        return ends
+    for task_id, choice in enumerate(choices, FIRST_TASK_ID):
+        facts = catalogue.collection_facts(client, choice.database, choice.collection)
+        if not facts.has_range_reads:
+            raise UsageError(
+                f"{facts.namespace} can only be copied whole, being a {facts.kind} without an index of _id: "
+                "leave it out, or set run.limit to 0."
+            )
+        collection = client[choice.database][choice.collection]
+        end = partition.key_behind(collection, settings.run.limit, filter_query(choice.query))
+        if end is not None:
+            ends[task_id] = end
+    return ends
+
+
+def cut(
+    client: mongo.Client, settings: Settings, choices: Sequence[Choice], ends: dict[int, bytes], workers: int
+) -> list[tuple[int, Range]]:
+    """The ranges of `_id` that together are what is to be copied, each with its task. Blocks: call it in a thread."""
+    found = []
+    for task_id, choice in enumerate(choices, FIRST_TASK_ID):
+        facts = catalogue.collection_facts(client, choice.database, choice.collection)
+        collection = client[choice.database][choice.collection]
+        ranges = partition.partitions(collection, _limited(facts, settings.run.limit), workers, end=ends.get(task_id))
+        found += [(task_id, span) for span in ranges]
+    return found
+
+
+def make_plan(
+    client: mongo.Client, settings: Settings, choices: Sequence[Choice], ends: dict[int, bytes] | None = None
+) -> Plan:
+    """Look at every chosen collection and propose its table, as a run does. Nothing is written. Blocks.
+
+    Args:
+        ends: of `find_ends`; a plan that is only looked at needs none.
+
+    Raises:
+        MissingCollection: the source has no such collection.
+        UsageError: a saved plan does not fit the source.
+    """
+    surveys = _look(client, settings, choices, ends or {}, is_thorough=False)
+    return Plan(request=request_of(settings, choices), tables=tuple(survey.table for survey in surveys))
+
+
+def survey_all(client: mongo.Client, settings: Settings, choices: Sequence[Choice]) -> tuple[Plan, list[Survey]]:
+    """The same plan with everything that people want to know of it: takes longer. Blocks."""
+    surveys = _look(client, settings, choices, {}, is_thorough=True)
+    return Plan(request=request_of(settings, choices), tables=tuple(survey.table for survey in surveys)), surveys
+
+
+def _look(
+    client: mongo.Client,
+    settings: Settings,
+    choices: Sequence[Choice],
+    ends: dict[int, bytes],
+    *,
+    is_thorough: bool,
+) -> list[Survey]:
+    def survey(numbered: tuple[int, Choice]) -> Survey:
+        task_id, choice = numbered
+        return _survey(client, settings, task_id, choice, ends.get(task_id), is_thorough=is_thorough)
+
+    with ThreadPoolExecutor(PARALLEL_CENSUSES, thread_name_prefix="census") as pool:
+        return list(pool.map(survey, enumerate(choices, FIRST_TASK_ID)))
+
+
+def _survey(
+    client: mongo.Client, settings: Settings, task_id: int, choice: Choice, end: bytes | None, *, is_thorough: bool
+) -> Survey:
+    collection = client[choice.database][choice.collection]
+    facts = catalogue.collection_facts(client, choice.database, choice.collection)
+    query = filter_query(choice.query)
+    part = _limited(facts, settings.run.limit)
+    if choice.query:
+        part = _filtered(facts, collection, choice, settings.run.limit)
+    given = choice.saved.mapping(settings.mapping) if choice.saved is not None else None
+    census = Census(settings.mapping.flatten + is_thorough)
+    kept: list[bytes] = []
+    if given is None or is_thorough:
+        room = KEPT_BYTES if is_thorough else 0
+        for document in reader.sample(
+            collection,
+            settings.run.sample_size,
+            n_documents=facts.documents,
+            query=query,
+            has_range_reads=facts.has_range_reads,
+        ):
+            census.add(document)
+            if len(document) <= room and len(kept) < KEPT_DOCUMENTS:
+                kept.append(document)
+                room -= len(document)
+    if given is not None:
+        proposal = _judged(census, given)
+    else:
+        proposal = propose(census, catalogue.id_kinds(collection, facts) or _sampled_id_kinds(census), settings.mapping)
+        proposal = _without_ignored(choice, proposal)
+    warnings = proposal.weighed
+    indexes = None
+    if is_thorough or settings.run.indexes:
+        indexes = propose_indexes(
+            list_indexes(collection), TableName(choice.schema, choice.table), proposal.mapping, facts.namespace
+        )
+        warnings = warnings + [(LEFT_INDEX_WEIGHT, sentence) for sentence in (*indexes.left, *indexes.remarks)]
+    warnings = sorted(warnings, key=lambda weighed: -weighed[0])
+    table = TablePlan(
+        task_id=task_id,
+        database=choice.database,
+        collection=choice.collection,
+        schema_name=choice.schema,
+        table=choice.table,
+        mapping=proposal.mapping,
+        has_range_reads=facts.has_range_reads,
+        documents=max(0, part.documents),
+        size_bytes=part.size_bytes,
+        notes=proposal.notes,
+        seen=_shares(census, proposal.mapping),
+        warnings=[text for _, text in warnings],
+        limit=settings.run.limit,
+        end=end,
+        filter=choice.saved.filter if choice.saved is not None else "",
+        indexes=indexes.indexes if indexes is not None else (),
+        left_indexes=tuple(indexes.left) if indexes is not None else (),
+    )
+    weights = [weight for weight, _ in warnings]
+    return Survey(table, census, weights, kept, facts.kind, facts.average_bytes)
+
+
+def _limited(facts: CollectionFacts, limit: int) -> CollectionFacts:
+    """The facts of a collection's first `limit` documents."""
+    if not limit or facts.documents <= limit:
+        return facts
+    return replace(facts, documents=limit, size_bytes=limit * facts.average_bytes)
+
+
+def _filtered(
+    facts: CollectionFacts, collection: Collection[mongo.Document], choice: Choice, limit: int
+) -> CollectionFacts:
+    """The facts of the documents that match: they are counted, no estimate could be trusted."""
+    try:
+        check_filter(collection, choice.query, has_range_reads=facts.has_range_reads)
+    except ValueError as error:
+        raise wrong(f"{choice.namespace}, filter", f"MongoDB does not take it: {str(error).rstrip('.')}") from error
+    count = catalogue.exact_count(collection, filter_query(choice.query), limit=limit)
+    return replace(facts, documents=count, size_bytes=count * facts.average_bytes)
+
+
+def _sampled_id_kinds(census: Census) -> frozenset[Kind]:
+    """Views and time-series have no index to ask: the sample has to do, and late kinds become rejects."""
+    seen = census.fields.get("_id")
+    return seen.kind_set if seen is not None else frozenset()
+
+
+def _shares(census: Census, mapping: Mapping) -> dict[str, tuple[float, dict[str, float]]]:
+    """For each column of a field: how often it was there, and its kinds, as shares of 1."""
+    by_path = dict(census.walk())
+    shares = {}
+    for column in mapping.columns:
+        seen = by_path.get(column.path)
+        if seen is not None and census.n_documents and seen.present:
+            kinds = {KIND_NAMES[Kind(kind)]: count / seen.present for kind, count in seen.kinds.items()}
+            shares[column.name] = (seen.present / census.n_documents, kinds)
+    return shares
+
+
+# --- saved plans ------------------------------------------------------------------------------------------------------
+
+
+def _without_ignored(choice: Choice, proposal: Proposal) -> Proposal:
+    """A proposal without the fields that a saved plan leaves out, where it leaves the columns to the census."""
+    ignored = choice.saved.ignored if choice.saved is not None else ()
+    if not ignored:
+        return proposal
+    columns = tuple(
+        column
+        for column in proposal.mapping.columns
+        if not any(column.path and column.path[: len(path)] == path for path in ignored)
+    )
+    mapping = proposal.mapping.model_copy(update={"columns": columns, "ignored": ignored})
+    check_mapping(choice.namespace, mapping)
+    return replace(proposal, mapping=mapping)
+
+
+def _judged(census: Census, mapping: Mapping) -> Proposal:
+    """A given mapping as a proposal: what the census has to say of it; nothing when there was none."""
+    by_path = dict(census.walk())
+    columns = {column.path: column for column in mapping.columns if column.path}
+    notes: dict[str, str] = {}
+    warnings: list[tuple[int, str]] = []
+    place = "go to _extra" if mapping.options.overflow == "overflow" else "have their documents rejected"
+    for path, column in columns.items():
+        seen = by_path.get(path)
+        if seen is None:
+            if census.n_documents:
+                notes[column.name] = "not seen"
+            continue
+        notes[column.name] = describe_kinds(seen)
+        taken = column.kinds if not column.array else frozenset({Kind.ARRAY})
+        others = seen.kind_set - taken
+        if others and column.type not in JSON_TYPES:
+            named = ", ".join(KIND_NAMES[kind] for kind in sorted(others))
+            warnings.append(
+                (
+                    UNPLANNED_KIND_WEIGHT,
+                    f"Field {show_path(path)} also holds {named}: such values do not fit and {place}.",
+                )
+            )
+    if not any(column.path == () and column.role.value == "document" for column in mapping.columns):
+        known = {path[:depth] for path in (*columns, *mapping.ignored) for depth in range(1, len(path) + 1)}
+        for path, _ in by_path.items():
+            is_inside = any(path[:depth] in columns or path[:depth] in mapping.ignored for depth in range(1, len(path)))
+            if path not in known and not is_inside and (len(path) == 1 or path[:-1] in known):
+                warnings.append(
+                    (UNPLANNED_FIELD_WEIGHT, f"Field {show_path(path)} is not in the plan: its values {place}.")
+                )
+    return Proposal(mapping, [text for _, text in warnings], notes, warnings)

@@ -1,0 +1,108 @@
+"""The plan of a run as data: one table for each collection, and what was asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.mapping.model import Mapping
+from engine.target.indexes import Index
+
+FIRST_TASK_ID = 1
+"""Task 0 is seeding."""
+SHOWN_VALUE = 120
+"""Characters of a value that `differences` repeats."""
+
+
+class TablePlan(BaseModel):
+    """What becomes of one collection."""
+
+    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+    task_id: int
+    database: str
+    collection: str
+    schema_name: str
+    table: str
+    mapping: Mapping
+    has_range_reads: bool
+    documents: int
+    """To be copied: the server's estimate when the plan was made, a count with a filter; 0 when it gives none."""
+    size_bytes: int
+    notes: dict[str, str] = {}
+    """Column name -> why it has its type."""
+    seen: dict[str, tuple[float, dict[str, float]]] = {}
+    """Column name -> share of the documents that have the field (0..1), and of its kinds by name (0..1)."""
+    warnings: list[str] = []
+    """One sentence each, the weightiest first."""
+    limit: int = 0
+    """Documents to copy at most; 0 is all."""
+    end: bytes | None = None
+    """Where `limit` ends the copy: the first key that is left out; None is the collection's end."""
+    filter: str = ""
+    """Extended JSON: only documents that match are copied; empty takes all."""
+    indexes: tuple[Index, ...] = ()
+    """To be built after the load."""
+    left_indexes: tuple[str, ...] = ()
+    """MongoDB's other indexes, a sentence each: why PostgreSQL does not get them."""
+
+    @property
+    def namespace(self) -> str:
+        """`db.collection`."""
+        return f"{self.database}.{self.collection}"
+
+    @property
+    def target(self) -> str:
+        """`schema.table`."""
+        return f"{self.schema_name}.{self.table}"
+
+    @property
+    def has_key(self) -> bool:
+        """`_id` becomes the primary key: not for views and time-series, where equal ones may occur."""
+        return self.has_range_reads and not self.mapping.id_column.nullable
+
+
+class Plan(BaseModel):
+    """Every collection of a run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    request: dict[str, Any]
+    """What was asked for, in plain words: source, collections, mode, mapping options, edits."""
+    tables: tuple[TablePlan, ...]
+    saved: str = ""
+    """The operator's own TOML, where one was given: asking for the same run again takes it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the request."""
+        return fingerprint(self.request)
+
+
+def fingerprint(request: dict[str, Any]) -> str:
+    """A short hash of a request."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What a resumed run's request and today's differ in, each in a few words."""
+    found = []
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [f"{name}.{difference}" for difference in differences(old, new)]
+        elif isinstance(old, dict) and new is None:
+            found.append(f"{name} is missing")
+        elif isinstance(new, dict) and old is None:
+            found.append(f"{name} is new")
+        elif old != new:
+            found.append(f"{name} was {_shown(old)} and is {_shown(new)}")
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= SHOWN_VALUE else text[:SHOWN_VALUE] + "…"

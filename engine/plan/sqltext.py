@@ -1,0 +1,162 @@
+"""Fields of COPY's binary format as the text that PostgreSQL would show: what a preview of rows consists of.
+
+Formats: the `*_send` and `*_out` functions of PostgreSQL's utils/adt; the session's time zone is taken to be UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from struct import Struct, unpack
+from typing import Any
+from uuid import UUID
+
+from engine.convert.dates import civil_date
+from engine.mapping.model import Column, ColumnType
+
+_NUMERIC_SPECIAL = {0xC000: "NaN", 0xD000: "Infinity", 0xF000: "-Infinity"}
+_NEGATIVE = 0x4000
+_US_PER_DAY = 86_400_000_000
+_DAYS_TO_2000 = 10_957
+"""From 1970-01-01."""
+_LAST, _FIRST = 2**63 - 1, -(2**63)
+_SPACES = frozenset(" \t\n\r\v\f")
+
+_unpack_length: Any = Struct(">i").unpack_from
+
+
+def fields_of(row: bytes | memoryview) -> Iterator[bytes | None]:
+    """The fields of one tuple, None for NULL."""
+    position = 2
+    while position < len(row):
+        length = _unpack_length(row, position)[0]
+        position += 4
+        if length < 0:
+            yield None
+        else:
+            yield bytes(row[position : position + length])
+            position += length
+
+
+def sql_text(column: Column, content: bytes) -> str:
+    """A field that is not NULL, as text."""
+    if column.array:
+        return _array_text(content, _TEXTS[column.type])
+    return _TEXTS[column.type](content)
+
+
+def _utf8(content: bytes) -> str:
+    return content.decode()
+
+
+def _jsonb(content: bytes) -> str:
+    return content[1:].decode()  # behind the version
+
+
+def _integer(content: bytes) -> str:
+    return str(int.from_bytes(content, "big", signed=True))
+
+
+def _bool(content: bytes) -> str:
+    return "true" if content[0] else "false"
+
+
+def _bytea(content: bytes) -> str:
+    return "\\x" + content.hex()
+
+
+def _uuid(content: bytes) -> str:
+    return str(UUID(bytes=content))
+
+
+def _double(content: bytes) -> str:
+    """The shortest digits that read back as the same double; an exponent below 1e-4 and from 1e15 on."""
+    text = repr(unpack(">d", content)[0])
+    if text in ("nan", "inf", "-inf"):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[text]
+    sign = "-" if text.startswith("-") else ""
+    mantissa, _, power = text.lstrip("-").partition("e")
+    whole, _, behind = mantissa.partition(".")
+    digits = (whole + behind).lstrip("0")
+    if not digits:
+        return sign + "0"
+    exponent = int(power or 0) + len(whole) - 1 - (len(whole + behind) - len(digits))
+    digits = digits.rstrip("0")
+    if not -4 <= exponent < 15:
+        point = "." if len(digits) > 1 else ""
+        return f"{sign}{digits[0]}{point}{digits[1:]}e{exponent:+03d}"
+    if exponent < 0:
+        return f"{sign}0.{'0' * (-exponent - 1)}{digits}"
+    digits = digits.ljust(exponent + 1, "0")
+    point = "." if len(digits) > exponent + 1 else ""
+    return f"{sign}{digits[: exponent + 1]}{point}{digits[exponent + 1 :]}"
+
+
+def _numeric(content: bytes) -> str:
+    n_digits, weight, sign, scale = unpack(">HhHH", content[:8])
+    if sign in _NUMERIC_SPECIAL:
+        return _NUMERIC_SPECIAL[sign]
+    digits = unpack(f">{n_digits}H", content[8:])
+    coefficient = 0
+    for digit in digits:
+        coefficient = coefficient * 10_000 + digit
+    # The last digit counts 10,000 ** (weight - n_digits + 1).
+    power = 4 * (weight - n_digits + 1) + scale
+    scaled = coefficient * 10**power if power >= 0 else coefficient // 10**-power
+    text = str(scaled).rjust(scale + 1, "0")
+    if scale:
+        text = f"{text[:-scale]}.{text[-scale:]}"
+    return ("-" if sign == _NEGATIVE else "") + text
+
+
+def _timestamptz(content: bytes) -> str:
+    us = int.from_bytes(content, "big", signed=True)
+    if us in (_FIRST, _LAST):
+        return "infinity" if us == _LAST else "-infinity"
+    days, us_of_day = divmod(us, _US_PER_DAY)
+    year, month, day = civil_date(days + _DAYS_TO_2000)
+    era = ""
+    if year <= 0:
+        year, era = 1 - year, " BC"
+    seconds, fraction = divmod(us_of_day, 1_000_000)
+    point = f".{fraction:06d}".rstrip("0") if fraction else ""
+    clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{point}"
+    return f"{year:04d}-{month:02d}-{day:02d} {clock}+00{era}"
+
+
+def _array_text(content: bytes, text_of: Callable[[bytes], str]) -> str:
+    """One dimension, as `array_out` writes it."""
+    if not unpack(">i", content[:4])[0]:
+        return "{}"
+    parts = []
+    position = 20
+    while position < len(content):
+        length = _unpack_length(content, position)[0]
+        position += 4
+        if length < 0:
+            parts.append("NULL")
+        else:
+            parts.append(_element(text_of(content[position : position + length])))
+            position += length
+    return "{" + ",".join(parts) + "}"
+
+
+def _element(text: str) -> str:
+    acts = not text or text.upper() == "NULL" or any(each in '{},"\\' or each in _SPACES for each in text)
+    if not acts:
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_TEXTS: dict[ColumnType, Callable[[bytes], str]] = {
+    ColumnType.TEXT: _utf8,
+    ColumnType.INTEGER: _integer,
+    ColumnType.BIGINT: _integer,
+    ColumnType.DOUBLE: _double,
+    ColumnType.NUMERIC: _numeric,
+    ColumnType.BOOLEAN: _bool,
+    ColumnType.TIMESTAMPTZ: _timestamptz,
+    ColumnType.UUID: _uuid,
+    ColumnType.BYTEA: _bytea,
+    ColumnType.JSONB: _jsonb,
+    ColumnType.JSON: _utf8,
+}

@@ -1,0 +1,382 @@
+"""A worker's verification: the slices of a partition, read again, mapped again, and compared with what is in the table.
+
+A slice is compared page by page. A document without an equal row is looked at closely before it counts: it may be kept as a
+reject of the run, or have been written later with another mapping (`mongopg-tui rejects --retry`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import asyncpg
+from pymongo.collection import Collection
+from pymongo.errors import PyMongoError
+
+from engine.convert import Preference, make_converter
+from engine.convert.interface import Converter
+from engine.errors import MigrationError
+from engine.mapping.model import Mapping
+from engine.mapping.names import show_path
+from engine.source import mongo
+from engine.source.bounds import key_of
+from engine.source.inclusive import InclusiveReader
+from engine.source.reader import RangeReader, filter_query
+from engine.target import compare, keys, page, postgres, rejects, spans
+from engine.target.compare import ComparedPage, Comparer, RowProblem
+from engine.target.ddl import TableName
+from engine.target.partitions import CHECKSUM_MODULUS
+from engine.target.spans import Span
+from engine.work.feed import Feed, Pace, Reader, Threads
+from engine.work.messages import (
+    Compared,
+    Connected,
+    Difference,
+    Failed,
+    FromWorker,
+    KeysTask,
+    Problem,
+    Returned,
+    VerifyLease,
+    VerifyTask,
+)
+from engine.work.migrate import explain
+from engine.work.retry import Patience
+from engine.work.slots import Field, Slot
+
+DIFFERENCES_IN_SLICE = 20
+"""Documents that are described for each slice; all are counted."""
+FIELDS_SHOWN = 5
+"""Fields that are described for each of them."""
+AGAIN, BY_KEY = "mongopg_compare_again", "mongopg_compare_keys"
+"""Temporary tables for a second and a third look."""
+
+Document = dict[str, object]
+
+
+@dataclass(slots=True)
+class _Suspect:
+    """A document without an equal row."""
+
+    raw: bytes
+    id: str
+    is_there: bool = False
+    """The table has a row of its key."""
+    problem: RowProblem | None = None
+    """None when the document cannot be written as mapped."""
+    field: str = ""
+    """Then the field at fault, and why."""
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is known of the slice in hand."""
+
+    n_documents: int = 0
+    n_rejected: int = 0
+    n_bytes: int = 0
+    checksum: int = 0
+    suspects: list[_Suspect] = field(default_factory=list)
+
+
+class Verifier:
+    """Compares partitions; keeps its connections and converters from lease to lease."""
+
+    def __init__(
+        self,
+        run_id: str,
+        source_uri: str,
+        target_uri: str,
+        converter: Preference,
+        slot: Slot,
+        pace: Pace,
+        report: Callable[[FromWorker], None],
+    ) -> None:
+        self.position: VerifyLease | None = None
+        """The rest of the lease in hand: slices before it are reported."""
+        self._app_name = f"mongopg-tui {run_id}"
+        self._source_uri = source_uri
+        self._target_uri = target_uri
+        self._preference = converter
+        self._slot = slot
+        self._pace = pace
+        self._report = report
+        self._threads: Threads | None = None
+        self._client: mongo.Client | None = None
+        self._connection: asyncpg.Connection | None = None
+        self._converters: dict[int, Converter] = {}
+        self._comparer: tuple[int, Comparer] | None = None
+        """The task it is for."""
+        self._patience = Patience()
+
+    async def work(self, task: VerifyTask | KeysTask, lease: VerifyLease) -> Returned | Failed:
+        """Go through a partition, or as much of it as the engine lets us."""
+        self.position = lease
+        self._slot[Field.TASK] = task.task_id
+        self._slot[Field.PARTITION] = lease.partition_id
+        self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
+        while True:
+            try:
+                if await self._partition(task):
+                    return Returned(lease, finished=True)
+                return Returned(lease, finished=False, rest=self.position)
+            except (PyMongoError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
+                code, sentence, is_transient = explain(error)
+                await self.abort()
+                if not is_transient or not self._patience.is_left:
+                    return Failed(lease, code, sentence, fatal=True)
+                self._report(Problem(code, sentence))
+                self._slot.state = "retrying"
+                await self._patience.wait()
+                if self._pace.is_yielding:
+                    return Returned(lease, finished=False, rest=self.position)
+
+    async def _partition(self, task: VerifyTask | KeysTask) -> bool:
+        """Slices from the position on; True when the partition is done, False when the rest is to be given back."""
+        position = self._position()
+        connection = await self._connected()
+        todo = await spans.spans_of(connection, task.run_id, position.partition_id, position.slice_no)
+        for span in todo:
+            if self._pace.is_yielding:
+                return False
+            if isinstance(task, VerifyTask):
+                done = await self._compare(task, span)
+            else:
+                done = await self._write_keys(task, span)
+            self._patience.renew()
+            self._slot.add(Field.WRITTEN, done.n_documents)
+            self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
+            self._report(done)
+            self.position = replace(self._position(), slice_no=span.slice_no + 1)
+        return True
+
+    # --- one slice ----------------------------------------------------------------------------------------------------
+
+    async def _compare(self, task: VerifyTask, span: Span) -> Compared:
+        position, connection = self._position(), await self._connected()
+        comparer = await self._comparer_of(task)
+        kept: set[str] = set()
+        if span.n_rejected:
+            kept = await spans.rejected_ids(connection, task.run_id, position.partition_id, span.slice_no)
+        feed = await self._feed(task, span)
+        tally = _Tally()
+        try:
+            while not feed.at_end:
+                room = DIFFERENCES_IN_SLICE - len(tally.suspects)
+                self._add(tally, await comparer.compare(self._pieces(feed), details=room), kept)
+        finally:
+            feed.close()
+        if tally.suspects and task.retries:
+            await self._look_again(task, tally)
+        await self._look_for_keys(task, tally)
+        n_there = sum(suspect.is_there for suspect in tally.suspects)
+        return Compared(
+            task_id=task.task_id,
+            partition_id=position.partition_id,
+            slice_no=span.slice_no,
+            n_documents=tally.n_documents,
+            n_equal=tally.n_documents - tally.n_rejected - len(tally.suspects),
+            n_different=n_there,
+            n_missing=len(tally.suspects) - n_there,
+            n_rejected=tally.n_rejected,
+            n_bytes=tally.n_bytes,
+            n_written_then=span.n_written,
+            is_changed=tally.checksum % CHECKSUM_MODULUS != span.checksum,
+            differences=tuple(
+                difference
+                for suspect in tally.suspects[:DIFFERENCES_IN_SLICE]
+                for difference in _described(suspect, task.mapping)
+            ),
+        )
+
+    def _add(self, tally: _Tally, compared: ComparedPage, kept: set[str]) -> None:
+        suspects: list[_Suspect] = []
+        for piece in compared.page.pieces:
+            tally.n_documents += piece.rows.n_read
+            tally.n_bytes += piece.rows.end - piece.begin
+            tally.checksum += piece.rows.checksum
+            for reject in piece.rows.rejects:
+                raw = rejects.document_at(piece.batch, reject.offset)
+                suspects.append(_Suspect(raw, _id_of(raw), field=reject.field, reason=reject.reason))
+        for refusal in compared.refusals:
+            raw = compared.page.document(refusal.row)
+            suspects.append(_Suspect(raw, _id_of(raw), field=refusal.column, reason=refusal.reason))
+        for problem in compared.problems:
+            raw = compared.page.document(problem.row)
+            suspects.append(_Suspect(raw, _id_of(raw), is_there=problem.is_there, problem=problem))
+        left = [suspect for suspect in suspects if suspect.id not in kept]
+        tally.n_rejected += len(suspects) - len(left)
+        tally.suspects += left
+
+    async def _look_again(self, task: VerifyTask, tally: _Tally) -> None:
+        """Rejects that were written later are rows of another mapping."""
+        for mapping in reversed(task.retries):
+            problems = await self._compare_with(task, mapping, AGAIN, [suspect.raw for suspect in tally.suspects])
+            tally.suspects = [tally.suspects[number] for number, is_there in problems.items()]
+
+    async def _look_for_keys(self, task: VerifyTask, tally: _Tally) -> None:
+        """Of documents that cannot be written as mapped, whether the table has a row of their key all the same."""
+        unwritable = [suspect for suspect in tally.suspects if suspect.problem is None]
+        if unwritable:
+            only_keys = [key_of(suspect.raw) for suspect in unwritable]
+            missing = await self._compare_with(task, keys_only(task.mapping), BY_KEY, only_keys)
+            for number, suspect in enumerate(unwritable):
+                suspect.is_there = number not in missing
+
+    async def _compare_with(
+        self, task: VerifyTask, mapping: Mapping, name: str, documents: Sequence[bytes]
+    ) -> dict[int, bool]:
+        """Documents without an equal row under this mapping, by number; the values say whether their key is there."""
+        converter = make_converter(mapping, self._preference)
+        batch = b"".join(documents)
+        converted = converter.convert(batch, 0, len(documents))
+        number_at, offset = {}, 0
+        for number, document in enumerate(documents):
+            number_at[offset] = number
+            offset += len(document)
+        comparer = Comparer(await self._connected(), TableName(task.schema, task.table), mapping, name)
+        await comparer.open()
+        found = await comparer.compare(_only(page.Piece(batch, converted)), details=0)
+        await comparer.close()
+        rows = [number_at[place] for place in converted.row_documents]
+        unequal = {number_at[reject.offset]: False for reject in converted.rejects}
+        unequal |= {rows[refusal.row]: False for refusal in found.refusals}
+        unequal |= {rows[problem.row]: problem.is_there for problem in found.problems}
+        return dict(sorted(unequal.items()))
+
+    async def _write_keys(self, task: KeysTask, span: Span) -> Compared:
+        """The keys that the slice's documents have in the table, into the table of keys."""
+        position, connection = self._position(), await self._connected()
+        feed = await self._feed(task, span, projection={"_id": 1})
+        n_documents = n_bytes = 0
+        try:
+            while not feed.at_end:
+                async for piece in self._pieces(feed):
+                    n_documents += piece.rows.n_read
+                    n_bytes += piece.rows.end - piece.begin
+                    await keys.add(connection, task.keys_table, task.mapping, piece)
+        finally:
+            feed.close()
+        return Compared(
+            task_id=task.task_id,
+            partition_id=position.partition_id,
+            slice_no=span.slice_no,
+            n_documents=n_documents,
+            n_equal=0,
+            n_different=0,
+            n_missing=0,
+            n_rejected=0,
+            n_bytes=n_bytes,
+            n_written_then=span.n_written,
+            is_changed=False,
+        )
+
+    async def _feed(self, task: VerifyTask | KeysTask, span: Span, projection: Document | None = None) -> Feed:
+        client = await self._client_connected()
+        collection: Collection[mongo.Document] = client[task.database][task.collection]
+        query = filter_query(task.filter)
+        reader: Reader
+        if span.last is not None:
+            reader = InclusiveReader(
+                collection, span.lower, span.lower_inclusive, span.last, query=query, projection=projection
+            )
+        else:
+            upper = self._position().upper
+            reader = RangeReader(
+                collection, span.lower, span.lower_inclusive, upper, query=query, projection=projection
+            )
+        return Feed(reader, self._converter(task), self._slot, self._pace, self._threads_started())
+
+    async def _pieces(self, feed: Feed) -> AsyncIterator[page.Piece]:
+        async for piece in feed.page(may_end_early=False):
+            self._slot.state = "comparing"
+            yield page.Piece(piece.batch, piece.converted, piece.offset)
+            self._slot.add(Field.SENT, piece.converted.n_read)
+
+    # --- connections --------------------------------------------------------------------------------------------------
+
+    def _position(self) -> VerifyLease:
+        assert self.position is not None
+        return self.position
+
+    def _threads_started(self) -> Threads:
+        if self._threads is None:
+            self._threads = Threads()
+        return self._threads
+
+    async def _connected(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._comparer = None
+            self._connection = await postgres.connect(self._target_uri, application_name=self._app_name)
+            await self._connection.execute(compare.SESSION)
+            self._report(Connected(self._connection.get_server_pid()))
+        return self._connection
+
+    async def _client_connected(self) -> mongo.Client:
+        if self._client is None:
+            loop = asyncio.get_running_loop()
+            self._client = await loop.run_in_executor(
+                self._threads_started().reading, lambda: mongo.connect(self._source_uri, app_name=self._app_name)
+            )
+        return self._client
+
+    async def _comparer_of(self, task: VerifyTask) -> Comparer:
+        connection = await self._connected()
+        if self._comparer is not None and self._comparer[0] != task.task_id:
+            await self._comparer[1].close()
+            self._comparer = None
+        if self._comparer is None:
+            table = TableName(task.schema, task.table)
+            comparer = Comparer(connection, table, task.mapping, shows_values=task.shows_values)
+            await comparer.open()
+            self._comparer = (task.task_id, comparer)
+        return self._comparer[1]
+
+    def _converter(self, task: VerifyTask | KeysTask) -> Converter:
+        if task.task_id not in self._converters:
+            self._converters[task.task_id] = make_converter(task.mapping, self._preference)
+        return self._converters[task.task_id]
+
+    async def abort(self) -> None:
+        """Drop the connection to PostgreSQL: it rolls back at once, whatever state a COPY is in."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Leave both servers politely."""
+        if self._connection is not None and not self._connection.is_closed():
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                await self._connection.close(timeout=1.0)
+        if self._client is not None:
+            self._client.close()
+        if self._threads is not None:
+            self._threads.close()
+
+
+def keys_only(mapping: Mapping) -> Mapping:
+    """A mapping of nothing but `_id`."""
+    return Mapping(columns=(mapping.id_column,), options=mapping.options)
+
+
+async def _only(piece: page.Piece) -> AsyncIterator[page.Piece]:
+    yield piece
+
+
+def _id_of(raw: bytes) -> str:
+    return rejects.stored_id(rejects.extended_id(raw))
+
+
+def _described(suspect: _Suspect, mapping: Mapping) -> list[Difference]:
+    kind = "different" if suspect.is_there else "missing"
+    if suspect.problem is None or not suspect.problem.values:
+        return [Difference(kind, suspect.id, suspect.field, "", None, None, suspect.reason)]
+    names = {column.name: show_path(column.path) or column.name for column in mapping.columns}
+    return [
+        Difference(kind, suspect.id, names[value.column], value.column, value.expected, value.found)
+        for value in suspect.problem.values[:FIELDS_SHOWN]
+    ]

@@ -1,0 +1,170 @@
+"""What a scripted engine knows besides its run: a ledger of three runs, a recording, a plan of two collections, a comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.control.protocol import (
+    ColumnView,
+    DifferenceView,
+    EstimateView,
+    Event,
+    PlanView,
+    PreviewRowView,
+    Recording,
+    RunInfo,
+    RunState,
+    Snapshot,
+    TableCounts,
+    TableProgress,
+    TableView,
+    Verification,
+    VerifyReport,
+    WorkerState,
+    WorkerView,
+)
+
+STARTED = 1_792_000_000.0
+TOML = """\
+version = 1
+mode = "create"
+
+[[tables]]
+collection = "shop.orders"
+schema = "public"
+table = "orders"
+filter = ""
+ignore = []
+columns = [
+  { role = "id", column = "_id", type = "text" },
+  { field = "total", column = "total", type = "double precision" },
+  { field = "address.city", column = "address_city", type = "text", kinds = ["string"] },  # seen in 3 %
+]
+
+[[tables]]
+collection = "shop.customers"
+schema = "public"
+table = "customers"
+filter = ""
+ignore = ["old"]
+columns = [
+  { role = "id", column = "_id", type = "text" },
+  { field = "total", column = "total", type = "text" },
+]
+"""
+
+
+def run_info(run_id: str, **changes: Any) -> RunInfo:
+    """A run of the ledger that ended well."""
+    facts: dict[str, Any] = {
+        "run_id": run_id, "state": "completed", "started_unix": STARTED, "ended_unix": STARTED + 126, "source": "db1/shop",
+        "target": "pg1/shop", "collections": ["shop.orders"], "mode": "create", "read": 5_063_558, "written": 5_063_544,
+        "rejected": 14, "seconds": 126.0, "verification": "verified", "resumable": False,
+        "heartbeat_unix": STARTED + 126,
+    }  # fmt: skip
+    return RunInfo(**(facts | changes))
+
+
+RUNS = [
+    run_info("20261123-1402-k3f9"),
+    run_info(
+        "20261123-1320-b7aa", state="cancelled", verification="none", written=912_000, read=912_000, rejected=0,
+        seconds=31.0, resumable=True,
+    ),
+    run_info("20261122-0900-c1de", state="running", verification="none", written=100, read=100, resumable=True),
+]  # fmt: skip
+
+
+def recording(info: RunInfo, seconds: int = 60) -> Recording:
+    """A run of 60,000 rows, a frame a second, a knob turned in its middle."""
+    frames = []
+    for second in range(seconds + 1):
+        is_over = second == seconds
+        worker = WorkerView(
+            id=1, pid=41, state=WorkerState.WRITING, partition=second, written=1_000 * second, rows_per_s=1_000.0
+        )
+        table = TableProgress(
+            namespace="shop.orders", table="public.orders", total=1_000 * seconds, read=1_000 * second,
+            written=1_000 * second, rejected=0, source_count=1_000 * second, target_count=1_000 * second, ok=True,
+        )  # fmt: skip
+        frames.append(
+            Snapshot(
+                run_id=info.run_id, state=RunState.COMPLETED if is_over else RunState.RUNNING,
+                phase="completed" if is_over else "copying", source=info.source, target=info.target,
+                verification=Verification.VERIFIED if is_over else Verification.NONE, elapsed=float(second),
+                read=1_000 * second, written=1_000 * second, total=1_000 * seconds, rows_per_s=1_000.0,
+                rows_per_s_mean=1_000.0, cluster_size=1, page_size=8_000 if second < seconds // 2 else 16_000,
+                workers=[] if is_over else [worker], tables=[table] if is_over else [],
+                exit_code=0 if is_over else None,
+            )
+        )  # fmt: skip
+    facts = {"knob": "page_size", "old": 8_000, "value": 16_000}
+    events = [
+        Event(kind="state", at=0.0, facts={"state": "running", "phase": "copying"}),
+        Event(kind="knob", at=seconds / 2, facts=facts),
+        Event(kind="finished", at=float(seconds), facts={"state": "completed", "written": 1_000 * seconds}),
+    ]
+    settings = {"run": {"collections": ["shop.orders:public.orders"], "mode": "append", "limit": 0}, "mapping": {}}
+    return Recording(run=info, frames=frames, events=events, settings=settings)
+
+
+def plan_view(toml: str = TOML) -> PlanView:
+    """A plan of two collections with warnings and a preview."""
+    columns = [
+        ColumnView(
+            field="_id", column="_id", type="text", seen_percent=100.0, kinds={"objectId": 100.0}, note="primary key",
+            nullable=False,
+        ),
+        ColumnView(
+            field="total", column="total", type="double precision", seen_percent=99.0,
+            kinds={"double": 98.0, "int": 2.0}, note="ints widen",
+        ),
+        ColumnView(
+            field="address.city", column="address_city", type="text", seen_percent=3.0, kinds={"string": 100.0}
+        ),
+    ]  # fmt: skip
+    preview = [
+        PreviewRowView(id='"64f0c1"', values=["64f0c1", "19.9", None]),
+        PreviewRowView(id='"64f0c2"', values=[], reject="nul in name"),
+    ]
+    warnings = ["total: 2% of the values are ints", "3 documents are larger than 1 MiB"]
+    tables = [
+        TableView(
+            namespace=f"shop.{name}", table=f"public.{name}", documents=4_210_334, size_bytes=2_040_109_466,
+            columns=columns, ddl=f"CREATE TABLE public.{name} (\n  _id text\n);\n", warnings=warnings[:2] if first else [],
+            sampled=10_000, preview=preview, primary_key="_id",
+            estimate=EstimateView(
+                table_bytes=1_900_000_000, index_bytes=90_000_000, seconds=126.0, rows_per_s=40_000.0, basis="guess"
+            ),
+        )
+        for name, first in (("orders", True), ("customers", False))
+    ]  # fmt: skip
+    return PlanView(
+        fingerprint="f", mode="create", tables=tables, warnings=[f"shop.orders: {each}" for each in warnings], toml=toml
+    )
+
+
+def verify_report(run_id: str, level: str) -> VerifyReport:
+    """One table that agrees, and one of which two documents differ."""
+    tables = [
+        TableCounts(
+            namespace="shop.customers", table="public.customers", source=812_004, read=812_004, written=812_004,
+            rejected=0, target=812_004, ok=True, equal=812_004,
+        ),
+        TableCounts(
+            namespace="shop.orders", table="public.orders", source=4_210_334, read=4_210_334, written=4_210_320,
+            rejected=14, target=4_210_319, ok=False, message="the table gained 4,210,319 rows, 4,210,320 were written",
+            equal=4_210_318, different=1, missing=1, kept=14,
+        ),
+    ]  # fmt: skip
+    differences = [
+        DifferenceView(
+            namespace="shop.orders", table="public.orders", kind="different", id='"64f1a9"', field="email",
+            column="email", source="A@x.io", target="=a@x.io",
+        ),
+        DifferenceView(namespace="shop.orders", table="public.orders", kind="missing", id='"64f1aa"'),
+    ]  # fmt: skip
+    return VerifyReport(
+        run_id=run_id or RUNS[0].run_id, level=level, result=Verification.MISMATCH, tables=tables,
+        differences=differences if level == "full" else [],
+    )  # fmt: skip

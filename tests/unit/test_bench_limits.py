@@ -1,0 +1,86 @@
+"""Which limits the figures of `make bench` keep: with figures that are made up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.bench.limits import limits
+from tests.bench.measure import Cost, Ran
+from tests.bench.parts import FLOOR, Contest, Entry, Figures, Options, own_name
+from tests.bench.report import record, tables
+from tests.bench.shapes import USERS
+
+OPTIONS = Options(1_000_000, 3, ("users",), (FLOOR, "ours"), (1, 2, 90), 2, ("native", "plain"))
+
+
+def ran(seconds: float, **details: Any) -> Figures:
+    """One measurement; the whole command takes half a second more."""
+    peaks = {"worker": 30.0, "engine": 81.0, "all": 120.0}
+    cost = Cost(3.0, peaks if details else {})
+    return Figures(Ran(seconds, seconds + 0.5, cost, details), {"mongod": 1.0, "postgres": 2.0})
+
+
+def contest(part: str = "users", documents: int = 1_000_000, **seconds: list[float]) -> Contest:
+    """Contestants by name, the own ones as `native_2`."""
+    entries, results = [], {}
+    for name, measured in seconds.items():
+        converter, _, workers = name.partition("_")
+        if not workers:
+            entries.append(Entry(name, "public.t", lambda: Ran(0.0, 0.0, Cost(0.0, {}))))
+            results[name] = [ran(each) for each in measured]
+            continue
+        own = own_name(converter, int(workers))
+        entries.append(Entry(own, "public.t", lambda: Ran(0.0, 0.0, Cost(0.0, {})), int(workers), converter))
+        results[own] = [ran(each, all_at_work_s=2.5, at_work=int(workers)) for each in measured]
+    return Contest(part, USERS, documents, tuple(entries), results)
+
+
+def verdicts(*contests: Contest) -> dict[str, tuple[str, bool]]:
+    """What was found by limit."""
+    return {limit.what: (limit.found, limit.kept) for limit in limits(contests, OPTIONS)}
+
+
+def test_a_run_may_take_a_little_more_than_the_floor_and_a_second_until_there_are_many_documents() -> None:
+    few = contest(floor=[5.0, 5.2, 4.8], native_2=[6.7, 6.6, 9.0])
+    assert verdicts(few)["users, 1,000,000: ours, native, 2 workers"] == ("6.70 s", True)
+    many = contest("sizes", 10_000_000, floor=[5.0, 5.2, 4.8], native_2=[6.7, 6.6, 9.0])
+    assert verdicts(many)["users, 10,000,000: ours, native, 2 workers"] == ("6.70 s", False)
+
+
+def test_ratios_are_of_the_same_round_so_that_drift_cancels_out() -> None:
+    drifting = contest(native_2=[4.5, 9.5, 19.5], ingestr=[14.5, 29.5, 59.5])
+    assert drifting.ratio("ingestr", own_name("native", 2)) == 29.5 / 9.5
+    assert verdicts(drifting)["users, 1,000,000: ours, native, 2 workers, ingestr"] == ("3.00 x", True)
+
+
+def test_many_workers_must_be_up_and_not_much_slower_than_the_best() -> None:
+    kept = verdicts(contest(native_1=[9.0], native_2=[6.0], native_90=[8.9]))
+    assert kept["users, 1,000,000: ours, native, 90 workers"] == ("1.48 x", True)
+    assert kept["users, 1,000,000: ours, native, 90 workers, all at work"] == ("2.50 s", True)
+    late = contest(native_2=[6.0], native_90=[9.1])
+    late.results[own_name("native", 90)] = [ran(9.1, all_at_work_s=None, at_work=81)]
+    missed = verdicts(late)
+    assert missed["users, 1,000,000: ours, native, 90 workers"] == ("1.52 x", False)
+    assert missed["users, 1,000,000: ours, native, 90 workers, all at work"] == ("only 81 at the end", False)
+
+
+def test_memory_rate_and_flatness_are_judged() -> None:
+    found = verdicts(
+        contest(native_2=[5.0], plain_2=[30.0]),
+        contest("sizes", 1_000_000, native_2=[5.0]),
+        contest("sizes", 10_000_000, native_2=[56.0]),
+    )
+    assert found["users, 1,000,000: worker, native, 2 workers"] == ("30 MB", True)
+    assert found["users, 1,000,000: engine, native, 2 workers"] == ("81 MB", False)
+    assert found["users, 1,000,000: ours, plain, 2 workers"] == ("33,333 rows/s", False)
+    assert found["rows/s at 10,000,000, of those at 1,000,000"] == ("0.89", False)
+
+
+def test_the_report_names_what_failed_and_keeps_every_run() -> None:
+    measured = contest(floor=[5.0, 5.2, 4.8], native_2=[6.7, 6.6, 9.0])
+    measured.failures["sling"] = "exit code 1: no"
+    text = tables([measured])
+    assert "sling: FAILED, exit code 1: no" in text
+    assert text.splitlines()[2].split()[:5] == ["floor", "5.00", "4.80", "5.20", "5.50"]
+    (entry,) = record([measured], [], OPTIONS, {"cores": 2})["contests"]
+    assert [run["ran"]["seconds"] for run in entry["contestants"]["floor"]["runs"]] == [5.0, 5.2, 4.8]

@@ -1,0 +1,121 @@
+"""A verification's report as Markdown, JSON or CSV, and the file it is written to."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.control.protocol import TableCounts, VerifyReport
+from engine.errors import UsageError
+from tui.format import number
+from tui.safe import safe
+
+_COUNTS = ("source", "read", "written", "rejected", "target")
+_FULL = ("equal", "different", "missing", "extra", "kept")
+_DIFFERENCE = ("namespace", "table", "kind", "id", "field", "column", "source", "target", "reason", "source_changed")
+
+
+def markdown(report: VerifyReport) -> str:
+    """A page for people: the counts of each table, then the differences."""
+    names = _counts_of(report)
+    lines = [
+        f"# Verification of run {safe(report.run_id, 40)}",
+        "",
+        f"Result: **{report.result.value}**, level {safe(report.level, 20)}.",
+        "",
+        f"| table | {' | '.join(names)} | result |",
+        f"|---|{'---:|' * len(names)}---|",
+    ]
+    for table in report.tables:
+        counts = " | ".join(number(getattr(table, name)) for name in names)
+        lines.append(f"| {_cell(f'{table.namespace} → {table.table}')} | {counts} | {_cell(_result(table))} |")
+    if report.differences:
+        lines += [
+            "",
+            "## Differences",
+            "",
+            "| table | kind | _id | field | source | target |",
+            "|---|---|---|---|---|---|",
+        ]
+        for each in report.differences:
+            values = (each.table, each.kind, each.id, each.field, each.source, each.target)
+            lines.append("| " + " | ".join(_cell("–" if value is None else value) for value in values) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def json_text(report: VerifyReport) -> str:
+    """The report as it came from the engine."""
+    return json.dumps(report.model_dump(mode="json"), indent=2) + "\n"
+
+
+def csv_text(report: VerifyReport) -> str:
+    """A line for each table; when there are differences, a second block with a line for each."""
+    names = _counts_of(report)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "namespace", "table", *names, "ok", "message"])
+    for table in report.tables:
+        counts = [getattr(table, name) for name in names]
+        writer.writerow([report.run_id, _plain(table.namespace), _plain(table.table), *counts, table.ok, table.message])
+    if report.differences:
+        writer.writerow([])
+        writer.writerow(_DIFFERENCE)
+        for each in report.differences:
+            values = [getattr(each, name) for name in _DIFFERENCE]
+            writer.writerow([_plain(value) if isinstance(value, str) else value for value in values])
+    return text.getvalue()
+
+
+FORMATS: dict[str, Callable[[VerifyReport], str]] = {".md": markdown, ".json": json_text, ".csv": csv_text}
+"""By the ending of the file's name."""
+
+
+def write_report(report: VerifyReport, name: str) -> Path:
+    """Write the report into a new file, in the format that its name ends with.
+
+    Raises:
+        UsageError: the name has another ending, the file exists, or it cannot be written.
+    """
+    path = Path(name.strip()).expanduser()
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise UsageError(f"The name must end with {', '.join(FORMATS)}: it says which format is written.")
+    write_new(path, form(report))
+    return path
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet, for our user alone: reports hold values of the data.
+
+    Raises:
+        UsageError: it exists, or cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise UsageError(f"{path} exists already: choose another name.") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+
+
+def _counts_of(report: VerifyReport) -> tuple[str, ...]:
+    return _COUNTS + _FULL if report.level == "full" else _COUNTS
+
+
+def _result(table: TableCounts) -> str:
+    return table.message or ("agrees" if table.ok else "differs")
+
+
+def _cell(text: str) -> str:
+    return safe(text, 300).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def _plain(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

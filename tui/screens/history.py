@@ -1,0 +1,265 @@
+"""The History screen: the runs of the target's ledger; report, replay, verification, resume and end of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+
+from pydantic import BaseModel, ValidationError
+from textual import on
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from engine.config import merged
+from engine.control.protocol import DiscardRun, ListRuns, Recording, Replay, RunInfo, RunState, Start
+from engine.errors import MigrationError, UsageError
+from tui.commands import Place, Situation, bindings_of
+from tui.format import NO_NUMBER, compact, duration, number
+from tui.safe import safe
+from tui.screens.base import CockpitScreen
+from tui.screens.dialogs import Answer, Question, confirm, error_dialog
+from tui.widgets.listing import Column, Listing
+from tui.widgets.report import headline, tables
+from tui.widgets.words import INTERRUPTED, MUTED, Sign, ledger_sign
+
+SILENT_S = 30.0
+"""An engine that has not said for so long that it lives drives its run no more."""
+_REPORT_WIDTH = 68
+_COLUMNS = (
+    Column("when", 16),
+    Column("source → target", on_narrow=False),
+    Column("rows", 13, is_right=True),
+    Column("time", 8, is_right=True),
+    Column("rows/s", 8, is_right=True),
+    Column("rejects", 9, is_right=True),
+    Column("outcome", 13),
+)
+
+
+class Runs(BaseModel):
+    """The reply to `ListRuns`."""
+
+    runs: list[RunInfo]
+
+
+class HistoryScreen(CockpitScreen):
+    """Reads the ledger each time that it is shown."""
+
+    PLACE = Place.HISTORY
+    BINDINGS = bindings_of(Place.HISTORY)
+    AUTO_FOCUS = "Lines"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs: list[RunInfo] = []
+        self._is_busy = False
+
+    def body(self) -> Iterable[Widget]:
+        """The runs, and a few lines about the one under the cursor."""
+        yield Listing(_COLUMNS, id="runs")
+        yield Static(id="run-detail", markup=False)
+
+    def on_mount(self) -> None:
+        """The title."""
+        self.query_one("#runs").border_title = Content("Runs")
+
+    def on_screen_resume(self) -> None:
+        """Read the ledger."""
+        super().on_screen_resume()
+        self.action_again()
+
+    @property
+    def chosen(self) -> RunInfo | None:
+        """The run under the cursor."""
+        index = self.query_one("#runs", Listing).index
+        return self.runs[index] if index is not None and index < len(self.runs) else None
+
+    def adjusted(self, now: Situation) -> Situation:
+        """What can be done with the run under the cursor."""
+        run = self.chosen
+        can_resume = run is not None and run.resumable and not is_driven(run)
+        return replace(now, has_result=run is not None, can_resume_chosen=can_resume, is_busy=self._is_busy)
+
+    # --- the ledger ---
+
+    def action_again(self) -> None:
+        """Read the ledger."""
+        self._ask("reading the ledger…", self._read)
+
+    async def _read(self) -> None:
+        self.runs = (await self.cockpit.ask(Runs, ListRuns())).runs
+        self.query_one("#runs", Listing).fill([_row(run) for run in self.runs])
+
+    def _ask(self, words: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something that asks an engine; what it refuses stands under the list."""
+
+        async def asking() -> None:
+            problem = Content.empty()
+            self._is_busy = True
+            self._say(Content.styled(f"◌ {words}", MUTED))
+            try:
+                await work()
+            except MigrationError as error:
+                problem = Content.styled(f"! {safe(error.message, 600)}", "$error")
+            finally:
+                self._is_busy = False
+            self._say(problem or self._detail())
+            self.cockpit.situation_changed()
+
+        self.run_worker(asking(), group="ledger", exclusive=True)
+
+    def _say(self, words: Content) -> None:
+        self.query_one("#run-detail", Static).update(words)
+
+    def _detail(self) -> Content:
+        run = self.chosen
+        if run is None:
+            return Content.styled("The ledger of the target has no runs yet.", MUTED)
+        collections = ", ".join(run.collections[:8]) + (" …" if len(run.collections) > 8 else "")
+        further = "r goes on from what is committed." if self.cockpit.situation.can_resume_chosen else ""
+        return Content("\n").join(
+            [
+                Content.assemble(("run ", MUTED), safe(run.run_id, 40), (f"   mode {safe(run.mode, 20)}", MUTED)),
+                Content(f"{safe(run.source, 100)} → {safe(run.target, 100)}"),
+                Content(safe(collections, 400)),
+                Content(f"{number(run.read)} read = {number(run.written)} written + {number(run.rejected)} rejected"),
+                Content.styled(further, MUTED),
+            ]
+        )
+
+    @on(Listing.Moved)
+    def _moved(self) -> None:
+        if not self._is_busy:
+            self._say(self._detail())
+        self.refresh_bindings()
+
+    # --- the run under the cursor ---
+
+    def action_open(self) -> None:
+        """Show its report."""
+        run = self.chosen
+        if run is None:
+            return
+
+        async def show() -> None:
+            recording = await self.cockpit.ask(Recording, Replay(run=run.run_id, max_frames=1))
+            end = recording.frames[-1]
+            blocks = [headline(end, sign_of(run)), *tables(end, _REPORT_WIDTH)]
+            self.app.push_screen(
+                Question("Report", Content("\n\n").join(blocks), [Answer("back", "Close", "primary")], default="back")
+            )
+
+        self._ask("reading the report…", show)
+
+    def action_replay(self) -> None:
+        """Play it again on the Run screen."""
+        run = self.chosen
+        if run is None:
+            return
+
+        async def play() -> None:
+            await self.cockpit.play(await self.cockpit.ask(Recording, Replay(run=run.run_id)))
+
+        self._ask("reading the recorded events…", play)
+
+    def action_verify(self) -> None:
+        """Show it on the Verify screen."""
+        if self.chosen is not None:
+            self.cockpit.run_worker(self.cockpit.show_verification(self.chosen.run_id), group="verify")
+
+    def action_resume(self) -> None:
+        """Ask, then go on with it."""
+        run = self.chosen
+        if run is None:
+            return
+
+        async def offer() -> None:
+            recording = await self.cockpit.ask(Recording, Replay(run=run.run_id, max_frames=1))
+            try:
+                settings = merged(self.cockpit.edited_settings, recording.settings)
+            except ValidationError as error:
+                raise UsageError("This run was made by another version with settings that are unknown here.") from error
+
+            def answered(answer: str | None) -> None:
+                if answer == "go":
+                    self.cockpit.start_run(settings, Start(resume=run.run_id, plan=recording.plan))
+
+            effects = [
+                f"Go on with run {safe(run.run_id, 40)}, as it was planned then:",
+                f"from  {safe(run.source, 80)}",
+                f"to    {safe(run.target, 80)}",
+                f"with  {settings.run.cluster_size} workers, {number(settings.run.page_size)} documents a page",
+                "",
+                f"{number(run.written)} rows are committed and stay; they are not read again.",
+            ]
+            self.app.push_screen(confirm("Resume this run?", effects, go="Resume"), answered)
+
+        self._ask("reading the run…", offer)
+
+    def action_forget(self) -> None:
+        """Ask how, then drop it from the ledger."""
+        run = self.chosen
+        if run is None:
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer in {"forget", "drop"}:
+                self._ask("forgetting…", lambda: self._forget(run, drop_tables=answer == "drop"))
+
+        self.app.push_screen(_forget_question(run), answered)
+
+    async def _forget(self, run: RunInfo, *, drop_tables: bool) -> None:
+        try:
+            await self.cockpit.ask(Discarded, DiscardRun(run=run.run_id, drop_tables=drop_tables))
+        except MigrationError as error:
+            self.app.push_screen(error_dialog("The run was not forgotten", error.message))
+        await self._read()
+
+
+class Discarded(BaseModel):
+    """The reply to `DiscardRun`."""
+
+    run_id: str
+    dropped: list[str]
+
+
+def _forget_question(run: RunInfo) -> Question:
+    text = Content(
+        f"Run {safe(run.run_id, 40)}: {number(run.written)} rows, {safe(ledger_sign(run.state, run.verification).word)}.\n\n"
+        "Forget: its rows in the ledger go, with its rejects and its events; it cannot be resumed,\n"
+        "verified or replayed then. Tables that it filled stay as they are.\n"
+        "Forget and drop: also the tables that it made itself are dropped, with their rows."
+    )
+    answers = [
+        Answer("forget", "Forget", "warning"),
+        Answer("drop", "Forget and drop tables", "error"),
+        Answer("back", "Back", "primary"),
+    ]
+    return Question("Forget this run?", text, answers, default="back")
+
+
+def sign_of(run: RunInfo, now: Callable[[], float] = time.time) -> Sign:
+    """How the run ended; or that it goes on, or that nobody drives it any more."""
+    is_active = run.state in {state.value for state in RunState if state.is_active}
+    return INTERRUPTED if is_active and not is_driven(run, now) else ledger_sign(run.state, run.verification)
+
+
+def is_driven(run: RunInfo, now: Callable[[], float] = time.time) -> bool:
+    """An engine is at it."""
+    is_active = run.state in {state.value for state in RunState if state.is_active}
+    return is_active and now() - run.heartbeat_unix <= SILENT_S
+
+
+def _row(run: RunInfo) -> list[str | Content]:
+    sign = sign_of(run)
+    return [
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started_unix)),
+        Content.styled(f"{safe(run.source, 80)} → {safe(run.target, 80)}", MUTED),
+        number(run.written),
+        duration(run.seconds),
+        compact(run.written / run.seconds) if run.seconds > 0 else NO_NUMBER,
+        Content.styled(number(run.rejected), "$warning") if run.rejected else "0",
+        Content.styled(str(sign), sign.colour),
+    ]

@@ -1,0 +1,293 @@
+"""The Verify screen: the counts of both sides of a run, table by table, and the differences down to the field."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from textual import on
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from engine.control.protocol import (
+    Cancel,
+    DifferenceView,
+    Recording,
+    Replay,
+    RunState,
+    Snapshot,
+    TableCounts,
+    Verification,
+    Verify,
+    VerifyReport,
+)
+from engine.errors import MigrationError
+from tui.commands import Place, Situation, bindings_of
+from tui.export import write_report
+from tui.format import NO_NUMBER, duration, number, percent, share
+from tui.safe import safe
+from tui.screens.base import CockpitScreen
+from tui.screens.naming import FileDialog
+from tui.session import EngineSession
+from tui.widgets.bars import bar
+from tui.widgets.listing import Cell, Column, Listing
+from tui.widgets.words import MUTED
+
+Level = Literal["counts", "full"]
+
+TICK_S = 0.25
+_COLUMNS = (
+    Column("table"),
+    Column("source", 12, is_right=True),
+    Column("read", 12, is_right=True, on_narrow=False),
+    Column("written", 12, is_right=True),
+    Column("rejected", 9, is_right=True, on_narrow=False),
+    Column("target", 12, is_right=True),
+    Column("result", 14),
+)
+_BAR = 30
+_RESULTS = {Verification.VERIFIED: ("✓ verified", "$success"), Verification.MISMATCH: ("! mismatch", "$error")}
+
+
+class VerifyScreen(CockpitScreen):
+    """Shows what was counted at a run's end until somebody asks to verify again."""
+
+    PLACE = Place.VERIFY
+    BINDINGS = bindings_of(Place.VERIFY)
+    AUTO_FOCUS = "Lines"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run_id = ""
+        """The run that is shown; empty is the newest."""
+        self.report: VerifyReport | None = None
+        self.is_recorded = False
+        """The report is of the counts at the run's end; nothing was verified since."""
+        self._asked: EngineSession | None = None
+        self._asked_at = 0.0
+        self._level: Level = "counts"
+
+    def body(self) -> Iterable[Widget]:
+        """What is verified, the tables, and what is wrong with the one under the cursor."""
+        yield Static(id="verify-head", markup=False)
+        yield Listing(_COLUMNS, id="counts")
+        with VerticalScroll(id="differences"):
+            yield Static(id="verify-detail", markup=False)
+
+    def on_mount(self) -> None:
+        """Titles, and the clock of the progress."""
+        self.query_one("#counts").border_title = Content("Both sides")
+        self.query_one("#differences").border_title = Content("Differences")
+        self.set_interval(TICK_S, self._show_progress)
+
+    def on_screen_resume(self) -> None:
+        """The newest run may be another now."""
+        super().on_screen_resume()
+        if not self.is_busy and (self.report is None or not self.run_id):
+            self.choose(self.run_id)
+
+    @property
+    def is_busy(self) -> bool:
+        """A verification is on."""
+        return self._asked is not None
+
+    def adjusted(self, now: Situation) -> Situation:
+        """Whether there is a report, and a verification is on."""
+        return replace(now, is_busy=self.is_busy, has_result=self.report is not None)
+
+    def choose(self, run_id: str) -> None:
+        """Show another run of the ledger, the newest when it is empty."""
+        self.run_id = run_id
+        if self._asked is not None:
+            self.run_worker(self._break_off(self._asked), group="break off")
+        self.run_worker(self._recall(), group="verify", exclusive=True)
+
+    def action_newest(self) -> None:
+        """The newest run; breaks a verification off first."""
+        if self._asked is not None:
+            self.run_worker(self._break_off(self._asked), group="break off")
+        else:
+            self.choose("")
+
+    def action_counts(self) -> None:
+        """Count both sides."""
+        self.run_worker(self._verify("counts"), group="verify", exclusive=True)
+
+    def action_full(self) -> None:
+        """Compare every document."""
+        self.run_worker(self._verify("full"), group="verify", exclusive=True)
+
+    def action_export(self) -> None:
+        """Ask for a file's name, and write the report."""
+        report = self.report
+        if report is None:
+            return
+
+        def written(path: Path | None) -> None:
+            if path is not None:
+                self.app.notify(f"Written: {safe(str(path), 300)}", markup=False)
+
+        note = "The ending chooses the format: .md for people, .json or .csv for programs."
+        name = f"verification-{safe(report.run_id, 40)}.md"
+        self.app.push_screen(FileDialog("Export the report", note, name, lambda to: write_report(report, to)), written)
+
+    # --- asking ---
+
+    async def _recall(self) -> None:
+        """What the run's own end counted."""
+        try:
+            recording = await self.cockpit.ask(Recording, Replay(run=self.run_id, max_frames=1))
+        except MigrationError as error:
+            self._say(error)
+            return
+        self._show(_recalled(recording.frames[-1]), is_recorded=True)
+
+    async def _verify(self, level: Level) -> None:
+        try:
+            self._asked = await self.cockpit.engine_to_ask()
+            self._asked_at, self._level = time.monotonic(), level
+            self.cockpit.situation_changed()
+            self._show_progress()
+            report = await self._asked.client.ask(VerifyReport, Verify(run=self.run_id, level=level))
+        except MigrationError as error:
+            self._asked = None
+            self._say(error)
+            if self.report is not None:
+                self._show(self.report, is_recorded=self.is_recorded, problem=error)
+        else:
+            self._asked = None
+            self._show(report, is_recorded=False)
+        finally:
+            self._asked = None
+            self.cockpit.situation_changed()
+
+    async def _break_off(self, asked: EngineSession) -> None:
+        try:
+            await asked.client.call(Cancel())
+        except MigrationError as error:
+            self.cockpit.say_problem(error.message)
+
+    # --- drawing ---
+
+    def _say(self, error: MigrationError) -> None:
+        self.query_one("#verify-head", Static).update(Content.styled(f"! {safe(error.message, 600)}", "$error"))
+
+    def _show_progress(self) -> None:
+        if self._asked is None:
+            return
+        since = duration(time.monotonic() - self._asked_at)
+        comparing = self._asked.client.snapshot.comparing
+        if comparing is None:
+            doing = "counting both sides" if self._level == "counts" else "starting to compare"
+            words = Content(f"◐ {doing}… {since}")
+        else:
+            fraction = share(comparing.checked, comparing.total)
+            found = comparing.different + comparing.missing
+            words = Content("  ").join(
+                [
+                    Content(f"◐ comparing {since}"),
+                    bar(fraction, _BAR, "$primary"),
+                    Content(f"{percent(fraction)}  {number(comparing.checked)} / {number(comparing.total)}"),
+                    Content(f"{number(comparing.rows_per_s)} rows/s"),
+                    Content.styled(f"! {number(found)} differ", "$error") if found else Content("no difference so far"),
+                ]
+            )
+        note = Content.styled("esc breaks it off" if self._level == "full" else "", MUTED)
+        self.query_one("#verify-head", Static).update(words + Content("\n") + note)
+
+    def _show(self, report: VerifyReport, *, is_recorded: bool, problem: MigrationError | None = None) -> None:
+        self.report, self.is_recorded = report, is_recorded
+        words, colour = _RESULTS.get(report.result, ("· not verified", MUTED))
+        how = "as counted at the run's end" if is_recorded else f"level {safe(report.level, 20)}, now"
+        lines = [
+            Content.assemble((f"{words}  ", f"bold {colour}"), f"run {safe(report.run_id, 40)}", (f"  {how}", MUTED)),
+            Content.styled(f"! {safe(problem.message, 600)}", "$error") if problem else _identity(report),
+        ]
+        self.query_one("#verify-head", Static).update(Content("\n").join(lines))
+        self.query_one("#counts", Listing).fill([_row(table) for table in report.tables])
+        self._show_detail()
+        self.cockpit.situation_changed()
+
+    @on(Listing.Moved)
+    def _show_detail(self) -> None:
+        index = self.query_one("#counts", Listing).index
+        if self.report is None or index is None or index >= len(self.report.tables):
+            self.query_one("#verify-detail", Static).update(Content.styled("no tables", MUTED))
+            return
+        table = self.report.tables[index]
+        found = [each for each in self.report.differences if each.table == table.table]
+        self.query_one("#verify-detail", Static).update(_detail(self.report, table, found))
+
+
+def _recalled(end: Snapshot) -> VerifyReport:
+    """What the end of a run says as a report; tables that were not compared keep their dashes."""
+    tables = [
+        TableCounts(
+            namespace=table.namespace, table=table.table, source=table.source_count, read=table.read,
+            written=table.written, rejected=table.rejected, target=table.target_count, ok=table.ok is True,
+            message="" if table.ok is not None else "not compared: the run did not come to its end",
+        )
+        for table in end.tables
+    ]  # fmt: skip
+    result = end.verification if end.state is RunState.COMPLETED else Verification.NONE
+    return VerifyReport(run_id=end.run_id, level="counts", result=result, tables=tables)
+
+
+def _identity(report: VerifyReport) -> Content:
+    read = sum(table.read for table in report.tables)
+    written = sum(table.written for table in report.tables)
+    rejected = sum(table.rejected for table in report.tables)
+    sign = "=" if read == written + rejected else "≠"
+    return Content(f"{number(read)} read {sign} {number(written)} written + {number(rejected)} rejected")
+
+
+def _row(table: TableCounts) -> list[Cell]:
+    counts = [table.source, table.read, table.written, table.rejected, table.target]
+    is_compared = table.source >= 0 and table.target >= 0
+    result, colour = ("✓ agrees", "$success") if table.ok else ("! differs", "$error")
+    if not is_compared:
+        result, colour = "· not compared", MUTED
+    name = Content(f"{safe(table.namespace, 80)} → {safe(table.table, 80)}")
+    return [name, *(number(count) if count >= 0 else NO_NUMBER for count in counts), Content.styled(result, colour)]
+
+
+def _detail(report: VerifyReport, table: TableCounts, differences: list[DifferenceView]) -> Content:
+    lines = [Content.styled(safe(f"{table.namespace} → {table.table}", 200), "bold")]
+    if table.message:
+        lines.append(Content.styled(safe(table.message, 600), "" if table.ok else "$error"))
+    if report.level == "full":
+        lines.append(
+            Content(
+                f"{number(table.equal)} equal, {number(table.different)} different, {number(table.missing)} missing, "
+                f"{number(table.extra)} extra, {number(table.kept)} kept as rejects"
+            )
+        )
+        if table.source_changed:
+            lines.append(Content(f"{number(table.source_changed)} of them where the source has changed since."))
+    lines += [_difference(each) for each in differences]
+    if len(lines) == 1:
+        lines.append(Content.styled("Nothing differs.", MUTED))
+    return Content("\n").join(lines)
+
+
+def _difference(each: DifferenceView) -> Content:
+    """`different  _id 64f1a9…  email  source "A@x.io"  target "a@x.io"`."""
+    parts = [(f"! {safe(each.kind, 12):<10}", "$error"), (f" _id {safe(each.id, 60)}", "bold")]
+    if each.field:
+        parts.append((f"  {safe(each.field, 60)}", ""))
+    if each.kind == "different":
+        parts += [("  source ", MUTED), (_value(each.source), ""), ("  target ", MUTED), (_value(each.target), "")]
+    if each.reason:
+        parts.append((f"  {safe(each.reason, 80)}", MUTED))
+    if each.source_changed:
+        parts.append(("  the source changed since", MUTED))
+    return Content.assemble(*parts)
+
+
+def _value(value: str | None) -> str:
+    return "NULL" if value is None else safe(value, 80)
