@@ -44,9 +44,19 @@ bench: $(DEV) ## Measure against the floor of the two servers: make bench ARGS='
 faults: $(DEV) ## Kill, cut and starve everything, and check that nothing is lost
 	$(BIN)/python -m pytest tests/faults
 
+SECONDS ?= 1200
+.PHONY: fuzz
+fuzz: $(DEV) ## Search for batches that harm the native converter, SECONDS=1200 long
+	$(PIP) install atheris cython
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 .PHONY: snapshots
 snapshots: $(DEV) ## Accept the screens as they look now
 	$(BIN)/python -m pytest tests/tui --snapshot-update
+
+.PHONY: docs
+docs: $(DEV) ## Write the README's section on mapping from the code
+	$(BIN)/python -m tests.docs.mapping_page
 
 .PHONY: clean
 clean: ## Remove the environment and everything that was built

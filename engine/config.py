@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE
 from engine.mapping.options import MappingOptions
@@ -90,8 +90,23 @@ class RunSettings(_Section):
     """Documents per collection that the census samples."""
     limit: int = Field(default=0, ge=0, le=SEED_COUNT.high)
     """Documents of each collection to copy at most, the first ones in `_id` order; 0 is all."""
+    max_rejects: str = Field(
+        default="", pattern=r"^(\d+|\d+(\.\d+)?%|)$", description='a number of documents, a share such as "1%", or off'
+    )
+    """More rejects than this stop the run: a number, or a share of the documents expected; empty is no limit, but a table
+    whose first 10,000 documents are all rejects stops it then."""
     indexes: bool = False
     """Build MongoDB's secondary indexes on the target tables after the load, as far as PostgreSQL can have them."""
+
+    @field_validator("max_rejects", mode="before")
+    @classmethod
+    def _as_typed(cls, value: object) -> object:
+        """Also a number that is no text, and the spellings of the knobs: "10,000" and "off"."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if isinstance(value, str):
+            return "" if value.strip().lower() == "off" else re.sub(r"[,_ ]", "", value)
+        return value
 
 
 class SeedSettings(_Section):

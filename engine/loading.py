@@ -310,6 +310,8 @@ def _sentence(item: _Given, info: FieldInfo, reason: str) -> str:
 
 def _requirement(info: FieldInfo) -> str | None:
     """What a setting takes, in words."""
+    if info.description:
+        return info.description
     if get_origin(info.annotation) is Literal:
         return "one of " + ", ".join(
             repr(choice) if choice == "" else str(choice) for choice in get_args(info.annotation)

@@ -1,4 +1,4 @@
-"""What `rejects` and `runs` do: start an engine, ask it one thing, print the answer, end it."""
+"""What `runs` does, and what others need to: start an engine, ask it one thing, print the answer, end it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from engine.config import Loaded, Settings
 from engine.control.client import EngineClient
 from engine.control.protocol import (
     DiscardRun,
-    ListRejects,
     ListRuns,
-    RejectsReport,
     RunInfo,
 )
 from engine.errors import EXIT_DONE
@@ -26,17 +24,6 @@ from tui.safe import safe
 from tui.tables import text_table
 
 END_TIMEOUT_S = 2.0
-
-
-def show_rejects(loaded: Loaded, run_id: str, *, as_json: bool) -> int:
-    """Print rejected documents by reason."""
-    require(loaded, "target")
-    answer = ask(loaded.settings, ListRejects(run=run_id))
-    if as_json:
-        say_json(answer)
-    else:
-        say(_rejects_text(RejectsReport.model_validate(answer)))
-    return EXIT_DONE
 
 
 def show_runs(loaded: Loaded, *, as_json: bool) -> int:
@@ -79,18 +66,6 @@ async def _answer(settings: Settings, question: BaseModel) -> Any:
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
-
-
-def _rejects_text(report: RejectsReport) -> str:
-    if not report.total:
-        return f"run {safe(report.run_id)}: no rejected documents"
-    rows = [
-        [group.namespace, group.field, group.reason, group.sqlstate, number(group.count), " ".join(group.samples)]
-        for group in report.groups
-    ]
-    headings = ["collection", "field", "reason", "sqlstate", "documents", "such as _id"]
-    verdict = f"run {safe(report.run_id)}: {number(report.total)} rejected documents, kept in mongopg.reject"
-    return "\n".join([verdict, text_table(headings, rows, right={4})])
 
 
 def _runs_text(runs: list[RunInfo]) -> str:

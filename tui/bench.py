@@ -78,6 +78,7 @@ def bench(loaded: Loaded, *, as_json: bool) -> int:
         settings.run.limit = DEFAULT_DOCUMENTS
     settings.run.mode = "create"
     settings.run.throttle = 0
+    settings.run.indexes = False
     return asyncio.run(_Bench(settings, as_json=as_json).run())
 
 

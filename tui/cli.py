@@ -22,6 +22,7 @@ from tui.options import (
     HeadlessOption,
     IndexesOption,
     JsonOption,
+    MaxRejectsOption,
     ModeOption,
     PageOption,
     PlanOption,
@@ -191,6 +192,7 @@ def run_migration(
     page_size: PageOption = None,
     throttle: ThrottleOption = None,
     mode: ModeOption = None,
+    max_rejects: MaxRejectsOption = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -216,6 +218,7 @@ def run_migration(
         "run.page_size": page_size,
         "run.throttle": throttle,
         "run.mode": mode,
+        "run.max_rejects": max_rejects,
         "run.indexes": indexes or None,
     }
     start = Start(resume=resume, plan=read_file(file) if file else "")
@@ -232,7 +235,9 @@ def verify(
     ask_password: AskOption = False,
     level: Annotated[
         str,
-        typer.Option("--level", metavar="LEVEL", help="How deep: counts, or full to read both sides again and compare."),
+        typer.Option(
+            "--level", metavar="LEVEL", help="How deep: counts, or full to read both sides again and compare."
+        ),
     ] = "counts",
     redact: Annotated[bool, typer.Option("--redact", help="Name what differs without its values.")] = False,
     cluster_size: ClusterOption = None,
@@ -256,12 +261,25 @@ def rejects(
     config: ConfigOption = None,
     target: TargetOption = None,
     ask_password: AskOption = False,
+    retry: Annotated[
+        bool,
+        typer.Option(
+            "--retry", help="Write them again under today's policies, into the table as it is; 4: some are left."
+        ),
+    ] = False,
+    file: PlanOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Documents that could not be written as mapped, by reason; without RUN, of the newest run."""
-    from tui.asking import show_rejects
+    from tui.plans import read_file
+    from tui.rejected import retry_rejects, show_rejects
 
-    return show_rejects(_load(context, config, {"target.uri": target}, ask=ask_password), run or "", as_json=as_json)
+    if file is not None and not retry:
+        raise UsageError("--plan says how rejects are to be written: give --retry with it.")
+    loaded = _load(context, config, {"target.uri": target}, ask=ask_password)
+    if retry:
+        return retry_rejects(loaded, run or "", plan=read_file(file) if file else "", as_json=as_json)
+    return show_rejects(loaded, run or "", as_json=as_json)
 
 
 @application.command()

@@ -6,8 +6,10 @@ With `--json` it is also the last line on stdout. As in `tui.cli`, nothing heavy
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -21,6 +23,7 @@ RUN_COMMANDS = frozenset({"run", "seed", "demo"})
 
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
+    threading.excepthook = _failed_in_thread
     as_json = "--json" in arguments
     command = next((word for word in arguments if word in _command_names()), "")
     try:
@@ -87,12 +90,26 @@ def _silence_stdout() -> None:
 
 def _unexpected(error: Exception) -> MigrationError:
     """A mistake of ours: the traceback goes to a file, people get a sentence."""
+    sentence = f"This is a fault of mongopg-tui ({type(error).__name__}); {_kept(error)} says more."
+    return MigrationError(sentence, code="internal")
+
+
+def _failed_in_thread(facts: threading.ExceptHookArgs) -> None:
+    """As `_unexpected`, for a thread: Python would print the traceback, and what is secret in it."""
+    from tui.output import warn
+
+    if facts.exc_value is not None:
+        warn(f"A part of mongopg-tui failed ({facts.exc_type.__name__}); {_kept(facts.exc_value)} says more.")
+
+
+def _kept(error: BaseException) -> Path:
+    """The log that has the traceback of `error` now."""
     import traceback
 
     from engine.control.rendezvous import state_folder
     from engine.redaction import scrub
 
     log = state_folder() / "command-line.log"
+    log.touch(mode=0o600)
     log.write_text(scrub("".join(traceback.format_exception(error))))
-    log.chmod(0o600)
-    return MigrationError(f"This is a fault of mongopg-tui ({type(error).__name__}); {log} says more.", code="internal")
+    return log

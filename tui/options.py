@@ -35,6 +35,10 @@ PageOption = Annotated[
 ThrottleOption = Annotated[
     str | None, typer.Option("--throttle", metavar="N", help="Most rows per second of the whole run; 0 or off.")
 ]
+MaxRejectsOption = Annotated[
+    str | None,
+    typer.Option("--max-rejects", metavar="N|P%", help="Stop when more documents than this are rejected; off."),
+]
 ModeOption = Annotated[
     str | None,
     typer.Option("--mode", metavar="MODE", help="Existing tables: create (refuse), append, replace, upsert."),

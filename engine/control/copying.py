@@ -10,6 +10,7 @@ from engine.control.finishing import finish
 from engine.control.inquiries import source_uri, target_uri
 from engine.control.journal import Journal
 from engine.control.leases import CopyLeases
+from engine.control.limits import RejectGuard
 from engine.control.protocol import RunState
 from engine.control.tally import Tally
 from engine.errors import KnobError, MigrationError
@@ -54,6 +55,7 @@ class Copying:
         """Partitions may still be added: the copy has not come to its end."""
         self.journal = Journal(target_uri(migration.settings), migration.run_id)
         self.tally = Tally(migration.emit, self.journal)
+        self.guard = RejectGuard(migration.settings.run.max_rejects, migration.record, self.journal, migration.fail)
         self._next_partition = 0
         self._recoveries: set[asyncio.Task[None]] = set()
         self._cutting: asyncio.Task[None] | None = None
@@ -87,6 +89,7 @@ class Copying:
                 "look at the log, then resume the run.",
                 code="parked",
             )
+        await migration.interruptible(self.guard.look_at_end())
         await migration.interruptible(finish(self, migration))
 
     async def close(self, state: RunState, error: str) -> None:

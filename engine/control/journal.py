@@ -35,6 +35,8 @@ OTHER_ENGINE_S = 5.0
 """A resume waits so long for the run's last engine to end."""
 NOT_KEPT = frozenset({"seeded"})
 """Kinds of events that are only for the screen."""
+UNREACHABLE: tuple[type[Exception], ...] = (MigrationError, *sqlstates.FAILURES)
+"""What a use of the ledger raises when the server is not there."""
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +101,11 @@ class Journal:
         async with self._turn:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await postgres.connect(self._uri, application_name=self.app_name)
-            yield self._connection
+            try:
+                yield self._connection
+            except asyncpg.InternalClientError:
+                self._connection.terminate()  # it does not count as closed, and is of no use any more
+                raise
 
     @asynccontextmanager
     async def own_session(self) -> AsyncIterator[asyncpg.Connection]:
@@ -225,7 +231,7 @@ class Journal:
                 async with self.session() as connection:
                     position = await partitions.position(connection, self.run_id, partition_id)
                     return position, await copy.claims_from(connection, self.run_id, partition_id, known)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
+            except UNREACHABLE as error:
                 if not patience.is_left or (isinstance(error, MigrationError) and error.exit_code != 3):
                     raise
                 await patience.wait()
@@ -236,7 +242,7 @@ class Journal:
             return None
         try:
             return await self.totals()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as problem:
+        except UNREACHABLE as problem:
             log.warning("the last counts are not from the ledger: %s", sqlstates.describe(problem)[1])
             return None
 
@@ -300,7 +306,7 @@ class Journal:
                     await self._renew_hold()
                     async with self.session() as connection:
                         await ledger.heartbeat(connection, self.run_id)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
+            except UNREACHABLE as error:
                 log.warning("the ledger cannot be reached now: %s", sqlstates.describe(error)[1])
 
     async def _renew_hold(self) -> None:
@@ -336,7 +342,7 @@ class Journal:
                         verification=verification,
                         error=redact(error),
                     )
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as problem:
+        except UNREACHABLE as problem:
             log.warning("the run's end is not in the ledger: %s", sqlstates.describe(problem)[1])
         finally:
             await self._disconnect()
@@ -344,7 +350,7 @@ class Journal:
     async def _disconnect(self) -> None:
         for connection in (self._connection, self._lock_connection):
             if connection is not None and not connection.is_closed():
-                with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                with contextlib.suppress(*sqlstates.FAILURES):
                     await connection.close(timeout=2.0)
 
     # --- history ------------------------------------------------------------------------------------------------------

@@ -12,9 +12,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import asyncpg
-from pymongo.errors import PyMongoError
-
 from engine.config import Settings, merged, redact, secrets_of
 from engine.control.copying import Copying
 from engine.control.meter import Meter
@@ -28,7 +25,7 @@ from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled,
 from engine.knobs import knob_named
 from engine.redaction import know
 from engine.work.messages import Committed, Compared, CopyLease, Failed, Lease, Problem, Returned, SeedLease, Task
-from engine.work.migrate import explain
+from engine.work.migrate import SERVER_FAILURES, explain
 from engine.work.worker import WorkerStart
 
 TICK_S = 0.25
@@ -164,7 +161,7 @@ class Migration:
         self.verifying = FullVerification(command, self.settings, self.record.knobs, self.emit)
         try:
             report = await self.verifying.run()
-        except (PyMongoError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as failure:
+        except SERVER_FAILURES as failure:
             log.exception("a server failed the verification")
             code, sentence, _ = explain(failure)
             raise MigrationError(f"{sentence} Verify again when the cause is gone.", code=code) from failure
@@ -267,7 +264,7 @@ class Migration:
             state, code = RunState.CANCELLED, EXIT_CANCELLED
         except MigrationError as failure:
             state, error, code = RunState.FAILED, failure, failure.exit_code
-        except (PyMongoError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as failure:
+        except SERVER_FAILURES as failure:
             log.exception("a server failed the run")
             code_word, sentence, _ = explain(failure)
             error = MigrationError(f"{sentence} Resume the run when the cause is gone.", code=code_word)
@@ -409,6 +406,7 @@ class Migration:
         else:
             assert self.copying is not None
             self.copying.tally.committed(message)
+            self.copying.guard.look()
 
     def compared(self, message: Compared) -> None:
         """Verifications have a director of their own."""

@@ -74,9 +74,8 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
                 await connection.execute(compare.SESSION)
                 loads = {load.task_id: load for load in await ledger.table_loads(connection, record.run_id)}
                 for table in plan.tables:
-                    work = await _prepared(
-                        connection, record.run_id, record.mode, table, loads[table.task_id], command, settings
-                    )
+                    load = loads[table.task_id]
+                    work = await _prepared(connection, record.run_id, record.mode, table, load, command, settings)
                     await work.run(sums)
             report = await journal.rejects(record.run_id, command.samples)
             facts = {
@@ -87,7 +86,7 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
             }
             async with journal.session() as connection:
                 await ledger.append_afterwards(connection, record.run_id, "retried", facts)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except sqlstates.FAILURES as error:
             code, sentence = sqlstates.describe(error)
             raise MigrationError(f"{sentence} Rejects written before stay written; try again.", code=code) from error
     return RetryReport(
@@ -171,41 +170,40 @@ class _Table:
 
     async def _write(self, kept: Sequence[KeptReject], sums: _Sums) -> None:
         batch = b"".join(each.raw for each in kept)
-        reject_at, offset = {}, 0
+        place_at, offset = {}, 0
         for each in kept:
-            reject_at[offset] = each.place
+            place_at[offset] = each.place
             offset += len(each.raw)
         converted = await asyncio.to_thread(self.converter.convert, batch, 0, len(kept))
         failed = [
-            FailedAgain(reject_at[each.offset], each.reason, each.field, "", each.detail) for each in converted.rejects
+            FailedAgain(place_at[each.offset], each.reason, each.field, "", each.detail) for each in converted.rejects
         ]
-        rows = [reject_at[place] for place in converted.row_documents]
-        there: set[int] = set()
-        taken: set[int] = set()
-        if self._comparer is not None and rows:
-            found = await self._comparer.look(_only(Piece(batch, converted)), details=0)
-            # What the column types alone refuse is refused again below, with the reason.
-            absent = {problem.row for problem in found.problems if not problem.is_there}
-            absent |= {refusal.row for refusal in found.refusals}
-            taken = {problem.row for problem in found.problems if problem.is_there}
-            there = set(range(len(rows))) - absent - taken
-        if not self.is_upsert:
-            failed += [
-                FailedAgain(rows[row], KEY_TAKEN, self.mapping.id_column.name, "", KEY_TAKEN_DETAIL)
-                for row in sorted(taken)
-            ]
-            there_or_taken = there | taken
-        else:
-            there_or_taken = there
-        todo = [row for row in range(len(rows)) if row not in there_or_taken]
-        written = await self._send(batch, converted, todo, rows, failed)
-        done = [rows[row] for row in sorted(there)] + written
-        if written:
+        places = [place_at[document] for document in converted.row_documents]
+        same, taken = await self._already_there(batch, converted)
+        if self.is_upsert:
+            taken = set()  # the mode's very purpose: such rows take the new values
+        failed += [
+            FailedAgain(places[row], KEY_TAKEN, self.mapping.id_column.name, "", KEY_TAKEN_DETAIL) for row in taken
+        ]
+        todo = [row for row in range(len(places)) if row not in same | taken]
+        written = await self._send(batch, converted, todo, places, failed)
+        done = [places[row] for row in sorted(same)] + written
+        if done:
             await retries.begin(self.connection, self.run_id, self.task_id, self.mapping)
         await retries.settle(self.connection, self.run_id, self.task_id, done, failed, len(written))
         sums.tried += len(kept)
         sums.written += len(written)
-        sums.already_there += len(there)
+        sums.already_there += len(same)
+
+    async def _already_there(self, batch: bytes, converted: Converted) -> tuple[set[int], set[int]]:
+        """Rows that the table has already, and those instead of which it has another one of the same key."""
+        if self._comparer is None or not converted.row_ends:
+            return set(), set()
+        found = await self._comparer.look(_only(Piece(batch, converted)), details=0)
+        taken = {problem.row for problem in found.problems if problem.is_there}
+        # What the column types alone refuse is refused once more when it is written, and kept with the reason.
+        absent = {problem.row for problem in found.problems} | {refusal.row for refusal in found.refusals}
+        return set(range(len(converted.row_ends))) - absent, taken
 
     async def _send(
         self,

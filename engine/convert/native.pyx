@@ -18,8 +18,6 @@ and the rejects. One subject a file:
     native_memory    growing buffers, byte orders, hashes
 """
 
-from array import array
-
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -32,17 +30,12 @@ from libc.string cimport memset
 from engine.convert.native_bson cimport N_SLOTS, slot_of
 from engine.convert.native_crc32 cimport make_crc_tables
 from engine.convert.native_doubles cimport FIRST_POWER, LAST_POWER, powers
-from engine.convert.native_memory cimport (
-    TIGHT_BUFFERS,
-    Buffer,
-    Span,
-    _PyBytes_Resize,
-    hash_bytes,
-)
+from engine.convert.native_memory cimport TIGHT_BUFFERS, Buffer, Span, _PyBytes_Resize, hash_bytes
 from engine.convert.native_rows cimport convert_documents
 from engine.convert.native_work cimport *
 
 import os
+from array import array
 
 from engine.convert.encoders import BINARY_KINDS, ELEMENT_OIDS, with_length
 from engine.convert.interface import Converted, Reject
@@ -73,6 +66,7 @@ include "native_plan.pxi"
 cdef enum:
     SPARE_ROOM = 65536        # bytes for tuples beyond what is expected
     LARGEST_KEPT = 1_048_576  # bytes of a buffer that waits for the next call
+
 cdef double MOST_EXPANSION = 2  # bytes of tuples for which there is room from the start, for each byte that is read
 
 cdef tuple HIT_NAMES = (
@@ -201,7 +195,9 @@ cdef class NativeConverter:
                 _reject(work, <const Rejected *>work.rejected.data + number)
                 for number in range(work.rejected.size // sizeof(Rejected))
             ],
-            policy_hits={name: work.total_hits[hit] for hit, name in enumerate(HIT_NAMES) if work.total_hits[hit]},
+            policy_hits={
+                name: work.total_hits[policy] for policy, name in enumerate(HIT_NAMES) if work.total_hits[policy]
+            },
         )
 
 

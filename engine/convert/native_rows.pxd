@@ -11,7 +11,7 @@ from libc.string cimport memset
 from engine.convert.native_bson cimport SHORTEST_DOCUMENT
 from engine.convert.native_crc32 cimport crc32
 from engine.convert.native_extra cimport has_extra, write_extra
-from engine.convert.native_fields cimport JSONB_VERSION, LENGTH_SIZE, NULL_LENGTH, end_field
+from engine.convert.native_fields cimport INT32_MAX, JSONB_VERSION, LENGTH_SIZE, NULL_LENGTH, end_field
 from engine.convert.native_json cimport write_document
 from engine.convert.native_keysize cimport ALWAYS_SHORT, MAX_KEY_BYTES, jsonb_size
 from engine.convert.native_memory cimport (
@@ -62,7 +62,7 @@ cdef inline int convert_documents(Work *work) noexcept nogil:
         document = work.batch + work.position
         room = work.size - work.position
         length = get_32(document) if room >= SHORTEST_DOCUMENT else 0
-        if length < SHORTEST_DOCUMENT or length > room:
+        if length < SHORTEST_DOCUMENT or length > room or length > INT32_MAX:
             work.is_broken = True
             return OK
         work.last = work.position

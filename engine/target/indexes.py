@@ -63,7 +63,7 @@ async def build_index(connection: asyncpg.Connection, run_id: str, load: TableLo
     """
     table = await current_name(connection, load)
     name = index.name if table == load.target else _staged(index, run_id)
-    if await _has_index(connection, load, index.name) or await _has_index(connection, load, _staged(index, run_id)):
+    if await _is_built(connection, run_id, load, index):
         return None
     try:
         async with connection.transaction():
@@ -76,7 +76,8 @@ async def build_index(connection: asyncpg.Connection, run_id: str, load: TableLo
     except asyncpg.PostgresError as error:
         if sqlstates.is_transient(error) or sqlstates.is_broken_connection(error):
             raise
-        return _refusal(index, load, error)
+        # The session of an engine that died may have built it a moment ago.
+        return None if await _is_built(connection, run_id, load, index) else _refusal(index, load, error)
     return None
 
 
@@ -88,6 +89,10 @@ async def take_index_names(
         if await _has_index(connection, load, _staged(index, run_id)):
             staged = TableName(load.target.schema, _staged(index, run_id))
             await connection.execute(f"ALTER INDEX {staged.sql} RENAME TO {quote_identifier(index.name)}")
+
+
+async def _is_built(connection: asyncpg.Connection, run_id: str, load: TableLoad, index: Index) -> bool:
+    return await _has_index(connection, load, index.name) or await _has_index(connection, load, _staged(index, run_id))
 
 
 def _staged(index: Index, run_id: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from engine.errors import TargetExists, UsageError
+from engine.mapping.kinds import NUMBERS
 from engine.mapping.model import ColumnType, Mapping
 from engine.mapping.names import quote_identifier
 from engine.target import ddl, tables
@@ -75,8 +76,13 @@ async def prepare(
 
 
 def builds_key_first(mapping: Mapping, mode: str) -> bool:
-    """The key comes before the data: upserts need it, and a key of mixed kinds may meet two that become equal (TYPES.md)."""
-    return mode == "upsert" or mapping.id_column.type in (ColumnType.JSONB, ColumnType.JSON)
+    """The key comes before the data: upserts need it, and a key of mixed kinds may meet two that become equal (TYPES.md).
+
+    Numbers of several kinds are not such: MongoDB itself takes 1 and 1.0 for one key.
+    """
+    column = mapping.id_column
+    is_mixed = len(column.kinds) > 1 and not column.kinds <= NUMBERS
+    return mode == "upsert" or is_mixed or column.type in (ColumnType.JSONB, ColumnType.JSON)
 
 
 async def _check_fits(connection: asyncpg.Connection, target: TableName, mapping: Mapping) -> None:

@@ -30,6 +30,14 @@ PROTOCOL_VIOLATION = "08P01"
 TRANSIENT_CODES = frozenset({"53200", "53300", LOCK_NOT_AVAILABLE, "57P01", "57P02", "57P03", "57P05"})
 """Out of memory, too many connections, a lock, and a server that shuts down, crashed or starts up."""
 
+FAILURES: tuple[type[Exception], ...] = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a statement that is sent when the server's farewell has just arrived
+    OSError,
+)
+"""What a statement raises when the server, or the way to it, fails; none of it is a mistake of ours."""
+
 _WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -57,7 +65,7 @@ def is_broken_connection(error: BaseException) -> bool:
         code = str(error.sqlstate or "")
         return code.startswith(("08", "57P")) and code != PROTOCOL_VIOLATION
     # asyncpg raises InterfaceError for a connection that was closed under it; OSError comes from the socket.
-    return isinstance(error, (OSError, asyncpg.InterfaceError)) and not isinstance(
+    return isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)) and not isinstance(
         error, asyncpg.ClientConfigurationError
     )
 

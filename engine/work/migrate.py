@@ -29,6 +29,11 @@ SLICE_BYTES = 8 * 1024 * 1024
 SLICE_S = 0.5
 """A slice ends at the first page end after so many bytes of BSON, or so long."""
 
+SERVER_FAILURES: tuple[type[Exception], ...] = (PyMongoError, *sqlstates.FAILURES)
+"""What either server's failures raise."""
+EXPLAINED: tuple[type[Exception], ...] = (MigrationError, *SERVER_FAILURES)
+"""What `explain` has a sentence for."""
+
 
 @dataclass(slots=True)
 class _Slice:
@@ -102,7 +107,7 @@ class Copier:
             except copy.SliceTaken:
                 # Somebody who was thought dead, or we before the connection broke, committed it: go on behind it.
                 in_doubt = True
-            except (PyMongoError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
+            except EXPLAINED as error:
                 code, sentence, is_transient = explain(error)
                 await self.abort()
                 if code == sqlstates.LOCK_NOT_AVAILABLE:
@@ -207,7 +212,7 @@ class Copier:
         table = TableName(task.schema, task.table)
         try:
             found = await locks.blockers(await self._connected(), table)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError):
+        except EXPLAINED:
             return ""  # the sentence about the lock itself has to do
         return f"Table {table} is locked: {found}." if found else ""
 
@@ -239,7 +244,7 @@ class Copier:
     async def close(self) -> None:
         """Leave both servers politely."""
         if self._connection is not None and not self._connection.is_closed():
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            with suppress(*sqlstates.FAILURES):
                 await self._connection.close(timeout=1.0)
         if self._client is not None:
             self._client.close()
@@ -256,9 +261,7 @@ def explain(error: BaseException) -> tuple[str, str, bool]:
 
 
 async def _roll_back(writer: copy.SliceWriter) -> None:
-    with suppress(
-        OSError, asyncpg.PostgresError, asyncpg.InterfaceError
-    ):  # a broken connection has rolled back already
+    with suppress(*sqlstates.FAILURES):  # a broken connection has rolled back already
         await writer.rollback()
 
 

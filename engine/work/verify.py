@@ -14,18 +14,16 @@ from dataclasses import dataclass, field, replace
 
 import asyncpg
 from pymongo.collection import Collection
-from pymongo.errors import PyMongoError
 
 from engine.convert import Preference, make_converter
 from engine.convert.interface import Converter
-from engine.errors import MigrationError
 from engine.mapping.model import Mapping
 from engine.mapping.names import show_path
 from engine.source import mongo
 from engine.source.bounds import key_of
 from engine.source.inclusive import InclusiveReader
 from engine.source.reader import RangeReader, filter_query
-from engine.target import compare, keys, page, postgres, rejects, spans
+from engine.target import compare, keys, page, postgres, rejects, spans, sqlstates
 from engine.target.compare import ComparedPage, Comparer, RowProblem
 from engine.target.ddl import TableName
 from engine.target.partitions import CHECKSUM_MODULUS
@@ -43,7 +41,7 @@ from engine.work.messages import (
     VerifyLease,
     VerifyTask,
 )
-from engine.work.migrate import explain
+from engine.work.migrate import EXPLAINED, explain
 from engine.work.retry import Patience
 from engine.work.slots import Field, Slot
 
@@ -124,7 +122,7 @@ class Verifier:
                 if await self._partition(task):
                     return Returned(lease, finished=True)
                 return Returned(lease, finished=False, rest=self.position)
-            except (PyMongoError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, MigrationError) as error:
+            except EXPLAINED as error:
                 code, sentence, is_transient = explain(error)
                 await self.abort()
                 if not is_transient or not self._patience.is_left:
@@ -350,7 +348,7 @@ class Verifier:
     async def close(self) -> None:
         """Leave both servers politely."""
         if self._connection is not None and not self._connection.is_closed():
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            with suppress(*sqlstates.FAILURES):
                 await self._connection.close(timeout=1.0)
         if self._client is not None:
             self._client.close()

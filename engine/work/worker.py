@@ -47,6 +47,7 @@ from engine.work.slots import Field, Slot
 from engine.work.verify import Verifier
 
 HEARTBEAT_S = 0.5
+NICENESS = 5
 
 log = logging.getLogger(__name__)
 gc.freeze()  # in the fork server: what is imported here stays shared with every worker
@@ -78,6 +79,8 @@ def main(slots: Any, index: int, pipe: Connection, start: WorkerStart) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Ninety workers on a few cores must not starve the engine, the screen, the fork server or the databases beside them.
+    os.nice(NICENESS)
     logs.set_up()
     know(secrets_in(start.source_uri) | secrets_in(start.target_uri))
     threading.Thread(target=_end_with_engine, name="watch the engine", daemon=True).start()

@@ -6,6 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -51,8 +52,8 @@ def sling(environment: Path, servers: Servers, collection: str) -> Ran:
 
 def _run(command: list[str], servers: Servers, environment: dict[str, str]) -> Ran:
     mark = secrets.token_hex(8)
-    began = time.monotonic()
-    with Watch(mark) as watch:
+    with Watch(mark) as watch, tempfile.TemporaryDirectory(dir=servers.folder) as scratch:
+        began = time.monotonic()
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -60,7 +61,7 @@ def _run(command: list[str], servers: Servers, environment: dict[str, str]) -> R
             text=True,
             errors="replace",
             cwd=servers.folder,
-            env=dict(os.environ) | environment | {MARK: mark, "HOME": str(servers.folder)},
+            env=dict(os.environ) | environment | {MARK: mark, "HOME": str(servers.folder), "TMPDIR": scratch},
             check=False,
         )
         seconds = time.monotonic() - began

@@ -89,8 +89,8 @@ async def test_what_the_plan_does_not_know_follows_the_policy_for_drift(
     source: Source, target: Target, engines: Engines
 ) -> None:
     source.db.items.insert_many([{"_id": number, "a": 1, "b": "x"} for number in range(100)])
-    plan = edited(await saved_plan(engines, "items"), ('column = "b", type = "text", kinds = ["string"]',
-                                                       'column = "b", type = "text", kinds = ["string"], overflow = "reject"'))  # fmt: skip
+    column = 'column = "b", type = "text", kinds = ["string"]'
+    plan = edited(await saved_plan(engines, "items"), (column, f'{column}, overflow = "reject"'))
     source.db.items.insert_many([{"_id": 100, "a": "text", "late": [1]}, {"_id": 101, "b": 5}])
 
     _, end = await engines.run(engines.settings(), plan=plan)

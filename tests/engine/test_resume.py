@@ -249,6 +249,7 @@ async def test_two_runs_on_one_table_are_refused_with_who_holds_it(
     first = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 200}))
     await first.start()
     await first.until_written(1)
+    await first.pause()
 
     settings = engines.settings("others", run={"collections": [f"{source.database}.others:public.users"]})
     second, end = await engines.run(settings)
@@ -262,6 +263,7 @@ async def test_two_runs_on_one_table_are_refused_with_who_holds_it(
     await third.leave()
 
     await first.set("throttle", 0)
+    await first.resume()
     assert (await first.finished())["exit_code"] == 0
     assert_users_equal(source, target)
     assert_ledger(target, first.run_id, rows=USERS)

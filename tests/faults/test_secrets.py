@@ -22,7 +22,7 @@ from tests.tui.terminal import Terminal
 SOURCE_SECRET = "canary/source@1:%"
 TARGET_SECRET = "canary target?#2"
 KEY_SECRET = "canary-key,3"
-FORMS = ("canary",)
+CANARY = "canary"
 """What every secret here has in it, however it is encoded."""
 PLACES = ("environment", "file of its own", "configuration", "password settings", "PGPASSWORD")
 DOCUMENTS = 6_000
@@ -72,9 +72,8 @@ def plant(place: str, front_end: FrontEnd, source: str, target: str) -> None:
 
 
 def assert_none(what: str, text: str) -> None:
-    for form in FORMS:
-        at = text.find(form)
-        assert at < 0, f"{what}: …{text[max(0, at - 200) : at + 100]}…"
+    at = text.find(CANARY)
+    assert at < 0, f"{what}: …{text[max(0, at - 200) : at + 100]}…"
 
 
 def assert_nothing_written(front_end: FrontEnd, target: Target) -> None:
@@ -236,10 +235,9 @@ def test_an_exception_that_holds_secrets(
     plant_crash(CRASHES[where], front_end, carrier, guarded)
     words = ["plan"] if "answer" in where else ["run"]
     outcome = front_end.do(*words, "--json", PLANTED_IN_THREAD=in_thread)
-    assert outcome.code == 1, outcome
+    assert outcome.code in (1, 3), "the run failed, or the engine was gone before anybody could connect"
     assert_none("the command", str(outcome))
-    if not (in_thread and where == "the command line"):
-        assert_nothing_written(front_end, target)
+    assert_nothing_written(front_end, target)
     logs = "".join(file.read_text() for file in (front_end.folder / "state").rglob("*.log"))
     assert "cannot go on with" in logs, "the traceback is kept, without its secrets"
 

@@ -30,7 +30,7 @@ ASAN_OPTIONS = {
     "max_malloc_fill_size": 64,
     "quarantine_size_mb": 16,
 }
-LONGEST_INPUT = 1024
+LONGEST_INPUT = 400
 TIMEOUT_S = 20
 MEMORY_MB = 4096
 

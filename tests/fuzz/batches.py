@@ -24,11 +24,29 @@ RAW, FRAMED, WRITTEN, SPOILED = range(4)
 HEADER = struct.Struct("<HB")
 """Number of the mapping, way."""
 
-_KEYS = (b"_id", b"v", b"a", b"b", b"c", b"", b"\xff", b'q"\n', b"\xef\xbf\xbd", b"w", b"a.b", b"address")
+_KEYS = (
+    b"_id",
+    b"v",
+    b"a",
+    b"b",
+    b"c",
+    b"",
+    b"\xff",
+    b'q"\n',
+    b"\xef\xbf\xbd",
+    b"w",
+    b"a.b",
+    b"address",
+    *(b"k%d" % number for number in range(20)),
+)
 _SIZES = {0x01: 8, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x06: 0, 0x7F: 0, 0xFF: 0}
 _KINDS = (*_SIZES, 0x02, 0x02, 0x0D, 0x0E, 0x03, 0x03, 0x04, 0x04, 0x05, 0x0B, 0x0C, 0x0F)
 _END = 31
 """A step that ends the innermost document, array or scope."""
+_NEST = 0xF0
+"""Steps from here on begin a document or array, so that the deepest nesting takes few bytes."""
+_DEEPEST = 250
+"""Levels of nesting; the converters take 200."""
 _LONGEST = 24
 """Bytes of a text or binary; two of its values ask for more."""
 
@@ -83,11 +101,13 @@ def _document(program: _Program, depth: int = 0) -> bytes:
     elements = []
     while not program.is_over:
         step = program.number()
-        if step % 32 == _END or depth > 250:
+        if step % 32 == _END or depth > _DEEPEST:
             break
+        if step >= _NEST:
+            elements.append(element(0x03 + step % 2, b"v", _document(program, depth + 1)))
+            continue
         kind = _KINDS[step % len(_KINDS)]
-        key = program.number()
-        elements.append(element(kind, _KEYS[key % len(_KEYS)] if key < 250 else b"%d" % key, _payload(kind, program, depth)))
+        elements.append(element(kind, _KEYS[program.number() % len(_KEYS)], _payload(kind, program, depth)))
     return inner(*elements)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from pydantic import BaseModel, ValidationError
 from textual import on
@@ -108,7 +109,7 @@ class HistoryScreen(CockpitScreen):
             self._say(problem or self._detail())
             self.cockpit.situation_changed()
 
-        self.run_worker(asking(), group="ledger", exclusive=True)
+        self.run_worker(asking, group="ledger", exclusive=True)
 
     def _say(self, words: Content) -> None:
         self.query_one("#run-detail", Static).update(words)
@@ -167,7 +168,7 @@ class HistoryScreen(CockpitScreen):
     def action_verify(self) -> None:
         """Show it on the Verify screen."""
         if self.chosen is not None:
-            self.cockpit.run_worker(self.cockpit.show_verification(self.chosen.run_id), group="verify")
+            self.cockpit.run_worker(partial(self.cockpit.show_verification, self.chosen.run_id), group="verify")
 
     def action_resume(self) -> None:
         """Ask, then go on with it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from textual.containers import Horizontal, VerticalScroll
@@ -31,10 +32,10 @@ Edit = Callable[[str], str]
 
 TICK_S = 0.25
 _COLUMNS = (
-    Column("field"),
+    Column("field", weight=2),
     Column("seen", 6, is_right=True),
-    Column("BSON kinds", weight=1),
-    Column("column"),
+    Column("BSON kinds", weight=3),
+    Column("column", weight=2),
     Column("type", 16),
     Column("null", 4, on_narrow=False),
     Column("note", weight=2, on_narrow=False),
@@ -109,7 +110,8 @@ class PlanScreen(CockpitScreen):
     @property
     def table(self) -> TableView | None:
         """The table that is shown."""
-        return self.plan.tables[self.table_index] if self.plan and self.plan.tables else None
+        tables = self.plan.tables if self.plan is not None else []
+        return tables[min(self.table_index, len(tables) - 1)] if tables else None
 
     @property
     def edited_text(self) -> str:
@@ -127,27 +129,27 @@ class PlanScreen(CockpitScreen):
 
     def _plan_again(self, request: tuple[str, str, tuple[str, ...]]) -> None:
         self._request = request
-        self.run_worker(self._make(list(request[2]), self.edited_text), group="plan", exclusive=True)
+        self.run_worker(partial(self._make, list(request[2]), self.edited_text), group="plan", exclusive=True)
 
     async def _make(self, collections: list[str], text: str) -> bool:
         """Ask for the plan; False when it was refused, which stands in the heading then."""
         self._asked_at = time.monotonic()
         self.cockpit.situation_changed()
         self._show_progress()
+        problem = None
         try:
-            plan = await self.cockpit.ask(PlanView, MakePlan(collections=[] if text else collections, plan=text))
+            command = MakePlan(collections=[] if text else collections, plan=text)
+            self.plan = await self.cockpit.ask(PlanView, command)
         except MigrationError as error:
-            self._asked_at = None
-            self._say(error)
-            return False
+            problem = error
         finally:
             self._asked_at = None
-            self.cockpit.situation_changed()
-        self.plan = plan
-        self.table_index = min(self.table_index, max(0, len(plan.tables) - 1))
-        self._draw()
+        if problem is not None:
+            self._say(problem)
+        else:
+            self._draw()
         self.cockpit.situation_changed()
-        return True
+        return problem is None
 
     def _say(self, error: MigrationError) -> None:
         self.query_one("#plan-head", Static).update(Content.styled(f"! {safe(error.message, 600)}", "$error"))
@@ -219,7 +221,7 @@ class PlanScreen(CockpitScreen):
         except UsageError as error:
             self.app.push_screen(error_dialog("The plan stays as it was", error.message))
             return
-        self.run_worker(self._try(text), group="plan", exclusive=True)
+        self.run_worker(partial(self._try, text), group="plan", exclusive=True)
 
     async def _try(self, text: str) -> None:
         """An edit counts once the engine has planned with it."""

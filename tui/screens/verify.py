@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -104,23 +105,23 @@ class VerifyScreen(CockpitScreen):
         """Show another run of the ledger, the newest when it is empty."""
         self.run_id = run_id
         if self._asked is not None:
-            self.run_worker(self._break_off(self._asked), group="break off")
-        self.run_worker(self._recall(), group="verify", exclusive=True)
+            self.run_worker(partial(self._break_off, self._asked), group="break off")
+        self.run_worker(self._recall, group="verify", exclusive=True)
 
     def action_newest(self) -> None:
         """The newest run; breaks a verification off first."""
         if self._asked is not None:
-            self.run_worker(self._break_off(self._asked), group="break off")
+            self.run_worker(partial(self._break_off, self._asked), group="break off")
         else:
             self.choose("")
 
     def action_counts(self) -> None:
         """Count both sides."""
-        self.run_worker(self._verify("counts"), group="verify", exclusive=True)
+        self.run_worker(partial(self._verify, "counts"), group="verify", exclusive=True)
 
     def action_full(self) -> None:
         """Compare every document."""
-        self.run_worker(self._verify("full"), group="verify", exclusive=True)
+        self.run_worker(partial(self._verify, "full"), group="verify", exclusive=True)
 
     def action_export(self) -> None:
         """Ask for a file's name, and write the report."""
@@ -148,6 +149,7 @@ class VerifyScreen(CockpitScreen):
         self._show(_recalled(recording.frames[-1]), is_recorded=True)
 
     async def _verify(self, level: Level) -> None:
+        report, problem = self.report, None
         try:
             self._asked = await self.cockpit.engine_to_ask()
             self._asked_at, self._level = time.monotonic(), level
@@ -155,16 +157,14 @@ class VerifyScreen(CockpitScreen):
             self._show_progress()
             report = await self._asked.client.ask(VerifyReport, Verify(run=self.run_id, level=level))
         except MigrationError as error:
-            self._asked = None
-            self._say(error)
-            if self.report is not None:
-                self._show(self.report, is_recorded=self.is_recorded, problem=error)
-        else:
-            self._asked = None
-            self._show(report, is_recorded=False)
+            problem = error
         finally:
             self._asked = None
-            self.cockpit.situation_changed()
+        if report is not None:
+            self._show(report, is_recorded=self.is_recorded and report is self.report, problem=problem)
+        elif problem is not None:
+            self._say(problem)
+        self.cockpit.situation_changed()
 
     async def _break_off(self, asked: EngineSession) -> None:
         try:
@@ -198,7 +198,7 @@ class VerifyScreen(CockpitScreen):
                 ]
             )
         note = Content.styled("esc breaks it off" if self._level == "full" else "", MUTED)
-        self.query_one("#verify-head", Static).update(words + Content("\n") + note)
+        self.query_one("#verify-head", Static).update(Content("\n").join([words, note]))
 
     def _show(self, report: VerifyReport, *, is_recorded: bool, problem: MigrationError | None = None) -> None:
         self.report, self.is_recorded = report, is_recorded

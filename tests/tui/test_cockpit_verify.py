@@ -1,0 +1,146 @@
+"""The Verify screen: counts and differences of a run, verified again, exported."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from engine.control.protocol import ComparingView
+from engine.errors import UsageError
+from tests.tui.driving import on_setup, screen_text, until, until_shown
+from tests.tui.scripted_answers import RUNS, verify_report
+from tests.tui.scripted_engine import ScriptedEngine, idle
+from tui.export import csv_text, json_text, markdown, write_report
+
+
+async def to_verify(pilot: Pilot[Any]) -> None:
+    await until_shown(pilot, "4 of 4 chosen")
+    await pilot.press("4")
+    await until_shown(pilot, "as counted at the run's end")
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_at_first_the_counts_of_the_newest_runs_end_are_shown(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_verify(pilot)
+        await until_shown(pilot, "✓ verified", RUNS[0].run_id, "60,000", "✓ agrees")
+        assert not engine.received("verify")
+
+
+async def test_counting_again_names_what_does_not_hold(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_verify(pilot)
+        await pilot.press("c")
+        await until_shown(pilot, "! mismatch", "! differs", "level counts, now")
+        await pilot.press("down")
+        await until_shown(pilot, "the table gained 4,210,319 rows, 4,210,320 were written")
+
+
+async def test_a_full_comparison_lists_differences_down_to_the_field(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_verify(pilot)
+        await pilot.press("f")
+        await until_shown(pilot, "level full, now")
+        await pilot.press("down")
+        await until_shown(pilot, '"64f1a9"', "email", "A@x.io", "=a@x.io", "missing", '"64f1aa"')
+
+
+async def test_a_comparison_shows_how_far_it_is_and_escape_breaks_it_off(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_verify(pilot)
+        engine.is_mute = True
+        await pilot.press("f")
+        comparing = ComparingView(run_id="x", checked=500, total=1_000, different=2, rows_per_s=250.0)
+        engine.show(idle(), comparing=comparing)
+        await until_shown(pilot, "50.0%", "500 / 1,000", "! 2 differ", "esc breaks it off")
+        await pilot.press("c")
+        await pilot.press("escape")
+        await until(pilot, lambda: engine.received("cancel"))
+        assert len(engine.received("verify")) == 1, "a second verification was begun beside the first"
+
+
+async def test_history_hands_a_run_over(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("5")
+        await until_shown(pilot, "912,000")
+        await pilot.press("down", "v")
+        await until_shown(pilot, "Both sides", RUNS[1].run_id)
+        await pilot.press("c")
+        await until(pilot, lambda: engine.received("verify"))
+        assert engine.received("verify")[0]["run"] == RUNS[1].run_id
+
+
+async def test_a_refusal_keeps_the_last_report(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_verify(pilot)
+        engine.refusals["verify"] = ("connect", "The source does not answer.")
+        await pilot.press("c")
+        await until_shown(pilot, "! The source does not answer.", "60,000")
+
+
+async def test_the_report_is_exported_in_the_format_of_the_names_ending(
+    engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_verify(pilot)
+        await pilot.press("E")
+        await until_shown(pilot, "Export the report")
+        field = app.screen.query_one(Input)
+        field.value = str(tmp_path / "report.pdf")
+        await pilot.press("enter")
+        await until_shown(pilot, "must end with .md, .json, .csv")
+        field.value = str(tmp_path / "report.json")
+        await pilot.press("enter")
+        await until(pilot, lambda: "Export the report" not in screen_text(app))
+        assert json.loads((tmp_path / "report.json").read_text())["run_id"] == RUNS[0].run_id
+
+
+def test_markdown_is_a_table_that_foreign_text_cannot_break() -> None:
+    report = verify_report("r1", "full")
+    hostile = report.tables[1].model_copy(update={"namespace": "shop.a|b\n<img>"})
+    text = markdown(report.model_copy(update={"tables": [hostile]}))
+    assert "Result: **mismatch**, level full." in text
+    (line,) = [line for line in text.split("\n") if "4,210,319" in line and "public.orders" in line]
+    assert "shop.a\\|b\\\\u{a}&lt;img> → public.orders" in line
+    assert "| public.orders | different | \"64f1a9\" | email | A@x.io | =a@x.io |" in text
+
+
+def test_csv_has_a_line_for_each_table_and_each_difference_and_no_formulas() -> None:
+    rows = list(csv.reader(io.StringIO(csv_text(verify_report("r1", "full")))))
+    assert rows[0][:4] == ["run", "namespace", "table", "source"]
+    assert rows[1][1:4] == ["shop.customers", "public.customers", "812004"]
+    assert rows[4][:3] == ["namespace", "table", "kind"]
+    assert "'=a@x.io" in rows[5]
+    assert len(rows) == 7
+
+
+def test_json_is_the_report_itself() -> None:
+    report = verify_report("r1", "full")
+    assert json.loads(json_text(report)) == report.model_dump(mode="json")
+
+
+def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "a.md"
+    file.write_text("precious")
+    with pytest.raises(UsageError, match="exists already"):
+        write_report(verify_report("r1", "counts"), str(file))
+    assert file.read_text() == "precious"
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_report(verify_report("r1", "counts"), str(tmp_path / "no" / "a.md"))
