@@ -356,6 +356,8 @@ class Cockpit(App[None]):
         if place is not Place.RUN:
             self.replay = None
         await self.switch_mode(place.value)
+        if isinstance(self.screen, CockpitScreen):
+            self.screen.shown()
 
     async def action_show_setup(self) -> None:
         """The Setup screen."""

@@ -31,7 +31,7 @@ from pydantic import BaseModel
 
 from engine.config import LIBPQ_PASSWORD, Settings, reveal, secrets_of, variable_of
 from engine.control import protocol, rendezvous
-from engine.control.protocol import Attached, Event, Snapshot
+from engine.control.protocol import Attached, Event, RunState, Snapshot
 from engine.errors import ConnectError, MigrationError, UsageError, error_from
 
 START_TIMEOUT_S = 20.0
@@ -132,31 +132,55 @@ def _first_line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes | N
 
 
 async def find_engine(run: str | None = None) -> Path:
-    """The socket of the only live engine with a run, or of the one whose id begins with `run`.
+    """The socket of the only live engine with a run, or of the one whose run's id begins with `run`.
 
     Raises:
         ConnectError: nobody listens. UsageError: several do; the message lists them.
     """
-    live = []
+    found: dict[Path, Snapshot] = {}
     for path in rendezvous.live_sockets():
-        if run and not path.stem.startswith(run):
+        snapshot = await _snapshot_at(path)
+        if snapshot is None:
             continue
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(path)), CONNECT_TIMEOUT_S)
-        except (OSError, TimeoutError):
-            with contextlib.suppress(OSError):
-                path.unlink()
-            continue
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-        live.append(path)
+        # An engine that resumes a run keeps the socket that is called after its own beginning.
+        if any(name.startswith(run) for name in (snapshot.run_id, path.stem)) if run else _has_run(snapshot):
+            found[path] = snapshot
+    going_on = [path for path, snapshot in found.items() if snapshot.state.is_active]
+    live = going_on if len(going_on) == 1 else list(found)
     if not live:
         which = f"no run {run!r}" if run else "no run"
         raise ConnectError(f"There is {which} going on here; `mongopg-tui runs` lists those of the ledger.")
     if len(live) > 1:
-        raise UsageError(f"Several runs are going on, name one with --run: {', '.join(path.stem for path in live)}.")
+        names = ", ".join(found[path].run_id for path in live)
+        raise UsageError(f"Several runs are going on, name one with --run: {names}.")
     return live[0]
+
+
+def _has_run(snapshot: Snapshot) -> bool:
+    """Whether the engine was told to start; one that only waits behind somebody's Setup screen has nothing to steer."""
+    return snapshot.state not in (RunState.IDLE, RunState.PLANNED)
+
+
+async def _snapshot_at(path: Path) -> Snapshot | None:
+    """What the engine behind a socket does, asked without attaching; None, and the socket removed, when nobody is there."""
+    try:
+        reader, writer = await asyncio.wait_for(
+            asyncio.open_unix_connection(str(path), limit=protocol.MAX_LINE), CONNECT_TIMEOUT_S
+        )
+    except (OSError, TimeoutError):
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
+    try:
+        writer.write(json.dumps({"id": 0, "command": protocol.Status().model_dump(mode="json")}).encode() + b"\n")
+        line = await asyncio.wait_for(reader.readline(), CONNECT_TIMEOUT_S)
+        return Snapshot.model_validate(json.loads(line)["result"])
+    except (OSError, TimeoutError, ValueError, KeyError):
+        return None  # it is ending, or hangs
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 class EngineClient:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from engine import tls
 from engine.control.finishing import finish
 from engine.control.inquiries import source_uri, target_uri
 from engine.control.journal import Journal
@@ -19,6 +20,7 @@ from engine.plan.reading import read_plan
 from engine.source import mongo, partition
 from engine.source.filters import encode_filter
 from engine.source.reader import Range
+from engine.target import postgres
 from engine.target.partitions import Position
 from engine.work.messages import CopyLease, CopyTask, Returned
 
@@ -70,6 +72,7 @@ class Copying:
         await migration.interruptible(self.journal.connect(self._schemas()))
         size = migration.record.knobs["cluster_size"]
         await self.check_free_connections(size)
+        migration.weak_tls = await migration.interruptible(self._weak_tls())
         assert migration.supervisor is not None
         migration.supervisor.resize(size)
         if resume is not None and await migration.interruptible(self._resume(resume)):
@@ -96,6 +99,14 @@ class Copying:
         """Write the run's end to the ledger and let the target go."""
         record = self._migration.record
         await self.journal.close(state, self._migration.seconds, record.verification.value, error)
+
+    async def _weak_tls(self) -> list[str]:
+        """Sides whose connection somebody on the network could read or forge, each with how it is."""
+        source, target = source_uri(self._migration.settings), target_uri(self._migration.settings)
+        async with self.journal.session() as connection:
+            found = [("target", postgres.tls_in_words(connection), postgres.is_local(target))]
+        found.insert(0, ("source", await asyncio.to_thread(mongo.tls_in_words, source), mongo.is_local(source)))
+        return [f"{side}: {words}" for side, words, local in found if tls.is_weak(words, local=local)]
 
     def _schemas(self) -> list[str]:
         """Schemas of the tables, as far as they are known before there is a plan."""

@@ -53,6 +53,8 @@ class Migration:
         self.verifying: FullVerification | None = None
         """A full verification, of this run after its end or of another; it has a cluster of its own."""
         self.started_unix = 0.0
+        self.weak_tls: list[str] = []
+        """Of the connections of this run, for people: "source: TLS, not verified"."""
         self.written_before = 0
         """Rows that a resumed run had committed earlier: rates are only about this time."""
         self.source_uri = settings.source.connection

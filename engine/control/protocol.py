@@ -491,6 +491,8 @@ class Snapshot(_Wire):
     comparing: ComparingView | None = None
     """A full verification is going on; the other fields are of the engine's own run."""
     exit_code: int | None = None
+    weak_tls: list[str] = []
+    """What people must be warned of, such as "source: TLS, not verified"."""
     """Set when the run is over."""
 
 

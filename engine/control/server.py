@@ -37,7 +37,7 @@ MAX_BACKLOG = 10_000
 N_EVENTS_KEPT = 1_000
 FAREWELL_S = 1.0
 """How long the engine's end waits for a client to take the last events."""
-LONELY_START_S = 30.0
+LONELY_START_S = 10.0
 """An engine that nobody attaches to ends after so long."""
 SNAPSHOT_EVERY_S = 1.0 / protocol.SNAPSHOT_HZ
 

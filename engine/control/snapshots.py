@@ -59,6 +59,7 @@ def _draw_run(migration: Migration) -> Snapshot:
         mode=migration.settings.run.mode,
         elapsed=round(migration.elapsed, 3),
         started_unix=migration.started_unix,
+        weak_tls=migration.weak_tls,
         read=record.read,
         written=written,
         total=total,

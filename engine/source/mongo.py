@@ -108,9 +108,7 @@ def inspect(client: Client, uri: str) -> SourceReport:
         latency_s = min(_ping_s(client) for _ in range(_PINGS))
     except (PyMongoError, OSError) as exc:
         raise _explained(exc, uri, client, []) from None
-    return SourceReport(
-        version[:40], _topology(hello), round(latency_s * 1000, 2), handshake.tls_of(_parsed(uri)["options"])
-    )
+    return SourceReport(version[:40], _topology(hello), round(latency_s * 1000, 2), tls_in_words(uri))
 
 
 def database_of(uri: str) -> str:
@@ -136,6 +134,15 @@ def hosts_of(uri: str) -> str:
         return "the host of source.uri"
     hosts = [_printable(unquote(host)) for host in shape["hosts"].split(",")]
     return ", ".join(hosts[:_HOSTS_SHOWN]) + (f" and {len(hosts) - _HOSTS_SHOWN} more" if hosts[_HOSTS_SHOWN:] else "")
+
+
+def tls_in_words(uri: str) -> str:
+    """How connections of this URI are secured: one of the words of `engine.tls`.
+
+    Raises:
+        UsageError: it is no connection string.
+    """
+    return handshake.tls_of(_parsed(uri)["options"])
 
 
 def is_local(uri: str) -> bool:

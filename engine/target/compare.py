@@ -161,10 +161,11 @@ class Comparer:
 
     async def _look_closely(self, result: ComparedPage, places: Sequence[object], details: int) -> list[RowProblem]:
         """Which rows of the page these are, whether the target has their keys, and in what some of them differ."""
+        key = quote_identifier(self._key.name)
         found = await self.connection.fetch(
-            f"SELECT s.n, s.place, EXISTS (SELECT FROM {self.table.sql} t WHERE {self._join}) AS is_there"  # noqa: S608
-            f" FROM (SELECT *, ctid AS place, row_number() OVER (ORDER BY ctid) - 1 AS n FROM {self._page.sql}) s"
-            " WHERE s.place = ANY($1::tid[]) ORDER BY s.n",
+            f"SELECT s.n, s.place, EXISTS (SELECT FROM {self.table.sql} t WHERE t.{key} = s.key) AS is_there"  # noqa: S608
+            f" FROM (SELECT {key} AS key, ctid AS place, row_number() OVER (ORDER BY ctid) - 1 AS n"
+            f" FROM {self._page.sql}) s WHERE s.place = ANY($1::tid[]) ORDER BY s.n",
             places,
         )
         refused = {refusal.row for refusal in result.refusals}

@@ -115,7 +115,7 @@ async def inspect(connection: asyncpg.Connection) -> TargetReport:
         latency_ms=latency_ms,
         max_connections=room["max_connections"],
         free_connections=max(free, 0),
-        tls=_tls_in_words(connection),
+        tls=tls_in_words(connection),
         started_at=room["started_at"],
     )
 
@@ -206,7 +206,8 @@ def _check_files(uri: str) -> None:
             raise UsageError(f"{name} of target.uri names a file that cannot be read: {one_line(file)}.")
 
 
-def _tls_in_words(connection: asyncpg.Connection) -> str:
+def tls_in_words(connection: asyncpg.Connection) -> str:
+    """How the connection is secured: one of the words of `engine.tls`."""
     secured = connection._transport.get_extra_info("ssl_object")
     if secured is None:
         return tls.NO_TLS

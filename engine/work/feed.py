@@ -25,6 +25,8 @@ from engine.work.slots import Field, Slot
 
 PAGE_BYTES = 16 * 1024 * 1024
 """A page ends here at the latest, whatever its size in documents."""
+THROTTLED_PAGE_S = 0.5
+"""Under a throttle a page ends after what may pass in so long, for no transaction may stay open until a large page is full."""
 THROTTLED_PIECE_S = 0.2
 """Under a throttle, pieces are as small as what may pass in so long: the screen shows a steady rate."""
 
@@ -80,6 +82,8 @@ class Feed:
         """The pieces of one page: up to the page size in documents, or `PAGE_BYTES`; or, when the engine wants the lease
         back, up to the end of the batch in hand (not with `may_end_early=False`)."""
         room, n_bytes = self._pace.page_size, 0
+        if self._pace.rows_per_s > 0:
+            room = min(room, max(1, round(self._pace.rows_per_s * THROTTLED_PAGE_S)))
         while room > 0 and n_bytes < PAGE_BYTES:
             if self._batch is None and not await self._read():
                 return

@@ -125,16 +125,31 @@ def test_in_a_terminal_without_the_cockpit(front_end: FrontEnd, hostile_server: 
             assert_tame(terminal.output)
 
 
-def test_in_the_cockpit(front_end: FrontEnd, hostile_server: list[str], target: Target) -> None:
+def look_at(terminal: Terminal, *keys: str) -> None:
+    """Press keys, and give the screen a second after each."""
+    for key in keys:
+        terminal.press(key)
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            terminal.read()
+
+
+def test_a_run_in_the_cockpit(front_end: FrontEnd, hostile_server: list[str], target: Target) -> None:
     with Terminal([*PROGRAM, "run", *hostile_server], front_end.environment, 150, 45) as terminal:
         terminal.wait_for("50 written")
-        for keys in ("l", "e", "\x1b", "1"):
-            terminal.press(keys)
-            until = time.monotonic() + 1.0
-            while time.monotonic() < until:
-                terminal.read()
-        terminal.wait_for("✓ connected")
+        look_at(terminal, "l", "e", "\x1b")
         terminal.press("q")
         assert terminal.wait_for_end() == 4
+        assert "FORGED" in terminal.output, "the name is shown"
         assert_tame(terminal.output)
     assert target.value("SELECT count(*) FROM bad") == 50
+
+
+def test_names_on_the_setup_screen(front_end: FrontEnd, hostile: list[str]) -> None:
+    assert hostile
+    with Terminal(PROGRAM, front_end.environment, 150, 45) as terminal:
+        terminal.wait_for("badA\\u{1b}]52")
+        look_at(terminal, " ", "a")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+        assert_tame(terminal.output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -13,6 +14,9 @@ from engine.control.protocol import MakePlan, PlanView
 from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
 from engine.mapping.names import MAX_NAME_BYTES
 from engine.source.indexes import list_indexes
+from engine.target.ddl import TableName
+from engine.target.indexes import Index, IndexKey, build_index
+from engine.target.ledger import TableLoad
 from tests.running import WAIT_S, Engine, Engines, add_users, assert_users_equal, committed, eventually
 
 if TYPE_CHECKING:
@@ -232,6 +236,26 @@ async def test_an_index_that_is_there_already_is_not_built_again(
     assert end["exit_code"] == EXIT_DONE
     assert end["tables"]["public.users"]["indexes"] == {"built": 1, "failed": 0}
     assert target.value("SELECT 'users_username_idx'::regclass::oid") == oid
+
+
+async def test_an_index_that_somebody_is_just_building_counts_as_built(target: Target) -> None:
+    target.execute("CREATE TABLE t (_id integer, a integer)")
+    oid = target.value("SELECT 't'::regclass::oid")
+    load = TableLoad(1, "shop.t", TableName("public", "t"), "{}", 0, table_oid=oid)
+    index = Index(name="t_a_idx", source_name="a_1", keys=(IndexKey(column="a"),))
+    dead, ours = await asyncpg.connect(target.uri), await asyncpg.connect(target.uri)
+    try:
+        await dead.execute("BEGIN; CREATE INDEX t_a_idx ON t (a)")
+        building = asyncio.create_task(build_index(ours, "run", load, index))
+        await eventually(lambda: waiting_builds(target), WAIT_S, lambda: "nobody waits")
+        await dead.execute("COMMIT")
+        assert await building is None
+        taken = index.model_copy(update={"name": "t"})
+        assert "cannot be built: PostgreSQL says: relation" in (await build_index(ours, "run", load, taken) or "")
+    finally:
+        await dead.close()
+        await ours.close()
+    assert [*indexes_of(target, "t")] == ["t_a_idx"]
 
 
 async def test_resuming_without_the_indexes_is_another_plan(source: Source, engines: Engines) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.control.client import find_engine
 from engine.control.protocol import RunState
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, committed, eventually
 
@@ -145,6 +146,24 @@ async def test_a_resumed_run_counts_what_was_there(source: Source, target: Targe
     shown = await engine.until_state(RunState.RUNNING)
     assert shown.written >= before["written"]
     assert shown.total >= USERS
+    await engine.set("throttle", 0)
+    await engine.finished()
+    assert_users_equal(source, target)
+
+
+async def test_a_resumed_run_is_found_by_its_own_id(source: Source, target: Target, engines: Engines) -> None:
+    """Its engine's socket is called after the engine's beginning; an engine without a run is nobody's."""
+    add_users(source, USERS)
+    first, _ = await broken_off(engines, now=False)
+    idle = await engines.launch()
+    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 200}))
+    await engine.start(resume="")
+    await engine.until_state(RunState.RUNNING)
+
+    assert await find_engine(first.run_id) == engine.process.socket
+    assert await find_engine() == engine.process.socket
+    assert await find_engine(idle.run_id) == idle.process.socket
+
     await engine.set("throttle", 0)
     await engine.finished()
     assert_users_equal(source, target)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 USERS = 20_000
 SLOW = 3_000
 """Rows/s: seven seconds for all, were it not taken off."""
+SLOW_COMMIT_S = 20.0
+"""A page of all that the throttle lets through would take a hundred."""
 STANDS_STILL_S = 0.7
 """So long nothing may be committed in a pause; a slice ends after half a second at the latest."""
 
@@ -154,6 +156,18 @@ async def test_the_throttle_holds_for_the_whole_cluster_and_comes_off(
     rate = (sent(after) - sent(before)) / (after.elapsed - before.elapsed)
     assert rate < 1.4 * SLOW, rate  # one piece more or less of each worker
     assert WorkerState.THROTTLED in {worker.state for worker in after.workers}
+
+    await completed(engine, source, target)
+
+
+async def test_a_slow_run_commits_steadily_whatever_its_page_size(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, page_size=100_000, throttle=200)
+
+    assert engine.snapshot.written < 500
+    assert engine.snapshot.elapsed < SLOW_COMMIT_S
 
     await completed(engine, source, target)
 

@@ -199,6 +199,14 @@ async def test_weak_tls_is_told_in_the_report(engines: Engines, secured: int, ce
     assert (report.tls, report.tls_is_weak) == (tls.NO_TLS, False)
 
 
+async def test_a_run_shows_that_its_tls_is_weak(engines: Engines, target: Target, front: int) -> None:
+    add_users(engines.source, 100)
+    settings = engines.settings("users", target={"uri": behind_tls(target, front, sslmode="require")})
+    engine, facts = await engines.run(settings)
+    assert facts["state"] == "completed"
+    assert engine.snapshot.weak_tls == ["target: TLS, not verified"]
+
+
 async def test_a_run_with_tls_on_both_ends(
     engines: Engines, target: Target, secured: int, front: int, certificates: Certificates
 ) -> None:
@@ -211,7 +219,8 @@ async def test_a_run_with_tls_on_both_ends(
             source={"uri": uri},
             target={"uri": behind_tls(target, front, sslmode="verify-full", sslrootcert=certificates.authority)},
         )
-        _, facts = await engines.run(settings)
+        engine, facts = await engines.run(settings)
         assert (facts["state"], facts["written"]) == ("completed", 2_000)
+        assert engine.snapshot.weak_tls == []
         assert_users_equal(source, target)
         client.drop_database(source.database)

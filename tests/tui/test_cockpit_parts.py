@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from engine.control.protocol import ServerReport
 from tui.ascii_filter import to_ascii
 from tui.throughput import CELLS, ThroughputHistory
 from tui.uri import merged, place, shown
 from tui.widgets.bars import cells
+from tui.widgets.connection import report_line
 
 
 def test_each_second_is_a_column_while_they_fit() -> None:
@@ -89,3 +91,11 @@ def test_a_bar_is_exact_to_half_a_cell(fraction: float, text: str) -> None:
 
 def test_ascii_keeps_the_width() -> None:
     assert to_ascii("━╸─│✓é計") == "=--|v???"
+
+
+def test_weak_tls_is_a_warning_on_the_setup_screen() -> None:
+    report = ServerReport(side="target", uri="", ok=True, message="connected", latency_ms=1.0, tls="TLS, not verified")
+    assert report_line(report).plain == "✓ connected  1 ms · TLS, not verified"
+    warned = report_line(report.model_copy(update={"tls_is_weak": True}))
+    assert warned.plain == "✓ connected  ! TLS, not verified  1 ms"
+    assert any(span.style == "$warning" for span in warned.spans)

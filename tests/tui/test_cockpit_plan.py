@@ -32,9 +32,7 @@ def screen_of(app: Cockpit) -> PlanScreen:
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-async def test_the_plan_shows_fields_kinds_preview_and_warnings(
-    engine: ScriptedEngine, size: tuple[int, int]
-) -> None:
+async def test_the_plan_shows_fields_kinds_preview_and_warnings(engine: ScriptedEngine, size: tuple[int, int]) -> None:
     app = on_setup(engine)
     async with app.run_test(size=size) as pilot:
         await to_plan(pilot)

@@ -94,9 +94,7 @@ async def test_a_refusal_keeps_the_last_report(engine: ScriptedEngine) -> None:
         await until_shown(pilot, "! The source does not answer.", "60,000")
 
 
-async def test_the_report_is_exported_in_the_format_of_the_names_ending(
-    engine: ScriptedEngine, tmp_path: Path
-) -> None:
+async def test_the_report_is_exported_in_the_format_of_the_names_ending(engine: ScriptedEngine, tmp_path: Path) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
         await to_verify(pilot)
@@ -119,7 +117,7 @@ def test_markdown_is_a_table_that_foreign_text_cannot_break() -> None:
     assert "Result: **mismatch**, level full." in text
     (line,) = [line for line in text.split("\n") if "4,210,319" in line and "public.orders" in line]
     assert "shop.a\\|b\\\\u{a}&lt;img> → public.orders" in line
-    assert "| public.orders | different | \"64f1a9\" | email | A@x.io | =a@x.io |" in text
+    assert '| public.orders | different | "64f1a9" | email | A@x.io | =a@x.io |' in text
 
 
 def test_csv_has_a_line_for_each_table_and_each_difference_and_no_formulas() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import Settings, redact, reveal
+from engine.control.client import _environment
 from engine.errors import UsageError
 from engine.knobs import CLUSTER_SIZE
 from engine.loading import load_settings, setting_names
@@ -21,7 +22,7 @@ SETTING = re.compile(r"^# (?=[a-z_0-9]+ = )", re.MULTILINE)
 def _nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable and no file of this machine plays a part."""
     for name in list(os.environ):
-        if name.startswith("MONGOPG_"):
+        if name.startswith(("MONGOPG_", "PG")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     (tmp_path / "here").mkdir()
@@ -274,3 +275,37 @@ def test_a_connection_string_without_a_password_holds_no_secret() -> None:
     assert not holds_secret("postgresql://u:@h/d")
     assert holds_secret("postgresql://u:p@h/d")
     assert holds_secret("postgresql://u@h/d?password=p")
+
+
+# --- passwords --------------------------------------------------------------------------------------------------------
+
+
+def test_a_password_may_stand_apart_from_its_connection_string(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONGOPG_SOURCE_PASSWORD", "p/w")
+    monkeypatch.setenv("PGPASSWORD", "from libpq")
+    loaded = load_settings(None, {"source.uri": "mongodb://me@h/d", "target.uri": "postgresql://me@h/d"})
+    assert loaded.settings.source.connection == "mongodb://me:p%2Fw@h/d"
+    assert loaded.settings.target.connection == "postgresql://me@h/d?password=from%20libpq"
+    assert loaded.provenance["target.password"] == "environment PGPASSWORD"
+    monkeypatch.setenv("MONGOPG_TARGET_PASSWORD", "ours")
+    assert load_settings(None, {}).settings.target.password.get_secret_value() == "ours"
+
+
+def test_a_password_setting_that_others_can_read_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    _file('[source]\npassword = "canary"\n', mode=0o640)
+    (warning,) = load_settings(None, {}).warnings
+    assert "./config.toml holds source.password and other users may read it" in warning
+    assert "canary" not in warning
+    monkeypatch.setenv("SHOP_PASSWORD", "canary")
+    _file('[source]\npassword = "${SHOP_PASSWORD}"\n', mode=0o644)
+    assert load_settings(None, {}).warnings == ()
+
+
+def test_the_engine_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONGOPG_SOURCE_URI", "mongodb://me:canary-one@h/d")
+    monkeypatch.setenv("PGPASSWORD", "canary-two")
+    monkeypatch.setenv("SHOP_PASSWORD", "canary-three")
+    _file('[target]\nuri = "postgresql://me@h/d"\n[source]\npassword = "${SHOP_PASSWORD}"\n')
+    environment = _environment(load_settings(None, {}).settings)
+    assert "canary" not in str(environment)
+    assert environment["PATH"] == os.environ["PATH"]

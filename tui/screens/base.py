@@ -58,6 +58,9 @@ class CockpitScreen(Screen[None]):
         self.query_one(Header).show(self.cockpit.shown_run, self.cockpit.situation)
         self.refresh_bindings()
 
+    def shown(self) -> None:
+        """The operator came to this screen; closing a dialog over it does not count."""
+
     def on_mount(self) -> None:
         """Draw what changed while the screen was made."""
         self.call_after_refresh(self.situation_changed)

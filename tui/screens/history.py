@@ -66,9 +66,8 @@ class HistoryScreen(CockpitScreen):
         """The title."""
         self.query_one("#runs").border_title = Content("Runs")
 
-    def on_screen_resume(self) -> None:
+    def shown(self) -> None:
         """Read the ledger."""
-        super().on_screen_resume()
         self.action_again()
 
     @property

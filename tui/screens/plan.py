@@ -82,9 +82,8 @@ class PlanScreen(CockpitScreen):
         self.query_one("#warnings").border_title = Content("Warnings")
         self.set_interval(TICK_S, self._show_progress)
 
-    def on_screen_resume(self) -> None:
+    def shown(self) -> None:
         """Plan when something else is asked for now."""
-        super().on_screen_resume()
         try:
             request = self._requested()
         except UsageError as error:

@@ -86,10 +86,11 @@ class VerifyScreen(CockpitScreen):
         self.query_one("#differences").border_title = Content("Differences")
         self.set_interval(TICK_S, self._show_progress)
 
-    def on_screen_resume(self) -> None:
-        """The newest run may be another now."""
-        super().on_screen_resume()
-        if not self.is_busy and (self.report is None or not self.run_id):
+    def shown(self) -> None:
+        """The newest run may be another now; what was verified here stays until then."""
+        run = self.cockpit.run_session
+        is_newer = run is not None and self.report is not None and run.snapshot.run_id != self.report.run_id
+        if not self.is_busy and (self.report is None or (not self.run_id and (self.is_recorded or is_newer))):
             self.choose(self.run_id)
 
     @property

@@ -46,7 +46,10 @@ class Header(Widget):
         room = width - left.cell_length - chip.cell_length - 1
         if self.run is not None and self.run.snapshot.source and room >= _MIN_WAY:
             snapshot = self.run.snapshot
-            way = Content.styled(f"{safe(place(snapshot.source), 60)} → {safe(place(snapshot.target), 60)} ", MUTED)
+            way = Content.assemble(
+                *((f"! {safe(words, 40)}  ", "$warning") for words in snapshot.weak_tls),
+                (f"{safe(place(snapshot.source), 60)} → {safe(place(snapshot.target), 60)} ", MUTED),
+            )
         way = way.truncate(max(0, room), ellipsis=True)
         gap = max(1, width - left.cell_length - way.cell_length - chip.cell_length)
         return left + Content(" " * gap) + way + chip
