@@ -161,15 +161,21 @@ def _has_run(snapshot: Snapshot) -> bool:
     return snapshot.state not in (RunState.IDLE, RunState.PLANNED)
 
 
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
 async def _snapshot_at(path: Path) -> Snapshot | None:
     """What the engine behind a socket does, asked without attaching; None, and the socket removed, when nobody is there."""
     try:
         reader, writer = await asyncio.wait_for(
             asyncio.open_unix_connection(str(path), limit=protocol.MAX_LINE), CONNECT_TIMEOUT_S
         )
-    except (OSError, TimeoutError):
-        with contextlib.suppress(OSError):
-            path.unlink()
+    except TimeoutError:
+        return None
+    except OSError:
+        _remove(path)
         return None
     try:
         writer.write(json.dumps({"id": 0, "command": protocol.Status().model_dump(mode="json")}).encode() + b"\n")

@@ -55,7 +55,7 @@ class Copying:
         self.plan: Plan | None = None
         self.is_open = True
         """Partitions may still be added: the copy has not come to its end."""
-        self.journal = Journal(target_uri(migration.settings), migration.run_id)
+        self.journal = Journal(target_uri(migration.settings), migration.run_id, on_lost=migration.fail)
         self.tally = Tally(migration.emit, self.journal)
         self.guard = RejectGuard(migration.settings.run.max_rejects, migration.record, self.journal, migration.fail)
         self._next_partition = 0

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,10 +53,17 @@ class FoundRun:
 class Journal:
     """Connected while a run is on; every use of the ledger by the engine goes through here."""
 
-    def __init__(self, uri: str, run_id: str) -> None:
+    def __init__(self, uri: str, run_id: str, on_lost: Callable[[MigrationError], None] = lambda _: None) -> None:
+        """For the target of `uri`.
+
+        Args:
+            run_id: of the run; of the engine until the run to resume is found.
+            on_lost: called when the server forgot the locks, and another run holds the tables now.
+        """
         self.run_id = run_id
         self.app_name = f"mongopg-tui {run_id}"
         self._uri = uri
+        self._on_lost = on_lost
         self._connection: asyncpg.Connection | None = None
         self._lock_connection: asyncpg.Connection | None = None
         self._held: list[TableName] = []
@@ -306,6 +313,10 @@ class Journal:
                     await self._renew_hold()
                     async with self.session() as connection:
                         await ledger.heartbeat(connection, self.run_id)
+            except TargetHeld as error:
+                log.error("while the server was away, another run took the tables")  # noqa: TRY400 - it is no bug
+                self._on_lost(error)
+                return
             except UNREACHABLE as error:
                 log.warning("the ledger cannot be reached now: %s", sqlstates.describe(error)[1])
 

@@ -91,6 +91,42 @@ async def test_all_sessions_of_a_run_are_ended(source: Source, target: Target, e
     await completed(engine, source, target)
 
 
+async def test_a_run_ends_when_another_took_its_table_while_its_sessions_were_gone(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines)
+    lock = target.rows(
+        "SELECT pid, classid::bigint AS class, objid::bigint AS key FROM pg_locks WHERE locktype = 'advisory'"
+    )
+    held = next(row for row in lock if row["pid"] in _backends(target))
+    other = await asyncpg.connect(target.uri)
+    try:
+        waits = asyncio.create_task(
+            other.execute(
+                "SELECT pg_advisory_lock($1::bigint::bit(32)::int, $2::bigint::bit(32)::int)",
+                held["class"],
+                held["key"],
+            )
+        )
+        queued = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        await eventually(lambda: target.value(queued), 5.0, engine.account)
+        target.execute(f"SELECT pg_terminate_backend({held['pid']})")
+        await waits
+
+        end = await engine.finished()
+    finally:
+        await other.close()
+    assert (end["state"], end["exit_code"], end["error"]["code"]) == ("failed", 2, "target_held")
+    assert "public.users is held by" in end["error"]["message"]
+    assert end["written"] == committed(target)
+
+
+def _backends(target: Target) -> set[int]:
+    rows = target.rows("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+    return {row["pid"] for row in rows}
+
+
 async def test_postgres_crashes_and_recovers(source: Source, target: Target, engines: Engines) -> None:
     """A backend killed with SIGKILL makes the server throw everybody out, recover from its log and go on."""
     add_users(source, USERS)

@@ -146,9 +146,12 @@ def converters() -> list[tuple[Converter, Converter]]:
 
 
 def seeds() -> list[bytes]:
-    """Inputs to begin with: every edge of the corpus under its own mapping, and a few programs."""
+    """Inputs to begin with: every edge of the corpus under its own mapping, a few programs, and many keys at once."""
     found = [HEADER.pack(number, RAW) + encode(case.document) for number, case in enumerate(CASES)]
     for number in range(0, N_RANDOM_MAPPINGS, 8):
         program = bytes((number * step * 37 + step) % 256 for step in range(64))
         found.append(HEADER.pack(len(CASES) + number, WRITTEN) + program)
+    members = [element(0x0A, f"k{number % 40}") for number in range(50)]
+    wide = inner(element(0x10, "_id", bytes(4)), *members)
+    found.extend(HEADER.pack(number, RAW) + wide for number in range(0, len(CASES), 4))
     return found

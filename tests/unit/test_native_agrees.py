@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from itertools import product
+from pathlib import Path
 
 import bson
 import pytest
@@ -258,3 +261,37 @@ def test_converters_of_several_threads_do_not_meet() -> None:
 def test_an_offset_before_the_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="-1"):
         make_converter(Mapping(columns=(ID,)), "native").convert(inner(), -1, 1)
+
+
+OUT_OF_MEMORY = """
+import resource
+from pathlib import Path
+from engine.convert import make_converter
+from engine.mapping.model import Column, ColumnType, Mapping, Role
+from tests.corpus.case import element, inner, text
+
+key = Column(name="_id", type=ColumnType.JSON, role=Role.ID, path=("_id",))
+value = Column(name="v", type=ColumnType.JSON, path=("v",))
+converter = make_converter(Mapping(columns=(key, value)), "native")
+id_and = lambda content: inner(element(10, "_id"), element(2, "v", text(content)))
+small, large = id_and(b"a"), id_and(b"\\1" * 20_000_000)
+in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + 90_000_000, resource.RLIM_INFINITY))
+try:
+    converter.convert(large, 0, 1)
+except MemoryError:
+    print(converter.convert(small, 0, 1).n_read)
+"""
+
+
+@needs_native
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space of a process")
+def test_running_out_of_memory_is_an_error_and_nothing_worse() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (finished.returncode, finished.stdout) == (0, "1\n"), finished.stderr
