@@ -62,10 +62,11 @@ class SourceReport:
     """One of the words of `engine.tls`."""
 
 
-def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> Client:
+def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S, probe: bool = True) -> Client:
     """A client that has reached its server and is logged in; one for each process, closed by its caller.
 
-    Whatever the URI says about TLS, SRV, compressors, read preference and timeouts holds.
+    Whatever the URI says about TLS, SRV, compressors, read preference and timeouts holds. Without `probe` nothing is
+    asked of the server yet: enough for one of many workers, whose engine has asked already.
 
     Raises:
         UsageError: the URI, or an option in it, is wrong.
@@ -83,6 +84,8 @@ def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S) ->
         client: Client = MongoClient(uri, appname=app_name, driver=DriverInfo("mongopg-tui"), **limits)
     except (PyMongoError, OSError, ValueError, TypeError) as exc:
         raise _explained(exc, uri) from None
+    if not probe:
+        return client
     try:
         _check_version(client, hosts_of(uri))
         _check_login(client, parsed["database"] or "admin")

@@ -226,7 +226,7 @@ class Copier:
         if self._client is None:
             loop = asyncio.get_running_loop()
             self._client = await loop.run_in_executor(
-                self._threads.reading, lambda: mongo.connect(self._source_uri, app_name=self._app_name)
+                self._threads.reading, lambda: mongo.connect(self._source_uri, app_name=self._app_name, probe=False)
             )
         return self._client
 
