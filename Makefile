@@ -42,7 +42,11 @@ bench: $(DEV) ## Measure against the floor of the two servers: make bench ARGS='
 
 .PHONY: faults
 faults: $(DEV) ## Kill, cut and starve everything, and check that nothing is lost
-	$(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m pytest tests/faults -m 'slow or not slow'
+
+.PHONY: slow
+slow: $(DEV) ## Run the tests that take too long for `make test`
+	$(BIN)/python -m pytest -m slow
 
 SECONDS ?= 1200
 .PHONY: fuzz

@@ -43,16 +43,27 @@ async def finish(copying: Copying, migration: Migration) -> None:
     finally:
         counting.cancel()
     _, _, target_counts = await copying.journal.counts()
-    if migration.settings.run.mode == "replace":
-        migration.enter(RunState.FINISHING, "swapping tables")
-        async with copying.journal.own_session() as connection:
-            await ending.swap(
-                connection, copying.journal.run_id, [copying.journal.load(t.task_id) for t in copying.plan.tables]
-            )
-        await name_indexes(copying)
     await copying.journal.keep_counts(source_counts, target_counts)
     await copying.tally.recount()
     _judge(copying, migration, source_counts, target_counts)
+    if migration.settings.run.mode == "replace":
+        migration.enter(RunState.FINISHING, "swapping tables")
+        await _swap(copying, migration, target_counts)
+
+
+async def _swap(copying: Copying, migration: Migration, target: dict[int, int]) -> None:
+    """Put the staging tables in place, unless one of them does not hold what the ledger says was written to it."""
+    for task_id, counters in migration.record.tables.items():
+        if target[task_id] != counters.written or counters.read != counters.written + counters.rejected:
+            raise MigrationError(
+                f"{counters.table} was not replaced: the table loaded beside it has {target[task_id]:,} rows, "
+                f"{counters.written:,} were written. The old table stays as it is.",
+                code="mismatch",
+            )
+    async with copying.journal.own_session() as connection:
+        loads = [copying.journal.load(task_id) for task_id in migration.record.tables]
+        await ending.swap(connection, copying.journal.run_id, loads)
+    await name_indexes(copying)
 
 
 async def _finish_table(copying: Copying, table: TablePlan) -> None:

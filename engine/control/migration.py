@@ -180,7 +180,11 @@ class Migration:
         knob = knob_named(name)
         knob.check(value)
         applies = "when the run starts"
-        if self.is_active:
+        if self.verifying is not None:
+            applies = "from the next page" if knob.name == "page_size" else "at once"
+            if knob.name == "cluster_size":
+                await self.verifying.check_size(value)
+        elif self.is_active:
             if knob.name == "cluster_size":
                 applies = "at once"
                 if self.copying is not None:
@@ -195,8 +199,8 @@ class Migration:
         self.emit("knob", knob=knob.name, old=old, value=value)
         if self.verifying is not None:
             self.verifying.turn(knob.name)
-            applies = "at once"
-        self._apply_knob(knob.name, value)
+        else:
+            self._apply_knob(knob.name, value)
         return {"knob": knob.name, "value": value, "applies": applies}
 
     def _apply_knob(self, name: str, value: int) -> None:

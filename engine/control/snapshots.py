@@ -27,7 +27,7 @@ def draw(migration: Migration) -> Snapshot:
             "comparing": verifying.view(),
             "workers": workers,
             "workers_alive": len(workers),
-            "converter": verifying.supervisor.converter if verifying.supervisor is not None else "",
+            "converter": verifying.converter,
         }
     )
 

@@ -117,6 +117,7 @@ async def test_a_paused_run_is_cancelled_and_resumed(source: Source, target: Tar
     assert_users_equal(source, target)
 
 
+@pytest.mark.slow
 async def test_a_run_cancelled_again_and_again_ends_equal(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     first, _ = await broken_off(engines, now=True)

@@ -168,6 +168,7 @@ async def test_the_count_is_raised_during_the_copy(source: Source, target: Targe
     assert_ledger(target, engine.run_id, rows=USERS + 7_777)
 
 
+@pytest.mark.slow
 async def test_the_count_is_raised_again_and_again_during_the_copy(
     source: Source, target: Target, engines: Engines
 ) -> None:

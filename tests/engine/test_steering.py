@@ -98,6 +98,7 @@ async def test_a_cluster_of_ninety_works(source: Source, target: Target, engines
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_the_cluster_changes_its_size_while_paused(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, cluster_size=2)

@@ -237,6 +237,7 @@ async def test_a_cancel_while_postgres_is_away_ends_the_run(
     assert_users_equal(source, target)
 
 
+@pytest.mark.slow
 async def test_a_slow_network_only_slows_the_run(
     source: Source, target: Target, engines: Engines, target_proxy: Proxy
 ) -> None:
@@ -304,9 +305,9 @@ def failing(source: Source, engine: Engine, times: int, **failure: Any) -> Itera
     [
         {"failCommands": ["getMore"], "closeConnection": True},
         {"failCommands": ["getMore"], "errorCode": 43},
-        {"failCommands": ["getMore"], "errorCode": 11602},
-        {"failCommands": ["getMore"], "errorCode": 6},
-        {"failCommands": ["find"], "errorCode": 262},
+        pytest.param({"failCommands": ["getMore"], "errorCode": 11602}, marks=pytest.mark.slow),
+        pytest.param({"failCommands": ["getMore"], "errorCode": 6}, marks=pytest.mark.slow),
+        pytest.param({"failCommands": ["find"], "errorCode": 262}, marks=pytest.mark.slow),
         {"failCommands": ["find"], "closeConnection": True},
     ],
     ids=["cut in getMore", "cursor not found", "interrupted", "host unreachable", "time limit in find", "cut in find"],

@@ -72,6 +72,7 @@ async def test_the_engine_is_killed_and_the_run_resumed(source: Source, target: 
     await resumed(engines, source, target, run_id)
 
 
+@pytest.mark.slow
 async def test_the_engine_is_killed_again_and_again(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines)
@@ -232,6 +233,7 @@ async def test_an_owner_who_wants_it_continued_vanishes(source: Source, target: 
     assert not engine.process.socket.exists()
 
 
+@pytest.mark.slow
 async def test_an_owner_vanishes_while_another_looks_on(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, on_disconnect="cancel")

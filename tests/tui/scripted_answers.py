@@ -1,4 +1,4 @@
-"""What a scripted engine knows besides its run: a ledger of three runs, a recording, a plan of two collections, a comparison."""
+"""What a scripted engine knows besides its run: a ledger, a recording, a plan of two collections, a comparison."""
 
 from __future__ import annotations
 

@@ -259,14 +259,14 @@ async def test_while_a_run_is_on_setup_starts_no_other_and_after_it_does(engine:
             await pilot.click("#go")
             await until_shown(pilot, "● running")
             await pilot.press("1")
-            await until_shown(pilot, "A run is going on; key 2 shows it.")
+            await until_shown(pilot, "A run is going on; key 3 shows it.")
             assert app.screen.query_one("#start", Button).disabled
             await pilot.press("f9")
             assert len(engine.received("start")) == 1
             engine.show(completed())
             await until(pilot, lambda: not app.screen.query_one("#start", Button).disabled)
             await until(pilot, lambda: second.received("inspect"))
-            await pilot.press("2")
+            await pilot.press("3")
             await until_shown(pilot, "Report", "✓ verified")
 
 

@@ -52,6 +52,27 @@ def test_the_demo_is_seen_steered_and_left_with_exit_code_0(home: dict[str, str]
         assert "completed: 20,000 read = 20,000 written + 0 rejected" in terminal.output
 
 
+def test_after_a_demo_the_other_screens_tell_of_it(home: dict[str, str]) -> None:
+    with Terminal([*PROGRAM, "demo", "--seed-count", "20000"], home, 80, 24) as terminal:
+        terminal.wait_for("20,000 read = 20,000 written")
+        terminal.press("2")
+        terminal.wait_for("registeredAt")
+        terminal.press("4")
+        terminal.wait_for("as counted at the run's end")
+        terminal.press("f")
+        terminal.wait_for("level full, now")
+        terminal.wait_for("20,000 equal, 0 different")
+        terminal.press("5")
+        terminal.wait_for("20,000 read = 20,000 written + 0 rejected")
+        terminal.press("p")
+        terminal.wait_for("replay")
+        terminal.press("\x1b")
+        terminal.wait_for("Report", "del Forget")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+        assert_restored(terminal)
+
+
 @pytest.fixture
 def slow_run(source: Source, target: Target, home: dict[str, str]) -> dict[str, str]:
     """The environment of a run that takes some ten seconds: 20,000 documents, 2,000 rows/s."""

@@ -55,7 +55,9 @@ def test_a_recount_from_the_ledger_may_set_progress_back() -> None:
 
 def test_the_last_event_sets_state_error_and_exit_code() -> None:
     record = planned_record()
-    record.apply(event("finished", state="failed", exit_code=2, error={"code": "table_exists", "message": "It exists."}))
+    record.apply(
+        event("finished", state="failed", exit_code=2, error={"code": "table_exists", "message": "It exists."})
+    )
     assert record.state is RunState.FAILED
     assert record.exit_code == 2
     assert record.error is not None

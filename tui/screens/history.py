@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from functools import partial
 
 from pydantic import BaseModel, ValidationError
-from textual import on
+from textual import on, work
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
@@ -92,23 +91,20 @@ class HistoryScreen(CockpitScreen):
         self.runs = (await self.cockpit.ask(Runs, ListRuns())).runs
         self.query_one("#runs", Listing).fill([_row(run) for run in self.runs])
 
-    def _ask(self, words: str, work: Callable[[], Awaitable[None]]) -> None:
+    @work(group="ledger", exclusive=True)
+    async def _ask(self, words: str, do: Callable[[], Awaitable[None]]) -> None:
         """Do something that asks an engine; what it refuses stands under the list."""
-
-        async def asking() -> None:
-            problem = Content.empty()
-            self._is_busy = True
-            self._say(Content.styled(f"◌ {words}", MUTED))
-            try:
-                await work()
-            except MigrationError as error:
-                problem = Content.styled(f"! {safe(error.message, 600)}", "$error")
-            finally:
-                self._is_busy = False
-            self._say(problem or self._detail())
-            self.cockpit.situation_changed()
-
-        self.run_worker(asking, group="ledger", exclusive=True)
+        problem = Content.empty()
+        self._is_busy = True
+        self._say(Content.styled(f"◌ {words}", MUTED))
+        try:
+            await do()
+        except MigrationError as error:
+            problem = Content.styled(f"! {safe(error.message, 600)}", "$error")
+        finally:
+            self._is_busy = False
+        self._say(problem or self._detail())
+        self.cockpit.situation_changed()
 
     def _say(self, words: Content) -> None:
         self.query_one("#run-detail", Static).update(words)
@@ -164,10 +160,10 @@ class HistoryScreen(CockpitScreen):
 
         self._ask("reading the recorded events…", play)
 
-    def action_verify(self) -> None:
+    async def action_verify(self) -> None:
         """Show it on the Verify screen."""
         if self.chosen is not None:
-            self.cockpit.run_worker(partial(self.cockpit.show_verification, self.chosen.run_id), group="verify")
+            await self.cockpit.show_verification(self.chosen.run_id)
 
     def action_resume(self) -> None:
         """Ask, then go on with it."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
+from textual import work
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
@@ -128,7 +128,11 @@ class PlanScreen(CockpitScreen):
 
     def _plan_again(self, request: tuple[str, str, tuple[str, ...]]) -> None:
         self._request = request
-        self.run_worker(partial(self._make, list(request[2]), self.edited_text), group="plan", exclusive=True)
+        self._remake(list(request[2]), self.edited_text)
+
+    @work(group="plan", exclusive=True)
+    async def _remake(self, collections: list[str], text: str) -> None:
+        await self._make(collections, text)
 
     async def _make(self, collections: list[str], text: str) -> bool:
         """Ask for the plan; False when it was refused, which stands in the heading then."""
@@ -220,8 +224,9 @@ class PlanScreen(CockpitScreen):
         except UsageError as error:
             self.app.push_screen(error_dialog("The plan stays as it was", error.message))
             return
-        self.run_worker(partial(self._try, text), group="plan", exclusive=True)
+        self._try(text)
 
+    @work(group="plan", exclusive=True)
     async def _try(self, text: str) -> None:
         """An edit counts once the engine has planned with it."""
         self._texts.append(text)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from textual import on
+from textual import on, work
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
@@ -106,23 +105,23 @@ class VerifyScreen(CockpitScreen):
         """Show another run of the ledger, the newest when it is empty."""
         self.run_id = run_id
         if self._asked is not None:
-            self.run_worker(partial(self._break_off, self._asked), group="break off")
-        self.run_worker(self._recall, group="verify", exclusive=True)
+            self._break_off(self._asked)
+        self._recall()
 
     def action_newest(self) -> None:
         """The newest run; breaks a verification off first."""
         if self._asked is not None:
-            self.run_worker(partial(self._break_off, self._asked), group="break off")
+            self._break_off(self._asked)
         else:
             self.choose("")
 
     def action_counts(self) -> None:
         """Count both sides."""
-        self.run_worker(partial(self._verify, "counts"), group="verify", exclusive=True)
+        self._verify("counts")
 
     def action_full(self) -> None:
         """Compare every document."""
-        self.run_worker(partial(self._verify, "full"), group="verify", exclusive=True)
+        self._verify("full")
 
     def action_export(self) -> None:
         """Ask for a file's name, and write the report."""
@@ -140,6 +139,7 @@ class VerifyScreen(CockpitScreen):
 
     # --- asking ---
 
+    @work(group="verify", exclusive=True)
     async def _recall(self) -> None:
         """What the run's own end counted."""
         try:
@@ -149,6 +149,7 @@ class VerifyScreen(CockpitScreen):
             return
         self._show(_recalled(recording.frames[-1]), is_recorded=True)
 
+    @work(group="verify", exclusive=True)
     async def _verify(self, level: Level) -> None:
         report, problem = self.report, None
         try:
@@ -167,6 +168,7 @@ class VerifyScreen(CockpitScreen):
             self._say(problem)
         self.cockpit.situation_changed()
 
+    @work(group="break off")
     async def _break_off(self, asked: EngineSession) -> None:
         try:
             await asked.client.call(Cancel())
