@@ -41,6 +41,8 @@ class Player:
         """When the run was taken up, by the clock that runs through all times that it was driven."""
         self._now = 0.0
         self._next_frame: float | None = None
+        self._mean = 0.0
+        """As the engine measured it: frames are too coarse for a short run."""
 
     def take(self, at: float, kind: str, facts: Mapping[str, Any], worker: int | None = None) -> None:
         """The next event.
@@ -58,7 +60,9 @@ class Player:
         self._now = time
         event = Event(kind=kind, at=round(time, 3), facts=dict(facts))
         self._record.apply(event)
-        if kind == "worker":
+        if kind == "finished":
+            self._mean = float(event.facts.get("rows_per_s", 0.0))
+        elif kind == "worker":
             self._count_worker(event.facts)
         elif kind == "slice" and worker is not None:
             self._workers.setdefault(worker, _Worker(worker)).commit(time, event.facts)
@@ -115,7 +119,7 @@ class Player:
             rejected=record.rejected,
             retried=record.n_retried,
             rows_per_s=0.0 if record.state.is_over else meter.rows.rate(),
-            rows_per_s_mean=meter.mean,
+            rows_per_s_mean=self._mean if record.state.is_over else meter.mean,
             bytes_per_s=0.0 if record.state.is_over else meter.bytes.rate(),
             eta_s=eta,
             eta_reason="" if eta is not None or not is_moving else "measuring",

@@ -37,8 +37,9 @@ def test_frames_show_the_counters_and_knobs_as_they_were_then() -> None:
     commit(player, 1.0, 100)
     player.take(1.5, "knob", {"knob": "page_size", "old": 500, "value": 900})
     commit(player, 2.0, 300, 1)
-    player.take(3.0, "finished", {"state": "completed", "exit_code": 0})
+    player.take(3.0, "finished", {"state": "completed", "exit_code": 0, "rows_per_s": 133})
     frames = player.recording({}).frames
+    assert frames[-1].rows_per_s_mean == 133
     at = {frame.elapsed: frame for frame in frames}
     assert [at[second].written for second in (0.75, 1.75, 2.75)] == [0, 100, 400]
     assert (at[1.25].page_size, at[1.75].page_size, at[1.75].cluster_size) == (500, 900, 2)
