@@ -62,6 +62,10 @@ snapshots: $(DEV) ## Accept the screens as they look now
 docs: $(DEV) ## Write the README's section on mapping from the code
 	$(BIN)/python -m tests.docs.mapping_page
 
+.PHONY: pictures
+pictures: $(DEV) ## Make the README's pictures from the real program
+	$(BIN)/python -m tests.tui.pictures
+
 .PHONY: clean
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

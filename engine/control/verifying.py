@@ -37,6 +37,8 @@ from engine.work.worker import WorkerStart
 TICK_S = 0.25
 OWN_TABLE = ("create", "replace")
 """Modes whose table holds nothing but the run's rows."""
+MAX_DIFFERENCES = 5_000
+"""Described differences of all tables together: a reply has to fit into a line of the protocol."""
 NO_KEY = "only the counts were compared: the collection has no range of _id to read again, and its table no key"
 
 
@@ -247,7 +249,7 @@ class FullVerification:
             tables=counted,
             differences=[
                 sample for table in self._tables.values() for kind in table.samples.values() for sample in kind
-            ],
+            ][:MAX_DIFFERENCES],
             redacted=self._command.redact,
             seconds=round(time.monotonic() - self._began, 3),
         )

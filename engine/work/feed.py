@@ -89,7 +89,8 @@ class Feed:
                 return
             batch = self._batch
             assert batch is not None
-            piece = await self._convert(batch, await self._throttle(room))
+            piece = await self._convert(batch, await self._threads.throttle.admit(room, self._pace, self._slot))
+            self._threads.throttle.charge(piece.converted.n_read, self._pace)
             room -= piece.converted.n_read
             n_bytes += piece.converted.end - piece.offset
             is_batch_end = self._batch is None
@@ -133,10 +134,6 @@ class Feed:
         self._slot.state = "writing"
         return piece
 
-    async def _throttle(self, room: int) -> int:
-        """Wait for as long as the throttle asks; returns how many documents may pass."""
-        return await self._threads.throttle.admit(room, self._pace, self._slot)
-
     def close(self) -> None:
         """Close the cursor, after the read that may still be going on."""
         self._threads.reading.submit(self._reader.close)
@@ -159,9 +156,12 @@ class Throttle:
             await asyncio.sleep(min(wait, 0.1))  # the throttle may change while we wait
         if pace.rows_per_s <= 0:
             return room
-        allowed = max(1, min(room, round(pace.rows_per_s * THROTTLED_PIECE_S)))
-        self._free_at = max(self._free_at, self._clock()) + allowed / pace.rows_per_s
-        return allowed
+        return max(1, min(room, round(pace.rows_per_s * THROTTLED_PIECE_S)))
+
+    def charge(self, n_rows: int, pace: Pace) -> None:
+        """So many rows have passed: a batch may have held fewer than were admitted."""
+        if pace.rows_per_s > 0:
+            self._free_at = max(self._free_at, self._clock()) + n_rows / pace.rows_per_s
 
 
 class Threads:
