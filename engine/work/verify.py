@@ -49,8 +49,8 @@ DIFFERENCES_IN_SLICE = 20
 """Documents that are described for each slice; all are counted."""
 FIELDS_SHOWN = 5
 """Fields that are described for each of them."""
-AGAIN, BY_KEY = "mongopg_compare_again", "mongopg_compare_keys"
-"""Temporary tables for a second and a third look."""
+MAIN, AGAIN, BY_KEY = compare.PAGE_TABLE, "mongopg_compare_again_{}", "mongopg_compare_keys"
+"""Temporary tables for a first, a second and a third look."""
 
 Document = dict[str, object]
 
@@ -76,9 +76,21 @@ class _Tally:
 
     n_documents: int = 0
     n_rejected: int = 0
+    n_different: int = 0
+    n_missing: int = 0
     n_bytes: int = 0
     checksum: int = 0
-    suspects: list[_Suspect] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    n_described: int = 0
+    """Documents that the differences are about."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One way to compare documents with the task's table."""
+
+    converter: Converter
+    comparer: Comparer
 
 
 class Verifier:
@@ -106,9 +118,11 @@ class Verifier:
         self._threads: Threads | None = None
         self._client: mongo.Client | None = None
         self._connection: asyncpg.Connection | None = None
-        self._converters: dict[int, Converter] = {}
-        self._comparer: tuple[int, Comparer] | None = None
-        """The task it is for."""
+        self._task_id: int | None = None
+        """What the next three are for."""
+        self._converter: Converter | None = None
+        self._looks: dict[str, _Look] = {}
+        """By temporary table."""
         self._patience = Patience()
 
     async def work(self, task: VerifyTask | KeysTask, lease: VerifyLease) -> Returned | Failed:
@@ -137,14 +151,11 @@ class Verifier:
         """Slices from the position on; True when the partition is done, False when the rest is to be given back."""
         position = self._position()
         connection = await self._connected()
-        todo = await spans.spans_of(connection, task.run_id, position.partition_id, position.slice_no)
-        for span in todo:
-            if self._pace.is_yielding:
+        await self._take_up(task)
+        for span in await spans.spans_of(connection, task.run_id, position.partition_id, position.slice_no):
+            done = await (self._compare(task, span) if isinstance(task, VerifyTask) else self._write_keys(task, span))
+            if done is None:
                 return False
-            if isinstance(task, VerifyTask):
-                done = await self._compare(task, span)
-            else:
-                done = await self._write_keys(task, span)
             self._patience.renew()
             self._slot.add(Field.WRITTEN, done.n_documents)
             self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
@@ -154,105 +165,98 @@ class Verifier:
 
     # --- one slice ----------------------------------------------------------------------------------------------------
 
-    async def _compare(self, task: VerifyTask, span: Span) -> Compared:
+    async def _compare(self, task: VerifyTask, span: Span) -> Compared | None:
+        """Compare a slice; None when the engine wants the lease back before its end."""
         position, connection = self._position(), await self._connected()
-        comparer = await self._comparer_of(task)
         kept: set[str] = set()
         if span.n_rejected:
             kept = await spans.rejected_ids(connection, task.run_id, position.partition_id, span.slice_no)
+        comparer = (await self._look(task, MAIN, task.mapping)).comparer
         feed = await self._feed(task, span)
         tally = _Tally()
         try:
             while not feed.at_end:
-                room = DIFFERENCES_IN_SLICE - len(tally.suspects)
-                self._add(tally, await comparer.compare(self._pieces(feed), details=room), kept)
+                if self._pace.is_yielding:
+                    return None
+                room = DIFFERENCES_IN_SLICE - tally.n_described
+                compared = await comparer.compare(self._pieces(feed), details=room)
+                await self._add(task, tally, compared, kept)
         finally:
             feed.close()
-        if tally.suspects and task.retries:
-            await self._look_again(task, tally)
-        await self._look_for_keys(task, tally)
-        n_there = sum(suspect.is_there for suspect in tally.suspects)
         return Compared(
             task_id=task.task_id,
             partition_id=position.partition_id,
             slice_no=span.slice_no,
             n_documents=tally.n_documents,
-            n_equal=tally.n_documents - tally.n_rejected - len(tally.suspects),
-            n_different=n_there,
-            n_missing=len(tally.suspects) - n_there,
+            n_equal=tally.n_documents - tally.n_rejected - tally.n_different - tally.n_missing,
+            n_different=tally.n_different,
+            n_missing=tally.n_missing,
             n_rejected=tally.n_rejected,
             n_bytes=tally.n_bytes,
             n_written_then=span.n_written,
             is_changed=tally.checksum % CHECKSUM_MODULUS != span.checksum,
-            differences=tuple(
-                difference
-                for suspect in tally.suspects[:DIFFERENCES_IN_SLICE]
-                for difference in _described(suspect, task.mapping)
-            ),
+            differences=tuple(tally.differences),
         )
 
-    def _add(self, tally: _Tally, compared: ComparedPage, kept: set[str]) -> None:
-        suspects: list[_Suspect] = []
+    async def _add(self, task: VerifyTask, tally: _Tally, compared: ComparedPage, kept: set[str]) -> None:
+        """Count a page."""
         for piece in compared.page.pieces:
             tally.n_documents += piece.rows.n_read
             tally.n_bytes += piece.rows.end - piece.begin
             tally.checksum += piece.rows.checksum
-            for reject in piece.rows.rejects:
-                raw = rejects.document_at(piece.batch, reject.offset)
-                suspects.append(_Suspect(raw, _id_of(raw), field=reject.field, reason=reject.reason))
-        for refusal in compared.refusals:
-            raw = compared.page.document(refusal.row)
-            suspects.append(_Suspect(raw, _id_of(raw), field=refusal.column, reason=refusal.reason))
-        for problem in compared.problems:
-            raw = compared.page.document(problem.row)
-            suspects.append(_Suspect(raw, _id_of(raw), is_there=problem.is_there, problem=problem))
+        suspects = _suspects(compared)
         left = [suspect for suspect in suspects if suspect.id not in kept]
         tally.n_rejected += len(suspects) - len(left)
-        tally.suspects += left
+        for number, mapping in enumerate(task.retries):
+            left = await self._look_again(task, AGAIN.format(number), mapping, left)
+        await self._look_for_keys(task, left)
+        for suspect in left:
+            tally.n_different += suspect.is_there
+            tally.n_missing += not suspect.is_there
+            if tally.n_described < DIFFERENCES_IN_SLICE:
+                tally.n_described += 1
+                tally.differences += _described(suspect, task.mapping)
 
-    async def _look_again(self, task: VerifyTask, tally: _Tally) -> None:
-        """Rejects that were written later are rows of another mapping."""
-        for mapping in reversed(task.retries):
-            problems = await self._compare_with(task, mapping, AGAIN, [suspect.raw for suspect in tally.suspects])
-            tally.suspects = [tally.suspects[number] for number, is_there in problems.items()]
+    async def _look_again(
+        self, task: VerifyTask, name: str, mapping: Mapping, suspects: list[_Suspect]
+    ) -> list[_Suspect]:
+        """Those that are no rows of this mapping either, with which rejects were written later."""
+        unequal = await self._unequal(task, name, mapping, [suspect.raw for suspect in suspects])
+        return [suspect for number, suspect in enumerate(suspects) if number in unequal]
 
-    async def _look_for_keys(self, task: VerifyTask, tally: _Tally) -> None:
+    async def _look_for_keys(self, task: VerifyTask, suspects: list[_Suspect]) -> None:
         """Of documents that cannot be written as mapped, whether the table has a row of their key all the same."""
-        unwritable = [suspect for suspect in tally.suspects if suspect.problem is None]
-        if unwritable:
-            only_keys = [key_of(suspect.raw) for suspect in unwritable]
-            missing = await self._compare_with(task, keys_only(task.mapping), BY_KEY, only_keys)
-            for number, suspect in enumerate(unwritable):
-                suspect.is_there = number not in missing
+        unwritable = [suspect for suspect in suspects if suspect.problem is None]
+        keys_alone = [key_of(suspect.raw) for suspect in unwritable]
+        missing = await self._unequal(task, BY_KEY, keys_only(task.mapping), keys_alone)
+        for number, suspect in enumerate(unwritable):
+            suspect.is_there = number not in missing
 
-    async def _compare_with(
-        self, task: VerifyTask, mapping: Mapping, name: str, documents: Sequence[bytes]
-    ) -> dict[int, bool]:
-        """Documents without an equal row under this mapping, by number; the values say whether their key is there."""
-        converter = make_converter(mapping, self._preference)
+    async def _unequal(self, task: VerifyTask, name: str, mapping: Mapping, documents: Sequence[bytes]) -> set[int]:
+        """Numbers of the documents that have no equal row under this mapping."""
+        if not documents:
+            return set()
+        look = await self._look(task, name, mapping)
         batch = b"".join(documents)
-        converted = converter.convert(batch, 0, len(documents))
+        converted = look.converter.convert(batch, 0, len(documents))
         number_at, offset = {}, 0
         for number, document in enumerate(documents):
             number_at[offset] = number
             offset += len(document)
-        comparer = Comparer(await self._connected(), TableName(task.schema, task.table), mapping, name)
-        await comparer.open()
-        found = await comparer.compare(_only(page.Piece(batch, converted)), details=0)
-        await comparer.close()
+        found = await look.comparer.compare(_only(page.Piece(batch, converted)), details=0)
         rows = [number_at[place] for place in converted.row_documents]
-        unequal = {number_at[reject.offset]: False for reject in converted.rejects}
-        unequal |= {rows[refusal.row]: False for refusal in found.refusals}
-        unequal |= {rows[problem.row]: problem.is_there for problem in found.problems}
-        return dict(sorted(unequal.items()))
+        refused = {refusal.row for refusal in found.refusals} | {problem.row for problem in found.problems}
+        return {number_at[reject.offset] for reject in converted.rejects} | {rows[row] for row in refused}
 
-    async def _write_keys(self, task: KeysTask, span: Span) -> Compared:
-        """The keys that the slice's documents have in the table, into the table of keys."""
+    async def _write_keys(self, task: KeysTask, span: Span) -> Compared | None:
+        """The keys that a slice's documents have in the table, into the table of keys; None as in `_compare`."""
         position, connection = self._position(), await self._connected()
         feed = await self._feed(task, span, projection={"_id": 1})
         n_documents = n_bytes = 0
         try:
             while not feed.at_end:
+                if self._pace.is_yielding:
+                    return None
                 async for piece in self._pieces(feed):
                     n_documents += piece.rows.n_read
                     n_bytes += piece.rows.end - piece.begin
@@ -287,7 +291,8 @@ class Verifier:
             reader = RangeReader(
                 collection, span.lower, span.lower_inclusive, upper, query=query, projection=projection
             )
-        return Feed(reader, self._converter(task), self._slot, self._pace, self._threads_started())
+        assert self._converter is not None
+        return Feed(reader, self._converter, self._slot, self._pace, self._threads_started())
 
     async def _pieces(self, feed: Feed) -> AsyncIterator[page.Piece]:
         async for piece in feed.page(may_end_early=False):
@@ -308,7 +313,7 @@ class Verifier:
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
-            self._comparer = None
+            self._looks.clear()
             self._connection = await postgres.connect(self._target_uri, application_name=self._app_name)
             await self._connection.execute(compare.SESSION)
             self._report(Connected(self._connection.get_server_pid()))
@@ -322,22 +327,24 @@ class Verifier:
             )
         return self._client
 
-    async def _comparer_of(self, task: VerifyTask) -> Comparer:
-        connection = await self._connected()
-        if self._comparer is not None and self._comparer[0] != task.task_id:
-            await self._comparer[1].close()
-            self._comparer = None
-        if self._comparer is None:
-            table = TableName(task.schema, task.table)
-            comparer = Comparer(connection, table, task.mapping, shows_values=task.shows_values)
-            await comparer.open()
-            self._comparer = (task.task_id, comparer)
-        return self._comparer[1]
+    async def _take_up(self, task: VerifyTask | KeysTask) -> None:
+        """Put away what was made for another task."""
+        if task.task_id != self._task_id:
+            for look in self._looks.values():
+                await look.comparer.close()
+            self._looks.clear()
+            self._converter = make_converter(task.mapping, self._preference)
+            self._task_id = task.task_id
 
-    def _converter(self, task: VerifyTask | KeysTask) -> Converter:
-        if task.task_id not in self._converters:
-            self._converters[task.task_id] = make_converter(task.mapping, self._preference)
-        return self._converters[task.task_id]
+    async def _look(self, task: VerifyTask, name: str, mapping: Mapping) -> _Look:
+        """The way to compare that uses this temporary table."""
+        connection = await self._connected()
+        if name not in self._looks:
+            table = TableName(task.schema, task.table)
+            comparer = Comparer(connection, table, mapping, name, shows_values=task.shows_values)
+            await comparer.open()
+            self._looks[name] = _Look(make_converter(mapping, self._preference), comparer)
+        return self._looks[name]
 
     async def abort(self) -> None:
         """Drop the connection to PostgreSQL: it rolls back at once, whatever state a COPY is in."""
@@ -367,6 +374,22 @@ async def _only(piece: page.Piece) -> AsyncIterator[page.Piece]:
 
 def _id_of(raw: bytes) -> str:
     return rejects.stored_id(rejects.extended_id(raw))
+
+
+def _suspects(compared: ComparedPage) -> list[_Suspect]:
+    """The documents of a page that have no equal row."""
+    found = []
+    for piece in compared.page.pieces:
+        for reject in piece.rows.rejects:
+            raw = rejects.document_at(piece.batch, reject.offset)
+            found.append(_Suspect(raw, _id_of(raw), field=reject.field, reason=reject.reason))
+    for refusal in compared.refusals:
+        raw = compared.page.document(refusal.row)
+        found.append(_Suspect(raw, _id_of(raw), field=refusal.column, reason=refusal.reason))
+    for problem in compared.problems:
+        raw = compared.page.document(problem.row)
+        found.append(_Suspect(raw, _id_of(raw), is_there=problem.is_there, problem=problem))
+    return found
 
 
 def _described(suspect: _Suspect, mapping: Mapping) -> list[Difference]:

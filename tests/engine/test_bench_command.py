@@ -10,6 +10,8 @@ import pytest
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_SIGTERM, EXIT_USAGE
 from tests.running import add_users
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
     from tests.engine.front_end import FrontEnd

@@ -526,3 +526,32 @@ async def test_an_engine_that_loses_its_owner_breaks_off(source: Source, target:
     with pytest.raises(MigrationError):
         await verifying
     await engine.until_gone()
+
+
+async def test_sessions_that_are_ended_are_made_again(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, MANY)
+    engine, _ = await engines.run()
+    verifying = asyncio.create_task(verified(engine))
+    await engine.until(
+        lambda now: now.comparing is not None and now.workers and now.workers[0].sent > 0, "a worker that compares"
+    )
+    target.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND starts_with(application_name, 'mongopg-tui')"
+    )
+
+    report = await verifying
+
+    assert (only(report).equal, report.result) == (MANY, Verification.VERIFIED)
+
+
+async def test_cursors_that_fail_are_opened_again(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, MANY)
+    engine, _ = await engines.run()
+    failing = {"failCommands": ["getMore"], "errorCode": 43}
+    source.client.admin.command("configureFailPoint", "failCommand", mode={"times": 3}, data=failing)
+
+    report = await verified(engine)
+
+    assert (only(report).equal, report.result) == (MANY, Verification.VERIFIED)
+    assert engine.snapshot.problems

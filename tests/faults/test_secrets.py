@@ -187,6 +187,8 @@ def test_a_connection_that_fails(side: str, uri: str, front_end: FrontEnd, sourc
 
 PLANTED = """
 import importlib, os, sys, threading
+
+pytestmark = pytest.mark.slow
 name, _, path = os.environ["PLANTED"].partition(":")
 module = importlib.import_module(name)
 *owners, last = path.split(".")
