@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import asyncpg
 from pymongo.collection import Collection
@@ -18,13 +18,12 @@ from pymongo.collection import Collection
 from engine.convert import Preference, make_converter
 from engine.convert.interface import Converter
 from engine.mapping.model import Mapping
-from engine.mapping.names import show_path
 from engine.source import mongo
 from engine.source.bounds import key_of
 from engine.source.inclusive import InclusiveReader
 from engine.source.reader import RangeReader, filter_query
-from engine.target import compare, keys, page, postgres, rejects, spans, sqlstates
-from engine.target.compare import ComparedPage, Comparer, RowProblem
+from engine.target import compare, keys, page, postgres, spans, sqlstates
+from engine.target.compare import ComparedPage, Comparer
 from engine.target.ddl import TableName
 from engine.target.partitions import CHECKSUM_MODULUS
 from engine.target.spans import Span
@@ -32,7 +31,6 @@ from engine.work.feed import Feed, Pace, Reader, Threads
 from engine.work.messages import (
     Compared,
     Connected,
-    Difference,
     Failed,
     FromWorker,
     KeysTask,
@@ -44,45 +42,12 @@ from engine.work.messages import (
 from engine.work.migrate import EXPLAINED, explain
 from engine.work.retry import Patience
 from engine.work.slots import Field, Slot
+from engine.work.suspects import Suspect, Tally, suspects_of
 
-DIFFERENCES_IN_SLICE = 20
-"""Documents that are described for each slice; all are counted."""
-FIELDS_SHOWN = 5
-"""Fields that are described for each of them."""
 MAIN, AGAIN, BY_KEY = compare.PAGE_TABLE, "mongopg_compare_again_{}", "mongopg_compare_keys"
 """Temporary tables for a first, a second and a third look."""
 
 Document = dict[str, object]
-
-
-@dataclass(slots=True)
-class _Suspect:
-    """A document without an equal row."""
-
-    raw: bytes
-    id: str
-    is_there: bool = False
-    """The table has a row of its key."""
-    problem: RowProblem | None = None
-    """None when the document cannot be written as mapped."""
-    field: str = ""
-    """Then the field at fault, and why."""
-    reason: str = ""
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What is known of the slice in hand."""
-
-    n_documents: int = 0
-    n_rejected: int = 0
-    n_different: int = 0
-    n_missing: int = 0
-    n_bytes: int = 0
-    checksum: int = 0
-    differences: list[Difference] = field(default_factory=list)
-    n_described: int = 0
-    """Documents that the differences are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +138,12 @@ class Verifier:
             kept = await spans.rejected_ids(connection, task.run_id, position.partition_id, span.slice_no)
         comparer = (await self._look(task, MAIN, task.mapping)).comparer
         feed = await self._feed(task, span)
-        tally = _Tally()
+        tally = Tally()
         try:
             while not feed.at_end:
                 if self._pace.is_yielding:
                     return None
-                room = DIFFERENCES_IN_SLICE - tally.n_described
-                compared = await comparer.compare(self._pieces(feed), details=room)
+                compared = await comparer.compare(self._pieces(feed), details=tally.room)
                 await self._add(task, tally, compared, kept)
         finally:
             feed.close()
@@ -198,33 +162,28 @@ class Verifier:
             differences=tuple(tally.differences),
         )
 
-    async def _add(self, task: VerifyTask, tally: _Tally, compared: ComparedPage, kept: set[str]) -> None:
+    async def _add(self, task: VerifyTask, tally: Tally, compared: ComparedPage, kept: set[str]) -> None:
         """Count a page."""
         for piece in compared.page.pieces:
             tally.n_documents += piece.rows.n_read
             tally.n_bytes += piece.rows.end - piece.begin
             tally.checksum += piece.rows.checksum
-        suspects = _suspects(compared)
-        left = [suspect for suspect in suspects if suspect.id not in kept]
+        suspects = suspects_of(compared)
+        left = [suspect for suspect in suspects if suspect.id not in kept] if kept else suspects
         tally.n_rejected += len(suspects) - len(left)
         for number, mapping in enumerate(task.retries):
             left = await self._look_again(task, AGAIN.format(number), mapping, left)
         await self._look_for_keys(task, left)
-        for suspect in left:
-            tally.n_different += suspect.is_there
-            tally.n_missing += not suspect.is_there
-            if tally.n_described < DIFFERENCES_IN_SLICE:
-                tally.n_described += 1
-                tally.differences += _described(suspect, task.mapping)
+        tally.convict(left, task.mapping)
 
     async def _look_again(
-        self, task: VerifyTask, name: str, mapping: Mapping, suspects: list[_Suspect]
-    ) -> list[_Suspect]:
+        self, task: VerifyTask, name: str, mapping: Mapping, suspects: list[Suspect]
+    ) -> list[Suspect]:
         """Those that are no rows of this mapping either, with which rejects were written later."""
         unequal = await self._unequal(task, name, mapping, [suspect.raw for suspect in suspects])
         return [suspect for number, suspect in enumerate(suspects) if number in unequal]
 
-    async def _look_for_keys(self, task: VerifyTask, suspects: list[_Suspect]) -> None:
+    async def _look_for_keys(self, task: VerifyTask, suspects: list[Suspect]) -> None:
         """Of documents that cannot be written as mapped, whether the table has a row of their key all the same."""
         unwritable = [suspect for suspect in suspects if suspect.problem is None]
         keys_alone = [key_of(suspect.raw) for suspect in unwritable]
@@ -370,34 +329,3 @@ def keys_only(mapping: Mapping) -> Mapping:
 
 async def _only(piece: page.Piece) -> AsyncIterator[page.Piece]:
     yield piece
-
-
-def _id_of(raw: bytes) -> str:
-    return rejects.stored_id(rejects.extended_id(raw))
-
-
-def _suspects(compared: ComparedPage) -> list[_Suspect]:
-    """The documents of a page that have no equal row."""
-    found = []
-    for piece in compared.page.pieces:
-        for reject in piece.rows.rejects:
-            raw = rejects.document_at(piece.batch, reject.offset)
-            found.append(_Suspect(raw, _id_of(raw), field=reject.field, reason=reject.reason))
-    for refusal in compared.refusals:
-        raw = compared.page.document(refusal.row)
-        found.append(_Suspect(raw, _id_of(raw), field=refusal.column, reason=refusal.reason))
-    for problem in compared.problems:
-        raw = compared.page.document(problem.row)
-        found.append(_Suspect(raw, _id_of(raw), is_there=problem.is_there, problem=problem))
-    return found
-
-
-def _described(suspect: _Suspect, mapping: Mapping) -> list[Difference]:
-    kind = "different" if suspect.is_there else "missing"
-    if suspect.problem is None or not suspect.problem.values:
-        return [Difference(kind, suspect.id, suspect.field, "", None, None, suspect.reason)]
-    names = {column.name: show_path(column.path) or column.name for column in mapping.columns}
-    return [
-        Difference(kind, suspect.id, names[value.column], value.column, value.expected, value.found)
-        for value in suspect.problem.values[:FIELDS_SHOWN]
-    ]

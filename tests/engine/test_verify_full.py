@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
-from bson import Binary, Decimal128, Int64, ObjectId, Timestamp
+from bson import Binary, Decimal128, Int64, ObjectId, Timestamp, decode
 from bson.datetime_ms import DatetimeMS
 
 from engine.control import protocol
@@ -99,6 +99,22 @@ async def test_a_good_run_is_found_good(source: Source, target: Target, engines:
     assert report.differences == []
     assert target.value("SELECT verification FROM mongopg.run") == "verified"
     assert target.value("SELECT facts ->> 'result' FROM mongopg.event WHERE kind = 'verified'") == "verified"
+
+
+async def test_the_slices_of_a_slow_run_are_verified_one_by_one(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, 20_000)
+    engine, _ = await engines.run(engines.settings("users", run={"throttle": 8_000, "page_size": 200}))
+    last = target.value("SELECT max(upto) FROM mongopg.slice WHERE NOT final")
+    key = decode(last)["_id"]
+    assert target.value("SELECT count(*) FROM mongopg.slice") > target.value("SELECT count(*) FROM mongopg.partition")
+    assert only(await verified(engine)).equal == 20_000
+
+    source.db.users.delete_one({"_id": key})
+    table = only(await verified(engine))
+
+    assert (table.equal, table.extra, table.source_changed, table.slices_changed) == (19_999, 1, 1, 1)
 
 
 async def test_changed_missing_and_extra_rows_are_named(source: Source, target: Target, engines: Engines) -> None:
@@ -376,6 +392,17 @@ async def test_of_a_view_only_the_counts_are_compared(source: Source, target: Ta
     assert "only the counts were compared" in table.message
 
 
+async def test_a_table_of_a_thousand_columns_is_compared(source: Source, target: Target, engines: Engines) -> None:
+    fields = {f"a field with a long name and number {number}": number for number in range(1_500)}
+    source.db.things.insert_many([{"_id": number, **fields} for number in range(20)])
+    engine, _ = await engines.run(engines.settings("things", mapping={"naming": "preserve"}))
+    target.execute('UPDATE things SET "a field with a long name and number 1234" = 0 WHERE _id = 7')
+
+    report = await verified(engine)
+
+    assert (only(report).equal, found(report)["different"].target) == (19, "0")
+
+
 async def test_several_tables_are_verified_together(source: Source, target: Target, engines: Engines) -> None:
     for name in ("one", "two", "three"):
         source.db[name].insert_many([{"_id": f"{name} {number}", "n": number} for number in range(300)])
@@ -480,6 +507,8 @@ async def test_progress_is_shown_and_knobs_work(source: Source, target: Target, 
     assert shown.comparing.checked < MANY
     with pytest.raises(UsageError, match="at work"):
         await verified(engine)
+    await engine.set("cluster_size", 1)
+    await engine.until(lambda now: now.workers_alive == 1, "one worker")
     await engine.set("throttle", 0)
     assert only(await verifying).equal == MANY
 
