@@ -24,6 +24,8 @@ from tests.guarded import make_replica_set, running_mongod
 from tests.running import Engines, add_users, assert_users_equal
 from tests.running import engines as engines
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "canary/of@least:rights"
 QUOTED = "canary%2Fof%40least%3Arights"
 NOBODY = 65_534

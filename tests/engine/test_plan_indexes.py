@@ -19,6 +19,8 @@ from engine.target.indexes import Index, IndexKey, build_index
 from engine.target.ledger import TableLoad
 from tests.running import WAIT_S, Engine, Engines, add_users, assert_users_equal, committed, eventually
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
     from tests.engine.front_end import FrontEnd

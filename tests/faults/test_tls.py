@@ -20,6 +20,8 @@ from tests.conftest import Source, Target
 from tests.guarded import Certificates, free_port, make_certificates, running_mongod, tls_in_front_of
 from tests.running import Engines, add_users, assert_users_equal
 
+pytestmark = pytest.mark.slow
+
 QUICK_S = 2.0
 SECRET = "canary-of-tls"
 
