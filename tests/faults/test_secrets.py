@@ -19,6 +19,8 @@ from tests.engine.front_end import front_end as front_end
 from tests.running import add_users
 from tests.tui.terminal import Terminal
 
+pytestmark = pytest.mark.slow
+
 SOURCE_SECRET = "canary/source@1:%"
 TARGET_SECRET = "canary target?#2"
 KEY_SECRET = "canary-key,3"
@@ -187,8 +189,6 @@ def test_a_connection_that_fails(side: str, uri: str, front_end: FrontEnd, sourc
 
 PLANTED = """
 import importlib, os, sys, threading
-
-pytestmark = pytest.mark.slow
 name, _, path = os.environ["PLANTED"].partition(":")
 module = importlib.import_module(name)
 *owners, last = path.split(".")
