@@ -89,8 +89,9 @@ def _is_done(command: BaseModel) -> Callable[[Snapshot], bool]:
             return lambda now: now.state is RunState.PAUSED
         case Resume():
             return lambda now: now.state not in _STANDING
-        case SetKnob(knob=CLUSTER_SIZE.name):
-            return lambda now: now.workers_alive == now.cluster_size and not now.draining
+        case SetKnob(knob=CLUSTER_SIZE.name, value=wanted):
+            # By the value asked for: a snapshot of before the change may still be on its way.
+            return lambda now: now.workers_alive == now.cluster_size == wanted and not now.draining
         case Cancel():
             return lambda now: now.state.is_over
     return lambda _: True

@@ -16,7 +16,7 @@ from engine.control.protocol import Snapshot
 from tests.tui.scripted_engine import RUN_ID, ScriptedEngine
 from tui.app import Cockpit
 
-WAIT_S = 5.0
+WAIT_S = 30.0
 SOURCE_URI = "mongodb://app:s3cret@db1:27017/shop"
 TARGET_URI = "postgresql://mig:hunter2@pg1:5432/shop"
 
