@@ -1,0 +1,120 @@
+"""The whole vocabulary between front ends and the engine: commands in, replies, events and snapshots out.
+
+One Unix-domain socket a run, JSON lines of at most 32 MiB, each an object::
+
+    -> {"id": 7, "command": {"name": "set", "knob": "cluster_size", "value": 12}}
+    <- {"reply": 7, "result": {...}}                    or  {"reply": 7, "error": {"code", "message", "exit_code"}}
+    <- {"event": {"kind": "knob", "at": 12.5, ...}}     facts: every client gets each of them, in order
+    <- {"snapshot": {...}}                              the state now: a slow client gets only the newest
+
+Times: `at` and `elapsed` are seconds since the run was accepted (monotonic); `*_unix` are seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from engine.control.protocol.commands import (
+    Attach,
+    Cancel,
+    Command,
+    Detach,
+    DiscardRun,
+    Inspect,
+    ListCollections,
+    ListRejects,
+    ListRuns,
+    MakePlan,
+    Pause,
+    Replay,
+    Resume,
+    RetryRejects,
+    SetKnob,
+    Shutdown,
+    Start,
+    Status,
+    Verify,
+)
+from engine.control.protocol.plans import (
+    CollectionInfo,
+    ColumnView,
+    EstimateView,
+    IndexView,
+    PlanView,
+    PreviewRowView,
+    ServerReport,
+    TableView,
+)
+from engine.control.protocol.records import Attached, Event, Recording, RunInfo
+from engine.control.protocol.reports import (
+    DifferenceView,
+    RejectGroup,
+    RejectsReport,
+    RetryReport,
+    TableCounts,
+    VerifyReport,
+)
+from engine.control.protocol.snapshots import ComparingView, ProblemView, Snapshot, TableProgress, WorkerView
+from engine.control.protocol.wire import (
+    ACTIVE,
+    MAX_LINE,
+    OVER,
+    SNAPSHOT_HZ,
+    ErrorInfo,
+    RunState,
+    Verification,
+    Wire,
+    WorkerState,
+)
+
+__all__ = [
+    "ACTIVE",
+    "MAX_LINE",
+    "OVER",
+    "SNAPSHOT_HZ",
+    "Attach",
+    "Attached",
+    "Cancel",
+    "CollectionInfo",
+    "ColumnView",
+    "Command",
+    "ComparingView",
+    "Detach",
+    "DifferenceView",
+    "DiscardRun",
+    "ErrorInfo",
+    "EstimateView",
+    "Event",
+    "IndexView",
+    "Inspect",
+    "ListCollections",
+    "ListRejects",
+    "ListRuns",
+    "MakePlan",
+    "Pause",
+    "PlanView",
+    "PreviewRowView",
+    "ProblemView",
+    "Recording",
+    "RejectGroup",
+    "RejectsReport",
+    "Replay",
+    "Resume",
+    "RetryRejects",
+    "RetryReport",
+    "RunInfo",
+    "RunState",
+    "ServerReport",
+    "SetKnob",
+    "Shutdown",
+    "Snapshot",
+    "Start",
+    "Status",
+    "TableCounts",
+    "TableProgress",
+    "TableView",
+    "Verification",
+    "Verify",
+    "VerifyReport",
+    "Wire",
+    "WorkerState",
+    "WorkerView",
+]

@@ -1,0 +1,169 @@
+"""Commands: what a front end may ask of an engine."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from engine.control.protocol.wire import Wire
+
+
+class Attach(Wire):
+    """First word of a client. The reply is an `Attached`; events and snapshots follow."""
+
+    name: Literal["attach"] = "attach"
+    owner: bool = False
+    """This client started the engine; when it vanishes, `on_disconnect` decides."""
+    on_disconnect: Literal["continue", "cancel"] = "continue"
+
+
+class Detach(Wire):
+    """The client leaves on purpose: the run goes on."""
+
+    name: Literal["detach"] = "detach"
+
+
+class Inspect(Wire):
+    """Test the connection to one side; the reply is a `ServerReport` (unreachable servers are in it, not an error)."""
+
+    name: Literal["inspect"] = "inspect"
+    side: Literal["source", "target"]
+    uri: str = ""
+    """Another URI than the settings'; it becomes the engine's when the test succeeds and `keep` is set."""
+    keep: bool = False
+
+
+class ListCollections(Wire):
+    """Collections of the source's database; the reply is {"collections": [CollectionInfo]}."""
+
+    name: Literal["collections"] = "collections"
+
+
+class MakePlan(Wire):
+    """Census and mapping of the chosen collections; the reply is a `PlanView`. Nothing is written."""
+
+    name: Literal["plan"] = "plan"
+    collections: list[str] = []
+    plan: str = ""
+    """A saved plan's TOML, as in `PlanView.toml` and edited since, to be shown instead of a proposal."""
+
+
+class Start(Wire):
+    """Start the run (or its seeding). Answered when it is accepted, before work begins; the reply is a `Snapshot`."""
+
+    name: Literal["start"] = "start"
+    seed: bool = False
+    """Seed first."""
+    migrate: bool = True
+    """Copy (after seeding, if both)."""
+    resume: str | None = None
+    """Go on with a run: its id or a unique prefix of it, "" for the newest unfinished one of this plan."""
+    plan: str = ""
+    """A saved plan's TOML to run: it decides collections, tables, mode and mapping."""
+    settings: dict[str, Any] = {}
+    """Settings that differ from those the engine was started with, `{"run": {"mode": "append"}}`."""
+
+
+class Pause(Wire):
+    """End pages early, commit, and stand still. Answered at once."""
+
+    name: Literal["pause"] = "pause"
+
+
+class Resume(Wire):
+    """Go on after a pause."""
+
+    name: Literal["resume"] = "resume"
+
+
+class Cancel(Wire):
+    """Stop: commit slices in hand (`now`: roll them back). What is committed stays, and the run can be resumed."""
+
+    name: Literal["cancel"] = "cancel"
+    now: bool = False
+
+
+class SetKnob(Wire):
+    """Turn a knob; the reply is {"knob", "value", "applies": "at once" | "from the next page" | ...}."""
+
+    name: Literal["set"] = "set"
+    knob: str
+    value: int
+
+
+class Status(Wire):
+    """The reply is a `Snapshot`."""
+
+    name: Literal["status"] = "status"
+
+
+class Verify(Wire):
+    """Compare both sides; the reply is a `VerifyReport`. Level `full` reads everything again, with progress in
+    `Snapshot.comparing`; `cancel` breaks it off."""
+
+    name: Literal["verify"] = "verify"
+    run: str = ""
+    """A run from the ledger; empty is the newest."""
+    level: Literal["counts", "full"] = "counts"
+    samples: int = Field(default=100, ge=0, le=10_000)
+    """Differences of each kind in each table that are described; all are counted."""
+    redact: bool = False
+    """Describe them without values."""
+
+
+class ListRejects(Wire):
+    """Rejected documents by reason; the reply is a `RejectsReport`."""
+
+    name: Literal["rejects"] = "rejects"
+    run: str = ""
+    samples: int = 5
+
+
+class RetryRejects(Wire):
+    """Write rejected documents again, under today's policies and into the table as it is; those that succeed are rejects no
+    longer. The reply is a `RetryReport`."""
+
+    name: Literal["retry"] = "retry"
+    run: str = ""
+    plan: str = ""
+    """A saved plan's TOML: its columns and policies instead of the run's columns under the settings' policies."""
+    samples: int = 5
+
+
+class ListRuns(Wire):
+    """History from the ledger; the reply is {"runs": [RunInfo]}."""
+
+    name: Literal["runs"] = "runs"
+
+
+class Replay(Wire):
+    """A recorded run, from its events in the ledger; the reply is a `Recording`."""
+
+    name: Literal["replay"] = "replay"
+    run: str = ""
+    """A run from the ledger, or a unique prefix of its id; empty is the newest."""
+    max_frames: int = Field(default=600, ge=1, le=600)
+    """1 is the run's end alone."""
+
+
+class DiscardRun(Wire):
+    """Drop a run's staging tables and its rows in the ledger; the target tables stay, unless they are to go too."""
+
+    name: Literal["discard"] = "discard"
+    run: str
+    drop_tables: bool = False
+    """Also drop the target tables that the run made itself, with their rows."""
+
+
+class Shutdown(Wire):
+    """End an engine with no active run now, without waiting for clients to leave."""
+
+    name: Literal["shutdown"] = "shutdown"
+
+
+Command = Annotated[
+    Attach | Detach | Inspect | ListCollections | MakePlan | Start | Pause | Resume | Cancel | SetKnob | Status | Verify
+    | ListRejects | RetryRejects | ListRuns | Replay | DiscardRun | Shutdown,
+    Field(discriminator="name"),
+]  # fmt: skip

@@ -1,0 +1,124 @@
+"""The state of a run now."""
+
+from __future__ import annotations
+
+from engine.control.protocol.wire import ErrorInfo, RunState, Verification, Wire, WorkerState
+
+
+class TableProgress(Wire):
+    """One table of a run."""
+
+    namespace: str
+    table: str
+    total: int
+    read: int
+    written: int
+    rejected: int
+    source_count: int = -1
+    """Counted at the end; -1 before."""
+    target_count: int = -1
+    ok: bool | None = None
+    """Counts agree; None before they are compared."""
+
+
+class WorkerView(Wire):
+    """One worker now."""
+
+    id: int
+    pid: int
+    state: WorkerState
+    collection: str = ""
+    partition: int = -1
+    written: int = 0
+    """Rows committed (documents inserted, when seeding)."""
+    sent: int = 0
+    """Rows that PostgreSQL has taken in, committed or not: for the bar only, never summed into a total."""
+    rejected: int = 0
+    rows_per_s: float = 0.0
+    """From `sent`."""
+    idle_s: float = 0.0
+    """Age of the last progress, seconds."""
+    reading: float = 0.0
+    """Share of its time waiting for MongoDB, 0..1, over the last seconds; likewise the next two."""
+    converting: float = 0.0
+    writing: float = 0.0
+
+
+class ProblemView(Wire):
+    """Problems of one kind, summed: rejects by reason, retries by cause."""
+
+    code: str
+    message: str
+    count: int
+    collection: str = ""
+    advice: str = ""
+
+
+class ComparingView(Wire):
+    """A full verification that is going on; `Snapshot.phase` says what it does, `Snapshot.workers` who does it."""
+
+    run_id: str
+    """The run that is verified."""
+    checked: int
+    """Documents compared."""
+    total: int
+    """Documents that the run read."""
+    different: int = 0
+    missing: int = 0
+    rows_per_s: float = 0.0
+    eta_s: float | None = None
+
+
+class Snapshot(Wire):
+    """Everything a screen needs to draw the run now."""
+
+    run_id: str
+    state: RunState
+    phase: str
+    """A few words: "copying", "building keys", "seeding", "waiting for workers to end their pages"."""
+    verification: Verification = Verification.NONE
+    error: ErrorInfo | None = None
+    source: str = ""
+    """Redacted URI."""
+    target: str = ""
+    mode: str = "create"
+    elapsed: float = 0.0
+    started_unix: float = 0.0
+    read: int = 0
+    written: int = 0
+    """Committed rows, nothing else."""
+    total: int = 0
+    """Documents expected; it may move while the run learns. When seeding, the seed count."""
+    rejected: int = 0
+    retried: int = 0
+    rows_per_s: float = 0.0
+    """Smoothed over a sliding window."""
+    rows_per_s_mean: float = 0.0
+    """Over the time that the run moved, this time only."""
+    bytes_per_s: float = 0.0
+    eta_s: float | None = None
+    eta_reason: str = ""
+    """Why there is no ETA: "measuring", "paused by you", "waiting: target connections"."""
+    cluster_size: int = 0
+    """As asked for."""
+    workers_alive: int = 0
+    draining: int = 0
+    page_size: int = 0
+    seed_count: int = 0
+    seeded: int = 0
+    """Documents in the seeded collection so far."""
+    throttle: int = 0
+    converter: str = ""
+    bottleneck: str = ""
+    """A sentence: "waiting for PostgreSQL 61 % of the time"."""
+    partitions_done: int = 0
+    partitions_total: int = 0
+    workers: list[WorkerView] = []
+    tables: list[TableProgress] = []
+    problems: list[ProblemView] = []
+    comparing: ComparingView | None = None
+    """A full verification is going on; the other fields are of the engine's own run."""
+    exit_code: int | None = None
+    """Set when the run is over."""
+    weak_tls: list[str] = []
+    """What people must be warned of, such as "source: TLS, not verified"."""

@@ -1,0 +1,82 @@
+"""The ground of the vocabulary: its bounds, what every object on the socket is, and the words for states."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+MAX_LINE = 32 * 1024 * 1024
+"""Bytes in one line."""
+SNAPSHOT_HZ = 10
+"""Snapshots a second, at most."""
+
+
+class Wire(BaseModel):
+    """What every object on the socket is: immutable, and refused when it has a field that nobody knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ErrorInfo(Wire):
+    """What went wrong: `code` as in `engine.errors`, `message` one sentence for people, redacted."""
+
+    code: str
+    message: str
+
+
+class RunState(StrEnum):
+    """A run's life."""
+
+    IDLE = "idle"
+    PLANNED = "planned"
+    SEEDING = "seeding"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    FINISHING = "finishing"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+    @property
+    def is_active(self) -> bool:
+        """Work is going on, or stands paused."""
+        return self in ACTIVE
+
+    @property
+    def is_over(self) -> bool:
+        """The run has ended, one way or another."""
+        return self in OVER
+
+
+OVER = frozenset({RunState.COMPLETED, RunState.CANCELLED, RunState.FAILED})
+ACTIVE = frozenset(set(RunState) - OVER - {RunState.IDLE, RunState.PLANNED})
+
+
+class Verification(StrEnum):
+    """What is known about both sides being equal."""
+
+    NONE = "none"
+    RUNNING = "running"
+    VERIFIED = "verified"
+    MISMATCH = "mismatch"
+
+
+class WorkerState(StrEnum):
+    """What one worker does, as its slot in shared memory says."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    READING = "reading"
+    CONVERTING = "converting"
+    WRITING = "writing"
+    SEEDING = "seeding"
+    COMPARING = "comparing"
+    RETRYING = "retrying"
+    THROTTLED = "throttled"
+    DRAINING = "draining"
+    STALLED = "stalled"
+    PAUSED = "paused"
