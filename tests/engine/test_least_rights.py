@@ -190,10 +190,10 @@ with socket.socket(socket.AF_UNIX) as knocking:
         knocking.connect(sys.argv[1])
     except PermissionError:
         sys.exit("forbidden")
-    knocking.sendall(b'{"id": 1, "command": {"name": "attach"}}\\n')
     try:
+        knocking.sendall(b'{"id": 1, "command": {"name": "attach"}}\\n')
         answer = knocking.recv(100)
-    except ConnectionError:
+    except ConnectionError:  # hung up on before it was written, or after
         answer = b""
     sys.exit("answered" if answer else "hung up")
 """
