@@ -34,6 +34,11 @@ def make_converter(mapping: Mapping, preference: Preference = "auto") -> Convert
     return PlainConverter(mapping)
 
 
+def built_converters() -> tuple[Literal["native", "plain"], ...]:
+    """The converters of this installation, the faster one first."""
+    return ("native", "plain") if converter_name() == "native" else ("plain",)
+
+
 def converter_name(preference: Preference = "auto") -> str:
     """Which converter `make_converter` would make: `native` or `plain`."""
     return "native" if preference != "plain" and find_spec(_NATIVE_MODULE) is not None else "plain"

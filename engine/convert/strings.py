@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.convert.rejection import NUL, UTF8, RejectedError
+from engine.errors import UsageError
 from engine.mapping.model import Column, Role
-from engine.mapping.options import MappingOptions
+from engine.mapping.names import show_path
+from engine.mapping.options import POLICIES, MappingOptions, choices
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -29,11 +31,20 @@ class Policies:
         """The policies of one column, or of fields without one.
 
         `_id` is never altered: two documents could become one.
+
+        Raises:
+            UsageError: the column has a policy that there is not.
         """
         if column is None:
             return cls(options.nul, options.date_range, options.utf8, options.overflow)
         if column.role is Role.ID:
             return cls("reject", "reject", "reject", "reject")
+        for policy in POLICIES:
+            word = getattr(column, policy)
+            if word and word not in choices(policy):
+                raise UsageError(
+                    f"Field {show_path(column.path)}: {policy} must be one of {', '.join(choices(policy))}, not {word!r}."
+                )
         return cls(
             column.nul or options.nul,
             column.date_range or options.date_range,

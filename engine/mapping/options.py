@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
+
+POLICIES = ("nul", "date_range", "utf8", "overflow")
+"""Options that say what becomes of a value that does not fit; a column may have its own."""
 
 
 class MappingOptions(BaseModel):
@@ -38,3 +41,8 @@ class MappingOptions(BaseModel):
     """Invalid UTF-8 or lone surrogates in a string."""
     overflow: Literal["overflow", "reject"] = "overflow"
     """A value that does not fit its column, or a field the census did not see: into `_extra jsonb`, or reject."""
+
+
+def choices(option: str) -> tuple[str, ...]:
+    """The words that an option takes, the default first; empty for one that is a number."""
+    return get_args(MappingOptions.model_fields[option].annotation)

@@ -11,15 +11,13 @@ from engine.mapping.kinds import JSON_TYPES, KIND_NAMES, kinds_that_fit
 from engine.mapping.limits import MAX_COLUMNS
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import ID_NAME, MAX_NAME_BYTES, SYSTEM_COLUMNS, show_path
-from engine.mapping.options import MappingOptions
+from engine.mapping.options import POLICIES, MappingOptions
 
 OWN_SCHEMA = "mongopg"
 """Where the ledger is."""
 ID_PATH = (ID_NAME,)
 SHOWN_NAME = 80
 """Characters of a foreign name that a message repeats."""
-POLICIES = ("nul", "date_range", "utf8", "overflow")
-"""Those that a column may have for itself."""
 _ACTED_UPON = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _OWN_TYPES = {
     Role.EXTRA: frozenset({"jsonb"}),

@@ -15,8 +15,8 @@ from engine.errors import UsageError
 from engine.mapping.kinds import KIND_NAMES, kinds_that_fit
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import ID_NAME, show_path
-from engine.mapping.options import MappingOptions
-from engine.plan.checks import ID_PATH, POLICIES, check_mapping, check_target, shown, wrong
+from engine.mapping.options import POLICIES, MappingOptions, choices
+from engine.plan.checks import ID_PATH, check_mapping, check_target, shown, wrong
 from engine.plan.saved import SavedPlan, SavedTable
 from engine.source.filters import encode_filter
 
@@ -184,9 +184,8 @@ def _kinds(where: str, entry: dict[str, Any], column_type: ColumnType, options: 
 
 def _policy(where: str, entry: dict[str, Any], policy: str) -> str:
     found = entry.get(policy, "")
-    choices = get_args(MappingOptions.model_fields[policy].annotation)
-    if policy in entry and found not in choices:
-        raise wrong(where, f"{policy} must be one of {', '.join(choices)}, not {shown(repr(found))}")
+    if policy in entry and found not in choices(policy):
+        raise wrong(where, f"{policy} must be one of {', '.join(choices(policy))}, not {shown(repr(found))}")
     return str(found)
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 from engine.mapping.kinds import KIND_NAMES, kinds_that_fit
 from engine.mapping.model import Column, Kind
-from engine.mapping.options import MappingOptions
-from engine.plan.checks import POLICIES
+from engine.mapping.options import POLICIES, MappingOptions
 from engine.plan.reading import VERSION, is_nullable
 from engine.plan.saved import SavedPlan, SavedTable
 

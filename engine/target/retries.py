@@ -10,7 +10,7 @@ import asyncpg
 from engine.mapping.kinds import kinds_that_fit
 from engine.mapping.model import Column, ColumnType, Mapping, Role
 from engine.mapping.names import EXTRA_NAME
-from engine.mapping.options import MappingOptions
+from engine.mapping.options import POLICIES, MappingOptions
 from engine.target import tables
 from engine.target.rejects import storable
 from engine.target.sqlstates import one_line
@@ -19,9 +19,6 @@ from engine.target.tables import ExistingColumn
 BATCH_REJECTS = 1_000
 BATCH_BYTES = 16 * 1024 * 1024
 """What one transaction takes on, at most: so many rejects, or about so many bytes of documents."""
-POLICIES = ("nul", "date_range", "utf8", "overflow")
-"""Options that may be others than when the run began: they change no value that the table has already."""
-
 Place = tuple[int, int, int]
 """Partition, slice and number of a reject: its key within a run."""
 FIRST: Place = (-1, -1, -1)
@@ -122,6 +119,7 @@ async def mappings(connection: asyncpg.Connection, run_id: str, task_id: int) ->
 def adapted(mapping: Mapping, existing: Sequence[ExistingColumn], options: MappingOptions) -> Mapping:
     """The run's columns under today's policies, and with the types that the table has today.
 
+    Other policies than the run's change no value that the table has already.
     A column of another type takes every kind that the type can hold; a table that was given `_extra` uses it.
     """
     by_name = {column.name: column for column in existing}

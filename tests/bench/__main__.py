@@ -14,6 +14,7 @@ import asyncpg
 from pymongo import MongoClient
 
 from engine import __version__
+from engine.convert import built_converters
 from engine.demo import start_servers
 from engine.demo.folder import FolderState
 from engine.knobs import SEED_COUNT
@@ -21,7 +22,7 @@ from tests.bench import report
 from tests.bench.limits import limits
 from tests.bench.measure import machine
 from tests.bench.ours import Servers
-from tests.bench.parts import CONTESTANTS, PARTS, Bench, Contest, Options, built_converters
+from tests.bench.parts import CONTESTANTS, PARTS, Bench, Contest, Options
 
 FOLDER = Path("build/bench")
 DOCUMENTS = 1_000_000

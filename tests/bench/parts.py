@@ -14,7 +14,6 @@ from statistics import median
 
 import asyncpg
 
-from engine.convert import converter_name
 from engine.knobs import PAGE_SIZE
 from tests.bench import floor, ours, peers, shapes
 from tests.bench.measure import Ran, RunFailed, ServerClock
@@ -254,11 +253,6 @@ class Bench:
 def own_name(converter: str, workers: int) -> str:
     """What one of our runs is called in tables and JSON."""
     return f"ours, {converter}, {workers} workers"
-
-
-def built_converters() -> tuple[str, ...]:
-    """The converters of this installation, the faster one first."""
-    return ("native", "plain") if converter_name() == "native" else ("plain",)
 
 
 async def _execute(target_uri: str, *statements: str) -> None:

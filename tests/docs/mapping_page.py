@@ -13,9 +13,8 @@ from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import JSON_TYPES, KIND_NAMES, kinds_that_fit
 from engine.mapping.limits import EXACT_INTEGER
 from engine.mapping.model import Column, ColumnType, Kind, Role
-from engine.mapping.options import MappingOptions
+from engine.mapping.options import POLICIES, MappingOptions
 from engine.mapping.proposal import propose
-from engine.plan.checks import POLICIES
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 BEGIN, END = "<!-- mapping:begin -->", "<!-- mapping:end -->"

@@ -1,4 +1,4 @@
-"""The plain converter's bytes in a real PostgreSQL, read back through SQL."""
+"""Each converter's bytes in a real PostgreSQL, read back through SQL."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import asyncpg
+import pytest
 
-from engine.convert import make_converter
+from engine.convert import Preference, built_converters, make_converter
 from engine.convert.interface import COPY_HEADER, COPY_TRAILER
 from engine.mapping.model import Mapping
 from engine.mapping.names import quote_identifier
@@ -40,19 +41,20 @@ async def shown(connection: asyncpg.Connection, mapping: Mapping) -> list[dict[s
     return [dict(row) for row in rows]
 
 
-def test_every_case_of_the_corpus_reads_back_as_written_down(target: Target) -> None:
+@pytest.mark.parametrize("converter", built_converters())
+def test_every_case_of_the_corpus_reads_back_as_written_down(target: Target, converter: Preference) -> None:
     cases = [case for case in CASES if not isinstance(case.expected, Reject)]
-    differences = asyncio.run(_differences(target.uri, cases))
+    differences = asyncio.run(_differences(target.uri, cases, converter))
     assert differences == {}
 
 
-async def _differences(uri: str, cases: Iterable[Case]) -> dict[str, Any]:
+async def _differences(uri: str, cases: Iterable[Case], converter: Preference) -> dict[str, Any]:
     differences: dict[str, Any] = {}
     connection = await asyncpg.connect(uri, server_settings={"timezone": "UTC"})
     try:
         for case in cases:
             mapping = case.mapping()
-            converted = make_converter(mapping, "plain").convert(encode(case.document), 0, 1)
+            converted = make_converter(mapping, converter).convert(encode(case.document), 0, 1)
             try:
                 async with connection.transaction():
                     await connection.execute(create_table(mapping))

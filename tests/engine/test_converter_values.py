@@ -1,4 +1,4 @@
-"""Random documents through the plain converter into a real PostgreSQL, compared with an independent reading of them."""
+"""Random documents through each converter into a real PostgreSQL, compared with an independent reading of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.convert import make_converter
+from engine.convert import Preference, built_converters, make_converter
 from engine.convert.keysize import jsonb_size
 from engine.mapping.census import Census
 from engine.mapping.model import Column, Kind, Mapping, Role
@@ -25,7 +25,7 @@ from tests.documents import DOCUMENTS, OPTIONS, VALUES
 from tests.engine.independent_reader import decode, expected_in, plain_json, read, select, strings_in
 from tests.engine.test_converter_against_postgres import copy, create_table
 
-N_EXAMPLES = 80
+N_EXAMPLES = 50
 FIRST_DATE, LAST_DATE = -210_866_803_200_000, 9_224_318_015_999_999
 
 
@@ -50,6 +50,7 @@ async def _stored(connection: asyncpg.Connection, mapping: Mapping, rows: bytes)
     return [{column.name: read(column, record[column.name]) for column in mapping.columns} for record in records]
 
 
+@pytest.mark.parametrize("converter", built_converters())
 @settings(max_examples=N_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seen=st.lists(DOCUMENTS, max_size=3), late=st.lists(DOCUMENTS, max_size=3), options=OPTIONS)
 def test_every_value_arrives_as_an_independent_reader_expects(
@@ -57,6 +58,7 @@ def test_every_value_arrives_as_an_independent_reader_expects(
     seen: list[dict[str, Any]],
     late: list[dict[str, Any]],
     options: MappingOptions,
+    converter: Preference,
 ) -> None:
     unaltered = {"json_values": "plain", "layout": "columns", "flatten": 0, "nul": "reject", "date_range": "reject"}
     options = options.model_copy(update=unaltered)
@@ -65,7 +67,7 @@ def test_every_value_arrives_as_an_independent_reader_expects(
     for document in page[: len(seen)]:
         census.add(document)
     mapping = propose(census, frozenset({Kind.INT32}), options).mapping
-    converted = make_converter(mapping, "plain").convert(b"".join(page), 0, len(page))
+    converted = make_converter(mapping, converter).convert(b"".join(page), 0, len(page))
     runner, connection = session
     rows = runner.run(_stored(connection, mapping, bytes(converted.copy)))
     by_offset = dict(zip(converted.row_documents, rows, strict=True))
@@ -109,14 +111,15 @@ def _assert_deserved(document: dict[str, Any], reason: str, mapping: Mapping) ->
         assert (reason, mapping.options.overflow) == ("overflow", "reject")
 
 
+@pytest.mark.parametrize("converter", built_converters())
 @settings(max_examples=N_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=VALUES)
 def test_the_size_of_a_jsonb_key_is_never_underestimated(
-    session: tuple[asyncio.Runner, asyncpg.Connection], value: Any
+    session: tuple[asyncio.Runner, asyncpg.Connection], value: Any, converter: Preference
 ) -> None:
     column = Column(name="_id", type="jsonb", role=Role.ID, path=("_id",))
     mapping = Mapping(columns=(column,), options=MappingOptions())
-    converted = make_converter(mapping, "plain").convert(bson.encode({"_id": value}), 0, 1)
+    converted = make_converter(mapping, converter).convert(bson.encode({"_id": value}), 0, 1)
     if converted.rejects:
         assert converted.rejects[0].reason in ("nul", "id_too_long")
         return

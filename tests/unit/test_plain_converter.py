@@ -12,10 +12,10 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from hypothesis import given
 
 from engine import convert
-from engine.convert import make_converter
+from engine.convert import Preference, built_converters, make_converter
 from engine.errors import UsageError
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
-from engine.mapping.options import MappingOptions
+from engine.mapping.options import POLICIES, MappingOptions
 from tests.documents import DOCUMENTS
 
 ID = Column(name="_id", type=ColumnType.BIGINT, role=Role.ID, path=("_id",), kinds=frozenset({Kind.INT32}))
@@ -50,6 +50,14 @@ def test_a_mapping_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         make_converter(Mapping(columns=(ID, *columns), ignored=ignored), "plain")
+
+
+@pytest.mark.parametrize("converter", built_converters())
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_policy_that_there_is_not_is_refused_with_those_that_there_are(policy: str, converter: Preference) -> None:
+    column = json_column("a", "x", "y").model_copy(update={policy: "drop"})
+    with pytest.raises(UsageError, match=rf"^Field x\.y: {policy} must be one of (reject|overflow), .*, not 'drop'\.$"):
+        make_converter(Mapping(columns=(ID, column)), converter)
 
 
 @given(fields=DOCUMENTS)
