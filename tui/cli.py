@@ -92,18 +92,24 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the servers running at the end; prints both URIs.")
     ] = False,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Only stop the servers that --keep left running in DIR; their data stay.")
+    ] = False,
 ) -> int:
     """Start embedded MongoDB and PostgreSQL, seed, migrate and verify."""
     from engine.control.protocol import Start
-    from tui.running import run
+    from tui.running import run, stop_servers
 
+    folder = Path(directory).expanduser().absolute() if directory else None
+    if stop:
+        return stop_servers(folder)
     flags = {
         "seed.count": seed_count,
         "run.cluster_size": cluster_size,
         "run.page_size": page_size,
         "run.throttle": throttle,
         "demo.embedded": True,
-        "demo.dir": str(Path(directory).expanduser().absolute()) if directory else None,
+        "demo.dir": str(folder) if folder else None,
         "demo.keep": keep or None,
     }
     loaded = _load(context, config, flags)

@@ -13,6 +13,7 @@ from engine.control.protocol import Event, Snapshot
 from tui import output
 from tui.format import duration
 from tui.records import finished_record, progress_record
+from tui.safe import safe
 from tui.sentences import NOTICES, event_sentence, progress_sentence, servers_sentence, summary, what_next
 
 JSON_EVERY_S = 0.5
@@ -131,7 +132,9 @@ class Closing:
         lines = [summary(finished_record(facts))] if counted or "error" not in facts else []
         are_gone = self._servers is not None and not self._servers.get("keep")
         if self._servers is not None and not are_gone:
+            folder = safe(str(self._servers.get("directory", "")))
             lines.append(f"Still running: {servers_sentence(self._servers)}")
+            lines.append(f"`mongopg-tui demo --dir {folder} --stop` ends them.")
         if not are_gone:
             lines.append(what_next(finished_record(facts)))
         return "\n".join(filter(None, lines))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 from engine.config import Loaded
 from engine.control.client import find_engine, launch
 from engine.control.protocol import Start
-from engine.errors import UsageError
+from engine.errors import EXIT_DONE, UsageError
+from tui.output import say
 
 
 def run(loaded: Loaded, start: Start, *, headless: bool, as_json: bool) -> int:
@@ -39,6 +41,24 @@ def attach_cockpit(loaded: Loaded, run_id: str | None) -> int:
     from tui.app import run_cockpit
 
     return run_cockpit(loaded, process=None, attach=socket)
+
+
+def stop_servers(folder: Path | None) -> int:
+    """Stop the embedded servers that an earlier demo left running in `folder`.
+
+    Raises:
+        UsageError: no folder, or not one of a demo.
+    """
+    if folder is None:
+        raise UsageError("--stop needs --dir, the folder of the servers to stop.")
+    from engine.demo import stop_kept
+
+    say(
+        f"The servers in {folder} are stopped; their data stay."
+        if stop_kept(folder)
+        else f"No server runs in {folder}."
+    )
+    return EXIT_DONE
 
 
 def has_terminal() -> bool:

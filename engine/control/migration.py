@@ -220,11 +220,11 @@ class Migration:
         return draw(self)
 
     async def close(self) -> None:
-        """End everything that is left: the run, the embedded servers."""
+        """End everything that is left: the run, and the embedded servers unless they are to stay."""
         if self._main is not None:
             self.cancel(now=True)
             await self._main
-        if self._servers is not None:
+        if self._servers is not None and not self.settings.demo.keep:
             await asyncio.to_thread(self._servers.stop)
 
     # --- events -------------------------------------------------------------------------------------------------------

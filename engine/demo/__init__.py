@@ -18,6 +18,6 @@ while they run.
 
 from __future__ import annotations
 
-from engine.demo.servers import DemoServers, start_servers
+from engine.demo.servers import DemoServers, start_servers, stop_kept
 
-__all__ = ["DemoServers", "start_servers"]
+__all__ = ["DemoServers", "start_servers", "stop_kept"]

@@ -115,6 +115,22 @@ def start_servers(directory: Path | None = None, *, keep: bool = False, test_com
         os.close(lock)  # the keeper holds it now
 
 
+def stop_kept(directory: Path) -> bool:
+    """Stop the servers that a demo left running in `directory`, whose data stay; False when none run there.
+
+    Raises:
+        UsageError: it is not the folder of a demo.
+        ConnectError: they do not end.
+    """
+    state = FolderState.read(directory)
+    if state is None:
+        raise UsageError(f"{directory} is not the folder of a demo: give the one that `demo --keep` named.")
+    if not state.target_uri:
+        return False
+    DemoServers(state.source_uri, state.target_uri, directory, kept=state.kept, keeper=state.keeper).stop()
+    return True
+
+
 def _lock_or_running(folder: Path, mode: int) -> int | DemoServers:
     """The lock of a folder, made if need be, or the servers that run there, kept by an earlier call.
 

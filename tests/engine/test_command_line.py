@@ -9,6 +9,7 @@ import re
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -165,6 +166,31 @@ def test_demo_is_one_command_with_one_last_line_and_leaves_nothing(front_end: Fr
     assert [record["event"] for record in outcome.lines].count("finished") == 1
     assert {record["state"] for record in outcome.lines} >= {"seeding", "completed"}
     assert outcome.last["tables"]["public.users"]["target"] == 3_000
+
+
+def test_a_kept_demo_leaves_its_servers_until_they_are_stopped(front_end: FrontEnd) -> None:
+    with tempfile.TemporaryDirectory(prefix="mpg") as above:
+        Path(above).chmod(0o711)  # PostgreSQL may run as another user
+        folder = f"{above}/servers"
+        outcome = front_end.do("demo", "--headless", "--keep", "--dir", folder, "--seed-count", "500")
+        try:
+            assert outcome.code == EXIT_DONE, outcome.err
+            front_end.wait_for_no_engine()
+            shown = re.search(r"Still running: embedded servers: (\S+) and (\S+), data in", outcome.out)
+            assert shown is not None
+            assert f"`mongopg-tui demo --dir {folder} --stop` ends them." in outcome.out
+            runs = front_end.do("runs", "--json", "--target", shown[2])
+            assert [run["written"] for run in runs.last["runs"]] == [500]
+            again = front_end.do(
+                "seed", "--json", "--source", shown[1], "--collection", "demo.more", "--seed-count", "9"
+            )
+            assert again.last["seeded"] == 9
+        finally:
+            stopped = front_end.do("demo", "--stop", "--dir", folder)
+        assert stopped.out == f"The servers in {folder} are stopped; their data stay.\n"
+        assert front_end.do("demo", "--stop", "--dir", folder).out == f"No server runs in {folder}.\n"
+        assert front_end.do("demo", "--stop", "--dir", f"{above}/other").code == EXIT_USAGE
+        assert front_end.do("runs", "--target", shown[2]).code == EXIT_CONNECT
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------
