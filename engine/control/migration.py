@@ -24,8 +24,8 @@ from engine.control.verifying import FullVerification
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, KnobError, MigrationError, UsageError
 from engine.knobs import knob_named
 from engine.redaction import know
+from engine.work.ends import SERVER_FAILURES, explain
 from engine.work.messages import Committed, Compared, CopyLease, Failed, Lease, Problem, Returned, SeedLease, Task
-from engine.work.migrate import SERVER_FAILURES, explain
 from engine.work.worker import WorkerStart
 
 TICK_S = 0.25

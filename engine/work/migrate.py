@@ -1,4 +1,4 @@
-"""A worker's copying: a partition, slice by slice, each one transaction; and what to do when a server struggles."""
+"""A worker's copying: a partition, slice by slice, each one transaction."""
 
 from __future__ import annotations
 
@@ -9,30 +9,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-import asyncpg
-from pymongo.errors import PyMongoError
-
 from engine.convert import Preference, make_converter
 from engine.convert.interface import Converter
-from engine.errors import MigrationError
-from engine.source import faults, mongo
 from engine.source.reader import RangeReader, filter_query
-from engine.target import copy, locks, page, partitions, postgres, sqlstates
+from engine.target import copy, locks, page, partitions, sqlstates
 from engine.target.ddl import TableName
 from engine.work.claims import as_committed
-from engine.work.feed import Feed, Pace, Piece, Threads
-from engine.work.messages import Committed, Connected, CopyLease, CopyTask, Failed, FromWorker, Problem, Returned
-from engine.work.retry import Patience
+from engine.work.ends import EXPLAINED, Ends
+from engine.work.feed import Feed, Pace, Piece
+from engine.work.messages import Committed, CopyLease, CopyTask, Failed, FromWorker, Returned
 from engine.work.slots import Field, Slot
 
 SLICE_BYTES = 8 * 1024 * 1024
 SLICE_S = 0.5
 """A slice ends at the first page end after so many bytes of BSON, or so long."""
-
-SERVER_FAILURES: tuple[type[Exception], ...] = (PyMongoError, *sqlstates.FAILURES)
-"""What either server's failures raise."""
-EXPLAINED: tuple[type[Exception], ...] = (MigrationError, *SERVER_FAILURES)
-"""What `explain` has a sentence for."""
 
 
 @dataclass(slots=True)
@@ -75,19 +65,13 @@ class Copier:
     ) -> None:
         self.position: CopyLease | None = None
         """The rest of the lease in hand: slices before it are committed."""
-        self._app_name = f"mongopg-tui {run_id}"
-        self._source_uri = source_uri
-        self._target_uri = target_uri
+        self._ends = Ends(run_id, source_uri, target_uri, slot, report)
         self._preference = converter
         self._slot = slot
         self._worker = worker
         self._pace = pace
         self._report = report
-        self._threads = Threads()
-        self._client: mongo.Client | None = None
-        self._connection: asyncpg.Connection | None = None
         self._converters: dict[int, Converter] = {}
-        self._patience = Patience()
 
     async def work(self, task: CopyTask, lease: CopyLease) -> Returned | Failed:
         """Copy a partition, or as much of it as the engine lets us."""
@@ -108,15 +92,8 @@ class Copier:
                 # Somebody who was thought dead, or we before the connection broke, committed it: go on behind it.
                 in_doubt = True
             except EXPLAINED as error:
-                code, sentence, is_transient = explain(error)
-                await self.abort()
-                if code == sqlstates.LOCK_NOT_AVAILABLE:
-                    sentence = await self._name_blocker(task) or sentence
-                if not is_transient or not self._patience.is_left:
-                    return Failed(lease, code, sentence, fatal=True)
-                self._report(Problem(code, sentence))
-                self._slot.state = "retrying"
-                await self._patience.wait()
+                if failed := await self._ends.recover(error, lease, lambda code: self._name_blocker(task, code)):
+                    return failed
                 in_doubt = True
                 if self._pace.is_yielding:
                     # Whoever goes on from here is told by the fence if more than this is committed.
@@ -124,8 +101,8 @@ class Copier:
 
     async def _copy(self, task: CopyTask) -> bool:
         """Slices from the position on; True when the partition is done, False when the rest is to be given back."""
-        connection = await self._connected()
-        client = await self._client_connected()
+        connection = await self._ends.target()
+        client = await self._ends.source()
         position = self._position()
         reader = RangeReader(
             client[task.database][task.collection],
@@ -135,7 +112,7 @@ class Copier:
             query=filter_query(task.filter),
             has_range_reads=task.has_range_reads,
         )
-        feed = Feed(reader, self._converter(task), self._slot, self._pace, self._threads)
+        feed = Feed(reader, self._converter(task), self._slot, self._pace, self._ends.threads)
         writer = copy.SliceWriter(connection, task.run_id, _target_of(task), self._worker)
         try:
             while True:
@@ -161,7 +138,7 @@ class Copier:
             done.add(await writer.write_page(self._pieces(task, feed, done)))
         upto = feed.last_key if done.read else (None if position.lower_inclusive else position.lower)
         await writer.commit(upto, final=feed.at_end)
-        self._patience.renew()
+        self._ends.patience.renew()
         waited_ns = self._slot[Field.READING_NS] + self._slot[Field.CONVERTING_NS] - waited_ns
         self._slot.add(Field.WRITING_NS, max(0, time.monotonic_ns() - began_ns - waited_ns))
         self._slot.add(Field.WRITTEN, done.written)
@@ -190,7 +167,7 @@ class Copier:
             yield _for_target(piece)
             self._slot.add(Field.SENT, len(piece.converted.row_ends))
 
-    # --- connections and positions ------------------------------------------------------------------------------------
+    # --- positions ----------------------------------------------------------------------------------------------------
 
     def _position(self) -> CopyLease:
         assert self.position is not None
@@ -198,7 +175,7 @@ class Copier:
 
     async def _look_up_position(self, task: CopyTask) -> bool:
         """Where the ledger says the partition stands, after anything that leaves it in doubt; True when it is finished."""
-        connection, before = await self._connected(), self._position()
+        connection, before = await self._ends.target(), self._position()
         found = await partitions.position(connection, task.run_id, before.partition_id)
         for claim in await copy.claims_from(connection, task.run_id, before.partition_id, before.slice_no):
             self._report(as_committed(task.task_id, before.partition_id, claim))
@@ -207,28 +184,16 @@ class Copier:
         )
         return found.finished
 
-    async def _name_blocker(self, task: CopyTask) -> str:
-        """Who keeps COPY waiting, in a sentence; empty when nobody does any more."""
+    async def _name_blocker(self, task: CopyTask, code: str) -> str:
+        """Who keeps COPY waiting, in a sentence; empty when nobody does any more, or another failure is meant."""
+        if code != sqlstates.LOCK_NOT_AVAILABLE:
+            return ""
         table = TableName(task.schema, task.table)
         try:
-            found = await locks.blockers(await self._connected(), table)
+            found = await locks.blockers(await self._ends.target(), table)
         except EXPLAINED:
             return ""  # the sentence about the lock itself has to do
         return f"Table {table} is locked: {found}." if found else ""
-
-    async def _connected(self) -> asyncpg.Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await postgres.connect(self._target_uri, application_name=self._app_name)
-            self._report(Connected(self._connection.get_server_pid()))
-        return self._connection
-
-    async def _client_connected(self) -> mongo.Client:
-        if self._client is None:
-            loop = asyncio.get_running_loop()
-            self._client = await loop.run_in_executor(
-                self._threads.reading, lambda: mongo.connect(self._source_uri, app_name=self._app_name, probe=False)
-            )
-        return self._client
 
     def _converter(self, task: CopyTask) -> Converter:
         if task.task_id not in self._converters:
@@ -236,28 +201,12 @@ class Copier:
         return self._converters[task.task_id]
 
     async def abort(self) -> None:
-        """Drop the connection to PostgreSQL: it rolls back at once, whatever state a COPY is in."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        """Roll back what is in hand."""
+        await self._ends.abort()
 
     async def close(self) -> None:
         """Leave both servers politely."""
-        if self._connection is not None and not self._connection.is_closed():
-            with suppress(*sqlstates.FAILURES):
-                await self._connection.close(timeout=1.0)
-        if self._client is not None:
-            self._client.close()
-        self._threads.close()
-
-
-def explain(error: BaseException) -> tuple[str, str, bool]:
-    """Code, sentence, and whether trying again may help."""
-    if isinstance(error, PyMongoError):
-        return *faults.describe(error), faults.is_transient(error)
-    if isinstance(error, MigrationError):
-        return error.code, error.message, error.exit_code == 3
-    return *sqlstates.describe(error), sqlstates.is_transient(error)
+        await self._ends.close()
 
 
 async def _roll_back(writer: copy.SliceWriter) -> None:

@@ -6,10 +6,8 @@ reject of the run, or have been written later with another mapping (`mongopg-tui
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import asyncpg
@@ -22,25 +20,22 @@ from engine.source import mongo
 from engine.source.bounds import key_of
 from engine.source.inclusive import InclusiveReader
 from engine.source.reader import RangeReader, filter_query
-from engine.target import compare, keys, page, postgres, spans, sqlstates
+from engine.target import compare, keys, page, spans
 from engine.target.compare import ComparedPage, Comparer
 from engine.target.ddl import TableName
 from engine.target.partitions import CHECKSUM_MODULUS
 from engine.target.spans import Span
-from engine.work.feed import Feed, Pace, Reader, Threads
+from engine.work.ends import EXPLAINED, Ends
+from engine.work.feed import Feed, Pace, Reader
 from engine.work.messages import (
     Compared,
-    Connected,
     Failed,
     FromWorker,
     KeysTask,
-    Problem,
     Returned,
     VerifyLease,
     VerifyTask,
 )
-from engine.work.migrate import EXPLAINED, explain
-from engine.work.retry import Patience
 from engine.work.slots import Field, Slot
 from engine.work.suspects import Suspect, Tally, suspects_of
 
@@ -73,22 +68,16 @@ class Verifier:
     ) -> None:
         self.position: VerifyLease | None = None
         """The rest of the lease in hand: slices before it are reported."""
-        self._app_name = f"mongopg-tui {run_id}"
-        self._source_uri = source_uri
-        self._target_uri = target_uri
+        self._ends = Ends(run_id, source_uri, target_uri, slot, report)
         self._preference = converter
         self._slot = slot
         self._pace = pace
         self._report = report
-        self._threads: Threads | None = None
-        self._client: mongo.Client | None = None
-        self._connection: asyncpg.Connection | None = None
         self._task_id: int | None = None
         """What the next three are for."""
         self._converter: Converter | None = None
         self._looks: dict[str, _Look] = {}
         """By temporary table."""
-        self._patience = Patience()
 
     async def work(self, task: VerifyTask | KeysTask, lease: VerifyLease) -> Returned | Failed:
         """Go through a partition, or as much of it as the engine lets us."""
@@ -102,13 +91,8 @@ class Verifier:
                     return Returned(lease, finished=True)
                 return Returned(lease, finished=False, rest=self.position)
             except EXPLAINED as error:
-                code, sentence, is_transient = explain(error)
-                await self.abort()
-                if not is_transient or not self._patience.is_left:
-                    return Failed(lease, code, sentence, fatal=True)
-                self._report(Problem(code, sentence))
-                self._slot.state = "retrying"
-                await self._patience.wait()
+                if failed := await self._ends.recover(error, lease):
+                    return failed
                 if self._pace.is_yielding:
                     return Returned(lease, finished=False, rest=self.position)
 
@@ -121,7 +105,7 @@ class Verifier:
             done = await (self._compare(task, span) if isinstance(task, VerifyTask) else self._write_keys(task, span))
             if done is None:
                 return False
-            self._patience.renew()
+            self._ends.patience.renew()
             self._slot.add(Field.WRITTEN, done.n_documents)
             self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
             self._report(done)
@@ -237,7 +221,7 @@ class Verifier:
         )
 
     async def _feed(self, task: VerifyTask | KeysTask, span: Span, projection: Document | None = None) -> Feed:
-        client = await self._client_connected()
+        client = await self._ends.source()
         collection: Collection[mongo.Document] = client[task.database][task.collection]
         query = filter_query(task.filter)
         reader: Reader
@@ -251,7 +235,7 @@ class Verifier:
                 collection, span.lower, span.lower_inclusive, upper, query=query, projection=projection
             )
         assert self._converter is not None
-        return Feed(reader, self._converter, self._slot, self._pace, self._threads_started())
+        return Feed(reader, self._converter, self._slot, self._pace, self._ends.threads)
 
     async def _pieces(self, feed: Feed) -> AsyncIterator[page.Piece]:
         async for piece in feed.page(may_end_early=False):
@@ -265,26 +249,14 @@ class Verifier:
         assert self.position is not None
         return self.position
 
-    def _threads_started(self) -> Threads:
-        if self._threads is None:
-            self._threads = Threads()
-        return self._threads
-
     async def _connected(self) -> asyncpg.Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._looks.clear()
-            self._connection = await postgres.connect(self._target_uri, application_name=self._app_name)
-            await self._connection.execute(compare.SESSION)
-            self._report(Connected(self._connection.get_server_pid()))
-        return self._connection
-
-    async def _client_connected(self) -> mongo.Client:
-        if self._client is None:
-            loop = asyncio.get_running_loop()
-            self._client = await loop.run_in_executor(
-                self._threads_started().reading, lambda: mongo.connect(self._source_uri, app_name=self._app_name)
-            )
-        return self._client
+        """The connection to PostgreSQL, prepared to compare."""
+        if self._ends.is_connected:
+            return await self._ends.target()
+        self._looks.clear()
+        connection = await self._ends.target()
+        await connection.execute(compare.SESSION)
+        return connection
 
     async def _take_up(self, task: VerifyTask | KeysTask) -> None:
         """Put away what was made for another task."""
@@ -306,20 +278,12 @@ class Verifier:
         return self._looks[name]
 
     async def abort(self) -> None:
-        """Drop the connection to PostgreSQL: it rolls back at once, whatever state a COPY is in."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        """Roll back what is in hand."""
+        await self._ends.abort()
 
     async def close(self) -> None:
         """Leave both servers politely."""
-        if self._connection is not None and not self._connection.is_closed():
-            with suppress(*sqlstates.FAILURES):
-                await self._connection.close(timeout=1.0)
-        if self._client is not None:
-            self._client.close()
-        if self._threads is not None:
-            self._threads.close()
+        await self._ends.close()
 
 
 def keys_only(mapping: Mapping) -> Mapping:

@@ -1,0 +1,129 @@
+"""A worker's two ends: connections made when first needed and kept from lease to lease, and what to do when one fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import asyncpg
+from pymongo.errors import PyMongoError
+
+from engine.errors import MigrationError
+from engine.source import faults, mongo
+from engine.target import postgres, sqlstates
+from engine.work.feed import Threads
+from engine.work.messages import Connected, Failed, FromWorker, Lease, Problem
+from engine.work.retry import Patience
+from engine.work.slots import Slot
+
+SERVER_FAILURES: tuple[type[Exception], ...] = (PyMongoError, *sqlstates.FAILURES)
+"""What either server's failures raise."""
+EXPLAINED: tuple[type[Exception], ...] = (MigrationError, *SERVER_FAILURES)
+"""What `explain` has a sentence for."""
+LEAVING_S = 1.0
+"""Seconds that a polite end of a connection may take."""
+
+
+def explain(error: BaseException) -> tuple[str, str, bool]:
+    """Code, sentence, and whether trying again may help."""
+    if isinstance(error, PyMongoError):
+        return *faults.describe(error), faults.is_transient(error)
+    if isinstance(error, MigrationError):
+        return error.code, error.message, error.exit_code == 3
+    return *sqlstates.describe(error), sqlstates.is_transient(error)
+
+
+class Ends:
+    """One kind of work's connections to both servers.
+
+    Args:
+        run_id: names the sessions, so that people find them in `pg_stat_activity` and `currentOp`.
+        source_uri: of MongoDB.
+        target_uri: of PostgreSQL.
+        slot: where the worker's state is shown.
+        report: sends the engine a message.
+    """
+
+    def __init__(
+        self, run_id: str, source_uri: str, target_uri: str, slot: Slot, report: Callable[[FromWorker], None]
+    ) -> None:
+        self.patience = Patience()
+        """Renewed by whoever makes progress."""
+        self._app_name = f"mongopg-tui {run_id}"
+        self._source_uri = source_uri
+        self._target_uri = target_uri
+        self._slot = slot
+        self._report = report
+        self._threads: Threads | None = None
+        self._client: mongo.Client | None = None
+        self._connection: asyncpg.Connection | None = None
+
+    @property
+    def threads(self) -> Threads:
+        """Where blocking calls go."""
+        if self._threads is None:
+            self._threads = Threads()
+        return self._threads
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection to PostgreSQL that nobody has closed."""
+        return self._connection is not None and not self._connection.is_closed()
+
+    async def target(self) -> asyncpg.Connection:
+        """The connection to PostgreSQL; a new one when the last is gone.
+
+        Raises:
+            ConnectError: there is none.
+        """
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await postgres.connect(self._target_uri, application_name=self._app_name)
+            self._report(Connected(self._connection.get_server_pid()))
+        return self._connection
+
+    async def source(self) -> mongo.Client:
+        """The client of MongoDB; it connects, and connects again, by itself."""
+        if self._client is None:
+            loop = asyncio.get_running_loop()
+            self._client = await loop.run_in_executor(
+                self.threads.reading, lambda: mongo.connect(self._source_uri, app_name=self._app_name, probe=False)
+            )
+        return self._client
+
+    async def recover(
+        self, error: Exception, lease: Lease, name_cause: Callable[[str], Awaitable[str]] | None = None
+    ) -> Failed | None:
+        """Drop the connection and wait before the next try; what to answer when there is no sense in one.
+
+        Args:
+            error: one of `EXPLAINED`.
+            lease: in hand.
+            name_cause: finds a better sentence for a failure's code than the failure has; empty when there is none.
+        """
+        code, sentence, is_transient = explain(error)
+        await self.abort()
+        if name_cause is not None:
+            sentence = await name_cause(code) or sentence
+        if not is_transient or not self.patience.is_left:
+            return Failed(lease, code, sentence, fatal=True)
+        self._report(Problem(code, sentence))
+        self._slot.state = "retrying"
+        await self.patience.wait()
+        return None
+
+    async def abort(self) -> None:
+        """Drop the connection to PostgreSQL: it rolls back at once, whatever state a COPY is in."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Leave both servers politely."""
+        if self._connection is not None and not self._connection.is_closed():
+            with suppress(*sqlstates.FAILURES):
+                await self._connection.close(timeout=LEAVING_S)
+        if self._client is not None:
+            self._client.close()
+        if self._threads is not None:
+            self._threads.close()
