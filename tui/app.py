@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -24,19 +23,18 @@ from textual.filter import LineFilter
 from engine.config import Loaded, Settings
 from engine.control.client import EngineProcess
 from engine.control.protocol import Event, Recording, Snapshot, Start
-from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_SIGHUP, EXIT_SIGTERM, MigrationError
-from engine.knobs import Knob
+from engine.errors import EXIT_DONE, MigrationError
 from tui.ascii_filter import AsciiFilter
 from tui.commands import BY_ACTION, Place, Situation, bindings_of
 from tui.crash import crash_words
 from tui.driver import CockpitDriver
 from tui.engines import Engines
-from tui.farewell import farewell
+from tui.helm import Helm
+from tui.leaving import Leaving
 from tui.palette import CommandProvider
 from tui.replay import Replay
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
-from tui.screens.dialogs import error_dialog, quit_question
 from tui.screens.help import HelpScreen
 from tui.screens.history import HistoryScreen
 from tui.screens.plan import PlanScreen
@@ -45,9 +43,6 @@ from tui.screens.setup import SetupScreen
 from tui.screens.verify import VerifyScreen
 from tui.session import EngineSession, situation_of
 from tui.shown import ShownRun
-
-SIGNAL_CANCEL_S = 3.0
-"""How long an end by signal waits for the engine to roll back."""
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -65,7 +60,7 @@ def run_cockpit(
     app = Cockpit(loaded.settings, loaded.provenance, process=process, start=start, attach=attach)
     app.run(mouse=loaded.settings.cockpit.mouse)
     with contextlib.suppress(OSError):  # the terminal may be gone; unbuffered, or Python would try again at its end
-        os.write(sys.stdout.fileno(), app.farewell.encode(errors="backslashreplace"))
+        os.write(sys.stdout.fileno(), app.leaving.farewell.encode(errors="backslashreplace"))
     app.engines.reap()
     return app.return_code or EXIT_DONE
 
@@ -99,16 +94,14 @@ class Cockpit(App[None]):
         self.settings = settings
         self.provenance = provenance
         self.engines = Engines(process)
-        self.is_leaving = False
-        """Leave as soon as the run is over."""
+        self.helm = Helm(self)
+        self.leaving = Leaving(self)
         self.replay: Replay | None = None
         """A recorded run that the Run screen shows in the place of the live one."""
-        self.farewell = ""
-        """What is printed once the terminal is the shell's again."""
+        self.draws_next = False
+        """Draw the next snapshot as it comes, without waiting for the clock: something was asked for."""
         self._start = start
         self._attach_to = attach
-        self._draw_next = False
-        self._is_ending = False
 
     # --- life ---
 
@@ -119,13 +112,7 @@ class Cockpit(App[None]):
 
     async def on_mount(self) -> None:
         """Signals, colours, the first screen; the engine is connected to in the background."""
-        loop = asyncio.get_running_loop()
-        for number, code in (
-            (signal.SIGTERM, EXIT_SIGTERM),
-            (signal.SIGHUP, EXIT_SIGHUP),
-            (signal.SIGINT, EXIT_CANCELLED),
-        ):
-            loop.add_signal_handler(number, self._signalled, number, code)
+        self.leaving.watch_signals()
         if self.settings.cockpit.theme in self.available_themes:
             self.theme = self.settings.cockpit.theme
         else:
@@ -147,15 +134,15 @@ class Cockpit(App[None]):
     async def _begin(self) -> None:
         try:
             if self._attach_to is not None:
-                self._adopt(await EngineSession.attach(self._attach_to))
+                self.adopt(await EngineSession.attach(self._attach_to))
             elif self._start is not None:
-                self._adopt(await self.engines.start(self.settings, self._start))
+                self.adopt(await self.engines.start(self.settings, self._start))
             else:
                 self._prepare_desk()
         except MigrationError as error:
-            await self.leave(code=error.exit_code, words=f"{safe(error.message, 1_000)}\n")
+            await self.leaving.leave(code=error.exit_code, words=f"{safe(error.message, 1_000)}\n")
 
-    def _adopt(self, session: EngineSession) -> None:
+    def adopt(self, session: EngineSession) -> None:
         """Make this engine's run the one on the Run screen."""
         self.engines.run = session
         self.replay = None
@@ -168,9 +155,9 @@ class Cockpit(App[None]):
         async for message in session.messages():
             if session is not self.run_session:
                 return
-            if self._draw_next and isinstance(message, Snapshot):
-                self._draw_next = False
-                self._draw_run()
+            if self.draws_next and isinstance(message, Snapshot):
+                self.draws_next = False
+                self.draw_run()
             if self.situation != seen or (isinstance(message, Event) and message.kind == "finished"):
                 seen = self.situation
                 self.situation_changed()
@@ -192,8 +179,8 @@ class Cockpit(App[None]):
     @property
     def situation(self) -> Situation:
         """What decides which commands work."""
-        setup = self._mode_screen(Place.SETUP)
-        if isinstance(setup, SetupScreen) and setup.is_mounted:
+        setup = self.setup
+        if setup is not None:
             has_source, has_target = setup.has_uri("source"), setup.has_uri("target")
         else:
             has_source = bool(self.settings.source.uri.get_secret_value())
@@ -208,27 +195,33 @@ class Cockpit(App[None]):
             # One that is still being mounted draws itself when it is shown.
             if isinstance(screen, CockpitScreen) and screen.is_mounted:
                 screen.situation_changed()
-        if self.is_leaving and not self.situation.is_live:
-            self.run_worker(self.leave(), group="leave")
+        if self.leaving.waits_for_run and not self.situation.is_live:
+            self.run_worker(self.leaving.leave(), group="leave")
         elif self.current_mode == Place.SETUP and self.situation.is_free and self.engines.needs_desk:
             self._prepare_desk()
 
-    @work(group="desk", exclusive=True)
+    @work(group="desk")
     async def _prepare_desk(self) -> None:
         try:
             await self.engines.open_desk(self.connected_settings)
         except MigrationError as error:
             self.say_problem(error.message)
             return
-        setup = self._mode_screen(Place.SETUP)
-        if isinstance(setup, SetupScreen):
-            setup.action_test()
+        if self.setup is not None:
+            self.setup.test_both()
+
+    @property
+    def setup(self) -> SetupScreen | None:
+        """The Setup screen; None before it was shown."""
+        screen = self._mode_screen(Place.SETUP)
+        return screen if isinstance(screen, SetupScreen) and screen.is_mounted else None
 
     def _mode_screen(self, place: Place) -> CockpitScreen | None:
         stack = self._screen_stacks.get(place.value, [])
         return stack[0] if stack and isinstance(stack[0], CockpitScreen) else None
 
-    def _draw_run(self) -> None:
+    def draw_run(self) -> None:
+        """Draw the Run screen now, with what is known."""
         screen = self._mode_screen(Place.RUN)
         if isinstance(screen, RunScreen):
             screen.draw()
@@ -247,10 +240,7 @@ class Cockpit(App[None]):
     @property
     def connected_settings(self) -> Settings:
         """The settings with the URIs as they stand on Setup."""
-        setup = self._mode_screen(Place.SETUP)
-        if isinstance(setup, SetupScreen) and setup.is_mounted:
-            return setup.with_connections(self.settings)
-        return self.settings
+        return self.settings if self.setup is None else self.setup.with_connections(self.settings)
 
     @property
     def edited_settings(self) -> Settings:
@@ -259,8 +249,7 @@ class Cockpit(App[None]):
         Raises:
             UsageError: a field is out of bounds.
         """
-        setup = self._mode_screen(Place.SETUP)
-        return setup.edited_settings() if isinstance(setup, SetupScreen) and setup.is_mounted else self.settings
+        return self.settings if self.setup is None else self.setup.edited_settings()
 
     async def engine_to_ask(self) -> EngineSession:
         """An engine that knows the servers.
@@ -287,11 +276,10 @@ class Cockpit(App[None]):
 
     async def offer_start(self, plan: str) -> None:
         """Ask whether to start what Setup says, or a plan that was edited."""
-        if not isinstance(self._mode_screen(Place.SETUP), SetupScreen):
+        if self.setup is None:
             await self.action_show_setup()
-        setup = self._mode_screen(Place.SETUP)
-        if isinstance(setup, SetupScreen):
-            setup.offer_start(plan)
+        if self.setup is not None:
+            self.setup.offer_start(plan)
 
     async def show_verification(self, run_id: str) -> None:
         """Show a run of the ledger on the Verify screen."""
@@ -299,55 +287,6 @@ class Cockpit(App[None]):
         screen = self._mode_screen(Place.VERIFY)
         if isinstance(screen, VerifyScreen):
             screen.choose(run_id)
-
-    @work(group="command")
-    async def send(self, command: BaseModel) -> None:
-        """Give the run's engine a command; what it refuses is said."""
-        if self.run_session is None:
-            return
-        self._draw_next = True
-        try:
-            await self.run_session.client.call(command)
-        except MigrationError as error:
-            self.say_problem(error.message)
-
-    def turn_knob(self, knob: Knob, value: int) -> None:
-        """Turn a knob of the run; without one, set its field for the next run."""
-        session = self.run_session
-        if session is not None and session.is_live:
-            session.wish(knob, value)
-            self._draw_run()
-            self._grant(session, knob)
-            return
-        setup = self._mode_screen(Place.SETUP)
-        if isinstance(setup, SetupScreen):
-            setup.fill_knob(knob, value)
-
-    @work(group="knob")
-    async def _grant(self, session: EngineSession, knob: Knob) -> None:
-        self._draw_next = True
-        try:
-            await session.grant(knob)
-        except MigrationError as error:
-            self.say_problem(error.message)
-        self._draw_run()
-
-    @work(group="start", exclusive=True)
-    async def start_run(self, settings: Settings, start: Start) -> None:
-        """Start a run from Setup, in the idle engine when it fits, otherwise in a new one."""
-        try:
-            session = await self.engines.start(settings, start)
-        except MigrationError as error:
-            self.push_screen(error_dialog("The run was not started", error.message))
-            return
-        self._adopt(session)
-        await self.switch_mode(Place.RUN.value)
-
-    def continue_run(self) -> None:
-        """Resume the run that stopped, in a new engine."""
-        session = self.run_session
-        if session is not None and session.settings is not None:
-            self.start_run(session.settings, Start(resume=session.snapshot.run_id))
 
     # --- commands ---
 
@@ -401,58 +340,16 @@ class Cockpit(App[None]):
 
     async def action_quit(self) -> None:
         """Leave; ask while a run is going on."""
-        session = self.run_session
-        if session is None or not session.is_live:
-            await self.leave()
-            return
+        await self.leaving.ask()
 
-        async def answered(answer: str | None) -> None:
-            if answer == "leave":
-                await self.leave(run_goes_on=session.is_live)  # it may have ended while the question stood
-            elif answer == "stop":
-                self.replay = None
-                await self.action_show_run()
-                self.is_leaving = True
-                if isinstance(self.screen, RunScreen):
-                    self.screen.action_stop()
-
-        if isinstance(self.screen, CockpitScreen):
-            self.push_screen(quit_question(session.snapshot), answered)
-
-    async def leave(self, *, run_goes_on: bool = False, code: int | None = None, words: str = "") -> None:
-        """Close the connections and end the application."""
-        session = self.run_session
-        if session is not None:
-            code = code if code is not None else EXIT_DONE if run_goes_on else session.exit_code
-            words = words or farewell(session, run_goes_on=run_goes_on)
-        self.farewell = words
-        await self.engines.close(run_goes_on=run_goes_on)
-        self.exit(return_code=code or EXIT_DONE)
-
-    # --- signals and bugs ---
+    # --- a lost terminal, and bugs ---
 
     def panic(self, *renderables: RenderableType) -> None:
         """Textual's reader of the terminal ends like this when the terminal is gone; SIGHUP may come later or never."""
         if any(isinstance(each, Traceback) and each.trace.stacks[0].exc_type == "OSError" for each in renderables):
-            self._signalled(signal.SIGHUP, EXIT_SIGHUP)
+            self.leaving.signalled(signal.SIGHUP)
         else:
             super().panic(*renderables)
-
-    def _signalled(self, number: signal.Signals, code: int) -> None:
-        if self._is_ending:
-            return
-        self._is_ending = True
-        self.run_worker(self._leave_by_signal(number, code), group="signal")
-
-    async def _leave_by_signal(self, number: signal.Signals, code: int) -> None:
-        """SIGHUP follows `on_disconnect`; SIGTERM and SIGINT cancel a run of ours; a guest only leaves."""
-        session = self.run_session
-        run_goes_on = False
-        if session is not None and session.is_live:
-            run_goes_on = not session.is_owner or (number is signal.SIGHUP and session.policy == "continue")
-            if not run_goes_on:
-                await session.cancel_and_wait(SIGNAL_CANCEL_S)
-        await self.leave(run_goes_on=run_goes_on, code=code)
 
     def _fatal_error(self) -> None:
         """A bug. Textual would print the traceback with the values of variables: connection strings among them."""

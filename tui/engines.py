@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 from engine.config import Settings, reveal
-from engine.control.client import EngineProcess
+from engine.control.client import EngineProcess, launch
 from engine.control.protocol import Snapshot, Start
 from engine.errors import MigrationError
 from tui.session import EngineSession, Policy
@@ -34,7 +35,9 @@ class Engines:
         """An idle engine; it becomes the run's when one is started."""
         self._unused = process
         self._opening = asyncio.Lock()
-        self._owned: list[EngineProcess] = [process] if process else []
+        self._launched: list[EngineProcess] = [process] if process else []
+        self._owned: list[EngineProcess] = []
+        """Those of them that this cockpit connected to."""
         self._detached: EngineProcess | None = None
 
     async def open(self, settings: Settings, policy: Policy) -> EngineSession:
@@ -43,17 +46,44 @@ class Engines:
         Raises:
             MigrationError: it did not start, or does not answer.
         """
-        if self._unused is not None:
-            process, self._unused = self._unused, None
-            return await EngineSession.own(process, policy)
-        session = await EngineSession.start(settings, policy)
-        if session.process is not None:
-            self._owned.append(session.process)
+        process, self._unused = self._unused, None
+        if process is None:
+            process = await self._launch(settings)
+        try:
+            session = await EngineSession.own(process, policy)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(process.end))
+            raise
+        self._owned.append(process)
         return session
+
+    async def _launch(self, settings: Settings) -> EngineProcess:
+        """Start an engine, in a thread because that blocks for a third of a second.
+
+        A thread cannot be cancelled: it ends the engine itself when nobody waits for it any more.
+        """
+        is_unwanted = threading.Event()
+
+        def launch_for_us() -> EngineProcess:
+            process = launch(settings)
+            self._launched.append(process)
+            if is_unwanted.is_set():
+                process.end()
+            return process
+
+        try:
+            return await asyncio.to_thread(launch_for_us)
+        except asyncio.CancelledError:
+            is_unwanted.set()
+            raise
 
     @property
     def needs_desk(self) -> bool:
-        """There is no idle engine, or it has ended."""
+        """There is no idle engine, or it has ended, and none is on its way."""
+        return self._has_no_desk and not self._opening.locked()
+
+    @property
+    def _has_no_desk(self) -> bool:
         return self.desk is None or self.desk.client.is_closed
 
     async def open_desk(self, settings: Settings) -> None:
@@ -63,7 +93,7 @@ class Engines:
             MigrationError: it did not start.
         """
         async with self._opening:
-            if self.needs_desk:
+            if self._has_no_desk:
                 self.desk = await self.open(settings, policy_of(settings, None))
 
     async def answering(self, settings: Settings, *, prefers_desk: bool) -> EngineSession:
@@ -119,12 +149,14 @@ class Engines:
 
     def reap(self) -> None:
         """Wait, not for ever, for our engines that have nothing left to do, so that nothing of them is left behind."""
-        for process in self._owned:
-            if process is not self._detached:
+        for process in self._launched:
+            if process not in self._owned:
+                process.end()
+            elif process is not self._detached:
                 process.wait(ENGINE_END_S)
 
     def log_folder(self) -> Path | None:
         """Where the engines' logs are; None before there was one."""
-        if self._owned:
-            return self._owned[0].log.parent
+        if self._launched:
+            return self._launched[0].log.parent
         return self.run.log_path().parent if self.run is not None else None

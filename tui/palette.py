@@ -33,7 +33,7 @@ class CommandProvider(Provider):
         wish = knob_wish(query)
         if wish is not None and wish.value is not None:
             what = f"Set {wish.knob.label.lower()} to {number(wish.value)}"
-            turn = partial(self._cockpit.turn_knob, wish.knob, wish.value)
+            turn = partial(self._cockpit.helm.turn, wish.knob, wish.value)
             bounds = escape(f"{wish.knob.help} Takes a value {wish.knob.bounds}.")
             yield Hit(1.0, Content(what), turn, text=what, help=bounds)
         elif wish is not None:

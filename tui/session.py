@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.config import Settings
-from engine.control.client import EngineClient, EngineProcess, launch
+from engine.control.client import EngineClient, EngineProcess
 from engine.control.protocol import Cancel, Event, RunState, SetKnob, Snapshot, Start
 from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
 from engine.knobs import KNOBS, SEED_COUNT, Knob
@@ -64,15 +64,6 @@ class EngineSession:
         for facts in client.attached.events:
             self.take(Event.model_validate(facts))
         self.take(client.snapshot)
-
-    @classmethod
-    async def start(cls, settings: Settings, policy: Policy) -> EngineSession:
-        """Launch an engine, in a thread because that blocks for a third of a second, and own it.
-
-        Raises:
-            MigrationError: it did not start.
-        """
-        return await cls.own(await asyncio.to_thread(launch, settings), policy)
 
     @classmethod
     async def own(cls, process: EngineProcess, policy: Policy) -> EngineSession:

@@ -215,7 +215,7 @@ async def test_q_while_running_asks_and_leaving_detaches_with_exit_code_0(engine
         await until(pilot, lambda: app._exit)
     assert app.return_code == 0
     assert engine.received("detach")
-    assert "goes on" in app.farewell
+    assert "goes on" in app.leaving.farewell
 
 
 async def test_a_run_that_ends_while_leaving_is_asked_about_leaves_with_its_exit_code(engine: ScriptedEngine) -> None:
@@ -267,7 +267,7 @@ async def test_q_after_the_end_leaves_with_the_exit_code_of_the_run(engine: Scri
         await pilot.press("q")
         await until(pilot, lambda: app._exit)
     assert app.return_code == 4
-    assert "853,224 read = 853,224 written + 0 rejected" in app.farewell
+    assert "853,224 read = 853,224 written + 0 rejected" in app.leaving.farewell
 
 
 @pytest.mark.parametrize("size", [LARGE, SMALL])
@@ -305,7 +305,7 @@ async def test_an_engine_that_dies_is_named_with_its_log_and_how_to_resume(engin
         await pilot.press("q")
         await until(pilot, lambda: app._exit)
     assert app.return_code == 1
-    assert "mongopg-tui run --resume 20261123-1402-k3f9" in app.farewell
+    assert "mongopg-tui run --resume 20261123-1402-k3f9" in app.leaving.farewell
 
 
 async def test_a_broken_connection_to_a_living_engine_is_made_again(engine: ScriptedEngine) -> None:
@@ -411,7 +411,7 @@ async def test_a_run_that_is_refused_at_the_start_leaves_with_its_exit_code(engi
     async with app.run_test(size=LARGE) as pilot:
         await until(pilot, lambda: app._exit)
     assert app.return_code == 2
-    assert app.farewell == "The table public.orders exists.\n"
+    assert app.leaving.farewell == "The table public.orders exists.\n"
 
 
 async def test_a_start_command_opens_the_run_screen_and_owns_the_engine(engine: ScriptedEngine) -> None:

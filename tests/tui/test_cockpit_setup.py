@@ -207,7 +207,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         process: EngineProcess = process_of(waiting.pop(0))
         return process
 
-    monkeypatch.setattr("tui.session.launch", launch)
+    monkeypatch.setattr("tui.engines.launch", launch)
     return waiting
 
 
@@ -310,4 +310,4 @@ async def test_q_leaves_at_once_when_there_is_no_run(engine: ScriptedEngine) -> 
         await pilot.press("q")
         await until(pilot, lambda: app._exit)
     assert app.return_code == 0
-    assert app.farewell == ""
+    assert app.leaving.farewell == ""

@@ -180,7 +180,7 @@ class HistoryScreen(CockpitScreen):
 
             def answered(answer: str | None) -> None:
                 if answer == "go":
-                    self.cockpit.start_run(settings, Start(resume=run.run_id, plan=recording.plan))
+                    self.cockpit.helm.start(settings, Start(resume=run.run_id, plan=recording.plan))
 
             effects = [
                 f"Go on with run {safe(run.run_id, 40)}, as it was planned then:",

@@ -116,7 +116,7 @@ class RunScreen(CockpitScreen):
             words = "Display frozen, the run continues. z goes on."
         elif isinstance(session, Replay):
             words = session.words
-        elif self.cockpit.is_leaving:
+        elif self.cockpit.leaving.waits_for_run:
             words = "Leaving when the run has stopped."
         elif session.is_lost:
             words = "! The engine has ended. What it had committed is in the target."
@@ -130,11 +130,11 @@ class RunScreen(CockpitScreen):
 
     def action_pause(self) -> None:
         """Pause the engine."""
-        self.cockpit.send(Pause())
+        self.cockpit.helm.send(Pause())
 
     def action_resume(self) -> None:
         """Go on."""
-        self.cockpit.send(Resume())
+        self.cockpit.helm.send(Resume())
 
     def action_workers_more(self) -> None:
         """One worker more."""
@@ -161,7 +161,7 @@ class RunScreen(CockpitScreen):
         except KnobError as error:
             self.cockpit.say_problem(error.message)
             return
-        self.cockpit.turn_knob(knob, value)
+        self.cockpit.helm.turn(knob, value)
 
     def action_tune(self) -> None:
         """Exact values."""
@@ -176,9 +176,9 @@ class RunScreen(CockpitScreen):
 
         def stop(answer: str | None) -> None:
             if answer in {"drain", "now"}:
-                self.cockpit.send(Cancel(now=answer == "now"))
+                self.cockpit.helm.send(Cancel(now=answer == "now"))
             else:
-                self.cockpit.is_leaving = False
+                self.cockpit.leaving.waits_for_run = False
                 self.draw(force=True)
 
         self.app.push_screen(StopQuestion(session.snapshot, can_resume=not session.is_on_passing_servers), stop)
@@ -196,7 +196,7 @@ class RunScreen(CockpitScreen):
 
     def action_continue_run(self) -> None:
         """Resume the run that stopped, in a new engine."""
-        self.cockpit.continue_run()
+        self.cockpit.helm.resume()
 
     # --- a replay ---
 

@@ -73,7 +73,11 @@ class SetupScreen(CockpitScreen):
         """Titles; the tests begin when there is an engine to make them."""
         self.query_one("#collections").border_title = Content("Collections")
         self._count_chosen()
-        self.action_test()
+        self.test_both()
+
+    def shown(self) -> None:
+        """After a run its engine is no longer idle: another one is needed."""
+        self.cockpit.situation_changed()
 
     def show_situation(self) -> None:
         """Buttons follow what works now."""
@@ -91,7 +95,13 @@ class SetupScreen(CockpitScreen):
     # --- connections and collections ---
 
     def action_test(self) -> None:
-        """Test both sides, and list the collections."""
+        """Test both sides, and list the collections; an engine that has ended is replaced first."""
+        if self.cockpit.engines.needs_desk:
+            self.cockpit.situation_changed()
+        self.test_both()
+
+    def test_both(self) -> None:
+        """Test both sides if there is an engine to do it, and list the collections."""
         for side in _SIDES:
             self._test_soon(side)
 
@@ -217,7 +227,7 @@ class SetupScreen(CockpitScreen):
 
         def answered(answer: str | None) -> None:
             if answer == "go":
-                self.cockpit.start_run(settings, start)
+                self.cockpit.helm.start(settings, start)
 
         self.app.push_screen(confirm(title, effects, go=go), answered)
 

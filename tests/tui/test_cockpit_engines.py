@@ -1,0 +1,118 @@
+"""The engines of a cockpit: one is launched when it is needed, and none is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.config import Settings
+from engine.errors import ConnectError
+from tests.tui.driving import on_setup, process_of, settings_with_servers, until, until_shown
+from tests.tui.scripted_engine import ScriptedEngine, completed
+from tui.engines import Engines
+
+
+class SlowLauncher:
+    """Stands for `launch`: takes until `go` is set, and counts."""
+
+    def __init__(self, engine: ScriptedEngine | None) -> None:
+        self.begun = threading.Event()
+        self.go = threading.Event()
+        self.launched: list[Any] = []
+        self._engine = engine
+
+    def __call__(self, settings: Settings) -> Any:
+        self.begun.set()
+        assert self.go.wait(30.0)
+        process = Ended(Path("/nowhere.sock")) if self._engine is None else process_of(self._engine)
+        self.launched.append(process)
+        return process
+
+
+class Ended:
+    """A process nobody listens behind; says whether it was ended."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.is_ended = False
+
+    def end(self) -> None:
+        """End it."""
+        self.is_ended = True
+
+    def wait(self, timeout_s: float) -> int | None:
+        """It goes on until it is ended."""
+        return 0 if self.is_ended else None
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowLauncher]:
+    """Launches processes that never listen."""
+    launcher = SlowLauncher(None)
+    monkeypatch.setattr("tui.engines.launch", launcher)
+    yield launcher
+    launcher.go.set()
+
+
+async def test_an_engine_that_nobody_waits_for_any_more_is_ended_as_soon_as_it_is_there(nobody: SlowLauncher) -> None:
+    engines = Engines(None)
+    opening = asyncio.create_task(engines.open_desk(Settings()))
+    await asyncio.to_thread(nobody.begun.wait)
+    opening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await opening
+    nobody.go.set()
+    async with asyncio.timeout(30.0):
+        while not (nobody.launched and nobody.launched[0].is_ended):
+            await asyncio.sleep(0.01)
+
+
+async def test_an_engine_that_does_not_answer_is_ended(nobody: SlowLauncher) -> None:
+    nobody.go.set()
+    engines = Engines(None)
+    with pytest.raises(ConnectError):
+        await engines.open_desk(Settings())
+    assert nobody.launched[0].is_ended
+
+
+def test_an_engine_that_was_never_connected_to_is_ended_on_leaving() -> None:
+    process: Any = Ended(Path("/nowhere.sock"))
+    Engines(process).reap()
+    assert process.is_ended
+
+
+async def test_setup_after_a_run_launches_one_engine_however_often_it_is_asked_for(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedEngine() as second:
+        launcher = SlowLauncher(second)
+        monkeypatch.setattr("tui.engines.launch", launcher)
+        app = on_setup(engine, settings_with_servers())
+        try:
+            async with app.run_test(size=(120, 40)) as pilot:
+                await until_shown(pilot, "4 of 4 chosen")
+                engine.on_start = lambda scripted: scripted.show(completed())
+                await pilot.press("f9")
+                await until_shown(pilot, "Start this run?")
+                await pilot.click("#go")
+                await until_shown(pilot, "✓ verified")
+                await pilot.press("1")
+                await until(pilot, launcher.begun.is_set)
+                for key in ("3", "1", "f5", "3", "1"):
+                    await pilot.press(key)
+                app.situation_changed()
+                await pilot.pause()
+                launcher.go.set()
+                await until(pilot, lambda: second.received("inspect"))
+                await until(pilot, lambda: not app.engines.needs_desk)
+                await until_shown(pilot, "connected  12 ms")
+            assert len(launcher.launched) == 1
+            assert len(second.received("attach")) == 1
+        finally:
+            launcher.go.set()
