@@ -44,6 +44,10 @@ bench: $(DEV) ## Measure against the floor of the two servers: make bench ARGS='
 faults: $(DEV) ## Kill, cut and starve everything, and check that nothing is lost
 	$(BIN)/python -m pytest tests/faults -m 'slow or not slow'
 
+.PHONY: soak
+soak: $(DEV) ## Random faults in real runs, from a seed: make soak ARGS='--minutes 30 --seed 7'
+	$(BIN)/python -m tests.soak $(ARGS)
+
 .PHONY: slow
 slow: $(DEV) ## Run the tests that take too long for `make test`
 	$(BIN)/python -m pytest -m slow

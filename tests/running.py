@@ -355,11 +355,11 @@ def assert_users_equal(
     assert_same(documents, rows)
 
 
-def assert_same(documents: dict[Any, Any], rows: list[tuple[Any, Any]]) -> None:
-    """The rows, each key and value, are the documents: none is missing, none too many, none twice, none different."""
+def differences(documents: dict[Any, Any], rows: list[tuple[Any, Any]]) -> dict[str, list[Any]]:
+    """How the rows, each key and value, are not the documents: missing, too many, twice, different; empty when they are."""
     times = Counter(key for key, _ in rows)
     in_target = dict(rows)
-    wrong = {
+    wrong: dict[str, list[Any]] = {
         "missing": [key for key in documents if key not in times],
         "too many": [key for key in times if key not in documents],
         "twice": [key for key, count in times.items() if count > 1],
@@ -367,7 +367,12 @@ def assert_same(documents: dict[Any, Any], rows: list[tuple[Any, Any]]) -> None:
             (key, value, in_target[key]) for key, value in documents.items() if in_target.get(key, value) != value
         ],
     }
-    found = {what: (len(which), which[:EXAMPLES]) for what, which in wrong.items() if which}
+    return {what: which for what, which in wrong.items() if which}
+
+
+def assert_same(documents: dict[Any, Any], rows: list[tuple[Any, Any]]) -> None:
+    """The rows, each key and value, are the documents: none is missing, none too many, none twice, none different."""
+    found = {what: (len(which), which[:EXAMPLES]) for what, which in differences(documents, rows).items()}
     assert not found, f"{len(documents)} documents, {len(rows)} rows: {found}"
 
 

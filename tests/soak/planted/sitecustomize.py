@@ -1,0 +1,104 @@
+"""Crash points in the engine and its workers: loaded by every Python whose PYTHONPATH names this folder.
+
+A point is armed by a file of its name in the folder that MONGOPG_CRASH_POINTS names. Whoever passes it and succeeds in
+removing the file kills itself with SIGKILL: exactly one process, at exactly this place. The engine knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+FOLDER = os.environ.get("MONGOPG_CRASH_POINTS", "")
+AFTER_STATEMENTS = {
+    "INSERT INTO mongopg.slice": "claimed",
+    "UPDATE mongopg.slice SET upto": "pre_commit",
+    "COMMIT": "post_commit",
+}
+"""Beginning of a statement of a worker -> the point behind it."""
+CALLS = {
+    "engine.target.ledger:create_run_and_tables": "making_tables",
+    "engine.target.ledger:take_over": "taking_over",
+    "engine.target.ledger:set_state": "keeping_state",
+    "engine.target.partitions:check_complete": "looking_for_gaps",
+    "engine.target.partitions:replace_partition": "cutting_again",
+    "engine.target.finish:build_key": "building_key",
+    "engine.target.finish:analyze": "analyzing",
+    "engine.target.finish:swap": "swapping",
+}
+"""Function of the engine -> the points `before_...` and `after_...` it."""
+
+
+def passing(point: str) -> None:
+    """Die here if this point is armed."""
+    try:
+        os.unlink(os.path.join(FOLDER, point))
+    except FileNotFoundError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def plant() -> None:
+    """Put the points into the code."""
+    import asyncpg
+
+    execute = asyncpg.Connection.execute
+
+    async def executing(self: Any, query: str, *arguments: Any, **options: Any) -> Any:
+        if query == "COMMIT" and os.path.exists(os.path.join(FOLDER, "in_commit")):
+            sent = asyncio.ensure_future(execute(self, query, *arguments, **options))
+            await asyncio.sleep(0)  # the statement is on the wire now, and nobody hears the answer
+            passing("in_commit")
+            return await sent
+        answer = await execute(self, query, *arguments, **options)
+        for beginning, point in AFTER_STATEMENTS.items():
+            if query.startswith(beginning):
+                passing(point)
+        return answer
+
+    asyncpg.Connection.execute = executing
+
+    feed = importlib.import_module("engine.work.feed")
+    page = feed.Feed.page
+
+    async def paging(self: Any, **options: Any) -> Any:
+        async for piece in page(self, **options):
+            passing("converted")
+            yield piece
+            passing("mid_copy")
+
+    feed.Feed.page = paging
+
+    reader = importlib.import_module("engine.source.reader").RangeReader
+    next_batch = reader.next_batch
+
+    def reading(self: Any) -> Any:
+        batch = next_batch(self)
+        passing("reading")
+        return batch
+
+    reader.next_batch = reading
+
+    for place, point in CALLS.items():
+        module, _, name = place.partition(":")
+        _surround(importlib.import_module(module), name, point)
+
+
+def _surround(module: Any, name: str, point: str) -> None:
+    work = getattr(module, name)
+
+    async def surrounded(*arguments: Any, **options: Any) -> Any:
+        passing(f"before_{point}")
+        answer = await work(*arguments, **options)
+        passing(f"after_{point}")
+        return answer
+
+    setattr(module, name, surrounded)
+
+
+if FOLDER and ("engine" in sys.orig_argv or any("forkserver" in word for word in sys.orig_argv)):
+    plant()
