@@ -21,6 +21,7 @@ from pymongo.collection import Collection
 from engine.mapping.bson import document_end, documents
 from engine.source.bounds import MAX_KEY, MIN_KEY, key_of, same_key
 from engine.source.mongo import Document
+from engine.source.rawcursor import LeanCursor
 
 Query = Mapping[str, Any]
 
@@ -54,7 +55,7 @@ class Range:
 
 
 class RawBatches(Protocol):
-    """A cursor of raw batches, as pymongo makes them; its own annotations promise documents."""
+    """A cursor of raw batches, as `LeanCursor` makes them; the driver's annotations promise documents."""
 
     def __iter__(self) -> Iterator[bytes]: ...
 
@@ -167,15 +168,15 @@ class RangeReader:
     def _open(self) -> RawBatches:
         if not self._has_range_reads:
             return raw_batches(
-                self._collection.find_raw_batches(
-                    self._query, self._projection, batch_size=self._batch_size, comment=COMMENT
+                LeanCursor(
+                    self._collection, self._query, self._projection, batch_size=self._batch_size, comment=COMMENT
                 )
             )
         if self._lower == MAX_KEY:
             self._stage = _Stage.MAX_KEY
         if self._stage is _Stage.MAX_KEY:
             only_max_key = {"$and": [{"_id": MaxKey()}, self._query]}
-            return raw_batches(self._collection.find_raw_batches(only_max_key, self._projection, comment=COMMENT))
+            return raw_batches(LeanCursor(self._collection, only_max_key, self._projection, comment=COMMENT))
         span = Range(self._lower, self._upper)
         return raw_find(self._collection, span, self._query, batch_size=self._batch_size, projection=self._projection)
 
@@ -217,8 +218,8 @@ def raw_find(
         bounds["max"] = RawBSONDocument(span.upper, _AS_BYTES)
     # The index gives the order anyway; a router in front of shards merges by it only when told.
     return raw_batches(
-        collection.find_raw_batches(
-            query, projection, hint=BY_ID, sort=BY_ID, batch_size=batch_size, comment=COMMENT, **bounds
+        LeanCursor(
+            collection, query, projection, hint=BY_ID, sort=BY_ID, batch_size=batch_size, comment=COMMENT, **bounds
         )
     )
 
@@ -246,14 +247,14 @@ def sample(
     """
     query = query or {}
     if 0 <= n_documents <= size:
-        yield from _split(raw_batches(collection.find_raw_batches(query, batch_size=BATCH_DOCUMENTS, comment=COMMENT)))
+        yield from _split(raw_batches(LeanCursor(collection, query, batch_size=BATCH_DOCUMENTS, comment=COMMENT)))
         return
     pipeline: list[Document] = [{"$match": query}] if query else []
     pipeline.append({"$sample": {"size": size}})
     yield from _split(raw_batches(collection.aggregate_raw_batches(pipeline, allowDiskUse=True, comment=COMMENT)))
     if has_range_reads:
         for direction in (1, -1):
-            ends = collection.find_raw_batches(query, sort=[("_id", direction)], limit=SAMPLE_ENDS, comment=COMMENT)
+            ends = LeanCursor(collection, query, sort=[("_id", direction)], limit=SAMPLE_ENDS, comment=COMMENT)
             yield from _split(raw_batches(ends))
 
 
