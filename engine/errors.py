@@ -102,13 +102,14 @@ class Cancelled(MigrationError):
 
 def error_from(code: str, message: str, exit_code: int = EXIT_FAILED) -> MigrationError:
     """The error that travelled as `code`, `message` and `exit_code`: of the class of that code, or else of that exit code."""
-    by_exit: type[MigrationError] = MigrationError
-    pending: list[type[MigrationError]] = [MigrationError]
-    while pending:
-        kind = pending.pop(0)
+    kinds = _kinds()
+    for kind in kinds:
         if kind.code == code:
             return kind(message)
-        if kind.exit_code == exit_code and by_exit is MigrationError:
-            by_exit = kind
-        pending.extend(kind.__subclasses__())
-    return by_exit(message, code=code)
+    return next((kind for kind in kinds if kind.exit_code == exit_code), MigrationError)(message, code=code)
+
+
+def _kinds(kind: type[MigrationError] = MigrationError) -> list[type[MigrationError]]:
+    """The classes of this page, the general before the special; those of other pages may not even take a message."""
+    below = [each for sub in kind.__subclasses__() if sub.__module__ == __name__ for each in _kinds(sub)]
+    return [kind, *below]

@@ -62,10 +62,8 @@ class Claim:
         return self.final or self.closed
 
 
-class SliceTaken(MigrationError):
+class SliceTaken(Exception):
     """Another transaction committed this slice: go on behind `claim.upto` with the next number."""
-
-    code = "slice_taken"
 
     def __init__(self, claim: Claim) -> None:
         super().__init__(f"Slice {claim.slice_no} is committed already.")

@@ -27,6 +27,16 @@ def test_a_code_without_a_class_keeps_its_exit_code() -> None:
     assert (arrived.code, arrived.exit_code) == ("table_differs", errors.EXIT_USAGE)
 
 
+def test_a_class_of_another_page_is_never_made_from_what_travelled() -> None:
+    class Taken(MigrationError):
+        def __init__(self, claim: int) -> None:
+            super().__init__(f"Slice {claim} is committed already.")
+
+    arrived = error_from("state", "The run is over.", errors.EXIT_FAILED)
+    assert (type(arrived), arrived.code, arrived.message) == (MigrationError, "state", "The run is over.")
+    del Taken
+
+
 def test_every_class_has_a_code_of_its_own() -> None:
     codes = [kind.code for kind in all_kinds() if kind.__module__ == errors.__name__]
     assert len(codes) == len(set(codes))
