@@ -7,7 +7,7 @@ from typing import Any
 
 from engine import tls
 from engine.config import Settings, redact, with_password
-from engine.control import protocol
+from engine.control import history, protocol
 from engine.control.journal import Journal
 from engine.control.planning import view_plan
 from engine.control.protocol import CollectionInfo, ServerReport
@@ -41,16 +41,16 @@ async def answer(command: protocol.Command, settings: Settings) -> Any:
             return view.model_dump(mode="json")
         case protocol.ListRuns():
             async with Journal.opened(settings) as journal:
-                return {"runs": [run.model_dump(mode="json") for run in await journal.runs()]}
+                return {"runs": [run.model_dump(mode="json") for run in await history.list_runs(journal)]}
         case protocol.Replay():
             async with Journal.opened(settings) as journal:
-                return (await journal.recording(command.run, command.max_frames)).model_dump(mode="json")
+                return (await history.recording(journal, command.run, command.max_frames)).model_dump(mode="json")
         case protocol.DiscardRun():
             async with Journal.opened(settings) as journal:
-                return await journal.discard(command.run, drop_tables=command.drop_tables)
+                return await history.discard(journal, command.run, drop_tables=command.drop_tables)
         case protocol.ListRejects():
             async with Journal.opened(settings) as journal:
-                return (await journal.rejects(command.run, command.samples)).model_dump(mode="json")
+                return (await history.list_rejects(journal, command.run, command.samples)).model_dump(mode="json")
         case protocol.RetryRejects():
             return (await retry(command, settings)).model_dump(mode="json")
         case protocol.Verify():

@@ -1,4 +1,4 @@
-"""The engine's own sessions with the target: the ledger, the locks on target tables, and the events kept for history."""
+"""The engine's own sessions with the target: a run in the ledger, its events, and the hold on its tables."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 import asyncpg
 
 from engine.config import Settings, redact
-from engine.control.protocol import Event, Recording, RejectGroup, RejectsReport, RunInfo, RunState
-from engine.control.replay import Player, settings_of
-from engine.errors import MigrationError, PlanChanged, TargetHeld, UsageError
+from engine.control.holding import TableHold
+from engine.control.protocol import Event, RunState
+from engine.errors import MigrationError, PlanChanged, TargetHeld
 from engine.plan import Plan, differences
 from engine.source import mongo
-from engine.target import copy, finish, ledger, locks, partitions, postgres, preflight, rejects, schema, sqlstates
+from engine.target import copy, finish, ledger, partitions, postgres, preflight, schema, sqlstates
 from engine.target.copy import Claim
 from engine.target.ddl import TableName
-from engine.target.ledger import NewRun, RunRecord, TableLoad
+from engine.target.ledger import NewRun, TableLoad
 from engine.target.partitions import Gap, Partition, Position, TableTotals
 from engine.target.prepare import prepare
 from engine.work.messages import CopyLease
@@ -65,8 +65,7 @@ class Journal:
         self._uri = uri
         self._on_lost = on_lost
         self._connection: asyncpg.Connection | None = None
-        self._lock_connection: asyncpg.Connection | None = None
-        self._held: list[TableName] = []
+        self._hold = TableHold(uri)
         self._turn = asyncio.Lock()
         self._loads: dict[int, TableLoad] = {}
         self._events: list[tuple[int, float, str, dict[str, Any]]] = []
@@ -212,10 +211,7 @@ class Journal:
         Raises:
             TargetHeld: another run has one of them; the message says which.
         """
-        if self._lock_connection is None or self._lock_connection.is_closed():
-            self._lock_connection = await postgres.connect(self._uri, application_name=self.app_name)
-        await locks.hold_tables(self._lock_connection, tables)
-        self._held = tables
+        await self._hold.take(tables, self.app_name)
 
     def load(self, task_id: int) -> TableLoad:
         """A table of the run, as the ledger keeps it."""
@@ -310,7 +306,7 @@ class Journal:
                 await self._flush()
                 if time.monotonic() - beaten >= HEARTBEAT_S:
                     beaten = time.monotonic()
-                    await self._renew_hold()
+                    await self._hold.renew(self.app_name)
                     async with self.session() as connection:
                         await ledger.heartbeat(connection, self.run_id)
             except TargetHeld as error:
@@ -319,11 +315,6 @@ class Journal:
                 return
             except UNREACHABLE as error:
                 log.warning("the ledger cannot be reached now: %s", sqlstates.describe(error)[1])
-
-    async def _renew_hold(self) -> None:
-        """A server that was restarted has forgotten the locks."""
-        if self._lock_connection is not None and self._lock_connection.is_closed():
-            await self.hold(self._held)
 
     async def _flush(self) -> None:
         events, self._events = self._events, []
@@ -359,87 +350,11 @@ class Journal:
             await self._disconnect()
 
     async def _disconnect(self) -> None:
-        for connection in (self._connection, self._lock_connection):
-            if connection is not None and not connection.is_closed():
-                with contextlib.suppress(*sqlstates.FAILURES):
-                    await connection.close(timeout=2.0)
-
-    # --- history ------------------------------------------------------------------------------------------------------
-
-    async def runs(self) -> list[RunInfo]:
-        """Every run of the ledger, newest first."""
-        async with self.session() as connection:
-            return [_info(record) for record in await ledger.list_runs(connection)]
-
-    async def record(self, run: str) -> RunRecord:
-        """A run by a prefix of its id, "" for the newest; raises UsageError when there is none."""
-        async with self.session() as connection:
-            found = await ledger.find_run(connection, prefix=run)
-        if found is None:
-            raise UsageError("The ledger of the target has no runs yet.")
-        return found
-
-    async def recording(self, run: str, max_frames: int) -> Recording:
-        """A run as its events tell it; raises UsageError when there is no such run."""
-        record = await self.record(run)
-        player = Player(_info(record), max_frames)
-        async with self.session() as connection:
-            async for at, kind, facts, worker in ledger.recorded_events(connection, record.run_id):
-                player.take(at, kind, facts, worker)
-        plan = Plan.model_validate_json(record.plan)
-        return player.recording(settings_of(plan.request)).model_copy(update={"plan": plan.saved})
-
-    async def discard(self, run: str, *, drop_tables: bool) -> dict[str, Any]:
-        """Drop a run's staging tables and its rows in the ledger; with `drop_tables` also the tables that it made.
-
-        Raises:
-            TargetHeld: it is going on. UsageError: there is no such run, or something depends on a table.
-        """
-        record = await self.record(run)
-        async with self.session() as connection:
-            loads = await ledger.table_loads(connection, record.run_id)
-        await self.hold([load.target for load in loads])
-        async with self.session() as connection:
-            dropped = await ledger.discard(connection, record.run_id, drop_tables=drop_tables)
-        return {"run_id": record.run_id, "dropped": [str(table) for table in dropped]}
-
-    async def rejects(self, run: str, samples: int) -> RejectsReport:
-        """A run's rejects by reason."""
-        record = await self.record(run)
-        async with self.session() as connection:
-            groups = await rejects.rejects_report(connection, record.run_id, samples)
-        return RejectsReport(
-            run_id=record.run_id,
-            total=sum(group.count for group in groups),
-            groups=[
-                RejectGroup(
-                    namespace=group.collection, reason=group.reason, field=group.field, sqlstate=group.sqlstate,
-                    count=group.count, samples=list(group.samples),
-                )
-                for group in groups
-            ],
-        )  # fmt: skip
+        await self._hold.release()
+        if self._connection is not None and not self._connection.is_closed():
+            with contextlib.suppress(*sqlstates.FAILURES):
+                await self._connection.close(timeout=2.0)
 
 
 def _as_partitions(leases: Iterable[CopyLease]) -> Iterable[Partition]:
     return [Partition(lease.partition_id, lease.task_id, lease.lower, lease.upper) for lease in leases]
-
-
-def _info(record: RunRecord) -> RunInfo:
-    return RunInfo(
-        run_id=record.run_id,
-        state=record.state,
-        started_unix=record.started_at.timestamp(),
-        ended_unix=record.ended_at.timestamp() if record.ended_at is not None else None,
-        source=record.source,
-        target=record.target,
-        collections=list(record.namespaces),
-        mode=record.mode,
-        read=record.n_read,
-        written=record.n_written,
-        rejected=record.n_rejected,
-        seconds=record.seconds,
-        verification=record.verification,
-        resumable=record.is_resumable,
-        heartbeat_unix=record.heartbeat_at.timestamp(),
-    )

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from engine.control import history
 from engine.control.journal import UNREACHABLE, Journal
 from engine.control.protocol import RejectGroup
 from engine.control.run import ADVICE, RunRecord
@@ -82,7 +83,7 @@ class RejectGuard:
     async def _cause(self) -> str:
         """A sentence about the biggest group of rejects."""
         try:
-            groups = (await self._journal.rejects(self._journal.run_id, 0)).groups
+            groups = (await history.list_rejects(self._journal, self._journal.run_id, 0)).groups
         except UNREACHABLE:
             log.exception("the rejects cannot be looked at")
             return ""

@@ -1,7 +1,7 @@
 """A run from acceptance to its end: seeding, planning, copying, finishing, and everything an operator asks of it on the way.
 
-This is the conductor: it owns the record, the supervisor and the two kinds of work (`Seeding`, `Copying`), and is the
-supervisor's director. Whatever happens becomes an event; the record, the clients and the ledger all follow the events.
+This is the conductor: it owns the record, the supervisor with its director (`Foreman`), and the two kinds of work (`Seeding`,
+`Copying`). Whatever happens becomes an event; the record, the clients and the ledger all follow the events.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from engine.config import Settings, merged, redact, secrets_of
+from engine.config import Settings, merged, secrets_of
+from engine.control import steering
 from engine.control.copying import Copying
+from engine.control.foreman import Foreman
 from engine.control.meter import Meter
 from engine.control.outcome import outcome
 from engine.control.protocol import Event, RunState, Snapshot, Start, Verification, Verify, VerifyReport
-from engine.control.seeding import SEED_TASK_ID, Seeding
+from engine.control.seeding import Seeding
 from engine.control.snapshots import draw
 from engine.control.supervisor import Supervisor
 from engine.control.verifying import FullVerification
-from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, KnobError, MigrationError, UsageError
-from engine.knobs import knob_named
+from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, MigrationError, UsageError
 from engine.redaction import know
 from engine.work.ends import SERVER_FAILURES, explain
-from engine.work.messages import Committed, Compared, CopyLease, Failed, Lease, Problem, Returned, SeedLease, Task
 from engine.work.worker import WorkerStart
 
 TICK_S = 0.25
@@ -47,6 +47,7 @@ class Migration:
         self.settings = settings
         self.record = RunRecord(run_id)
         self.meter = Meter()
+        self.foreman = Foreman(self)
         self.seeding: Seeding | None = None
         self.copying: Copying | None = None
         self.supervisor: Supervisor | None = None
@@ -71,9 +72,7 @@ class Migration:
         self._failure: MigrationError | None = None
         self._before_pause = (RunState.RUNNING, "copying")
         self._servers: Any = None
-        for name in ("cluster_size", "page_size", "throttle"):
-            self.record.knobs[name] = getattr(settings.run, name)
-        self.record.knobs["seed_count"] = settings.seed.count
+        self.record.knobs.update(steering.knobs_of(settings))
 
     # --- what is asked of it ------------------------------------------------------------------------------------------
 
@@ -109,9 +108,7 @@ class Migration:
             know(secrets_of(self.settings))
             self.source_uri = self.settings.source.connection
             self.target_uri = self.settings.target.connection
-            for name in ("cluster_size", "page_size", "throttle"):
-                self.record.knobs[name] = getattr(self.settings.run, name)
-            self.record.knobs["seed_count"] = self.settings.seed.count
+            self.record.knobs.update(steering.knobs_of(self.settings))
         self._accepted = time.monotonic()
         self.started_unix = time.time()
         self.enter(RunState.STARTING, "starting")
@@ -173,47 +170,10 @@ class Migration:
             self.emit("verification", verification=report.result.value)
         return report
 
-    async def set_knob(self, name: str, value: int) -> dict[str, Any]:
-        """Turn a knob; returns what it is now and when it applies. Raises KnobError outside its bounds."""
-        if self.verifying is None:
-            self.record.require("set")
-        knob = knob_named(name)
-        knob.check(value)
-        applies = "when the run starts"
-        if self.verifying is not None:
-            applies = "from the next page" if knob.name == "page_size" else "at once"
-            if knob.name == "cluster_size":
-                await self.verifying.check_size(value)
-        elif self.is_active:
-            if knob.name == "cluster_size":
-                applies = "at once"
-                if self.copying is not None:
-                    await self.copying.check_free_connections(value)
-            elif knob.name == "seed_count":
-                if self.seeding is None:
-                    raise KnobError("seed_count can be changed only in a run that began with seeding.")
-                applies = await self.seeding.set_count(value)
-            else:
-                applies = "from the next page" if knob.name == "page_size" else "at once"
-        old = self.record.knobs[knob.name]
-        self.emit("knob", knob=knob.name, old=old, value=value)
-        if self.verifying is not None:
-            self.verifying.turn(knob.name)
-        else:
-            self._apply_knob(knob.name, value)
-        return {"knob": knob.name, "value": value, "applies": applies}
-
-    def _apply_knob(self, name: str, value: int) -> None:
-        if self.supervisor is None:
-            return
-        if name == "cluster_size":
-            self.supervisor.resize(value)
-            if self.copying is not None:
-                self.copying.make_enough_partitions(value)
-        elif name == "seed_count":
-            self.supervisor.dispatch()
-        else:
-            self.supervisor.tune(self.record.knobs["page_size"], self.record.knobs["throttle"])
+    @property
+    def is_stopping(self) -> bool:
+        """The run is to end as it is: cancelled, or failed."""
+        return self._stopping.is_set()
 
     def snapshot(self) -> Snapshot:
         """Everything a screen needs, now."""
@@ -295,7 +255,7 @@ class Migration:
         try:
             self.supervisor = Supervisor(
                 WorkerStart(self.run_id, self.source_uri, self.target_uri, self.settings.run.converter),
-                self,
+                self.foreman,
                 page_size=self.record.knobs["page_size"],
                 throttle=self.record.knobs["throttle"],
             )
@@ -385,91 +345,7 @@ class Migration:
         await asyncio.wait({task}, timeout=2.0)
         raise self._failure or Cancelled("The run was cancelled.")
 
-    # --- the supervisor's director ------------------------------------------------------------------------------------
-
-    def next_lease(self) -> Lease | None:
-        """Seeding comes first: the copy's last partition waits for it."""
-        lease: Lease | None = None
-        if self.seeding is not None:
-            lease = self.seeding.next_lease(self.record.knobs["page_size"])
-        if lease is None and self.copying is not None:
-            lease = self.copying.next_lease()
-        return lease
-
-    def task(self, task_id: int) -> Task:
-        """The task that a lease belongs to."""
-        if task_id == SEED_TASK_ID:
-            assert self.seeding is not None
-            return self.seeding.task
-        assert self.copying is not None
-        return self.copying.tasks[task_id]
-
-    def committed(self, message: Committed) -> None:
-        """A slice is committed, or a part of a seed range inserted."""
-        if message.task_id == SEED_TASK_ID:
-            assert self.seeding is not None
-            self.seeding.committed(message)
-        else:
-            assert self.copying is not None
-            self.copying.tally.committed(message)
-            self.copying.guard.look()
-
-    def compared(self, message: Compared) -> None:
-        """Verifications have a director of their own."""
-        raise AssertionError(message)
-
-    def returned(self, message: Returned) -> None:
-        """A lease is over, or its rest is given back."""
-        if isinstance(message.lease, SeedLease):
-            assert self.seeding is not None
-            self.seeding.returned(message)
-        else:
-            assert self.copying is not None
-            self.copying.returned(message)
-
-    def failed(self, message: Failed) -> None:
-        """A lease could not be worked on: it is tried again elsewhere, or the run fails."""
-        self.emit("problem", code=message.code, message=redact(message.message), retry=not message.fatal)
-        if message.fatal:
-            self.fail(MigrationError(message.message, code=message.code))
-        else:
-            self.lost(message.lease, "gave its partition up")
-
-    def lost(self, lease: Lease, why: str) -> None:
-        """The holder is dead for certain."""
-        if self._stopping.is_set():
-            return  # resume asks the ledger
-        if isinstance(lease, SeedLease):
-            assert self.seeding is not None
-            self.seeding.leases.lose(lease)
-            self.dispatch()
-        elif isinstance(lease, CopyLease):
-            assert self.copying is not None
-            self.copying.lost(lease, why)
-
-    def noticed(self, problem: Problem) -> None:
-        """A worker dealt with a problem by itself."""
-        self.emit("problem", code=problem.code, message=redact(problem.message), retry=True)
-
-    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
-        """A worker started, retired or died."""
-        self.emit("worker", id=worker_id, pid=pid, what=what, exit=exit_code)
-        if self.supervisor is not None and self.supervisor.early_deaths >= 3:
-            self.fail(
-                MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers")
-            )
-
-    def cannot_start(self, error: Exception) -> None:
-        """The system gives us no more processes: a run that has some goes on with those."""
-        name = type(error).__name__
-        if self.supervisor is None or not self.supervisor.workers:
-            self.fail(
-                MigrationError(
-                    f"No worker process can be started ({name}); the engine's log says more.", code="workers"
-                )
-            )
-        else:
-            self.emit("problem", code="workers", message=f"No more worker processes can be started ({name}).")
+    # --- the cluster --------------------------------------------------------------------------------------------------
 
     def settled(self) -> None:
         """Somebody became idle, or nobody is busy: a pause may be through, a drain, or all of it."""
@@ -481,11 +357,6 @@ class Migration:
         """There is new work: hand it out."""
         if self.supervisor is not None:
             self.supervisor.dispatch()
-
-    async def end_backend(self, backend_pid: int) -> None:
-        """End a hanging worker's PostgreSQL session."""
-        if self.copying is not None:
-            await self.copying.journal.end_backend(backend_pid)
 
 
 class _Stopwatch:

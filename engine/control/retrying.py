@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from engine.config import Settings
+from engine.control import history
 from engine.control.journal import Journal
 from engine.control.protocol import RetryRejects, RetryReport
 from engine.convert import make_converter
@@ -58,7 +59,7 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
         MigrationError: the server failed it; what is committed stays.
     """
     async with Journal.opened(settings) as journal:
-        record = await journal.record(command.run)
+        record = await history.find_run(journal, command.run)
         if record.is_resumable:
             raise UsageError(
                 f"Run {record.run_id} is {record.state}, not complete: finish it with `mongopg-tui run --resume "
@@ -77,7 +78,7 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
                     load = loads[table.task_id]
                     work = await _prepared(connection, record.run_id, record.mode, table, load, command, settings)
                     await work.run(sums)
-            report = await journal.rejects(record.run_id, command.samples)
+            report = await history.list_rejects(journal, record.run_id, command.samples)
             facts = {
                 "tried": sums.tried,
                 "written": sums.written,

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from engine import __version__, logs
 from engine.config import Settings, redact, secrets_of
-from engine.control import inquiries, protocol, rendezvous
+from engine.control import inquiries, protocol, rendezvous, steering
 from engine.control.migration import Migration
 from engine.control.protocol import Attached, Event, Snapshot
 from engine.control.supervisor import warm_up
@@ -238,7 +238,7 @@ class Server:
                     migration.record.require("cancel")
                 migration.cancel(now=command.now)
             case protocol.SetKnob():
-                return await migration.set_knob(command.knob, command.value)
+                return await steering.turn(migration, command.knob, command.value)
             case protocol.Status():
                 pass
             case protocol.Shutdown():

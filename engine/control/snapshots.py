@@ -98,7 +98,7 @@ def _draw_run(migration: Migration) -> Snapshot:
 def _collection_of(migration: Migration, lease: Lease | None) -> str:
     if lease is None:
         return ""
-    task = migration.task(lease.task_id)
+    task = migration.foreman.task(lease.task_id)
     return f"{task.database}.{task.collection}"
 
 

@@ -11,7 +11,7 @@
       |<------------------------------------- Returned ---|  idle again
       |-- Retire ----------------------------------------> |  exits: pipe at EOF, sentinel fires, slot is free
 
-What to work on is the director's business (`engine.control.migration`); who does it, and that nobody is left behind, is ours.
+What to work on is the director's business (`engine.control.foreman`); who does it, and that nobody is left behind, is ours.
 """
 
 from __future__ import annotations

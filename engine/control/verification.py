@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from engine.config import Settings
+from engine.control import history
 from engine.control.journal import Journal
 from engine.control.protocol import TableCounts, Verification, Verify, VerifyReport
 from engine.plan import Plan, TablePlan
@@ -22,7 +23,7 @@ async def verify(command: Verify, settings: Settings) -> VerifyReport:
         UsageError: no such run.
     """
     async with Journal.opened(settings) as journal:
-        record = await journal.record(command.run)
+        record = await history.find_run(journal, command.run)
         journal.run_id = record.run_id
         plan = Plan.model_validate_json(record.plan)
         uri = settings.source.connection

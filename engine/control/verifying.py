@@ -17,6 +17,7 @@ import time
 from contextlib import suppress
 
 from engine.config import Settings
+from engine.control import history
 from engine.control.compared_table import ComparedTable
 from engine.control.extra_rows import find_extra
 from engine.control.journal import Journal
@@ -141,7 +142,7 @@ class FullVerification:
     async def _run(self) -> VerifyReport:
         async with Journal.opened(self._settings) as journal:
             self._journal = journal
-            record = await journal.record(self._command.run)
+            record = await history.find_run(journal, self._command.run)
             if record.is_resumable:
                 raise UsageError(
                     f"Run {record.run_id} is {record.state}, not complete: finish it with `mongopg-tui run --resume "

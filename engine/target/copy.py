@@ -50,16 +50,10 @@ class Claim:
     upto: bytes | None
     """Its last `_id`; the next slice begins behind it."""
     final: bool
-    closed: bool
     n_read: int
     n_written: int
     n_rejected: int
     n_bytes: int
-
-    @property
-    def ends(self) -> bool:
-        """The partition is over with it."""
-        return self.final or self.closed
 
 
 class SliceTaken(Exception):
@@ -211,7 +205,6 @@ class SliceWriter:
             slice_no=done.key[2],
             upto=upto,
             final=final,
-            closed=False,
             n_read=done.n_read,
             n_written=done.n_written,
             n_rejected=done.n_rejected,
@@ -231,7 +224,7 @@ async def lookup_claim(connection: asyncpg.Connection, run_id: str, partition_id
     The backend of the broken connection may still be at it; `SliceWriter.begin` of the same slice waits for its end.
     """
     row = await connection.fetchrow(
-        "SELECT slice_no, upto, final, closed, n_read, n_written, n_rejected, bytes AS n_bytes FROM mongopg.slice"
+        "SELECT slice_no, upto, final, n_read, n_written, n_rejected, bytes AS n_bytes FROM mongopg.slice"
         " WHERE run_id = $1 AND partition_id = $2 AND slice_no = $3",
         run_id, partition_id, slice_no,
     )  # fmt: skip
@@ -241,7 +234,7 @@ async def lookup_claim(connection: asyncpg.Connection, run_id: str, partition_id
 async def claims_from(connection: asyncpg.Connection, run_id: str, partition_id: int, slice_no: int) -> list[Claim]:
     """The committed slices of a partition from a number on, in order."""
     rows = await connection.fetch(
-        "SELECT slice_no, upto, final, closed, n_read, n_written, n_rejected, bytes AS n_bytes FROM mongopg.slice"
+        "SELECT slice_no, upto, final, n_read, n_written, n_rejected, bytes AS n_bytes FROM mongopg.slice"
         " WHERE run_id = $1 AND partition_id = $2 AND slice_no >= $3 ORDER BY slice_no",
         run_id, partition_id, slice_no,
     )  # fmt: skip

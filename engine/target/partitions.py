@@ -2,7 +2,7 @@
 
 A partition begins at its lower bound (or behind it, when not inclusive) and ends before its upper one; None stands for
 the collection's beginning and end. Slice 0 begins where the partition does, slice n + 1 behind `upto`, the last `_id` of
-slice n. The last slice is `final`: the partition was read to its end. A `closed` row instead gives the rest to new ones.
+slice n. The last slice is `final`: the partition was read to its end.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Position:
     upto: bytes | None
     """Last `_id` of the last slice; None when nothing is committed (or nothing was read)."""
     finished: bool
-    """Read to its end, or the rest was given to other partitions."""
+    """Read to its end."""
     n_read: int
     """Documents in its committed slices."""
 
@@ -115,32 +115,6 @@ async def replace_partition(
     return True
 
 
-async def give_back(
-    connection: asyncpg.Connection, run_id: str, position: Position, worker: int, parts: Sequence[Partition]
-) -> bool:
-    """Close a partition at its position and give the rest to new partitions, in one transaction.
-
-    False when another transaction went on with the partition meanwhile: nothing is changed then.
-    """
-    whole = position.partition
-    _check_joined(position.lower, position.lower_inclusive, whole.upper, parts)
-    try:
-        async with connection.transaction():
-            await connection.execute(
-                "INSERT INTO mongopg.slice (run_id, partition_id, slice_no, lower, lower_inclusive, upto, closed,"
-                " worker, backend_pid, committed_at)"
-                " VALUES ($1, $2, $3, $4, $5, $6, true, $7, pg_backend_pid(), clock_timestamp())",
-                run_id, whole.partition_id, position.next_slice_no, position.lower, position.lower_inclusive,
-                position.upto, worker,
-            )  # fmt: skip
-            await add_partitions(connection, run_id, parts)
-    except asyncpg.UniqueViolationError as error:
-        if error.table_name != "slice":
-            raise
-        return False
-    return True
-
-
 async def positions(connection: asyncpg.Connection, run_id: str) -> list[Position]:
     """Every partition of a run with its position, by partition id."""
     return [_position(row) for row in await connection.fetch(_POSITIONS.format(only=""), run_id)]
@@ -180,7 +154,7 @@ async def check_complete(
 ) -> list[Gap]:
     """Where the slices, read back, do not join from each collection's beginning to its end; empty when all is there.
 
-    Within a partition each slice must begin where the one before ended, and the last must be final or closed. Between
+    Within a partition each slice must begin where the one before ended, and the last must be final. Between
     partitions every end must be one other's beginning, and only one may begin and one end with the collection.
     Call it after a durable commit (`ledger.set_state`), so that what it sees cannot be lost any more.
 
@@ -196,10 +170,10 @@ async def check_complete(
 
 _POSITIONS = """
 SELECT p.partition_id, p.task_id, p.lower, p.lower_inclusive, p.upper,
-       last.slice_no, last.upto, coalesce(last.final OR last.closed, false) AS finished, done.n_read
+       last.slice_no, last.upto, coalesce(last.final, false) AS finished, done.n_read
 FROM mongopg.partition p
 LEFT JOIN LATERAL (
-    SELECT slice_no, upto, final, closed FROM mongopg.slice s
+    SELECT slice_no, upto, final FROM mongopg.slice s
     WHERE s.run_id = p.run_id AND s.partition_id = p.partition_id ORDER BY slice_no DESC LIMIT 1
 ) last ON true
 CROSS JOIN LATERAL (
@@ -214,7 +188,7 @@ _TOTALS = """
 SELECT t.task_id, coalesce(sum(s.n_read), 0)::bigint AS n_read, coalesce(sum(s.n_written), 0)::bigint AS n_written,
        coalesce(sum(s.n_rejected), 0)::bigint AS n_rejected, coalesce(sum(s.bytes), 0)::bigint AS n_bytes,
        coalesce(sum(s.checksum), 0) AS checksum, count(DISTINCT p.partition_id) AS partitions,
-       count(*) FILTER (WHERE s.final OR s.closed) AS partitions_done
+       count(*) FILTER (WHERE s.final) AS partitions_done
 FROM mongopg.table_load t
 LEFT JOIN mongopg.partition p USING (run_id, task_id)
 LEFT JOIN mongopg.slice s USING (run_id, partition_id)
@@ -224,10 +198,10 @@ GROUP BY t.task_id
 
 _BROKEN_CHAINS = """
 WITH chain AS (
-    SELECT p.task_id, p.partition_id, s.slice_no, s.lower, s.lower_inclusive, s.final OR s.closed AS ends,
+    SELECT p.task_id, p.partition_id, s.slice_no, s.lower, s.lower_inclusive, s.final,
            p.lower AS first_lower, p.lower_inclusive AS first_inclusive, s.committed_at,
            row_number() OVER slices - 1 AS nth,
-           lag(s.upto) OVER slices AS before_upto, lag(s.final OR s.closed) OVER slices AS before_ends,
+           lag(s.upto) OVER slices AS before_upto, lag(s.final) OVER slices AS before_final,
            lead(s.slice_no) OVER slices IS NULL AS is_last
     FROM mongopg.partition p LEFT JOIN mongopg.slice s USING (run_id, partition_id)
     WHERE p.run_id = $1
@@ -237,33 +211,31 @@ WITH chain AS (
         WHEN slice_no IS NULL THEN 'nothing of it is committed'
         WHEN slice_no <> nth THEN format('slice %s is missing', nth)
         WHEN committed_at IS NULL THEN format('slice %s was claimed and not written', slice_no)
-        WHEN before_ends THEN format('slice %s comes after its end', slice_no)
+        WHEN before_final THEN format('slice %s comes after its end', slice_no)
         WHEN nth = 0 AND (lower IS DISTINCT FROM first_lower OR lower_inclusive <> first_inclusive)
             THEN 'slice 0 does not begin with the partition'
         WHEN nth > 0 AND (lower IS DISTINCT FROM before_upto OR lower_inclusive)
             THEN format('slice %s does not begin behind slice %s', slice_no, slice_no - 1)
-        WHEN is_last AND NOT ends THEN format('its end is missing behind slice %s', slice_no)
+        WHEN is_last AND NOT final THEN format('its end is missing behind slice %s', slice_no)
     END AS message
     FROM chain
 )
 SELECT task_id, partition_id, message FROM judged WHERE message IS NOT NULL ORDER BY partition_id
 """
 
-# An edge is what a partition covers: from (begin, behind) to (stop, behind). Of ranges that cover a collection once,
-# every stop but the collection's end is exactly one other's begin. One closed before its first slice covers nothing.
+# An edge is what a partition covers: from (begin, behind) up to stop. Of ranges that cover a collection once,
+# every stop but the collection's end is exactly one other's begin.
 _BROKEN_JOINTS = """
 WITH edge AS (
     SELECT p.task_id, p.partition_id, p.lower AS begin, NOT p.lower_inclusive AS behind,
-           CASE WHEN s.closed THEN s.lower ELSE nullif(p.upper, e.upper) END AS stop,
-           coalesce(s.closed AND NOT s.lower_inclusive, false) AS stop_behind
-    FROM mongopg.partition p LEFT JOIN mongopg.slice s
-        ON s.run_id = p.run_id AND s.partition_id = p.partition_id AND s.closed
-    LEFT JOIN unnest($2::integer[], $3::bytea[]) AS e (task_id, upper) ON e.task_id = p.task_id
-    WHERE p.run_id = $1 AND NOT (s.closed IS NOT DISTINCT FROM true AND s.slice_no = 0)
+           nullif(p.upper, e.upper) AS stop
+    FROM mongopg.partition p LEFT JOIN unnest($2::integer[], $3::bytea[]) AS e (task_id, upper)
+        ON e.task_id = p.task_id
+    WHERE p.run_id = $1
 ), point AS (
     SELECT task_id, begin AS at, behind, partition_id, 1 AS begins, 0 AS stops FROM edge WHERE begin IS NOT NULL
     UNION ALL
-    SELECT task_id, stop, stop_behind, partition_id, 0, 1 FROM edge WHERE stop IS NOT NULL
+    SELECT task_id, stop, false, partition_id, 0, 1 FROM edge WHERE stop IS NOT NULL
 )
 SELECT task_id, min(partition_id) AS partition_id,
        format('%s partitions end and %s begin at one of its bounds', sum(stops), sum(begins)) AS message

@@ -71,7 +71,6 @@ MIGRATIONS: tuple[str, ...] = (
         lower_inclusive boolean NOT NULL,
         upto            bytea,
         final           boolean NOT NULL DEFAULT false,
-        closed          boolean NOT NULL DEFAULT false,
         worker          integer NOT NULL,
         backend_pid     integer NOT NULL,
         n_read          bigint NOT NULL DEFAULT 0,

@@ -28,11 +28,10 @@ class Span:
 
 
 async def spans_of(connection: asyncpg.Connection, run_id: str, partition_id: int, first: int) -> list[Span]:
-    """The slices of a partition from number `first` on, in order; closing rows cover nothing and are left out."""
+    """The slices of a partition from number `first` on, in order."""
     rows = await connection.fetch(
         "SELECT slice_no, lower, lower_inclusive, upto, final, checksum, n_read, n_written, n_rejected"
-        " FROM mongopg.slice WHERE run_id = $1 AND partition_id = $2 AND slice_no >= $3 AND NOT closed"
-        " ORDER BY slice_no",
+        " FROM mongopg.slice WHERE run_id = $1 AND partition_id = $2 AND slice_no >= $3 ORDER BY slice_no",
         run_id, partition_id, first,
     )  # fmt: skip
     return [
@@ -64,7 +63,7 @@ async def counts_by_task(connection: asyncpg.Connection, run_id: str) -> dict[in
     rows = await connection.fetch(
         "SELECT p.task_id, count(*) AS slices, coalesce(sum(s.n_read), 0)::bigint AS documents"
         " FROM mongopg.partition p JOIN mongopg.slice s USING (run_id, partition_id)"
-        " WHERE p.run_id = $1 AND NOT s.closed GROUP BY p.task_id",
+        " WHERE p.run_id = $1 GROUP BY p.task_id",
         run_id,
     )
     return {row["task_id"]: (row["slices"], row["documents"]) for row in rows}

@@ -71,7 +71,7 @@ async def test_a_second_claimer_waits_and_is_told_where_to_go_on(target: Target)
         await holder.commit(key("b"), False)
         with pytest.raises(SliceTaken) as taken:
             await waiting
-        assert (taken.value.claim.upto, taken.value.claim.ends, taken.value.claim.n_written) == (key("b"), False, 2)
+        assert (taken.value.claim.upto, taken.value.claim.final, taken.value.claim.n_written) == (key("b"), False, 2)
 
         await rival.begin(0, 1, taken.value.claim.upto, False)
         await rival.write_page(pieces(piece([("c", 3)])))

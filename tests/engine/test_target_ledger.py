@@ -9,7 +9,6 @@ import pytest
 
 from engine.errors import PlanChanged, TargetExists, TargetHeld, UsageError
 from engine.target import ledger, locks, partitions, postgres, schema
-from engine.target.copy import SliceTaken
 from engine.target.ddl import TableName, staging_name
 from engine.target.partitions import Partition
 from engine.target.rejects import RejectGroup, rejects_report
@@ -147,34 +146,6 @@ async def test_a_cut_with_a_hole_is_refused(target: Target) -> None:
             with pytest.raises(ValueError, match="partition"):
                 await partitions.replace_partition(made.connection, RUN, 0, parts)
         assert len(await partitions.positions(made.connection, RUN)) == 2
-
-
-@pytest.mark.parametrize("n_slices", [0, 2])
-async def test_the_rest_of_a_partition_is_given_back_without_a_gap(target: Target, n_slices: int) -> None:
-    async with bench(target.uri) as made:
-        if n_slices:
-            await write(made, 0, 0, "ab", final=False)
-            await write(made, 0, 1, "c", final=False, lower="b")
-        position = await partitions.position(made.connection, RUN, 0)
-        rest = [
-            Partition(1, 0, position.lower, key("t"), position.lower_inclusive),
-            Partition(2, 0, key("t"), None),
-        ]
-        assert await partitions.give_back(made.connection, RUN, position, 1, rest)
-        with pytest.raises(SliceTaken) as late_twin:
-            await made.writer().begin(0, n_slices, position.lower, position.lower_inclusive)
-        assert late_twin.value.claim.closed
-        assert not await partitions.give_back(made.connection, RUN, position, 2, rest), "nor is it given back twice"
-        assert (await partitions.position(made.connection, RUN, 0)).finished
-
-        writer = made.writer()
-        await writer.begin(1, 0, position.lower, position.lower_inclusive)
-        await writer.write_page(pieces(piece([("d", 1)])))
-        await writer.commit(key("d"), True)
-        await write(made, 2, 0, "t", final=True, lower="t")
-        assert await messages(made) == []
-        target.execute("DELETE FROM mongopg.partition WHERE partition_id = 1")
-        assert await messages(made) != []
 
 
 async def test_runs_are_found_by_prefix_and_by_plan(target: Target) -> None:

@@ -184,7 +184,7 @@ async def test_a_partition_that_kills_three_workers_is_parked(source: Source, ta
     assert f"{deadly} of {source.database}.users" in end["error"]["message"]
     unfinished = target.rows(
         "SELECT partition_id FROM mongopg.partition p WHERE NOT EXISTS"
-        " (SELECT FROM mongopg.slice s WHERE s.partition_id = p.partition_id AND (s.final OR s.closed))"
+        " (SELECT FROM mongopg.slice s WHERE s.partition_id = p.partition_id AND s.final)"
     )
     assert [row[0] for row in unfinished] == [deadly]
     await engine.leave()

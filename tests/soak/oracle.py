@@ -83,7 +83,7 @@ def look_at_ledger(found: Findings, target: Target, run_id: str, *, documents: i
     found.require(kept == rejects, lambda: f"{kept} rejects are kept, {rejects} expected")
     unsealed = target.rows(
         "SELECT partition_id FROM mongopg.partition p WHERE run_id = $1 AND 1 <> (SELECT count(*) FROM mongopg.slice s"
-        " WHERE s.run_id = p.run_id AND s.partition_id = p.partition_id AND (s.final OR s.closed))",
+        " WHERE s.run_id = p.run_id AND s.partition_id = p.partition_id AND s.final)",
         run_id,
     )
     found.require(not unsealed, lambda: f"partitions without one end: {[row[0] for row in unsealed]}")

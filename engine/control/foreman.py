@@ -1,0 +1,118 @@
+"""The director of a run's cluster: hands out its seeding and its copying, and takes in what comes back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.config import redact
+from engine.control.copying import Copying
+from engine.control.seeding import SEED_TASK_ID, Seeding
+from engine.errors import MigrationError
+from engine.work.messages import Committed, Compared, CopyLease, Failed, Lease, Problem, Returned, SeedLease, Task
+
+if TYPE_CHECKING:
+    from engine.control.migration import Migration
+
+
+class Foreman:
+    """Stands between the supervisor and the two kinds of work."""
+
+    def __init__(self, migration: Migration) -> None:
+        self._migration = migration
+
+    @property
+    def _seeding(self) -> Seeding:
+        assert self._migration.seeding is not None
+        return self._migration.seeding
+
+    @property
+    def _copying(self) -> Copying:
+        assert self._migration.copying is not None
+        return self._migration.copying
+
+    def next_lease(self) -> Lease | None:
+        """Seeding comes first: the copy's last partition waits for it."""
+        lease: Lease | None = None
+        if self._migration.seeding is not None:
+            lease = self._migration.seeding.next_lease(self._migration.record.knobs["page_size"])
+        if lease is None and self._migration.copying is not None:
+            lease = self._migration.copying.next_lease()
+        return lease
+
+    def task(self, task_id: int) -> Task:
+        """The task that a lease belongs to."""
+        if task_id == SEED_TASK_ID:
+            return self._seeding.task
+        return self._copying.tasks[task_id]
+
+    def committed(self, message: Committed) -> None:
+        """A slice is committed, or a part of a seed range inserted."""
+        if message.task_id == SEED_TASK_ID:
+            self._seeding.committed(message)
+        else:
+            self._copying.tally.committed(message)
+            self._copying.guard.look()
+
+    def compared(self, message: Compared) -> None:
+        """Verifications have a director of their own."""
+        raise AssertionError(message)
+
+    def returned(self, message: Returned) -> None:
+        """A lease is over, or its rest is given back."""
+        if isinstance(message.lease, SeedLease):
+            self._seeding.returned(message)
+        else:
+            self._copying.returned(message)
+
+    def failed(self, message: Failed) -> None:
+        """A lease could not be worked on: it is tried again elsewhere, or the run fails."""
+        self._migration.emit("problem", code=message.code, message=redact(message.message), retry=not message.fatal)
+        if message.fatal:
+            self._migration.fail(MigrationError(message.message, code=message.code))
+        else:
+            self.lost(message.lease, "gave its partition up")
+
+    def lost(self, lease: Lease, why: str) -> None:
+        """The holder is dead for certain."""
+        if self._migration.is_stopping:
+            return  # resume asks the ledger
+        if isinstance(lease, SeedLease):
+            self._seeding.leases.lose(lease)
+            self._migration.dispatch()
+        elif isinstance(lease, CopyLease):
+            self._copying.lost(lease, why)
+
+    def noticed(self, problem: Problem) -> None:
+        """A worker dealt with a problem by itself."""
+        self._migration.emit("problem", code=problem.code, message=redact(problem.message), retry=True)
+
+    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
+        """A worker started, retired or died."""
+        self._migration.emit("worker", id=worker_id, pid=pid, what=what, exit=exit_code)
+        if self._migration.supervisor is not None and self._migration.supervisor.early_deaths >= 3:
+            self._migration.fail(
+                MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers")
+            )
+
+    def cannot_start(self, error: Exception) -> None:
+        """The system gives us no more processes: a run that has some goes on with those."""
+        name = type(error).__name__
+        if self._migration.supervisor is None or not self._migration.supervisor.workers:
+            self._migration.fail(
+                MigrationError(
+                    f"No worker process can be started ({name}); the engine's log says more.", code="workers"
+                )
+            )
+        else:
+            self._migration.emit(
+                "problem", code="workers", message=f"No more worker processes can be started ({name})."
+            )
+
+    def settled(self) -> None:
+        """Somebody became idle, or nobody is busy."""
+        self._migration.settled()
+
+    async def end_backend(self, backend_pid: int) -> None:
+        """End a hanging worker's PostgreSQL session."""
+        if self._migration.copying is not None:
+            await self._migration.copying.journal.end_backend(backend_pid)

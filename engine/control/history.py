@@ -1,0 +1,92 @@
+"""Runs that the ledger remembers: listed, found, replayed, discarded, and what they rejected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.control.journal import Journal
+from engine.control.protocol import Recording, RejectGroup, RejectsReport, RunInfo
+from engine.control.replay import Player, settings_of
+from engine.errors import UsageError
+from engine.plan import Plan
+from engine.target import ledger, rejects
+from engine.target.ledger import RunRecord
+
+
+async def list_runs(journal: Journal) -> list[RunInfo]:
+    """Every run of the ledger, newest first."""
+    async with journal.session() as connection:
+        return [_info(record) for record in await ledger.list_runs(connection)]
+
+
+async def find_run(journal: Journal, run: str) -> RunRecord:
+    """A run by a prefix of its id, "" for the newest; raises UsageError when there is none."""
+    async with journal.session() as connection:
+        found = await ledger.find_run(connection, prefix=run)
+    if found is None:
+        raise UsageError("The ledger of the target has no runs yet.")
+    return found
+
+
+async def recording(journal: Journal, run: str, max_frames: int) -> Recording:
+    """A run as its events tell it; raises UsageError when there is no such run."""
+    record = await find_run(journal, run)
+    player = Player(_info(record), max_frames)
+    async with journal.session() as connection:
+        async for at, kind, facts, worker in ledger.recorded_events(connection, record.run_id):
+            player.take(at, kind, facts, worker)
+    plan = Plan.model_validate_json(record.plan)
+    return player.recording(settings_of(plan.request)).model_copy(update={"plan": plan.saved})
+
+
+async def discard(journal: Journal, run: str, *, drop_tables: bool) -> dict[str, Any]:
+    """Drop a run's staging tables and its rows in the ledger; with `drop_tables` also the tables that it made.
+
+    Raises:
+        TargetHeld: it is going on. UsageError: there is no such run, or something depends on a table.
+    """
+    record = await find_run(journal, run)
+    async with journal.session() as connection:
+        loads = await ledger.table_loads(connection, record.run_id)
+    await journal.hold([load.target for load in loads])
+    async with journal.session() as connection:
+        dropped = await ledger.discard(connection, record.run_id, drop_tables=drop_tables)
+    return {"run_id": record.run_id, "dropped": [str(table) for table in dropped]}
+
+
+async def list_rejects(journal: Journal, run: str, samples: int) -> RejectsReport:
+    """A run's rejects by reason."""
+    record = await find_run(journal, run)
+    async with journal.session() as connection:
+        groups = await rejects.rejects_report(connection, record.run_id, samples)
+    return RejectsReport(
+        run_id=record.run_id,
+        total=sum(group.count for group in groups),
+        groups=[
+            RejectGroup(
+                namespace=group.collection, reason=group.reason, field=group.field, sqlstate=group.sqlstate,
+                count=group.count, samples=list(group.samples),
+            )
+            for group in groups
+        ],
+    )  # fmt: skip
+
+
+def _info(record: RunRecord) -> RunInfo:
+    return RunInfo(
+        run_id=record.run_id,
+        state=record.state,
+        started_unix=record.started_at.timestamp(),
+        ended_unix=record.ended_at.timestamp() if record.ended_at is not None else None,
+        source=record.source,
+        target=record.target,
+        collections=list(record.namespaces),
+        mode=record.mode,
+        read=record.n_read,
+        written=record.n_written,
+        rejected=record.n_rejected,
+        seconds=record.seconds,
+        verification=record.verification,
+        resumable=record.is_resumable,
+        heartbeat_unix=record.heartbeat_at.timestamp(),
+    )
