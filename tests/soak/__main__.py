@@ -13,6 +13,7 @@ import os
 import random
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -98,10 +99,14 @@ def fill(source: Source, documents: int) -> None:
 
 
 async def repeat(world: World, options: argparse.Namespace) -> bool:
-    """Run after run; True when one broke a rule."""
+    """Run after run, until the time is over or somebody interrupts; True when one broke a rule."""
     began, template, number = time.monotonic(), "", options.only or 0
     figures = world.figures
-    while time.monotonic() - began < options.minutes * 60 and (options.only is None or number == options.only):
+    ends_at = began + options.minutes * 60
+    interrupted = asyncio.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signal_number, interrupted.set)
+    while time.monotonic() < ends_at and not interrupted.is_set() and (options.only is None or number == options.only):
         at = time.monotonic()
         cycle = Cycle(world, number, random.Random(f"{options.seed}/{number}"), template)
         try:

@@ -18,7 +18,7 @@ from tests.conftest import Source, Target
 from tests.faults.proxy import Proxy, proxy_to
 from tests.running import Engine, advisory_locks, sessions
 from tests.soak import oracle
-from tests.soak.crash_points import IN_ENGINE, IN_WORKERS, CrashPoints
+from tests.soak.crash_points import CrashPoints
 from tests.soak.drive import Scene
 from tests.soak.faults import MENU, go_on
 from tests.soak.figures import Figures
@@ -29,6 +29,9 @@ COLLECTION = "users"
 MODES = ("create", "create", "append", "replace", "upsert")
 MOST_ENGINES = 25
 """A run that is not complete after so many engines never will be."""
+MID_RUN = 0.8
+"""Share of the faults that wait until documents are being copied; the others hit whatever is going on."""
+STARTED_S = 15.0
 STANDSTILL_S = 150.0
 """No new row for so long, and no end: longer than anybody's patience with a server."""
 GONE_S = 20.0
@@ -74,7 +77,7 @@ class Cycle:
         world, chance = self.world, self.chance
         self.mode = chance.choice(MODES) if self.template else "create"
         await asyncio.to_thread(self._prepare)
-        budget = chance.randint(4, 9)
+        budget = chance.randint(6, 16)
         end: dict[str, Any] | None = None
         async with self._proxies() as proxies:
             settings = self._settings(proxies)
@@ -125,7 +128,7 @@ class Cycle:
                 "mode": self.mode,
                 "cluster_size": size,
                 "page_size": self.chance.randint(200, 2_000),
-                "throttle": self.world.documents // self.chance.randint(5, 10),
+                "throttle": self.world.documents // self.chance.randint(8, 15),
             },
         })  # fmt: skip
 
@@ -149,7 +152,9 @@ class Cycle:
         names = list(MENU)
         weights = [MENU[name][0] for name in names]
         while budget > 0 and not scene.is_over:
-            await scene.pause(0.0, 1.2)
+            if self.chance.random() < MID_RUN:
+                await scene.until(lambda: scene.is_running and scene.engine.snapshot.written, STARTED_S)
+            await scene.pause(0.0, 1.0)
             if scene.is_over:
                 break
             name = self.chance.choices(names, weights)[0]
@@ -168,8 +173,8 @@ class Cycle:
         await self._wait(scene)
         await asyncio.sleep(0.05)  # what the engine said last may still be on its way
         end = next((event.facts for event in scene.engine.events if event.kind == "finished"), None)
-        for point in IN_WORKERS + IN_ENGINE:
-            scene.points.disarm(point)
+        for point in scene.armed:
+            self.world.figures.kills += not scene.points.disarm(point)
         if end is None:
             how = "killed"
         elif end["state"] == "failed":
@@ -185,7 +190,6 @@ class Cycle:
     async def _wait(self, scene: Scene) -> None:
         moved_at, written = time.monotonic(), -1
         while not scene.is_over:
-            scene.see()
             if scene.engine.snapshot.written != written:
                 moved_at, written = time.monotonic(), scene.engine.snapshot.written
             if time.monotonic() - moved_at > STANDSTILL_S:
@@ -200,10 +204,10 @@ class Cycle:
         await engine.leave()
         deadline = time.monotonic() + GONE_S
         while time.monotonic() < deadline and (engine.process.wait(0) is None or engine.processes()):
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
         await asyncio.to_thread(oracle.look_at_processes, self.findings, engine, scene.pids)
         while time.monotonic() < deadline and await asyncio.to_thread(self._has_remains):
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
         tables = {self.table, *([self.template] if self.template else [])}
         staging = self.mode == "replace"
         await asyncio.to_thread(oracle.look_for_remains, self.findings, self.world.target, tables, may_stage=staging)

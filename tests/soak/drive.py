@@ -41,6 +41,8 @@ class Scene:
     began: float = field(default_factory=time.monotonic)
     pids: set[int] = field(default_factory=set)
     """Every process of the engine that was ever seen."""
+    armed: set[str] = field(default_factory=set)
+    """Crash points of the engine itself."""
 
     def say(self, text: str) -> None:
         """Write a line into the journal."""

@@ -103,6 +103,7 @@ async def crash_in_engine(scene: Scene) -> None:
     """The engine kills itself at a certain place, some of them at the run's end: it stays armed until then."""
     point = scene.chance.choice(crash_points.IN_ENGINE)
     scene.points.arm(point)
+    scene.armed.add(point)
     scene.say(f"armed {point}")
 
 
@@ -326,13 +327,13 @@ async def tell_to_end(scene: Scene) -> None:
 
 
 MENU: dict[str, tuple[int, Fault]] = {
-    "worker killed": (14, kill_worker),
-    "all workers killed": (2, kill_all_workers),
+    "worker killed": (20, kill_worker),
+    "all workers killed": (3, kill_all_workers),
     "fork server killed": (3, kill_fork_server),
-    "engine killed": (3, kill_engine),
+    "engine killed": (2, kill_engine),
     "everything killed": (2, kill_group),
-    "crash point in a worker": (9, crash_in_worker),
-    "crash point in the engine": (5, crash_in_engine),
+    "crash point in a worker": (12, crash_in_worker),
+    "crash point in the engine": (3, crash_in_engine),
     "worker stopped": (3, stop_worker),
     "engine stopped": (2, stop_engine),
     "backends ended": (4, end_backends),
