@@ -158,6 +158,8 @@ class Settings(_Section):
     seed: SeedSettings = SeedSettings()
     demo: DemoSettings = DemoSettings()
     cockpit: CockpitSettings = CockpitSettings()
+    keys: dict[str, str] = {}
+    """Keys of the cockpit's commands, by the commands' ids; only in the file. `tui.keymap` checks and applies them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ _SCHEMES = {"source.uri": ("mongodb://", "mongodb+srv://"), "target.uri": ("post
 _COUNTS = frozenset({"run.cluster_size", "run.page_size", "run.throttle", "run.limit", "seed.count"})
 """Settings that also take the spellings of the knobs: "10,000" and "off"."""
 _VARIABLE = re.compile(r"\$?\$\{([^}]*)\}")
+_KEYS = "keys"
+"""The section whose names are not ours: commands' ids, which only a front end knows."""
 _SHOWN_VALUE = 40
 """Characters of a wrong value that a message repeats."""
 
@@ -87,7 +89,9 @@ def setting_names() -> list[str]:
 
 
 def _sections() -> dict[str, type[BaseModel]]:
-    return {name: cast("type[BaseModel]", info.annotation) for name, info in Settings.model_fields.items()}
+    return {
+        name: cast("type[BaseModel]", info.annotation) for name, info in Settings.model_fields.items() if name != _KEYS
+    }
 
 
 def _fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -116,6 +120,7 @@ def _from_file(file: Path, warnings: list[str]) -> dict[str, _Given]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"The configuration file {shown} is not valid TOML: {str(error).rstrip('.')}.") from error
     given: dict[str, _Given] = {}
+    given.update(_keys_from(content.pop(_KEYS, {}), shown))
     for section, values in content.items():
         _check_section(section, f"{shown} has", f"[{section}]")
         if not isinstance(values, dict):
@@ -127,6 +132,22 @@ def _from_file(file: Path, warnings: list[str]) -> dict[str, _Given]:
             if (name == "password" and literal) or (name == "uri" and holds_secret(literal)):
                 _warn_of_readable(file, shown, section, name, warnings)
             given[f"{section}.{name}"] = _Given(_interpolated(raw, where), f"file {shown}", where)
+    return given
+
+
+def _keys_from(table: Any, shown: str) -> dict[str, _Given]:
+    """Ids and keys; `run.pause = "f10"` is a table in a table for TOML, `"run.pause" = "f10"` is not."""
+    if not isinstance(table, dict):
+        raise UsageError(f"{shown}: {_KEYS} must be a section, [{_KEYS}], with ids of commands and their keys below.")
+    given: dict[str, _Given] = {}
+    for name, value in table.items():
+        within = value.items() if isinstance(value, dict) else [(None, value)]
+        for rest, keys in within:
+            command = name if rest is None else f"{name}.{rest}"
+            where = f'"{command}" in [{_KEYS}] of {shown}'
+            if not isinstance(keys, str):
+                raise UsageError(f'{where} must be text, such as "f10" or "ctrl+t,p".')
+            given[f"{_KEYS}.{command}"] = _Given(keys, f"file {shown}", where)
     return given
 
 
@@ -184,6 +205,8 @@ class _Variables(EnvSettingsSource):
 def _from_environment(warnings: list[str]) -> dict[str, _Given]:
     given: dict[str, _Given] = {}
     for section, values in _Variables(_FromEnvironment)().items():
+        if section == _KEYS:
+            raise UsageError(f"{PREFIX}{_KEYS.upper()} is in the environment, but keys are set in the file only.")
         if not isinstance(values, dict):
             raise UsageError(f"{PREFIX}{section.upper()} must name a setting too: {PREFIX}{section.upper()}_NAME.")
         for name, value in values.items():
@@ -251,8 +274,8 @@ def _strength(given: _Given) -> int:
 
 def _check_section(section: str, who: str, shown: str) -> None:
     if section not in _sections():
-        near = difflib.get_close_matches(section, _sections(), 1)
-        hint = f"did you mean [{near[0]}]?" if near else f"the sections are {', '.join(_sections())}."
+        near = difflib.get_close_matches(section, Settings.model_fields, 1)
+        hint = f"did you mean [{near[0]}]?" if near else f"the sections are {', '.join(Settings.model_fields)}."
         raise UsageError(f"{who} {shown}, but there is no such section; {hint}")
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from rich.traceback import Traceback
 from textual import work
 from textual.app import App
+from textual.binding import Binding
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
@@ -25,11 +26,12 @@ from engine.control.client import EngineProcess
 from engine.control.protocol import Event, Recording, Snapshot, Start
 from engine.errors import EXIT_DONE, MigrationError
 from tui.ascii_filter import AsciiFilter
-from tui.commands import BY_ACTION, Place, Situation, bindings_of
+from tui.commands import BY_ACTION, BY_ID, Place, Situation, bindings_of
 from tui.crash import crash_words
 from tui.driver import CockpitDriver
 from tui.engines import Engines
 from tui.helm import Helm
+from tui.keymap import Keymap, key_words
 from tui.leaving import Leaving
 from tui.palette import CommandProvider
 from tui.replay import Replay
@@ -48,7 +50,12 @@ Reply = TypeVar("Reply", bound=BaseModel)
 
 
 def run_cockpit(
-    loaded: Loaded, *, process: EngineProcess | None, start: Start | None = None, attach: Path | None = None
+    loaded: Loaded,
+    keymap: Keymap,
+    *,
+    process: EngineProcess | None,
+    start: Start | None = None,
+    attach: Path | None = None,
 ) -> int:
     """Open the cockpit and return the exit code to leave with.
 
@@ -57,7 +64,7 @@ def run_cockpit(
         start: Give this command at once, and open on the Run screen.
         attach: The socket of a run that is going on.
     """
-    app = Cockpit(loaded.settings, loaded.provenance, process=process, start=start, attach=attach)
+    app = Cockpit(loaded.settings, loaded.provenance, process=process, start=start, attach=attach, keymap=keymap)
     app.run(mouse=loaded.settings.cockpit.mouse)
     with contextlib.suppress(OSError):  # the terminal may be gone; unbuffered, or Python would try again at its end
         os.write(sys.stdout.fileno(), app.leaving.farewell.encode(errors="backslashreplace"))
@@ -89,10 +96,14 @@ class Cockpit(App[None]):
         process: EngineProcess | None = None,
         start: Start | None = None,
         attach: Path | None = None,
+        keymap: Keymap | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
         self.provenance = provenance
+        self.keymap = keymap or Keymap()
+        self.keymap.bind(self, Place.APP)
+        self.set_keymap(self.keymap.of_dialogs)
         self.engines = Engines(process)
         self.helm = Helm(self)
         self.leaving = Leaving(self)
@@ -116,7 +127,7 @@ class Cockpit(App[None]):
         if self.settings.cockpit.theme in self.available_themes:
             self.theme = self.settings.cockpit.theme
         else:
-            self.say_problem(f"There is no theme {safe(self.settings.cockpit.theme, 40)!r}; f6 lists the themes.")
+            self.say_problem(f"There is no theme {safe(self.settings.cockpit.theme, 40)!r}.")
         wants_run = self._start is not None or self._attach_to is not None
         await self.switch_mode(Place.RUN.value if wants_run else Place.SETUP.value)
         self._begin()
@@ -226,6 +237,10 @@ class Cockpit(App[None]):
         if isinstance(screen, RunScreen):
             screen.draw()
 
+    def get_key_display(self, binding: Binding) -> str:
+        """Keys in the footer look as in the help; of several the first."""
+        return self.keymap.first(binding.id) if binding.id in BY_ID else key_words(binding.key)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A command is there only while it works."""
         command = BY_ACTION.get((Place.APP, action))
@@ -325,14 +340,14 @@ class Cockpit(App[None]):
             session = self.run_session or self.engines.desk
             files = [("log", str(session.log_path()))] if session else []
             files += [(name, self.provenance[name]) for name in ("source.uri", "target.uri") if name in self.provenance]
-            self.push_screen(HelpScreen(self.screen.PLACE, self.situation, files))
+            self.push_screen(HelpScreen(self.screen.PLACE, self.situation, files, self.keymap))
 
     def action_help_quit(self) -> None:
         """ctrl+c outside a field: never ends anything by itself."""
         if isinstance(self.screen, RunScreen):
             self.screen.interrupt()
         else:
-            self.notify("q leaves.", markup=False)
+            self.notify(f"{self.keymap.first('app.quit')} leaves.", markup=False)
 
     def action_screenshot(self, filename: str | None = None, path: str | None = None) -> None:
         """Save an SVG of the screen in the current folder."""

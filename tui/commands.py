@@ -125,33 +125,18 @@ class Command:
     """One sentence."""
     works: Callable[[Situation], bool] = _always
     in_footer: bool = True
-    key_display: str | None = None
     group: Binding.Group | None = None
 
-    def binding(self) -> Binding:
-        """The key binding made from this definition."""
+    def binding(self, keys: str = "") -> Binding:
+        """The key binding made from this definition, on other keys when those are given."""
         return Binding(
-            self.keys,
+            keys or self.keys,
             self.action,
             self.label,
             show=self.in_footer,
-            key_display=self.key_display,
             tooltip=self.help,
             id=self.id,
             group=self.group,
-        )
-
-    @property
-    def keys_shown(self) -> str:
-        """The keys for the help screen."""
-        names = {
-            "space": "Space", "plus": "+", "equals_sign": "=", "minus": "-", "right_square_bracket": "]",
-            "left_square_bracket": "[", "question_mark": "?", "enter": "Enter", "escape": "Esc", "delete": "Del",
-            "left": "←", "right": "→",
-        }  # fmt: skip
-        return " ".join(
-            names.get(key, key.replace("ctrl+", "^") if "+" in key else key.upper() if key[1:].isdigit() else key)
-            for key in self.keys.split(",")
         )
 
 
@@ -177,13 +162,13 @@ COMMANDS: tuple[Command, ...] = (
             "End pages early, commit them and stand still. The workers wait.", _moving),
     Command("run.resume", Place.RUN, "resume", "space,p", "Resume", "Go on after a pause.", _standing),
     Command("run.workers_more", Place.RUN, "workers_more", "plus,equals_sign", "More workers",
-            "One worker more, at once.", _tunable, key_display="+", group=_WORKERS),
+            "One worker more, at once.", _tunable, group=_WORKERS),
     Command("run.workers_fewer", Place.RUN, "workers_fewer", "minus", "Fewer workers",
-            "One worker fewer: it ends its page early and commits first.", _tunable, key_display="-", group=_WORKERS),
+            "One worker fewer: it ends its page early and commits first.", _tunable, group=_WORKERS),
     Command("run.page_larger", Place.RUN, "page_larger", "right_square_bracket", "Larger pages",
-            "Twice the page size, from the next page.", _tunable, key_display="]", group=_PAGE),
+            "Twice the page size, from the next page.", _tunable, group=_PAGE),
     Command("run.page_smaller", Place.RUN, "page_smaller", "left_square_bracket", "Smaller pages",
-            "Half the page size, from the next page.", _tunable, key_display="[", group=_PAGE),
+            "Half the page size, from the next page.", _tunable, group=_PAGE),
     Command("run.tune", Place.RUN, "tune", "t", "Tune…", "Exact values of all knobs, with their bounds.", _tunable),
     Command("run.stop", Place.RUN, "stop", "x", "Stop…",
             "Finish pages and stop, or stop now; asks first. What is committed stays.",
@@ -193,9 +178,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("run.replay_hold", Place.RUN, "replay_hold", "space,p", "Hold", "Hold the replay, or let it go on.",
             _is_replay),
     Command("run.replay_faster", Place.RUN, "replay_faster", "right_square_bracket,plus", "Faster",
-            "Play twice as fast.", _is_replay, key_display="]", group=_SPEED),
+            "Play twice as fast.", _is_replay, group=_SPEED),
     Command("run.replay_slower", Place.RUN, "replay_slower", "left_square_bracket,minus", "Slower",
-            "Play half as fast.", _is_replay, key_display="[", group=_SPEED),
+            "Play half as fast.", _is_replay, group=_SPEED),
     Command("run.replay_forward", Place.RUN, "replay_forward", "right", "Forward", "A twentieth of the run onward.",
             _is_replay, in_footer=False),
     Command("run.replay_back", Place.RUN, "replay_back", "left", "Back", "A twentieth of the run back.",
@@ -207,10 +192,8 @@ COMMANDS: tuple[Command, ...] = (
             lambda now: now.has_result and now.is_free and now.has_source and now.has_target),
     Command("plan.ddl", Place.PLAN, "ddl", "v", "DDL", "Show the SQL that makes the table, or its fields again.",
             _has_result),
-    Command("plan.following", Place.PLAN, "following", "n", "Next", "The next collection.", _has_result,
-            key_display="n", group=_COLLECTION),
-    Command("plan.previous", Place.PLAN, "previous", "N", "Previous", "The collection before.", _has_result,
-            key_display="N", group=_COLLECTION),
+    Command("plan.following", Place.PLAN, "following", "n", "Next", "The next collection.", _has_result, group=_COLLECTION),
+    Command("plan.previous", Place.PLAN, "previous", "N", "Previous", "The collection before.", _has_result, group=_COLLECTION),
     Command("plan.edit", Place.PLAN, "edit", "e", "Edit…", "Another name or type for the column under the cursor.",
             _has_result),
     Command("plan.ignore", Place.PLAN, "ignore", "i", "Leave out", "Leave the field under the cursor out on purpose.",
@@ -237,13 +220,11 @@ COMMANDS: tuple[Command, ...] = (
             "Go on from what the run has committed; asks first.",
             lambda now: now.can_resume_chosen and now.is_free and now.has_source and now.has_target),
     Command("history.forget", Place.HISTORY, "forget", "delete", "Forget…",
-            "Drop the run from the ledger, with its tables or without; asks first.", _has_result, key_display="del"),
+            "Drop the run from the ledger, with its tables or without; asks first.", _has_result),
     Command("history.again", Place.HISTORY, "again", "f5", "Read again", "Read the ledger again.", _can_ask,
             in_footer=False),
-    Command("app.help", Place.APP, "help", "question_mark,f1", "Help", "The commands that work now; where files are.",
-            key_display="?"),
-    Command("app.quit", Place.APP, "quit", "q,ctrl+q", "Quit", "Leave; asks while a run is going on.",
-            key_display="q"),
+    Command("app.help", Place.APP, "help", "question_mark,f1", "Help", "The commands that work now; where files are."),
+    Command("app.quit", Place.APP, "quit", "q,ctrl+q", "Quit", "Leave; asks while a run is going on."),
     Command("run.log", Place.RUN, "log", "l", "Log", "Show or hide the events of the run.", _has_run,
             in_footer=False),
     Command("run.freeze", Place.RUN, "freeze", "z", "Freeze", "Hold the display still; the run goes on.", _has_run,
@@ -253,7 +234,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("run.problems", Place.RUN, "problems", "e", "Problems", "What went wrong so far, and what to do about it.",
             lambda now: now.has_problems, in_footer=False),
     Command("app.palette", Place.APP, "command_palette", "ctrl+p", "Palette",
-            "All commands by name, and knobs by value: workers 12.", key_display="^p"),
+            "All commands by name, and knobs by value: workers 12."),
     Command("app.setup", Place.APP, "show_setup", "1", "Setup", "The Setup screen.", in_footer=False),
     Command("app.plan", Place.APP, "show_plan", "2", "Plan", "The Plan screen.", _has_servers, in_footer=False),
     Command("app.run", Place.APP, "show_run", "3", "Run", "The Run screen.", _has_run, in_footer=False),
@@ -268,6 +249,7 @@ COMMANDS: tuple[Command, ...] = (
             "Save the screen as an SVG picture in the current folder.", in_footer=False),
 )  # fmt: skip
 
+BY_ID = {command.id: command for command in COMMANDS}
 BY_ACTION = {(command.place, command.action): command for command in COMMANDS}
 
 

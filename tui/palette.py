@@ -25,7 +25,7 @@ class CommandProvider(Provider):
         """Every command that works now."""
         for command in self._working():
             yield DiscoveryHit(
-                Content(command.label), partial(self._run, command), text=command.label, help=_help(command)
+                Content(command.label), partial(self._run, command), text=command.label, help=self._help(command)
             )
 
     async def search(self, query: str) -> Hits:
@@ -43,7 +43,7 @@ class CommandProvider(Provider):
             score = matcher.match(f"{command.label} {command.id}")
             if score > 0:
                 run = partial(self._run, command)
-                yield Hit(score, Content(command.label), run, text=command.label, help=_help(command))
+                yield Hit(score, Content(command.label), run, text=command.label, help=self._help(command))
 
     @property
     def _cockpit(self) -> Cockpit:
@@ -58,6 +58,5 @@ class CommandProvider(Provider):
     async def _run(self, command: Command) -> None:
         await self.app.run_action(command.action, self.app if command.place == "app" else self.screen)
 
-
-def _help(command: Command) -> str:
-    return escape(f"{command.keys_shown} - {command.help}")
+    def _help(self, command: Command) -> str:
+        return escape(f"{self._cockpit.keymap.shown(command.id)} - {command.help}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from engine.control.protocol import Recording, Snapshot
 from engine.knobs import KNOBS, SEED_COUNT, Knob
 from tui.format import duration
+from tui.keymap import Keymap
 from tui.knob_text import label_of, value_in
 from tui.safe import safe
 from tui.throughput import ThroughputHistory
@@ -112,14 +113,16 @@ class Replay:
         word = "held" if self.is_held else "ended" if self.position >= self.end else f"×{self.speed:g}"
         return Sign(_REPLAY, f"replay {word}", "$warning")
 
-    @property
-    def words(self) -> str:
-        """What is played and how far it is, for the banner."""
+    def words(self, keymap: Keymap) -> str:
+        """What is played, how far it is, and the keys that steer it: for the banner."""
+        hold, faster, slower, leave = (
+            keymap.first(f"run.replay_{what}") for what in ("hold", "faster", "slower", "leave")
+        )
         is_over = self.position >= self.end
-        keys = "space plays it again" if is_over else "space goes on" if self.is_held else "space holds"
+        does = "plays it again" if is_over else "goes on" if self.is_held else "holds"
         return (
             f"{self.sign}  run {safe(self.recording.run.run_id, 40)}  {duration(self.position)} of {duration(self.end)}"
-            f"  · {keys}, ] faster, [ slower, esc leaves"
+            f"  · {hold} {does}, {faster} faster, {slower} slower, {leave} leaves"
         )
 
     @property

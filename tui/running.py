@@ -6,12 +6,16 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.config import Loaded
 from engine.control.client import find_engine, launch
 from engine.control.protocol import Start
 from engine.errors import EXIT_DONE, UsageError
 from tui.output import say
+
+if TYPE_CHECKING:
+    from tui.keymap import Keymap
 
 
 def run(loaded: Loaded, start: Start, *, headless: bool, as_json: bool) -> int:
@@ -21,7 +25,7 @@ def run(loaded: Loaded, start: Start, *, headless: bool, as_json: bool) -> int:
     if not (headless or as_json) and has_terminal():
         from tui.app import run_cockpit
 
-        return run_cockpit(loaded, process=launch(loaded.settings), start=start)
+        return run_cockpit(loaded, _keymap(loaded), process=launch(loaded.settings), start=start)
     return _print_run(loaded, start, as_json=as_json)
 
 
@@ -31,7 +35,7 @@ def open_cockpit(loaded: Loaded) -> int:
     from tui.app import run_cockpit
 
     # Before Textual starts: starting a process inside a running app is a known trap.
-    return run_cockpit(loaded, process=launch(loaded.settings))
+    return run_cockpit(loaded, _keymap(loaded), process=launch(loaded.settings))
 
 
 def attach_cockpit(loaded: Loaded, run_id: str | None) -> int:
@@ -40,7 +44,7 @@ def attach_cockpit(loaded: Loaded, run_id: str | None) -> int:
     socket = asyncio.run(find_engine(run_id))
     from tui.app import run_cockpit
 
-    return run_cockpit(loaded, process=None, attach=socket)
+    return run_cockpit(loaded, _keymap(loaded), process=None, attach=socket)
 
 
 def stop_servers(folder: Path | None) -> int:
@@ -76,6 +80,13 @@ def require(loaded: Loaded, *sides: str) -> None:
                 f"There is no {side}: give --{side} {examples[side]}, MONGOPG_{side.upper()}_URI, "
                 f"or uri in section [{side}] of config.toml."
             )
+
+
+def _keymap(loaded: Loaded) -> Keymap:
+    """The keys of the settings; raises UsageError, before anything is started, for those that cannot be."""
+    from tui.keymap import Keymap
+
+    return Keymap(loaded.settings.keys, f"[keys] of {loaded.file}")
 
 
 def _demand_terminal(instead: str) -> None:

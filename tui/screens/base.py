@@ -31,7 +31,8 @@ class CockpitScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Header, body, footer."""
-        yield Header(self.PLACE)
+        self.cockpit.keymap.bind(self, self.PLACE)
+        yield Header(self.PLACE, self.cockpit.keymap)
         yield from self.body()
         yield Footer(show_command_palette=False)
 

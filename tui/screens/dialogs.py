@@ -80,7 +80,12 @@ class StopQuestion(Question):
     ]
 
     def __init__(
-        self, snapshot: Snapshot, *, can_resume: bool = True, clock: Callable[[], float] = time.monotonic
+        self,
+        snapshot: Snapshot,
+        *,
+        can_resume: bool = True,
+        again: str = "x",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         is_draining = snapshot.state is RunState.CANCELLING
         rows = number(snapshot.written)
@@ -89,13 +94,13 @@ class StopQuestion(Question):
         text = Content(
             f"{kept}{later if can_resume else '; the embedded servers end when you leave.'}\n\n"
             "Finish pages: workers end their pages early and commit them; within a second or so.\n"
-            "Stop now: pages in flight are rolled back.   (x again within two seconds does it)"
+            f"Stop now: pages in flight are rolled back.   ({again} again within two seconds does it)"
         )
         if snapshot.state is RunState.SEEDING:
             text = Content(
                 f"{number(snapshot.seeded)} documents are in the source and stay; seeding again tops them up.\n\n"
                 "Finish pages: workers end the ranges in their hands.\n"
-                "Stop now: they are dropped.   (x again within two seconds does it)"
+                f"Stop now: they are dropped.   ({again} again within two seconds does it)"
             )
         answers = [Answer("now", "Stop now, roll back", "error"), Answer("stay", "Keep running", "primary")]
         if is_draining:

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.commands import Command, Place, Situation, commands_for
+from tui.keymap import Keymap
 from tui.safe import safe
 from tui.widgets.words import MUTED
 
@@ -23,14 +24,14 @@ _LABEL_WIDTH = 16
 _HINTS = {
     Place.SETUP: "Tab walks through the fields. In the list: Space chooses a collection, a all or none. "
     "A password is shown as ***; leave the *** in place to keep it.",
-    Place.PLAN: "Nothing is written before a run is started. n and N go through the collections; Tab goes to the preview "
+    Place.PLAN: "Nothing is written before a run is started. Tab goes to the preview "
     "and the warnings. Values of several kinds in one field are marked in colour and named with their shares.",
     Place.VERIFY: "Read must be written and rejected together. The source is counted now: documents that came later differ. "
     "Differences down to the field come with a comparison of all documents.",
     Place.HISTORY: "Everything here is in the schema mongopg of the target. A replay shows committed rows: what each "
     "worker was doing between two commits was not recorded.",
     Place.RUN: "Bars share one scale: the fastest worker of the last minute. Arrow keys, j and k scroll the workers. "
-    "The palette (ctrl+p) takes values too: workers 12, page size 5000, throttle off.",
+    "The palette takes values too: workers 12, page size 5000, throttle off.",
 }
 
 
@@ -41,11 +42,12 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,question_mark,f1,q", "dismiss", "Close", id="dialog.close_help"),
     ]
 
-    def __init__(self, place: Place, situation: Situation, files: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, place: Place, situation: Situation, files: Sequence[tuple[str, str]], keymap: Keymap) -> None:
         super().__init__()
         self._place = place
         self._situation = situation
         self._files = files
+        self._keymap = keymap
 
     def compose(self) -> ComposeResult:
         """The text."""
@@ -53,25 +55,30 @@ class HelpScreen(ModalScreen[None]):
             dialog.border_title = Content(f"Help: {self._place.value.capitalize()}")
             dialog.border_subtitle = Content("esc closes")
             with VerticalScroll():
-                yield Static(help_text(self._place, self._situation, self._files), markup=False)
+                yield Static(help_text(self._place, self._situation, self._files, self._keymap), markup=False)
 
 
-def help_text(place: Place, situation: Situation, files: Sequence[tuple[str, str]]) -> Content:
+def help_text(
+    place: Place, situation: Situation, files: Sequence[tuple[str, str]], keymap: Keymap | None = None
+) -> Content:
     """Commands that work now; those that do not, dimmed, after them; then hints and files."""
+    keymap = keymap or Keymap()
     commands = commands_for(place)
     now = [command for command in commands if command.works(situation)]
     later = [command for command in commands if command not in now]
-    lines = [_line(command) for command in now]
+    lines = [_line(command, keymap) for command in now]
     if later:
         lines += [Content(""), Content.styled("Not now", MUTED)]
-        lines += [_line(command).stylize(MUTED) for command in later]
+        lines += [_line(command, keymap).stylize(MUTED) for command in later]
     lines += [Content(""), Content(_HINTS[place]), Content("")]
     for name, path in [*files, *([("NO_COLOR", "is set")] if "NO_COLOR" in os.environ else [])]:
         lines.append(Content.assemble((f"{name:<{_KEYS_WIDTH}} ", MUTED), safe(path, 300)))
     return Content("\n").join(lines)
 
 
-def _line(command: Command) -> Content:
+def _line(command: Command, keymap: Keymap) -> Content:
     return Content.assemble(
-        (f"{command.keys_shown:<{_KEYS_WIDTH}} ", "bold"), (f"{command.label:<{_LABEL_WIDTH}} ", ""), command.help
+        (f"{keymap.shown(command.id):<{_KEYS_WIDTH}} ", "bold"),
+        f"{command.label:<{_LABEL_WIDTH}} {command.help}",
+        (f"  {command.id}", MUTED),
     )

@@ -114,7 +114,8 @@ class HistoryScreen(CockpitScreen):
         if run is None:
             return Content.styled("The ledger of the target has no runs yet.", MUTED)
         collections = ", ".join(run.collections[:8]) + (" …" if len(run.collections) > 8 else "")
-        further = "r goes on from what is committed." if self.cockpit.situation.can_resume_chosen else ""
+        resume = self.cockpit.keymap.first("history.resume")
+        further = f"{resume} goes on from what is committed." if self.cockpit.situation.can_resume_chosen else ""
         return Content("\n").join(
             [
                 Content.assemble(("run ", MUTED), safe(run.run_id, 40), (f"   mode {safe(run.mode, 20)}", MUTED)),

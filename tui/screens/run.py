@@ -44,16 +44,17 @@ class RunScreen(CockpitScreen):
 
     def body(self) -> Iterable[Widget]:
         """The panels, and the one line that takes their place on a tiny screen."""
+        keymap = self.cockpit.keymap
         yield Static(id="banner", markup=False)
         yield Static("Connecting to the engine…", id="tiny-line", markup=False)
         with Vertical(id="run"):
             yield TotalPanel()
             yield ThroughputChart()
             yield WorkersPanel()
-            yield ReportPanel()
+            yield ReportPanel(keymap)
             with Horizontal(id="run-bottom"):
-                yield KnobPanel()
-                yield ProblemPanel()
+                yield KnobPanel(keymap)
+                yield ProblemPanel(keymap)
             yield EventLog()
 
     def on_mount(self) -> None:
@@ -113,9 +114,9 @@ class RunScreen(CockpitScreen):
     def _show_banner(self, session: ShownRun) -> None:
         words = ""
         if self._is_frozen:
-            words = "Display frozen, the run continues. z goes on."
+            words = f"Display frozen, the run continues. {self.cockpit.keymap.first('run.freeze')} goes on."
         elif isinstance(session, Replay):
-            words = session.words
+            words = session.words(self.cockpit.keymap)
         elif self.cockpit.leaving.waits_for_run:
             words = "Leaving when the run has stopped."
         elif session.is_lost:
@@ -181,18 +182,21 @@ class RunScreen(CockpitScreen):
                 self.cockpit.leaving.waits_for_run = False
                 self.draw(force=True)
 
-        self.app.push_screen(StopQuestion(session.snapshot, can_resume=not session.is_on_passing_servers), stop)
+        again = self.cockpit.keymap.first("run.stop")
+        can_resume = not session.is_on_passing_servers
+        self.app.push_screen(StopQuestion(session.snapshot, can_resume=can_resume, again=again), stop)
 
     def interrupt(self) -> None:
         """ctrl+c: a hint first, the stop dialog when it is pressed again within two seconds."""
+        leave, stop, again = map(self.cockpit.keymap.first, ("app.quit", "run.stop", "app.interrupt"))
         session = self.cockpit.run_session
         if session is None or not session.is_live:
-            self.app.notify("q leaves.", markup=False)
+            self.app.notify(f"{leave} leaves.", markup=False)
         elif time.monotonic() - self._interrupted_at <= SECOND_PRESS_S:
             self.action_stop()
         else:
             self._interrupted_at = time.monotonic()
-            self.app.notify("x stops the run, q leaves. ctrl+c again opens the stop dialog.", markup=False)
+            self.app.notify(f"{stop} stops the run, {leave} leaves. {again} again opens the stop dialog.", markup=False)
 
     def action_continue_run(self) -> None:
         """Resume the run that stopped, in a new engine."""

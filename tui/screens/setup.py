@@ -87,7 +87,7 @@ class SetupScreen(CockpitScreen):
             works = BY_ACTION[Place.SETUP, button.id or ""].works(now)
             button.disabled = not works
             button.display = works or button.id != "demo"
-        note = "" if now.is_free else "A run is going on; key 3 shows it."
+        note = "" if now.is_free else f"A run is going on; key {self.cockpit.keymap.first('app.run')} shows it."
         if BY_ACTION[Place.SETUP, "demo"].works(now):
             note = "Type URIs, or use embedded servers:"
         self.query_one("#setup-note", Static).update(Content(note))

@@ -7,6 +7,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from tui.commands import BY_ACTION, SCREENS, Place, Situation
+from tui.keymap import Keymap
 from tui.safe import safe
 from tui.shown import ShownRun
 from tui.uri import place
@@ -27,8 +28,9 @@ class Header(Widget):
     """The run to name; None before the first one."""
     situation = Situation()
 
-    def __init__(self, current: Place) -> None:
+    def __init__(self, current: Place, keymap: Keymap) -> None:
         super().__init__()
+        self._keymap = keymap
         self._current = current
 
     def show(self, run: ShownRun | None, situation: Situation) -> None:
@@ -56,9 +58,10 @@ class Header(Widget):
 
     def _tabs(self, width: int) -> list[Content]:
         tabs = []
-        for key, screen in enumerate(SCREENS, 1):
+        for screen in SCREENS:
+            key = self._keymap.first(f"app.{screen.value}")
             is_current = screen is self._current
-            name = f"{key} {screen.value.capitalize()}" if is_current or width >= NARROW else str(key)
+            name = f"{key} {screen.value.capitalize()}" if is_current or width >= NARROW else key
             tab = Content.styled(f" {name} ", "bold $text on $primary 30%" if is_current else MUTED)
             command = BY_ACTION.get((Place.APP, f"show_{screen.value}"))
             if command is not None and command.works(self.situation):

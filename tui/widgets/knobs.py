@@ -7,11 +7,18 @@ from textual.widget import Widget
 
 from engine.control.protocol import Snapshot
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
+from tui.keymap import Keymap
 from tui.knob_text import value_text
 from tui.shown import ShownRun
 from tui.widgets.words import MUTED
 
-_KEYS = {CLUSTER_SIZE.name: "- +", PAGE_SIZE.name: "[ ]", SEED_COUNT.name: "t", THROTTLE.name: "t"}
+_COMMANDS = {
+    CLUSTER_SIZE.name: ("run.workers_fewer", "run.workers_more"),
+    PAGE_SIZE.name: ("run.page_smaller", "run.page_larger"),
+    SEED_COUNT.name: ("run.tune",),
+    THROTTLE.name: ("run.tune",),
+}
+"""What turns each knob."""
 
 
 class KnobPanel(Widget):
@@ -19,6 +26,10 @@ class KnobPanel(Widget):
 
     BORDER_TITLE = "Knobs"
     session: ShownRun | None = None
+
+    def __init__(self, keymap: Keymap) -> None:
+        super().__init__()
+        self._keys = {name: " ".join(map(keymap.first, commands)) for name, commands in _COMMANDS.items()}
 
     def show(self, session: ShownRun) -> None:
         """Draw this session's knobs."""
@@ -36,7 +47,7 @@ class KnobPanel(Widget):
                 Content.styled(f"{knob.label.lower()} ", MUTED) + value_of(session, knob) for knob in knobs
             )
         return Content("\n").join(
-            Content.assemble(f"{knob.label:<12}", (f"{_KEYS[knob.name]:>3}  ", MUTED), value_of(session, knob))
+            Content.assemble(f"{knob.label:<12}", (f"{self._keys[knob.name]:>3}  ", MUTED), value_of(session, knob))
             for knob in knobs
         )
 

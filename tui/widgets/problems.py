@@ -7,6 +7,7 @@ from textual.widget import Widget
 
 from engine.control.protocol import ProblemView, Snapshot
 from tui.format import number
+from tui.keymap import Keymap
 from tui.safe import safe
 from tui.widgets.words import MUTED
 
@@ -15,6 +16,10 @@ class ProblemPanel(Widget):
     """The most frequent problems, as many as there are lines."""
 
     problems: tuple[ProblemView, ...] = ()
+
+    def __init__(self, keymap: Keymap) -> None:
+        super().__init__()
+        self._all = keymap.first("run.problems")
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw this snapshot's problems."""
@@ -30,7 +35,7 @@ class ProblemPanel(Widget):
         width, height = self.content_size
         shown = [problem_line(problem).truncate(width, ellipsis=True) for problem in self.problems]
         if len(shown) > height:
-            more = Content.styled(f"… {len(shown) - height + 1} more kinds (e shows all)", MUTED)
+            more = Content.styled(f"… {len(shown) - height + 1} more kinds ({self._all} shows all)", MUTED)
             shown = [*shown[: height - 1], more]
         return Content("\n").join(shown)
 

@@ -10,6 +10,7 @@ from textual.widgets import Static
 from engine.control.protocol import RunState, Snapshot, TableProgress
 from tui.commands import Situation
 from tui.format import NO_NUMBER, duration, number
+from tui.keymap import Keymap
 from tui.safe import safe
 from tui.shown import ShownRun
 from tui.widgets.words import MUTED, Sign
@@ -26,6 +27,10 @@ class ReportPanel(VerticalScroll):
 
     _subject: tuple[ShownRun, Situation] | None = None
 
+    def __init__(self, keymap: Keymap) -> None:
+        super().__init__()
+        self._keymap = keymap
+
     def compose(self) -> ComposeResult:
         """One text."""
         yield Static(id="report", markup=False)
@@ -37,7 +42,7 @@ class ReportPanel(VerticalScroll):
         blocks = [
             headline(session.snapshot, session.sign, is_lost=session.is_lost),
             *tables(session.snapshot, width),
-            _next_steps(session, situation),
+            _next_steps(session, situation, self._keymap),
         ]
         self.query_one("#report", Static).update(Content("\n\n").join(block for block in blocks if block))
 
@@ -98,15 +103,17 @@ def _table(table: TableProgress, counts: tuple[str, ...], name_width: int) -> Co
     return Content.assemble(name, " " * (name_width - name.cell_length), numbers, (f"  {result}", colour))
 
 
-def _next_steps(session: ShownRun, situation: Situation) -> Content:
+def _next_steps(session: ShownRun, situation: Situation, keymap: Keymap) -> Content:
     snapshot = session.snapshot
     run_id = safe(snapshot.run_id, 40)
     steps: list[str] = []
     if situation.is_replay:
-        return Content("space plays it again, esc goes back to the history.")
+        again, leave = keymap.first("run.replay_hold"), keymap.first("run.replay_leave")
+        return Content(f"{again} plays it again, {leave} goes back to the history.")
     if session.is_lost or snapshot.state in {RunState.FAILED, RunState.CANCELLED}:
         if situation.can_resume:
-            steps.append(f"r goes on from what is committed; so does `mongopg-tui run --resume {run_id}` later.")
+            key = keymap.first("run.continue")
+            steps.append(f"{key} goes on from what is committed; so does `mongopg-tui run --resume {run_id}` later.")
         elif snapshot.tables and not session.is_on_passing_servers:
             steps.append(f"`mongopg-tui run --resume {run_id}` goes on from what is committed.")
         steps.append(f"The engine's log: {safe(str(session.log_path()), 300)}")
@@ -114,5 +121,5 @@ def _next_steps(session: ShownRun, situation: Situation) -> Content:
         steps.append(f"`mongopg-tui rejects {run_id}` lists the rejected documents with their reasons.")
     for side, uri in session.servers.items() if not session.is_on_passing_servers else ():
         steps.append(f"The {side} server keeps running: {safe(uri, 300)}")
-    steps.append("1 goes to Setup for another run, q leaves.")
+    steps.append(f"{keymap.first('app.setup')} goes to Setup for another run, {keymap.first('app.quit')} leaves.")
     return Content("\n").join([Content.styled("Next", "bold"), *(Content(f"  · {step}") for step in steps)])
