@@ -211,7 +211,7 @@ def _from_environment(warnings: list[str]) -> dict[str, _Given]:
             raise UsageError(f"{PREFIX}{section.upper()} must name a setting too: {PREFIX}{section.upper()}_NAME.")
         for name, value in values.items():
             variable = variable_of(f"{section}.{name}")
-            _check_name(section, name, "the environment has", variable)
+            _check_name(section, name, "The environment has", variable)
             given[f"{section}.{name}"] = _Given(value, f"environment {variable}", variable)
     warnings.extend(_near_misses())
     return given
@@ -291,7 +291,7 @@ def _check_name(section: str, name: str, who: str, shown: str) -> None:
         hint = f"did you mean {elsewhere[0]}?"
     else:
         hint = f"[{section}] has {', '.join(names)}."
-    raise UsageError(f"{who[0].upper()}{who[1:]} {shown}, but there is no such setting; {hint}")
+    raise UsageError(f"{who} {shown}, but there is no such setting; {hint}")
 
 
 def _as_in(shown: str, name: str) -> str:

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -90,8 +89,7 @@ def _silence_stdout() -> None:
 
 def _unexpected(error: Exception) -> MigrationError:
     """A mistake of ours: the traceback goes to a file, people get a sentence."""
-    sentence = f"This is a fault of mongopg-tui ({type(error).__name__}); {_kept(error)} says more."
-    return MigrationError(sentence, code="internal")
+    return MigrationError(f"This is a fault of mongopg-tui ({type(error).__name__}){_kept(error)}.", code="internal")
 
 
 def _failed_in_thread(facts: threading.ExceptHookArgs) -> None:
@@ -99,17 +97,20 @@ def _failed_in_thread(facts: threading.ExceptHookArgs) -> None:
     from tui.output import warn
 
     if facts.exc_value is not None:
-        warn(f"A part of mongopg-tui failed ({facts.exc_type.__name__}); {_kept(facts.exc_value)} says more.")
+        warn(f"A part of mongopg-tui failed ({facts.exc_type.__name__}){_kept(facts.exc_value)}.")
 
 
-def _kept(error: BaseException) -> Path:
-    """The log that has the traceback of `error` now."""
+def _kept(error: BaseException) -> str:
+    """Which log has the traceback of `error` now, or why none has, as the end of a sentence."""
     import traceback
 
     from engine.control.rendezvous import state_folder
     from engine.redaction import scrub
 
-    log = state_folder() / "command-line.log"
-    log.touch(mode=0o600)
-    log.write_text(scrub("".join(traceback.format_exception(error))))
-    return log
+    try:
+        log = state_folder() / "command-line.log"
+        log.touch(mode=0o600)
+        log.write_text(scrub("".join(traceback.format_exception(error))))
+    except (OSError, MigrationError):  # it must not hide the sentence
+        return "; there is no folder to keep its traceback in"
+    return f"; {log} says more"

@@ -85,8 +85,6 @@ class _HeadlessRun:
                 self._conclude(facts)
             finally:
                 self._printer.close()
-        if facts["state"] == RunState.CANCELLED.value and self._signal_exit is not None:
-            return self._signal_exit
         return int(facts.get("exit_code", EXIT_FAILED))
 
     async def _drive(self) -> dict[str, Any]:
@@ -143,6 +141,8 @@ class _HeadlessRun:
             self._print(self._printer.show, snapshot)
 
     def _conclude(self, facts: dict[str, Any]) -> None:
+        if facts["state"] == RunState.CANCELLED.value and self._signal_exit is not None:
+            facts["exit_code"] = self._signal_exit
         self._print(self._printer.finish, facts)
         if "error" in facts:
             output.fail(self._with_log(str(facts["error"]["message"]), facts["exit_code"]))

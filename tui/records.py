@@ -21,7 +21,7 @@ def progress_record(snapshot: Snapshot) -> dict[str, Any]:
         "cluster_size": snapshot.cluster_size,
         "page_size": snapshot.page_size,
         "converter": snapshot.converter,
-        "workers": [_worker(worker) for worker in snapshot.workers],
+        "workers": [_worker(worker) for worker in snapshot.workers if worker.pid],  # no process is there yet
     }
 
 

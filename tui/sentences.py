@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.control.protocol import Event, Snapshot
 from tui.format import NO_NUMBER, bytes_size, duration, number, percent, rate, share
+from tui.knob_text import value_in
 from tui.safe import safe
 from tui.tables import text_table
 
@@ -56,7 +57,7 @@ def event_sentence(event: Event) -> str | None:
             phase, reason = str(facts.get("phase", "")), str(facts.get("reason", ""))
             return ": ".join(dict.fromkeys(safe(word) for word in (str(facts.get("state", "")), phase, reason) if word))
         case "knob":
-            return f"{safe(str(facts['knob']))} {number(facts['old'])} → {number(facts['value'])}"
+            return f"{safe(str(facts['knob']))} {value_in(facts, 'old')} → {value_in(facts, 'value')}"
         case "worker" if facts.get("what") == "died":
             return f"worker {facts.get('id')} (pid {facts.get('pid')}) died with exit code {facts.get('exit')}"
         case "problem":

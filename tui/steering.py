@@ -12,7 +12,7 @@ from engine.control.client import EngineClient, find_engine
 from engine.control.protocol import Cancel, Event, Pause, Resume, RunState, SetKnob, Snapshot, Status
 from engine.errors import EXIT_DONE, ConnectError, UsageError
 from engine.knobs import CLUSTER_SIZE, knob_named
-from tui.format import number
+from tui.knob_text import value_text
 from tui.output import say, say_json
 from tui.records import status_record
 from tui.safe import safe
@@ -36,7 +36,8 @@ def steer(action: str, setting: str | None, run: str | None, *, wait: bool, now:
     elif isinstance(command, Status):
         say(status_text(snapshot))
     elif isinstance(command, SetKnob):
-        say(f"run {snapshot.run_id}: {command.knob} is {number(command.value)}, {safe(str(reply['applies']))}")
+        value = value_text(knob_named(command.knob), command.value)
+        say(f"run {snapshot.run_id}: {command.knob} is {value}, {safe(str(reply['applies']))}")
     else:
         say(f"run {snapshot.run_id}: {snapshot.state.value}")
     return EXIT_DONE

@@ -6,6 +6,7 @@ socket is called after its run, `20261123-1402-k3f9.sock`, mode 0600.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -13,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from engine.errors import MigrationError
+from engine.errors import MigrationError, UsageError
 
 MAX_PATH_BYTES = 100
 """A Unix socket's path must stay below about 104 bytes on every system."""
@@ -29,18 +30,31 @@ def socket_folder() -> Path:
     """The folder of sockets, made if it is not there.
 
     Raises:
-        MigrationError: the folder belongs to somebody else or others may enter it.
+        MigrationError: the folder belongs to somebody else or others may enter it. UsageError: it cannot be used.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     folder = Path(runtime) / "mongopg" if runtime else Path(tempfile.gettempdir()) / f"mongopg-{os.getuid()}"
     if len(os.fsencode(folder)) > MAX_PATH_BYTES - len("/20261123-1402-k3f9.sock"):
         folder = Path(f"/tmp/mongopg-{os.getuid()}")  # noqa: S108 - owner and mode are checked below
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
+    found = _made(folder, "sockets", "XDG_RUNTIME_DIR").lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise MigrationError(
             f"The folder {folder} must be a directory of yours that nobody else may enter: "
             "remove it, or set XDG_RUNTIME_DIR to another place."
+        )
+    return folder
+
+
+def _made(folder: Path, what: str, variable: str) -> Path:
+    """`folder`, made if it is not there. Raises UsageError when it cannot be, or not be written to."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    if reason:
+        raise UsageError(
+            f"The folder for {what}, {folder}, cannot be used ({reason}): make it writable, or set {variable} to another place."
         )
     return folder
 
@@ -56,11 +70,13 @@ def live_sockets() -> list[Path]:
 
 
 def state_folder() -> Path:
-    """`$XDG_STATE_HOME/mongopg-tui`, where logs are kept; made if it is not there."""
+    """`$XDG_STATE_HOME/mongopg-tui`, where logs are kept; made if it is not there.
+
+    Raises:
+        UsageError: it cannot be used.
+    """
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    folder = Path(state) / "mongopg-tui"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+    return _made(Path(state) / "mongopg-tui", "logs", "XDG_STATE_HOME")
 
 
 def log_path(run_id: str) -> Path:

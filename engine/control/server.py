@@ -19,6 +19,7 @@ import struct
 import sys
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -314,8 +315,9 @@ def main() -> None:
     logs.set_up()
     _forbid_core_dumps()
     answer: dict[str, Any]
-    path = rendezvous.socket_path(run_id)
+    path = Path()
     try:
+        path = rendezvous.socket_path(run_id)
         settings = Settings.model_validate(json.loads(sys.stdin.readline()))
         know(secrets_of(settings))
         listener = _listen(run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine.config import redact
@@ -26,10 +27,15 @@ def draw(migration: Migration) -> Snapshot:
             "verification": Verification.RUNNING,
             "comparing": verifying.view(),
             "workers": workers,
-            "workers_alive": len(workers),
+            "workers_alive": _n_alive(workers),
             "converter": verifying.converter,
         }
     )
+
+
+def _n_alive(workers: Sequence[WorkerView]) -> int:
+    """How many of them are processes already."""
+    return sum(bool(worker.pid) for worker in workers)
 
 
 def _draw_run(migration: Migration) -> Snapshot:
@@ -71,7 +77,7 @@ def _draw_run(migration: Migration) -> Snapshot:
         eta_s=eta,
         eta_reason=reason,
         cluster_size=record.knobs["cluster_size"],
-        workers_alive=len(workers),
+        workers_alive=_n_alive(workers),
         draining=supervisor.n_draining if supervisor is not None else 0,
         page_size=record.knobs["page_size"],
         seed_count=record.knobs["seed_count"],

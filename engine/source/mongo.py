@@ -239,7 +239,7 @@ def _refused(at: str, exc: OperationFailure, uri: str) -> ConnectError:
     code = code_of(exc)
     if exc.code in AUTHENTICATION_CODES:
         return ConnectError(
-            f"MongoDB at {at} refused the user name or the password: check them, and authSource, in source.uri.",
+            f"MongoDB at {at} refused the user name or the password; check both, and authSource, in source.uri.",
             code=code,
         )
     if exc.code == UNAUTHORIZED:

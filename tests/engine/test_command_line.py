@@ -220,6 +220,7 @@ def test_a_wrong_password_is_exit_code_3_and_not_shown(front_end: FrontEnd, sour
     assert outcome.code == EXIT_CONNECT
     _assert_one_sentence(outcome.err)
     assert "canary" not in outcome.out + outcome.err
+    assert "***" not in outcome.err, "a part of the sentence was taken for a secret"
     for log in Path(front_end.environment["XDG_STATE_HOME"]).rglob("*.log"):
         assert "canary" not in log.read_text()
 

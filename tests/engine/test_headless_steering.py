@@ -91,7 +91,7 @@ def test_ends_by_signal_have_their_own_exit_codes(
 ) -> None:
     running.send(number)
     outcome = running.outcome(10)
-    assert (outcome.code, outcome.last["state"]) == (code, "cancelled")
+    assert (outcome.code, outcome.last["exit_code"], outcome.last["state"]) == (code, code, "cancelled")
     assert front_end.wait_for_no_engine() < NOW_S
 
 

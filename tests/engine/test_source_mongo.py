@@ -75,7 +75,7 @@ def test_a_wrong_password_is_told(source: Source) -> None:
     error = failure(source.uri.replace("mongodb://", f"mongodb://someone:{SECRET}@"))
     assert type(error) is ConnectError
     assert error.code == "18"
-    assert "refused the user name or the password" in error.message
+    assert "refused the user name or the password; check both" in error.message
 
 
 def test_a_missing_login_is_told(source: Source) -> None:

@@ -256,3 +256,32 @@ def test_a_fault_of_ours_is_a_sentence_and_its_traceback_goes_to_a_file_without_
     assert f"This is a fault of mongopg-tui (ZeroDivisionError); {log} says more." in shown
     assert "Traceback" in log.read_text()
     assert "canary" not in shown + log.read_text()
+
+
+@pytest.mark.parametrize("variable", ["XDG_STATE_HOME", "XDG_RUNTIME_DIR"])
+def test_a_folder_that_cannot_be_used_is_one_sentence_that_names_it(
+    variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "file"))
+    assert run_command_line(["run", "--json", *URIS]) == EXIT_USAGE
+    shown = capsys.readouterr()
+    assert shown.err.count("\n") == 1
+    assert f"{tmp_path}/file/mongopg" in shown.err
+    assert f"set {variable} to another place" in shown.err
+    assert _last_line(shown.out)["error"]["code"] == "usage"
+
+
+def test_a_fault_of_ours_is_a_sentence_also_where_its_traceback_cannot_be_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*_: object, **__: object) -> int:
+        raise ZeroDivisionError
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(running, "run", run)
+    assert run_command_line(["run", *URIS]) == EXIT_FAILED
+    shown = capsys.readouterr().err
+    assert shown.startswith("Error: This is a fault of mongopg-tui (ZeroDivisionError)")
+    assert shown.count("\n") == 1

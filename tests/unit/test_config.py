@@ -179,6 +179,13 @@ def test_a_password_on_the_command_line_works_and_is_warned_about() -> None:
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_file_is_named_as_it_is_written() -> None:
+    Path("in").mkdir()
+    Path("in/mine.toml").write_text("[run]\nclustersize = 3")
+    with pytest.raises(UsageError, match=r"^in/mine\.toml has run\.clustersize, but there is no such setting"):
+        load_settings(Path("in/mine.toml"), {})
+
+
 def test_unknown_keys_are_answered_with_the_nearest() -> None:
     hint = "but there is no such setting; did you mean run.cluster_size?"
     assert _refusal("[run]\nclustersize = 3") == f"./config.toml has run.clustersize, {hint}"

@@ -75,6 +75,11 @@ def test_a_progress_line_has_exactly_the_fields_of_the_contract() -> None:
     }  # fmt: skip
 
 
+def test_a_worker_whose_process_is_not_there_yet_is_not_listed() -> None:
+    record = progress_record(_snapshot(workers=[_worker(1), _worker(2, pid=0, state=WorkerState.STARTING)]))
+    assert [worker["id"] for worker in record["workers"]] == [1]
+
+
 def test_the_last_line_has_the_fields_of_the_contract_in_order_and_the_error_only_where_there_is_one() -> None:
     record = finished_record(_facts())
     assert list(record)[:10] == [
@@ -203,6 +208,11 @@ def test_an_eta_that_cannot_be_told_is_replaced_by_the_reason() -> None:
     assert "workers 2 → 1, 2 draining" in words
     assert "rejected 3" in words
     assert "retried" not in words
+
+
+def test_a_throttle_that_is_taken_away_is_off() -> None:
+    event = Event(kind="knob", at=0.0, facts={"knob": "throttle", "old": 15_000, "value": 0})
+    assert event_sentence(event) == "throttle 15,000 → off"
 
 
 def test_foreign_text_is_harmless_in_every_sentence() -> None:
