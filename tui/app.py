@@ -312,6 +312,7 @@ class Cockpit(App[None]):
         await self.switch_mode(place.value)
         if isinstance(self.screen, CockpitScreen):
             self.screen.shown()
+        self.situation_changed()
 
     async def action_show_setup(self) -> None:
         """The Setup screen."""

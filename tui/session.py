@@ -180,6 +180,7 @@ class EngineSession:
     def wish(self, knob: Knob, value: int) -> None:
         """Note what a knob shall be; `grant` asks the engine for it."""
         self.wanted[knob.name] = value
+        self._answered.discard(knob.name)
         self.version += 1
 
     async def grant(self, knob: Knob) -> None:

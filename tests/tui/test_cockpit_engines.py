@@ -106,7 +106,6 @@ async def test_setup_after_a_run_launches_one_engine_however_often_it_is_asked_f
                 await until(pilot, launcher.begun.is_set)
                 for key in ("3", "1", "f5", "3", "1"):
                     await pilot.press(key)
-                app.situation_changed()
                 await pilot.pause()
                 launcher.go.set()
                 await until(pilot, lambda: second.received("inspect"))

@@ -70,6 +70,20 @@ async def test_a_knob_shows_its_wish_before_the_engine_has_answered(engine: Scri
         assert "4 → 5" in screen_text(app)
 
 
+async def test_a_snapshot_of_the_last_wish_does_not_take_the_next_one(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        session = app.run_session
+        assert session is not None
+        session.wish(CLUSTER_SIZE, 5)
+        await session.grant(CLUSTER_SIZE)
+        session.wish(CLUSTER_SIZE, 6)
+        session.take(session.snapshot.model_copy(update={"cluster_size": 5}))
+        await session.grant(CLUSTER_SIZE)
+        assert [command["value"] for command in engine.received("set")] == [5, 6]
+
+
 async def test_draining_workers_are_named_beside_the_knob(engine: ScriptedEngine) -> None:
     app = on_run(engine, running(cluster_size=6, workers_alive=8, draining=2))
     async with app.run_test(size=LARGE) as pilot:
