@@ -63,8 +63,8 @@ snapshots: $(DEV) ## Accept the screens as they look now
 	$(BIN)/python -m pytest tests/tui --snapshot-update
 
 .PHONY: docs
-docs: $(DEV) ## Write the README's section on mapping from the code
-	$(BIN)/python -m tests.docs.mapping_page
+docs: $(DEV) ## Write the documents' reference tables from the code
+	$(BIN)/python -m tests.docs
 
 .PHONY: pictures
 pictures: $(DEV) ## Make the README's pictures from the real program

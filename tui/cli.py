@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from engine.config import Loaded
 
 EPILOG = """Exit codes: 0 done, or detached; 1 run failed; 2 wrong usage or settings, existing table, missing
-collection, different plan, target held by another run; 3 cannot connect; 4 finished, but with rejects or a mismatch;
-130 cancelled; 143/129 by signal."""
+collection, different plan, target held by another run; 3 cannot connect; 4 finished, but with rejects, a mismatch, or
+an index that could not be built; 130 cancelled; 143/129 by signal."""
 
 application = typer.Typer(
     rich_markup_mode=None,

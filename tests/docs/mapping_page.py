@@ -1,23 +1,18 @@
-"""The mapping section of README.md, made from the code's own definitions: `make docs` writes it, a test compares it."""
+"""The section on mapping, made from the code's own definitions."""
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
-from engine.mapping import options as options_module
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import JSON_TYPES, KIND_NAMES, kinds_that_fit
 from engine.mapping.limits import EXACT_INTEGER
 from engine.mapping.model import Column, ColumnType, Kind, Role
 from engine.mapping.options import POLICIES, MappingOptions
 from engine.mapping.proposal import propose
+from tests.docs.markdown import spelled, table, texts_below
 
-README = Path(__file__).resolve().parents[2] / "README.md"
-BEGIN, END = "<!-- mapping:begin -->", "<!-- mapping:end -->"
 FIELD = "field"
 NOT_TYPES = frozenset({"layout", "missing", "naming", *POLICIES})
 """Options that do not change the type of a field's column."""
@@ -44,10 +39,8 @@ ID_KINDS: Sequence[tuple[Kind, ...]] = (
 
 
 def page() -> str:
-    """The section, between its markers."""
+    """The section."""
     parts = [
-        BEGIN,
-        "<!-- made by `make docs` from the code's definitions: change those instead -->",
         "**Columns.** What one kind of value in a field becomes, and with which option something else:",
         table(["in MongoDB", "column", "with an option"], kind_rows()),
         "Several kinds in one field share a scalar column only where no value changes; null goes with any:",
@@ -63,7 +56,6 @@ def page() -> str:
             ["option", "choices, the default first", "what it does"],
             option_rows(name for name in MappingOptions.model_fields if name not in POLICIES),
         ),
-        END,
     ]
     return "\n\n".join(parts)
 
@@ -123,7 +115,7 @@ def option_rows(names: Iterable[str]) -> Iterator[list[str]]:
         else:
             low, high = (getattr(limit, side) for limit, side in zip(field.metadata, ("ge", "le"), strict=True))
             shown = f"`{field.default}`, whole numbers from {low} to {high}"
-        yield [f"`{name}`", shown, OPTION_TEXTS[name]]
+        yield [f"`{name}`", shown, texts_below(MappingOptions)[name]]
 
 
 def columns_of(kinds: tuple[Kind, ...], options: MappingOptions, high: int = 1) -> str:
@@ -143,42 +135,3 @@ def columns_of(kinds: tuple[Kind, ...], options: MappingOptions, high: int = 1) 
 def column_text(column: Column) -> str:
     """The type, with the name where it is not the field's."""
     return f"`{column.sql_type}`" if column.name == FIELD else f"`{column.name} {column.sql_type}`"
-
-
-def spelled(choice: object) -> str:
-    """A value as TOML has it."""
-    return f'"{choice}"' if isinstance(choice, str) else str(choice)
-
-
-def option_texts() -> dict[str, str]:
-    """The docstring below each field of `MappingOptions`."""
-    (model,) = (node for node in ast.parse(inspect.getsource(options_module)).body if isinstance(node, ast.ClassDef))
-    texts: dict[str, str] = {}
-    for node, below in zip(model.body, model.body[1:], strict=False):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            assert isinstance(below, ast.Expr)
-            assert isinstance(below.value, ast.Constant), f"{node.target.id} has no docstring"
-            texts[node.target.id] = str(below.value.value)
-    return texts
-
-
-OPTION_TEXTS = option_texts()
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
-
-
-def with_page(readme: str) -> str:
-    """The README's text with the section as it is to be."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert begin, f"README.md has no {BEGIN}"
-    assert end, f"README.md has no {END}"
-    return before + page() + after
-
-
-if __name__ == "__main__":
-    README.write_text(with_page(README.read_text()))

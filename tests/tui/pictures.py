@@ -1,71 +1,157 @@
-"""The README's pictures, from the real program on real servers: `make pictures`."""
+"""The documents' pictures, from the real program on real servers: `make pictures`."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
+from textual.pilot import Pilot
 
 from engine.config import Settings
 from engine.control.client import launch
-from engine.control.protocol import RunState, Start
+from engine.control.protocol import RunState, Snapshot, Start
 from engine.demo import start_servers
+from tests.tui.drawing import Frame, frame_of, moving, still
+from tests.tui.driving import until_shown
 from tui.app import Cockpit
+from tui.commands import SCREENS, Place
 
 FOLDER = Path(__file__).parents[2] / "tui" / "pictures"
-SIZE = (120, 36)
+SIZE = (120, 40)
 USERS = 400_000
-ROWS_PER_S = 60_000
-"""Throttled, so that there is something to see while the picture is taken."""
+ROWS_PER_S = 45_000
+"""Throttled, so that there is something to see while pictures are taken."""
+WORKERS = 4
 PATIENCE_S = 120.0
+ANSWERED = {
+    Place.SETUP: "connections free",
+    Place.PLAN: "registered_at",
+    Place.VERIFY: "✓ agrees",
+    Place.HISTORY: "mode create",
+}
+"""What a screen shows when it has its answers."""
+
+MOVING_SIZE = (104, 30)
+FRAME_S = 0.4
+LAST_FRAME_S = 4.0
 
 
-async def take(settings: Settings) -> None:
-    """Run a migration in a cockpit without a terminal and save what it shows."""
+class Studio:
+    """A cockpit that runs a migration, and what is seen of it."""
+
+    def __init__(self, app: Cockpit, pilot: Pilot[Any]) -> None:
+        self.app = app
+        self.pilot = pilot
+        self.frames: list[Frame] = []
+        self.caption = ""
+        self.shown = 0
+        """The frame for those who see only one."""
+
+    def save(self, name: str) -> None:
+        """A picture of the screen."""
+        (FOLDER / f"{name}.svg").write_text(still(frame_of(self.app)), encoding="utf-8")
+
+    async def until(self, holds: Callable[[Snapshot], object]) -> None:
+        """Wait for a state of the run."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not ((session := self.app.run_session) is not None and holds(session.snapshot)):
+            assert time.monotonic() < deadline, "the run did not come to that"
+            await self.pilot.pause(0.1)
+
+    async def record(self) -> None:
+        """Take a frame whenever it is time, until cancelled."""
+        due = time.monotonic()
+        while True:
+            self.frames.append(frame_of(self.app, self.caption))
+            due += FRAME_S
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    async def press(self, caption: str, *keys: str, seconds: float = 2.0) -> None:
+        """Say what is about to happen, press the keys, give it time."""
+        self.caption = caption
+        await self.pilot.pause(FRAME_S)
+        await self.pilot.press(*keys)
+        await self.pilot.pause(seconds)
+
+
+@asynccontextmanager
+async def studio(settings: Settings, size: tuple[int, int]) -> AsyncIterator[Studio]:
+    """A cockpit without a terminal, in which a seeding run has been started."""
     process = await asyncio.to_thread(launch, settings)
     app = Cockpit(settings, {}, process=process, start=Start(seed=True))
-    async with app.run_test(size=SIZE) as pilot:
-
-        def save(name: str) -> None:
-            (FOLDER / f"{name}.svg").write_text(app.export_screenshot(title="mongopg-tui"), encoding="utf-8")
-
-        async def wait_for(state: RunState, share: float = 0.0) -> None:
-            deadline = asyncio.get_running_loop().time() + PATIENCE_S
-            while asyncio.get_running_loop().time() < deadline:
-                session = app.run_session
-                snapshot = session.snapshot if session is not None else None
-                if snapshot is not None and snapshot.state is state and snapshot.written >= share * snapshot.total:
-                    return
-                await pilot.pause(0.1)
-            raise TimeoutError(f"the run did not become {state.value} in {PATIENCE_S:.0f} s")
-
-        await wait_for(RunState.RUNNING, 0.2)
-        await pilot.press("plus", "plus")
-        await wait_for(RunState.RUNNING, 0.6)
-        save("run")
-        await wait_for(RunState.COMPLETED)
-        await pilot.pause(1.0)
-        save("report")
-        for key, name in (("2", "plan"), ("4", "verify"), ("5", "history")):
-            await pilot.press(key)
-            await pilot.pause(4.0)
-            save(name)
+    async with app.run_test(size=size) as pilot:
+        yield Studio(app, pilot)
         await app.action_quit()
+    await asyncio.to_thread(process.wait, PATIENCE_S)
+
+
+def copied(share: float) -> Callable[[Snapshot], object]:
+    """The copy is so far."""
+    return lambda now: now.state is RunState.RUNNING and now.total and now.written >= share * now.total
+
+
+def over(now: Snapshot) -> object:
+    """The run is completed."""
+    return now.state is RunState.COMPLETED
+
+
+async def take_stills(settings: Settings) -> None:
+    """A picture of each screen."""
+    async with studio(settings, SIZE) as seen:
+        await seen.until(copied(0.2))
+        await seen.pilot.press("plus", "plus")
+        await seen.until(copied(0.6))
+        seen.save(Place.RUN.value)
+        await seen.until(over)
+        await until_shown(seen.pilot, "✓ agrees")
+        seen.save("report")
+        for number, place in enumerate(SCREENS, start=1):
+            if place in ANSWERED:
+                await seen.pilot.press(str(number))
+                await until_shown(seen.pilot, ANSWERED[place])
+                seen.save(place.value)
+
+
+async def take_moving(settings: Settings) -> None:
+    """A recording of a demo run."""
+    async with studio(settings, MOVING_SIZE) as seen:
+        await seen.until(lambda now: now.seeded)
+        seen.caption = "make demo: seed a real MongoDB, then copy it into a real PostgreSQL"
+        recording = asyncio.create_task(seen.record())
+        await seen.until(copied(0.15))
+        await seen.press("keys + +: two workers more", "plus", "plus", seconds=2.4)
+        seen.shown = len(seen.frames) - 1
+        await seen.press("space bar: pause, what is in hand is committed", "space", seconds=2.4)
+        await seen.press("space bar: and on", "space", seconds=1.6)
+        await seen.press("key ]: larger pages", "right_square_bracket", seconds=1.6)
+        seen.caption = ""
+        await seen.until(over)
+        seen.caption = "both sides are counted and compared"
+        await seen.pilot.pause(2.0)
+        recording.cancel()
+        await asyncio.wait([recording])
+        seconds = [FRAME_S] * (len(seen.frames) - 1) + [LAST_FRAME_S]
+        (FOLDER / "demo.svg").write_text(moving(seen.frames, seconds, seen.shown), encoding="utf-8")
 
 
 def main() -> None:
-    """Start servers of our own, take the pictures, leave nothing behind."""
+    """Start servers of our own for each, take the pictures, leave nothing behind."""
     FOLDER.mkdir(exist_ok=True)
-    with start_servers() as servers:
-        settings = Settings()
-        settings.source.uri = SecretStr(servers.source_uri)
-        settings.target.uri = SecretStr(servers.target_uri)
-        settings.seed.count = USERS
-        settings.run.collections = [settings.seed.collection]
-        settings.run.throttle = ROWS_PER_S
-        settings.run.cluster_size = 4
-        asyncio.run(take(settings))
+    for take in (take_stills, take_moving):
+        with start_servers() as servers:
+            settings = Settings()
+            settings.source.uri = SecretStr(servers.source_uri)
+            settings.target.uri = SecretStr(servers.target_uri)
+            settings.seed.count = USERS
+            settings.run.collections = [settings.seed.collection]
+            settings.run.throttle = ROWS_PER_S
+            settings.run.cluster_size = WORKERS
+            asyncio.run(take(settings))
 
 
 if __name__ == "__main__":

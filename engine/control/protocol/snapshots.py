@@ -9,11 +9,17 @@ class TableProgress(Wire):
     """One table of a run."""
 
     namespace: str
+    """`db.collection`."""
     table: str
+    """`schema.table`."""
     total: int
+    """Documents expected."""
     read: int
+    """Documents of committed slices."""
     written: int
+    """Committed rows."""
     rejected: int
+    """Documents kept as rejects, committed."""
     source_count: int = -1
     """Counted at the end; -1 before."""
     target_count: int = -1
@@ -25,9 +31,13 @@ class WorkerView(Wire):
     """One worker now."""
 
     id: int
+    """Its number, from 1."""
     pid: int
+    """Of its process."""
     state: WorkerState
+    """What it does."""
     collection: str = ""
+    """`db.collection` that it works on."""
     partition: int = -1
     written: int = 0
     """Rows committed (documents inserted, when seeding)."""
@@ -35,7 +45,7 @@ class WorkerView(Wire):
     """Rows that PostgreSQL has taken in, committed or not: for the bar only, never summed into a total."""
     rejected: int = 0
     rows_per_s: float = 0.0
-    """From `sent`."""
+    """Rows per second, from `sent`."""
     idle_s: float = 0.0
     """Age of the last progress, seconds."""
     reading: float = 0.0
@@ -73,42 +83,61 @@ class Snapshot(Wire):
     """Everything a screen needs to draw the run now."""
 
     run_id: str
+    """Such as `20261123-1402-k3f9`."""
     state: RunState
+    """One of the states of a run's life."""
     phase: str
     """A few words: "copying", "building keys", "seeding", "waiting for workers to end their pages"."""
     verification: Verification = Verification.NONE
+    """What is known about both sides being equal."""
     error: ErrorInfo | None = None
+    """Why it failed."""
     source: str = ""
     """Redacted URI."""
     target: str = ""
+    """Redacted URI."""
     mode: str = "create"
+    """What is done with an existing table."""
     elapsed: float = 0.0
+    """Seconds of this run, this time."""
     started_unix: float = 0.0
+    """When it was started, seconds since 1970."""
     read: int = 0
+    """Documents of committed slices."""
     written: int = 0
     """Committed rows, nothing else."""
     total: int = 0
     """Documents expected; it may move while the run learns. When seeding, the seed count."""
     rejected: int = 0
+    """Documents kept as rejects, committed."""
     retried: int = 0
+    """Attempts that were made again."""
     rows_per_s: float = 0.0
-    """Smoothed over a sliding window."""
+    """Rows per second, smoothed over a sliding window."""
     rows_per_s_mean: float = 0.0
-    """Over the time that the run moved, this time only."""
+    """Rows per second over the time that the run moved, this time only."""
     bytes_per_s: float = 0.0
+    """BSON bytes per second, smoothed."""
     eta_s: float | None = None
+    """Seconds that it will still take."""
     eta_reason: str = ""
     """Why there is no ETA: "measuring", "paused by you", "waiting: target connections"."""
     cluster_size: int = 0
-    """As asked for."""
+    """Workers, as asked for."""
     workers_alive: int = 0
+    """Worker processes that live."""
     draining: int = 0
+    """Of these, the ones that end their page and then themselves."""
     page_size: int = 0
+    """Documents in one COPY."""
     seed_count: int = 0
+    """Documents to be seeded."""
     seeded: int = 0
     """Documents in the seeded collection so far."""
     throttle: int = 0
+    """Most rows per second; 0 is off."""
     converter: str = ""
+    """`native` or `plain`."""
     bottleneck: str = ""
     """A sentence: "waiting for PostgreSQL 61 % of the time"."""
     partitions_done: int = 0

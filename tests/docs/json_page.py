@@ -1,0 +1,169 @@
+"""What `--json` prints, for the reference: the fields of real records, described where the protocol defines them."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from types import SimpleNamespace
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from engine.control.migration import Migration
+from engine.control.outcome import outcome
+from engine.control.protocol import RunState, Snapshot, WorkerState, WorkerView, plans, records, reports
+from engine.control.protocol.snapshots import TableProgress
+from engine.control.run import RunRecord, TableCounters
+from engine.errors import ConnectError
+from tests.docs.markdown import one_line, spelled, table, texts_below
+from tui.records import finished_record, progress_record, status_record
+
+HEADINGS = ["field", "type", "what it is"]
+PROGRESS = {
+    "event": '`"progress"`.',
+    "workers": "Those alive, one object each (below).",
+}
+STATUS = PROGRESS | {"event": '`"status"`.'}
+FINISHED = {
+    "event": '`"finished"`.',
+    "run_id": "Such as `20261123-1402-k3f9`; null of a run that could not start.",
+    "state": '`"completed"`, `"cancelled"` or `"failed"`.',
+    "seconds": "Seconds from accepting the run to its end: plan, copy, keys, ANALYZE, counts; without seeding.",
+    "rows_per_s": "Rows per second: those written this time over `seconds`.",
+    "tables": "`schema.table` to what became of it (below).",
+    "exit_code": "What the command leaves with.",
+    "error": "Why it did not end well: `code` (below) and `message`, one sentence. Left out otherwise.",
+}
+TABLE = {
+    "source": "Documents counted in the source at the end; -1 when it did not come to that.",
+    "target": "Rows counted in the table at the end; -1 likewise.",
+    "indexes": "Secondary indexes `built` and `failed`, where any were asked for.",
+}
+ANSWERS: Mapping[str, type[BaseModel]] = {
+    "plan --json": plans.PlanView,
+    "verify --json": reports.VerifyReport,
+    "rejects --json": reports.RejectsReport,
+    "rejects --retry --json": reports.RetryReport,
+    "runs --json": records.RunInfo,
+}
+"""Commands, and the model of what they print; `runs` prints `{"runs": [...]}` of it."""
+
+
+def progress_section() -> str:
+    """A progress line."""
+    return table(HEADINGS, rows(progress_record(snapshot()), PROGRESS, Snapshot))
+
+
+def worker_section() -> str:
+    """One of its workers."""
+    (worker,) = progress_record(snapshot())["workers"]
+    return table(HEADINGS, rows(worker, {}, WorkerView))
+
+
+def finished_section() -> str:
+    """The last line."""
+    return table(HEADINGS, rows(finished(), FINISHED, Snapshot))
+
+
+def table_section() -> str:
+    """One of its tables."""
+    (counts,) = finished()["tables"].values()
+    return table(HEADINGS, rows(counts, TABLE, TableProgress))
+
+
+def status_section() -> str:
+    """What `ctl --json` has beyond a progress line."""
+    more = {name: value for name, value in status_record(snapshot()).items() if name not in progress_record(snapshot())}
+    return table(HEADINGS, rows(more, STATUS, Snapshot))
+
+
+def states_section() -> str:
+    """The words for states."""
+    words: Iterable[tuple[str, type[StrEnum]]] = (("of a run", RunState), ("of a worker", WorkerState))
+    return table(["states", "words"], ([name, ", ".join(f"`{word}`" for word in states)] for name, states in words))
+
+
+def answers_section() -> str:
+    """What the commands print that answer a question."""
+    parts, told = [], set[type[BaseModel]]()
+    for command, answer in ANSWERS.items():
+        shown = f"`mongopg-tui {command}`"
+        parts.append(f"### {shown}\n\n{one_line(answer.__doc__)}")
+        parts.append(table(HEADINGS, model_rows(answer)))
+        for below in models_below(answer):
+            if below not in told:
+                told.add(below)
+                parts.append(f"**{below.__name__}**: {one_line(below.__doc__)}")
+                parts.append(table(HEADINGS, model_rows(below)))
+    return "\n\n".join(parts)
+
+
+# --- samples: what the program makes of nothing in particular ---------------------------------------------------------
+
+
+def snapshot() -> Snapshot:
+    """Of a run with one worker."""
+    worker = WorkerView(id=1, pid=1, state=WorkerState.READING)
+    return Snapshot(run_id="", state=RunState.RUNNING, phase="", workers=[worker], eta_s=0.0)
+
+
+def finished() -> dict[str, Any]:
+    """Of a run with one table and indexes that failed in the end."""
+    counters = TableCounters("", "public.users", 0, ok=True, indexes_failed=1)
+    migration = SimpleNamespace(record=RunRecord("", tables={0: counters}), run_id="", seconds=1.0, written_before=0)
+    facts = outcome(cast("Migration", migration), RunState.FAILED, ConnectError(""), ConnectError.exit_code)
+    return finished_record(facts)
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def rows(record: Mapping[str, Any], texts: Mapping[str, str], model: type[BaseModel]) -> Iterator[list[str]]:
+    """The fields of a record; a field of another meaning than the model's has its own text."""
+    described = {**texts_below(model), **texts}
+    for name, value in record.items():
+        assert name in described, f"{name} of --json needs a docstring in {model.__name__}, or a text in {__name__}"
+        info = model.model_fields.get(name)
+        shown = type_words(info.annotation) if info is not None and name not in texts else value_words(value)
+        yield [f"`{name}`", shown, described[name]]
+
+
+def model_rows(model: type[BaseModel]) -> Iterator[list[str]]:
+    texts = texts_below(model)
+    for name, info in model.model_fields.items():
+        yield [f"`{name}`", type_words(info.annotation), texts.get(name, "")]
+
+
+def models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """The models that its fields hold, depth first."""
+    for info in model.model_fields.values():
+        for kind in (info.annotation, *typing.get_args(info.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield kind
+                yield from models_below(kind)
+
+
+JSON_WORDS: Mapping[Any, str] = {
+    str: "text", int: "integer", float: "number", bool: "true or false", dict: "object", list: "list", type(None): "null",
+}  # fmt: skip
+
+
+def value_words(value: object) -> str:
+    return JSON_WORDS[type(value)]
+
+
+def type_words(kind: Any) -> str:
+    """A type as JSON has it."""
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is list:
+        return f"list of {type_words(arguments[0])}"
+    if typing.get_origin(kind) is dict:
+        return f"object of {type_words(arguments[1])}"
+    if typing.get_origin(kind) is typing.Literal:
+        return ", ".join(f"`{spelled(word)}`" for word in arguments)
+    if arguments:
+        return " or ".join(map(type_words, arguments))
+    if kind in JSON_WORDS:
+        return JSON_WORDS[kind]
+    return kind.__name__ if issubclass(kind, BaseModel) else "text"
