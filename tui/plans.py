@@ -14,6 +14,7 @@ from tui.format import bytes_size, duration, number, percent, rate
 from tui.output import note, say, say_json
 from tui.running import require
 from tui.safe import safe, safe_block
+from tui.seen import census_words, values_words
 from tui.tables import text_table
 
 ROWS_SHOWN = 3
@@ -93,6 +94,7 @@ def _table_text(table: TableView) -> str:
     lines = [
         f"{safe(table.namespace)} → {safe(table.table)}: {number(table.documents)} documents{only}, "
         f"{bytes_size(table.size_bytes)}{key}",
+        census_words(table),
         _columns_text(table),
     ]
     if table.ignored:
@@ -114,11 +116,12 @@ def _columns_text(table: TableView) -> str:
             ", ".join(f"{kind} {share:.0f}%" for kind, share in column.kinds.items()),
             column.column,
             column.type,
+            values_words(column.values),
             column.note,
         ]
         for column in table.columns
     ]
-    return text_table(["field", "seen", "BSON types", "column", "type", "note"], rows, right={1})
+    return text_table(["field", "seen", "BSON types", "column", "type", "values", "note"], rows, right={1})
 
 
 def _preview_text(table: TableView) -> str:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from engine.config import Settings
-from engine.control.protocol import ColumnView, EstimateView, IndexView, PlanView, PreviewRowView, TableView
+from engine.control.protocol import (
+    ColumnView,
+    EstimateView,
+    IndexView,
+    PlanView,
+    PreviewRowView,
+    TableView,
+    ValuesView,
+)
+from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import KIND_NAMES
 from engine.mapping.model import Column, Kind, Role
 from engine.mapping.names import quote_identifier
@@ -25,12 +36,13 @@ WARNINGS_IN_FILE = 10
 """Of one table, in the comments of a saved plan."""
 
 
-def view_plan(settings: Settings, uri: str, text: str) -> PlanView:
+def view_plan(settings: Settings, uri: str, text: str, full: dict[int, Census] | None = None) -> PlanView:
     """Look at the source and show what a run would do. Blocks: call it in a thread.
 
     Args:
         uri: of the source.
         text: a saved plan's TOML to look at; empty looks at what the settings ask for.
+        full: censuses of all documents, by task; a sample is drawn of other collections.
 
     Raises:
         UsageError, MissingCollection, ConnectError: one sentence about what is wrong.
@@ -40,7 +52,7 @@ def view_plan(settings: Settings, uri: str, text: str) -> PlanView:
         settings = saved.over(settings)
     client = mongo.connect(uri, app_name="mongopg-tui plan")
     try:
-        plan, surveys = survey_all(client, settings, choose(client, settings, saved))
+        plan, surveys = survey_all(client, settings, choose(client, settings, saved), full)
     finally:
         client.close()
     tables, weighed, remarks = [], [], {}
@@ -82,6 +94,7 @@ def _table_view(settings: Settings, survey: Survey, shown: Preview, warnings: li
     workers, with_indexes = settings.run.cluster_size, settings.run.indexes
     found = estimate(table, shown, average_bytes=survey.average_bytes, workers=workers, with_indexes=with_indexes)
     name = ddl.TableName(table.schema_name, table.table)
+    by_path = dict(survey.census.walk())
     return TableView(
         namespace=table.namespace,
         table=table.target,
@@ -89,8 +102,13 @@ def _table_view(settings: Settings, survey: Survey, shown: Preview, warnings: li
         documents=table.documents,
         size_bytes=table.size_bytes,
         sampled=survey.census.n_documents,
+        census=table.census,
+        largest=survey.census.largest,
+        depth=survey.census.depth,
+        corrupt=survey.census.n_corrupt,
+        untracked=survey.census.n_untracked,
         filter=table.filter,
-        columns=[_column_view(table, column) for column in table.mapping.columns],
+        columns=[_column_view(table, column, by_path.get(column.path)) for column in table.mapping.columns],
         ignored=[".".join(path) for path in table.mapping.ignored],
         primary_key=table.mapping.id_column.name if table.has_key else "",
         ddl=script(table, with_indexes=with_indexes),
@@ -114,7 +132,7 @@ def _table_view(settings: Settings, survey: Survey, shown: Preview, warnings: li
     )
 
 
-def _column_view(table: TablePlan, column: Column) -> ColumnView:
+def _column_view(table: TablePlan, column: Column, seen: FieldCensus | None) -> ColumnView:
     presence, kinds = table.seen.get(column.name, (0.0, {}))
     return ColumnView(
         field=".".join(column.path) or column.role.value,
@@ -124,7 +142,35 @@ def _column_view(table: TablePlan, column: Column) -> ColumnView:
         seen_percent=100 * presence,
         kinds={name: 100 * share for name, share in kinds.items()},
         note=table.notes.get(column.name, ""),
+        values=_values_view(seen) if seen is not None else None,
     )
+
+
+def _values_view(seen: FieldCensus) -> ValuesView:
+    lows = [low for low in (seen.low, seen.low_double) if low is not None]
+    highs = [high for high in (seen.high, seen.high_double) if high is not None]
+    elements = seen.elements
+    return ValuesView(
+        present=seen.present,
+        nulls=seen.n_null,
+        longest=seen.longest,
+        nul=sum(each.n_nul for each in _with_inner(seen)),
+        bad_utf8=sum(each.n_bad_utf8 for each in _with_inner(seen)),
+        bad_dates=seen.n_bad_dates,
+        low=min(lows, default=None),
+        high=max(highs, default=None),
+        depth=seen.depth,
+        elements={KIND_NAMES[Kind(kind)]: 100 * count / elements.present for kind, count in elements.kinds.items()}
+        if elements is not None
+        else {},
+    )
+
+
+def _with_inner(seen: FieldCensus) -> Iterator[FieldCensus]:
+    """A field, and whatever was told apart inside its values."""
+    yield seen
+    for inner in (*seen.fields.values(), *([seen.elements] if seen.elements is not None else ())):
+        yield from _with_inner(inner)
 
 
 def script(table: TablePlan, *, with_indexes: bool) -> str:
@@ -149,7 +195,8 @@ def _remarks(survey: Survey, settings: Settings, warnings: list[str]) -> Remarks
     """What the comments of a saved plan say of a table."""
     table = survey.table
     size = f"{table.documents:,} documents, {table.size_bytes / (1 << 20):,.1f} MiB"
-    heading = [f"{table.namespace}: {size}; {survey.census.n_documents:,} of them were looked at"]
+    looked_at = "all" if table.census == "full" else f"{survey.census.n_documents:,}"
+    heading = [f"{table.namespace}: {size}; {looked_at} of them were looked at"]
     heading += [f"! {text}" for text in warnings[:WARNINGS_IN_FILE]]
     if len(warnings) > WARNINGS_IN_FILE:
         heading.append(f"! and {len(warnings) - WARNINGS_IN_FILE} more: `mongopg-tui plan` shows them")

@@ -29,10 +29,9 @@ from engine.convert.scalars import (
 )
 from engine.convert.strings import Hit, Policies, clean_text
 from engine.mapping.bson import CorruptDocumentError, binary_kind, unpack_int32, value_end
+from engine.mapping.limits import MAX_DEPTH
 from engine.mapping.model import Kind
 
-MAX_DEPTH = 200
-"""Levels of documents and arrays; MongoDB itself takes 100."""
 MAX_CACHED_KEYS = 10_000
 """Keys whose JSON is kept; documents used as dictionaries may have any number."""
 

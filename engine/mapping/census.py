@@ -1,24 +1,29 @@
 """The census: which fields a collection's documents have, with which kinds and extremes, before anything is written.
 
-It walks raw documents: the top level, as many levels below as flattening asks for, and one level into arrays. A census
-is counted wherever documents are read, travels as plain data, and merges.
+Fields are told apart at the top level, as many levels below as flattening asks for, and one level into arrays; what lies
+deeper is only looked through for texts that PostgreSQL refuses. A census is counted wherever documents are read, travels as
+plain data, and merges. `engine.convert.native_census` counts the same, natively.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isfinite
 from struct import Struct
 from typing import Any
 
 from engine.mapping.bson import STRING_KINDS, CorruptDocumentError, binary_kind, documents, unpack_int32, value_end
-from engine.mapping.limits import EXACT_INTEGER, FIRST_DATE_MS, LAST_DATE_MS
+from engine.mapping.limits import EXACT_INTEGER, FIRST_DATE_MS, LAST_DATE_MS, MAX_DEPTH
 from engine.mapping.model import Kind
 
 MAX_FIELDS = 20_000
 """Fields told apart in one census: documents used as dictionaries may have a new key each."""
+MAX_NAME_BYTES = 4 * 1024 * 1024
+"""Bytes of all their names together."""
 
 _unpack_int64: Any = Struct("<q").unpack_from
+_unpack_double: Any = Struct("<d").unpack_from
 
 
 @dataclass(slots=True)
@@ -32,15 +37,21 @@ class FieldCensus:
     longest: int = 0
     """Characters of the longest string."""
     n_nul: int = 0
-    """Strings that hold a NUL."""
+    """Strings that hold a NUL, also those in nested values whose fields are not told apart."""
     n_bad_utf8: int = 0
-    """Strings that are not UTF-8."""
-    low: int = 0
-    """Smallest integer, never above 0."""
-    high: int = 0
-    """Largest integer, never below 0."""
+    """The same for strings, and names of nested fields, that are not UTF-8."""
+    low: int | None = None
+    """Smallest integer; None without one."""
+    high: int | None = None
+    """Largest integer."""
+    low_double: float | None = None
+    """Smallest finite double; None without one."""
+    high_double: float | None = None
+    """Largest finite double."""
     n_bad_dates: int = 0
     """Dates that PostgreSQL cannot hold."""
+    depth: int = 0
+    """Levels of documents and arrays in the deepest value: 0 for scalars, 1 for a document of them."""
     elements: FieldCensus | None = None
     """The elements of arrays, all arrays taken together."""
     fields: dict[str, FieldCensus] = field(default_factory=dict)
@@ -52,27 +63,50 @@ class FieldCensus:
         return frozenset(Kind(kind) for kind in self.kinds if kind != Kind.NULL)
 
     @property
+    def n_null(self) -> int:
+        """Occurrences of null."""
+        return self.kinds.get(Kind.NULL, 0)
+
+    @property
     def has_inexact_integers(self) -> bool:
         """Whether an integer was seen that a double cannot hold for certain."""
-        return self.low < -EXACT_INTEGER or self.high > EXACT_INTEGER
+        return (self.low or 0) < -EXACT_INTEGER or (self.high or 0) > EXACT_INTEGER
 
-    def merge(self, other: FieldCensus) -> None:
-        """Add what another census saw at the same path."""
+    def merge_values(self, other: FieldCensus) -> None:
+        """Add what another census saw at the same path, fields of nested documents apart."""
         self.present += other.present
         for kind, count in other.kinds.items():
             self.kinds[kind] = self.kinds.get(kind, 0) + count
         self.longest = max(self.longest, other.longest)
         self.n_nul += other.n_nul
         self.n_bad_utf8 += other.n_bad_utf8
-        self.low = min(self.low, other.low)
-        self.high = max(self.high, other.high)
+        if other.low is not None and other.high is not None:
+            self.add_integer(other.low)
+            self.add_integer(other.high)
+        if other.low_double is not None and other.high_double is not None:
+            self.add_double(other.low_double)
+            self.add_double(other.high_double)
         self.n_bad_dates += other.n_bad_dates
+        self.depth = max(self.depth, other.depth)
         if other.elements is not None:
             if self.elements is None:
                 self.elements = FieldCensus()
-            self.elements.merge(other.elements)
-        for key, theirs in other.fields.items():
-            self.fields.setdefault(key, FieldCensus()).merge(theirs)
+            self.elements.merge_values(other.elements)
+
+    def add_integer(self, number: int) -> None:
+        """Widen the range of integers."""
+        if self.low is None or number < self.low:
+            self.low = number
+        if self.high is None or number > self.high:
+            self.high = number
+
+    def add_double(self, number: float) -> None:
+        """Widen the range of doubles; those without a place in it are left out."""
+        if isfinite(number):
+            if self.low_double is None or number < self.low_double:
+                self.low_double = number
+            if self.high_double is None or number > self.high_double:
+                self.high_double = number
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -84,7 +118,10 @@ class FieldCensus:
             "n_bad_utf8": self.n_bad_utf8,
             "low": self.low,
             "high": self.high,
+            "low_double": self.low_double,
+            "high_double": self.high_double,
             "n_bad_dates": self.n_bad_dates,
+            "depth": self.depth,
             "elements": self.elements.to_dict() if self.elements else None,
             "fields": {key: seen.to_dict() for key, seen in self.fields.items()},
         }
@@ -119,6 +156,7 @@ class Census:
         self.root = FieldCensus()
         """The documents themselves; their fields are in `root.fields`, in order of first appearance."""
         self._n_fields = 0
+        self._n_name_bytes = 0
 
     @property
     def fields(self) -> dict[str, FieldCensus]:
@@ -130,6 +168,12 @@ class Census:
         """The kinds of `_id` seen."""
         seen = self.fields.get("_id")
         return frozenset(Kind(kind) for kind in seen.kinds) if seen else frozenset()
+
+    @property
+    def depth(self) -> int:
+        """Levels of documents and arrays in the deepest document, itself included; 0 without any."""
+        deepest = max((seen.depth for seen in self.fields.values()), default=0)
+        return 1 + deepest if self.n_documents else 0
 
     def walk(self) -> Iterator[tuple[tuple[str, ...], FieldCensus]]:
         """Every field path with what was seen there, parents first."""
@@ -151,26 +195,29 @@ class Census:
         except CorruptDocumentError:
             self.n_corrupt += 1
 
-    def add_batch(self, batch: bytes) -> int:
-        """Count the documents of a raw batch and return how many there were.
+    def add_batch(self, batch: bytes, offset: int = 0) -> int:
+        """Count the documents of a raw batch from byte `offset` on, and return how many there were.
 
         Raises:
             ValueError: `batch` is not a sequence of whole documents.
         """
         before = self.n_documents
-        for document in documents(batch):
+        for document in documents(batch, offset):
             self.add(document)
         return self.n_documents - before
 
+    def result(self) -> Census:
+        """What was counted, as `engine.convert.census.Counter` wants it."""
+        return self
+
     def merge(self, other: Census) -> None:
-        """Add what another census of the same collection saw."""
+        """Add what another census of the same collection saw; the limit to fields is that of one census."""
         self.n_documents += other.n_documents
         self.n_bytes += other.n_bytes
         self.largest = max(self.largest, other.largest)
         self.n_corrupt += other.n_corrupt
         self.n_untracked += other.n_untracked
-        self.root.merge(other.root)
-        self._n_fields = sum(1 for _ in self.walk())
+        self._merge(self.root, other.root)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, for sending and keeping."""
@@ -194,19 +241,44 @@ class Census:
         census.n_corrupt = data["n_corrupt"]
         census.n_untracked = data["n_untracked"]
         census.root = FieldCensus.from_dict(data["root"])
-        census._n_fields = sum(1 for _ in census.walk())
+        census._count_fields()
         return census
+
+    @classmethod
+    def from_root(cls, flatten: int, root: FieldCensus) -> Census:
+        """A census of one collection's documents, counted elsewhere; its own counters are still to be set."""
+        census = cls(flatten)
+        census.root = root
+        census._count_fields()
+        return census
+
+    def _count_fields(self) -> None:
+        paths = [path for path, _ in self.walk()]
+        self._n_fields = len(paths)
+        self._n_name_bytes = sum(len(path[-1].encode()) for path in paths)
+
+    def _merge(self, ours: FieldCensus, theirs: FieldCensus) -> None:
+        ours.merge_values(theirs)
+        for key, below in theirs.fields.items():
+            seen = self._seen(ours.fields, key, len(key.encode()))
+            if seen is None:
+                self.n_untracked += below.present
+            else:
+                self._merge(seen, below)
+
+    # --- the walk: each of these returns the levels of documents and arrays in the deepest value ----------------------
 
     def _add_fields(
         self, fields: dict[str, FieldCensus], document: bytes, position: int, last: int, levels: int
-    ) -> None:
+    ) -> int:
+        deepest = 0
         while position < last:
             kind = document[position]
             key_end = document.find(0, position + 1, last)
             if key_end < 0:
                 raise CorruptDocumentError
             try:
-                seen = self._seen(fields, document[position + 1 : key_end].decode())
+                seen = self._seen(fields, document[position + 1 : key_end].decode(), key_end - position - 1)
             except UnicodeDecodeError:
                 seen = None
             start = key_end + 1
@@ -216,13 +288,21 @@ class Census:
                 continue
             self._add_value(seen, document, kind, start, position)
             if kind == Kind.DOCUMENT and levels:
-                self._add_fields(seen.fields, document, start + 4, position - 1, levels - 1)
+                depth = 1 + self._add_fields(seen.fields, document, start + 4, position - 1, levels - 1)
             elif kind == Kind.ARRAY:
                 if seen.elements is None:
                     seen.elements = FieldCensus()
-                self._add_elements(seen.elements, document, start + 4, position - 1)
+                depth = 1 + self._add_elements(seen.elements, document, start + 4, position - 1)
+            elif kind == Kind.DOCUMENT:
+                depth = self._look_through(seen, document, kind, start, position, 1)
+            else:
+                continue
+            seen.depth = max(seen.depth, depth)
+            deepest = max(deepest, depth)
+        return deepest
 
-    def _add_elements(self, elements: FieldCensus, document: bytes, position: int, last: int) -> None:
+    def _add_elements(self, elements: FieldCensus, document: bytes, position: int, last: int) -> int:
+        deepest = 0
         while position < last:
             kind = document[position]
             start = document.find(0, position + 1, last) + 1
@@ -230,33 +310,53 @@ class Census:
                 raise CorruptDocumentError
             position = value_end(document, kind, start, last)
             self._add_value(elements, document, kind, start, position)
+            if kind in (Kind.DOCUMENT, Kind.ARRAY):
+                depth = self._look_through(elements, document, kind, start, position, 2)
+                elements.depth = max(elements.depth, depth)
+                deepest = max(deepest, depth)
+        return deepest
 
-    def _seen(self, fields: dict[str, FieldCensus], key: str) -> FieldCensus | None:
+    def _look_through(self, seen: FieldCensus, document: bytes, kind: int, start: int, end: int, level: int) -> int:
+        """Texts in a document or array whose fields are not told apart; `level` is its own, below the field's column."""
+        if level > MAX_DEPTH:
+            raise CorruptDocumentError
+        deepest, position, last = 0, start + 4, end - 1
+        while position < last:
+            inner = document[position]
+            inner_start = document.find(0, position + 1, last) + 1
+            if not inner_start:
+                raise CorruptDocumentError
+            if kind == Kind.DOCUMENT and not _is_utf8(document[position + 1 : inner_start - 1]):
+                seen.n_bad_utf8 += 1
+            position = value_end(document, inner, inner_start, last)
+            if inner in STRING_KINDS:
+                _add_text(seen, document[inner_start + 4 : position - 1])
+            elif inner in (Kind.DOCUMENT, Kind.ARRAY):
+                deepest = max(deepest, self._look_through(seen, document, inner, inner_start, position, level + 1))
+        return 1 + deepest
+
+    def _seen(self, fields: dict[str, FieldCensus], key: str, size: int) -> FieldCensus | None:
         seen = fields.get(key)
-        if seen is None and self._n_fields < MAX_FIELDS:
+        if seen is None and self._n_fields < MAX_FIELDS and self._n_name_bytes + size <= MAX_NAME_BYTES:
             seen = fields[key] = FieldCensus()
             self._n_fields += 1
+            self._n_name_bytes += size
         return seen
 
     def _add_value(self, seen: FieldCensus, document: bytes, kind: int, start: int, end: int) -> None:
         seen.present += 1
         if kind in STRING_KINDS:
             content = document[start + 4 : end - 1]
-            length = len(content)
-            if length > seen.longest:
-                if not content.isascii():
-                    length = len(content.decode(errors="replace"))
+            if len(content) > seen.longest:
+                length = len(content) if content.isascii() else len(content.decode(errors="replace"))
                 seen.longest = max(seen.longest, length)
-            if 0 in content:
-                seen.n_nul += 1
-            if not content.isascii() and not _is_utf8(content):
-                seen.n_bad_utf8 += 1
-        elif kind in (Kind.INT32, Kind.INT64):
-            number = (unpack_int32 if kind == Kind.INT32 else _unpack_int64)(document, start)[0]
-            if number > seen.high:
-                seen.high = number
-            elif number < seen.low:
-                seen.low = number
+            _add_text(seen, content)
+        elif kind == Kind.INT32:
+            seen.add_integer(unpack_int32(document, start)[0])
+        elif kind == Kind.INT64:
+            seen.add_integer(_unpack_int64(document, start)[0])
+        elif kind == Kind.DOUBLE:
+            seen.add_double(_unpack_double(document, start)[0])
         elif kind == Kind.DATE:
             if not FIRST_DATE_MS <= _unpack_int64(document, start)[0] <= LAST_DATE_MS:
                 seen.n_bad_dates += 1
@@ -265,7 +365,15 @@ class Census:
         seen.kinds[kind] = seen.kinds.get(kind, 0) + 1
 
 
+def _add_text(seen: FieldCensus, content: bytes) -> None:
+    """What PostgreSQL would refuse in a string."""
+    seen.n_nul += 0 in content
+    seen.n_bad_utf8 += not _is_utf8(content)
+
+
 def _is_utf8(content: bytes) -> bool:
+    if content.isascii():
+        return True
     try:
         content.decode()
     except UnicodeDecodeError:

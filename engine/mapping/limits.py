@@ -17,3 +17,6 @@ MAX_COLUMNS = 1_600
 """MaxHeapAttributeNumber of PostgreSQL's access/htup_details.h."""
 MAX_KEY_BYTES = 2_600
 """Longest `_id` taken, as encoded: an index entry may have 2,704 bytes with its header and alignment."""
+
+MAX_DEPTH = 200
+"""Levels of documents and arrays in a value that are followed; MongoDB stops at 100 (reference/limits)."""

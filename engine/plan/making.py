@@ -1,10 +1,12 @@
 """From a request and a look at the source to a plan. What a run waits for is here; what only people want is not.
 
-A survey is a plan's table with what it was made from: the census and some of the sampled documents, for the preview.
+A survey is a plan's table with what it was made from: the census and some of the sampled documents, for the preview. The
+census is a sample's, counted here, or that of all documents, counted by the cluster before (`engine.control.census`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -12,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from pymongo.collection import Collection
 
 from engine.config import Settings
+from engine.convert.census import make_counter
 from engine.errors import UsageError
+from engine.mapping.bson import documents
 from engine.mapping.census import Census
 from engine.mapping.kinds import JSON_TYPES, KIND_NAMES
 from engine.mapping.model import Kind, Mapping
@@ -92,24 +96,31 @@ def cut(
 
 
 def make_plan(
-    client: mongo.Client, settings: Settings, choices: Sequence[Choice], ends: dict[int, bytes] | None = None
+    client: mongo.Client,
+    settings: Settings,
+    choices: Sequence[Choice],
+    ends: dict[int, bytes] | None = None,
+    full: MappingOf[int, Census] | None = None,
 ) -> Plan:
     """Look at every chosen collection and propose its table, as a run does. Nothing is written. Blocks.
 
     Args:
         ends: of `find_ends`; a plan that is only looked at needs none.
+        full: censuses of all documents, by task; a sample is drawn of other collections.
 
     Raises:
         MissingCollection: the source has no such collection.
         UsageError: a saved plan does not fit the source.
     """
-    surveys = _look(client, settings, choices, ends or {}, is_thorough=False)
+    surveys = _look(client, settings, choices, ends or {}, full or {}, is_thorough=False)
     return Plan(request=request_of(settings, choices), tables=tuple(survey.table for survey in surveys))
 
 
-def survey_all(client: mongo.Client, settings: Settings, choices: Sequence[Choice]) -> tuple[Plan, list[Survey]]:
+def survey_all(
+    client: mongo.Client, settings: Settings, choices: Sequence[Choice], full: MappingOf[int, Census] | None = None
+) -> tuple[Plan, list[Survey]]:
     """The same plan with everything that people want to know of it: takes longer. Blocks."""
-    surveys = _look(client, settings, choices, {}, is_thorough=True)
+    surveys = _look(client, settings, choices, {}, full or {}, is_thorough=True)
     return Plan(request=request_of(settings, choices), tables=tuple(survey.table for survey in surveys)), surveys
 
 
@@ -118,42 +129,43 @@ def _look(
     settings: Settings,
     choices: Sequence[Choice],
     ends: dict[int, bytes],
+    full: MappingOf[int, Census],
     *,
     is_thorough: bool,
 ) -> list[Survey]:
     def survey(numbered: tuple[int, Choice]) -> Survey:
         task_id, choice = numbered
-        return _survey(client, settings, task_id, choice, ends.get(task_id), is_thorough=is_thorough)
+        end, counted = ends.get(task_id), full.get(task_id)
+        return _survey(client, settings, task_id, choice, end, counted, is_thorough=is_thorough)
 
     with ThreadPoolExecutor(PARALLEL_CENSUSES, thread_name_prefix="census") as pool:
         return list(pool.map(survey, enumerate(choices, FIRST_TASK_ID)))
 
 
 def _survey(
-    client: mongo.Client, settings: Settings, task_id: int, choice: Choice, end: bytes | None, *, is_thorough: bool
+    client: mongo.Client,
+    settings: Settings,
+    task_id: int,
+    choice: Choice,
+    end: bytes | None,
+    counted: Census | None,
+    *,
+    is_thorough: bool,
 ) -> Survey:
     collection = client[choice.database][choice.collection]
     facts = catalogue.collection_facts(client, choice.database, choice.collection)
-    query = filter_query(choice.query)
     part = _limited(facts, settings.run.limit)
-    if choice.query:
+    if counted is not None:
+        part = replace(facts, documents=counted.n_documents, size_bytes=counted.n_bytes)
+    elif choice.query:
         part = _filtered(facts, collection, choice, settings.run.limit)
     given = choice.saved.mapping(settings.mapping) if choice.saved is not None else None
-    census = Census(settings.mapping.flatten + is_thorough)
-    kept: list[bytes] = []
-    if given is None or is_thorough:
-        room = KEPT_BYTES if is_thorough else 0
-        for document in reader.sample(
-            collection,
-            settings.run.sample_size,
-            n_documents=facts.documents,
-            query=query,
-            has_range_reads=facts.has_range_reads,
-        ):
-            census.add(document)
-            if len(document) <= room and len(kept) < KEPT_DOCUMENTS:
-                kept.append(document)
-                room -= len(document)
+    census, kept = counted, list[bytes]()
+    if is_thorough or (given is None and counted is None):
+        sampled, kept = _sampled(collection, settings, choice, facts, is_thorough=is_thorough, counts=counted is None)
+        census = counted or sampled
+    if census is None:
+        census = Census(settings.mapping.flatten)
     if given is not None:
         proposal = _judged(census, given)
     else:
@@ -185,9 +197,40 @@ def _survey(
         filter=choice.saved.filter if choice.saved is not None else "",
         indexes=indexes.indexes if indexes is not None else (),
         left_indexes=tuple(indexes.left) if indexes is not None else (),
+        census="sample" if counted is None else "full",
     )
     weights = [weight for weight, _ in warnings]
     return Survey(table, census, weights, kept, facts.kind, facts.average_bytes)
+
+
+def _sampled(
+    collection: Collection[mongo.Document],
+    settings: Settings,
+    choice: Choice,
+    facts: CollectionFacts,
+    *,
+    is_thorough: bool,
+    counts: bool,
+) -> tuple[Census, list[bytes]]:
+    """The census of a sample, where it `counts`, and some of its documents, where they are to be looked at."""
+    counter = make_counter(settings.mapping.flatten + is_thorough, settings.run.converter)
+    kept: list[bytes] = []
+    room = KEPT_BYTES if is_thorough else 0
+    for batch in reader.sample(
+        collection,
+        settings.run.sample_size if counts else KEPT_DOCUMENTS,
+        n_documents=facts.documents,
+        average_bytes=facts.average_bytes,
+        query=filter_query(choice.query),
+        has_range_reads=facts.has_range_reads,
+    ):
+        if counts:
+            counter.add_batch(batch)
+        for document in documents(batch) if is_thorough and len(kept) < KEPT_DOCUMENTS else ():
+            if len(document) <= room and len(kept) < KEPT_DOCUMENTS:
+                kept.append(document)
+                room -= len(document)
+    return counter.result(), kept
 
 
 def _limited(facts: CollectionFacts, limit: int) -> CollectionFacts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -48,6 +48,8 @@ class TablePlan(BaseModel):
     """To be built after the load."""
     left_indexes: tuple[str, ...] = ()
     """MongoDB's other indexes, a sentence each: why PostgreSQL does not get them."""
+    census: Literal["sample", "full"] = "sample"
+    """Whether the mapping rests on a sample or on all documents."""
 
     @property
     def namespace(self) -> str:

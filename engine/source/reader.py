@@ -18,7 +18,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 
-from engine.mapping.bson import document_end, documents
+from engine.mapping.bson import document_end
 from engine.source.bounds import MAX_KEY, MIN_KEY, key_of, same_key
 from engine.source.mongo import Document
 from engine.source.rawcursor import LeanCursor
@@ -234,33 +234,40 @@ def sample(
     size: int,
     *,
     n_documents: int,
+    average_bytes: int = 0,
     query: Query | None = None,
     has_range_reads: bool = True,
 ) -> Iterator[bytes]:
-    """Documents for a census: a random sample of `size`, and the ends of the `_id` order; a small collection whole.
+    """Raw batches for a census: a random sample of `size`, and the ends of the `_id` order; a small collection whole.
 
     Args:
         size: documents to draw at random.
         n_documents: estimated number of documents; below 0 is not known.
+        average_bytes: of a document, estimated: large ones come fewer in a batch.
         query: draws only from documents that match.
         has_range_reads: False leaves the ends out.
     """
     query = query or {}
+    batch_size = max(1, min(BATCH_DOCUMENTS, BATCH_BYTES // max(1, average_bytes)))
     if 0 <= n_documents <= size:
-        yield from _split(raw_batches(LeanCursor(collection, query, batch_size=BATCH_DOCUMENTS, comment=COMMENT)))
+        yield from raw_batches(LeanCursor(collection, query, batch_size=batch_size, comment=COMMENT))
         return
     pipeline: list[Document] = [{"$match": query}] if query else []
     pipeline.append({"$sample": {"size": size}})
-    yield from _split(raw_batches(collection.aggregate_raw_batches(pipeline, allowDiskUse=True, comment=COMMENT)))
+    # Without a size, the server fills its batches up to 16 MB.
+    drawn = collection.aggregate_raw_batches(pipeline, allowDiskUse=True, batchSize=batch_size, comment=COMMENT)
+    yield from raw_batches(drawn)
     if has_range_reads:
         for direction in (1, -1):
-            ends = LeanCursor(collection, query, sort=[("_id", direction)], limit=SAMPLE_ENDS, comment=COMMENT)
-            yield from _split(raw_batches(ends))
-
-
-def _split(batches: RawBatches) -> Iterator[bytes]:
-    for batch in batches:
-        yield from documents(batch)
+            ends = LeanCursor(
+                collection,
+                query,
+                sort=[("_id", direction)],
+                limit=SAMPLE_ENDS,
+                batch_size=batch_size,
+                comment=COMMENT,
+            )
+            yield from raw_batches(ends)
 
 
 def filter_query(encoded: bytes) -> Query:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bson import ObjectId
+from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 
-from engine.control.protocol import MakePlan, PlanView, TableView
+from engine.control.protocol import MakePlan, PlanView, TableView, ValuesView
 from engine.demo.binaries import find_binaries
 from engine.errors import EXIT_DONE, EXIT_USAGE, MissingCollection, UsageError
 from tests.running import Engines, add_users
@@ -77,6 +79,27 @@ async def test_a_plan_explains_every_column(source: Source, engines: Engines) ->
     assert total.note == "string 50 %, int32 37.5 %, double 12.5 %; in 100 % of the documents"
     assert (columns["note"].seen_percent, columns["note"].field) == (50, "note")
     assert (table.documents, table.sampled, table.kind) == (200, 200, "collection")
+
+
+async def test_a_plan_tells_what_the_census_saw(source: Source, engines: Engines) -> None:
+    source.db.people.insert_many(
+        [
+            {"_id": 1, "name": "Ada", "age": 5, "at": DatetimeMS(2**62), "tags": ["a", 1, "b", "c\0"]},
+            {"_id": 2, "name": None, "age": 0.5, "deep": {"er": [{"x": "nul\0"}]}},
+        ]
+    )
+    raw = source.db.get_collection("people", CodecOptions(RawBSONDocument))
+    (table,) = (await plan_of(engines, "people")).tables
+    seen = {column.column: column.values for column in table.columns}
+    assert seen["name"] == ValuesView(present=2, nulls=1, longest=3)
+    assert seen["age"] == ValuesView(present=2, low=0.5, high=5)
+    assert seen["at"] == ValuesView(present=1, bad_dates=1)
+    assert seen["tags"] == ValuesView(present=1, nul=1, depth=1, elements={"string": 75, "int32": 25})
+    assert seen["deep"] == ValuesView(present=1, nul=1, depth=3)
+    assert seen["_extra"] is None
+    assert (table.census, table.sampled, table.depth, table.corrupt, table.untracked) == ("sample", 2, 4, 0, 0)
+    assert table.largest == max(len(document.raw) for document in raw.find())
+    assert sum("NUL" in warning for warning in table.warnings) == 2
 
 
 async def test_the_preview_shows_rows_as_they_will_be_and_documents_that_will_not(

@@ -324,20 +324,31 @@ def test_after_a_failed_get_more_a_new_reader_goes_on_without_loss(source: Sourc
     assert [decode(document)["_id"] for document in [*first, *rest]] == list(range(500))
 
 
+def sampled_ids(batches: Iterable[bytes]) -> list[int]:
+    """The `_id` of each document of a sample."""
+    return [decode(document)["_id"] for batch in batches for document in documents(batch)]
+
+
 def test_a_sample_holds_both_ends_and_a_small_collection_whole(source: Source) -> None:
     source.db.many.insert_many({"_id": n} for n in range(5_000))
-    drawn = [decode(document)["_id"] for document in reader.sample(source.db.many, 200, n_documents=5_000)]
+    drawn = sampled_ids(reader.sample(source.db.many, 200, n_documents=5_000))
     assert len(drawn) == 200 + 2 * reader.SAMPLE_ENDS
     assert set(range(reader.SAMPLE_ENDS)) | set(range(5_000 - reader.SAMPLE_ENDS, 5_000)) <= set(drawn)
-    small = [decode(document)["_id"] for document in reader.sample(source.db.many, 5_000, n_documents=5_000)]
+    small = sampled_ids(reader.sample(source.db.many, 5_000, n_documents=5_000))
     assert sorted(small) == list(range(5_000))
 
 
 def test_a_sample_obeys_a_filter_and_works_on_views(source: Source) -> None:
     source.db.many.insert_many({"_id": n, "odd": n % 2} for n in range(3_000))
     source.db.command("create", "odds", viewOn="many", pipeline=[{"$match": {"odd": 1}}])
-    filtered = reader.sample(source.db.many, 100, n_documents=3_000, query={"odd": 1})
-    from_view = list(reader.sample(source.db.odds, 100, n_documents=-1, has_range_reads=False))
-    assert all(decode(document)["odd"] == 1 for document in filtered)
+    filtered = sampled_ids(reader.sample(source.db.many, 100, n_documents=3_000, query={"odd": 1}))
+    from_view = sampled_ids(reader.sample(source.db.odds, 100, n_documents=-1, has_range_reads=False))
     assert len(from_view) == 100
-    assert all(decode(document)["odd"] == 1 for document in from_view)
+    assert all(number % 2 for number in (*filtered, *from_view))
+
+
+def test_a_sample_of_large_documents_comes_in_small_batches(source: Source) -> None:
+    source.db.big.insert_many({"_id": n, "text": "x" * 100_000} for n in range(200))
+    for n_documents in (200, -1):
+        batches = list(reader.sample(source.db.big, 200, n_documents=n_documents, average_bytes=100_000))
+        assert max(map(len, batches)) <= reader.BATCH_BYTES * 1.1

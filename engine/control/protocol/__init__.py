@@ -42,6 +42,7 @@ from engine.control.protocol.plans import (
     PreviewRowView,
     ServerReport,
     TableView,
+    ValuesView,
 )
 from engine.control.protocol.records import Attached, Event, Recording, RunInfo
 from engine.control.protocol.reports import (
@@ -111,6 +112,7 @@ __all__ = [
     "TableCounts",
     "TableProgress",
     "TableView",
+    "ValuesView",
     "Verification",
     "Verify",
     "VerifyReport",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from engine.control.protocol.wire import Wire
 
 
@@ -37,6 +39,28 @@ class CollectionInfo(Wire):
     size_bytes: int
 
 
+class ValuesView(Wire):
+    """What the census saw in one field. Counts are of the documents looked at: of a sample, or of all."""
+
+    present: int
+    """Occurrences, nulls included."""
+    nulls: int = 0
+    longest: int = 0
+    """Characters of the longest string."""
+    nul: int = 0
+    """Strings with a NUL character, which PostgreSQL refuses, also in nested values; likewise the next."""
+    bad_utf8: int = 0
+    bad_dates: int = 0
+    """Dates that PostgreSQL cannot hold."""
+    low: int | float | None = None
+    """Smallest integer or finite double; None without one."""
+    high: int | float | None = None
+    depth: int = 0
+    """Levels of documents and arrays in the deepest value; 0 when there are only scalars."""
+    elements: dict[str, float] = {}
+    """Kind name -> per cent of the elements of all its arrays."""
+
+
 class ColumnView(Wire):
     """A column of the plan, for people."""
 
@@ -49,6 +73,8 @@ class ColumnView(Wire):
     note: str = ""
     """Why the column has its type."""
     nullable: bool = True
+    values: ValuesView | None = None
+    """What the census saw in the field; None when the column has no field, or nobody saw it."""
 
 
 class PreviewRowView(Wire):
@@ -96,6 +122,16 @@ class TableView(Wire):
     size_bytes: int
     sampled: int = 0
     """Documents that the census looked at."""
+    census: Literal["sample", "full"] = "sample"
+    """`full`: it looked at all of them."""
+    largest: int = 0
+    """Bytes of the largest of them."""
+    depth: int = 0
+    """Levels of documents and arrays in the deepest of them, itself included."""
+    corrupt: int = 0
+    """Those that break the rules of BSON."""
+    untracked: int = 0
+    """Values in fields too many to tell apart, or not named in UTF-8."""
     filter: str = ""
     """Extended JSON; empty takes every document."""
     columns: list[ColumnView]
