@@ -36,6 +36,8 @@ ANSWERED = {
 }
 """What a screen shows when it has its answers."""
 
+RECORDED_FROM = 0.6
+"""Of the seeding, which looks the same all the time."""
 MOVING_SIZE = (104, 30)
 FRAME_S = 0.4
 LAST_FRAME_S = 4.0
@@ -108,7 +110,7 @@ async def take_stills(settings: Settings) -> None:
         await seen.until(copied(0.6))
         seen.save(Place.RUN.value)
         await seen.until(over)
-        await until_shown(seen.pilot, "✓ agrees")
+        await until_shown(seen.pilot, "✓ agrees", "q Quit")
         seen.save("report")
         for number, place in enumerate(SCREENS, start=1):
             if place in ANSWERED:
@@ -120,7 +122,7 @@ async def take_stills(settings: Settings) -> None:
 async def take_moving(settings: Settings) -> None:
     """A recording of a demo run."""
     async with studio(settings, MOVING_SIZE) as seen:
-        await seen.until(lambda now: now.seeded)
+        await seen.until(lambda now: now.seeded >= RECORDED_FROM * USERS)
         seen.caption = "make demo: seed a real MongoDB, then copy it into a real PostgreSQL"
         recording = asyncio.create_task(seen.record())
         await seen.until(copied(0.15))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from textual import on
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
@@ -108,7 +109,7 @@ class SetupScreen(CockpitScreen):
     def _test_soon(self, side: Side) -> None:
         panel = self.query_one(f"#{side}", ConnectionPanel)
         if panel.uri and self.cockpit.engines.desk is not None:
-            self.run_worker(self._test(panel), group=f"test {side}", exclusive=True)
+            self.run_worker(partial(self._test, panel), group=f"test {side}", exclusive=True)
 
     async def _test(self, panel: ConnectionPanel) -> None:
         desk = self.cockpit.engines.desk
