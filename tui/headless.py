@@ -23,6 +23,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from engine.config import Settings
+from engine.control import rendezvous
 from engine.control.client import EngineClient, EngineProcess, launch
 from engine.control.protocol import Cancel, Pause, Resume, RunState, SetKnob, Snapshot, Start
 from engine.errors import EXIT_FAILED, EXIT_SIGHUP, EXIT_SIGTERM, Cancelled, MigrationError
@@ -57,6 +58,7 @@ async def ended(process: EngineProcess, timeout_s: float) -> None:
     """Wait for the end of an engine that has nothing more to do; one that stays is ended."""
     if await asyncio.to_thread(process.wait, timeout_s) is None:
         await asyncio.to_thread(process.end)
+    rendezvous.forget(process.socket)
 
 
 class _HeadlessRun:

@@ -73,6 +73,7 @@ def launch(settings: Settings) -> EngineProcess:
     Raises:
         MigrationError: it did not start; the message names the log.
     """
+    rendezvous.forget_dead()
     run_id = rendezvous.new_run_id()
     log = rendezvous.log_path(run_id)
     with log.open("ab") as log_file:
@@ -161,11 +162,6 @@ def _has_run(snapshot: Snapshot) -> bool:
     return snapshot.state not in (RunState.IDLE, RunState.PLANNED)
 
 
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
-
-
 async def _snapshot_at(path: Path) -> Snapshot | None:
     """What the engine behind a socket does, asked without attaching; None, and the socket removed, when nobody is there."""
     try:
@@ -175,7 +171,7 @@ async def _snapshot_at(path: Path) -> Snapshot | None:
     except TimeoutError:
         return None
     except OSError:
-        _remove(path)
+        rendezvous.forget(path)
         return None
     try:
         writer.write(json.dumps({"id": 0, "command": protocol.Status().model_dump(mode="json")}).encode() + b"\n")

@@ -1,14 +1,21 @@
 """Where an engine and its front ends meet: run ids, the folder of sockets, the log's place.
 
-The folder is `$XDG_RUNTIME_DIR/mongopg`, else `mongopg-<uid>` in the system's temporary folder, mode 0700 and ours alone; a
-socket is called after its run, `20261123-1402-k3f9.sock`, mode 0600.
+The folder is `$XDG_RUNTIME_DIR/mongopg`, else `mongopg-<uid>` in the system's temporary folder, mode 0700 and ours alone::
+
+    20261123-1402-k3f9.sock    where the engine of a run listens, mode 0600
+    20261123-1402-k3f9/        what its processes need among themselves: the fork server's socket
+
+An engine removes both at its end; of one that was killed, whoever comes next does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
+import shutil
+import socket
 import stat
 import tempfile
 import time
@@ -34,7 +41,7 @@ def socket_folder() -> Path:
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     folder = Path(runtime) / "mongopg" if runtime else Path(tempfile.gettempdir()) / f"mongopg-{os.getuid()}"
-    if len(os.fsencode(folder)) > MAX_PATH_BYTES - len("/20261123-1402-k3f9.sock"):
+    if len(os.fsencode(folder)) > MAX_PATH_BYTES - len("/20261123-1402-k3f9/listener-abcdefgh"):
         folder = Path(f"/tmp/mongopg-{os.getuid()}")  # noqa: S108 - owner and mode are checked below
     found = _made(folder, "sockets", "XDG_RUNTIME_DIR").lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
@@ -67,6 +74,31 @@ def socket_path(run_id: str) -> Path:
 def live_sockets() -> list[Path]:
     """Sockets in the folder, oldest run first; whether somebody listens is found out by connecting."""
     return sorted(socket_folder().glob("*.sock"))
+
+
+def own_folder(path: Path) -> Path:
+    """The folder that belongs to the engine whose socket is `path`."""
+    return path.with_suffix("")
+
+
+def forget(path: Path) -> None:
+    """Remove what the engine whose socket was `path` left in the folder, if anything; it must have ended."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+    shutil.rmtree(own_folder(path), ignore_errors=True)
+
+
+def forget_dead() -> None:
+    """Remove what engines that were killed left behind."""
+    for path in live_sockets():
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.setblocking(False)  # a living engine that is busy is not waited for
+            try:
+                knocking.connect(str(path))
+            except (ConnectionRefusedError, FileNotFoundError):
+                forget(path)
+            except OSError:
+                continue
 
 
 def state_folder() -> Path:

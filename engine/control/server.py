@@ -116,7 +116,8 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
-        warming = asyncio.create_task(asyncio.to_thread(warm_up), name="warm up")
+        folder = rendezvous.own_folder(rendezvous.socket_path(self.run_id))
+        warming = asyncio.create_task(asyncio.to_thread(warm_up, folder), name="warm up")
         showing = asyncio.create_task(self._show(), name="snapshots")
         try:
             await warming
@@ -297,10 +298,12 @@ def _listen(run_id: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        listener.bind(str(path))
+        # Under another name first: whoever finds a socket where nobody listens takes it for that of a killed engine.
+        listener.bind(str(hidden := path.with_suffix(".new")))
     finally:
         os.umask(before)
     listener.listen()
+    hidden.rename(path)
     return listener
 
 
@@ -341,5 +344,4 @@ def main() -> None:
         log.exception("the engine failed")
         raise SystemExit(1) from None
     finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
+        rendezvous.forget(path)

@@ -22,6 +22,7 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from engine.control.director import Director
 from engine.control.protocol import WorkerView
@@ -54,8 +55,15 @@ log = logging.getLogger(__name__)
 _context = multiprocessing.get_context("forkserver")
 
 
-def warm_up() -> None:
-    """Start the fork server and its imports; blocks briefly, call it in a thread while there is other work to do."""
+def warm_up(folder: Path) -> None:
+    """Start the fork server and its imports; blocks briefly, call it in a thread while there is other work to do.
+
+    Args:
+        folder: for the fork server's socket; made, and left to the caller to remove. Without it, multiprocessing makes one
+            that nobody removes when this process is killed.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    multiprocessing.current_process()._config["tempdir"] = str(folder)  # type: ignore[attr-defined]  # no public way
     _context.set_forkserver_preload(["engine.work.worker"])
     from multiprocessing import forkserver, resource_tracker
 
