@@ -159,7 +159,7 @@ class Settings(_Section):
     demo: DemoSettings = DemoSettings()
     cockpit: CockpitSettings = CockpitSettings()
     keys: dict[str, str] = {}
-    """Keys of the cockpit's commands, by the commands' ids; only in the file. `tui.keymap` checks and applies them."""
+    """Keys of the cockpit's commands, by the commands' ids; only in the file."""
 
 
 @dataclass(frozen=True, slots=True)

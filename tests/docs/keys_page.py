@@ -15,8 +15,11 @@ import tui.screens
 import tui.widgets
 from tests.docs.markdown import table
 from tui.commands import COMMANDS, SCREENS, Command, Place
+from tui.keymap import Keymap, key_words
 
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+KEYS = Keymap()
+"""Those that nobody has changed."""
 HEADINGS = ["key", "name", "what it does", "id"]
 
 
@@ -33,7 +36,7 @@ KEY_SECTIONS = {f"keys-{place.value}": keys_section(place) for place in (*SCREEN
 
 
 def row(command: Command) -> list[str]:
-    keys = " ".join(f"`{key}`" for key in command.keys_shown.split())
+    keys = " ".join(f"`{key}`" for key in KEYS.shown(command.id).split())
     return [keys, command.label, command.help, f"`{command.id}`"]
 
 
@@ -59,5 +62,5 @@ def widget_rows() -> Iterator[list[str]]:
 
 
 def words(binding: Binding) -> str:
-    keys = " ".join(f"`{key.strip().replace('question_mark', '?')}`" for key in binding.key.split(","))
+    keys = " ".join(f"`{key_words(key.strip())}`" for key in binding.key.split(","))
     return f"{keys} {binding.description.lower()}"

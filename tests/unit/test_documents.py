@@ -42,7 +42,6 @@ def test_links_and_pictures_are_there(document: Path) -> None:
 
 def test_every_setting_has_its_row_with_variable_and_flag() -> None:
     rows = [line for line in SECTIONS["settings"]().splitlines() if line.startswith("| `")]
-    assert len(rows) == len(setting_names())
     for name, row in zip(setting_names(), rows, strict=True):
         assert row.startswith(f"| `{name.partition('.')[2]}` | ")
         assert f"| `{variable_of(name)}` |" in row

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 
 from textual import on
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
@@ -108,8 +107,14 @@ class SetupScreen(CockpitScreen):
 
     def _test_soon(self, side: Side) -> None:
         panel = self.query_one(f"#{side}", ConnectionPanel)
+
+        async def test() -> (
+            None
+        ):  # and not its coroutine, which would never be awaited when the next test comes at once
+            await self._test(panel)
+
         if panel.uri and self.cockpit.engines.desk is not None:
-            self.run_worker(partial(self._test, panel), group=f"test {side}", exclusive=True)
+            self.run_worker(test, group=f"test {side}", exclusive=True)  # type: ignore[arg-type]  # mypy sees no kind of work
 
     async def _test(self, panel: ConnectionPanel) -> None:
         desk = self.cockpit.engines.desk
