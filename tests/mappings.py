@@ -41,6 +41,7 @@ def any_mappings(draw: st.DrawFn) -> Mapping:
             path=("_id",),
             kinds=draw(_KINDS),
             nullable=draw(st.booleans()),
+            length=draw(st.sampled_from([0, 0, 0, 1])),
             array=draw(st.sampled_from([False, False, True])),
         )
     ]
@@ -52,6 +53,8 @@ def any_mappings(draw: st.DrawFn) -> Mapping:
                 path=path,
                 kinds=draw(_KINDS),
                 array=draw(st.sampled_from([False, False, True])),
+                nullable=draw(st.sampled_from([True, True, False])),
+                length=draw(st.sampled_from([0, 0, 1, 2, 5])),
                 **{name: draw(policy) for name, policy in _POLICIES.items()},
             )
         )

@@ -140,7 +140,7 @@ class Copying:
         for task_id, span in ranges:
             leases.append(CopyLease(task_id, self._next_partition, 0, span.lower, True, span.upper))
             self._next_partition += 1
-        await self.journal.begin(self.plan, settings.run.mode, settings, leases)
+        self.plan = await self.journal.begin(self.plan, settings.run.mode, settings, leases)
         self._set_tasks()
         self._announce()
         self.leases.add(leases)

@@ -17,6 +17,7 @@ from engine.config import Settings, redact
 from engine.control.holding import TableHold
 from engine.control.protocol import Event, RunState
 from engine.errors import MigrationError, PlanChanged, TargetHeld
+from engine.mapping.model import Mapping
 from engine.plan import Plan, differences
 from engine.source import mongo
 from engine.target import copy, finish, ledger, partitions, postgres, preflight, schema, sqlstates
@@ -137,8 +138,10 @@ class Journal:
 
     # --- a run's beginning --------------------------------------------------------------------------------------------
 
-    async def begin(self, plan: Plan, mode: str, settings: Settings, leases: Sequence[CopyLease]) -> None:
+    async def begin(self, plan: Plan, mode: str, settings: Settings, leases: Sequence[CopyLease]) -> Plan:
         """Hold the tables, make them, and write the run with its partitions: from here on it can be resumed.
+
+        Returns the plan with the bounds of tables that are there already.
 
         Raises:
             TargetHeld, TargetExists, UsageError: nothing was written.
@@ -151,6 +154,7 @@ class Journal:
                 for table in plan.tables
             ]  # fmt: skip
             loads, statements = await prepare(connection, self.run_id, mode, tables)
+            plan = plan.with_mappings({load.task_id: Mapping.model_validate_json(load.mapping) for load in loads})
             run = NewRun(
                 run_id=self.run_id,
                 fingerprint=plan.fingerprint,
@@ -165,6 +169,7 @@ class Journal:
             # Read back: the ledger has found out which tables these are.
             self._loads = {load.task_id: load for load in await ledger.table_loads(connection, self.run_id)}
         self._keep_events()
+        return plan
 
     async def find_run(self, run: str, request: dict[str, Any], fingerprint: str) -> FoundRun | None:
         """The run to resume: by (a prefix of) its id, or with "" the newest of this request.

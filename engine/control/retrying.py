@@ -115,6 +115,7 @@ async def _prepared(
     problems = tables.check_fits(mapping, existing)
     if problems:
         raise UsageError(f"Table {name} does not fit the mapping: {' '.join(problems)}", code="table_differs")
+    mapping = tables.bounded(mapping, existing)
     converter = await asyncio.to_thread(make_converter, mapping, settings.run.converter)
     has_key = table.has_range_reads and not table.mapping.id_column.nullable
     return _Table(connection, run_id, table.task_id, name, mapping, converter, mode == "upsert", has_key)

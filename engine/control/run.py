@@ -19,6 +19,8 @@ ADVICE = {
     "date_range": "Set mapping.date_range to another policy; the documents are kept as rejects.",
     "overflow": 'Set mapping.overflow to "overflow" to keep such values in _extra.',
     "id_kind": "These _ids are of a kind that the plan did not see; plan again.",
+    "not_null": "Drop NOT NULL from the column, or give it a value in the source.",
+    "too_long": "Widen the column; the documents are kept as rejects.",
     "id_too_long": "PostgreSQL cannot index keys this long; shorten them or choose another key.",
 }
 """What to do, by reason code."""

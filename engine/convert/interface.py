@@ -27,7 +27,8 @@ class Reject:
     length: int
     """Its length in bytes."""
     reason: str
-    """Reason code such as `nul`, `date_range`, `utf8`, `overflow`, `id_kind`, `id_too_long`, `corrupt`."""
+    """Reason code such as `nul`, `date_range`, `utf8`, `overflow`, `id_kind`, `id_too_long`, `not_null`, `too_long`,
+    `corrupt`."""
     field: str
     """Dotted path of the field at fault; empty when it is the whole document."""
     detail: str = ""

@@ -9,7 +9,7 @@ from engine.convert.jsontext import JsonWriter
 from engine.convert.strings import Hit, Policies
 from engine.errors import UsageError
 from engine.mapping.bson import FIXED_SIZES, STRING_KINDS
-from engine.mapping.model import Column, Kind, Mapping, Role
+from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import show_path
 
 STRING_SIZE, OTHER_SIZE = -1, -2
@@ -34,6 +34,30 @@ class Level:
     def all_columns(self) -> list[int]:
         """The columns of this level and those below."""
         return [*self.columns.values(), *(column for level in self.below.values() for column in level.all_columns())]
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What the table refuses in a column, whatever its type would take."""
+
+    column: int
+    path: tuple[bytes, ...]
+    is_required: bool
+    """NOT NULL."""
+    length: int
+    """Characters that fit; 0 is any number."""
+
+
+def constraints(mapping: Mapping) -> list[Constraint]:
+    """The constraints of all columns, in their order. What `_id` must be, and `_missing` always is, is not among them."""
+    found = []
+    for index, column in enumerate(mapping.columns):
+        is_required = not column.nullable and column.role not in (Role.ID, Role.MISSING)
+        length = column.length if column.type is ColumnType.TEXT and not column.array else 0
+        if is_required or length:
+            path = tuple(key.encode() for key in column.path)
+            found.append(Constraint(index, path, is_required, length))
+    return found
 
 
 def json_writer(mapping: Mapping, column: Column | None, hit: Hit) -> JsonWriter:

@@ -40,7 +40,7 @@ from array import array
 from engine.convert.encoders import BINARY_KINDS, ELEMENT_OIDS, with_length
 from engine.convert.interface import Converted, Reject
 from engine.convert.jsontext import quote
-from engine.convert.layout import build_levels, json_writer
+from engine.convert.layout import build_levels, constraints, json_writer
 from engine.convert.rejection import (
     CORRUPT,
     DATE_RANGE,
@@ -48,8 +48,10 @@ from engine.convert.rejection import (
     ID_KIND,
     ID_TOO_LONG,
     MISSING_ID_DETAIL,
+    NOT_NULL,
     NUL,
     OVERFLOW,
+    TOO_LONG,
     UNKNOWN_FIELD_DETAIL,
     UTF8,
     misfit_detail,
@@ -73,7 +75,9 @@ cdef tuple HIT_NAMES = (
     "nul.strip", "nul.replace", "utf8.replace", "date_range.null", "date_range.clamp", "date_range.infinity",
     "overflow", "duplicate_key",
 )
-cdef tuple REASON_NAMES = (NUL, UTF8, DATE_RANGE, OVERFLOW, ID_KIND, ID_TOO_LONG, CORRUPT)
+cdef tuple REASON_NAMES = (
+    NUL, UTF8, DATE_RANGE, OVERFLOW, ID_KIND, ID_TOO_LONG, NOT_NULL, TOO_LONG, CORRUPT,
+)
 assert len(HIT_NAMES) == N_HITS and len(REASON_NAMES) == REASON_CORRUPT + 1
 
 make_crc_tables()

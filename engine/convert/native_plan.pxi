@@ -85,6 +85,7 @@ cdef class CompiledMapping:
         plan.tracked_names = <Span *>self._room(len(tracked), sizeof(Span))
         for number, index in enumerate(tracked):
             self._set_span(&plan.tracked_names[number], with_length(show_path(columns[index].path).encode()))
+        self._set_constraints(constraints(mapping))
 
     cdef void *_room(self, size_t n, size_t size) except NULL:
         """Memory for `n` structures, all zeros, that lives as long as this object."""
@@ -104,6 +105,22 @@ cdef class CompiledMapping:
         self.kept.append(data)
         span.data = <const uint8_t *>PyBytes_AS_STRING(data)
         span.size = len(data)
+        return 0
+
+    cdef int _set_constraints(self, list found) except -1:
+        """What the table refuses in some columns."""
+        cdef Constraint *compiled
+        self.plan.n_constraints = len(found)
+        self.plan.constraints = <Constraint *>self._room(len(found), sizeof(Constraint))
+        for number, constraint in enumerate(found):
+            compiled = &self.plan.constraints[number]
+            compiled.column = constraint.column
+            compiled.is_required = constraint.is_required
+            compiled.length = constraint.length
+            compiled.n_path = len(constraint.path)
+            compiled.path = <Span *>self._room(compiled.n_path, sizeof(Span))
+            for depth, key in enumerate(constraint.path):
+                self._set_span(&compiled.path[depth], key)
         return 0
 
     cdef int _set_style(self, Style *style, column, options) except -1:

@@ -35,7 +35,10 @@ from engine.convert.native_work cimport (
     REASON_CORRUPT,
     REASON_ID_KIND,
     REASON_ID_TOO_LONG,
+    REASON_NOT_NULL,
+    REASON_TOO_LONG,
     Column,
+    Constraint,
     Plan,
     Rejected,
     Work,
@@ -143,6 +146,10 @@ cdef inline int write_row(Work *work, const uint8_t *document, const uint8_t *en
     code = write_own_columns(work, document, end)
     if code < 0:
         return code
+    if plan.n_constraints:
+        code = check_constraints(work)
+        if code < 0:
+            return code
     return write_in_order(work)
 
 
@@ -165,6 +172,46 @@ cdef inline int check_id(Work *work, size_t key) noexcept nogil:
     if size > MAX_KEY_BYTES:
         return add_key(work, fault(work, REASON_ID_TOO_LONG), b"_id", 3)
     return OK
+
+
+cdef inline int check_constraints(Work *work) noexcept nogil:
+    """Reject a row that the table would refuse, or cut: PostgreSQL drops blanks that are too many for a varchar(n)."""
+    cdef const Constraint *constraint
+    cdef const uint8_t *field
+    cdef size_t begin, size
+    cdef uint32_t number
+    for number in range(work.plan.n_constraints):
+        constraint = &work.plan.constraints[number]
+        begin = work.fields[constraint.column]
+        field = work.out.data + work.row + begin
+        if not begin or get_big_32(field) == <uint32_t>NULL_LENGTH:
+            if constraint.is_required:
+                return refuse(work, constraint, REASON_NOT_NULL)
+            continue
+        size = get_big_32(field)
+        if constraint.length and size > constraint.length:
+            if count_characters(field + LENGTH_SIZE, size) > constraint.length:
+                return refuse(work, constraint, REASON_TOO_LONG)
+    return OK
+
+
+cdef inline size_t count_characters(const uint8_t *text, size_t size) noexcept nogil:
+    """Characters of valid UTF-8: every byte but those that continue one."""
+    cdef size_t number, n_characters = 0
+    for number in range(size):
+        n_characters += (text[number] & 0xC0) != 0x80
+    return n_characters
+
+
+cdef inline int refuse(Work *work, const Constraint *constraint, int reason) noexcept nogil:
+    """The document cannot become a row because of this column."""
+    cdef const Span *key
+    cdef uint32_t depth
+    cdef int code = fault(work, reason)
+    for depth in range(constraint.n_path, 0, -1):
+        key = &constraint.path[depth - 1]
+        code = add_key(work, code, key.data, key.size)
+    return code
 
 
 cdef inline int write_own_columns(Work *work, const uint8_t *document, const uint8_t *end) noexcept nogil:

@@ -45,6 +45,8 @@ cdef enum:
     REASON_OVERFLOW
     REASON_ID_KIND
     REASON_ID_TOO_LONG
+    REASON_NOT_NULL
+    REASON_TOO_LONG
     REASON_CORRUPT
 
 cdef enum:
@@ -134,6 +136,15 @@ cdef struct Level:
     uint32_t n_columns
 
 
+cdef struct Constraint:
+    # What the table refuses in a column: `Constraint` of `engine.convert.layout`.
+    uint32_t column
+    bint is_required
+    uint32_t length                      # characters; 0: any number
+    Span *path                           # keys that lead to the value
+    uint32_t n_path
+
+
 cdef struct Plan:
     # A compiled mapping.
     Column *columns
@@ -148,6 +159,8 @@ cdef struct Plan:
     uint32_t *tracked                    # columns whose names `_missing` lists
     Span *tracked_names                  # their paths, each as a field of COPY
     uint32_t n_tracked
+    Constraint *constraints              # in the order of their columns
+    uint32_t n_constraints
     uint64_t seed                        # of hashes
 
 

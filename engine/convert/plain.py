@@ -6,7 +6,8 @@ not the column's, is dealt with in `_unusual`.
 
 Rules beyond TYPES.md, for both converters:
 
-- The first thing wrong in the order of the document's bytes decides the reason of a reject; then `_id`'s rules.
+- The first thing wrong in the order of the document's bytes decides the reason of a reject; then `_id`'s rules; then
+  NOT NULL and lengths, in the order of the columns.
 - Policy hits count only for documents that become rows.
 - A key that comes twice in one document has its last value, and each value before it is a hit `duplicate_key`.
 - `_extra` nests like the document: `{"address":{"city":5}}`. So an empty document at a flattened path goes there too.
@@ -23,14 +24,16 @@ from collections import Counter
 from engine.convert.encoders import ELEMENT_OIDS, JSONB_VERSION, NULL, encode_array, with_length
 from engine.convert.interface import Converted, Reject
 from engine.convert.keysize import ALWAYS_SHORT, jsonb_size
-from engine.convert.layout import BELOW, STRING_SIZE, Level, build_levels, json_writer
+from engine.convert.layout import BELOW, STRING_SIZE, Level, build_levels, constraints, json_writer
 from engine.convert.rejection import (
     CORRUPT,
     DETAILS,
     ID_KIND,
     ID_TOO_LONG,
     MISSING_ID_DETAIL,
+    NOT_NULL,
     OVERFLOW,
+    TOO_LONG,
     UNKNOWN_FIELD_DETAIL,
     RejectedError,
     misfit_detail,
@@ -50,6 +53,7 @@ from engine.mapping.names import show_path
 
 MISSING = bytes(bytearray(NULL))
 """A field not met yet: the bytes of NULL, but another object, so that `is` tells it from a null in the document."""
+ID_PATH = (b"_id",)
 
 Extra = dict[str, "str | Extra"]
 """Fields without a place of their own, by their key as it stands in JSON: JSON text, or those of a flattened field."""
@@ -86,6 +90,7 @@ class PlainConverter:
             for index, column in enumerate(mapping.columns)
             if column.role is Role.FIELD
         ]
+        self._constraints = constraints(mapping)
         self._extra: Extra = {}
 
     def convert(self, batch: bytes, offset: int, limit: int) -> Converted:
@@ -145,9 +150,9 @@ class PlainConverter:
         self._walk(self._top, document, 4, last, fields)
         key = fields[self._id_index]
         if key is MISSING and self._has_to_have_id:
-            raise _rejected_id(ID_KIND, MISSING_ID_DETAIL)
+            raise _rejected(ID_KIND, ID_PATH, MISSING_ID_DETAIL)
         if len(key) > ALWAYS_SHORT and self._key_size(key) > MAX_KEY_BYTES:
-            raise _rejected_id(ID_TOO_LONG)
+            raise _rejected(ID_TOO_LONG, ID_PATH)
         if self._document_index is not None:
             text = self._column_writers[self._document_index].document(document, 0, last + 1, without=b"_id")
             fields[self._document_index] = with_length(self._versions[self._document_index] + text.encode())
@@ -157,7 +162,19 @@ class PlainConverter:
         if self._extra and self._extra_index is not None:
             text = _object_text(self._extra)
             fields[self._extra_index] = with_length(self._versions[self._extra_index] + text.encode())
+        if self._constraints:
+            self._check(fields)
         return self._header + b"".join(fields)
+
+    def _check(self, fields: list[bytes]) -> None:
+        """Reject a row that the table would refuse, or cut: PostgreSQL drops blanks that are too many for a varchar(n)."""
+        for constraint in self._constraints:
+            field = fields[constraint.column]
+            if field == NULL:
+                if constraint.is_required:
+                    raise _rejected(NOT_NULL, constraint.path)
+            elif constraint.length and len(field[len(NULL) :].decode()) > constraint.length:
+                raise _rejected(TOO_LONG, constraint.path)
 
     def _key_size(self, field: bytes) -> int:
         """Bytes of an `_id`'s field as an index would hold it."""
@@ -288,7 +305,7 @@ def _object_text(members: Extra) -> str:
     return "{" + ",".join(texts) + "}"
 
 
-def _rejected_id(reason: str, detail: str = "") -> RejectedError:
+def _rejected(reason: str, path: tuple[bytes, ...], detail: str = "") -> RejectedError:
     rejection = RejectedError(reason, detail)
-    rejection.keys.append(b"_id")
+    rejection.keys.extend(reversed(path))
     return rejection

@@ -7,12 +7,15 @@ from engine.mapping.model import Kind
 
 NUL, UTF8, DATE_RANGE, OVERFLOW = "nul", "utf8", "date_range", "overflow"
 ID_KIND, ID_TOO_LONG, CORRUPT = "id_kind", "id_too_long", "corrupt"
+NOT_NULL, TOO_LONG = "not_null", "too_long"
 
 DETAILS = {
     NUL: "a NUL character",
     UTF8: "not UTF-8",
     DATE_RANGE: "a date outside PostgreSQL's range",
     ID_TOO_LONG: "longer than an index entry can be",
+    NOT_NULL: "no value for a column that is NOT NULL",
+    TOO_LONG: "more characters than the column holds",
     CORRUPT: "not BSON",
 }
 """What is said of each reason, the same in both converters; `misfit_detail` for the others."""

@@ -90,6 +90,9 @@ class Column(BaseModel):
     array: bool = False
     """A PostgreSQL array of `type`; `kinds` are then those of the elements."""
     nullable: bool = True
+    """False: a document without a value for it is a reject."""
+    length: int = 0
+    """Characters that fit into a varchar(n) that is there already; 0 is any number."""
     nul: str = ""
     """Policy of this field alone; empty follows the mapping's options. Likewise the next three."""
     date_range: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping as Lookup
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -77,6 +78,11 @@ class Plan(BaseModel):
     tables: tuple[TablePlan, ...]
     saved: str = ""
     """The operator's own TOML, where one was given: asking for the same run again takes it."""
+
+    def with_mappings(self, mappings: Lookup[int, Mapping]) -> Plan:
+        """The same with other mappings, by task."""
+        tables = tuple(table.model_copy(update={"mapping": mappings[table.task_id]}) for table in self.tables)
+        return self.model_copy(update={"tables": tables})
 
     @property
     def fingerprint(self) -> str:

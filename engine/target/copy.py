@@ -23,7 +23,7 @@ from engine.errors import MigrationError
 from engine.target.page import CopyTarget, Page, Piece
 from engine.target.partitions import CHECKSUM_MODULUS
 from engine.target.rejects import Identify, Rejected, document_at, extended_id, insert_rejects
-from engine.target.rows import RowSender
+from engine.target.rows import Caution, RowSender
 
 LOCK_TIMEOUT_S = 30
 """How long a slice waits for a lock: another's claim of the same slice, or somebody's lock on the table."""
@@ -92,11 +92,13 @@ class SliceWriter:
     worker: int
     identify: Identify = extended_id
     """Names the `_id` of a rejected document."""
+    caution: Caution = field(default_factory=Caution)
+    """Of the table, from one writer to the next."""
     _slice: _OpenSlice | None = field(default=None, init=False)
     _sender: RowSender = field(init=False)
 
     def __post_init__(self) -> None:
-        self._sender = RowSender(self.connection, self.target)
+        self._sender = RowSender(self.connection, self.target, self.caution)
 
     async def begin(self, partition_id: int, slice_no: int, lower: bytes | None, lower_inclusive: bool) -> None:
         """Open the transaction and claim the slice, which begins at (or behind) `lower`.

@@ -25,6 +25,8 @@ async def prepare(
 ) -> tuple[list[TableLoad], list[str]]:
     """What the ledger keeps of each table, and the statements that make them. Nothing is written yet.
 
+    The mapping of a table that is there already comes back with the bounds of its columns.
+
     Raises:
         TargetExists: mode `create`, and a table is there.
         UsageError: the server or the role's rights do not do, or a table that is there does not fit the mapping or cannot
@@ -46,7 +48,7 @@ async def prepare(
                 "--mode append, replace or upsert."
             )
         if is_there and mode in ("append", "upsert"):
-            await _check_fits(connection, target, mapping)
+            mapping = await _fitted(connection, target, mapping)
             count_before = int(await connection.fetchval(f"SELECT count(*) FROM {target.sql}"))  # noqa: S608 - quoted
             if mode == "upsert" and not await tables.has_unique(connection, target, mapping.id_column.name):
                 name = ddl.fitted(target.table, "__id_key")
@@ -85,10 +87,13 @@ def builds_key_first(mapping: Mapping, mode: str) -> bool:
     return mode == "upsert" or is_mixed or column.type in (ColumnType.JSONB, ColumnType.JSON)
 
 
-async def _check_fits(connection: asyncpg.Connection, target: TableName, mapping: Mapping) -> None:
-    problems = tables.check_fits(mapping, await tables.describe_table(connection, target))
+async def _fitted(connection: asyncpg.Connection, target: TableName, mapping: Mapping) -> Mapping:
+    """The mapping within the bounds of a table that is there."""
+    existing = await tables.describe_table(connection, target)
+    problems = tables.check_fits(mapping, existing)
     if problems:
         raise UsageError(f"Table {target} does not fit the plan: {' '.join(problems)}", code="table_differs")
+    return tables.bounded(mapping, existing)
 
 
 async def _check_replaceable(connection: asyncpg.Connection, target: TableName) -> None:

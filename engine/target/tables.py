@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from engine.errors import UsageError
-from engine.mapping.model import Column, Kind, Mapping
+from engine.mapping.model import Column, Kind, Mapping, Role
 from engine.target.ddl import TableName
 from engine.target.sqlstates import one_line
 
@@ -41,6 +41,8 @@ class ExistingColumn:
     """A row without it gets a value: a default, an identity, a generated column."""
     generated: bool
     """Cannot be written."""
+    rounds: bool = False
+    """Keeps fewer digits than a value may have: numeric(p,s), or a time of less than milliseconds."""
 
 
 async def describe_table(connection: asyncpg.Connection, table: TableName) -> list[ExistingColumn]:
@@ -61,12 +63,20 @@ async def describe_table(connection: asyncpg.Connection, table: TableName) -> li
         SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
                format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) AS base,
                CASE WHEN coalesce(nullif(t.typbasetype, 0), t.oid) = 'varchar'::regtype
-                    THEN greatest(CASE WHEN t.typbasetype = 0 THEN a.atttypmod ELSE t.typtypmod END - 4, -1)
+                    THEN greatest(m.modifier - 4, -1)
                     ELSE -1 END AS length,
                NOT (a.attnotnull OR t.typnotnull) AS nullable,
                a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL AS has_default,
-               a.attgenerated <> '' AS generated
+               a.attgenerated <> '' AS generated,
+               CASE WHEN coalesce(nullif(t.typbasetype, 0), t.oid) IN ('numeric'::regtype, 'numeric[]'::regtype)
+                    THEN m.modifier >= 0
+                    WHEN coalesce(nullif(t.typbasetype, 0), t.oid) IN ('timestamptz'::regtype, 'timestamptz[]'::regtype)
+                    THEN m.modifier BETWEEN 0 AND 2
+                    ELSE false END AS rounds
         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN t.typbasetype = 0 THEN a.atttypmod ELSE t.typtypmod END AS modifier
+        ) m
         WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
         ORDER BY a.attnum
         """,
@@ -118,6 +128,25 @@ def check_fits(
     return problems
 
 
+def bounded(mapping: Mapping, existing: Sequence[ExistingColumn]) -> Mapping:
+    """The mapping with what the table's columns refuse beyond their types, so that the converter finds it for no round trip.
+
+    `_id` stays required as the plan has it.
+    """
+    by_name = {column.name: column for column in existing}
+    return mapping.model_copy(
+        update={"columns": tuple(_bounded(column, by_name.get(column.name)) for column in mapping.columns)}
+    )
+
+
+def _bounded(column: Column, found: ExistingColumn | None) -> Column:
+    if found is None:
+        return column
+    length = 0 if found.length == _NO_LENGTH else found.length
+    nullable = column.nullable if column.role is Role.ID else found.nullable
+    return column.model_copy(update={"length": length, "nullable": nullable})
+
+
 def spelling(sql_type: str) -> str:
     """How format_type() spells a type that DDL spells `sql_type`."""
     return _SPELLINGS.get(sql_type, sql_type)
@@ -130,8 +159,8 @@ def _misfits(column: Column, found: ExistingColumn, longest: int) -> list[str]:
     needed = spelling(column.sql_type)
     if needed != found.base and not (needed == "text" and found.base in _TEXT_TYPES):
         return [f"{name} is {one_line(found.type)}, the plan needs {column.sql_type}."]
-    if found.base == "numeric" and found.type != "numeric" and "(" in found.type:
-        return [f"{name} is {one_line(found.type)}, which would round values: the plan needs numeric."]
+    if found.rounds:
+        return [f"{name} is {one_line(found.type)}, which would round values: the plan needs {column.sql_type}."]
     if column.kinds == {Kind.OBJECT_ID}:
         longest = max(longest, OBJECT_ID_LENGTH)
     if found.length != _NO_LENGTH and longest > found.length:

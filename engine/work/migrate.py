@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,6 +14,7 @@ from engine.convert.interface import Converter
 from engine.source.reader import RangeReader, filter_query
 from engine.target import copy, locks, page, partitions, sqlstates
 from engine.target.ddl import TableName
+from engine.target.rows import Caution
 from engine.work.claims import as_committed
 from engine.work.ends import EXPLAINED, Ends
 from engine.work.feed import Feed, Pace, Piece
@@ -72,6 +73,8 @@ class Copier:
         self._pace = pace
         self._report = report
         self._converters: dict[int, Converter] = {}
+        self._cautions: defaultdict[int, Caution] = defaultdict(Caution)
+        """By task."""
 
     async def work(self, task: CopyTask, lease: CopyLease) -> Returned | Failed:
         """Copy a partition, or as much of it as the engine lets us."""
@@ -113,7 +116,8 @@ class Copier:
             has_range_reads=task.has_range_reads,
         )
         feed = Feed(reader, self._converter(task), self._slot, self._pace, self._ends.threads)
-        writer = copy.SliceWriter(connection, task.run_id, _target_of(task), self._worker)
+        caution = self._cautions[task.task_id]
+        writer = copy.SliceWriter(connection, task.run_id, _target_of(task), self._worker, caution=caution)
         try:
             while True:
                 is_final = await self._slice(task, writer, feed)

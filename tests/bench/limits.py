@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from engine.knobs import PAGE_SIZE
-from tests.bench.parts import FLOOR, Contest, Entry, Options, own_name
+from tests.bench.parts import BAD, CLEAN, FLOOR, Contest, Entry, Options, own_name
 
 FLOOR_RATIO = 1.15
 """Most seconds of a run, in those of the floor;"""
@@ -25,6 +25,8 @@ MANY_WORKERS, MANY_UP_S, MANY_RATIO = 90, 3.0, 1.5
 """The original project's default cluster: all at work after so long, and at most so many times the best one's seconds."""
 SEEDING_RATIO = 0.75
 """Of the rate at which ready-made documents are inserted."""
+REJECTS_RATIO = 1.3
+"""Most seconds of a run with one bad document in a hundred, in those of one without."""
 COMMAND_EXTRA_S = 1.0
 """Of the whole command beyond its run."""
 
@@ -45,6 +47,9 @@ def limits(contests: Sequence[Contest], options: Options) -> list[Limit]:
     for contest in contests:
         if contest.part == "seeding":
             found += _seeding(contest)
+            continue
+        if contest.part == "rejects":
+            found += _rejects(contest)
             continue
         ours = own_name(options.converters[0], options.processes)
         if ours in contest.results and contest.part != "pages":
@@ -117,6 +122,14 @@ def _seeding(contest: Contest) -> Iterator[Limit]:
     if share is not None:
         wanted = f">= {SEEDING_RATIO} of plain inserts"
         yield Limit(f"seeding, {contest.documents:,}", wanted, f"{share:.2f}", share >= SEEDING_RATIO)
+
+
+def _rejects(contest: Contest) -> Iterator[Limit]:
+    times = contest.ratio(BAD, CLEAN)
+    if times is not None:
+        yield Limit(
+            f"rejects, {contest.documents:,}", f"<= {REJECTS_RATIO} x clean", f"{times:.2f} x", times <= REJECTS_RATIO
+        )
 
 
 def _flatness(contests: Sequence[Contest]) -> Iterator[Limit]:

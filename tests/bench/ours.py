@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
 from tests.bench import shapes
 from tests.bench.measure import MARK, Ran, RunFailed, Watch
 
@@ -30,15 +31,34 @@ class Servers:
     folder: Path
 
 
-def migrate(servers: Servers, collection: str, *, converter: str, workers: int, page_size: int) -> Ran:
+def migrate(
+    servers: Servers,
+    collection: str,
+    *,
+    converter: str,
+    workers: int,
+    page_size: int,
+    plan: Path | None = None,
+    rejected: int = 0,
+) -> Ran:
     """Copy a collection with key, ledger, checksums and counts; `seconds` as the run's last JSON line says.
 
+    Args:
+        plan: a saved plan instead of the collection and a proposal.
+        rejected: documents that have to become rejects.
+
     Raises:
-        RunFailed: it failed, rejected something, or used another converter.
+        RunFailed: it failed, rejected more or less than that, or used another converter.
     """
-    words = ["run", "--json", "--collection", f"{shapes.DATABASE}.{collection}:public.{TABLE}"]
-    words += ["--cluster-size", str(workers), "--page-size", str(page_size)]
-    run = _command(servers, words, workers, {"MONGOPG_RUN_CONVERTER": converter})
+    words = ["run", "--json", "--cluster-size", str(workers), "--page-size", str(page_size)]
+    if plan is not None:
+        words += ["--plan", str(plan)]
+    else:
+        words += ["--collection", f"{shapes.DATABASE}.{collection}:public.{TABLE}"]
+    exit_code = EXIT_INCOMPLETE if rejected else EXIT_DONE
+    run = _command(servers, words, workers, {"MONGOPG_RUN_CONVERTER": converter}, exit_code=exit_code)
+    if run.details["rejected"] != rejected:
+        raise RunFailed(f"{run.details['rejected']:,} documents were rejected instead of {rejected:,}")
     # A run of a few documents is over before it has said which.
     if run.details["converter"] not in (converter, ""):
         raise RunFailed(f"the run used the {run.details['converter']} converter instead of the {converter} one")
@@ -51,7 +71,23 @@ def seed(servers: Servers, collection: str, *, count: int, workers: int) -> Ran:
     return _command(servers, [*words, "--cluster-size", str(workers)], workers, {})
 
 
-def _command(servers: Servers, words: list[str], workers: int, environment: dict[str, str]) -> Ran:
+def save_plan(servers: Servers, collection: str, path: Path, options: dict[str, str]) -> None:
+    """The plan of a collection, to be appended to a table that is there, as a file.
+
+    Raises:
+        RunFailed: there is none.
+    """
+    named = f"{shapes.DATABASE}.{collection}:public.{TABLE}"
+    path.unlink(missing_ok=True)
+    environment = {f"MONGOPG_MAPPING_{name.upper()}": value for name, value in options.items()}
+    _command(
+        servers, ["plan", "--json", "--mode", "append", "--save", str(path), "--collection", named], 0, environment
+    )
+
+
+def _command(
+    servers: Servers, words: list[str], workers: int, environment: dict[str, str], *, exit_code: int = EXIT_DONE
+) -> Ran:
     mark = secrets.token_hex(8)
     began = time.monotonic()
     with Watch(mark) as watch:
@@ -68,20 +104,22 @@ def _command(servers: Servers, words: list[str], workers: int, environment: dict
         lines = [(time.monotonic() - began, json.loads(line)) for line in process.stdout]
         _, errors = process.communicate()
         wall_s = time.monotonic() - began
-    if process.returncode != 0:
+    if process.returncode != exit_code:
         raise RunFailed(f"exit code {process.returncode}: {errors.strip()}")
     ended_s, last = lines[-1]
-    seconds, rows = last["seconds"], last["written"]
+    seconds, rows = last.get("seconds", wall_s), last.get("written", 0)
     if words[0] == "seed":
         seconds = ended_s - next(at for at, record in lines if record.get("state") == "seeding")
         rows = last["seeded"]
     converters = [record["converter"] for _, record in lines if record.get("converter")]
     at_work = _at_work(lines)
     details = {
+        "run_id": last.get("run_id", ""),
         "rows": rows,
+        "rejected": last.get("rejected", 0),
         "converter": converters[-1] if converters else "",
         "at_work": len(at_work),
-        "all_at_work_s": max(at_work.values()) if len(at_work) == workers else None,
+        "all_at_work_s": max(at_work.values()) if at_work and len(at_work) == workers else None,
     }
     return Ran(seconds, wall_s, watch.cost, details)
 

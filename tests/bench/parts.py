@@ -15,6 +15,7 @@ from statistics import median
 import asyncpg
 
 from engine.knobs import PAGE_SIZE
+from tests import spoiled
 from tests.bench import floor, ours, peers, shapes
 from tests.bench.measure import Ran, RunFailed, ServerClock
 from tests.bench.ours import Servers
@@ -31,10 +32,13 @@ PARTS = {
     "wide": "wide documents: floor, ours, other tools",
     "sizes": "a tenth of the documents, all of them, ten times as many: floor and ours",
     "pages": "page sizes",
+    "rejects": "one document in a hundred is bad, against none, into a table with constraints",
     "seeding": "seeding against inserting ready-made documents",
 }
 FLOOR = "floor"
 CONTESTANTS = (FLOOR, "ours", "ingestr", "sling")
+CLEAN, BAD, REFUSED = "clean", "bad", "refused by the server"
+"""The contestants of the part `rejects`."""
 NO_TABLE = "public.bench_none"
 """Of contestants that write into MongoDB."""
 
@@ -76,6 +80,12 @@ class Entry:
     converter: str = ""
     """Of our own runs that have one."""
     page_size: int = PAGE_SIZE.default
+    rejected: int = 0
+    """Documents that make no row."""
+    setup: str = ""
+    """SQL that has to be executed before each run."""
+    check: Callable[[Ran], None] | None = None
+    """Looks at the table behind the first run; raises RunFailed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +154,8 @@ class Bench:
                     yield self._contest(part, shapes.USERS, share)
             elif part == "pages":
                 yield self._contest(part, shapes.USERS, 1.0)
+            elif part == "rejects":
+                yield self._rejects()
             else:
                 yield self._seeding()
 
@@ -161,14 +173,18 @@ class Bench:
                 _say(f"  {number}  {entry.name}: {figures.ran.seconds:.2f} s")
 
     def _measured(self, contest: Contest, entry: Entry) -> Figures:
-        asyncio.run(_execute(self._servers.target_uri, f"DROP TABLE IF EXISTS {entry.table}", "CHECKPOINT"))
+        asyncio.run(
+            _execute(self._servers.target_uri, f"DROP TABLE IF EXISTS {entry.table}", entry.setup, "CHECKPOINT")
+        )
         time.sleep(SETTLE_S)
         clock = ServerClock(self._server_pids)
         figures = Figures(entry.run(), clock.spent())
         if entry.table != NO_TABLE:
             rows = asyncio.run(_count(self._servers.target_uri, entry.table))
-            if rows != contest.documents:
-                raise RunFailed(f"{rows:,} of {contest.documents:,} documents arrived")
+            if rows != contest.documents - entry.rejected:
+                raise RunFailed(f"{rows:,} of {contest.documents - entry.rejected:,} documents arrived")
+            if entry.check is not None and entry.name not in contest.results:
+                entry.check(figures.ran)
             asyncio.run(_execute(self._servers.target_uri, f"DROP TABLE {entry.table}"))
         return figures
 
@@ -227,6 +243,63 @@ class Bench:
                 run = partial(tool, self._environment, self._servers, collection)
                 entries.append(Entry(tool.__name__, f"public.bench_{tool.__name__}", run))
         return entries
+
+    def _rejects(self) -> Contest:
+        documents, converter, workers = self._options.documents, self._options.converters[0], self._options.processes
+        _say(f"rejects: {documents:,} documents, {shapes.BAD_PEOPLE.what}")
+        table = f"public.{ours.TABLE}"
+        rejected = documents // shapes.BAD_EVERY
+        plan = ""
+        entries = []
+        for name, shape, ways in (
+            (CLEAN, shapes.CLEAN_PEOPLE, ()),
+            (BAD, shapes.BAD_PEOPLE, tuple(spoiled.WAYS)),
+            (REFUSED, shapes.REFUSED_PEOPLE, (spoiled.SERVER_WAY,)),
+        ):
+            collection = shapes.fill(self._servers.source_uri, shape, documents)
+            path = self._folder / f"{shape.name}.toml"
+            if not plan:
+                ours.save_plan(self._servers, collection, path, spoiled.OPTIONS)
+                plan = path.read_text()
+            path.write_text(plan.replace(shapes.collection_of(shapes.CLEAN_PEOPLE, documents), collection))
+            run = partial(
+                ours.migrate,
+                self._servers,
+                collection,
+                converter=converter,
+                workers=workers,
+                page_size=PAGE_SIZE.default,
+                plan=path,
+                rejected=rejected if ways else 0,
+            )
+            check = partial(self._check_people, table, documents, ways) if ways else None
+            entries.append(
+                Entry(
+                    name,
+                    table,
+                    run,
+                    workers,
+                    converter,
+                    rejected=rejected if ways else 0,
+                    setup=spoiled.TABLE_SQL.format(table),
+                    check=check,
+                )
+            )
+        return Contest("rejects", shapes.BAD_PEOPLE, documents, tuple(entries))
+
+    def _check_people(self, table: str, documents: int, ways: tuple[str, ...], ran: Ran) -> None:
+        async def check() -> list[str]:
+            connection = await asyncpg.connect(self._servers.target_uri)
+            try:
+                return await spoiled.differences(
+                    connection, table, ran.details["run_id"], documents, shapes.BAD_EVERY, ways
+                )
+            finally:
+                await connection.close()
+
+        found = asyncio.run(check())
+        if found:
+            raise RunFailed(f"values or rejects differ: {'; '.join(found)}")
 
     def _seeding(self) -> Contest:
         documents, processes = self._options.documents, self._options.processes

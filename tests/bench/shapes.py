@@ -18,6 +18,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 
 from engine.work.users import UserPages
+from tests import spoiled
 
 DATABASE = "bench"
 SEED = 1
@@ -25,6 +26,8 @@ PROCESSES = 2
 """That make and insert documents."""
 INSERT_DOCUMENTS = 1_000
 """Documents in one insert."""
+BAD_EVERY = 100
+"""Of the people that are bad, one in so many."""
 RANGE_DOCUMENTS = 20_000
 """Documents that one process makes and inserts at a time."""
 N_WIDE_BODIES = 500
@@ -172,7 +175,23 @@ def _moment(chance: random.Random) -> datetime:
     return _FIRST_DAY + timedelta(seconds=chance.randrange(10 * 365 * 86_400))
 
 
+def _clean_people(low: int, high: int) -> list[bytes]:
+    return [spoiled.document(index, None) for index in range(low, high)]
+
+
+def _bad_people(low: int, high: int) -> list[bytes]:
+    return [spoiled.document(index, spoiled.way_of(index, BAD_EVERY)) for index in range(low, high)]
+
+
+def _refused_people(low: int, high: int) -> list[bytes]:
+    ways = (spoiled.SERVER_WAY,)
+    return [spoiled.document(index, spoiled.way_of(index, BAD_EVERY, ways)) for index in range(low, high)]
+
+
 USERS = Shape("users", "users of eleven fields, as `mongopg-tui seed` makes them", 1.0, _users)
 THREE_FIELDS = Shape("three_fields", "the original Python project's users: id and three fields", 1.0, _three_fields)
 WIDE = Shape("wide", "60 fields, three levels, arrays, decimals, binaries", 0.2, _wide)
-SHAPES = {shape.name: shape for shape in (USERS, THREE_FIELDS, WIDE)}
+CLEAN_PEOPLE = Shape("clean_people", "people of eleven fields into a table with constraints", 1.0, _clean_people)
+BAD_PEOPLE = Shape("bad_people", "the same, one in a hundred bad in one of twelve ways", 1.0, _bad_people)
+REFUSED_PEOPLE = Shape("refused_people", "the same, one in a hundred refused by a CHECK", 1.0, _refused_people)
+SHAPES = {shape.name: shape for shape in (USERS, THREE_FIELDS, WIDE, CLEAN_PEOPLE, BAD_PEOPLE, REFUSED_PEOPLE)}

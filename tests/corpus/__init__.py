@@ -10,9 +10,9 @@ from tests.corpus.case import Case, Reject, encode
 from tests.corpus.damage import CORRUPT
 from tests.corpus.identities import IDS
 from tests.corpus.kinds import KINDS
-from tests.corpus.policies import DRIFT, POLICIES
+from tests.corpus.policies import BOUNDS, DRIFT, POLICIES
 from tests.corpus.structure import STRUCTURE
 
-CASES = [*KINDS, *POLICIES, *DRIFT, *IDS, *STRUCTURE, *CORRUPT]
+CASES = [*KINDS, *POLICIES, *DRIFT, *BOUNDS, *IDS, *STRUCTURE, *CORRUPT]
 
 __all__ = ["CASES", "Case", "Reject", "encode"]

@@ -173,3 +173,44 @@ DRIFT = [
     Case("retyped to text", {"v": 5}, {"v": "5"}, changes={"v": {"type": ColumnType.TEXT}}),
     Case("document retyped to text", {"v": {"a": 1}}, {"v": '{"a":1}'}, changes={"v": {"type": ColumnType.TEXT}}),
 ]
+
+BOUNDS = [
+    Case("as long as varchar(n)", {"v": "é☃a"}, {"v": "é☃a"}, changes={"v": {"length": 3}}),
+    Case("longer than varchar(n)", {"v": "é☃ab"}, Reject("too_long", "v"), changes={"v": {"length": 3}}),
+    Case("too many blanks for varchar(n)", {"v": "abc "}, Reject("too_long", "v"), changes={"v": {"length": 3}}),
+    Case("_id longer than varchar(n)", {"_id": "abcd"}, Reject("too_long", "_id"), changes={"_id": {"length": 3}}),
+    Case(
+        "null in NOT NULL", {"v": None}, Reject("not_null", "v"), seen=({"v": 1},), changes={"v": {"nullable": False}}
+    ),
+    Case("missing in NOT NULL", {}, Reject("not_null", "v"), seen=({"v": 1},), changes={"v": {"nullable": False}}),
+    Case(
+        "what overflows is missing in NOT NULL",
+        {"v": "a"},
+        Reject("not_null", "v"),
+        seen=({"v": 1},),
+        changes={"v": {"nullable": False}},
+    ),
+    Case(
+        "flattened, missing in NOT NULL",
+        {"a": {"c": 2}},
+        Reject("not_null", "a.b"),
+        seen=({"a": {"b": 1, "c": 2}},),
+        options={"flatten": 1},
+        changes={"a_b": {"nullable": False}},
+    ),
+    Case(
+        "several wrong: the document's own come before the table's",
+        {"v": None, "w": "a\0b"},
+        Reject("nul", "w"),
+        seen=({"v": 1, "w": "x"},),
+        changes={"v": {"nullable": False}},
+    ),
+    Case(
+        "several bounds: the first column's",
+        {"w": "abcd"},
+        Reject("not_null", "v"),
+        seen=({"v": 1, "w": "x"},),
+        changes={"v": {"nullable": False}, "w": {"length": 3}},
+    ),
+]
+"""What the columns of a table that is there already refuse."""

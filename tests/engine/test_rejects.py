@@ -269,7 +269,7 @@ async def test_a_retry_that_is_killed_in_the_middle_leaves_rows_and_rejects_that
 async def test_a_retry_keeps_others_out_and_is_kept_out(source: Source, target: Target, engines: Engines) -> None:
     add_people(source)
     first, _ = await engines.run(engines.settings("people"))
-    second = await engines.launch(engines.settings("people", run={"mode": "upsert", "throttle": 500}))
+    second = await engines.launch(engines.settings("people", run={"mode": "upsert", "throttle": 50}))
     await second.start()
     await second.until_written(1)
 

@@ -271,6 +271,17 @@ async def test_existing_columns_are_described_as_they_are(target: Target) -> Non
             await describe_table(connection, TableName("public", "nothing"))
 
 
+async def test_columns_that_would_round_values_are_known(target: Target) -> None:
+    target.execute("""
+        CREATE DOMAIN cents AS numeric(10,2); CREATE DOMAIN moment AS timestamptz(0);
+        CREATE TABLE users (a numeric(10,2), b numeric(10,2)[], c cents, d timestamptz(2), e timestamptz(0)[], f moment,
+                            exact_1 numeric, exact_2 timestamptz(3), exact_3 timestamptz, exact_4 numeric[], exact_5 varchar(2))
+    """)
+    async with connected(target.uri) as connection:
+        found = await describe_table(connection, USERS)
+    assert [column.name for column in found if column.rounds] == ["a", "b", "c", "d", "e", "f"]
+
+
 async def test_what_the_mapping_creates_fits_the_mapping(target: Target) -> None:
     columns = tuple(Column(name=f"c{number}", type=type_) for number, type_ in enumerate(ColumnType))
     arrays = tuple(Column(name=f"a{number}", type=type_, array=True) for number, type_ in enumerate(ColumnType))

@@ -67,8 +67,9 @@ def existing(
     name: str, type_: str, base: str = "", *, length: int = -1, nullable: bool = True, **other: bool
 ) -> ExistingColumn:
     return ExistingColumn(
-        name, type_, base or type_, length, nullable, other.get("has_default", False), other.get("generated", False)
-    )
+        name, type_, base or type_, length, nullable, other.get("has_default", False), other.get("generated", False),
+        other.get("rounds", False),
+    )  # fmt: skip
 
 
 FITTING = [
@@ -104,7 +105,11 @@ def test_columns_that_would_change_values_do_not_fit() -> None:
     mapping = Mapping(
         columns=(ID, Column(name="price", type=ColumnType.NUMERIC), Column(name="code", type=ColumnType.TEXT))
     )
-    table = [FITTING[0], existing("price", "numeric(10,2)", "numeric"), existing("code", "character(3)", "character")]
+    table = [
+        FITTING[0],
+        existing("price", "numeric(10,2)", "numeric", rounds=True),
+        existing("code", "character(3)", "character"),
+    ]
     assert check_fits(mapping, table) == [
         "Column price is numeric(10,2), which would round values: the plan needs numeric.",
         "Column code is character(3), the plan needs text.",
