@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 async def test_a_run_that_is_not_complete_is_refused(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await engines.launch(engines.settings("users", run={"throttle": 1_000}))
+    engine = await engines.launch(engines.settings("users", run={"throttle": 100}))
     await engine.start()
     await engine.until_written(1)
     with pytest.raises(UsageError, match="at work"):
@@ -40,7 +40,7 @@ async def test_a_run_into_the_same_table_keeps_a_verification_out(
     add_users(source, USERS)
     await engines.run()
     appending = await engines.launch(
-        engines.settings("more", run={"mode": "upsert", "throttle": 1_000,
+        engines.settings("more", run={"mode": "upsert", "throttle": 100,
                                       "collections": [f"{source.database}.users:public.users"]})
     )  # fmt: skip
     await appending.start()
