@@ -89,7 +89,7 @@ class Foreman:
     def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
         """A worker started, retired or died."""
         self._migration.emit("worker", id=worker_id, pid=pid, what=what, exit=exit_code)
-        if self._migration.supervisor is not None and self._migration.supervisor.early_deaths >= 3:
+        if self._migration.supervisor is not None and self._migration.supervisor.is_hopeless:
             self._migration.fail(
                 MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers")
             )

@@ -48,6 +48,11 @@ from engine.work.slots import N_SLOTS, Slot, make_slots
 
 HEARTBEAT_LIMIT_S = 30.0
 """A worker whose loop has not ticked for so long hangs: its backend is ended, then the worker."""
+MAX_EARLY_DEATHS = 3
+"""Workers that died before they were ready, each started after the death of the one before: none can live."""
+START_TRIES = 3
+START_PAUSE_S = 0.2
+"""Between two tries: a fork server that was killed is started again by the next one."""
 EXIT_GRACE_S = 1.0
 """How long a worker that was told to exit may take."""
 
@@ -111,9 +116,9 @@ class Supervisor:
         return next((worker.converter for worker in self.workers if worker.converter), "")
 
     @property
-    def early_deaths(self) -> int:
-        """Workers in a row that died before they were ready: the cluster cannot be started."""
-        return self._early_deaths
+    def is_hopeless(self) -> bool:
+        """Workers die before they are ready, one after the other."""
+        return self._early_deaths >= MAX_EARLY_DEATHS
 
     def resize(self, desired: int) -> None:
         """Grow at once; shrink by idle workers first, then by workers that end their page early and commit."""
@@ -220,6 +225,7 @@ class Supervisor:
     # --- starting -----------------------------------------------------------------------------------------------------
 
     async def _grow(self) -> None:
+        failures = 0
         while sum(not worker.is_retiring for worker in self._workers.values()) < self._desired:
             index = next(index for index in range(N_SLOTS) if index not in self._workers)
             slot = Slot(self._slots, index)
@@ -230,7 +236,7 @@ class Supervisor:
                 args=(self._slots, index, theirs, self._start),
                 name=f"mongopg worker {index + 1}",
             )
-            worker = WorkerProcess(index + 1, slot, process, ours)
+            worker = WorkerProcess(index + 1, slot, process, ours, deaths_before=self._early_deaths)
             self._workers[index] = worker
             # Process.start talks to the fork server and blocks for milliseconds: not in the loop that serves the screen.
             try:
@@ -238,8 +244,13 @@ class Supervisor:
             except (OSError, EOFError) as error:
                 log.exception("a worker process cannot be started")
                 del self._workers[index]
-                self._director.cannot_start(error)
-                return
+                failures += 1
+                if failures == START_TRIES:
+                    self._director.cannot_start(error)
+                    return
+                await asyncio.sleep(START_PAUSE_S)
+                continue
+            failures = 0
             theirs.close()
             worker.pid = process.pid or 0
             worker.start_ticks = start_ticks(worker.pid)
@@ -354,13 +365,14 @@ class Supervisor:
         lease, worker.lease = worker.lease, None
         expected = worker.is_retiring and lease is None
         if not expected:
-            self._early_deaths += not worker.is_ready
+            if not worker.is_ready:  # those that died together, as with their fork server, count as one
+                self._early_deaths = max(self._early_deaths, worker.deaths_before + 1)
             self._director.worker_changed(worker.id, worker.pid, "died", exit_code)
         else:
             self._director.worker_changed(worker.id, worker.pid, "retired", exit_code)
         if lease is not None:
             self._director.lost(lease, _exit_words(exit_code))
-        if self._desired and self._early_deaths < 3:
+        if self._desired and not self.is_hopeless:
             self.resize(self._desired)
         asyncio.get_running_loop().call_soon(self._director.settled)
 

@@ -185,7 +185,7 @@ class VerifyCluster:
     def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
         """A worker started, retired or died."""
         self._emit("worker", id=worker_id, pid=pid, what=what, exit=exit_code)
-        if self._supervisor.early_deaths >= MAX_DEATHS:
+        if self._supervisor.is_hopeless:
             self._fail(
                 MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers")
             )

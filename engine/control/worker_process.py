@@ -30,6 +30,8 @@ class WorkerProcess:
     slot: Slot
     process: ForkServerProcess
     pipe: Connection
+    deaths_before: int = 0
+    """Workers in a row that had died before they were ready when this one was started."""
     pid: int = 0
     start_ticks: str = ""
     """From /proc/PID/stat, so that a reused pid is not mistaken for it."""

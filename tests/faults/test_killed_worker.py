@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -208,6 +209,24 @@ async def test_the_fork_server_is_killed(source: Source, target: Target, engines
     await engine.until(lambda now: sum(worker.state in AT_WORK for worker in now.workers) >= 4, "a larger cluster")
     assert engine.fork_server() != before
 
+    await completed(engine, source, target)
+
+
+async def test_the_fork_server_is_killed_while_it_is_to_start_workers(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, size=1)
+    before = engine.fork_server()
+    os.kill(before, signal.SIGSTOP)
+    await engine.set("cluster_size", 3)
+    await asyncio.sleep(0.3)  # somebody asks it for a worker by now, and waits for the answer
+
+    os.kill(before, signal.SIGKILL)
+
+    await engine.until(lambda now: sum(worker.state in AT_WORK for worker in now.workers) == 3, "three workers at work")
+    assert not [facts for facts in engine.facts_of("problem") if facts["code"] == "workers"]
+    engine.may_fail_inside = True  # the log tells of the worker that could not be started
     await completed(engine, source, target)
 
 

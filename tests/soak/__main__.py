@@ -25,14 +25,17 @@ from urllib.parse import urlsplit
 from pymongo import MongoClient
 
 from tests.conftest import Source, Target
+from tests.faults import planting
+from tests.faults.planting import CrashPoints
 from tests.running import add_users
 from tests.soak import oracle
-from tests.soak.crash_points import CrashPoints
 from tests.soak.cycle import COLLECTION, Cycle, World
 from tests.soak.figures import Figures
 from tests.soak.servers import Servers
 
 DATABASE = "soak"
+SILENT_S = 4.0
+"""Workers that give no sign for so long are ended; `faults.stop_worker` stops some of them for longer."""
 REJECTED_OF = 997
 """One document of so many cannot be written."""
 
@@ -61,7 +64,7 @@ def soak(options: argparse.Namespace, folder: Path, servers: Servers) -> int:
     """Runs until the time is over, or one of them breaks a rule."""
     (folder / "points").mkdir()
     points = CrashPoints(folder / "points")
-    os.environ |= points.environment()
+    os.environ |= points.environment() | planting.constants({"engine.control.supervisor:HEARTBEAT_LIMIT_S": SILENT_S})
     for variable in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
         os.environ[variable] = name = str(folder / "run")
         Path(name).mkdir(mode=0o700, exist_ok=True)

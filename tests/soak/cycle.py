@@ -15,10 +15,10 @@ from engine.control.client import EngineClient, launch
 from engine.control.protocol import Start
 from engine.errors import MigrationError
 from tests.conftest import Source, Target
+from tests.faults.planting import CrashPoints
 from tests.faults.proxy import Proxy, proxy_to
 from tests.running import Engine, advisory_locks, sessions
 from tests.soak import oracle
-from tests.soak.crash_points import CrashPoints
 from tests.soak.drive import Scene
 from tests.soak.faults import MENU, go_on
 from tests.soak.figures import Figures
@@ -77,7 +77,7 @@ class Cycle:
         world, chance = self.world, self.chance
         self.mode = chance.choice(MODES) if self.template else "create"
         await asyncio.to_thread(self._prepare)
-        budget = chance.randint(6, 16)
+        budget = chance.randint(8, 20)
         end: dict[str, Any] | None = None
         async with self._proxies() as proxies:
             settings = self._settings(proxies)
@@ -128,7 +128,7 @@ class Cycle:
                 "mode": self.mode,
                 "cluster_size": size,
                 "page_size": self.chance.randint(200, 2_000),
-                "throttle": self.world.documents // self.chance.randint(8, 15),
+                "throttle": self.world.documents // self.chance.randint(10, 20),
             },
         })  # fmt: skip
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from engine.control.protocol import RunState, WorkerView
 from tests.conftest import Target
+from tests.faults.planting import CrashPoints
 from tests.faults.proxy import Proxy
 from tests.running import Engine
-from tests.soak.crash_points import CrashPoints
 from tests.soak.figures import Figures
 from tests.soak.servers import Servers
 

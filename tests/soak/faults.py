@@ -14,7 +14,7 @@ import asyncpg
 from engine.control import protocol
 from engine.control.protocol import RunState, WorkerView
 from engine.errors import MigrationError
-from tests.soak import crash_points
+from tests.faults import planting
 from tests.soak.drive import Scene
 
 CRASH_WAIT_S = 4.0
@@ -96,12 +96,12 @@ async def kill_group(scene: Scene) -> None:
 
 async def crash_in_worker(scene: Scene) -> None:
     """The next worker that comes to a certain place in its work kills itself there."""
-    await _crash(scene, scene.chance.choice(crash_points.IN_WORKERS))
+    await _crash(scene, scene.chance.choice(planting.IN_WORKERS))
 
 
 async def crash_in_engine(scene: Scene) -> None:
     """The engine kills itself at a certain place, some of them at the run's end: it stays armed until then."""
-    point = scene.chance.choice(crash_points.IN_ENGINE)
+    point = scene.chance.choice(planting.IN_ENGINE)
     scene.points.arm(point)
     scene.armed.add(point)
     scene.say(f"armed {point}")
@@ -327,12 +327,12 @@ async def tell_to_end(scene: Scene) -> None:
 
 
 MENU: dict[str, tuple[int, Fault]] = {
-    "worker killed": (20, kill_worker),
-    "all workers killed": (3, kill_all_workers),
-    "fork server killed": (3, kill_fork_server),
+    "worker killed": (36, kill_worker),
+    "all workers killed": (5, kill_all_workers),
+    "fork server killed": (4, kill_fork_server),
     "engine killed": (2, kill_engine),
     "everything killed": (2, kill_group),
-    "crash point in a worker": (12, crash_in_worker),
+    "crash point in a worker": (16, crash_in_worker),
     "crash point in the engine": (3, crash_in_engine),
     "worker stopped": (3, stop_worker),
     "engine stopped": (2, stop_engine),

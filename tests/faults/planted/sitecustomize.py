@@ -1,19 +1,30 @@
-"""Crash points in the engine and its workers: loaded by every Python whose PYTHONPATH names this folder.
+"""What tests plant into the engine and its workers: loaded by every Python whose PYTHONPATH names this folder.
 
-A point is armed by a file of its name in the folder that MONGOPG_CRASH_POINTS names. Whoever passes it and succeeds in
-removing the file kills itself with SIGKILL: exactly one process, at exactly this place. The engine knows nothing of it.
+Crash points: one is armed by a file of its name in the folder that MONGOPG_CRASH_POINTS names. Whoever passes it and succeeds
+in removing the file kills itself with SIGKILL: exactly one process, at exactly this place.
+
+Constants: MONGOPG_PLANTED_CONSTANTS is a JSON object of "module:NAME" and values, such as limits that tests cannot wait for.
+
+Clock: with MONGOPG_PLANTED_CLOCK_S the wall clock, and it alone, jumps to and fro by so many seconds, once a second.
+
+The engine knows nothing of all this.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
+import json
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 FOLDER = os.environ.get("MONGOPG_CRASH_POINTS", "")
+CONSTANTS = os.environ.get("MONGOPG_PLANTED_CONSTANTS", "")
+CLOCK_S = float(os.environ.get("MONGOPG_PLANTED_CLOCK_S", "0"))
 AFTER_STATEMENTS = {
     "INSERT INTO mongopg.slice": "claimed",
     "UPDATE mongopg.slice SET upto": "pre_commit",
@@ -31,6 +42,8 @@ CALLS = {
     "engine.target.finish:swap": "swapping",
 }
 """Function of the engine -> the points `before_...` and `after_...` it."""
+AT_THE_BEGINNING = 4
+"""So many workers can be ended before they are ready, by points called `beginning_0` and so on."""
 
 
 def passing(point: str) -> None:
@@ -42,8 +55,8 @@ def passing(point: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def plant() -> None:
-    """Put the points into the code."""
+def plant_points() -> None:
+    """Put the crash points into the code."""
     import asyncpg
 
     execute = asyncpg.Connection.execute
@@ -83,6 +96,17 @@ def plant() -> None:
 
     reader.next_batch = reading
 
+    worker = importlib.import_module("engine.work.worker")
+    main = worker.main
+
+    @functools.wraps(main)
+    def beginning(*arguments: Any) -> None:
+        for number in range(AT_THE_BEGINNING):
+            passing(f"beginning_{number}")
+        main(*arguments)
+
+    worker.main = beginning
+
     for place, point in CALLS.items():
         module, _, name = place.partition(":")
         _surround(importlib.import_module(module), name, point)
@@ -100,5 +124,29 @@ def _surround(module: Any, name: str, point: str) -> None:
     setattr(module, name, surrounded)
 
 
-if FOLDER and ("engine" in sys.orig_argv or any("forkserver" in word for word in sys.orig_argv)):
-    plant()
+def plant_constants() -> None:
+    """Give constants other values."""
+    for place, value in json.loads(CONSTANTS).items():
+        module, _, name = place.partition(":")
+        assert hasattr(importlib.import_module(module), name), place
+        setattr(importlib.import_module(module), name, value)
+
+
+def plant_clock() -> None:
+    """Let the wall clock jump."""
+    real = time.time
+
+    def jumping() -> float:
+        now = real()
+        return now + (CLOCK_S if int(now) % 2 else -CLOCK_S)
+
+    time.time = jumping
+
+
+if "engine" in sys.orig_argv or any("forkserver" in word for word in sys.orig_argv):
+    if FOLDER:
+        plant_points()
+    if CONSTANTS:
+        plant_constants()
+    if CLOCK_S:
+        plant_clock()

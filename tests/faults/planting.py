@@ -1,7 +1,8 @@
-"""Arming the crash points that `planted/sitecustomize.py` puts into every engine and worker."""
+"""Planting crash points, constants and a jumping clock into engines: see `planted/sitecustomize.py`."""
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,24 @@ IN_ENGINE = tuple(
     for when in ("before", "after")
 )  # fmt: skip
 
+AT_THE_BEGINNING = ("beginning_0", "beginning_1", "beginning_2", "beginning_3")
+"""Each ends one worker before it is ready."""
+
+
+def constants(values: dict[str, float]) -> dict[str, str]:
+    """Variables with which engines have other values for "module:NAME"."""
+    return _python_path() | {"MONGOPG_PLANTED_CONSTANTS": json.dumps(values)}
+
+
+def jumping_clock(seconds: float) -> dict[str, str]:
+    """Variables with which an engine's wall clock jumps to and fro."""
+    return _python_path() | {"MONGOPG_PLANTED_CLOCK_S": str(seconds)}
+
+
+def _python_path() -> dict[str, str]:
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", str(PLANTED))]
+    return {"PYTHONPATH": os.pathsep.join([str(PLANTED), *others])}
+
 
 @dataclass(frozen=True, slots=True)
 class CrashPoints:
@@ -26,8 +45,7 @@ class CrashPoints:
 
     def environment(self) -> dict[str, str]:
         """Variables with which an engine has the points."""
-        python_path = os.pathsep.join(filter(None, [str(PLANTED), os.environ.get("PYTHONPATH", "")]))
-        return {"MONGOPG_CRASH_POINTS": str(self.folder), "PYTHONPATH": python_path}
+        return _python_path() | {"MONGOPG_CRASH_POINTS": str(self.folder)}
 
     def arm(self, point: str) -> None:
         """The next process that passes the point dies there."""
