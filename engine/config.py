@@ -29,6 +29,7 @@ _PASSWORD = re.compile(r"^[a-z0-9+]+://[^:@/?#]*:.*@|[?&]password=", re.IGNORECA
 """A password, in either of its places."""
 
 Mode = Literal["create", "append", "replace", "upsert"]
+Consistency = Literal["fuzzy", "snapshot"]
 
 
 class _Section(BaseModel):
@@ -78,6 +79,8 @@ class RunSettings(_Section):
     """`db.collection` or `db.collection:schema.table`, each; empty takes every collection of the source's database."""
     mode: Mode = "create"
     """What to do with an existing table: refuse, append, replace (swap at the end), upsert by `_id`."""
+    consistency: Consistency = "fuzzy"
+    """Each document as it is when it is read, or all of them as they were at one time of the cluster."""
     cluster_size: int = Field(default=CLUSTER_SIZE.default, ge=CLUSTER_SIZE.low, le=CLUSTER_SIZE.high)
     """Number of worker processes."""
     page_size: int = Field(default=PAGE_SIZE.default, ge=PAGE_SIZE.low, le=PAGE_SIZE.high)

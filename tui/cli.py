@@ -18,6 +18,7 @@ from tui.options import (
     ClusterOption,
     CollectionsOption,
     ConfigOption,
+    ConsistencyOption,
     CountOption,
     HeadlessOption,
     IndexesOption,
@@ -199,6 +200,7 @@ def run_migration(
     throttle: ThrottleOption = None,
     mode: ModeOption = None,
     max_rejects: MaxRejectsOption = None,
+    consistency: ConsistencyOption = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -225,6 +227,7 @@ def run_migration(
         "run.throttle": throttle,
         "run.mode": mode,
         "run.max_rejects": max_rejects,
+        "run.consistency": consistency,
         "run.indexes": indexes or None,
     }
     start = Start(resume=resume, plan=read_file(file) if file else "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 NO_NUMBER = "–"
 """Stands for a number that is not known."""
 _MINUTE_S = 60
@@ -42,6 +44,11 @@ def duration(seconds: float | None) -> str:
         return f"{hours}:{rest // _MINUTE_S:02}:{rest % _MINUTE_S:02}"
     days, hours = divmod(hours, 24)
     return f"{days}d {hours:02}:{rest // _MINUTE_S:02}"
+
+
+def moment(unix: float) -> str:
+    """A point in time, from seconds since 1970, as servers say it: "2026-11-23 22:09:31 UTC"."""
+    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def bytes_size(size: float) -> str:

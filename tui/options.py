@@ -43,6 +43,14 @@ ModeOption = Annotated[
     str | None,
     typer.Option("--mode", metavar="MODE", help="Existing tables: create (refuse), append, replace, upsert."),
 ]
+ConsistencyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--consistency",
+        metavar="fuzzy|snapshot",
+        help="Documents as they are when read, or all as they were at one time; fuzzy.",
+    ),
+]
 CountOption = Annotated[
     str | None, typer.Option("--seed-count", metavar="N", help="Synthetic users to generate, 0 to 1,000,000,000.")
 ]

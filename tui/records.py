@@ -33,6 +33,8 @@ def status_record(snapshot: Snapshot) -> dict[str, Any]:
         "source": snapshot.source,
         "target": snapshot.target,
         "mode": snapshot.mode,
+        "consistency": snapshot.consistency,
+        "snapshot_unix": snapshot.snapshot_unix,
         "read": snapshot.read,
         "rejected": snapshot.rejected,
         "retried": snapshot.retried,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.control.protocol import Event, Snapshot
-from tui.format import NO_NUMBER, bytes_size, duration, number, percent, rate, share
+from tui.format import NO_NUMBER, bytes_size, duration, moment, number, percent, rate, share
 from tui.knob_text import value_in
 from tui.safe import safe
 from tui.tables import text_table
@@ -65,6 +65,8 @@ def event_sentence(event: Event) -> str | None:
             return message if facts.get("code") in NOTICES else f"problem: {message}"
         case "parked":
             return f"partition {facts.get('partition')} of {safe(str(facts.get('namespace', '')))} is parked"
+        case "snapshot":
+            return f"every document is read as it was at {moment(float(facts.get('unix', 0)))}"
         case "planned":
             tables = [f"{entry['namespace']} → {entry['table']}" for entry in facts.get("tables", [])]
             return f"planned: {safe(', '.join(tables))}"
@@ -97,7 +99,7 @@ def status_text(snapshot: Snapshot) -> str:
     throttle = rate(snapshot.throttle) if snapshot.throttle else "off"
     lines = [
         f"run {safe(snapshot.run_id)}: {snapshot.state.value}  {progress_sentence(snapshot)}",
-        f"{safe(snapshot.source)} → {safe(snapshot.target)}, mode {safe(snapshot.mode)}",
+        f"{safe(snapshot.source)} → {safe(snapshot.target)}, mode {safe(snapshot.mode)}, {consistency_words(snapshot)}",
         f"cluster_size {snapshot.cluster_size}  page_size {number(snapshot.page_size)}  throttle {throttle}"
         f"  seed_count {number(snapshot.seed_count)}",
     ]
@@ -108,11 +110,20 @@ def status_text(snapshot: Snapshot) -> str:
     return "\n".join(lines)
 
 
+def consistency_words(snapshot: Snapshot) -> str:
+    """Which state of the source is copied."""
+    if snapshot.snapshot_unix:
+        return f"the source as of {moment(snapshot.snapshot_unix)}"
+    return f"consistency {safe(snapshot.consistency)}"
+
+
 def summary(facts: Mapping[str, Any]) -> str:
     """What came out of a run: its counts, table by table, of both sides."""
     lines = [f"Run {safe(str(facts['run_id']))}: {safe(str(facts['state']))} in {duration(float(facts['seconds']))}"]
     if facts.get("seeded"):
         lines.append(f"Seeded: {number(facts['seeded'])} documents are in the collection")
+    if facts.get("snapshot_unix"):
+        lines.append(f"Every document is as it was at {moment(float(facts['snapshot_unix']))}")
     tables: Mapping[str, Mapping[str, Any]] = facts["tables"]
     if tables:
         lines.append(text_table(_TABLE_HEADINGS, [_table_row(name, counts) for name, counts in tables.items()],

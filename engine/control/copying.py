@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from engine import tls
+from engine.control.consistency import Consistency
 from engine.control.finishing import finish
 from engine.control.inquiries import source_uri, target_uri
 from engine.control.journal import Journal
@@ -56,6 +57,7 @@ class Copying:
         self.is_open = True
         """Partitions may still be added: the copy has not come to its end."""
         self.journal = Journal(target_uri(migration.settings), migration.run_id, on_lost=migration.fail)
+        self.consistency = Consistency(self, migration)
         self.tally = Tally(migration.emit, self.journal)
         self.guard = RejectGuard(migration.settings.run.max_rejects, migration.record, self.journal, migration.fail)
         self._next_partition = 0
@@ -125,7 +127,9 @@ class Copying:
         try:
             settings = migration.settings
             choices = await asyncio.to_thread(choose, client, settings, self._saved)
-            ends = await asyncio.to_thread(find_ends, client, settings, choices)
+            names = [(choice.database, choice.collection) for choice in choices]
+            at = await asyncio.to_thread(self.consistency.take, client, names)
+            ends = await asyncio.to_thread(find_ends, client, settings, choices, at)
             workers = migration.record.knobs["cluster_size"]
             # The cuts do not depend on the census: both look at the source at the same time.
             cutting = asyncio.create_task(asyncio.to_thread(cut, client, settings, choices, ends, workers))
@@ -140,8 +144,9 @@ class Copying:
         for task_id, span in ranges:
             leases.append(CopyLease(task_id, self._next_partition, 0, span.lower, True, span.upper))
             self._next_partition += 1
-        self.plan = await self.journal.begin(self.plan, settings.run.mode, settings, leases)
-        self._set_tasks()
+        self.plan = await self.journal.begin(self.plan, settings.run.mode, settings, leases, at)
+        self.set_tasks()
+        self.consistency.announce()
         self._announce()
         self.leases.add(leases)
 
@@ -165,8 +170,10 @@ class Copying:
             return True
         self.plan = found.plan
         positions = await self.journal.take_up(found)
-        self._set_tasks()
+        has_slices = any(position.next_slice_no for position in positions)
         self._announce()
+        await self.consistency.resume(found.snapshot_time, has_slices=has_slices)
+        self.set_tasks()
         await self.tally.recount()
         migration.written_before = migration.record.written
         for position in positions:
@@ -187,7 +194,8 @@ class Copying:
         finally:
             client.close()
 
-    def _set_tasks(self) -> None:
+    def set_tasks(self) -> None:
+        """What workers are told of each table."""
         assert self.plan is not None
         for table in self.plan.tables:
             self.tasks[table.task_id] = CopyTask(
@@ -201,6 +209,7 @@ class Copying:
                 mode=self._migration.settings.run.mode,
                 has_range_reads=table.has_range_reads,
                 filter=encode_filter(table.filter),
+                at=self.consistency.at,
             )
 
     def _announce(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.control.indexing import build_indexes, name_indexes
 from engine.control.protocol import RunState, Verification
-from engine.control.verification import count_source, explain
+from engine.control.verification import explain
 from engine.errors import MigrationError
 from engine.plan import TablePlan
 from engine.target import finish as ending
@@ -35,7 +35,7 @@ async def finish(copying: Copying, migration: Migration) -> None:
             code="gaps",
         )
     migration.enter(RunState.FINISHING, "building keys and counting")
-    counting = asyncio.create_task(asyncio.to_thread(count_source, migration.source_uri, copying.plan.tables))
+    counting = asyncio.create_task(copying.consistency.count(copying.plan.tables))
     try:
         await asyncio.gather(*(_finish_table(copying, table) for table in copying.plan.tables))
         await build_indexes(copying, migration)

@@ -66,6 +66,11 @@ class Foreman:
 
     def failed(self, message: Failed) -> None:
         """A lease could not be worked on: it is tried again elsewhere, or the run fails."""
+        copying = self._migration.copying
+        if copying is not None and copying.consistency.is_lost(message) and not self._migration.is_stopping:
+            self._migration.emit("problem", code=message.code, message=redact(message.message), retry=True)
+            copying.consistency.lost(message)
+            return
         self._migration.emit("problem", code=message.code, message=redact(message.message), retry=not message.fatal)
         if message.fatal:
             self._migration.fail(MigrationError(message.message, code=message.code))

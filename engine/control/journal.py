@@ -49,6 +49,8 @@ class FoundRun:
     run_id: str
     plan: Plan
     is_complete: bool
+    snapshot_time: int | None
+    """The one time at which it reads, if any."""
 
 
 class Journal:
@@ -138,10 +140,15 @@ class Journal:
 
     # --- a run's beginning --------------------------------------------------------------------------------------------
 
-    async def begin(self, plan: Plan, mode: str, settings: Settings, leases: Sequence[CopyLease]) -> Plan:
+    async def begin(
+        self, plan: Plan, mode: str, settings: Settings, leases: Sequence[CopyLease], at: int | None
+    ) -> Plan:
         """Hold the tables, make them, and write the run with its partitions: from here on it can be resumed.
 
         Returns the plan with the bounds of tables that are there already.
+
+        Args:
+            at: the one time at which documents are read, if any.
 
         Raises:
             TargetHeld, TargetExists, UsageError: nothing was written.
@@ -162,6 +169,7 @@ class Journal:
                 source=mongo.hosts_of(settings.source.uri.get_secret_value()),
                 target=str(postgres.address_of(self._uri)),
                 plan=plan.model_dump_json(),
+                snapshot_time=at,
             )
             async with connection.transaction():  # a run without partitions could not be resumed
                 await ledger.create_run_and_tables(connection, run, loads, statements)
@@ -187,7 +195,7 @@ class Journal:
             raise PlanChanged(
                 f"Run {record.run_id} was made from another plan: {changes}. Start a new run, or use the run's own settings."
             )
-        return FoundRun(record.run_id, plan, record.state == ledger.COMPLETED)
+        return FoundRun(record.run_id, plan, record.state == ledger.COMPLETED, record.snapshot_time)
 
     async def take_up(self, found: FoundRun) -> list[Position]:
         """Drive a run of the ledger from now on; returns where each of its partitions stands."""
@@ -209,6 +217,11 @@ class Journal:
             positions = await partitions.positions(connection, self.run_id)
         self._keep_events()
         return positions
+
+    async def move_snapshot(self, at: int) -> bool:
+        """Let the run read at another time; False when it has committed something at the old one."""
+        async with self.session() as connection:
+            return await ledger.move_snapshot(connection, self.run_id, at)
 
     async def hold(self, tables: list[TableName]) -> None:
         """Hold the tables of the run, as long as this is connected.

@@ -20,6 +20,7 @@ def outcome(migration: Migration, state: RunState, error: MigrationError | None,
         "run_id": migration.run_id,
         "state": state.value,
         "verification": record.verification.value,
+        "consistency": record.consistency,
         "read": record.read,
         "written": record.written,
         "rejected": record.rejected,
@@ -41,6 +42,8 @@ def outcome(migration: Migration, state: RunState, error: MigrationError | None,
         "seeded": record.seeded,
         "exit_code": exit_code,
     }
+    if record.snapshot_unix:
+        facts["snapshot_unix"] = record.snapshot_unix
     if error is not None:
         facts["error"] = {"code": error.code, "message": redact(error.message)}
     return facts

@@ -111,6 +111,8 @@ class Player:
             source=info.source,
             target=info.target,
             mode=info.mode,
+            consistency=record.consistency,
+            snapshot_unix=record.snapshot_unix,
             elapsed=round(now, 3),
             started_unix=info.started_unix,
             read=record.read,
@@ -178,4 +180,5 @@ def settings_of(request: Mapping[str, Any]) -> dict[str, Any]:
     collections = [f"{namespace}:{table}" for namespace, table in request.get("collections", {}).items()]
     run = {"collections": collections, "mode": request.get("mode", "create"), "limit": request.get("limit", 0)}
     run["indexes"] = request.get("indexes", False)
+    run["consistency"] = request.get("consistency", "fuzzy")
     return {"run": run, "mapping": dict(request.get("mapping", {}))}

@@ -88,6 +88,9 @@ class RunRecord:
     seeded: int = 0
     """Documents in the seeded collection."""
     exit_code: int | None = None
+    consistency: str = "fuzzy"
+    snapshot_unix: float = 0.0
+    """The time at which all documents are read; 0 is none."""
 
     @property
     def written(self) -> int:
@@ -202,6 +205,10 @@ def _indexed(record: RunRecord, facts: dict[str, Any]) -> None:
     table.indexes_built, table.indexes_failed = facts["built"], facts["failed"]
 
 
+def _snapshot(record: RunRecord, facts: dict[str, Any]) -> None:
+    record.consistency, record.snapshot_unix = "snapshot", facts["unix"]
+
+
 def _verification(record: RunRecord, facts: dict[str, Any]) -> None:
     record.verification = Verification(facts["verification"])
 
@@ -225,6 +232,7 @@ _CHANGES: dict[str, Callable[[RunRecord, dict[str, Any]], None]] = {
     "problem": _problem,
     "counted": _counted,
     "indexed": _indexed,
+    "snapshot": _snapshot,
     "verification": _verification,
     "finished": _finished,
 }

@@ -63,6 +63,8 @@ def _draw_run(migration: Migration) -> Snapshot:
         source=redact(migration.source_uri),
         target=redact(migration.target_uri),
         mode=migration.settings.run.mode,
+        consistency=record.consistency,
+        snapshot_unix=record.snapshot_unix,
         elapsed=round(migration.elapsed, 3),
         started_unix=migration.started_unix,
         weak_tls=migration.weak_tls,

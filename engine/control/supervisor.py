@@ -174,6 +174,11 @@ class Supervisor:
                 return True
         return False
 
+    def forget_tasks(self) -> None:
+        """Tasks have changed: every worker is told anew."""
+        for worker in self.workers:
+            worker.told.clear()
+
     def dispatch(self) -> None:
         """Give every idle worker something to do, as long as there is something."""
         if not self._is_held:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 
 from engine.config import Settings
 from engine.control import history
@@ -12,6 +13,7 @@ from engine.plan import Plan, TablePlan
 from engine.source import catalogue, mongo
 from engine.source.filters import encode_filter
 from engine.source.reader import filter_query
+from engine.source.snapshot import session_at
 from engine.target.ledger import TableLoad
 from engine.target.partitions import TableTotals
 
@@ -45,16 +47,20 @@ async def verify(command: Verify, settings: Settings) -> VerifyReport:
     return VerifyReport(run_id=record.run_id, level="counts", result=result, tables=tables)
 
 
-def count_source(uri: str, tables: tuple[TablePlan, ...]) -> dict[int, int]:
-    """Documents of each collection now, by task; at most as many as the plan lets be copied. Blocks."""
+def count_source(uri: str, tables: tuple[TablePlan, ...], at: int | None = None) -> dict[int, int]:
+    """Documents of each collection now, or at a time, by task; at most as many as the plan lets be copied. Blocks."""
     client = mongo.connect(uri, app_name="mongopg-tui count")
     try:
-        return {
-            table.task_id: catalogue.exact_count(
-                client[table.database][table.collection], filter_query(encode_filter(table.filter)), limit=table.limit
-            )
-            for table in tables
-        }
+        with session_at(client, at) if at is not None else nullcontext() as session:
+            return {
+                table.task_id: catalogue.exact_count(
+                    client[table.database][table.collection],
+                    filter_query(encode_filter(table.filter)),
+                    limit=table.limit,
+                    session=session,
+                )
+                for table in tables
+            }
     finally:
         client.close()
 

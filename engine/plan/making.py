@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from pymongo.collection import Collection
@@ -31,6 +32,7 @@ from engine.source.catalogue import CollectionFacts
 from engine.source.filters import check_filter
 from engine.source.indexes import list_indexes
 from engine.source.reader import Range, filter_query
+from engine.source.snapshot import session_at
 from engine.target.ddl import TableName
 
 PARALLEL_CENSUSES = 4
@@ -58,8 +60,13 @@ class Survey:
     """Of a document."""
 
 
-def find_ends(client: mongo.Client, settings: Settings, choices: Sequence[Choice]) -> dict[int, bytes]:
+def find_ends(
+    client: mongo.Client, settings: Settings, choices: Sequence[Choice], at: int | None = None
+) -> dict[int, bytes]:
     """Where `run.limit` ends each collection that has more documents: task -> the first key that is left out.
+
+    Args:
+        at: the time at which documents are read, when it is one time for all of them.
 
     Raises:
         MissingCollection: the source has no such collection.
@@ -76,7 +83,8 @@ def find_ends(client: mongo.Client, settings: Settings, choices: Sequence[Choice
                 "leave it out, or set run.limit to 0."
             )
         collection = client[choice.database][choice.collection]
-        end = partition.key_behind(collection, settings.run.limit, filter_query(choice.query))
+        with session_at(client, at) if at is not None else nullcontext() as session:
+            end = partition.key_behind(collection, settings.run.limit, filter_query(choice.query), session)
         if end is not None:
             ends[task_id] = end
     return ends

@@ -97,6 +97,8 @@ def request_of(settings: Settings, choices: Sequence[Choice]) -> dict[str, Any]:
     }
     if settings.run.limit:
         request["limit"] = settings.run.limit
+    if settings.run.consistency != "fuzzy":
+        request["consistency"] = settings.run.consistency
     if settings.run.indexes:
         request["indexes"] = True
     edits = {choice.namespace: _edits(choice) for choice in choices if choice.saved is not None}

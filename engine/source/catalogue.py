@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from bson import Binary
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
@@ -81,13 +82,20 @@ def estimated_count(collection: Collection[Document]) -> int:
 
 
 @explained()
-def exact_count(collection: Collection[Document], query: Mapping[str, Any] | None = None, *, limit: int = 0) -> int:
+def exact_count(
+    collection: Collection[Document],
+    query: Mapping[str, Any] | None = None,
+    *,
+    limit: int = 0,
+    session: ClientSession | None = None,
+) -> int:
     """The number of documents that a query matches, all without one; it reads an index or the collection.
 
     Args:
         limit: counting ends there; 0 is never.
+        session: of a time, to count what was there then.
     """
-    options: dict[str, Any] = {"limit": limit} if limit else {}
+    options: dict[str, Any] = {"session": session} | ({"limit": limit} if limit else {})
     if query:
         return collection.count_documents(query, **options)
     # The hint makes it a count over the index of `_id` instead of one over the documents.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
@@ -45,13 +46,19 @@ _TOO_MANY_DUPLICATES = 28799
 WHOLE = Range(None, None)
 
 
-def key_behind(collection: Collection[Document], n_documents: int, query: Query | None = None) -> bytes | None:
+def key_behind(
+    collection: Collection[Document],
+    n_documents: int,
+    query: Query | None = None,
+    session: ClientSession | None = None,
+) -> bytes | None:
     """The key that comes next after the first `n_documents` in `_id` order; None when there are no more of them.
 
-    It passes over as many entries of the index, and with a query over their documents.
+    It passes over as many entries of the index, and with a query over their documents. A session of a time looks at what was
+    there then.
     """
     keys = collection.find_raw_batches(
-        query or {}, {"_id": 1}, hint=BY_ID, sort=BY_ID, skip=n_documents, limit=1, comment=COMMENT
+        query or {}, {"_id": 1}, hint=BY_ID, sort=BY_ID, skip=n_documents, limit=1, comment=COMMENT, session=session
     )
     return next((key_of(batch) for batch in raw_batches(keys) if batch), None)
 

@@ -16,12 +16,14 @@ from typing import Any, Protocol, cast
 from bson import MaxKey
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 
 from engine.mapping.bson import document_end
 from engine.source.bounds import MAX_KEY, MIN_KEY, key_of, same_key
 from engine.source.mongo import Document
 from engine.source.rawcursor import LeanCursor
+from engine.source.snapshot import session_at
 
 Query = Mapping[str, Any]
 
@@ -98,6 +100,7 @@ class RangeReader:
         query: Query | None = None,
         has_range_reads: bool = True,
         projection: Document | None = None,
+        at: int | None = None,
     ) -> None:
         """A reader that has not yet sent anything.
 
@@ -109,6 +112,7 @@ class RangeReader:
             query: takes only documents that match.
             has_range_reads: False reads a view or a time-series whole, in the server's order.
             projection: the fields to read; all without one.
+            at: read as it was at that time (`engine.source.snapshot`); without one, as it is.
 
         Raises:
             ValueError: bounds were given for a collection that cannot be read by range.
@@ -123,6 +127,8 @@ class RangeReader:
         self._query = query or {}
         self._has_range_reads = has_range_reads
         self._projection = projection
+        self._at = at
+        self._session: ClientSession | None = None
         self._cursor: RawBatches | None = None
         # The server refuses MinKey as the end of a range, before which there is nothing.
         self._stage = _Stage.END if upper == MIN_KEY else _Stage.RANGE
@@ -148,6 +154,9 @@ class RangeReader:
         if self._cursor is not None:
             self._cursor.close()
             self._cursor = None
+        if self._session is not None:
+            self._session.end_session()
+            self._session = None
 
     def _next_batch(self) -> RawBatch | None:
         while self._stage is not _Stage.END:
@@ -166,19 +175,34 @@ class RangeReader:
         return None
 
     def _open(self) -> RawBatches:
+        if self._at is not None:
+            self._session = session_at(self._collection.database.client, self._at)
         if not self._has_range_reads:
             return raw_batches(
                 LeanCursor(
-                    self._collection, self._query, self._projection, batch_size=self._batch_size, comment=COMMENT
+                    self._collection,
+                    self._query,
+                    self._projection,
+                    batch_size=self._batch_size,
+                    comment=COMMENT,
+                    session=self._session,
                 )
             )
         if self._lower == MAX_KEY:
             self._stage = _Stage.MAX_KEY
         if self._stage is _Stage.MAX_KEY:
             only_max_key = {"$and": [{"_id": MaxKey()}, self._query]}
-            return raw_batches(LeanCursor(self._collection, only_max_key, self._projection, comment=COMMENT))
-        span = Range(self._lower, self._upper)
-        return raw_find(self._collection, span, self._query, batch_size=self._batch_size, projection=self._projection)
+            return raw_batches(
+                LeanCursor(self._collection, only_max_key, self._projection, comment=COMMENT, session=self._session)
+            )
+        return raw_find(
+            self._collection,
+            Range(self._lower, self._upper),
+            self._query,
+            batch_size=self._batch_size,
+            projection=self._projection,
+            session=self._session,
+        )
 
     def _stage_after_cursor(self) -> _Stage:
         """With `min` alone the server reads up to MaxKey, exclusively: a document of that very `_id` is still missing."""
@@ -209,6 +233,7 @@ def raw_find(
     *,
     batch_size: int = BATCH_DOCUMENTS,
     projection: Document | None = None,
+    session: ClientSession | None = None,
 ) -> RawBatches:
     """A cursor of raw batches over a range in `_id` order; the collection must have an index of `_id`."""
     bounds: dict[str, Any] = {}
@@ -219,7 +244,15 @@ def raw_find(
     # The index gives the order anyway; a router in front of shards merges by it only when told.
     return raw_batches(
         LeanCursor(
-            collection, query, projection, hint=BY_ID, sort=BY_ID, batch_size=batch_size, comment=COMMENT, **bounds
+            collection,
+            query,
+            projection,
+            hint=BY_ID,
+            sort=BY_ID,
+            batch_size=batch_size,
+            comment=COMMENT,
+            session=session,
+            **bounds,
         )
     )
 

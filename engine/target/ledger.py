@@ -38,6 +38,8 @@ class NewRun:
     plan: str
     """The plan as JSON."""
     state: str = "starting"
+    snapshot_time: int | None = None
+    """The one time at which documents are read (`engine.source.snapshot`); None reads them as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class RunRecord:
     started_at: datetime
     heartbeat_at: datetime
     ended_at: datetime | None
+    snapshot_time: int | None
     namespaces: tuple[str, ...]
     n_read: int
     n_written: int
@@ -117,10 +120,10 @@ async def create_run_and_tables(
         async with connection.transaction():
             await connection.execute(
                 "INSERT INTO mongopg.run"
-                " (run_id, fingerprint, state, mode, source, target, plan, engine_host, engine_pid)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                " (run_id, fingerprint, state, mode, source, target, plan, engine_host, engine_pid, snapshot_time)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 run.run_id, run.fingerprint, run.state, run.mode, run.source, run.target, run.plan,
-                socket.gethostname(), os.getpid(),
+                socket.gethostname(), os.getpid(), run.snapshot_time,
             )  # fmt: skip
             for statement in statements:
                 await connection.execute(statement)
@@ -209,6 +212,16 @@ async def take_over(connection: asyncpg.Connection, run_id: str, state: str) -> 
         " heartbeat_at = clock_timestamp() WHERE run_id = $1",
         run_id, state, socket.gethostname(), os.getpid(),
     )  # fmt: skip
+
+
+async def move_snapshot(connection: asyncpg.Connection, run_id: str, at: int) -> bool:
+    """Let the run read at another time; False, and nothing is changed, when it has committed something already."""
+    status = await connection.execute(
+        "UPDATE mongopg.run SET snapshot_time = $2 WHERE run_id = $1"
+        " AND NOT EXISTS (SELECT FROM mongopg.slice WHERE run_id = $1)",
+        run_id, at,
+    )  # fmt: skip
+    return bool(status == "UPDATE 1")
 
 
 async def set_state(

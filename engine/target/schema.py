@@ -119,6 +119,7 @@ MIGRATIONS: tuple[str, ...] = (
         FOREIGN KEY (run_id, task_id) REFERENCES mongopg.table_load ON DELETE CASCADE
     );
     """,
+    "ALTER TABLE mongopg.run ADD COLUMN snapshot_time bigint",
 )
 """Statement blocks; number n brings the ledger from version n to n + 1. Never edit one that was released."""
 

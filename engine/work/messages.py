@@ -34,6 +34,8 @@ class CopyTask:
     """False for views and time-series: one partition, one slice, read without `min` and `max`."""
     filter: bytes = b""
     """A query as BSON; empty takes every document."""
+    at: int | None = None
+    """Documents are read as they were at that time (`engine.source.snapshot`); None reads them as they are."""
 
 
 @dataclass(frozen=True, slots=True)

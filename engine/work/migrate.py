@@ -114,6 +114,7 @@ class Copier:
             position.upper,
             query=filter_query(task.filter),
             has_range_reads=task.has_range_reads,
+            at=task.at,
         )
         feed = Feed(reader, self._converter(task), self._slot, self._pace, self._ends.threads)
         caution = self._cautions[task.task_id]

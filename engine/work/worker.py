@@ -175,7 +175,8 @@ class _Worker:
                 self._orders.is_yielding = True
             case Abort():
                 if self._lease is not None:
-                    self._lease.cancel()
+                    # Behind its first step: a task that is cancelled before never runs, and would never answer.
+                    asyncio.get_running_loop().call_soon(self._lease.cancel)
             case Tune():
                 self._orders.page_size = message.page_size
                 self._orders.rows_per_s = message.rows_per_s

@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from engine.control.protocol import RunState, Snapshot
-from tui.format import bytes_size, duration, number, percent, share
+from tui.format import bytes_size, duration, moment, number, percent, share
 from tui.safe import safe
 from tui.widgets.bars import bar
 from tui.widgets.words import MUTED
@@ -90,6 +90,8 @@ def words_line(snapshot: Snapshot, width: int) -> Content:
         words.append(f"partitions {number(snapshot.partitions_done)}/{number(snapshot.partitions_total)}")
     if snapshot.converter:
         words.append(f"{safe(snapshot.converter, 20)} converter")
+    if snapshot.snapshot_unix:
+        words.append(f"as of {moment(snapshot.snapshot_unix)}")
     return Content.styled(" · ".join(filter(None, words)), MUTED).truncate(width, ellipsis=True)
 
 

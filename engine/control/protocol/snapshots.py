@@ -98,6 +98,10 @@ class Snapshot(Wire):
     """Redacted URI."""
     mode: str = "create"
     """What is done with an existing table."""
+    consistency: str = "fuzzy"
+    """"fuzzy", or "snapshot": all documents as they were at one time."""
+    snapshot_unix: float = 0.0
+    """That time, seconds since 1970; 0 before it is taken."""
     elapsed: float = 0.0
     """Seconds of this run, this time."""
     started_unix: float = 0.0
