@@ -101,9 +101,14 @@ class Meter:
         return max(0, total - written) / rate
 
 
-def bottleneck(reading: float, converting: float, writing: float) -> str:
+def bottleneck(reading: float, converting: float, writing: float, throttled: float = 0.0) -> str:
     """The sentence that names what the workers wait for most, from their shares of time (0..1 each)."""
-    shares = {"waiting for MongoDB": reading, "converting": converting, "waiting for PostgreSQL": writing}
+    shares = {
+        "waiting for MongoDB": reading,
+        "converting": converting,
+        "waiting for PostgreSQL": writing,
+        "held back by the throttle": throttled,
+    }
     name, share = max(shares.items(), key=lambda item: item[1])
     if share <= 0:
         return ""

@@ -53,7 +53,7 @@ def _draw_run(migration: Migration) -> Snapshot:
     else:
         written, total = record.written, record.total
     eta, reason = _eta(migration, written, total)
-    busy = [worker for worker in workers if worker.reading + worker.converting + worker.writing > 0]
+    busy = [worker for worker in workers if worker.reading + worker.converting + worker.writing + worker.throttled > 0]
     return Snapshot(
         run_id=migration.run_id,
         state=record.state,
@@ -89,7 +89,7 @@ def _draw_run(migration: Migration) -> Snapshot:
         bottleneck=bottleneck(
             *(
                 sum(getattr(worker, share) for worker in busy) / max(1, len(busy))
-                for share in ("reading", "converting", "writing")
+                for share in ("reading", "converting", "writing", "throttled")
             )
         )
         if record.state is RunState.RUNNING

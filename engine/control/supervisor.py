@@ -84,6 +84,8 @@ class Supervisor:
         self._director = director
         self._page_size = page_size
         self._throttle = throttle
+        self._share_told = 0.0
+        """Rows per second that each worker was last told it may pass."""
         self._slots = make_slots(_context)
         self._workers: dict[int, WorkerProcess] = {}
         self._desired = 0
@@ -188,6 +190,8 @@ class Supervisor:
                     if lease is None:
                         break
                     self._give(worker, lease)
+            if self._share() != self._share_told:
+                self._tune()
         self._director.settled()
 
     async def stop(self, grace_s: float = EXIT_GRACE_S) -> None:
@@ -265,10 +269,19 @@ class Supervisor:
             self._send(worker, self._tuning())
 
     def _tuning(self) -> Tune:
-        # By the size wanted, not by who is alive: while the cluster grows, the first ones must not get larger shares.
-        return Tune(self._page_size, self._throttle / max(1, self._desired))
+        return Tune(self._page_size, self._share())
+
+    def _share(self) -> float:
+        """Each worker's part of the throttle."""
+        # By the size wanted, not by who is alive: while the cluster grows, the first ones must not get larger shares. But
+        # once somebody finds nothing to do, the throttle is for those that work.
+        at_work = self._desired
+        if any(worker.is_idle and not worker.is_retiring for worker in self.workers):
+            at_work = sum(worker.lease is not None for worker in self.workers)
+        return self._throttle / max(1, at_work)
 
     def _tune(self) -> None:
+        self._share_told = self._share()
         message = self._tuning()
         for worker in self.workers:
             self._send(worker, message)

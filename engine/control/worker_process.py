@@ -19,6 +19,8 @@ STALL_S = 10.0
 """A worker with a lease and no progress for so long is shown as stalled."""
 RATE_WINDOW_S = 3.0
 SHARES_WINDOW_S = 5.0
+TIMES = (Field.READING_NS, Field.CONVERTING_NS, Field.WRITING_NS, Field.THROTTLED_NS)
+"""What a worker's time went into."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,9 +47,7 @@ class WorkerProcess:
     """Its end was noticed; its last words are being read."""
     told: set[int] = field(default_factory=set)
     sent: Window = field(default_factory=lambda: Window(RATE_WINDOW_S))
-    shares: tuple[Window, Window, Window] = field(
-        default_factory=lambda: (Window(SHARES_WINDOW_S), Window(SHARES_WINDOW_S), Window(SHARES_WINDOW_S))
-    )
+    shares: tuple[Window, ...] = field(default_factory=lambda: tuple(Window(SHARES_WINDOW_S) for _ in TIMES))
 
     @property
     def is_idle(self) -> bool:
@@ -71,7 +71,7 @@ class WorkerProcess:
         sent = self.slot[Field.SENT]
         self.sent.add(now, sent)
         shares = []
-        for window, counter in zip(self.shares, (Field.READING_NS, Field.CONVERTING_NS, Field.WRITING_NS), strict=True):
+        for window, counter in zip(self.shares, TIMES, strict=True):
             window.add(now, self.slot[counter])
             shares.append(min(1.0, window.rate() / 1e9))
         idle_s = max(0.0, now - self.slot[Field.PROGRESS_NS] / 1e9)
@@ -89,6 +89,7 @@ class WorkerProcess:
             reading=shares[0],
             converting=shares[1],
             writing=shares[2],
+            throttled=shares[3],
         )
 
     def _state(self, idle_s: float, is_paused: bool) -> WorkerState:

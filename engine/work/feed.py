@@ -150,10 +150,12 @@ class Throttle:
         """How many of `room` documents may pass now; waits until at least some may."""
         if pace.rows_per_s <= 0:
             return room
+        began = self._clock()
         while pace.rows_per_s > 0 and not pace.is_yielding and (wait := self._free_at - self._clock()) > 0:
             slot.state = "throttled"
             slot[Field.PROGRESS_NS] = time.monotonic_ns()
             await asyncio.sleep(min(wait, 0.1))  # the throttle may change while we wait
+        slot.add(Field.THROTTLED_NS, round((self._clock() - began) * 1e9))
         if pace.rows_per_s <= 0:
             return room
         return max(1, min(room, round(pace.rows_per_s * THROTTLED_PIECE_S)))

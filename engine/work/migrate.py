@@ -132,10 +132,14 @@ class Copier:
         finally:
             feed.close()
 
+    def _waited_ns(self) -> int:
+        """Time so far that was not PostgreSQL's."""
+        return sum(self._slot[field] for field in (Field.READING_NS, Field.CONVERTING_NS, Field.THROTTLED_NS))
+
     async def _slice(self, task: CopyTask, writer: copy.SliceWriter, feed: Feed) -> bool:
         position = self._position()
         began_ns = time.monotonic_ns()
-        waited_ns = self._slot[Field.READING_NS] + self._slot[Field.CONVERTING_NS]
+        waited_ns = self._waited_ns()
         done = _Slice(time.monotonic())
         await writer.begin(position.partition_id, position.slice_no, position.lower, position.lower_inclusive)
         # A view or time-series has no range to go on from: one slice, however long it takes.
@@ -144,7 +148,7 @@ class Copier:
         upto = feed.last_key if done.read else (None if position.lower_inclusive else position.lower)
         await writer.commit(upto, final=feed.at_end)
         self._ends.patience.renew()
-        waited_ns = self._slot[Field.READING_NS] + self._slot[Field.CONVERTING_NS] - waited_ns
+        waited_ns = self._waited_ns() - waited_ns
         self._slot.add(Field.WRITING_NS, max(0, time.monotonic_ns() - began_ns - waited_ns))
         self._slot.add(Field.WRITTEN, done.written)
         self._slot.add(Field.REJECTED, done.rejected)

@@ -36,9 +36,11 @@ class Field(IntEnum):
     PROGRESS_NS = 8
     """Monotonic time of the last batch taken in."""
     READING_NS = 9
-    """Time spent waiting for MongoDB; likewise the next two."""
+    """Time spent waiting for MongoDB; likewise the next ones."""
     CONVERTING_NS = 10
     WRITING_NS = 11
+    THROTTLED_NS = 12
+    """Time spent because of the throttle."""
 
 
 WIDTH = 16

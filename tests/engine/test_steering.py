@@ -161,6 +161,26 @@ async def test_the_throttle_holds_for_the_whole_cluster_and_comes_off(
     await completed(engine, source, target)
 
 
+async def test_a_worker_alone_with_the_work_has_the_whole_throttle(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    source.db.command("create", "same_users", viewOn="users", pipeline=[])  # a view is one partition: for one worker
+    engine = await engines.launch(engines.settings("same_users", run={"throttle": SLOW, "cluster_size": 4}))
+    await engine.start()
+
+    def sent(shown: Snapshot) -> int:
+        return sum(worker.sent for worker in shown.workers)
+
+    before = await engine.until(lambda now: sent(now) > 0 and working(now) == 4, "everybody there, one at work")
+    after = await engine.until(lambda now: sent(now) >= sent(before) + 3 * SLOW, "three seconds' rows")
+    assert SLOW / 2 < (sent(after) - sent(before)) / (after.elapsed - before.elapsed) < 1.4 * SLOW
+    assert "held back by the throttle" in after.bottleneck
+    await engine.set("throttle", 0)
+    await engine.finished()
+    assert_users_equal(source, target, table="same_users")
+
+
 async def test_a_slow_run_commits_steadily_whatever_its_page_size(
     source: Source, target: Target, engines: Engines
 ) -> None:

@@ -63,6 +63,7 @@ def test_the_chart_has_a_point_a_second_from_committed_rows() -> None:
 
 def test_the_bottleneck_is_named_with_its_share() -> None:
     assert bottleneck(0.2, 0.1, 0.61) == "waiting for PostgreSQL 61% of the workers' time"
+    assert bottleneck(0.2, 0.1, 0.15, throttled=0.5) == "held back by the throttle 50% of the workers' time"
     assert bottleneck(0.0, 0.0, 0.0) == ""
 
 

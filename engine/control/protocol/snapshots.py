@@ -49,9 +49,10 @@ class WorkerView(Wire):
     idle_s: float = 0.0
     """Age of the last progress, seconds."""
     reading: float = 0.0
-    """Share of its time waiting for MongoDB, 0..1, over the last seconds; likewise the next two."""
+    """Share of its time waiting for MongoDB, 0..1, over the last seconds; likewise the next ones."""
     converting: float = 0.0
     writing: float = 0.0
+    throttled: float = 0.0
 
 
 class ProblemView(Wire):
