@@ -147,7 +147,7 @@ class CockpitSettings(_Section):
     """Draw with ASCII characters only."""
     mouse: bool = True
     """Take mouse events."""
-    refresh_hz: int = Field(default=5, ge=4, le=10)
+    refresh_hz: int = Field(default=4, ge=4, le=10)
     """How often the Run screen is drawn."""
 
 

@@ -53,6 +53,8 @@ class ThroughputHistory:
     def __init__(self, samples: Iterable[tuple[float, float]] = ()) -> None:
         self.end = 0.0
         """Seconds of the newest sample."""
+        self.n_marks = 0
+        """Changes so far, those that fell off included."""
         self._grain = FINEST_S
         self._sums: list[float] = []
         self._counts: list[float] = []
@@ -77,6 +79,7 @@ class ThroughputHistory:
 
     def mark(self, at: float, label: str) -> None:
         """Remember a change."""
+        self.n_marks += 1
         self._marks.append(Mark(at, label))
 
     def columns(self, width: int) -> Columns:

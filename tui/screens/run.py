@@ -96,9 +96,9 @@ class RunScreen(CockpitScreen):
                 self.query_one(WorkersPanel).show(snapshot)
             if self.has_class("-log"):
                 self.query_one(EventLog).show(session)
-            self.query_one("#tiny-line", Static).update(
-                Content(f"{one_line(snapshot)}  – enlarge to 60x14 for detail"), layout=False
-            )
+            if self.has_class("-tiny") or self.has_class("-flat"):
+                line = Content(f"{one_line(snapshot)}  – enlarge to 60x14 for detail")
+                self.query_one("#tiny-line", Static).update(line, layout=False)
 
     def _show_end(self, session: ShownRun) -> None:
         """The report takes the workers' place once the run is over."""

@@ -22,11 +22,15 @@ class ThroughputChart(Widget):
 
     BORDER_TITLE = "Throughput, rows/s"
     history: ThroughputHistory | None = None
+    _drawn: tuple[ThroughputHistory, int, int] | None = None
 
     def show(self, history: ThroughputHistory) -> None:
-        """Draw this history."""
-        self.history = history
-        self.refresh()
+        """Draw this history: once a second of the run, and when something was changed."""
+        drawn = (history, int(history.end), history.n_marks)
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self.history = history
+            self.refresh()
 
     def render(self) -> Content:
         """The chart; on one line only the bars and the peak."""

@@ -29,12 +29,21 @@ class KnobPanel(Widget):
 
     def __init__(self, keymap: Keymap) -> None:
         super().__init__()
+        self._drawn: object = None
         self._keys = {name: " ".join(map(keymap.first, commands)) for name, commands in _COMMANDS.items()}
 
     def show(self, session: ShownRun) -> None:
         """Draw this session's knobs."""
-        self.session = session
-        self.refresh()
+        facts = [
+            (session.knob_value(knob), session.knob_note(knob), getattr(session.snapshot, knob.name))
+            for knob in session.knobs()
+        ]
+        snapshot = session.snapshot
+        drawn = (session, snapshot.state, snapshot.workers_alive, snapshot.draining, facts)
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self.session = session
+            self.refresh()
 
     def render(self) -> Content:
         """The lines."""

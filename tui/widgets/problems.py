@@ -15,6 +15,7 @@ from tui.widgets.words import MUTED
 class ProblemPanel(Widget):
     """The most frequent problems, as many as there are lines."""
 
+    BORDER_TITLE = "Problems"
     problems: tuple[ProblemView, ...] = ()
 
     def __init__(self, keymap: Keymap) -> None:
@@ -23,9 +24,12 @@ class ProblemPanel(Widget):
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw this snapshot's problems."""
-        self.problems = tuple(sorted(snapshot.problems, key=lambda problem: -problem.count))
+        problems = tuple(sorted(snapshot.problems, key=lambda problem: -problem.count))
+        if problems == self.problems:
+            return
+        self.problems = problems
         kinds = len(self.problems)
-        self.border_title = Content(f"Problems ({kinds})" if kinds else "Problems")
+        self.border_title = Content(f"Problems ({kinds})" if kinds else self.BORDER_TITLE)
         self.refresh()
 
     def render(self) -> Content:

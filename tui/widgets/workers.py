@@ -15,7 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
@@ -99,6 +99,8 @@ class WorkerBars(ScrollView, can_focus=True):
         self._ranked_at = float("-inf")
         self._fastest: deque[tuple[float, float]] = deque()
         self._styles: dict[str, Style] = {}
+        self._drawn: dict[int, tuple[str, ...]] = {}
+        """What each visible line says."""
 
     @property
     def scale(self) -> float:
@@ -114,7 +116,19 @@ class WorkerBars(ScrollView, can_focus=True):
         self._rank(snapshot.workers, now)
         if len(self.rows) != self.virtual_size.height or self.virtual_size.width != self.size.width:
             self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows))
-        self.refresh()
+            self._drawn.clear()
+        self._refresh_changed()
+
+    def _refresh_changed(self) -> None:
+        """Paint only the lines that read differently now: painting is what a cockpit costs."""
+        width, height = self.scrollable_content_region.size
+        layout = Layout.of(width)
+        top = round(self.scroll_y)
+        now = {row - top: self._words(worker, layout) for row, worker in enumerate(self.rows[top : top + height], top)}
+        changed = [y for y in now.keys() | self._drawn.keys() if now.get(y) != self._drawn.get(y)]
+        self._drawn = now
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def sort_by(self, order: Order, snapshot: Snapshot) -> None:
         """Change the order, at once."""
@@ -146,14 +160,17 @@ class WorkerBars(ScrollView, can_focus=True):
         """Another theme, or the focus: the component styles are different now."""
         super().notify_style_update()
         self._styles.clear()
+        self._drawn.clear()
 
     def on_resize(self) -> None:
         """Other lines are out of sight now."""
+        self._drawn.clear()
         self._sum_hidden()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Keep the sum of the hidden lines right."""
         super().watch_scroll_y(old_value, new_value)
+        self._drawn.clear()
         self._sum_hidden()
 
     def _sum_hidden(self) -> None:
@@ -165,10 +182,13 @@ class WorkerBars(ScrollView, can_focus=True):
         row = y + round(self.scroll_y)
         width = self.scrollable_content_region.width
         if row >= len(self.rows):
-            return Strip.blank(width, self.rich_style)
-        return Strip(self._segments(self.rows[row], Layout.of(width))).adjust_cell_length(width, self.rich_style)
+            return Strip.blank(width, self._style(""))
+        worker = self.rows[row]
+        segments = self._segments(worker, self._words(worker, Layout.of(width)))
+        return Strip(segments).adjust_cell_length(width, self._style(""))
 
-    def _segments(self, worker: WorkerView, layout: Layout) -> list[Segment]:
+    def _words(self, worker: WorkerView, layout: Layout) -> tuple[str, ...]:
+        """The line in pieces: number, state, collection, partition, filled and empty part of the bar, numbers."""
         sign = WORKER[worker.state]
         state = f"{sign} {duration(worker.idle_s)}" if worker.state is WorkerState.STALLED else str(sign)
         collection = safe(worker.collection.partition(".")[2] if layout.is_narrow else worker.collection, 80)
@@ -176,23 +196,24 @@ class WorkerBars(ScrollView, can_focus=True):
         partition = str(worker.partition) if worker.partition >= 0 else ""
         name = cropped.plain + " " * (layout.collection - cropped.cell_length)
         filled = cells(worker.rows_per_s / self.scale if self.scale else 0.0, layout.bar)
-        state_style = self._style(self._COLOURS.get(sign.colour, "bar--muted"))
-        plain = self.rich_style
-        return [
-            Segment(f"{worker.id:>3} ", self._style("bar--muted")),
-            Segment(f"{state[: layout.state - 1]:<{layout.state}}", state_style),
-            Segment(name, plain),
-            Segment(f"{partition:>{layout.partition - 1}} " if layout.partition else "", self._style("bar--muted")),
-            Segment("  ", plain),
-            Segment(filled, self._style("bar")),
-            Segment(REST * (layout.bar - len(filled)), self._style("bar--rest")),
-            Segment(f"{number(worker.rows_per_s):>9}", plain),
-            Segment(f"{number(worker.written):>13}", plain),
-        ]
+        return (
+            f"{worker.id:>3} ",
+            f"{state[: layout.state - 1]:<{layout.state}}",
+            name,
+            f"{partition:>{layout.partition - 1}}   " if layout.partition else "  ",
+            filled,
+            REST * (layout.bar - len(filled)),
+            f"{number(worker.rows_per_s):>9}{number(worker.written):>13}",
+        )
+
+    def _segments(self, worker: WorkerView, words: tuple[str, ...]) -> list[Segment]:
+        colour = self._COLOURS.get(WORKER[worker.state].colour, "bar--muted")
+        styles = ("bar--muted", colour, "", "bar--muted", "bar", "bar--rest", "")
+        return [Segment(text, self._style(style)) for text, style in zip(words, styles, strict=True)]
 
     def _style(self, name: str) -> Style:
         if name not in self._styles:
-            self._styles[name] = self.get_component_rich_style(name)
+            self._styles[name] = self.get_component_rich_style(name) if name else self.rich_style
         return self._styles[name]
 
 
@@ -208,6 +229,7 @@ class WorkersPanel(Vertical):
     """Heading, bars, and a line that sums the workers out of sight."""
 
     _height = 0
+    _scale = ""
 
     def compose(self) -> ComposeResult:
         """The three of them."""
@@ -224,7 +246,10 @@ class WorkersPanel(Vertical):
             self._height = height
             self.styles.max_height = height
             self.border_title = Content(f"Workers {len(snapshot.workers)}")
-        self.border_subtitle = Content(f"sorted by {bars.order} · full bar {number(bars.scale)} rows/s")
+        scale = f"sorted by {bars.order} · full bar {number(bars.scale)} rows/s"
+        if scale != self._scale:
+            self._scale = scale
+            self.border_subtitle = Content(scale)
         self.show_hidden()
 
     def show_hidden(self) -> None:
