@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.mapping.model import Column, Mapping, Role
+from engine.mapping.model import Column, Mapping
 from engine.mapping.names import MAX_NAME_BYTES, quote_identifier
 
 STAGING_MARK = "__mongopg_"
@@ -68,7 +68,7 @@ def create_schema(schema: str) -> str:
 
 
 def create_table(table: TableName, mapping: Mapping) -> str:
-    """CREATE TABLE with the mapping's columns; `_id` is NOT NULL, so that the key later needs no scan for it."""
+    """CREATE TABLE with the mapping's columns; an `_id` that all have is NOT NULL, so the key later needs no scan for it."""
     lines = ",\n".join(f"    {_column(column)}" for column in mapping.columns)
     return f"CREATE TABLE {table.sql} (\n{lines}\n)"
 
@@ -115,5 +115,5 @@ def upsert(target: TableName, source: TableName, columns: Sequence[str], key: st
 
 
 def _column(column: Column) -> str:
-    required = " NOT NULL" if column.role is Role.ID or not column.nullable else ""
+    required = "" if column.nullable else " NOT NULL"
     return f"{quote_identifier(column.name)} {column.sql_type}{required}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_1_MS = -62_135_596_800_000
 _CYCLE_MS = 146_097 * 86_400_000
 """400 years, after which the Gregorian calendar repeats itself."""
+_FLAGS = {"i": re.IGNORECASE, "l": re.LOCALE, "m": re.MULTILINE, "s": re.DOTALL, "u": re.UNICODE, "x": re.VERBOSE}
 _LEGACY_REPRESENTATIONS = {"python": 3, "java": 5, "csharp": 6}
 """pymongo's numbers for the byte orders of binary subtype 3."""
 _AS_IT_IS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -51,7 +53,7 @@ def plain_json(value: Any, uuid_legacy: str) -> Any:
         case bytes():
             return str(_as_uuid(value, uuid_legacy) or base64.b64encode(value).decode())
         case Regex():
-            return f"/{value.pattern}/im"
+            return f"/{value.pattern}/{''.join(letter for letter, bit in _FLAGS.items() if value.flags & bit)}"
         case Timestamp():
             return {"t": Decimal(value.time), "i": Decimal(value.inc)}
         case MinKey():

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.convert import Preference, built_converters, make_converter
+from engine.convert.interface import COPY_HEADER, COPY_TRAILER
 from engine.convert.keysize import jsonb_size
 from engine.mapping.census import Census
 from engine.mapping.model import Column, Kind, Mapping, Role
@@ -23,7 +24,6 @@ from engine.mapping.proposal import propose
 from tests.conftest import Target
 from tests.documents import DOCUMENTS, OPTIONS, VALUES
 from tests.engine.independent_reader import decode, expected_in, plain_json, read, select, strings_in
-from tests.engine.test_converter_against_postgres import copy, create_table
 
 N_EXAMPLES = 50
 FIRST_DATE, LAST_DATE = -210_866_803_200_000, 9_224_318_015_999_999
@@ -36,6 +36,23 @@ def session(target: Target) -> Iterator[tuple[asyncio.Runner, asyncpg.Connection
         connection = runner.run(asyncpg.connect(target.uri))
         yield runner, connection
         runner.run(connection.close())
+
+
+def create_table(mapping: Mapping) -> str:
+    """DDL of a temporary table for a mapping."""
+    columns = ", ".join(f"{quote_identifier(column.name)} {column.sql_type}" for column in mapping.columns)
+    return f"CREATE TEMPORARY TABLE t ({columns}) ON COMMIT DROP"
+
+
+async def copy(connection: asyncpg.Connection, mapping: Mapping, rows: bytes) -> None:
+    """Tuples of binary COPY into the temporary table."""
+
+    async def chunks() -> Any:
+        yield COPY_HEADER + rows + COPY_TRAILER
+
+    await connection.copy_to_table(
+        "t", source=chunks(), columns=[column.name for column in mapping.columns], format="binary"
+    )
 
 
 async def _stored(connection: asyncpg.Connection, mapping: Mapping, rows: bytes) -> list[dict[str, Any]]:

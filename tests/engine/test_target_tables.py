@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAPPING = Mapping(
     columns=(
-        Column(name="_id", type=ColumnType.TEXT, role=Role.ID, kinds=frozenset({Kind.STRING})),
+        Column(name="_id", type=ColumnType.TEXT, role=Role.ID, kinds=frozenset({Kind.STRING}), nullable=False),
         Column(name="n", type=ColumnType.INTEGER),
     )
 )

@@ -8,7 +8,7 @@ from engine.target.ddl import TableName
 from engine.target.rows import line_of
 from engine.target.tables import ExistingColumn, check_fits
 
-ID = Column(name="_id", type=ColumnType.TEXT, role=Role.ID, kinds=frozenset({Kind.OBJECT_ID}))
+ID = Column(name="_id", type=ColumnType.TEXT, role=Role.ID, kinds=frozenset({Kind.OBJECT_ID}), nullable=False)
 MAPPING = Mapping(
     columns=(
         ID,
@@ -28,6 +28,11 @@ def test_create_table_quotes_every_name_and_keeps_the_key_not_null() -> None:
         '    "at" timestamptz NOT NULL\n'
         ")"
     )
+
+
+def test_an_id_that_some_documents_lack_may_be_null() -> None:
+    mapping = Mapping(columns=(ID.model_copy(update={"nullable": True}),))
+    assert ddl.create_table(TableName("public", "seen"), mapping) == 'CREATE TABLE "public"."seen" (\n    "_id" text\n)'
 
 
 def test_upsert_changes_every_column_but_the_key() -> None:
