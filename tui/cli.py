@@ -230,8 +230,10 @@ def run_migration(
         "run.consistency": consistency,
         "run.indexes": indexes or None,
     }
-    start = Start(resume=resume, plan=read_file(file) if file else "")
-    return run(_load(context, config, flags, ask=ask_password), start, headless=headless, as_json=as_json)
+    loaded = _load(context, config, flags, ask=ask_password)
+    said = [name for name, origin in loaded.provenance.items() if origin != "default"]
+    start = Start(resume=resume, said=said, plan=read_file(file) if file else "")
+    return run(loaded, start, headless=headless, as_json=as_json)
 
 
 @application.command()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.config import Settings, merged
 from engine.control.journal import Journal
-from engine.control.protocol import Recording, RejectGroup, RejectsReport, RunInfo
+from engine.control.protocol import Recording, RejectGroup, RejectsReport, RunInfo, Start
 from engine.control.replay import Player, settings_of
 from engine.errors import UsageError
 from engine.plan import Plan
@@ -37,6 +38,25 @@ async def recording(journal: Journal, run: str, max_frames: int) -> Recording:
             player.take(at, kind, facts, worker)
     plan = Plan.model_validate_json(record.plan)
     return player.recording(settings_of(plan.request)).model_copy(update={"plan": plan.saved})
+
+
+async def as_it_was(settings: Settings, command: Start) -> tuple[Settings, Start]:
+    """Settings and command that go on with the run that `command.resume` names, as it was asked for.
+
+    What somebody gave (`command.said`) stays, and is compared with the run's plan when it is taken up.
+
+    Raises:
+        UsageError: the ledger has no such run.
+    """
+    said = set(command.said or ())
+    async with Journal.opened(settings) as journal:
+        plan = Plan.model_validate_json((await find_run(journal, command.resume or "")).plan)
+    own = {
+        section: {name: value for name, value in values.items() if f"{section}.{name}" not in said}
+        for section, values in settings_of(plan.request).items()
+    }
+    saved = command.plan if command.plan or "run.collections" in said else plan.saved
+    return merged(settings, own), command.model_copy(update={"plan": saved})
 
 
 async def discard(journal: Journal, run: str, *, drop_tables: bool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from engine.config import Settings, merged, secrets_of
-from engine.control import steering
+from engine.control import history, steering
 from engine.control.copying import Copying
 from engine.control.foreman import Foreman
 from engine.control.meter import Meter
@@ -267,6 +267,8 @@ class Migration:
                     await self.seeding.run()
             if command.migrate:
                 self.meter.restart()
+                if command.resume and command.said is not None:
+                    self.settings, command = await self.interruptible(history.as_it_was(self.settings, command))
                 self.copying = Copying(self, command.plan)
                 await self.copying.run(command.resume)
         finally:

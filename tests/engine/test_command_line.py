@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from engine.errors import EXIT_CONNECT, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from engine.errors import EXIT_CANCELLED, EXIT_CONNECT, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -260,6 +261,22 @@ def test_an_engine_that_dies_is_exit_code_1_and_the_run_goes_on_from_there(
     again = front_end.do("run", "--json", "--resume", run_id)
     assert (again.code, again.last["run_id"]) == (EXIT_DONE, run_id), again.err
     assert_all_there(target)
+
+
+def test_a_run_that_is_named_goes_on_as_it_was_asked_for_but_not_as_another(
+    front_end: FrontEnd, source: Source, target: Target
+) -> None:
+    fill(source)
+    words = ["--collection", f"{source.database}.orders:crm.moved", "--throttle", "5000"]
+    command = front_end.start("run", "--json", *words, MONGOPG_MAPPING_NUL="strip")
+    run_id = command.until_progress(lambda record: record["written"] > 0)["run_id"]
+    command.send(signal.SIGINT)
+    assert command.outcome().code == EXIT_CANCELLED
+    other = front_end.do("run", "--json", "--resume", run_id, "--collection", f"{source.database}.orders")
+    assert (other.code, other.last["error"]["code"]) == (EXIT_USAGE, "plan_changed")
+    again = front_end.do("run", "--json", "--resume", run_id)
+    assert (again.code, again.last["run_id"]) == (EXIT_DONE, run_id), again.err
+    assert_all_there(target, table="crm.moved")
 
 
 def _assert_one_sentence(err: str) -> None:

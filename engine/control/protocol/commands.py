@@ -59,6 +59,9 @@ class Start(Wire):
     """Copy (after seeding, if both)."""
     resume: str | None = None
     """Go on with a run: its id or a unique prefix of it, "" for the newest unfinished one of this plan."""
+    said: list[str] | None = None
+    """For a `resume` that names its run: settings, "section.name", that somebody gave. Of the others, those that make up the
+    plan are the run's own. None: all count as given."""
     plan: str = ""
     """A saved plan's TOML to run: it decides collections, tables, mode and mapping."""
     settings: dict[str, Any] = {}
