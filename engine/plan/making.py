@@ -30,6 +30,7 @@ from engine.plan.request import Choice, request_of
 from engine.source import catalogue, mongo, partition, reader
 from engine.source.catalogue import CollectionFacts
 from engine.source.filters import check_filter
+from engine.source.id_kinds import id_kinds
 from engine.source.indexes import list_indexes
 from engine.source.reader import Range, filter_query
 from engine.source.snapshot import session_at
@@ -40,7 +41,7 @@ KEPT_DOCUMENTS = 2_000
 """Sampled documents that a survey keeps, at most."""
 KEPT_BYTES = 16 * 1024 * 1024
 """The same in bytes."""
-UNPLANNED_KIND_WEIGHT, UNPLANNED_FIELD_WEIGHT, LEFT_INDEX_WEIGHT = 75, 35, 30
+UNPLANNED_KIND_WEIGHT, UNSURE_ID_WEIGHT, UNPLANNED_FIELD_WEIGHT, LEFT_INDEX_WEIGHT = 75, 55, 35, 30
 """Weights of warnings, as in `engine.mapping.proposal`."""
 
 
@@ -174,12 +175,15 @@ def _survey(
         census = counted or sampled
     if census is None:
         census = Census(settings.mapping.flatten)
+    unsure: frozenset[Kind] = frozenset()
     if given is not None:
         proposal = _judged(census, given)
     else:
-        proposal = propose(census, catalogue.id_kinds(collection, facts) or _sampled_id_kinds(census), settings.mapping)
+        asked = id_kinds(collection, facts)
+        proposal = propose(census, asked.kinds or _sampled_id_kinds(census), settings.mapping)
         proposal = _without_ignored(choice, proposal)
-    warnings = proposal.weighed
+        unsure = asked.unsure if counted is None else frozenset()
+    warnings = proposal.weighed + _doubts(proposal.mapping, unsure)
     indexes = None
     if is_thorough or settings.run.indexes:
         indexes = propose_indexes(
@@ -264,6 +268,22 @@ def _sampled_id_kinds(census: Census) -> frozenset[Kind]:
     """Views and time-series have no index to ask: the sample has to do, and late kinds become rejects."""
     seen = census.fields.get("_id")
     return seen.kind_set if seen is not None else frozenset()
+
+
+def _doubts(mapping: Mapping, unsure: frozenset[Kind]) -> list[tuple[int, str]]:
+    """A warning about kinds of `_id` that may occur and have no place."""
+    column = mapping.id_column
+    misfits = unsure - column.kinds
+    if not misfits or column.type in JSON_TYPES:
+        return []
+    named = " or ".join(KIND_NAMES[kind] for kind in sorted(misfits))
+    return [
+        (
+            UNSURE_ID_WEIGHT,
+            f"The index of _id is too long to look all through it for {named}: documents with such an _id would be "
+            "rejects. A full census finds out.",
+        )
+    ]
 
 
 def _shares(census: Census, mapping: Mapping) -> dict[str, tuple[float, dict[str, float]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +15,11 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from engine.errors import MissingCollection
-from engine.mapping.bson import SUBTYPE_UUID, SUBTYPE_UUID_LEGACY, UUID_BYTES
-from engine.mapping.model import Kind
-from engine.source.faults import EXECUTION_TIMEOUT, UNAUTHORIZED, explained
+from engine.source.faults import UNAUTHORIZED, explained
 from engine.source.mongo import Client, Document
 
 UNKNOWN = -1
 """A count that cannot be known cheaply."""
-ID_KIND_TIME_LIMIT_MS = 1_000
-"""For each probe of a kind: a bracket of numbers that is all of one kind would have to be scanned for another."""
 _THREADS = 8
 _NOT_SUPPORTED_ON_VIEW = 166
 
@@ -104,55 +100,6 @@ def exact_count(
     except OperationFailure:
         # Views, time-series and collections without an index of `_id` know no such hint.
         return collection.count_documents({}, **options)
-
-
-@explained()
-def id_kinds(collection: Collection[Document], facts: CollectionFacts) -> frozenset[Kind]:
-    """Kinds that occur among the `_id`s, as far as index seeks can tell.
-
-    Kinds that share a bracket of the index (numbers; strings and symbols) may need a scan of the bracket; each such
-    probe is given up after `ID_KIND_TIME_LIMIT_MS`. Views and time-series have no index of `_id`: empty, ask a sample.
-    """
-    if not facts.has_range_reads:
-        return frozenset()
-    probes = _id_probes()
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="id-kinds") as pool:
-        found = list(pool.map(lambda probe: _exists(collection, probe[1]), probes))
-    return frozenset(kind for (kind, _), is_there in zip(probes, found, strict=True) if is_there)
-
-
-def _exists(collection: Collection[Document], query: Document) -> bool:
-    try:
-        found = collection.find_one(
-            query, {"_id": 0, "found": {"$literal": 1}}, hint=[("_id", 1)], max_time_ms=ID_KIND_TIME_LIMIT_MS
-        )
-    except OperationFailure as exc:
-        if exc.code == EXECUTION_TIMEOUT:
-            return False
-        raise
-    return found is not None
-
-
-def _id_probes() -> Sequence[tuple[Kind, Document]]:
-    """A query for each kind. MongoDB sorts binaries by length, subtype and bytes, so UUIDs are a range of the index."""
-    probes: list[tuple[Kind, Document]] = []
-    for kind in Kind:
-        if kind not in _NEVER_AN_ID and kind < 0x100 and kind is not Kind.BINARY:
-            probes.append((kind, {"_id": {"$type": -1 if kind is Kind.MIN_KEY else int(kind)}}))
-    legacy, uuid = _uuid_range(SUBTYPE_UUID_LEGACY), _uuid_range(SUBTYPE_UUID)
-    probes.append((Kind.UUID_LEGACY, {"_id": {"$gte": legacy[0], "$lte": legacy[1]}}))
-    probes.append((Kind.UUID, {"_id": {"$gte": uuid[0], "$lte": uuid[1]}}))
-    other = {"$or": [{"_id": {"$lt": legacy[0]}}, {"_id": {"$gt": uuid[1]}}]}
-    probes.append((Kind.BINARY, other))
-    return probes
-
-
-_NEVER_AN_ID = frozenset({Kind.ARRAY, Kind.UNDEFINED, Kind.REGEX})
-"""The server refuses these as `_id`."""
-
-
-def _uuid_range(subtype: int) -> tuple[Binary, Binary]:
-    return Binary(bytes(UUID_BYTES), subtype), Binary(b"\xff" * UUID_BYTES, subtype)
 
 
 def _entries(database: Database[Document], name: str | None = None) -> list[Document]:

@@ -8,14 +8,20 @@ from uuid import UUID
 
 import pytest
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Timestamp
+from bson.datetime_ms import DatetimeMS
 
+from engine.config import Settings
 from engine.errors import ConnectError, MigrationError, MissingCollection
 from engine.mapping.model import Kind
-from engine.source.catalogue import UNKNOWN, collection_facts, estimated_count, exact_count, id_kinds, list_collections
+from engine.plan import making
+from engine.plan.request import choose
+from engine.source.catalogue import UNKNOWN, collection_facts, estimated_count, exact_count, list_collections
+from engine.source.faults import EXECUTION_TIMEOUT
+from engine.source.id_kinds import IdKinds, id_kinds
 from engine.source.mongo import connect
 
 if TYPE_CHECKING:
-    from tests.conftest import Source
+    from tests.conftest import Source, Target
 
 
 def test_collections_of_every_kind_are_listed_with_their_facts(source: Source) -> None:
@@ -127,17 +133,57 @@ IDS: list[tuple[Kind, Any]] = [
 def test_id_kinds_tells_each_kind_from_the_others(source: Source, kind: Kind, value: Any) -> None:
     source.db.one.insert_one({"_id": value})
     facts = collection_facts(source.client, source.database, "one")
-    assert id_kinds(source.db.one, facts) == {kind}
+    assert id_kinds(source.db.one, facts) == IdKinds(frozenset({kind}))
 
 
 def test_id_kinds_finds_the_one_that_differs_among_many(source: Source) -> None:
     source.db.many.insert_many({"_id": n} for n in range(5_000))
     source.db.many.insert_many([{"_id": "lonely"}, {"_id": Int64(2**50)}, {"_id": None}])
     facts = collection_facts(source.client, source.database, "many")
-    assert id_kinds(source.db.many, facts) == {Kind.INT32, Kind.INT64, Kind.STRING, Kind.NULL}
+    found = frozenset({Kind.INT32, Kind.INT64, Kind.STRING, Kind.NULL})
+    assert id_kinds(source.db.many, facts) == IdKinds(found)
 
 
 def test_id_kinds_of_a_view_are_left_to_a_sample(source: Source) -> None:
     source.db.plain.insert_one({"_id": 1})
     source.db.command("create", "view", viewOn="plain", pipeline=[])
-    assert id_kinds(source.db.view, collection_facts(source.client, source.database, "view")) == frozenset()
+    facts = collection_facts(source.client, source.database, "view")
+    assert id_kinds(source.db.view, facts) == IdKinds(frozenset())
+
+
+def test_an_id_beyond_pythons_dates_is_a_kind_like_any_other(source: Source) -> None:
+    source.db.late.insert_one({"_id": DatetimeMS(2**62)})
+    facts = collection_facts(source.client, source.database, "late")
+    assert id_kinds(source.db.late, facts) == IdKinds(frozenset({Kind.DATE}))
+
+
+def test_kinds_that_could_not_be_looked_for_in_time_are_named(source: Source) -> None:
+    source.db.many.insert_one({"_id": 1})
+    facts = collection_facts(source.client, source.database, "many")
+    fails = {"configureFailPoint": "failCommand", "data": {"failCommands": ["find"], "errorCode": EXECUTION_TIMEOUT}}
+    source.client.admin.command(fails | {"mode": "alwaysOn"})
+    try:
+        found = id_kinds(source.db.many, facts)
+    finally:
+        source.client.admin.command(fails | {"mode": "off"})
+    assert (found.kinds, {Kind.INT32, Kind.DOUBLE, Kind.DECIMAL128, Kind.OBJECT_ID} - found.unsure) == (set(), set())
+
+
+def test_a_doubt_about_kinds_of_id_is_a_warning(
+    source: Source, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubted = IdKinds(frozenset({Kind.INT32}), frozenset({Kind.INT64, Kind.DOUBLE, Kind.DECIMAL128}))
+    monkeypatch.setattr(making, "id_kinds", lambda *_: doubted)
+    source.db.many.insert_one({"_id": 1})
+    settings = Settings.model_validate(
+        {
+            "source": {"uri": source.uri},
+            "target": {"uri": target.uri},
+            "run": {"collections": [f"{source.database}.many"]},
+        }
+    )
+    plan = making.make_plan(source.client, settings, choose(source.client, settings, None))
+    assert plan.tables[0].warnings == [
+        "The index of _id is too long to look all through it for double or decimal128: documents with such an _id would be "
+        "rejects. A full census finds out."
+    ]
