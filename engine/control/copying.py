@@ -14,6 +14,7 @@ from engine.control.journal import Journal
 from engine.control.leases import CopyLeases
 from engine.control.limits import RejectGuard
 from engine.control.protocol import RunState
+from engine.control.same_source import require_same_collections
 from engine.control.tally import Tally
 from engine.errors import KnobError, MigrationError
 from engine.plan import Plan, choose, cut, find_ends, fingerprint, make_plan, request_of
@@ -118,6 +119,13 @@ class Copying:
         named = [text.partition(":")[2].rpartition(".")[0] for text in settings.run.collections or [""]]
         return [name or settings.target.schema_name for name in named]
 
+    async def require_same_source(self) -> None:
+        """Raise MigrationError when a collection of the plan is not the one that it was made of any more."""
+        assert self.plan is not None
+        await asyncio.to_thread(
+            require_same_collections, self._migration.source_uri, self.journal.app_name, self.plan.tables
+        )
+
     # --- beginning ----------------------------------------------------------------------------------------------------
 
     async def _begin(self) -> None:
@@ -169,6 +177,7 @@ class Copying:
             )
             return True
         self.plan = found.plan
+        await self.require_same_source()
         positions = await self.journal.take_up(found)
         has_slices = any(position.next_slice_no for position in positions)
         self._announce()

@@ -27,6 +27,7 @@ async def finish(copying: Copying, migration: Migration) -> None:
     """
     assert copying.plan is not None
     migration.enter(RunState.FINISHING, "looking for gaps in the ledger")
+    await copying.require_same_source()
     gaps = await copying.journal.gaps(copying.plan)
     if gaps:
         named = "; ".join(gap.message for gap in gaps[:GAPS_SHOWN])

@@ -206,6 +206,7 @@ def _survey(
         warnings=[text for _, text in warnings],
         limit=settings.run.limit,
         end=end,
+        uuid=facts.uuid.hex if facts.uuid is not None else "",
         filter=choice.saved.filter if choice.saved is not None else "",
         indexes=indexes.indexes if indexes is not None else (),
         left_indexes=tuple(indexes.left) if indexes is not None else (),

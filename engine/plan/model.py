@@ -43,6 +43,8 @@ class TablePlan(BaseModel):
     """Documents to copy at most; 0 is all."""
     end: bytes | None = None
     """Where `limit` ends the copy: the first key that is left out; None is the collection's end."""
+    uuid: str = ""
+    """Of the collection, in hex: another one under the same name has another; empty where there is none to be seen."""
     filter: str = ""
     """Extended JSON: only documents that match are copied; empty takes all."""
     indexes: tuple[Index, ...] = ()

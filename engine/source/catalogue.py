@@ -72,6 +72,14 @@ def collection_facts(client: Client, database: str, collection: str) -> Collecti
     return _facts(client[database], entries[0])
 
 
+@explained()
+def uuid_of(client: Client, database: str, collection: str) -> str:
+    """The collection's UUID in hex; empty when there is none of this name, or none to be seen."""
+    entries = _entries(client[database], collection)
+    uuid = _uuid(entries[0]) if entries else None
+    return uuid.hex if uuid is not None else ""
+
+
 def estimated_count(collection: Collection[Document]) -> int:
     """The server's estimate of the number of documents; it reads nothing but metadata."""
     return collection.estimated_document_count()
@@ -120,16 +128,20 @@ def _facts(database: Database[Document], entry: Document) -> CollectionFacts:
     name, options = entry["name"], entry.get("options", {})
     kind = _kind(entry)
     documents, size_bytes = (UNKNOWN, 0) if kind == "view" else _size(database[name], kind)
-    uuid = entry.get("info", {}).get("uuid")
     return CollectionFacts(
         namespace=f"{database.name}.{name}",
         kind=kind,
         documents=documents,
         size_bytes=size_bytes,
-        uuid=uuid.as_uuid() if isinstance(uuid, Binary) else uuid,
+        uuid=_uuid(entry),
         has_range_reads=kind in ("collection", "capped", "clustered")
         and ("idIndex" in entry or "clusteredIndex" in options or "info" not in entry),
     )
+
+
+def _uuid(entry: Document) -> UUID | None:
+    uuid = entry.get("info", {}).get("uuid")
+    return uuid.as_uuid() if isinstance(uuid, Binary) else uuid
 
 
 def _kind(entry: Document) -> str:
