@@ -1,11 +1,13 @@
-"""A scripted engine for each test of the screens."""
+"""A scripted engine for each test of the screens, and surroundings for the real program."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import Source, Target
 from tests.tui.scripted_engine import ScriptedEngine
 
 
@@ -21,3 +23,27 @@ def steady_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     """No animation, and no colour setting of the machine that runs the tests."""
     monkeypatch.setattr("textual.constants.TEXTUAL_ANIMATIONS", "none", raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """No configuration but the test's; logs and sockets of its own."""
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    return {
+        "XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_RUNTIME_DIR": str(runtime),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def slow_run(source: Source, target: Target, home: dict[str, str]) -> dict[str, str]:
+    """The environment of a run that takes some ten seconds: 20,000 documents, 2,000 rows/s."""
+    source.db["orders"].insert_many([{"_id": number, "total": number * 1.5} for number in range(20_000)])
+    return {
+        **home,
+        "MONGOPG_SOURCE_URI": source.uri,
+        "MONGOPG_TARGET_URI": target.uri,
+        "MONGOPG_RUN_THROTTLE": "2000",
+        "MONGOPG_RUN_PAGE_SIZE": "500",
+        "MONGOPG_RUN_CLUSTER_SIZE": "2",
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import os
@@ -28,7 +29,12 @@ class Terminal:
     """A program in a pty; `screen` follows cursor positions and text, which is all that a full-screen program uses."""
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], width: int = 120, height: int = 40
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        width: int = 120,
+        height: int = 40,
+        folder: Path = ROOT,
     ) -> None:
         self.width, self.height = width, height
         self.output = ""
@@ -36,11 +42,12 @@ class Terminal:
         self._cells = [[" "] * width for _ in range(height)]
         self._row = self._column = 0
         self._rest = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.master, self._slave = pty.openpty()
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
         self.modes_before = termios.tcgetattr(self._slave)
         self.process = subprocess.Popen(
-            command, stdin=self._slave, stdout=self._slave, stderr=self._slave, cwd=ROOT, start_new_session=True,
+            command, stdin=self._slave, stdout=self._slave, stderr=self._slave, cwd=folder, start_new_session=True,
             env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "", **environment},
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip
@@ -71,6 +78,12 @@ class Terminal:
         """Type."""
         os.write(self.master, keys.encode())
 
+    def resize(self, width: int, height: int) -> None:
+        """Give the terminal another size; the program gets SIGWINCH."""
+        self.width, self.height = width, height
+        self._cells = [[" "] * width for _ in range(height)]
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
     def screen(self) -> str:
         """The lines on the screen."""
         return "\n".join("".join(row).rstrip() for row in self._cells)
@@ -97,7 +110,7 @@ class Terminal:
         if not select.select([self.master], [], [], 0.05)[0]:
             return False
         try:
-            text = os.read(self.master, 65_536).decode(errors="replace")
+            text = self._decoder.decode(os.read(self.master, 65_536))
         except OSError:
             return False
         self.output += text

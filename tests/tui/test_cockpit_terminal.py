@@ -5,26 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from pathlib import Path
 
-import pytest
-
-from tests.conftest import Source, Target
+from tests.conftest import Target
 from tests.tui.terminal import Terminal
 
 PROGRAM = [sys.executable, "-m", "tui"]
 RESTORED = ("\x1b[?1049l", "\x1b[?25h", "\x1b[?1000l")
 """Main screen, cursor, no mouse."""
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> dict[str, str]:
-    """No configuration but the test's; logs and sockets of its own."""
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
-    return {
-        "XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_RUNTIME_DIR": str(runtime),
-    }  # fmt: skip
 
 
 def assert_restored(terminal: Terminal) -> None:
@@ -74,20 +61,6 @@ def test_after_a_demo_the_other_screens_tell_of_it(home: dict[str, str]) -> None
         assert_restored(terminal)
 
 
-@pytest.fixture
-def slow_run(source: Source, target: Target, home: dict[str, str]) -> dict[str, str]:
-    """The environment of a run that takes some ten seconds: 20,000 documents, 2,000 rows/s."""
-    source.db["orders"].insert_many([{"_id": number, "total": number * 1.5} for number in range(20_000)])
-    return {
-        **home,
-        "MONGOPG_SOURCE_URI": source.uri,
-        "MONGOPG_TARGET_URI": target.uri,
-        "MONGOPG_RUN_THROTTLE": "2000",
-        "MONGOPG_RUN_PAGE_SIZE": "500",
-        "MONGOPG_RUN_CLUSTER_SIZE": "2",
-    }
-
-
 def rows_of(target: Target) -> int:
     exists = target.value("SELECT to_regclass('public.orders') IS NOT NULL")
     return int(target.value("SELECT count(*) FROM public.orders")) if exists else 0
@@ -100,6 +73,49 @@ def test_sigterm_rolls_back_restores_the_terminal_and_leaves_with_143(slow_run: 
         assert terminal.wait_for_end(20.0) == 143
         assert_restored(terminal)
         assert "run --resume" in terminal.output
+
+
+def test_sigint_rolls_back_restores_the_terminal_and_leaves_with_130(slow_run: dict[str, str]) -> None:
+    with Terminal([*PROGRAM, "run"], slow_run, 80, 24) as terminal:
+        terminal.wait_for("● running")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait_for_end(20.0) == 130
+        assert_restored(terminal)
+        assert "run --resume" in terminal.output
+
+
+def test_ctrl_c_hints_then_asks_then_stops(slow_run: dict[str, str], target: Target) -> None:
+    with Terminal([*PROGRAM, "run"], slow_run, 120, 40) as terminal:
+        terminal.wait_for("● running")
+        terminal.press("\x03")
+        terminal.wait_for("x stops the run")
+        terminal.press("\x03\x03")  # within two seconds of each other, however slow it was to show the hint
+        terminal.wait_for("Stop now")
+        terminal.press("\x03")
+        terminal.wait_for("cancelled")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 130
+        assert_restored(terminal)
+    assert rows_of(target) < 20_000
+
+
+def test_a_window_of_any_size_may_become_any_other_while_the_run_goes_on(
+    slow_run: dict[str, str], target: Target
+) -> None:
+    with Terminal([*PROGRAM, "run"], {**slow_run, "MONGOPG_RUN_THROTTLE": "4000"}, 120, 40) as terminal:
+        terminal.wait_for("Throughput, rows/s")
+        terminal.resize(80, 24)
+        terminal.wait_for("page size 500")
+        assert "Throughput, rows/s" not in terminal.screen()
+        terminal.resize(40, 10)
+        terminal.wait_for("enlarge")
+        terminal.resize(200, 60)
+        terminal.wait_for("Throughput, rows/s")
+        terminal.wait_for("20,000 read = 20,000 written + 0 rejected")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+        assert_restored(terminal)
+    assert rows_of(target) == 20_000
 
 
 def test_losing_the_terminal_leaves_the_run_alive(slow_run: dict[str, str], target: Target) -> None:
