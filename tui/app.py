@@ -20,6 +20,7 @@ from textual.binding import Binding
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
+from textual.theme import ThemeProvider
 
 from engine.config import Loaded, Settings
 from engine.control.client import EngineProcess
@@ -33,7 +34,7 @@ from tui.engines import Engines
 from tui.helm import Helm
 from tui.keymap import Keymap, key_words
 from tui.leaving import Leaving
-from tui.palette import CommandProvider
+from tui.palette import CommandProvider, Palette
 from tui.replay import Replay
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
@@ -342,6 +343,15 @@ class Cockpit(App[None]):
             files = [("log", str(session.log_path()))] if session else []
             files += [(name, self.provenance[name]) for name in ("source.uri", "target.uri") if name in self.provenance]
             self.push_screen(HelpScreen(self.screen.PLACE, self.situation, files, self.keymap))
+
+    def action_command_palette(self) -> None:
+        """All commands by name."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
+
+    def search_themes(self) -> None:
+        """Choose the colours."""
+        self.push_screen(Palette([ThemeProvider], placeholder="Search for themes…"))
 
     def action_help_quit(self) -> None:
         """ctrl+c outside a field: never ends anything by itself."""

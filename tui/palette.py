@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.await_complete import AwaitComplete
+from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.markup import escape
 
@@ -16,6 +17,18 @@ from tui.screens.base import CockpitScreen
 
 if TYPE_CHECKING:
     from tui.app import Cockpit
+
+
+class Palette(CommandPalette):
+    """Textual's, for keys that come faster than it closes and for windows that have no room for its list."""
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Leave, unless that has happened."""
+        return super().dismiss(result) if self.is_active else AwaitComplete()
+
+    def _action_command_list(self, action: str) -> None:
+        if self.query_one(CommandList).scrollable_content_region:
+            super()._action_command_list(action)
 
 
 class CommandProvider(Provider):

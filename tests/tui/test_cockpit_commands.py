@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import pytest
 from textual.widgets._footer import FooterKey
@@ -12,8 +13,10 @@ from tests.tui.driving import on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
 from tui.app import Cockpit
 from tui.commands import COMMANDS, SCREENS, Place, Situation, knob_wish
+from tui.palette import Palette
 from tui.screens.help import help_text
 from tui.screens.history import HistoryScreen
+from tui.screens.modal import Modal
 from tui.screens.plan import PlanScreen
 from tui.screens.run import RunScreen
 from tui.screens.setup import SetupScreen
@@ -154,3 +157,30 @@ async def test_keys_are_overridden_by_the_command_ids(engine: ScriptedEngine) ->
         await pilot.press("f10")
         await until(pilot, lambda: engine.received("pause"))
         assert len(engine.received("pause")) == 1
+
+
+async def test_a_list_without_room_is_not_paged_through(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("home")
+        await pilot.resize_terminal(30, 6)
+        await pilot.press("pagedown", "pageup")
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, Palette))
+        await pilot.press("pagedown", "pageup", "escape")
+        await until(pilot, lambda: not isinstance(app.screen, Palette))
+
+
+async def test_a_dialog_is_left_once_however_often_it_is_answered(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "● running")
+        for key in ("x", "t", "question_mark", "ctrl+p", "f6"):
+            await pilot.press(key)
+            await until(pilot, lambda: isinstance(app.screen, Modal | Palette))
+            dialog: Any = app.screen
+            dialog.dismiss(None)
+            dialog.dismiss(None)
+            await pilot.pause()
+            assert isinstance(app.screen, RunScreen)

@@ -9,14 +9,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from engine.control.protocol import ColumnView
 from tui.safe import safe
+from tui.screens.modal import Modal
 
 
-class ColumnDialog(ModalScreen[tuple[str, str]]):
+class ColumnDialog(Modal[tuple[str, str]]):
     """Returns the column's name and type; the engine judges them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]

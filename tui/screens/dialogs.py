@@ -12,12 +12,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from engine.control.protocol import ProblemView, RunState, Snapshot
 from tui.format import number
 from tui.safe import safe
+from tui.screens.modal import Modal
 from tui.widgets.problems import problem_text
 
 SECOND_PRESS_S = 2.0
@@ -33,7 +33,7 @@ class Answer:
     variant: Literal["default", "primary", "warning", "error"] = "default"
 
 
-class Question(ModalScreen[str]):
+class Question(Modal[str]):
     """Asks, and returns the id of the answer."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

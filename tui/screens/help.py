@@ -10,12 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.commands import Command, Place, Situation, commands_for
 from tui.keymap import Keymap
 from tui.safe import safe
+from tui.screens.modal import Modal
 from tui.widgets.words import MUTED
 
 _KEYS_WIDTH = 10
@@ -35,7 +35,7 @@ _HINTS = {
 }
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Modal[None]):
     """The commands that work now, and where the files are."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -11,14 +11,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from engine.errors import UsageError
 from tui.safe import safe
+from tui.screens.modal import Modal
 
 
-class FileDialog(ModalScreen[Path]):
+class FileDialog(Modal[Path]):
     """Writes a file under the name that is typed; what keeps it from that stands under the field.
 
     Returns:

@@ -9,15 +9,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from engine.errors import MigrationError
+from tui.screens.modal import Modal
 from tui.session import EngineSession
 from tui.widgets.fields import KnobField
 
 
-class TuneDialog(ModalScreen[None]):
+class TuneDialog(Modal[None]):
     """Fields for the knobs; what the engine refuses is said under the field, and the dialog stays."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]

@@ -13,13 +13,14 @@ from textual.widgets.option_list import Option
 from engine.control.protocol import CollectionInfo
 from tui.format import NO_NUMBER, bytes_size, number
 from tui.safe import safe
+from tui.widgets.options import Options
 from tui.widgets.words import MUTED
 
 _COUNT_WIDTH = 13
 _SIZE_WIDTH = 11
 
 
-class CollectionList(OptionList, inherit_bindings=False):
+class CollectionList(Options, inherit_bindings=False):
     """`[x] orders  4,210,334  1.9 GiB`, each on a line; space chooses, a chooses all or none."""
 
     BINDINGS = [  # noqa: RUF012

@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from tui.widgets.options import Options
 from tui.widgets.words import MUTED
 
 NARROW = 98
@@ -36,7 +37,7 @@ class Column:
     """It stays when there is little room."""
 
 
-class Lines(OptionList, inherit_bindings=False):
+class Lines(Options, inherit_bindings=False):
     """The lines, each an option."""
 
     BINDINGS = [  # noqa: RUF012
