@@ -35,6 +35,8 @@ AUTHENTICATION_CODES = frozenset({18, 8000})
 """AuthenticationFailed, and Atlas's own code for it."""
 UNAUTHORIZED = 13
 DUPLICATE_KEY = 11000
+SAMPLED_TOO_OFTEN = 28799
+"""The random cursor of a skewed tree met the same documents again and again."""
 EXECUTION_TIMEOUT = 50
 
 TRANSIENT_CODES = frozenset({

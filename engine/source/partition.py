@@ -15,7 +15,7 @@ from pymongo.errors import OperationFailure
 from engine.mapping.bson import documents
 from engine.source.bounds import MAX_KEY, MIN_KEY, key_of, same_key
 from engine.source.catalogue import CollectionFacts
-from engine.source.faults import explained
+from engine.source.faults import SAMPLED_TOO_OFTEN, explained
 from engine.source.mongo import Document
 from engine.source.reader import BY_ID, COMMENT, Query, Range, raw_batches, raw_find
 
@@ -41,7 +41,6 @@ WARM_UP_SAMPLE = 50
 quarter of all documents, for one page among others; drawing from it once makes the server split it."""
 MAX_SAMPLE_SHARE = 0.045
 """From 5 per cent on, `$sample` sorts the whole collection instead of using a random cursor."""
-_TOO_MANY_DUPLICATES = 28799
 
 WHOLE = Range(None, None)
 
@@ -138,10 +137,9 @@ def _sampled(collection: Collection[Document], size: int) -> list[bytes]:
         try:
             return _keys(collection, pipeline)
         except OperationFailure as exc:
-            if exc.code != _TOO_MANY_DUPLICATES:
+            if exc.code != SAMPLED_TOO_OFTEN:
                 raise
-        # The random cursor of a skewed tree met the same documents again and again: fewer cuts, larger partitions.
-        size //= 10
+        size //= 10  # fewer cuts, larger partitions
     return []
 
 

@@ -18,9 +18,11 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
 
 from engine.mapping.bson import document_end
 from engine.source.bounds import MAX_KEY, MIN_KEY, key_of, same_key
+from engine.source.faults import SAMPLED_TOO_OFTEN
 from engine.source.mongo import Document
 from engine.source.rawcursor import LeanCursor
 from engine.source.snapshot import session_at
@@ -285,11 +287,18 @@ def sample(
     if 0 <= n_documents <= size:
         yield from raw_batches(LeanCursor(collection, query, batch_size=batch_size, comment=COMMENT))
         return
-    pipeline: list[Document] = [{"$match": query}] if query else []
-    pipeline.append({"$sample": {"size": size}})
-    # Without a size, the server fills its batches up to 16 MB.
-    drawn = collection.aggregate_raw_batches(pipeline, allowDiskUse=True, batchSize=batch_size, comment=COMMENT)
-    yield from raw_batches(drawn)
+    while size:
+        pipeline: list[Document] = [{"$match": query}] if query else []
+        pipeline.append({"$sample": {"size": size}})
+        try:
+            # Without a size, the server fills its batches up to 16 MB.
+            drawn = collection.aggregate_raw_batches(pipeline, allowDiskUse=True, batchSize=batch_size, comment=COMMENT)
+            yield from raw_batches(drawn)
+            break
+        except OperationFailure as exc:
+            if exc.code != SAMPLED_TOO_OFTEN:
+                raise
+        size //= 10  # beside what was drawn so far
     if has_range_reads:
         for direction in (1, -1):
             ends = LeanCursor(

@@ -329,6 +329,20 @@ def sampled_ids(batches: Iterable[bytes]) -> list[int]:
     return [decode(document)["_id"] for batch in batches for document in documents(batch)]
 
 
+@pytest.mark.parametrize(("mode", "n_drawn"), [({"times": 1}, 20), ("alwaysOn", 0)])
+def test_a_draw_that_meets_the_same_documents_again_and_again_goes_on_with_fewer(
+    source: Source, mode: object, n_drawn: int
+) -> None:
+    source.db.many.insert_many([{"_id": number} for number in range(5_000)])
+    refusal = {"failCommands": ["aggregate"], "namespace": f"{source.database}.many", "errorCode": 28_799}
+    source.client.admin.command({"configureFailPoint": "failCommand", "mode": mode, "data": refusal})
+    try:
+        drawn = sampled_ids(reader.sample(source.db.many, 200, n_documents=5_000))
+    finally:
+        source.client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+    assert len(drawn) == n_drawn + 2 * reader.SAMPLE_ENDS
+
+
 def test_a_sample_holds_both_ends_and_a_small_collection_whole(source: Source) -> None:
     source.db.many.insert_many({"_id": n} for n in range(5_000))
     drawn = sampled_ids(reader.sample(source.db.many, 200, n_documents=5_000))
