@@ -7,6 +7,14 @@ from typing import Protocol
 from engine.work.messages import Committed, Compared, Failed, Lease, Problem, Returned, Task
 
 
+def fewer_workers(size: int) -> str:
+    """What people are told when the cluster had to shrink."""
+    return (
+        f"The target has no free connection for another worker: the cluster goes on with {size}; enlarge it again when "
+        "there are more."
+    )
+
+
 class Director(Protocol):
     """Who decides what is worked on."""
 
@@ -44,6 +52,10 @@ class Director(Protocol):
 
     def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
         """A worker `started`, `retired` or `died`."""
+        ...
+
+    def shrunk(self, size: int) -> None:
+        """The target has no connection for one of the workers: so many stay."""
         ...
 
     def cannot_start(self, error: Exception) -> None:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from engine.config import redact
 from engine.control.copying import Copying
+from engine.control.director import fewer_workers
 from engine.control.seeding import SEED_TASK_ID, Seeding
 from engine.errors import MigrationError
+from engine.target.sqlstates import DISK_FULL
 from engine.work.messages import Committed, Compared, CopyLease, Failed, Lease, Problem, Returned, SeedLease, Task
 
 if TYPE_CHECKING:
@@ -71,11 +73,22 @@ class Foreman:
             self._migration.emit("problem", code=message.code, message=redact(message.message), retry=True)
             copying.consistency.lost(message)
             return
+        if message.code == DISK_FULL and isinstance(message.lease, CopyLease) and not self._migration.is_stopping:
+            self._wait_for_space(message, message.lease)
+            return
         self._migration.emit("problem", code=message.code, message=redact(message.message), retry=not message.fatal)
         if message.fatal:
             self._migration.fail(MigrationError(message.message, code=message.code))
         else:
             self.lost(message.lease, "gave its partition up")
+
+    def _wait_for_space(self, message: Failed, lease: CopyLease) -> None:
+        """Nothing is lost by waiting, and somebody has to make room: the run pauses."""
+        self._copying.leases.give_back(lease)
+        if self._migration.record.may("pause"):
+            advice = "The run is paused: make room on the target's server, then resume it."
+            self._migration.emit("problem", code=message.code, message=f"{redact(message.message)} {advice}")
+            self._migration.pause("waiting: the target's disk is full")
 
     def lost(self, lease: Lease, why: str) -> None:
         """The holder is dead for certain."""
@@ -98,6 +111,12 @@ class Foreman:
             self._migration.fail(
                 MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers")
             )
+
+    def shrunk(self, size: int) -> None:
+        """The target has no connection for one of the workers: so many stay."""
+        old = self._migration.record.knobs["cluster_size"]
+        self._migration.emit("knob", knob="cluster_size", old=old, value=size)
+        self._migration.emit("problem", code="fewer_workers", message=fewer_workers(size))
 
     def cannot_start(self, error: Exception) -> None:
         """The system gives us no more processes: a run that has some goes on with those."""

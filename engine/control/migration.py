@@ -56,6 +56,8 @@ class Migration:
         self.started_unix = 0.0
         self.weak_tls: list[str] = []
         """Of the connections of this run, for people: "source: TLS, not verified"."""
+        self.pause_reason = ""
+        """Why it stands, or stood last."""
         self.written_before = 0
         """Rows that a resumed run had committed earlier: rates are only about this time."""
         self.source_uri = settings.source.connection
@@ -114,11 +116,12 @@ class Migration:
         self.enter(RunState.STARTING, "starting")
         self._main = asyncio.create_task(self._live(command), name="run")
 
-    def pause(self) -> None:
-        """Let pages end, commit, stand still."""
+    def pause(self, reason: str = "paused by you") -> None:
+        """Let pages end, commit, stand still, for a reason in a few words."""
         self.record.require("pause")
         self._before_pause = (self.record.state, self.record.phase)
-        self._state(RunState.PAUSING, "pausing: workers end their pages", "paused by you")
+        self.pause_reason = reason
+        self._state(RunState.PAUSING, "pausing: workers end their pages", reason)
         if self.supervisor is not None:
             self.supervisor.hold()
         self.settled()
@@ -352,7 +355,7 @@ class Migration:
     def settled(self) -> None:
         """Somebody became idle, or nobody is busy: a pause may be through, a drain, or all of it."""
         if self.record.state is RunState.PAUSING and (self.supervisor is None or self.supervisor.is_quiet):
-            self._state(RunState.PAUSED, "paused", "paused by you")
+            self._state(RunState.PAUSED, "paused", self.pause_reason)
         self._changed.set()
 
     def dispatch(self) -> None:

@@ -114,7 +114,7 @@ def _eta(migration: Migration, written: int, total: int) -> tuple[float | None, 
     """Seconds to go, or the reason why nobody can say."""
     state = migration.record.state
     if state in (RunState.PAUSED, RunState.PAUSING):
-        return None, "paused by you"
+        return None, migration.pause_reason
     if state not in (RunState.RUNNING, RunState.SEEDING):
         return None, "" if state.is_over else migration.record.phase
     if migration.supervisor is not None and not any(

@@ -27,6 +27,7 @@ from pathlib import Path
 from engine.control.director import Director
 from engine.control.protocol import WorkerView
 from engine.control.worker_process import WorkerProcess, start_ticks
+from engine.target.sqlstates import TOO_MANY_CONNECTIONS
 from engine.work import worker as worker_main
 from engine.work.messages import (
     Abort,
@@ -341,11 +342,23 @@ class Supervisor:
                 self._idle(worker)
             case Problem():
                 self._director.noticed(message)
+                if message.code == TOO_MANY_CONNECTIONS:
+                    self._shed(worker)
 
     def _follow(self, worker: WorkerProcess, message: Committed) -> None:
         """Keep the lease's position, so that a death is followed from the newest slice known."""
         if isinstance(worker.lease, CopyLease) and worker.lease.partition_id == message.partition_id:
             worker.lease = replace(worker.lease, slice_no=message.slice_no + 1)
+
+    def _shed(self, worker: WorkerProcess) -> None:
+        """There is no connection for this one: the cluster goes on without it, unless nobody else stays."""
+        staying = sum(not each.is_retiring for each in self._workers.values())
+        if staying > 1 and not worker.is_retiring:
+            self._desired = staying - 1
+            worker.is_retiring = True
+            self._yield(worker)
+            self._tune()
+            self._director.shrunk(self._desired)
 
     def _idle(self, worker: WorkerProcess) -> None:
         if worker.is_retiring:

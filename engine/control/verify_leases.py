@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from engine.config import redact
+from engine.control.director import fewer_workers
 from engine.control.protocol import WorkerView
 from engine.control.supervisor import Supervisor
 from engine.control.tally import Emit
@@ -189,6 +190,10 @@ class VerifyCluster:
             self._fail(
                 MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers")
             )
+
+    def shrunk(self, size: int) -> None:
+        """The target has no connection for one of the workers: so many stay."""
+        self._emit("problem", code="fewer_workers", message=fewer_workers(size))
 
     def cannot_start(self, error: Exception) -> None:
         """The system gives us no more processes."""

@@ -21,6 +21,7 @@ import asyncpg
 from engine import tls
 from engine.errors import ConnectError, UsageError
 from engine.redaction import redact
+from engine.target import sqlstates
 from engine.target.sqlstates import describe, one_line
 
 APPLICATION = "mongopg-tui"
@@ -245,7 +246,10 @@ def _explained(error: Exception, uri: str, address: Address, timeout_s: float) -
     """The one sentence for a connection that was not made."""
     server = f"PostgreSQL at {address.host}"
     if isinstance(error, asyncpg.PostgresError):
-        return ConnectError(_refusal(error, server, address))
+        is_full = error.sqlstate == sqlstates.TOO_MANY_CONNECTIONS
+        return ConnectError(
+            _refusal(error, server, address), code=sqlstates.TOO_MANY_CONNECTIONS if is_full else "connect"
+        )
     if isinstance(error, ssl.SSLCertVerificationError):
         return ConnectError(tls.distrust(error, server, "target.uri", "sslrootcert"))
     if isinstance(error, ssl.SSLError):
@@ -276,7 +280,7 @@ def _refusal(error: asyncpg.PostgresError, server: str, address: Address) -> str
             return f"{server} does not let {user} in: {one_line(str(error.args[0]))}."
         case "3D000":
             return f"{server} has no database {address.database!r}: create it, or correct target.uri."
-        case "53300":
+        case sqlstates.TOO_MANY_CONNECTIONS:
             return f"{server} has no free connection for {user}: end other sessions, or raise the limit."
         case "57P03":
             return f"{server} is starting up, shutting down or recovering: try again in a moment."

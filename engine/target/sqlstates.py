@@ -16,6 +16,9 @@ from engine.redaction import redact
 MAX_SENTENCE = 300
 """Characters of a server's message that are passed on."""
 LOCK_NOT_AVAILABLE = "55P03"
+DISK_FULL = "53100"
+TOO_MANY_CONNECTIONS = "53300"
+"""For the server, the database or the role."""
 UNIQUE_VIOLATION = "23505"
 CARDINALITY_VIOLATION = "21000"
 """ON CONFLICT DO UPDATE met one key twice in the same command."""
@@ -27,7 +30,7 @@ TRANSIENT_CLASSES = frozenset({"08", "40"})
 """Connection exception, transaction rollback (deadlock, serialization failure)."""
 PROTOCOL_VIOLATION = "08P01"
 """In the connection class, yet nothing broke: the server did not understand us, and will not the next time."""
-TRANSIENT_CODES = frozenset({"53200", "53300", LOCK_NOT_AVAILABLE, "57P01", "57P02", "57P03", "57P05"})
+TRANSIENT_CODES = frozenset({"53200", TOO_MANY_CONNECTIONS, LOCK_NOT_AVAILABLE, "57P01", "57P02", "57P03", "57P05"})
 """Out of memory, too many connections, a lock, and a server that shuts down, crashed or starts up."""
 
 FAILURES: tuple[type[Exception], ...] = (

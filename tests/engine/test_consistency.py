@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from bson import Timestamp
 from pymongo import MongoClient
 
-from engine.demo.binaries import find_binaries
 from engine.errors import MigrationError, UsageError
 from engine.source import snapshot
+from tests.guarded import running_mongod
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_same
 
 if TYPE_CHECKING:
@@ -250,17 +247,8 @@ def test_the_driver_still_lets_us_say_which_moment_a_session_is_of(source: Sourc
         assert another[source.database]["few"].find_one({}, session=session) == {"_id": 1, "n": 1}
 
 
-def test_a_standalone_server_is_refused_with_the_reason(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(find_binaries().mongod), "--dbpath", str(tmp_path), "--port", str(port), "--bind_ip", "127.0.0.1"]
-    command += ["--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--logpath", str(tmp_path / "log")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
+def test_a_standalone_server_is_refused_with_the_reason() -> None:
+    with running_mongod() as port:
         uri = f"mongodb://127.0.0.1:{port}/?directConnection=true"
         with MongoClient[dict[str, Any]](uri) as client, pytest.raises(UsageError, match="standalone"):
             snapshot.check(client, [("shop", "users")])
-    finally:
-        process.kill()
-        process.wait()
