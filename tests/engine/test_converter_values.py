@@ -23,10 +23,10 @@ from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import propose
 from tests.conftest import Target
 from tests.documents import DOCUMENTS, OPTIONS, VALUES
-from tests.engine.independent_reader import decode, expected_in, plain_json, read, select, strings_in
+from tests.engine.arrival import assert_arrived, assert_deserved
+from tests.engine.independent_reader import decode, read, select
 
 N_EXAMPLES = 50
-FIRST_DATE, LAST_DATE = -210_866_803_200_000, 9_224_318_015_999_999
 
 
 @pytest.fixture
@@ -91,41 +91,9 @@ def test_every_value_arrives_as_an_independent_reader_expects(
     reasons = {reject.offset: reject.reason for reject in converted.rejects}
     for offset, document in zip(accumulate(map(len, page), initial=0), page, strict=False):
         if offset in by_offset:
-            _assert_arrived(decode(document), by_offset[offset], mapping)
+            assert_arrived(decode(document), by_offset[offset], mapping)
         else:
-            _assert_deserved(decode(document), reasons[offset], mapping)
-
-
-def _assert_arrived(document: dict[str, Any], row: dict[str, Any], mapping: Mapping) -> None:
-    legacy = mapping.options.uuid_legacy
-    assert row["_id"] == document["_id"]
-    extra = row.get("_extra") or {}
-    columns = {column.path[0]: column for column in mapping.columns if column.role is Role.FIELD}
-    for key, value in document.items():
-        if key == "_id":
-            continue
-        column = columns.get(key)
-        if key in extra:
-            assert extra[key] == plain_json(value, legacy)
-            assert column is None or row[column.name] is None
-        else:
-            assert column is not None
-            assert row[column.name] == expected_in(column, value, legacy)
-    assert extra.keys() <= document.keys()
-    for key, column in columns.items():
-        assert key in document or row[column.name] is None
-    if mapping.options.missing == "track":
-        assert row["_missing"] == [key for key in columns if key not in document]
-
-
-def _assert_deserved(document: dict[str, Any], reason: str, mapping: Mapping) -> None:
-    if reason == "nul":
-        assert any("\0" in text for text in strings_in(document))
-    elif reason == "date_range":
-        dates = [value for field in document.values() for value in (field if isinstance(field, list) else [field])]
-        assert any(isinstance(date, bson.DatetimeMS) and not FIRST_DATE <= int(date) <= LAST_DATE for date in dates)
-    else:
-        assert (reason, mapping.options.overflow) == ("overflow", "reject")
+            assert_deserved(decode(document), reasons[offset], mapping)
 
 
 @pytest.mark.parametrize("converter", built_converters())
