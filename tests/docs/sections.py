@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.docs import json_page, keys_page, mapping_page, outcomes_page, settings_page
+from tests.docs import edges_page, json_page, keys_page, mapping_page, outcomes_page, settings_page
 
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "mapping": mapping_page.page,
@@ -22,4 +22,5 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "json-answers": json_page.answers_section,
     "keys-widgets": keys_page.widgets_section,
     **keys_page.KEY_SECTIONS,
+    **edges_page.EDGES,
 }
