@@ -89,6 +89,8 @@ class RunSettings(_Section):
     """Most rows per second of the whole run; 0 is off."""
     converter: Literal["auto", "native", "plain"] = "auto"
     """Which converter to use; auto takes the native one where it is built."""
+    census: Literal["sample", "full"] = "sample"
+    """What columns and types are chosen from: a sample of each collection, or all documents, counted by the workers."""
     sample_size: int = Field(default=10_000, ge=100, le=1_000_000)
     """Documents per collection that the census samples."""
     limit: int = Field(default=0, ge=0, le=SEED_COUNT.high)

@@ -19,6 +19,7 @@ import pytest
 import pytest_asyncio
 from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
+from pydantic import BaseModel
 
 from engine.config import Settings
 from engine.control import protocol
@@ -72,6 +73,10 @@ class Engine:
     async def start(self, **command: Any) -> Snapshot:
         """Start the run."""
         return await self.client.ask(Snapshot, protocol.Start(**command))
+
+    def ask_later(self, command: BaseModel) -> asyncio.Task[Any]:
+        """Ask for something that takes its time; the answer is the task's."""
+        return asyncio.create_task(self.client.call(command), name="question")
 
     async def pause(self) -> None:
         """Ask for a pause and wait until it is through."""

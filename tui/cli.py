@@ -15,6 +15,7 @@ from engine import __version__
 from engine.errors import EXIT_DONE, UsageError
 from tui.options import (
     AskOption,
+    CensusOption,
     ClusterOption,
     CollectionsOption,
     ConfigOption,
@@ -164,6 +165,7 @@ def plan(
     collection: CollectionsOption = None,
     mode: ModeOption = None,
     indexes: IndexesOption = False,
+    census: CensusOption = None,
     file: PlanOption = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Save the plan to be edited, for --plan.")
@@ -183,6 +185,7 @@ def plan(
         "run.collections": collection,
         "run.mode": mode,
         "run.indexes": indexes or None,
+        "run.census": census,
     }
     return show_plan(_load(context, config, flags, ask=ask_password), as_json=as_json, ddl=ddl, file=file, save=save)
 
@@ -208,6 +211,7 @@ def run_migration(
         ),
     ] = None,
     indexes: IndexesOption = False,
+    census: CensusOption = None,
     file: PlanOption = None,
     headless: HeadlessOption = False,
     as_json: JsonOption = False,
@@ -229,6 +233,7 @@ def run_migration(
         "run.max_rejects": max_rejects,
         "run.consistency": consistency,
         "run.indexes": indexes or None,
+        "run.census": census,
     }
     loaded = _load(context, config, flags, ask=ask_password)
     said = [name for name, origin in loaded.provenance.items() if origin != "default"]

@@ -16,6 +16,7 @@ from engine.control.protocol import Event, Snapshot, WorkerView
 from tui.format import duration, number, percent, rate, share
 from tui.printers import Clock, Closing
 from tui.safe import safe
+from tui.seen import phase_words
 from tui.sentences import event_sentence, progress_words
 
 REDRAW_EVERY_S = 0.25
@@ -73,7 +74,7 @@ class LivePrinter:
 def _drawn(snapshot: Snapshot, max_lines: int) -> list[RenderableType]:
     total = Table.grid(padding=(0, 1), expand=False)
     total.add_row(
-        Text(safe(snapshot.phase or snapshot.state.value), style="bold"),
+        Text(phase_words(snapshot), style="bold"),
         ProgressBar(total=max(1, snapshot.total), completed=snapshot.written, width=_BAR_CELLS * 2),
         Text(percent(share(snapshot.written, snapshot.total)) if snapshot.total else ""),
     )

@@ -64,4 +64,8 @@ PlanOption = Annotated[
 IndexesOption = Annotated[
     bool, typer.Option("--indexes", help="Also MongoDB's secondary indexes, after the load, as far as PostgreSQL can.")
 ]
+CensusOption = Annotated[
+    str | None,
+    typer.Option("--census", metavar="WHICH", help="Choose columns from a sample, or from all documents: full."),
+]
 RunArgument = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id, or the beginning of it.")]

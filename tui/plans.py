@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
-from engine.config import Loaded
-from engine.control.protocol import MakePlan, PlanView, TableView
+from engine.config import Loaded, Settings
+from engine.control.client import EngineClient
+from engine.control.protocol import MakePlan, PlanView, Snapshot, TableView
 from engine.errors import EXIT_DONE, UsageError
-from tui.asking import ask
+from tui.asking import END_TIMEOUT_S, ask
 from tui.format import bytes_size, duration, number, percent, rate
+from tui.headless import ended, started
 from tui.output import note, say, say_json
 from tui.running import require
 from tui.safe import safe, safe_block
-from tui.seen import census_words, values_words
+from tui.seen import census_words, counting_words, values_words
 from tui.tables import text_table
 
 ROWS_SHOWN = 3
 """Rows of a preview in text; JSON has all of them."""
+LINE_EVERY_S = 3.0
+"""How often a full census is told of."""
 VALUE_SHOWN = 32
 """Characters of one of their values."""
 
@@ -34,7 +42,10 @@ def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, sa
     if save is not None and save.exists():
         raise UsageError(f"{save} exists already, and edits may be in it: save the plan under another name.")
     question = MakePlan(collections=loaded.settings.run.collections, plan=read_file(file) if file else "")
-    answer = ask(loaded.settings, question)
+    if loaded.settings.run.census == "full":
+        answer = asyncio.run(_counted(loaded.settings, question))
+    else:
+        answer = ask(loaded.settings, question)
     plan = PlanView.model_validate(answer)
     if save is not None:
         _save(save, plan.toml)
@@ -51,6 +62,31 @@ def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, sa
             f"The plan is in {save}: edit it, look at it with `mongopg-tui plan --plan {save}`, run it with run --plan."
         )
     return EXIT_DONE
+
+
+async def _counted(settings: Settings, question: MakePlan) -> Any:
+    """Ask, and tell on stderr how far the census is."""
+    process = await started(settings)
+    try:
+        client = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")
+        following = asyncio.create_task(_follow(client), name="progress")
+        try:
+            return await client.call(question)
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+            await client.close()
+    finally:
+        await ended(process, END_TIMEOUT_S)
+
+
+async def _follow(client: EngineClient) -> None:
+    last = time.monotonic()
+    async for message in client.messages():
+        if isinstance(message, Snapshot) and message.counting is not None and time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            note(counting_words(message.counting))
 
 
 def read_file(file: Path) -> str:

@@ -9,7 +9,8 @@ from engine.errors import Cancelled, MigrationError
 
 
 def progress_record(snapshot: Snapshot) -> dict[str, Any]:
-    """One progress line."""
+    """One progress line; `counting` only while a full census is going on."""
+    counting = snapshot.counting
     return {
         "event": "progress",
         "run_id": snapshot.run_id,
@@ -22,6 +23,7 @@ def progress_record(snapshot: Snapshot) -> dict[str, Any]:
         "page_size": snapshot.page_size,
         "converter": snapshot.converter,
         "workers": [_worker(worker) for worker in snapshot.workers if worker.pid],  # no process is there yet
+        **({"counting": {"seen": counting.seen, "total": counting.total}} if counting is not None else {}),
     }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.control.protocol import TableView, ValuesView
-from tui.format import bytes_size, number
+from engine.control.protocol import CountingView, Snapshot, TableView, ValuesView
+from tui.format import bytes_size, duration, number
 from tui.safe import safe
 
 
@@ -18,6 +18,23 @@ def census_words(table: TableView) -> str:
     if table.corrupt:
         words.append(f"{number(table.corrupt)} corrupt")
     return ", ".join(words)
+
+
+def counting_words(counting: CountingView) -> str:
+    """How far a full census is."""
+    words = [f"counting fields: {number(counting.seen)} of {number(counting.total)} documents"]
+    if counting.rows_per_s:
+        words.append(f"{number(counting.rows_per_s)} a second")
+    if counting.eta_s is not None:
+        words.append(f"{duration(counting.eta_s)} left")
+    return ", ".join(words)
+
+
+def phase_words(snapshot: Snapshot) -> str:
+    """What the engine does now, and how far it is with what is no copying."""
+    if snapshot.counting is not None:
+        return counting_words(snapshot.counting)
+    return safe(snapshot.phase or snapshot.state.value, 80)
 
 
 def values_words(values: ValuesView | None) -> str:

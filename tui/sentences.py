@@ -9,6 +9,7 @@ from engine.control.protocol import Event, Snapshot
 from tui.format import NO_NUMBER, bytes_size, duration, moment, number, percent, rate, share
 from tui.knob_text import value_in
 from tui.safe import safe
+from tui.seen import phase_words
 from tui.tables import text_table
 
 NOTICES = frozenset({"nothing_to_resume", "complete"})
@@ -17,7 +18,7 @@ NOTICES = frozenset({"nothing_to_resume", "complete"})
 
 def progress_sentence(snapshot: Snapshot) -> str:
     """One line: how far, how fast, how long still. Counters that are zero are left out."""
-    return "  ".join([safe(snapshot.phase or snapshot.state.value), *progress_words(snapshot)])
+    return "  ".join([phase_words(snapshot), *progress_words(snapshot)])
 
 
 def progress_words(snapshot: Snapshot) -> list[str]:

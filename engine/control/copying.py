@@ -15,9 +15,18 @@ from engine.control.leases import CopyLeases
 from engine.control.limits import RejectGuard
 from engine.control.protocol import RunState
 from engine.control.same_source import require_same_collections
+from engine.control.surveying import count_for_run
 from engine.control.tally import Tally
 from engine.errors import KnobError, MigrationError
-from engine.plan import Plan, choose, cut, find_ends, fingerprint, make_plan, request_of
+from engine.plan import (
+    Plan,
+    choose,
+    cut,
+    find_ends,
+    fingerprint,
+    make_plan,
+    request_of,
+)
 from engine.plan.reading import read_plan
 from engine.source import mongo, partition
 from engine.source.filters import encode_filter
@@ -135,6 +144,8 @@ class Copying:
         try:
             settings = migration.settings
             choices = await asyncio.to_thread(choose, client, settings, self._saved)
+            counted = await count_for_run(migration, client, choices) if settings.run.census == "full" else {}
+            # Behind it, for a snapshot ages.
             names = [(choice.database, choice.collection) for choice in choices]
             at = await asyncio.to_thread(self.consistency.take, client, names)
             ends = await asyncio.to_thread(find_ends, client, settings, choices, at)
@@ -142,7 +153,7 @@ class Copying:
             # The cuts do not depend on the census: both look at the source at the same time.
             cutting = asyncio.create_task(asyncio.to_thread(cut, client, settings, choices, ends, workers))
             try:
-                plan = await asyncio.to_thread(make_plan, client, settings, choices, ends)
+                plan = await asyncio.to_thread(make_plan, client, settings, choices, ends, counted)
                 self.plan = plan.model_copy(update={"saved": self._saved_text})
             finally:
                 ranges = await cutting

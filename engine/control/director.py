@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from engine.work.messages import Committed, Compared, Failed, Lease, Problem, Returned, Task
+from engine.work.messages import Committed, Compared, Counted, Failed, Lease, Problem, Returned, Task
 
 
 def fewer_workers(size: int) -> str:
@@ -32,6 +32,10 @@ class Director(Protocol):
 
     def compared(self, message: Compared) -> None:
         """A slice is compared."""
+        ...
+
+    def counted(self, message: Counted) -> None:
+        """A partition, or a part of one, is counted."""
         ...
 
     def returned(self, message: Returned) -> None:

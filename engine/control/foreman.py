@@ -1,16 +1,29 @@
-"""The director of a run's cluster: hands out its seeding and its copying, and takes in what comes back."""
+"""The director of a run's cluster: hands out its seeding, its census and its copying, and takes in what comes back."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from engine.config import redact
+from engine.control.census_leases import FullCensus
 from engine.control.copying import Copying
 from engine.control.director import fewer_workers
 from engine.control.seeding import SEED_TASK_ID, Seeding
 from engine.errors import MigrationError
 from engine.target.sqlstates import DISK_FULL
-from engine.work.messages import Committed, Compared, CopyLease, Failed, Lease, Problem, Returned, SeedLease, Task
+from engine.work.messages import (
+    CensusLease,
+    Committed,
+    Compared,
+    CopyLease,
+    Counted,
+    Failed,
+    Lease,
+    Problem,
+    Returned,
+    SeedLease,
+    Task,
+)
 
 if TYPE_CHECKING:
     from engine.control.migration import Migration
@@ -32,9 +45,16 @@ class Foreman:
         assert self._migration.copying is not None
         return self._migration.copying
 
+    @property
+    def _census(self) -> FullCensus:
+        assert self._migration.census is not None
+        return self._migration.census
+
     def next_lease(self) -> Lease | None:
-        """Seeding comes first: the copy's last partition waits for it."""
-        lease: Lease | None = None
+        """A census comes before the copy; seeding comes first of all: the copy's last partition waits for it."""
+        lease: Lease | None = self._migration.census.take() if self._migration.census is not None else None
+        if lease is not None:
+            return lease
         if self._migration.seeding is not None:
             lease = self._migration.seeding.next_lease(self._migration.record.knobs["page_size"])
         if lease is None and self._migration.copying is not None:
@@ -45,6 +65,8 @@ class Foreman:
         """The task that a lease belongs to."""
         if task_id == SEED_TASK_ID:
             return self._seeding.task
+        if task_id < 0:
+            return self._census.tasks[task_id]
         return self._copying.tasks[task_id]
 
     def committed(self, message: Committed) -> None:
@@ -59,9 +81,16 @@ class Foreman:
         """Verifications have a director of their own."""
         raise AssertionError(message)
 
+    def counted(self, message: Counted) -> None:
+        """A range is counted, or its first part."""
+        self._census.counted(message)
+        self._migration.settled()
+
     def returned(self, message: Returned) -> None:
         """A lease is over, or its rest is given back."""
-        if isinstance(message.lease, SeedLease):
+        if isinstance(message.lease, CensusLease):
+            self._census.returned(message)
+        elif isinstance(message.lease, SeedLease):
             self._seeding.returned(message)
         else:
             self._copying.returned(message)
@@ -99,6 +128,25 @@ class Foreman:
             self._migration.dispatch()
         elif isinstance(lease, CopyLease):
             self._copying.lost(lease, why)
+        elif isinstance(lease, CensusLease):
+            self._lost_count(lease, why)
+
+    def _lost_count(self, lease: CensusLease, why: str) -> None:
+        """What the dead one did not report is counted again."""
+        task = self._census.tasks[lease.task_id]
+        namespace = f"{task.database}.{task.collection}"
+        if not self._census.lost(lease):
+            self._migration.fail(
+                MigrationError(
+                    f"Partition {lease.partition_id} of {namespace} ended three workers while its fields were counted; "
+                    "the engine's log says more.",
+                    code="parked",
+                )
+            )
+            return
+        message = f"A worker {why}; its partition is counted again by another."
+        self._migration.emit("problem", code="worker_lost", message=message, namespace=namespace, retry=True)
+        self._migration.dispatch()
 
     def noticed(self, problem: Problem) -> None:
         """A worker dealt with a problem by itself."""

@@ -10,7 +10,7 @@ from engine.config import Settings, redact, with_password
 from engine.control import history, protocol
 from engine.control.journal import Journal
 from engine.control.planning import view_plan
-from engine.control.protocol import CollectionInfo, ServerReport
+from engine.control.protocol import CollectionInfo, PlanView, ServerReport
 from engine.control.retrying import retry
 from engine.control.verification import verify
 from engine.errors import MigrationError, UsageError
@@ -33,12 +33,6 @@ async def answer(command: protocol.Command, settings: Settings) -> Any:
         case protocol.ListCollections():
             infos = await asyncio.to_thread(_collections, settings)
             return {"collections": [info.model_dump(mode="json") for info in infos]}
-        case protocol.MakePlan():
-            if command.collections:
-                settings = settings.model_copy(deep=True)
-                settings.run.collections = command.collections
-            view = await asyncio.to_thread(view_plan, settings, source_uri(settings), command.plan)
-            return view.model_dump(mode="json")
         case protocol.ListRuns():
             async with Journal.opened(settings) as journal:
                 return {"runs": [run.model_dump(mode="json") for run in await history.list_runs(journal)]}
@@ -57,6 +51,19 @@ async def answer(command: protocol.Command, settings: Settings) -> Any:
             return (await verify(command, settings)).model_dump(mode="json")
         case _:
             raise UsageError("The engine does not take this command now.")
+
+
+def planned(command: protocol.MakePlan, settings: Settings) -> Settings:
+    """The settings that a plan is to be made with."""
+    settings = settings.model_copy(deep=True)
+    settings.run.collections = command.collections or settings.run.collections
+    settings.run.census = command.census or settings.run.census
+    return settings
+
+
+async def make_plan(command: protocol.MakePlan, settings: Settings) -> PlanView:
+    """A plan from samples; raises MigrationError with the reason when there can be none."""
+    return await asyncio.to_thread(view_plan, settings, source_uri(settings), command.plan)
 
 
 async def inspect(command: protocol.Inspect, settings: Settings) -> ServerReport:

@@ -14,14 +14,26 @@ from typing import Any, TypeVar
 
 from engine.config import Settings, merged, secrets_of
 from engine.control import history, steering
+from engine.control.census_leases import FullCensus
 from engine.control.copying import Copying
 from engine.control.foreman import Foreman
 from engine.control.meter import Meter
 from engine.control.outcome import outcome
-from engine.control.protocol import Event, RunState, Snapshot, Start, Verification, Verify, VerifyReport
+from engine.control.protocol import (
+    Event,
+    MakePlan,
+    PlanView,
+    RunState,
+    Snapshot,
+    Start,
+    Verification,
+    Verify,
+    VerifyReport,
+)
 from engine.control.seeding import Seeding
 from engine.control.snapshots import draw
 from engine.control.supervisor import Supervisor
+from engine.control.surveying import FullSurvey, KnownCensuses
 from engine.control.verifying import FullVerification
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, MigrationError, UsageError
 from engine.redaction import know
@@ -53,6 +65,11 @@ class Migration:
         self.supervisor: Supervisor | None = None
         self.verifying: FullVerification | None = None
         """A full verification, of this run after its end or of another; it has a cluster of its own."""
+        self.census: FullCensus | None = None
+        """A full census at the beginning of the run, taken by its own cluster."""
+        self.surveying: FullSurvey | None = None
+        """A plan that is made from a full census; it has a cluster of its own."""
+        self.known = KnownCensuses()
         self.started_unix = 0.0
         self.weak_tls: list[str] = []
         """Of the connections of this run, for people: "source: TLS, not verified"."""
@@ -86,7 +103,7 @@ class Migration:
     @property
     def is_busy(self) -> bool:
         """The engine is needed: for the run, or for a verification."""
-        return self.is_active or self.verifying is not None
+        return self.is_active or self.verifying is not None or self.surveying is not None
 
     @property
     def elapsed(self) -> float:
@@ -105,6 +122,8 @@ class Migration:
         self.record.require("start")
         if self.verifying is not None:
             raise UsageError("A verification is going on: let it end, or cancel it.", code="state")
+        if self.surveying is not None:
+            raise UsageError("A full census is going on: let it end, or cancel it.", code="state")
         if command.settings:
             self.settings = merged(self.settings, command.settings)
             know(secrets_of(self.settings))
@@ -137,6 +156,8 @@ class Migration:
         """Stop; slices in hand are committed, or with `now` rolled back. Nothing to do when no run is going on."""
         if self.verifying is not None:
             self.verifying.cancel()
+        if self.surveying is not None:
+            self.surveying.cancel()
         if not self.is_active or (self._stopping.is_set() and (self._stop_now or not now)):
             return
         self._stop_now = now
@@ -172,6 +193,28 @@ class Migration:
         if report.run_id == self.run_id:
             self.emit("verification", verification=report.result.value)
         return report
+
+    async def survey(self, command: MakePlan, settings: Settings) -> PlanView:
+        """A plan made from a full census, taken by the whole cluster.
+
+        Args:
+            settings: with the collections asked for.
+
+        Raises:
+            UsageError: the engine is at work, or what is asked for cannot be.
+            Cancelled: so asked. MigrationError: a server failed it.
+        """
+        if self.is_busy:
+            raise UsageError("The engine is at work: let it end, or cancel it, then plan.", code="state")
+        self.surveying = FullSurvey(command, settings, self.record.knobs, self.emit, self.run_id, self.known)
+        try:
+            return await self.surveying.run()
+        except SERVER_FAILURES as failure:
+            log.exception("a server failed the census")
+            code, sentence, _ = explain(failure)
+            raise MigrationError(f"{sentence} Plan again when the cause is gone.", code=code) from failure
+        finally:
+            self.surveying = None
 
     @property
     def is_stopping(self) -> bool:

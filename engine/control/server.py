@@ -236,7 +236,7 @@ class Server:
             case protocol.Resume():
                 migration.resume()
             case protocol.Cancel():
-                if migration.verifying is None:
+                if migration.verifying is None and migration.surveying is None:
                     migration.record.require("cancel")
                 migration.cancel(now=command.now)
             case protocol.SetKnob():
@@ -248,6 +248,11 @@ class Server:
                     raise UsageError("The run is going on: cancel it or let it end first.", code="state")
                 self._is_ending = True
                 return {}
+            case protocol.MakePlan():
+                settings = inquiries.planned(command, migration.settings)
+                if settings.run.census == "full":
+                    return (await migration.survey(command, settings)).model_dump(mode="json")
+                return (await inquiries.make_plan(command, settings)).model_dump(mode="json")
             case protocol.Verify(level="full"):
                 return (await migration.verify(command)).model_dump(mode="json")
             case _:

@@ -18,6 +18,10 @@ def draw(migration: Migration) -> Snapshot:
     """The snapshot of a run now, and of a verification that is going on."""
     snapshot = _draw_run(migration)
     verifying = migration.verifying
+    if migration.surveying is not None:
+        workers = migration.surveying.worker_views()
+        update = {"phase": migration.surveying.phase, "counting": migration.surveying.view()}
+        return snapshot.model_copy(update=update | {"workers": workers, "workers_alive": len(workers)})
     if verifying is None:
         return snapshot
     workers = verifying.worker_views()
@@ -40,7 +44,7 @@ def _n_alive(workers: Sequence[WorkerView]) -> int:
 
 def _draw_run(migration: Migration) -> Snapshot:
     """The snapshot of the run. Total, rates and ETA count committed rows, and while seeding, inserted documents."""
-    record, meter, supervisor = migration.record, migration.meter, migration.supervisor
+    record, meter, supervisor, census = migration.record, migration.meter, migration.supervisor, migration.census
     is_seeding = record.state is RunState.SEEDING or (migration.seeding is not None and migration.copying is None)
     is_paused = record.state in (RunState.PAUSED, RunState.PAUSING)
     workers: list[WorkerView] = []
@@ -99,6 +103,7 @@ def _draw_run(migration: Migration) -> Snapshot:
         workers=workers,
         tables=record.table_views(),
         problems=list(record.problems.values()),
+        counting=None if census is None or census.is_finished else census.view(),
         exit_code=record.exit_code,
     )
 

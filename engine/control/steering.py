@@ -34,6 +34,8 @@ async def turn(migration: Migration, name: str, value: int) -> dict[str, Any]:
         applies = "from the next page" if knob.name == "page_size" else "at once"
         if knob.name == "cluster_size":
             await migration.verifying.check_size(value)
+    elif migration.surveying is not None:
+        applies = "at once"
     elif migration.is_active:
         if knob.name == "cluster_size":
             applies = "at once"
@@ -49,6 +51,8 @@ async def turn(migration: Migration, name: str, value: int) -> dict[str, Any]:
     migration.emit("knob", knob=knob.name, old=old, value=value)
     if migration.verifying is not None:
         migration.verifying.turn(knob.name)
+    elif migration.surveying is not None:
+        migration.surveying.turn(knob.name)
     else:
         _apply(migration, knob.name, value)
     return {"knob": knob.name, "value": value, "applies": applies}

@@ -35,6 +35,7 @@ from engine.work.messages import (
     Compared,
     Connected,
     CopyLease,
+    Counted,
     Failed,
     FromWorker,
     Lease,
@@ -332,6 +333,8 @@ class Supervisor:
                 self._director.committed(message)
             case Compared():
                 self._director.compared(message)
+            case Counted():
+                self._director.counted(message)
             case Returned():
                 worker.lease = None
                 self._director.returned(message)

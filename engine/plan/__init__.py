@@ -15,9 +15,11 @@ same run.
 
 from __future__ import annotations
 
+from engine.plan.making import PartFacts as PartFacts
 from engine.plan.making import cut as cut
 from engine.plan.making import find_ends as find_ends
 from engine.plan.making import make_plan as make_plan
+from engine.plan.making import parts_of as parts_of
 from engine.plan.model import FIRST_TASK_ID as FIRST_TASK_ID
 from engine.plan.model import Plan as Plan
 from engine.plan.model import TablePlan as TablePlan

@@ -104,6 +104,27 @@ def cut(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class PartFacts:
+    """What is to be read of a collection."""
+
+    documents: int
+    """Estimated; with a filter, counted."""
+    has_range_reads: bool
+
+
+def parts_of(client: mongo.Client, settings: Settings, choices: Sequence[Choice]) -> dict[int, PartFacts]:
+    """What is to be read of each collection, by task. Blocks."""
+    parts = {}
+    for task_id, choice in enumerate(choices, FIRST_TASK_ID):
+        facts = catalogue.collection_facts(client, choice.database, choice.collection)
+        part = _limited(facts, settings.run.limit)
+        if choice.query:
+            part = _filtered(facts, client[choice.database][choice.collection], choice, settings.run.limit)
+        parts[task_id] = PartFacts(max(0, part.documents), facts.has_range_reads)
+    return parts
+
+
 def make_plan(
     client: mongo.Client,
     settings: Settings,

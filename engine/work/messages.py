@@ -4,7 +4,7 @@ only the beginnings of values that a verification found to differ.
 ::
 
     engine  -> worker   Task, Lease, Yield, Abort, Tune, Retire
-    worker  -> engine   Ready, Connected, Committed, Compared, Returned, Failed, Problem
+    worker  -> engine   Ready, Connected, Committed, Compared, Counted, Returned, Failed, Problem
 
 A worker asks for nothing by name: `Ready` and `Returned` mean that it stands idle and takes a lease.
 """
@@ -82,7 +82,20 @@ class KeysTask:
     filter: bytes = b""
 
 
-Task = CopyTask | SeedTask | VerifyTask | KeysTask
+@dataclass(frozen=True, slots=True)
+class CensusTask:
+    """One collection to count the fields of."""
+
+    task_id: int
+    database: str
+    collection: str
+    levels: int
+    """Of nested documents whose fields are told apart."""
+    has_range_reads: bool
+    filter: bytes = b""
+
+
+Task = CopyTask | SeedTask | VerifyTask | KeysTask | CensusTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +135,19 @@ class VerifyLease:
     """Exclusive end of the partition, `{"_id": value}` as BSON; None is the end of the collection."""
 
 
-Lease = CopyLease | SeedLease | VerifyLease
+@dataclass(frozen=True, slots=True)
+class CensusLease:
+    """A partition, or the rest of one, to read and count."""
+
+    task_id: int
+    partition_id: int
+    lower: bytes | None
+    """As in `CopyLease`; likewise the next two."""
+    lower_inclusive: bool
+    upper: bytes | None
+
+
+Lease = CopyLease | SeedLease | VerifyLease | CensusLease
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +248,17 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """What was counted of a lease: with its rest, should the engine want it back early, it is the whole lease."""
+
+    lease: CensusLease
+    n_documents: int
+    census: bytes
+    """`Census.to_dict` as JSON."""
+    rest: CensusLease | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Returned:
     """The lease is over: finished, or given back with its rest."""
 
@@ -254,4 +290,4 @@ class Problem:
 
 
 ToWorker = Task | Lease | Yield | Abort | Tune | Retire
-FromWorker = Ready | Connected | Committed | Compared | Returned | Failed | Problem
+FromWorker = Ready | Connected | Committed | Compared | Counted | Returned | Failed | Problem

@@ -21,8 +21,11 @@ from typing import Any
 from engine import logs
 from engine.convert import Preference, converter_name
 from engine.redaction import know, secrets_in
+from engine.work.count import CensusTaker
 from engine.work.messages import (
     Abort,
+    CensusLease,
+    CensusTask,
     CopyLease,
     CopyTask,
     Failed,
@@ -120,6 +123,9 @@ class _Worker:
         self._verifier = Verifier(
             start.run_id, start.source_uri, start.target_uri, start.converter, slot, self._orders, self._send
         )
+        self._census_taker = CensusTaker(
+            start.run_id, start.source_uri, start.converter, slot, self._orders, self._send
+        )
         self._lease: asyncio.Task[None] | None = None
         self._counted: type[Task] | None = None
         """The kind of work that the slot's counters are about."""
@@ -144,6 +150,7 @@ class _Worker:
                     await self._lease
             await self._copier.close()
             await self._verifier.close()
+            await self._census_taker.close()
             self._seeder.close()
 
     async def _beat(self) -> None:
@@ -166,9 +173,9 @@ class _Worker:
 
     def _obey(self, message: ToWorker) -> None:
         match message:
-            case CopyTask() | SeedTask() | VerifyTask() | KeysTask():
+            case CopyTask() | SeedTask() | VerifyTask() | KeysTask() | CensusTask():
                 self._tasks[message.task_id] = message
-            case CopyLease() | SeedLease() | VerifyLease():
+            case CopyLease() | SeedLease() | VerifyLease() | CensusLease():
                 self._orders.is_yielding = False
                 self._lease = asyncio.create_task(self._work(message), name="lease")
             case Yield():
@@ -197,6 +204,9 @@ class _Worker:
             elif isinstance(task, SeedTask):
                 assert isinstance(lease, SeedLease)
                 answer = await self._seeder.work(task, lease)
+            elif isinstance(task, CensusTask):
+                assert isinstance(lease, CensusLease)
+                answer = await self._census_taker.work(task, lease)
             else:
                 assert isinstance(lease, VerifyLease)
                 answer = await self._verifier.work(task, lease)

@@ -8,6 +8,7 @@ from textual.widget import Widget
 from engine.control.protocol import RunState, Snapshot
 from tui.format import bytes_size, duration, moment, number, percent, share
 from tui.safe import safe
+from tui.seen import phase_words
 from tui.widgets.bars import bar
 from tui.widgets.words import MUTED
 
@@ -83,7 +84,7 @@ def eta_words(snapshot: Snapshot) -> str:
 
 def words_line(snapshot: Snapshot, width: int) -> Content:
     """The phase, the bottleneck and how far the partitions are."""
-    words = [safe(snapshot.phase, 80)]
+    words = [phase_words(snapshot)]
     if snapshot.bottleneck and snapshot.state.is_active:
         words.append(safe(snapshot.bottleneck, 120))
     if snapshot.partitions_total:

@@ -53,7 +53,14 @@ from engine.control.protocol.reports import (
     TableCounts,
     VerifyReport,
 )
-from engine.control.protocol.snapshots import ComparingView, ProblemView, Snapshot, TableProgress, WorkerView
+from engine.control.protocol.snapshots import (
+    ComparingView,
+    CountingView,
+    ProblemView,
+    Snapshot,
+    TableProgress,
+    WorkerView,
+)
 from engine.control.protocol.wire import (
     ACTIVE,
     MAX_LINE,
@@ -78,6 +85,7 @@ __all__ = [
     "ColumnView",
     "Command",
     "ComparingView",
+    "CountingView",
     "Detach",
     "DifferenceView",
     "DiscardRun",

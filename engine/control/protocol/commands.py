@@ -47,6 +47,11 @@ class MakePlan(Wire):
     collections: list[str] = []
     plan: str = ""
     """A saved plan's TOML, as in `PlanView.toml` and edited since, to be shown instead of a proposal."""
+    census: Literal["", "sample", "full"] = ""
+    """Instead of the setting. A full one is taken by the cluster, with progress in `Snapshot.counting`; `cancel` breaks it
+    off."""
+    recount: bool = True
+    """False takes the full census of an earlier plan of this engine, as far as there is one."""
 
 
 class Start(Wire):

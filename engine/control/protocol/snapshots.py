@@ -80,6 +80,19 @@ class ComparingView(Wire):
     eta_s: float | None = None
 
 
+class CountingView(Wire):
+    """A full census that is going on, for a plan or at the beginning of a run."""
+
+    collections: list[str]
+    """`db.collection`, each."""
+    seen: int
+    """Documents counted."""
+    total: int
+    """Documents expected."""
+    rows_per_s: float = 0.0
+    eta_s: float | None = None
+
+
 class Snapshot(Wire):
     """Everything a screen needs to draw the run now."""
 
@@ -152,6 +165,8 @@ class Snapshot(Wire):
     problems: list[ProblemView] = []
     comparing: ComparingView | None = None
     """A full verification is going on; the other fields are of the engine's own run."""
+    counting: CountingView | None = None
+    """A full census is going on."""
     exit_code: int | None = None
     """Set when the run is over."""
     weak_tls: list[str] = []
