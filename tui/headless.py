@@ -126,11 +126,11 @@ class _HeadlessRun:
                 await ticking
         if self._is_killed:
             raise Cancelled("The engine was killed: slices in hand are rolled back, what is committed stays.")
-        raise MigrationError(
-            f"The engine of run {client.snapshot.run_id} died; `mongopg-tui run --resume {client.snapshot.run_id}` "
-            "goes on from what is committed.",
-            code="engine_died",
-        )
+        run_id, demo = client.snapshot.run_id, self._settings.demo
+        then = f"; `mongopg-tui run --resume {run_id}` goes on from what is committed."
+        if demo.embedded and not demo.keep:
+            then = ", and its embedded servers with it."
+        raise MigrationError(f"The engine of run {run_id} died{then}", code="engine_died")
 
     async def _tick(self, client: EngineClient) -> None:
         """Progress is due also when the engine says nothing."""

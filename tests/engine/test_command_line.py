@@ -30,6 +30,8 @@ MAX_GAP_S = 1.0
 """Between two progress lines."""
 MAX_OVERHEAD_S = 1.0
 """Of a command's wall time over the run's own seconds."""
+END_S = 20.0
+"""For embedded servers whose engine was killed."""
 SLACK_S = 2.0
 """For a machine that is busy with other things."""
 
@@ -167,6 +169,24 @@ def test_demo_is_one_command_with_one_last_line_and_leaves_nothing(front_end: Fr
     assert [record["event"] for record in outcome.lines].count("finished") == 1
     assert {record["state"] for record in outcome.lines} >= {"seeding", "completed"}
     assert outcome.last["tables"]["public.users"]["target"] == 3_000
+
+
+def test_a_demo_whose_engine_is_killed_leaves_nothing_and_promises_nothing(front_end: FrontEnd) -> None:
+    with tempfile.TemporaryDirectory(prefix="mpg") as above:
+        Path(above).chmod(0o711)  # PostgreSQL may run as another user
+        words = ["--seed-count", "20000", "--cluster-size", "2", "--throttle", "5000"]
+        command = front_end.start("demo", "--json", *words, TMPDIR=above)
+        command.until_progress(lambda record: record["written"] > 0 and record["state"] == "running")
+        (engine,) = front_end.engines()
+        os.kill(engine, signal.SIGKILL)
+        outcome = command.outcome()
+        assert (outcome.code, outcome.last["error"]["code"]) == (EXIT_FAILED, "engine_died")
+        assert "and its embedded servers with it" in outcome.err
+        assert "--resume" not in outcome.err
+        deadline = time.monotonic() + END_S
+        while list(Path(above).iterdir()):
+            assert time.monotonic() < deadline, "the servers' folder stays"
+            time.sleep(0.05)
 
 
 def test_a_kept_demo_leaves_its_servers_until_they_are_stopped(front_end: FrontEnd) -> None:
