@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, get_args, get_origin
@@ -15,9 +13,9 @@ from pydantic.fields import FieldInfo
 
 from engine.config import Settings, variable_of
 from engine.knobs import CLUSTER_SIZE, KNOBS, Knob
-from engine.loading import setting_names
 from tests.docs.markdown import one_line, spelled, table, texts_below
 from tui import cli
+from tui.options import OPTIONS
 
 OF_THIS_MACHINE = {"run.cluster_size": "2 × cores, at most 8"}
 """Defaults that are not the same everywhere, in words."""
@@ -79,36 +77,13 @@ def flags_of(setting: str) -> list[tuple[str, str]]:
 
 @cache
 def flags() -> Mapping[str, list[tuple[str, str]]]:
-    """Setting -> flags, read from the commands: each hands its options on as {"section.name": option}."""
+    """Setting -> flags, of every command that takes the option."""
     found: dict[str, list[tuple[str, str]]] = {}
-    options = {function: {each.name: each for each in command.params} for function, _, command in commands()}
-    for node in ast.parse(inspect.getsource(cli)).body:
-        if not isinstance(node, ast.FunctionDef) or node.name not in options:
-            continue
-        for pairs in (inner for inner in ast.walk(node) if isinstance(inner, ast.Dict)):
-            for key, value in zip(pairs.keys, pairs.values, strict=True):
-                setting = key.value if isinstance(key, ast.Constant) else None
-                option = option_in(value, node, options[node.name])
-                if setting in setting_names() and option is not None:
-                    found.setdefault(str(setting), []).append((option, node.name))
+    for function, _, command in commands():
+        for parameter in command.params:
+            if option := OPTIONS.get(parameter.name):
+                found.setdefault(option.setting, []).append((str(parameter.opts[-1]), function))
     return found
-
-
-def option_in(value: ast.expr, function: ast.FunctionDef, options: Mapping[Any, Any]) -> str | None:
-    """The flag of the option that an expression hands on, directly or by a variable made from it."""
-    made = {
-        target.id: assigned.value
-        for assigned in function.body
-        if isinstance(assigned, ast.Assign)
-        for target in assigned.targets
-        if isinstance(target, ast.Name)
-    }
-    for name in (node.id for node in ast.walk(value) if isinstance(node, ast.Name)):
-        if name in options:
-            return str(options[name].opts[-1])
-        if name in made:
-            return option_in(made.pop(name), function, options)
-    return None
 
 
 def commands() -> list[tuple[str, str, Any]]:

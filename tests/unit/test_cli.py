@@ -3,10 +3,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,11 +74,15 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_is_there_at_once() -> None:
+    def cpu_s() -> float:  # and not the time by the clock, which belongs to whatever else the machine does
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return spent.ru_utime + spent.ru_stime
+
     durations = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = cpu_s()
         subprocess.run([sys.executable, "-m", "tui", "--help"], capture_output=True, check=True, cwd=PROJECT)
-        durations.append(time.perf_counter() - began)
+        durations.append(cpu_s() - began)
     assert min(durations) < HELP_LIMIT_S
 
 
