@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -52,6 +53,14 @@ class Proxy:
         """New connections are reset at once."""
         self.latency_s = 0.0
         """Added to each chunk, in each direction."""
+        self.bytes_per_s = 0
+        """Most that passes in each direction of all connections together; 0 is no limit."""
+        self._free_at: dict[bool, float] = {True: 0.0, False: 0.0}
+        self.is_open = asyncio.Event()
+        """Cleared, everything that is sent disappears for the time being: no byte passes, and nobody is told."""
+        self.is_open.set()
+        self.rewrite: Callable[[bytes], bytes] = bytes
+        """What becomes of each chunk that the server sends."""
         self.port = 0
 
     @property
@@ -102,7 +111,7 @@ class Proxy:
             if self.n_to_swallow and link.is_marked and self._swallowed_after in chunk:
                 self.n_to_swallow -= 1
                 link.is_doomed = True
-            await self._pass_on(chunk, link.server)
+            await self._pass_on(chunk, link.server, up=True)
         link.server.close()
 
     async def _down(self, link: _Link, reader: asyncio.StreamReader) -> None:
@@ -110,12 +119,17 @@ class Proxy:
             if link.is_doomed:
                 link.reset()
                 return
-            await self._pass_on(chunk, link.client)
+            await self._pass_on(self.rewrite(chunk), link.client, up=False)
         link.client.close()
 
-    async def _pass_on(self, chunk: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(self, chunk: bytes, writer: asyncio.StreamWriter, *, up: bool) -> None:
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
+        if self.bytes_per_s:
+            now = time.monotonic()
+            self._free_at[up] = max(now, self._free_at[up]) + len(chunk) / self.bytes_per_s
+            await asyncio.sleep(self._free_at[up] - now)
+        await self.is_open.wait()
         writer.write(chunk)
         try:
             await writer.drain()
@@ -140,6 +154,7 @@ async def proxy_to(uri: str) -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         server.close()
+        proxy.is_open.set()
         proxy.cut()
         if proxy._conversations:
             await asyncio.wait(proxy._conversations)

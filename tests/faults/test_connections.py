@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from tests.faults.planting import constants
 from tests.faults.proxy import Proxy, proxy_to
 from tests.running import (
     Engine,
@@ -163,6 +165,23 @@ async def test_a_lock_on_the_table_only_delays(source: Source, target: Target, e
     await completed(engine, source, target)
 
 
+async def test_a_lock_that_stays_is_told_with_who_holds_it(
+    source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in constants({"engine.target.copy:LOCK_TIMEOUT_S": 1}).items():
+        monkeypatch.setenv(name, value)
+    add_users(source, USERS)
+    engine = await started(engines)
+    other = await asyncpg.connect(target.uri, server_settings={"application_name": "nightly report"})
+    await other.execute("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+    found = await engine.event("problem", lambda facts: facts["code"] == "55P03")
+    held_by = f"session {other.get_server_pid()} of postgres (nightly report) holds a AccessExclusiveLock since"
+    assert f"Table public.users is locked: {held_by}" in found.facts["message"]
+    await other.close()
+
+    await completed(engine, source, target)
+
+
 @pytest_asyncio.fixture
 async def target_proxy(target: Target) -> AsyncIterator[Proxy]:
     """Between the engine and PostgreSQL."""
@@ -237,18 +256,22 @@ async def test_a_cancel_while_postgres_is_away_ends_the_run(
     assert_users_equal(source, target)
 
 
-@pytest.mark.slow
-async def test_a_slow_network_only_slows_the_run(
+BACKEND_KEY = re.compile(rb"K\x00\x00\x00\x0c(....)", re.DOTALL)
+"""BackendKeyData: https://www.postgresql.org/docs/current/protocol-message-formats.html"""
+
+
+async def test_a_pooler_in_front_of_postgres_is_refused(
     source: Source, target: Target, engines: Engines, target_proxy: Proxy
 ) -> None:
-    add_users(source, 5_000)
-    target_proxy.latency_s = 0.02
+    """A pooler hands out process ids of its own: advisory locks and settings would go to anybody's session."""
+    add_users(source, 100)
+    target_proxy.rewrite = lambda chunk: BACKEND_KEY.sub(b"K\x00\x00\x00\x0c\x00\x00\x00\x01", chunk)
 
-    engine, end = await engines.run(engines.settings("users", target={"uri": target_proxy.uri}))
+    _, end = await engines.run(engines.settings("users", target={"uri": target_proxy.uri}))
 
-    assert (end["exit_code"], end["written"]) == (0, 5_000)
-    assert engine.facts_of("problem") == []
-    assert_users_equal(source, target)
+    assert (end["state"], end["exit_code"], end["error"]["code"]) == ("failed", 2, "pooler")
+    assert "give host and port of the PostgreSQL server itself" in end["error"]["message"]
+    assert target.value("SELECT to_regclass('users') IS NULL")
 
 
 # --- MongoDB ----------------------------------------------------------------------------------------------------------
@@ -285,6 +308,18 @@ async def test_mongodb_is_away_for_a_while(
     await engine.event("problem")
     await asyncio.sleep(DOWN_S)
     source_proxy.is_down = False
+
+    await completed(engine, source, target)
+
+
+@pytest.mark.slow
+async def test_the_primary_steps_down(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines)
+
+    source.client.admin.command("replSetStepDown", 1, force=True)
+    await eventually(lambda: source.client.admin.command("hello")["isWritablePrimary"], 30.0, engine.account)
+    await engine.until_written(engine.snapshot.written + 1)
 
     await completed(engine, source, target)
 

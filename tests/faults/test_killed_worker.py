@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.control.protocol import RunState, WorkerState, WorkerView
+from tests.faults.planting import constants
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, eventually, open_transactions
 
 if TYPE_CHECKING:
@@ -230,10 +231,11 @@ async def test_the_fork_server_is_killed_while_it_is_to_start_workers(
     await completed(engine, source, target)
 
 
-@pytest.mark.slow
 async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
-    source: Source, target: Target, engines: Engines
+    source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in constants({"engine.control.supervisor:HEARTBEAT_LIMIT_S": 3.0}).items():
+        monkeypatch.setenv(name, value)
     add_users(source, USERS)
     engine = await started(engines, size=2)
     await engine.set("throttle", 300)  # the run must still be on when the silence is noticed
@@ -246,3 +248,16 @@ async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
     assert victim.pid not in engine.processes()
 
     await completed(engine, source, target)
+
+
+async def test_a_worker_that_was_stopped_for_a_while_goes_on(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, size=2)
+    for _ in range(3):
+        victim = await worker_at_work(engine, set())
+        os.kill(victim.pid, signal.SIGSTOP)
+        await asyncio.sleep(0.5)
+        os.kill(victim.pid, signal.SIGCONT)
+
+    await completed(engine, source, target)
+    assert not [facts for facts in engine.facts_of("worker") if facts["what"] == "died"]

@@ -1,0 +1,87 @@
+"""A pause may take any time: nothing is held open at either server, so nothing expires meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymongo import MongoClient
+
+from tests.conftest import Source, Target
+from tests.guarded import make_replica_set, running_mongod
+from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, open_transactions
+
+if TYPE_CHECKING:
+    from engine.config import Settings
+
+USERS = 6_000
+SLOW = 2_000
+SESSIONS_LIVE_MIN = 1
+"""localLogicalSessionTimeoutMinutes; 30 where nobody set it."""
+PAUSE_S = 150.0
+"""Sessions are looked through every so often (logicalSessionRefreshMillis), and ended when they are older than that."""
+
+
+def open_cursors(source: Source) -> list[dict[str, Any]]:
+    """Cursors on the source's database, idle or at work."""
+    pipeline: list[dict[str, Any]] = [
+        {"$currentOp": {"idleCursors": True, "allUsers": True}},
+        {"$match": {"cursor": {"$exists": True}, "ns": {"$regex": f"^{source.database}\\."}}},
+    ]
+    return list(source.client.admin.aggregate(pipeline))
+
+
+async def paused(engines: Engines, settings: Settings) -> Engine:
+    """A run in the middle of a pause."""
+    engine = await engines.launch(settings)
+    await engine.start()
+    await engine.until_written(500)
+    await engine.pause()
+    return engine
+
+
+async def assert_goes_on(engine: Engine, source: Source, target: Target) -> None:
+    """Both sides are equal in the end, and nobody had a problem."""
+    await engine.set("throttle", 0)
+    await engine.resume()
+    end = await engine.finished()
+    assert (end["exit_code"], end["written"]) == (0, USERS), engine.account()
+    assert engine.facts_of("problem") == []
+    assert_users_equal(source, target)
+    assert_ledger(target, engine.run_id, rows=USERS)
+
+
+async def test_nothing_is_open_in_a_pause(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await paused(engines, engines.settings("users", run={"throttle": SLOW, "page_size": 200}))
+
+    assert open_transactions(target) == []
+    for _ in range(100):  # the workers' last cursors are closed behind the last commit
+        if not await asyncio.to_thread(open_cursors, source):
+            break
+        await asyncio.sleep(0.1)
+    assert await asyncio.to_thread(open_cursors, source) == []
+
+    await assert_goes_on(engine, source, target)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_a_pause_longer_than_mongodb_keeps_sessions(target: Target, engines: Engines) -> None:
+    options = [f"localLogicalSessionTimeoutMinutes={SESSIONS_LIVE_MIN}", "logicalSessionRefreshMillis=10000"]
+    parameters = [word for option in options for word in ("--setParameter", option)]
+    with running_mongod("--replSet", "rs0", *parameters) as port:
+        uri = f"mongodb://127.0.0.1:{port}/shop?replicaSet=rs0&directConnection=true"
+        with MongoClient[dict[str, Any]](uri) as client:
+            make_replica_set(client, port)
+            source = Source(uri, "shop", client)
+            add_users(source, USERS)
+            run = {"collections": ["shop.users"], "throttle": SLOW, "page_size": 200}
+            engine = await paused(engines, engines.settings(run=run, source={"uri": uri}))
+
+            await asyncio.sleep(PAUSE_S)
+
+            await assert_goes_on(engine, source, target)
+            await engine.leave()
+            await engine.until_gone()
