@@ -30,6 +30,16 @@ class Palette(CommandPalette):
         if self.query_one(CommandList).scrollable_content_region:
             super()._action_command_list(action)
 
+    # A search that ends while the palette is being removed sets these, when there is nothing left to show them.
+
+    def _watch__list_visible(self) -> None:
+        if self.query(CommandList):
+            super()._watch__list_visible()
+
+    async def _watch__show_busy(self) -> None:
+        if self.query(CommandList):
+            await super()._watch__show_busy()
+
 
 class CommandProvider(Provider):
     """Offers what works now on the screen that the palette was opened from."""

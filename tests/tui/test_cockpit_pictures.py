@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
-from engine.control.protocol import Event, ProblemView, RunState, WorkerState
+from engine.control.protocol import ErrorInfo, Event, ProblemView, RunState, WorkerState
 from tests.tui.driving import on_run, on_setup, until_shown
-from tests.tui.scripted_engine import ScriptedEngine, completed, running, worker
+from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
 
 SIZES = [(120, 40), (80, 24)]
 
@@ -23,6 +24,17 @@ def shown(*texts: str) -> Callable[[Pilot[Any]], Any]:
         await until_shown(pilot, *texts)
 
     return wait
+
+
+def on_screen(key: str, *texts: str) -> Callable[[Pilot[Any]], Any]:
+    """From Setup to the screen of a key, and wait for these."""
+
+    async def go(pilot: Pilot[Any]) -> None:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press(key)
+        await until_shown(pilot, *texts)
+
+    return go
 
 
 def with_history(engine: ScriptedEngine) -> None:
@@ -58,9 +70,49 @@ def test_picture_of_setup(snap_compare: Any, engine: ScriptedEngine, size: tuple
     assert snap_compare(on_setup(engine), terminal_size=size, run_before=shown("4 of 4 chosen", "TLS, verified"))
 
 
-def test_picture_of_a_report(snap_compare: Any, engine: ScriptedEngine) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_picture_of_a_plan(snap_compare: Any, engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    ready = on_screen("2", "address.city", "! total: 2%", "f9 Start")
+    assert snap_compare(on_setup(engine), terminal_size=size, run_before=ready)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_picture_of_a_verification(snap_compare: Any, engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    async def ready(pilot: Pilot[Any]) -> None:
+        await on_screen("4", "as counted at the run's end")(pilot)
+        await pilot.press("f")
+        await until_shown(pilot, "level full, now", "f Compare all")
+        await pilot.press("down")
+        await until_shown(pilot, "different")
+
+    assert snap_compare(on_setup(engine), terminal_size=size, run_before=ready)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_picture_of_a_history(snap_compare: Any, engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    ready = on_screen("5", "5,063,544", "run 20261123-1402-k3f9", "p Replay")
+    assert snap_compare(on_setup(engine), terminal_size=size, run_before=ready)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_picture_of_a_report(snap_compare: Any, engine: ScriptedEngine, size: tuple[int, int]) -> None:
     with_history(engine)
-    assert snap_compare(on_run(engine, completed()), terminal_size=(120, 40), run_before=shown("✓ agrees"))
+    assert snap_compare(on_run(engine, completed()), terminal_size=size, run_before=shown("✓ agrees", "q Quit"))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_picture_of_a_failed_run(snap_compare: Any, engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    with_history(engine)
+    engine.log = Path("/var/log/mongopg-tui/20261123-1402-k3f9.log")
+    orders = table("orders", 4_210_334, read=2_952_110, written=2_892_110, rejected=60_000, source_count=-1,
+                   target_count=-1, ok=None)  # fmt: skip
+    failed = running(
+        read=2_952_110, written=2_892_110, rejected=60_000, state=RunState.FAILED, phase="failed", exit_code=1,
+        workers=[], workers_alive=0, rows_per_s=0.0, bytes_per_s=0.0, eta_s=None, tables=[orders],
+        error=ErrorInfo(code="max_rejects", message="Stopped: 60,000 documents are rejects; nul in name."),
+        problems=[ProblemView(code="nul", message="kept as rejects", count=60_000, collection="shop.orders")],
+    )  # fmt: skip
+    assert snap_compare(on_run(engine, failed), terminal_size=size, run_before=shown("! failed", "q Quit"))
 
 
 def test_picture_of_a_paused_run_without_colour(
@@ -70,3 +122,12 @@ def test_picture_of_a_paused_run_without_colour(
     workers = [worker(number, state=WorkerState.PAUSED, rows_per_s=0.0) for number in range(1, 5)]
     paused = running(state=RunState.PAUSED, phase="paused", eta_s=None, eta_reason="paused by you", workers=workers)
     assert snap_compare(on_run(engine, paused), terminal_size=(80, 24), run_before=shown("‖ paused"))
+
+
+def test_picture_of_a_paused_run(snap_compare: Any, engine: ScriptedEngine) -> None:
+    with_history(engine)
+    workers = [worker(number, state=WorkerState.PAUSED, rows_per_s=0.0) for number in range(1, 5)]
+    paused = running(
+        state=RunState.PAUSED, phase="paused", eta_s=None, eta_reason="paused by you", rows_per_s=0.0, workers=workers
+    )
+    assert snap_compare(on_run(engine, paused), terminal_size=(120, 40), run_before=shown("‖ paused", "space Resume"))
