@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import INTEGERS, KIND_NAMES, NUMBERS, scalar_type
-from engine.mapping.limits import MAX_COLUMNS
+from engine.mapping.limits import LONGEST_INSIDE, MAX_COLUMNS, MAX_ROW_BYTES
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import DOCUMENT_NAME, EXTRA_NAME, ID_NAME, MISSING_NAME, column_names, show_path
 from engine.mapping.options import MappingOptions
 
+_WIDTHS = {
+    ColumnType.INTEGER: 4,
+    ColumnType.BIGINT: 8,
+    ColumnType.DOUBLE: 8,
+    ColumnType.BOOLEAN: 1,
+    ColumnType.TIMESTAMPTZ: 8,
+    ColumnType.UUID: 16,
+    ColumnType.NUMERIC: 10,
+}
+"""Bytes of a value in a row; numeric has no fixed width, and seldom more."""
 BIG_DOCUMENT = 1 << 20
 """Bytes of a document that is worth a warning."""
 ID_PATH = ("_id",)
@@ -110,7 +120,9 @@ class _Proposer:
         names, collisions = column_names([entry.path for entry in fields], self.options.naming, taken)
         for text in collisions:
             self.warn(50, text)
-        return [self._column(entry, names[entry.path]) for entry in fields]
+        columns = [self._column(entry, names[entry.path]) for entry in fields]
+        self._warn_about_width(zip(columns, (entry.seen for entry in fields), strict=True))
+        return columns
 
     def warn_about_documents(self) -> None:
         """Warnings that belong to no column."""
@@ -188,6 +200,17 @@ class _Proposer:
         inexact = seen.elements.has_inexact_integers
         return scalar_type(seen.elements.kind_set, self.options, has_inexact_integers=inexact)
 
+    def _warn_about_width(self, columns: Iterable[tuple[Column, FieldCensus]]) -> None:
+        """A warning when rows of all these columns would not fit into a page of PostgreSQL."""
+        n_bytes = sum(_width(column, seen) * seen.present for column, seen in columns) / max(1, self.census.n_documents)
+        if n_bytes > MAX_ROW_BYTES:
+            self.warn(
+                88,
+                f"Rows would have about {n_bytes:,.0f} bytes without what PostgreSQL stores outside of them, and "
+                f"{MAX_ROW_BYTES:,} is the most: such documents will be rejected. Leave fields without a column in a saved "
+                'plan, so that they go to _extra, or set mapping.layout to "document".',
+            )
+
     def _warn_about_values(self, path: tuple[str, ...], seen: FieldCensus) -> None:
         options, name = self.options, show_path(path)
         for count, what, policy, choice in (
@@ -198,6 +221,16 @@ class _Proposer:
             if count:
                 weight = 85 if choice == "reject" else 45
                 self.warn(weight, f"Field {name}: {what} among those seen: {count}; policy {policy} = {choice}.")
+
+
+def _width(column: Column, seen: FieldCensus) -> int:
+    """Bytes of a value that stay within its row, at most."""
+    fixed = _WIDTHS.get(column.type)
+    if fixed is not None and not column.array:
+        return fixed
+    if column.type is ColumnType.TEXT and seen.kind_set == {Kind.STRING}:
+        return min(seen.longest, LONGEST_INSIDE) + 1
+    return LONGEST_INSIDE + 1
 
 
 def describe_kinds(seen: FieldCensus) -> str:

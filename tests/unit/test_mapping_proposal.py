@@ -206,3 +206,12 @@ def test_every_proposal_is_a_table(seen: list[bytes], options: MappingOptions) -
     assert len(set(names)) == len(names)
     assert all(len(name.encode()) <= MAX_NAME_BYTES for name in names)
     assert Mapping.model_validate_json(mapping.model_dump_json()) == mapping
+
+
+def test_rows_that_cannot_fit_into_a_page_are_a_warning() -> None:
+    def warnings_of(**fields: Any) -> list[str]:
+        return [text for text in proposal_for(fields).warnings if text.startswith("Rows would have about")]
+
+    assert warnings_of(**{f"f{number}": "x" * 100 for number in range(300)}) == []
+    assert len(warnings_of(**{f"f{number}": "x" * 100 for number in range(400)})) == 1
+    assert warnings_of(**{f"f{number}": number for number in range(1_500)}) == []
