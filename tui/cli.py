@@ -18,6 +18,9 @@ from tui.options import Given, HeadlessOption, JsonOption, PlanOption, RunArgume
 EPILOG = """Exit codes: 0 done, or detached; 1 run failed; 2 wrong usage or settings, existing table, missing
 collection, different plan, target held by another run; 3 cannot connect; 4 finished, but with rejects, a mismatch, or
 an index that could not be built; 130 cancelled; 143/129 by signal."""
+SIGNALS = """Where there is no cockpit, signals steer it: SIGUSR1 pauses and resumes, SIGUSR2 prints what every worker does,
+SIGTTIN and SIGTTOU are a worker more and fewer. SIGINT cancels: once, slices in hand are committed; twice, they are
+rolled back; three times, the engine is killed."""
 
 application = typer.Typer(
     rich_markup_mode=None,
@@ -46,8 +49,8 @@ def cockpit(
     return open_cockpit(given.load())
 
 
-@application.command()
-@takes("seed_count", "cluster_size", "page_size", "throttle", "folder", "keep")
+@application.command(epilog=SIGNALS)
+@takes("seed_count", "cluster_size", "page_size", "throttle", "mode", "folder", "keep")
 def demo(
     given: Given,
     headless: HeadlessOption = False,
@@ -68,7 +71,7 @@ def demo(
     return run(loaded, Start(seed=True), headless=headless, as_json=as_json)
 
 
-@application.command()
+@application.command(epilog=SIGNALS)
 @takes("source", "seed_collection", "seed_count", "seed", "cluster_size", "page_size", "into_existing")
 def seed(given: Given, headless: HeadlessOption = False, as_json: JsonOption = False) -> int:
     """Generate synthetic users into MongoDB, in parallel, the same ones for the same seed."""
@@ -98,7 +101,7 @@ def plan(
     return show_plan(given.load(), as_json=as_json, ddl=ddl, file=file, save=save)
 
 
-@application.command(name="run")
+@application.command(name="run", epilog=SIGNALS)
 @takes(
     "source",
     "target",

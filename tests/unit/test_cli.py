@@ -19,7 +19,7 @@ from engine.control.protocol import Start
 from engine.errors import EXIT_CONNECT, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from tui import running
 from tui.cli import application
-from tui.entry import run_command_line
+from tui.entry import RUN_COMMANDS, run_command_line
 
 PROJECT = Path(__file__).resolve().parents[2]
 HELP_LIMIT_S = 0.4
@@ -54,6 +54,11 @@ def accepted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Loaded, Start, dict[
 
     monkeypatch.setattr(running, "run", run)
     return calls
+
+
+def test_a_demo_may_meet_its_own_table_again(accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:
+    assert run_command_line(["demo", "--mode", "replace"]) == 7
+    assert accepted[0][0].settings.run.mode == "replace"
 
 
 def _last_line(text: str) -> dict[str, Any]:
@@ -92,6 +97,7 @@ def test_every_command_and_option_explains_itself(capsys: pytest.CaptureFixture[
     for name in names:
         assert run_command_line([name, "--help"]) == EXIT_DONE
         shown = capsys.readouterr().out
+        assert ("SIGUSR1" in shown) is (name in RUN_COMMANDS)
         for block in re.split(r"\n(?=  -)", shown.partition("Options:\n")[2]):
             described = re.sub(r"^\s*(-\w, )?--[\w-]+( [^\s]+)?", "", block.rstrip())
             assert described.strip(), f"{name}: {block}"
