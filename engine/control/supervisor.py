@@ -71,7 +71,7 @@ def warm_up(folder: Path) -> None:
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     multiprocessing.current_process()._config["tempdir"] = str(folder)  # type: ignore[attr-defined]  # no public way
-    _context.set_forkserver_preload(["engine.work.worker"])
+    _context.set_forkserver_preload(["engine.work.preload"])
     from multiprocessing import forkserver, resource_tracker
 
     resource_tracker.ensure_running()

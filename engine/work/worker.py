@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import multiprocessing
 import os
@@ -53,7 +52,6 @@ HEARTBEAT_S = 0.5
 NICENESS = 5
 
 log = logging.getLogger(__name__)
-gc.freeze()  # in the fork server: what is imported here stays shared with every worker
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,59 @@
+"""What the fork server does once so that no worker has to: imports, and how memory is kept.
+
+Only that: no client, thread or loop may exist in a process that forks. Whatever is missing here is imported by every single
+worker, which costs each of them milliseconds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import linecache
+import sys
+from importlib import import_module
+
+from engine.convert import converter_name
+
+MODULES = (
+    "engine.work.worker",
+    # What multiprocessing rebuilds the arguments of a worker with; it imports them when it gets there.
+    "mmap",
+    "multiprocessing.heap",
+    "multiprocessing.popen_forkserver",
+    "multiprocessing.sharedctypes",
+)
+SHOWN_BY_TRACES = ("threading", "concurrent.futures.thread", "pymongo.synchronous.mongo_client", "engine.source.mongo")
+"""Modules whose lines a new MongoClient keeps, of its caller's stack: their sources are read once."""
+KEPT_BYTES = 32 * 1024 * 1024
+"""Free memory that a worker keeps, and the smallest buffer that goes back to the system at once."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+"""Parameters of glibc's mallopt(3), from its malloc.h."""
+
+
+def preload() -> None:
+    """Import everything that a worker uses, and freeze it, so that it stays shared with all of them."""
+    _keep_buffers()
+    for name in MODULES:
+        import_module(name)
+    if converter_name() == "native":
+        import_module("engine.convert.native")
+    for name in SHOWN_BY_TRACES:
+        linecache.getlines(sys.modules[name].__file__ or "")
+    gc.collect()
+    gc.freeze()
+
+
+def _keep_buffers() -> None:
+    """Let batches, pages and their copies use the same memory again and again.
+
+    As it comes, glibc maps each buffer of some hundred kilobytes anew and gives it back: more than 200 page faults for each
+    batch. Other C libraries (musl, macOS) are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None and sys.platform == "linux":
+        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(M_ARENA_MAX, 1)  # the interpreter's lock lets one thread allocate at a time anyway
+
+
+preload()

@@ -1,0 +1,40 @@
+"""`python -m tests.engine.preloaded FOLDER`: prints what a worker's process imports although the fork server has been preloaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+LIST_MODULES = "import sys, engine.work.preload; print(*sys.modules)"
+
+
+def child(slots: Any, pipe: Connection) -> None:
+    """Given what a worker is given, it makes a converter and sends the names of its modules."""
+    from engine.convert import make_converter
+    from engine.mapping.model import Column, ColumnType, Mapping, Role
+
+    make_converter(Mapping(columns=(Column(name="_id", type=ColumnType.TEXT, role=Role.ID, path=("_id",)),)))
+    pipe.send(set(sys.modules))
+
+
+def main() -> None:
+    """One line a module."""
+    from engine.control import supervisor
+    from engine.work.slots import make_slots
+
+    supervisor.warm_up(Path(sys.argv[1]))
+    context = supervisor._context
+    ours, theirs = context.Pipe()
+    process = context.Process(target=child, args=(make_slots(context), theirs))
+    process.start()
+    theirs.close()
+    preloaded = subprocess.run([sys.executable, "-c", LIST_MODULES], capture_output=True, text=True, check=True)
+    print(*(ours.recv() - set(preloaded.stdout.split())), sep="\n")
+    process.join()
+
+
+if __name__ == "__main__":
+    main()
