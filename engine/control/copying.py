@@ -86,6 +86,7 @@ class Copying:
         await self.check_free_connections(size)
         migration.weak_tls = await migration.interruptible(self._weak_tls())
         assert migration.supervisor is not None
+        migration.supervisor.reach_target_by(await self.journal.uri_for_workers())
         migration.supervisor.resize(size)
         if resume is not None and await migration.interruptible(self._resume(resume)):
             if self.plan is None:

@@ -104,6 +104,11 @@ class Journal:
                 await preflight.require_schemas(connection, schemas)
             await schema.ensure_schema(connection)
 
+    async def uri_for_workers(self) -> str:
+        """The connection string for many more connections like the engine's."""
+        async with self.session() as connection:
+            return postgres.without_tls_offer(self._uri, connection)
+
     @asynccontextmanager
     async def session(self) -> AsyncIterator[asyncpg.Connection]:
         """The engine's connection, one user at a time; made again when it broke."""

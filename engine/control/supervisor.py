@@ -58,6 +58,9 @@ START_PAUSE_S = 0.2
 EXIT_GRACE_S = 1.0
 """How long a worker that was told to exit may take."""
 
+STARTS_AT_ONCE = 4
+"""Workers that are being started at the same time: what each waits for is the fork server, and its own first steps."""
+
 log = logging.getLogger(__name__)
 _context = multiprocessing.get_context("forkserver")
 
@@ -123,6 +126,10 @@ class Supervisor:
     def is_hopeless(self) -> bool:
         """Workers die before they are ready, one after the other."""
         return self._early_deaths >= MAX_EARLY_DEATHS
+
+    def reach_target_by(self, uri: str) -> None:
+        """Workers that are started from here on use this connection string of the target."""
+        self._start = replace(self._start, target_uri=uri)
 
     def resize(self, desired: int) -> None:
         """Grow at once; shrink by idle workers first, then by workers that end their page early and commit."""
@@ -237,38 +244,44 @@ class Supervisor:
 
     async def _grow(self) -> None:
         failures = 0
-        while sum(not worker.is_retiring for worker in self._workers.values()) < self._desired:
-            index = next(index for index in range(N_SLOTS) if index not in self._workers)
-            slot = Slot(self._slots, index)
-            slot.clear()
-            ours, theirs = _context.Pipe()
-            process = _context.Process(
-                target=worker_main.main,
-                args=(self._slots, index, theirs, self._start),
-                name=f"mongopg worker {index + 1}",
-            )
-            worker = WorkerProcess(index + 1, slot, process, ours, deaths_before=self._early_deaths)
-            self._workers[index] = worker
-            # Process.start talks to the fork server and blocks for milliseconds: not in the loop that serves the screen.
-            try:
-                await asyncio.to_thread(process.start)
-            except (OSError, EOFError) as error:
-                log.exception("a worker process cannot be started")
-                del self._workers[index]
-                failures += 1
-                if failures == START_TRIES:
-                    self._director.cannot_start(error)
-                    return
+        while (missing := self._desired - sum(not worker.is_retiring for worker in self._workers.values())) > 0:
+            starts = (self._start_one() for _ in range(min(missing, STARTS_AT_ONCE)))
+            errors = [error for error in await asyncio.gather(*starts) if error is not None]
+            failures = failures + 1 if errors else 0
+            if failures == START_TRIES:
+                self._director.cannot_start(errors[0])
+                return
+            if errors:
                 await asyncio.sleep(START_PAUSE_S)
-                continue
-            failures = 0
-            theirs.close()
-            worker.pid = process.pid or 0
-            worker.start_ticks = start_ticks(worker.pid)
-            loop = asyncio.get_running_loop()
-            loop.add_reader(ours.fileno(), self._read, index, worker)
-            loop.add_reader(process.sentinel, self._bury_soon, index, worker)
-            self._send(worker, self._tuning())
+
+    async def _start_one(self) -> OSError | EOFError | None:
+        """One worker more; what kept it from being started."""
+        index = next(index for index in range(N_SLOTS) if index not in self._workers)
+        slot = Slot(self._slots, index)
+        slot.clear()
+        ours, theirs = _context.Pipe()
+        process = _context.Process(
+            target=worker_main.main,
+            args=(self._slots, index, theirs, self._start),
+            name=f"mongopg worker {index + 1}",
+        )
+        worker = WorkerProcess(index + 1, slot, process, ours, deaths_before=self._early_deaths)
+        self._workers[index] = worker
+        # Process.start talks to the fork server and blocks for milliseconds: not in the loop that serves the screen.
+        try:
+            await asyncio.to_thread(process.start)
+        except (OSError, EOFError) as error:
+            log.exception("a worker process cannot be started")
+            del self._workers[index]
+            return error
+        theirs.close()
+        worker.pid = process.pid or 0
+        worker.start_ticks = start_ticks(worker.pid)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(ours.fileno(), self._read, index, worker)
+        loop.add_reader(process.sentinel, self._bury_soon, index, worker)
+        self._send(worker, self._tuning())
+        return None
 
     def _tuning(self) -> Tune:
         return Tune(self._page_size, self._share())

@@ -157,7 +157,7 @@ class FullVerification:
         return report
 
     async def _verified(self, journal: Journal, record: RunRecord, plan: Plan) -> VerifyReport:
-        self._cluster = cluster = self._made_cluster(journal)
+        self._cluster = cluster = await self._made_cluster(journal)
         ticking = asyncio.create_task(self._tick(), name="tick")
         try:
             leases = await self._look(journal, cluster, record, plan)
@@ -171,11 +171,11 @@ class FullVerification:
                 await ticking
             await cluster.stop()
 
-    def _made_cluster(self, journal: Journal) -> VerifyCluster:
+    async def _made_cluster(self, journal: Journal) -> VerifyCluster:
         start = WorkerStart(
             self._run_id,
             self._settings.source.connection,
-            self._settings.target.connection,
+            await journal.uri_for_workers(),
             self._settings.run.converter,
         )
         return VerifyCluster(start, self._knobs, self._emit, self._compared, journal.end_backend)

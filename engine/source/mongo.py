@@ -65,8 +65,9 @@ class SourceReport:
 def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S, probe: bool = True) -> Client:
     """A client that has reached its server and is logged in; one for each process, closed by its caller.
 
-    Whatever the URI says about TLS, SRV, compressors, read preference and timeouts holds. Without `probe` nothing is
-    asked of the server yet: enough for one of many workers, whose engine has asked already.
+    Whatever the URI says about TLS, SRV, compressors, read preference and timeouts holds. Without `probe` it is for one of
+    many workers, whose engine has asked already: nothing is asked of the server yet, nor does it watch its servers all the
+    time, which takes a connection and a thread more for each of them. An election is noticed by the read that it fails.
 
     Raises:
         UsageError: the URI, or an option in it, is wrong.
@@ -80,8 +81,10 @@ def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S, pr
         for name in ("serverSelectionTimeoutMS", "connectTimeoutMS")
         if name.lower() not in given
     }
+    if not probe and "servermonitoringmode" not in given:
+        limits["serverMonitoringMode"] = "poll"
     try:
-        client: Client = MongoClient(uri, appname=app_name, driver=DriverInfo("mongopg-tui"), **limits)
+        client: Client = MongoClient(uri, appname=app_name, driver=DriverInfo("mongopg-tui"), connect=probe, **limits)
     except (PyMongoError, OSError, ValueError, TypeError) as exc:
         raise _explained(exc, uri) from None
     if not probe:

@@ -30,6 +30,7 @@ SPARE_CONNECTIONS = 2
 """Left free for people who want to look at the server while we fill it."""
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 15, 5, 3
 """A network that swallows everything is noticed after 30 s, by either side."""
+_TLS_PARAMETERS = frozenset({"ssl", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl"})
 _RESERVED = re.compile(r"[/?#\[\]\s]")
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
@@ -205,6 +206,23 @@ def _check_files(uri: str) -> None:
         file = os.path.expanduser(values[-1])
         if name in ("sslrootcert", "sslcert", "sslkey", "sslcrl") and file != "system" and not os.access(file, os.R_OK):
             raise UsageError(f"{name} of target.uri names a file that cannot be read: {one_line(file)}.")
+
+
+def without_tls_offer(uri: str, connection: asyncpg.Connection) -> str:
+    """`uri` for further connections like this one: a server on this machine that has no TLS is not asked for it again, which
+    would take a second connection (and a context of the TLS library) each time. What the operator decided stands.
+    """
+    if tls_in_words(connection) != tls.NO_TLS or not is_local(uri) or _is_decided(uri):
+        return uri
+    return f"{uri}{'&' if urlsplit(uri).query else '?'}sslmode=disable"
+
+
+def _is_decided(uri: str) -> bool:
+    """The operator said something about TLS."""
+    parameters = parse_qs(urlsplit(uri).query)
+    return bool(
+        parameters.keys() & _TLS_PARAMETERS or any(os.environ.get(f"PG{name.upper()}") for name in _TLS_PARAMETERS)
+    )
 
 
 def tls_in_words(connection: asyncpg.Connection) -> str:

@@ -25,6 +25,7 @@ from engine.work.messages import (
     Abort,
     CensusLease,
     CensusTask,
+    Connected,
     CopyLease,
     CopyTask,
     Failed,
@@ -50,6 +51,8 @@ from engine.work.verify import Verifier
 
 HEARTBEAT_S = 0.5
 NICENESS = 5
+"""Of a worker with work: ninety on a few cores must not starve the engine, the screen, the databases beside them, nor the
+workers that are still starting."""
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +83,6 @@ def main(slots: Any, index: int, pipe: Connection, start: WorkerStart) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # Ninety workers on a few cores must not starve the engine, the screen, the fork server or the databases beside them.
-    os.nice(NICENESS)
     logs.set_up()
     know(secrets_in(start.source_uri) | secrets_in(start.target_uri))
     threading.Thread(target=_end_with_engine, name="watch the engine", daemon=True).start()
@@ -125,6 +126,7 @@ class _Worker:
             start.run_id, start.source_uri, start.converter, slot, self._orders, self._send
         )
         self._lease: asyncio.Task[None] | None = None
+        self._is_nice = False
         self._counted: type[Task] | None = None
         """The kind of work that the slot's counters are about."""
         self._retired: asyncio.Future[None]
@@ -157,7 +159,15 @@ class _Worker:
             await asyncio.sleep(HEARTBEAT_S)
 
     def _send(self, message: FromWorker) -> None:
+        if isinstance(message, Connected):
+            self._step_behind()
         self._pipe.send(message)
+
+    def _step_behind(self) -> None:
+        """Before the threads that work begin: they inherit it, but those that are there would not change (Linux)."""
+        if not self._is_nice:
+            self._is_nice = True
+            os.nice(NICENESS)
 
     def _read(self) -> None:
         try:
@@ -195,6 +205,8 @@ class _Worker:
             self._counted = type(task)
             self._slot[Field.SENT] = self._slot[Field.WRITTEN] = 0
         answer: Returned | Failed
+        if isinstance(task, SeedTask | CensusTask):
+            self._step_behind()  # for others their connection to PostgreSQL says when they have started
         try:
             if isinstance(task, CopyTask):
                 assert isinstance(lease, CopyLease)

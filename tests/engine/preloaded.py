@@ -1,4 +1,4 @@
-"""`python -m tests.engine.preloaded FOLDER`: prints what a worker's process imports although the fork server has been preloaded."""
+"""`python -m tests.engine.preloaded FOLDER`: what a worker imports although the fork server is preloaded."""
 
 from __future__ import annotations
 

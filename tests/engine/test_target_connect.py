@@ -241,3 +241,19 @@ async def test_a_servers_message_is_made_harmless(target: Target) -> None:
     assert sentence.startswith("PostgreSQL says: a ]52;c;x b c postgresql://me:***@h/x zzz")
     assert sentence.endswith("z… (P0001).")
     assert len(sentence) < 350
+
+
+async def test_workers_do_not_ask_again_for_tls_that_a_local_server_has_not(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await postgres.connect(target.uri)
+    plain = postgres.without_tls_offer(target.uri, connection)
+    decided = f"{plain.partition('?')[0]}?sslmode=prefer"
+    unchanged = [postgres.without_tls_offer(uri, connection) for uri in (decided, "postgresql://db.example.org/x")]
+    monkeypatch.setenv("PGSSLMODE", "allow")
+    by_environment = postgres.without_tls_offer(target.uri, connection)
+    await connection.close()
+    assert plain.endswith("sslmode=disable")
+    await (await postgres.connect(plain)).close()
+    assert unchanged == [decided, "postgresql://db.example.org/x"]
+    assert by_environment == target.uri
