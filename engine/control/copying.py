@@ -88,14 +88,16 @@ class Copying:
         assert migration.supervisor is not None
         migration.supervisor.reach_target_by(await self.journal.uri_for_workers())
         migration.supervisor.resize(size)
-        if resume is not None and await migration.interruptible(self._resume(resume)):
+        is_resumed = resume is not None and await migration.interruptible(self._resume(resume))
+        if is_resumed:
             if self.plan is None:
                 return  # the newest run of this plan is complete: there is nothing to do
         else:
             await migration.interruptible(self._begin())
         migration.enter(RunState.RUNNING, "copying")
         migration.dispatch()
-        self.make_enough_partitions(size)
+        if is_resumed or migration.record.knobs["cluster_size"] > size:  # otherwise they were cut for this cluster
+            self.make_enough_partitions(migration.record.knobs["cluster_size"])
         await migration.until(lambda: self.leases.is_finished and not self._recoveries and not self._is_cutting)
         self.is_open = False
         if self.leases.parked:

@@ -23,7 +23,10 @@ TARGET_BYTES = 16 * 1024 * 1024
 """Size of a partition."""
 MAX_PARTITIONS = 20_000
 PARTITIONS_PER_WORKER = 4
-"""At least, so that the last ones to end do not leave the others idle for long."""
+"""At least, so that the last ones to end do not leave the others idle for long;"""
+SMALL_BYTES, SMALL_PARTITIONS = 2 * 1024 * 1024, 64
+"""but a large cluster's are not made smaller than so many bytes for it, beyond so many partitions: each costs a cursor and a
+transaction. There is one for each worker in any case."""
 MIN_DOCUMENTS = 250
 """Smaller partitions cost more than they bring."""
 EXACT_DOCUMENTS = 50_000
@@ -75,7 +78,8 @@ def partitions(
 
     Args:
         facts: of the part that is to be cut.
-        workers: cluster size; there are at least four ranges for each worker where the collection is large enough.
+        workers: cluster size; there are at least four ranges for each worker where the collection is large enough, and at
+            least one where it has the documents.
         target_bytes: wanted size of a range, bytes of uncompressed documents.
         end: exclusive, a key; None is the collection's end. With one, all keys before it are read.
 
@@ -87,7 +91,9 @@ def partitions(
         return [WHOLE]
     by_size = -(-facts.size_bytes // target_bytes)
     by_documents = facts.documents // MIN_DOCUMENTS
-    wanted = min(max(by_size, PARTITIONS_PER_WORKER * workers), by_documents, MAX_PARTITIONS)
+    worthwhile = max(workers, SMALL_PARTITIONS, facts.size_bytes // SMALL_BYTES)
+    by_workers = min(PARTITIONS_PER_WORKER * workers, worthwhile)
+    wanted = min(max(by_size, by_workers), by_documents, MAX_PARTITIONS)
     if wanted < 2 or end is not None or facts.documents <= EXACT_DOCUMENTS:
         return split(collection, Range(None, end), wanted)
     _sampled(collection, WARM_UP_SAMPLE)

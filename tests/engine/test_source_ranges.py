@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from engine.mapping.bson import documents
 from engine.source import faults, mongo, reader
 from engine.source.bounds import MAX_KEY, MIN_KEY, key_of
 from engine.source.catalogue import collection_facts
-from engine.source.partition import EXACT_DOCUMENTS, MAX_PARTITIONS, WHOLE, partitions, split
+from engine.source.partition import EXACT_DOCUMENTS, MAX_PARTITIONS, SMALL_BYTES, WHOLE, partitions, split
 from engine.source.reader import Range, RangeReader
 
 if TYPE_CHECKING:
@@ -160,7 +161,20 @@ def test_there_are_four_partitions_for_each_worker(source: Source) -> None:
     insert_raw(source.db.few, (encode({"_id": n}) for n in range(50_000)))
     facts = collection_facts(source.client, source.database, "few")
     assert len(partitions(source.db.few, facts, workers=8)) == 32
-    assert len(partitions(source.db.few, facts, workers=128)) == 200
+    assert len(partitions(source.db.few, replace(facts, size_bytes=2**30), workers=128)) == 200, "250 documents in each"
+
+
+def test_a_large_cluster_does_not_make_small_partitions(source: Source) -> None:
+    insert_raw(source.db.few, (encode({"_id": n}) for n in range(50_000)))
+    facts = collection_facts(source.client, source.database, "few")
+    medium = replace(facts, size_bytes=100 * SMALL_BYTES)
+    assert [len(partitions(source.db.few, medium, workers, 2**40)) for workers in (16, 24, 40, 128)] == [
+        64,
+        96,
+        100,
+        128,
+    ]
+    assert [len(partitions(source.db.few, facts, workers)) for workers in (16, 24, 90)] == [64, 64, 90]
 
 
 @pytest.mark.parametrize("count", [0, 1, 400])
