@@ -21,6 +21,7 @@ from tui.screens.plan import PlanScreen
 from tui.screens.run import RunScreen
 from tui.screens.setup import SetupScreen
 from tui.screens.verify import VerifyScreen
+from tui.widgets.header import Header
 
 OWNERS = {
     Place.APP: Cockpit,
@@ -184,3 +185,12 @@ async def test_a_dialog_is_left_once_however_often_it_is_answered(engine: Script
             dialog.dismiss(None)
             await pilot.pause()
             assert isinstance(app.screen, RunScreen)
+
+
+async def test_a_screen_that_is_being_removed_is_not_drawn(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await app.screen.query_one(Header).remove()
+        app.situation_changed()
+        await pilot.pause()

@@ -51,7 +51,7 @@ class CockpitScreen(Screen[None]):
 
     def situation_changed(self) -> None:
         """The run's state, or which run it is, has changed."""
-        if self.is_mounted:
+        if self.is_mounted and self.query(Header):  # it has none while it is being removed
             self.show_situation()
 
     def show_situation(self) -> None:
