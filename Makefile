@@ -67,7 +67,7 @@ docs: $(DEV) ## Write the documents' reference tables from the code
 	$(BIN)/python -m tests.docs
 
 .PHONY: pictures
-pictures: $(DEV) ## Make the README's pictures from the real program
+pictures: $(DEV) ## Make the documents' pictures from the real program
 	$(BIN)/python -m tests.tui.pictures
 
 .PHONY: clean
