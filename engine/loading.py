@@ -24,7 +24,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
-from engine.config import LIBPQ_PASSWORD, PREFIX, Loaded, Settings, secrets_of, variable_of
+from engine.config import LIBPQ_PASSWORD, PREFIX, Loaded, Settings, reveal, secrets_of, variable_of
 from engine.errors import UsageError
 from engine.redaction import holds_secret, know
 
@@ -34,6 +34,7 @@ FLAG_NAMES = {
     "run.collections": "--collection",
     "run.limit": "--documents",
     "seed.count": "--seed-count",
+    "cockpit.mouse": "--no-mouse",
 }
 """Flags that are not called after their setting."""
 _SCHEMES = {"source.uri": ("mongodb://", "mongodb+srv://"), "target.uri": ("postgresql://", "postgres://")}
@@ -83,6 +84,35 @@ def load_settings(config_file: Path | None, flags: Mapping[str, object]) -> Load
     return Loaded(settings, provenance, tuple(warnings), file)
 
 
+def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:
+    """`settings` with some of them changed, `{"section.name": what was typed}`.
+
+    Raises:
+        UsageError: a value is not valid; the sentence names the setting and what it takes.
+    """
+    known = reveal(settings)
+    given = {f"{section}.{name}": value for section, values in known.items() for name, value in values.items()}
+    return _validated({key: _Given(value, "screen", key) for key, value in (given | dict(changes)).items()})
+
+
+def requirement_of(setting: str) -> str | None:
+    """What `section.name` takes, in words; None when there are none for it."""
+    section, _, name = setting.partition(".")
+    return _requirement(_fields(_sections()[section])[name])
+
+
+def choices_of(setting: str) -> tuple[str, ...]:
+    """The words that `section.name` takes; empty when it takes something else."""
+    section, _, name = setting.partition(".")
+    annotation = _fields(_sections()[section])[name].annotation
+    return tuple(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ()
+
+
+def settings_folder() -> Path:
+    """Where the settings of a user are: `$XDG_CONFIG_HOME/mongopg-tui`."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "mongopg-tui"
+
+
 def setting_names() -> list[str]:
     """Every setting as "section.name", in the order of the schema."""
     return [f"{section}.{name}" for section, model in _sections().items() for name in _fields(model)]
@@ -104,8 +134,7 @@ def _fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
 def _find_file(config_file: Path | None) -> Path | None:
     if config_file is not None:
         return config_file
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    for candidate in (Path("config.toml"), Path(home) / "mongopg-tui" / "config.toml"):
+    for candidate in (Path("config.toml"), settings_folder() / "config.toml"):
         if candidate.is_file():
             return candidate
     return None

@@ -46,6 +46,7 @@ from tui.screens.setup import SetupScreen
 from tui.screens.verify import VerifyScreen
 from tui.session import EngineSession, situation_of
 from tui.shown import ShownRun
+from tui.themes import HIGH_CONTRAST
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -105,6 +106,7 @@ class Cockpit(App[None]):
         self.keymap = keymap or Keymap()
         self.keymap.bind(self, Place.APP)
         self.set_keymap(self.keymap.of_dialogs)
+        self.register_theme(HIGH_CONTRAST)
         self.engines = Engines(process)
         self.helm = Helm(self)
         self.leaving = Leaving(self)
@@ -125,10 +127,7 @@ class Cockpit(App[None]):
     async def on_mount(self) -> None:
         """Signals, colours, the first screen; the engine is connected to in the background."""
         self.leaving.watch_signals()
-        if self.settings.cockpit.theme in self.available_themes:
-            self.theme = self.settings.cockpit.theme
-        else:
-            self.say_problem(f"There is no theme {safe(self.settings.cockpit.theme, 40)!r}.")
+        self.theme = self.settings.cockpit.theme
         wants_run = self._start is not None or self._attach_to is not None
         await self.switch_mode(Place.RUN.value if wants_run else Place.SETUP.value)
         self._begin()
@@ -266,6 +265,13 @@ class Cockpit(App[None]):
             UsageError: a field is out of bounds.
         """
         return self.settings if self.setup is None else self.setup.edited_settings()
+
+    def apply(self, settings: Settings) -> None:
+        """Take other settings for what comes."""
+        self.settings = settings
+        self.theme = settings.cockpit.theme
+        self.refresh()
+        self.situation_changed()
 
     async def engine_to_ask(self) -> EngineSession:
         """An engine that knows the servers.

@@ -31,7 +31,7 @@ application = typer.Typer(
 
 
 @application.callback(invoke_without_command=True, epilog=EPILOG)
-@takes("source", "target", "collection")
+@takes("source", "target", "collection", "ascii", "no_mouse")
 def cockpit(
     given: Given,
     context: typer.Context,
@@ -50,7 +50,7 @@ def cockpit(
 
 
 @application.command(epilog=SIGNALS)
-@takes("seed_count", "cluster_size", "page_size", "throttle", "mode", "folder", "keep")
+@takes("seed_count", "cluster_size", "page_size", "throttle", "mode", "folder", "keep", "ascii", "no_mouse")
 def demo(
     given: Given,
     headless: HeadlessOption = False,
@@ -72,7 +72,9 @@ def demo(
 
 
 @application.command(epilog=SIGNALS)
-@takes("source", "seed_collection", "seed_count", "seed", "cluster_size", "page_size", "into_existing")
+@takes(
+    "source", "seed_collection", "seed_count", "seed", "cluster_size", "page_size", "into_existing", "ascii", "no_mouse"
+)
 def seed(given: Given, headless: HeadlessOption = False, as_json: JsonOption = False) -> int:
     """Generate synthetic users into MongoDB, in parallel, the same ones for the same seed."""
     from engine.control.protocol import Start
@@ -114,6 +116,8 @@ def plan(
     "consistency",
     "indexes",
     "census",
+    "ascii",
+    "no_mouse",
 )
 def run_migration(
     given: Given,
@@ -208,7 +212,7 @@ def runs(
 
 
 @application.command()
-@takes()
+@takes("ascii", "no_mouse")
 def attach(given: Given, run: RunArgument = None) -> int:
     """Open the cockpit on a run that is going on."""
     from tui.running import attach_cockpit

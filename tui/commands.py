@@ -156,6 +156,12 @@ COMMANDS: tuple[Command, ...] = (
             lambda now: now.is_free and not (now.has_source and now.has_target)),
     Command("setup.test", Place.SETUP, "test", "f5,r", "Test",
             "Test both connections and list the collections again.", lambda now: now.is_free),
+    Command("setup.settings", Place.SETUP, "settings", "f4", "Settings…", "Every other setting of the file: mapping, limits, "
+            "seeding, colours.", lambda now: now.is_free),
+    Command("setup.save_profile", Place.SETUP, "save_profile", "ctrl+s", "Save profile…",
+            "Keep what is set here under a name; never a password."),
+    Command("setup.open_profile", Place.SETUP, "open_profile", "ctrl+o", "Open profile…",
+            "Take the settings that were kept under a name.", lambda now: now.is_free, in_footer=False),
     Command("setup.leave_field", Place.SETUP, "leave_field", "escape", "Leave field",
             "Leave a field for the list of collections, where letters are commands.", in_footer=False),
     Command("run.pause", Place.RUN, "pause", "space,p", "Pause",
@@ -245,7 +251,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("app.interrupt", Place.APP, "help_quit", "ctrl+c", "Interrupt",
             "Twice within two seconds: the stop dialog; once more: stop now.", in_footer=False),
     Command("app.theme", Place.APP, "change_theme", "f6", "Theme", "Choose the colours.", in_footer=False),
-    Command("app.screenshot", Place.APP, "screenshot", "ctrl+s", "Screenshot",
+    Command("app.screenshot", Place.APP, "screenshot", "f12", "Screenshot",
             "Save the screen as an SVG picture in the current folder.", in_footer=False),
 )  # fmt: skip
 

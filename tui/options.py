@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.errors import UsageError
+
 if TYPE_CHECKING:
     from engine.config import Loaded
 
@@ -26,6 +28,9 @@ Text = str | None
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Settings; else ./config.toml, else the one in the user's folder."),
+]
+ProfileOption = Annotated[
+    Text, typer.Option("--profile", metavar="NAME", help="Settings that the cockpit saved under this name.")
 ]
 AskOption = Annotated[
     bool, typer.Option("-W", "--ask-password", help="Ask, in the terminal, for each password that no URI holds.")
@@ -125,7 +130,10 @@ OPTIONS: dict[str, SettingOption] = {
         lambda typed: str(Path(typed).expanduser().absolute()),
     ),
     "keep": SettingOption("demo.keep", _switch("--keep", "Leave the servers running at the end; prints both URIs.")),
-    "ascii": SettingOption("cockpit.ascii", _switch("--ascii", "Draw the chart with ASCII characters only.")),
+    "ascii": SettingOption("cockpit.ascii", _switch("--ascii", "Draw with ASCII characters only.")),
+    "no_mouse": SettingOption(
+        "cockpit.mouse", _switch("--no-mouse", "Leave the mouse to the terminal."), lambda _: False
+    ),
 }
 """Every option that sets a setting, by its parameter's name."""
 
@@ -169,12 +177,12 @@ class Given:
 
 
 def takes(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command `--config`, the options of these names, and `-W` when one of them names a server.
+    """Give a command `--config` and `--profile`, the options of these names, and `-W` when one of them names a server.
 
     The command gets what was typed for them as its first argument, a `Given`; the parser reads the other parameters off
     its signature as it always does.
     """
-    shared = {"config": ConfigOption} | {name: OPTIONS[name].annotation for name in names}
+    shared = {"config": ConfigOption, "profile": ProfileOption} | {name: OPTIONS[name].annotation for name in names}
     if sides := tuple(name for name in names if name in SIDES):
         shared["ask_password"] = AskOption
 
@@ -184,7 +192,7 @@ def takes(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
 
         @functools.wraps(command)
         def called(context: typer.Context, **values: Any) -> int:
-            config, asks = values.pop("config"), values.pop("ask_password", False)
+            config, asks = _file_of(values.pop("config"), values.pop("profile")), values.pop("ask_password", False)
             typed = {name: values.pop(name) for name in names}
             given = Given(
                 config,
@@ -222,3 +230,14 @@ def takes(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
         return called
 
     return decorate
+
+
+def _file_of(config: Path | None, profile: str | None) -> Path | None:
+    """The file of settings that was asked for."""
+    if profile is None:
+        return config
+    if config is not None:
+        raise UsageError("Give --config or --profile, not both.")
+    from tui.profiles import existing
+
+    return existing(profile)

@@ -83,9 +83,11 @@ def require(loaded: Loaded, *sides: str) -> None:
 
 
 def _keymap(loaded: Loaded) -> Keymap:
-    """The keys of the settings; raises UsageError, before anything is started, for those that cannot be."""
+    """The keys of the settings; raises UsageError, before anything is started, for keys or a theme that cannot be."""
     from tui.keymap import Keymap
+    from tui.themes import check_theme
 
+    check_theme(loaded.settings.cockpit.theme, f"cockpit.theme ({loaded.provenance['cockpit.theme']})")
     return Keymap(loaded.settings.keys, f"[keys] of {loaded.file}")
 
 

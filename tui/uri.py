@@ -17,6 +17,12 @@ def shown(uri: str) -> str:
     return redact(uri)
 
 
+def without_secrets(uri: str) -> str:
+    """`uri` without its secrets: the user stays, the password goes."""
+    rest = re.sub(r"(?<=[^/]):\*\*\*(?=@)|://:\*\*\*@", lambda found: "://" if "/" in found[0] else "", shown(uri))
+    return re.sub(r"\?$", "", re.sub(r"(?<=\?)&", "", re.sub(r"(?:(?<=\?)|&)[^&=?#]*=\*\*\*", "", rest)))
+
+
 def merged(text: str, known: str) -> str:
     """The connection string meant by `text`, edited on the screen: a `***` left in place keeps `known`'s secret."""
     if text == shown(known):

@@ -61,18 +61,18 @@ class HelpScreen(Modal[None]):
 def help_text(
     place: Place, situation: Situation, files: Sequence[tuple[str, str]], keymap: Keymap | None = None
 ) -> Content:
-    """Commands that work now; those that do not, dimmed, after them; then hints and files."""
+    """Commands that work now, hints and files; then the commands that do not work now, dimmed."""
     keymap = keymap or Keymap()
     commands = commands_for(place)
     now = [command for command in commands if command.works(situation)]
     later = [command for command in commands if command not in now]
     lines = [_line(command, keymap) for command in now]
-    if later:
-        lines += [Content(""), Content.styled("Not now", MUTED)]
-        lines += [_line(command, keymap).stylize(MUTED) for command in later]
     lines += [Content(""), Content(_HINTS[place]), Content("")]
     for name, path in [*files, *([("NO_COLOR", "is set")] if "NO_COLOR" in os.environ else [])]:
         lines.append(Content.assemble((f"{name:<{_KEYS_WIDTH}} ", MUTED), safe(path, 300)))
+    if later:
+        lines += [Content(""), Content.styled("Not now", MUTED)]
+        lines += [_line(command, keymap).stylize(MUTED) for command in later]
     return Content("\n").join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from textual import on
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
@@ -14,11 +15,17 @@ from engine.config import Mode, Settings
 from engine.control.protocol import CollectionInfo, Inspect, ListCollections, ServerReport, Start
 from engine.errors import MigrationError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
+from engine.loading import load_settings
+from tui import profiles
 from tui.commands import BY_ACTION, Place, bindings_of
 from tui.format import bytes_size, compact, number
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
+from tui.screens.choosing import ChoosingDialog
 from tui.screens.dialogs import confirm, error_dialog
+from tui.screens.naming import FileDialog
+from tui.screens.settings import SettingsDialog
+from tui.themes import check_theme
 from tui.uri import place, shown
 from tui.widgets.collections import CollectionList
 from tui.widgets.connection import ConnectionPanel, Side
@@ -203,6 +210,65 @@ class SetupScreen(CockpitScreen):
                 raise UsageError(f"The {side} has no URI: type it into its field, or set {side}.uri in config.toml.")
             if panel.report is not None and not panel.report.ok:
                 raise UsageError(f"The {side} is not connected. {panel.report.message}")
+
+    # --- settings and profiles ---
+
+    def fill(self, settings: Settings) -> None:
+        """Put these settings into the fields, and test the connections that they name."""
+        for side, uri in (("source", settings.source.uri), ("target", settings.target.uri)):
+            self.query_one(f"#{side}", ConnectionPanel).fill(uri.get_secret_value())
+        self.fill_knob(CLUSTER_SIZE, settings.run.cluster_size)
+        self.fill_knob(PAGE_SIZE, settings.run.page_size)
+        self.fill_knob(THROTTLE, settings.run.throttle)
+        self.fill_knob(SEED_COUNT, settings.seed.count)
+        self.query_one(Choice).selected = settings.run.mode
+        self.action_test()
+
+    def action_settings(self) -> None:
+        """Edit what has no field here."""
+
+        def edited(settings: Settings | None) -> None:
+            if settings is not None:
+                self.cockpit.apply(settings)
+
+        self.app.push_screen(SettingsDialog(self.cockpit.settings), edited)
+
+    def action_save_profile(self) -> None:
+        """Ask for a name, and keep what is set."""
+        try:
+            settings = self.edited_settings()
+        except UsageError as error:
+            self.app.push_screen(error_dialog("Not yet", error.message))
+            return
+
+        def saved(path: Path | None) -> None:
+            if path is not None:
+                self.app.notify(safe(f"Saved: mongopg-tui --profile {path.stem} opens it."), markup=False)
+
+        note = "Its name. Passwords are not kept."
+        dialog = FileDialog("Save a profile", note, "", lambda name: profiles.save(name.strip(), settings))
+        self.app.push_screen(dialog, saved)
+
+    def action_open_profile(self) -> None:
+        """Choose one that was saved."""
+        names = profiles.names()
+        if not names:
+            key = self.cockpit.keymap.first("setup.save_profile")
+            self.app.push_screen(error_dialog("Profiles", f"No profile was saved yet; {key} saves what is set here."))
+            return
+        self.app.push_screen(ChoosingDialog("Open a profile", names), self._open)
+
+    def _open(self, name: str | None) -> None:
+        if name is None:
+            return
+        try:
+            loaded = load_settings(profiles.existing(name), {})
+            check_theme(loaded.settings.cockpit.theme, "cockpit.theme")
+        except UsageError as error:
+            self.app.push_screen(error_dialog("The profile was not opened", error.message))
+            return
+        self.cockpit.apply(loaded.settings)
+        self.fill(loaded.settings)
 
     # --- starting something ---
 

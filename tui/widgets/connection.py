@@ -54,6 +54,14 @@ class ConnectionPanel(Vertical):
         if not self.uri:
             self.say(Content.styled("◌ not set", MUTED))
 
+    def fill(self, uri: str) -> None:
+        """Put another connection string into the field."""
+        self.uri, self.report = uri, None
+        self.border_subtitle = None
+        self.query_one(Input).value = shown(uri)
+        if not uri:
+            self.say(Content.styled("◌ not set", MUTED))
+
     def say(self, words: Content) -> None:
         """Show a line under the field."""
         self.query_one(".status", Static).update(words)

@@ -1,0 +1,99 @@
+"""The Settings dialog, and profiles on Setup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Button, Input
+
+from engine.loading import setting_names
+from tests.tui.driving import on_setup, until, until_shown
+from tests.tui.scripted_engine import ScriptedEngine
+from tui import profiles
+from tui.screens.settings import SettingsDialog, editable_settings
+from tui.screens.setup import SetupScreen
+from tui.widgets.fields import Choice
+
+SIZES = [(120, 40), (80, 24)]
+ELSEWHERE = {
+    "source.uri", "target.uri", "run.collections", "run.mode", "run.cluster_size", "run.page_size", "run.throttle",
+    "seed.count",
+}  # fmt: skip
+"""What has a field on Setup itself."""
+NOT_HERE = {
+    "source.uri_file", "source.password", "target.uri_file", "target.password", "demo.embedded", "demo.dir", "demo.keep",
+}  # fmt: skip
+"""What a person does not change here: where secrets are, and the embedded servers that a command of its own starts."""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user without settings."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    return tmp_path / "mongopg-tui"
+
+
+def test_every_setting_that_a_person_changes_has_a_field() -> None:
+    assert {*editable_settings()} | ELSEWHERE | NOT_HERE == set(setting_names())
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_settings_are_edited_and_reach_the_run(engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("f4")
+        await until_shown(pilot, "target.schema", "run.converter", "Apply")
+        dialog = app.screen
+        assert isinstance(dialog, SettingsDialog)
+        dialog.query_one("#setting-run-limit", Input).value = "many"
+        dialog.query_one("#apply", Button).press()
+        await until_shown(pilot, "run.limit must be a whole number between 0 and 1,000,000,000")
+        dialog.query_one("#setting-run-limit", Input).value = "1,000"
+        dialog.query_one("#setting-target-schema", Input).value = "crm"
+        dialog.query_one("#setting-mapping-uuid_legacy", Choice).selected = "java"
+        dialog.query_one("#setting-run-indexes", Choice).selected = "yes"
+        dialog.query_one("#setting-cockpit-theme", Input).value = "highcontrast"
+        dialog.query_one("#apply", Button).press()
+        await until_shown(pilot, "no such theme;")
+        dialog.query_one("#setting-cockpit-theme", Input).value = "high-contrast"
+        dialog.query_one("#apply", Button).press()
+        await until(pilot, lambda: app.theme == "high-contrast")
+        await until(pilot, lambda: isinstance(app.screen, SetupScreen))
+        await pilot.press("f9")
+        await until_shown(pilot, "schema crm")
+        await pilot.click("#go")
+        await until(pilot, lambda: engine.received("start"))
+        sent = engine.received("start")[0]["settings"]
+        assert (sent["run"]["limit"], sent["run"]["indexes"], sent["mapping"]["uuid_legacy"]) == (1_000, True, "java")
+        assert sent["target"]["schema"] == "crm"
+
+
+async def test_a_profile_is_saved_and_opened(engine: ScriptedEngine, home: Path) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("ctrl+o")
+        await until_shown(pilot, "No profile was saved yet; ^s saves what is set here.")
+        await pilot.press("escape")
+        app.screen.query_one("#knob-throttle").query_one(Input).value = "5,000"
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "Save a profile", "Passwords are not kept.")
+        await pilot.press(*"a/b", "enter")
+        await until_shown(pilot, "A profile is called by letters")
+        app.screen.query_one(Input).value = "night"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, SetupScreen))
+        assert profiles.names() == ["night"]
+        text = (home / "night.toml").read_text()
+        assert "throttle = 5000" in text
+        assert "s3cret" not in text
+        app.screen.query_one("#knob-throttle").query_one(Input).value = "off"
+        await pilot.press("ctrl+o")
+        await until_shown(pilot, "Open a profile", "night")
+        await pilot.press("enter")
+        await until_shown(pilot, "mongodb://app@db1:27017/shop", "5,000")
+        screen = app.screen
+        assert isinstance(screen, SetupScreen)
+        assert screen.edited_settings().run.throttle == 5_000

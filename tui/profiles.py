@@ -1,0 +1,94 @@
+"""Profiles: named files of settings in the user's folder, beside `config.toml`. A password is never in one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+from engine.config import Settings, reveal
+from engine.errors import UsageError
+from engine.loading import settings_folder
+from tui.uri import without_secrets
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LEFT_OUT = frozenset(["source.password", "source.uri_file", "target.password", "target.uri_file"])
+_DEFAULT = "config"
+"""The file that is read without a profile."""
+
+
+def path_of(name: str) -> Path:
+    """The file of a profile, whether it is there or not.
+
+    Raises:
+        UsageError: it cannot be called so.
+    """
+    if not _NAME.fullmatch(name) or name == _DEFAULT:
+        raise UsageError(
+            f"A profile is called by letters, digits, dots, dashes and underscores, and not {_DEFAULT}: not {name!r}."
+        )
+    return settings_folder() / f"{name}.toml"
+
+
+def existing(name: str) -> Path:
+    """The file of a profile that is there.
+
+    Raises:
+        UsageError: it is not; the sentence lists those that are.
+    """
+    path = path_of(name)
+    if not path.is_file():
+        known = ", ".join(names())
+        raise UsageError(
+            f"There is no profile {name!r}; {f'there are {known}' if known else 'ctrl+s on Setup saves one'}."
+        )
+    return path
+
+
+def names() -> list[str]:
+    """Every profile, by name."""
+    found = sorted(path.stem for path in settings_folder().glob("*.toml"))
+    return [name for name in found if name != _DEFAULT and _NAME.fullmatch(name)]
+
+
+def save(name: str, settings: Settings) -> Path:
+    """Write a profile, or write it anew; only the user may read it.
+
+    Raises:
+        UsageError: it cannot be called so, or cannot be written.
+    """
+    path = path_of(name)
+    beside = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        beside.touch(mode=0o600)
+        beside.write_text(text_of(settings))
+        os.replace(beside, path)
+    except OSError as error:
+        raise UsageError(f"The profile {path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def text_of(settings: Settings) -> str:
+    """The settings that are not as by default, as TOML; connection strings without their secrets."""
+    defaults, given = reveal(Settings()), reveal(settings)
+    lines = ["# Written by mongopg-tui. Passwords are not kept: use -W, the environment or ~/.pgpass."]
+    for section in (name for name in given if name != "demo"):
+        values = {
+            name: without_secrets(str(value)) if name == "uri" else value
+            for name, value in given[section].items()
+            if f"{section}.{name}" not in _LEFT_OUT and value != defaults[section].get(name)
+        }
+        if values:
+            lines += ["", f"[{section}]", *(f"{_key(name)} = {_value(value)}" for name, value in values.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _key(name: str) -> str:
+    return json.dumps(name) if "." in name else name
+
+
+def _value(value: object) -> str:
+    """JSON is TOML for what settings hold, but that `${` would name a variable."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f").replace("${", "$${")

@@ -1,0 +1,44 @@
+"""Colours: Textual's themes, and one of high contrast."""
+
+from __future__ import annotations
+
+import difflib
+
+from textual.theme import BUILTIN_THEMES, Theme
+
+from engine.errors import UsageError
+
+HIGH_CONTRAST = Theme(
+    name="high-contrast",
+    primary="#00d7ff",
+    secondary="#ffffff",
+    accent="#ffff00",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#1c1c1c",
+    success="#00ff00",
+    warning="#ffff00",
+    error="#ff5f5f",
+    dark=True,
+    luminosity_spread=0.3,
+    text_alpha=1.0,
+)
+"""White, yellow and plain colours on black: every pair of text and ground is at least 7:1 (WCAG 2, level AAA)."""
+NAMES = (HIGH_CONTRAST.name, *BUILTIN_THEMES)
+
+
+def check_theme(name: str, where: str) -> str:
+    """The theme's name.
+
+    Args:
+        where: how the sentence calls the setting.
+
+    Raises:
+        UsageError: there is no such theme; the sentence names those that there are.
+    """
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}."
+        raise UsageError(f"{where} is {name[:40]!r}, but there is no such theme; {hint}")
+    return name
