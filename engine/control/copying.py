@@ -27,6 +27,7 @@ from engine.plan import (
     make_plan,
     request_of,
 )
+from engine.plan.bounds import table_doubts
 from engine.plan.reading import read_plan
 from engine.source import mongo, partition
 from engine.source.filters import encode_filter
@@ -170,6 +171,9 @@ class Copying:
         self.set_tasks()
         self.consistency.announce()
         self._announce()
+        for table in self.plan.tables:
+            if doubts := table_doubts(table):
+                migration.emit("problem", code="table_bounds", message=doubts, namespace=table.namespace)
         self.leases.add(leases)
 
     async def _resume(self, run: str) -> bool:

@@ -20,7 +20,7 @@ from engine.errors import UsageError
 from engine.mapping.bson import documents
 from engine.mapping.census import Census
 from engine.mapping.kinds import JSON_TYPES, KIND_NAMES
-from engine.mapping.model import Kind, Mapping
+from engine.mapping.model import ColumnType, Kind, Mapping
 from engine.mapping.names import show_path
 from engine.mapping.proposal import Proposal, describe_kinds, propose
 from engine.plan.checks import check_mapping, wrong
@@ -224,6 +224,7 @@ def _survey(
         size_bytes=part.size_bytes,
         notes=proposal.notes,
         seen=_shares(census, proposal.mapping),
+        longest=_longest(census, proposal.mapping),
         warnings=[text for _, text in warnings],
         limit=settings.run.limit,
         end=end,
@@ -306,6 +307,13 @@ def _doubts(mapping: Mapping, unsure: frozenset[Kind]) -> list[tuple[int, str]]:
             "rejects. A full census finds out.",
         )
     ]
+
+
+def _longest(census: Census, mapping: Mapping) -> dict[str, int]:
+    """For each column of text: characters of the longest."""
+    by_path = dict(census.walk())
+    texts = {column.name: by_path.get(column.path) for column in mapping.columns if column.type is ColumnType.TEXT}
+    return {name: seen.longest for name, seen in texts.items() if seen is not None and seen.longest}
 
 
 def _shares(census: Census, mapping: Mapping) -> dict[str, tuple[float, dict[str, float]]]:

@@ -37,6 +37,8 @@ class TablePlan(BaseModel):
     """Column name -> why it has its type."""
     seen: dict[str, tuple[float, dict[str, float]]] = {}
     """Column name -> share of the documents that have the field (0..1), and of its kinds by name (0..1)."""
+    longest: dict[str, int] = {}
+    """Column name -> characters of its longest text that was seen."""
     warnings: list[str] = []
     """One sentence each, the weightiest first."""
     limit: int = 0

@@ -78,6 +78,28 @@ async def test_append_to_a_table_that_does_not_fit_is_refused(source: Source, ta
     assert committed(target) == 0
 
 
+async def test_what_a_table_would_refuse_of_the_sample_is_named_before_anything_is_written(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    source.db.things.insert_many([{"_id": 1, "a": "123456", "b": 1, "c": "ok"}, {"_id": 2, "a": "123", "c": "ok"}])
+    target.execute(
+        "CREATE TABLE things (_id bigint, a varchar(5), b integer NOT NULL, c varchar(2) NOT NULL, _extra jsonb)"
+    )
+
+    engine, end = await engines.run(engines.settings("things", run={"mode": "append"}))
+
+    [problem] = [facts for facts in engine.facts_of("problem") if facts["code"] == "table_bounds"]
+    assert problem["message"] == (
+        "Table public.things: Column a is varchar(5), and values of up to 6 characters were seen. Column b is NOT NULL, "
+        "and documents without a value for it were seen. Such documents will be rejects."
+    )
+    assert (end["exit_code"], end["rejected"]) == (4, 2)
+    rejects = target.rows("SELECT id, reason, field FROM mongopg.reject ORDER BY id")
+    assert [tuple(row) for row in rejects] == [
+        ('{"$numberInt": "1"}', "too_long", "a"), ('{"$numberInt": "2"}', "not_null", "b"),
+    ]  # fmt: skip
+
+
 async def test_a_cancelled_append_is_resumed(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     await run(engines, "create")
