@@ -267,7 +267,10 @@ class Copying:
     # --- leases -------------------------------------------------------------------------------------------------------
 
     def next_lease(self) -> CopyLease | None:
-        """The next range to copy."""
+        """The next range to copy; None also while the ledger is asked about a dead worker's, for which somebody stays free."""
+        supervisor = self._migration.supervisor
+        if self._recoveries and supervisor is not None and supervisor.n_idle <= len(self._recoveries):
+            return None
         return self.leases.take()
 
     def returned(self, message: Returned) -> None:

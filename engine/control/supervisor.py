@@ -118,6 +118,11 @@ class Supervisor:
         return all(worker.lease is None for worker in self._workers.values()) and not self._burials
 
     @property
+    def n_idle(self) -> int:
+        """Workers that could be given something."""
+        return sum(worker.is_idle and not worker.is_retiring for worker in self._workers.values())
+
+    @property
     def converter(self) -> str:
         """Which converter the workers use, as soon as one is ready."""
         return next((worker.converter for worker in self.workers if worker.converter), "")

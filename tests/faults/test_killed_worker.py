@@ -9,6 +9,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 from engine.control.protocol import RunState, WorkerState, WorkerView
@@ -91,6 +92,35 @@ async def test_a_dead_worker_is_replaced_at_once(source: Source, target: Target,
         "worker", lambda facts: facts["what"] == "started" and facts["id"] == victim.id and facts["pid"] != victim.pid
     )
     assert came.at - died.at < REPLACED_S
+    await completed(engine, source, target)
+
+
+async def test_a_dead_worker_s_partition_goes_to_its_replacement(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    """The ledger takes a moment to say how far it came: whoever is free then must not begin another partition."""
+    add_users(source, USERS)
+    engine = await started(engines, size=2)
+    victim = await worker_at_work(engine, set())
+    ledger = await asyncpg.connect(target.uri)
+    try:
+        await ledger.execute("BEGIN; LOCK TABLE mongopg.partition")
+        os.kill(victim.pid, signal.SIGKILL)
+        came = await engine.event(
+            "worker", lambda facts: facts["what"] == "started" and facts["id"] == victim.id and facts["pid"] != victim.pid
+        )
+        await asyncio.sleep(0.3)
+    finally:
+        await ledger.close()
+
+    def replacement() -> WorkerView | None:
+        workers = engine.snapshot.workers
+        return next((each for each in workers if each.pid == came.facts["pid"] and each.partition >= 0), None)
+
+    await engine.until(lambda _: replacement(), "the replacement at work")
+    chosen = replacement()
+    assert chosen is not None
+    assert chosen.partition == victim.partition
     await completed(engine, source, target)
 
 

@@ -72,7 +72,7 @@ async def test_a_pause_longer_than_mongodb_keeps_sessions(target: Target, engine
     options = [f"localLogicalSessionTimeoutMinutes={SESSIONS_LIVE_MIN}", "logicalSessionRefreshMillis=10000"]
     parameters = [word for option in options for word in ("--setParameter", option)]
     with running_mongod("--replSet", "rs0", *parameters) as port:
-        uri = f"mongodb://127.0.0.1:{port}/shop?replicaSet=rs0&directConnection=true"
+        uri = f"mongodb://127.0.0.1:{port}/shop?directConnection=true"
         with MongoClient[dict[str, Any]](uri) as client:
             make_replica_set(client, port)
             source = Source(uri, "shop", client)
