@@ -16,6 +16,7 @@ from engine.control.protocol import (
     RunInfo,
 )
 from engine.errors import EXIT_DONE
+from tui.driven import outcome_words
 from tui.format import NO_NUMBER, duration, number, rate
 from tui.headless import ended, started
 from tui.output import say, say_json
@@ -81,7 +82,7 @@ def _runs_text(runs: list[RunInfo]) -> str:
             duration(run.seconds),
             rate(run.written / run.seconds) if run.seconds else NO_NUMBER,
             number(run.rejected),
-            f"{run.state}, resumable" if run.resumable else f"{run.state}, {run.verification}",
+            outcome_words(run),
         ]
         for run in runs
     ]

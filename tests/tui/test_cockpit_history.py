@@ -11,8 +11,9 @@ from tests.tui.driving import on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_answers import RUNS, STARTED, recording, run_info
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.app import Cockpit
+from tui.driven import is_driven, outcome_words
 from tui.replay import Replay
-from tui.screens.history import is_driven, sign_of
+from tui.screens.history import sign_of
 from tui.screens.run import RunScreen
 
 
@@ -166,8 +167,10 @@ def test_speeds_have_ends() -> None:
 
 
 def test_a_run_that_nobody_drives_is_interrupted_and_one_with_a_heartbeat_goes_on() -> None:
-    run = run_info("x", state="running", verification="none", heartbeat_unix=STARTED)
+    run = run_info("x", state="running", verification="none", heartbeat_unix=STARTED, resumable=True)
     assert sign_of(run, lambda: STARTED + 5).word == "running"
     assert is_driven(run, lambda: STARTED + 5)
+    assert outcome_words(run, lambda: STARTED + 5) == "running"
     assert sign_of(run, lambda: STARTED + 60).word == "interrupted"
+    assert outcome_words(run, lambda: STARTED + 60) == "interrupted, resumable"
     assert sign_of(run_info("x", state="teleported")).word == "teleported"

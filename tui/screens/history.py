@@ -13,9 +13,10 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.config import merged
-from engine.control.protocol import DiscardRun, ListRuns, Recording, Replay, RunInfo, RunState, Start
+from engine.control.protocol import DiscardRun, ListRuns, Recording, Replay, RunInfo, Start
 from engine.errors import MigrationError, UsageError
 from tui.commands import Place, Situation, bindings_of
+from tui.driven import is_driven, is_interrupted
 from tui.format import NO_NUMBER, compact, duration, number
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
@@ -24,8 +25,6 @@ from tui.widgets.listing import Column, Listing
 from tui.widgets.report import headline, tables
 from tui.widgets.words import INTERRUPTED, MUTED, Sign, ledger_sign
 
-SILENT_S = 30.0
-"""An engine that has not said for so long that it lives drives its run no more."""
 _REPORT_WIDTH = 68
 _COLUMNS = (
     Column("when", 16),
@@ -239,14 +238,7 @@ def _forget_question(run: RunInfo) -> Question:
 
 def sign_of(run: RunInfo, now: Callable[[], float] = time.time) -> Sign:
     """How the run ended; or that it goes on, or that nobody drives it any more."""
-    is_active = run.state in {state.value for state in RunState if state.is_active}
-    return INTERRUPTED if is_active and not is_driven(run, now) else ledger_sign(run.state, run.verification)
-
-
-def is_driven(run: RunInfo, now: Callable[[], float] = time.time) -> bool:
-    """An engine is at it."""
-    is_active = run.state in {state.value for state in RunState if state.is_active}
-    return is_active and now() - run.heartbeat_unix <= SILENT_S
+    return INTERRUPTED if is_interrupted(run, now) else ledger_sign(run.state, run.verification)
 
 
 def _row(run: RunInfo) -> list[str | Content]:
