@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 
 from engine.demo import DemoServers, start_servers
@@ -28,6 +29,10 @@ LEFT_OVER_GRACE_S = 10.0
 SQL_TIMEOUT_S = 60.0
 # Python's own helpers of the process that runs the tests; they end with it.
 MULTIPROCESSING_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+# A busy machine is no failure of an example.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 T = TypeVar("T")
 
