@@ -5,6 +5,7 @@ With `--json` it is also the last line on stdout. As in `tui.cli`, nothing heavy
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 from collections.abc import Sequence
@@ -88,7 +89,11 @@ def _silence_stdout() -> None:
 
 
 def _unexpected(error: Exception) -> MigrationError:
-    """A mistake of ours: the traceback goes to a file, people get a sentence."""
+    """A mistake of ours: the traceback goes to a file, people get a sentence. A full disk is none."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return MigrationError(
+            f"{error.filename or 'The output'} cannot be written: {error.strerror}.", code="disk_full"
+        )
     return MigrationError(f"This is a fault of mongopg-tui ({type(error).__name__}){_kept(error)}.", code="internal")
 
 

@@ -295,7 +295,7 @@ def _refusal(error: asyncpg.PostgresError, server: str, address: Address) -> str
         case "28P01":
             return f"{server} refuses the password of {user}: correct it in target.uri, PGPASSWORD or ~/.pgpass."
         case "28000":
-            return f"{server} does not let {user} in: {one_line(str(error.args[0]))}."
+            return f"{server} does not let {user} in: {one_line(str(error.args[0]))}; check the user in target.uri."
         case "3D000":
             return f"{server} has no database {address.database!r}: create it, or correct target.uri."
         case sqlstates.TOO_MANY_CONNECTIONS:

@@ -107,7 +107,8 @@ async def test_a_dead_worker_s_partition_goes_to_its_replacement(
         await ledger.execute("BEGIN; LOCK TABLE mongopg.partition")
         os.kill(victim.pid, signal.SIGKILL)
         came = await engine.event(
-            "worker", lambda facts: facts["what"] == "started" and facts["id"] == victim.id and facts["pid"] != victim.pid
+            "worker",
+            lambda facts: facts["what"] == "started" and facts["id"] == victim.id and facts["pid"] != victim.pid,
         )
         await asyncio.sleep(0.3)
     finally:

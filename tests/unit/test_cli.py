@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -281,6 +282,15 @@ def test_a_folder_that_cannot_be_used_is_one_sentence_that_names_it(
     assert f"{file}/mongopg" in shown.err
     assert f"set {variable} to another place" in shown.err
     assert _last_line(shown.out)["error"]["code"] == "usage"
+
+
+def test_a_full_disk_is_no_fault_of_ours(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(running, "run", run)
+    assert run_command_line(["run", *URIS]) == EXIT_FAILED
+    assert capsys.readouterr().err == "Error: The output cannot be written: No space left on device.\n"
 
 
 def test_a_fault_of_ours_is_a_sentence_also_where_its_traceback_cannot_be_kept(
