@@ -56,6 +56,8 @@ class Situation:
     """The screen has something: a plan, a verification, a run under the cursor."""
     has_edits: bool = False
     """The plan was edited."""
+    is_counted: bool = False
+    """The plan is made from a full census, or is about to be."""
     can_resume_chosen: bool = False
     """The run under the cursor has something left to do."""
 
@@ -208,8 +210,15 @@ COMMANDS: tuple[Command, ...] = (
             lambda now: now.has_result and now.has_edits),
     Command("plan.save", Place.PLAN, "save", "w", "Save…", "Write the plan into a file, to be edited or run later.",
             _has_result, in_footer=False),
-    Command("plan.again", Place.PLAN, "again", "r,f5", "Look again", "Sample the source again and plan anew.",
+    Command("plan.full", Place.PLAN, "full", "f", "Count all",
+            "Have the workers count every document: the plan is exact then, and so is the run that follows.",
+            lambda now: _has_servers(now) and not now.is_busy and not now.is_counted),
+    Command("plan.sample", Place.PLAN, "sample", "s", "Sample", "Plan from a sample again, and so in the run that follows.",
+            lambda now: _has_servers(now) and not now.is_busy and now.is_counted),
+    Command("plan.again", Place.PLAN, "again", "r,f5", "Look again", "Look at the source again and plan anew.",
             lambda now: _has_servers(now) and not now.is_busy),
+    Command("plan.stop", Place.PLAN, "stop", "escape", "Break off", "Break the counting off; the plan stays as it was.",
+            lambda now: now.is_busy and now.is_counted),
     Command("verify.counts", Place.VERIFY, "counts", "c,f5", "Count", "Count both sides now.", _can_ask),
     Command("verify.full", Place.VERIFY, "full", "f", "Compare all",
             "Read both sides and compare every document; takes about as long as the copy.", _can_ask),

@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from engine.control.protocol import CountingView
 from engine.errors import UsageError
 from tests.tui.driving import on_setup, screen_text, until, until_shown
 from tests.tui.scripted_answers import TOML
@@ -107,6 +108,50 @@ async def test_while_the_census_runs_it_says_so_and_nothing_can_be_started(engin
         await pilot.press("2")
         await until_shown(pilot, "sampling documents")
         assert not app.situation.has_result
+
+
+async def test_a_full_census_shows_how_far_it_is_and_holds_for_the_run(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await to_plan(pilot)
+        engine.is_mute = True
+        await pilot.press("f")
+        await until(pilot, lambda: len(engine.received("plan")) == 2)
+        counting = CountingView(collections=["shop.orders"], seen=250_000, total=1_000_000, rows_per_s=400_000, eta_s=2)
+        engine.show(counting=counting)
+        await until_shown(pilot, "counting 00:0", "25.0%", "250,000 / 1,000,000", "400k/s", "00:02 left")
+        assert (engine.received("plan")[1]["census"], engine.received("plan")[1]["recount"]) == ("full", True)
+        await pilot.press("escape")
+        await until(pilot, lambda: engine.received("cancel"))
+
+
+async def test_who_counted_all_edits_and_starts_with_that(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("f")
+        await until(pilot, lambda: len(engine.received("plan")) == 2 and app.situation.has_result)
+        await pilot.press("down", "i")
+        await until_shown(pilot, "1 edit")
+        assert (engine.received("plan")[2]["census"], engine.received("plan")[2]["recount"]) == ("full", False)
+        await pilot.press("enter")
+        await until_shown(pilot, "Start this run with the edited plan?")
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: engine.received("start"))
+        assert engine.received("start")[0]["settings"]["run"]["census"] == "full"
+
+
+async def test_a_full_census_that_is_refused_leaves_the_sample(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        engine.refusals["plan"] = ("cancelled", "The census was cancelled.")
+        await pilot.press("f")
+        await until_shown(pilot, "! The census was cancelled.")
+        del engine.refusals["plan"]
+        await pilot.press("r")
+        await until(pilot, lambda: len(engine.received("plan")) == 3)
+        assert [each["census"] for each in engine.received("plan")] == ["sample", "full", "sample"]
 
 
 async def test_the_plan_is_saved_into_a_new_file_only(engine: ScriptedEngine, tmp_path: Path) -> None:

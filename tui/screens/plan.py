@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from textual import work
 from textual.containers import Horizontal, VerticalScroll
@@ -13,18 +14,20 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engine.control.protocol import ColumnView, MakePlan, PlanView, TableView
+from engine.control.protocol import Cancel, ColumnView, MakePlan, PlanView, TableView
 from engine.errors import MigrationError, UsageError
 from tui.commands import Place, Situation, bindings_of
 from tui.export import write_new
-from tui.format import bytes_size, duration, number, percent
+from tui.format import duration
 from tui.plan_text import change_column, ignore_column
 from tui.safe import safe, safe_block
 from tui.screens.base import CockpitScreen
 from tui.screens.column import ColumnDialog
 from tui.screens.dialogs import error_dialog
 from tui.screens.naming import FileDialog
-from tui.widgets.listing import Cell, Column, Listing
+from tui.session import EngineSession
+from tui.widgets.listing import Column, Listing
+from tui.widgets.planned import column_row, counting_line, heading, preview_text, warnings_text
 from tui.widgets.words import MUTED
 
 Edit = Callable[[str], str]
@@ -38,11 +41,8 @@ _COLUMNS = (
     Column("column", weight=2),
     Column("type", 16),
     Column("null", 4, on_narrow=False),
-    Column("note", weight=2, on_narrow=False),
+    Column("values", weight=2, on_narrow=False),
 )
-_NAME = 24
-_VALUE = 60
-"""Characters of a previewed value."""
 
 
 class PlanScreen(CockpitScreen):
@@ -61,6 +61,8 @@ class PlanScreen(CockpitScreen):
         self._request: object = None
         """What the plan was made from."""
         self._asked_at: float | None = None
+        self._asked: EngineSession | None = None
+        """Who makes the plan now."""
 
     def body(self) -> Iterable[Widget]:
         """The table's heading, its fields or its SQL, preview and warnings."""
@@ -104,6 +106,7 @@ class PlanScreen(CockpitScreen):
             is_busy=self._asked_at is not None,
             has_result=self.plan is not None and self._asked_at is None,
             has_edits=bool(self._texts),
+            is_counted=self._census == "full",
         )
 
     @property
@@ -111,6 +114,11 @@ class PlanScreen(CockpitScreen):
         """The table that is shown."""
         tables = self.plan.tables if self.plan is not None else []
         return tables[min(self.table_index, len(tables) - 1)] if tables else None
+
+    @property
+    def _census(self) -> Literal["sample", "full"]:
+        """What plans are made from, here and in the run that follows."""
+        return self.cockpit.settings.run.census
 
     @property
     def edited_text(self) -> str:
@@ -126,27 +134,65 @@ class PlanScreen(CockpitScreen):
         except UsageError as error:
             self._say(error)
 
-    def _plan_again(self, request: tuple[str, str, tuple[str, ...]]) -> None:
+    def action_full(self) -> None:
+        """Count every document; edits stay."""
+        self._choose_census("full")
+
+    def action_sample(self) -> None:
+        """Plan from a sample; edits stay."""
+        self._choose_census("sample")
+
+    def _choose_census(self, census: Literal["sample", "full"]) -> None:
+        try:
+            request = self._requested()
+        except UsageError as error:
+            self._say(error)
+            return
+        before = self._census
+        self.cockpit.settings.run.census = census
         self._request = request
-        self._remake(list(request[2]), self.edited_text)
+        self._remake(list(request[2]), self.edited_text, otherwise=before)
+
+    @work(group="break off")
+    async def action_stop(self) -> None:
+        """Break the counting off."""
+        if self._asked is not None:
+            try:
+                await self._asked.client.call(Cancel())
+            except MigrationError as error:
+                self.cockpit.say_problem(error.message)
+
+    def _plan_again(self, request: tuple[str, str, tuple[str, ...]], *, recount: bool = True) -> None:
+        self._request = request
+        self._remake(list(request[2]), self.edited_text, recount=recount)
 
     @work(group="plan", exclusive=True)
-    async def _remake(self, collections: list[str], text: str) -> None:
-        await self._make(collections, text)
+    async def _remake(
+        self,
+        collections: list[str],
+        text: str,
+        *,
+        recount: bool = True,
+        otherwise: Literal["sample", "full"] | None = None,
+    ) -> None:
+        if not await self._make(collections, text, recount=recount) and otherwise is not None:
+            self.cockpit.settings.run.census = otherwise
+            self.cockpit.situation_changed()
 
-    async def _make(self, collections: list[str], text: str) -> bool:
+    async def _make(self, collections: list[str], text: str, *, recount: bool) -> bool:
         """Ask for the plan; False when it was refused, which stands in the heading then."""
         self._asked_at = time.monotonic()
         self.cockpit.situation_changed()
         self._show_progress()
         problem = None
         try:
-            command = MakePlan(collections=[] if text else collections, plan=text)
-            self.plan = await self.cockpit.ask(PlanView, command)
+            self._asked = await self.cockpit.engine_to_ask()
+            command = MakePlan(collections=[] if text else collections, plan=text, census=self._census, recount=recount)
+            self.plan = await self._asked.client.ask(PlanView, command)
         except MigrationError as error:
             problem = error
         finally:
-            self._asked_at = None
+            self._asked = self._asked_at = None
         if problem is not None:
             self._say(problem)
         else:
@@ -158,10 +204,16 @@ class PlanScreen(CockpitScreen):
         self.query_one("#plan-head", Static).update(Content.styled(f"! {safe(error.message, 600)}", "$error"))
 
     def _show_progress(self) -> None:
-        if self._asked_at is not None:
-            since = duration(time.monotonic() - self._asked_at)
-            words = f"◐ sampling documents and looking for indexes… {since}"
-            self.query_one("#plan-head", Static).update(Content.styled(words, MUTED), layout=False)
+        if self._asked_at is None:
+            return
+        since = duration(time.monotonic() - self._asked_at)
+        counting = self._asked.client.snapshot.counting if self._asked is not None else None
+        if counting is not None and counting.total:
+            words = counting_line(counting, since)
+        else:
+            doing = "counting documents" if self._census == "full" else "sampling documents and looking for indexes"
+            words = Content.styled(f"◐ {doing}… {since}", MUTED)
+        self.query_one("#plan-head", Static).update(words, layout=False)
 
     # --- commands ---
 
@@ -210,7 +262,10 @@ class PlanScreen(CockpitScreen):
         """Take the last edit back."""
         if self._texts:
             self._texts.pop()
-            self.action_again()
+            try:
+                self._plan_again(self._requested(), recount=False)
+            except UsageError as error:
+                self._say(error)
 
     def _column(self) -> ColumnView | None:
         index = self.query_one("#fields", Listing).index
@@ -230,7 +285,7 @@ class PlanScreen(CockpitScreen):
     async def _try(self, text: str) -> None:
         """An edit counts once the engine has planned with it."""
         self._texts.append(text)
-        if not await self._make([], text):
+        if not await self._make([], text, recount=False):
             self._texts.pop()
             self.cockpit.situation_changed()
 
@@ -262,73 +317,12 @@ class PlanScreen(CockpitScreen):
         table = self.table
         if self.plan is None or table is None:
             return
-        self.query_one("#plan-head", Static).update(_heading(self.plan, table, self.table_index, len(self._texts)))
-        self.query_one("#fields", Listing).fill([_row(column) for column in table.columns])
+        self.query_one("#plan-head", Static).update(heading(self.plan, table, self.table_index, len(self._texts)))
+        self.query_one("#fields", Listing).fill([column_row(column) for column in table.columns])
         indexes = "".join(f"{index.sql};\n" for index in table.indexes)
         self.query_one("#ddl-text", Static).update(Content(safe_block(table.ddl + indexes, 2_000)))
-        self.query_one("#preview-text", Static).update(_preview(table))
+        self.query_one("#preview-text", Static).update(preview_text(table))
         others = [warning for warning in self.plan.warnings if not warning.startswith(f"{table.namespace}: ")]
-        self.query_one("#warnings-text", Static).update(_warnings(table.warnings, others))
+        self.query_one("#warnings-text", Static).update(warnings_text(table.warnings, others))
         count = len(table.warnings)
         self.query_one("#warnings").border_title = Content(f"Warnings ({count})" if count else "Warnings")
-
-
-def _heading(plan: PlanView, table: TableView, index: int, n_edits: int) -> Content:
-    words = [f"{number(table.documents)} documents", bytes_size(table.size_bytes)]
-    if table.sampled:
-        words.append(f"{number(table.sampled)} sampled")
-    if table.filter:
-        words.append(f"only {safe(table.filter, 80)}")
-    if table.ignored:
-        words.append(f"{len(table.ignored)} left out: {safe(', '.join(table.ignored), 80)}")
-    if table.estimate is not None:
-        size = bytes_size(table.estimate.table_bytes + table.estimate.index_bytes)
-        words.append(f"about {duration(table.estimate.seconds)} and {size} in PostgreSQL")
-    title = Content.assemble(
-        (safe(table.namespace, 120), "bold"), (" → ", MUTED), (safe(table.table, 120), "bold"),
-        (f"   {index + 1} of {len(plan.tables)} collections", MUTED),
-        (f"   {n_edits} edit{'' if n_edits == 1 else 's'}" if n_edits else "", "bold $warning"),
-    )  # fmt: skip
-    return title + Content("\n") + Content.styled(" · ".join(words), MUTED)
-
-
-def _row(column: ColumnView) -> list[Cell]:
-    kinds = " ".join(f"{safe(kind, 20)} {share:.0f}%" for kind, share in column.kinds.items())
-    return [
-        safe(column.field, 120),
-        percent(column.seen_percent / 100) if column.kinds else "",
-        Content.styled(kinds, "$warning" if len(column.kinds) > 1 else ""),
-        safe(column.column, 120),
-        safe(column.type, 60),
-        "yes" if column.nullable else "no",
-        Content.styled(safe(column.note, 200), MUTED),
-    ]
-
-
-def _preview(table: TableView) -> Content:
-    """The sampled documents as rows, a line for each column that has a value."""
-    if not table.preview:
-        return Content.styled("no rows to show", MUTED)
-    blocks = []
-    for row in table.preview:
-        lines = [Content.styled(f"_id {safe(row.id, 80)}", "bold")]
-        if row.reject:
-            lines.append(Content.styled(f"! rejected: {safe(row.reject, 200)}", "$warning"))
-        for column, value in zip(table.columns, row.values, strict=False):
-            if value is not None:
-                name = Content(safe(column.column, 60)).truncate(_NAME, ellipsis=True)
-                blank = " " * (_NAME + 2 - name.cell_length)
-                lines.append(Content.assemble("  ", name.stylize(MUTED), blank, safe(value, _VALUE)))
-        blocks.append(Content("\n").join(lines))
-    return Content("\n\n").join(blocks)
-
-
-def _warnings(own: list[str], others: list[str]) -> Content:
-    """The weightiest first, as the engine sorts them; those of other collections after."""
-    lines = [Content.assemble(("! ", "$warning"), safe(warning, 400)) for warning in own]
-    if not own:
-        lines.append(Content.styled("none for this collection", MUTED))
-    if others:
-        lines += [Content(""), Content.styled("Other collections", MUTED)]
-        lines += [Content.assemble(("! ", "$warning"), safe(warning, 400)) for warning in others]
-    return Content("\n").join(lines)
