@@ -54,7 +54,7 @@ slow: $(DEV) ## Run the tests that take too long for `make test`
 
 SECONDS ?= 1200
 .PHONY: fuzz
-fuzz: $(DEV) ## Search for batches that harm the native converter, SECONDS=1200 long
+fuzz: $(DEV) ## Search for batches that harm the native converter or census, SECONDS=1200 long
 	$(PIP) install atheris cython
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 

@@ -1,10 +1,12 @@
-"""Both converters side by side: what each makes of the same batch, in a form that can be compared to the byte."""
+"""Both converters, and both censuses, side by side: what each makes of the same batch, in a form to be compared to the byte."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+from engine.convert.census import Counter
 from engine.convert.interface import Converter
 from engine.convert.plain import PlainConverter
 from engine.errors import UsageError
@@ -30,6 +32,16 @@ def outcome(converter: Converter, batch: bytes, offset: int = 0, limit: int = 10
         "rejects": converted.rejects,
         "policy_hits": converted.policy_hits,
     }
+
+
+def census_outcome(counter: Counter, batch: Any, offset: int = 0) -> str:
+    """All that was counted, as text, with the message of the ValueError."""
+    error = ""
+    try:
+        counter.add_batch(batch, offset)
+    except ValueError as refused:
+        error = str(refused)
+    return json.dumps([counter.result().to_dict(), error])
 
 
 def both_converters(mapping: Mapping) -> tuple[Converter, Converter] | None:

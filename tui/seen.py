@@ -54,7 +54,7 @@ def values_words(values: ValuesView | None) -> str:
         (values.nulls, "null"),
         (values.nul, "with NUL"),
         (values.bad_utf8, "not UTF-8"),
-        (values.bad_dates, "dates out of range"),
+        (values.bad_dates, "date out of range" if values.bad_dates == 1 else "dates out of range"),
     ):
         if count:
             words.append(f"{number(count)} {what}")

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz --seconds 1200`: build the native converter with sanitizers, and fuzz it."""
+"""`python -m tests.fuzz --seconds 1200`: build the native converter and census with sanitizers, and fuzz them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from tests.fuzz import EXTENSIONS
+
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "fuzz"
 CORPUS, FINDINGS = BUILD / "corpus", BUILD / "findings"
-EXTENSION = BUILD / "native.so"
 
 FLAGS = [
     "-shared", "-fPIC", "-g", "-O1", "-fno-omit-frame-pointer", "-fwrapv",
@@ -44,7 +45,7 @@ def main() -> int:
     if shutil.which("clang") is None or importlib.util.find_spec("atheris") is None:
         sys.exit("Fuzzing needs clang and the package atheris (Linux, CPython 3.11 to 3.13): see tests/fuzz/README.md.")
     build()
-    command = [sys.executable, "-m", "tests.fuzz.target", str(EXTENSION)]
+    command = [sys.executable, "-m", "tests.fuzz.target", str(BUILD)]
     if arguments.input:
         command.append(str(arguments.input))
     else:
@@ -61,12 +62,13 @@ def main() -> int:
 
 
 def build() -> None:
-    """The extension with sanitizers and coverage, in a folder of its own."""
+    """The extensions with sanitizers and coverage, in a folder of their own."""
     for folder in (CORPUS, FINDINGS):
         folder.mkdir(parents=True, exist_ok=True)
-    source = BUILD / "native.c"
-    run([sys.executable, "-m", "cython", "-3", "engine/convert/native.pyx", "-o", str(source)])
-    run(["clang", *FLAGS, f"-I{sysconfig.get_path('include')}", str(source), "-o", str(EXTENSION)])
+    for name in EXTENSIONS:
+        source = BUILD / f"{name}.c"
+        run([sys.executable, "-m", "cython", "-3", f"engine/convert/{name}.pyx", "-o", str(source)])
+        run(["clang", *FLAGS, f"-I{sysconfig.get_path('include')}", str(source), "-o", str(source.with_suffix(".so"))])
 
 
 def write_seeds() -> None:

@@ -1,20 +1,24 @@
-"""What libFuzzer calls: one input through both converters, under the sanitizers. Run by `python -m tests.fuzz`."""
+"""What libFuzzer calls: one input through both converters and censuses, under the sanitizers (`python -m tests.fuzz`)."""
 
 from __future__ import annotations
 
 import ctypes
 import importlib.util
 import sys
+from pathlib import Path
 
 import atheris
 
-from tests.agreement import outcome
+from engine.convert.census import make_counter
+from engine.mapping.census import Census
+from tests.agreement import census_outcome, outcome
+from tests.fuzz import EXTENSIONS
 from tests.fuzz.batches import HEADER, batch_of, converters
 
 
-def use_extension(path: str) -> None:
-    """Make the sanitized build the native converter of this process."""
-    name = "engine.convert.native"
+def use_extension(path: Path) -> None:
+    """Make a sanitized build what this process takes for the module of its name."""
+    name = f"engine.convert.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -29,8 +33,10 @@ def exactly(batch: bytes) -> ctypes.Array[ctypes.c_ubyte]:
 
 
 def main() -> None:
-    """`target.py EXTENSION`, then libFuzzer's own arguments."""
-    use_extension(sys.argv.pop(1))
+    """`target.py FOLDER`, where the extensions are, then libFuzzer's own arguments."""
+    folder = Path(sys.argv.pop(1))
+    for name in EXTENSIONS:
+        use_extension(folder / f"{name}.so")
     pairs = converters()
 
     def convert(content: bytes) -> None:
@@ -43,6 +49,11 @@ def main() -> None:
         expected, given = outcome(plain, batch, 0, limit), outcome(native, exactly(batch), 0, limit)
         if expected != given:
             raise AssertionError(f"the converters disagree on mapping {number % len(pairs)}, batch {batch.hex()}")
+
+        levels = way // 4 % 3
+        counted = census_outcome(Census(levels), batch), census_outcome(make_counter(levels, "native"), exactly(batch))
+        if counted[0] != counted[1]:
+            raise AssertionError(f"the censuses disagree on {levels} levels, batch {batch.hex()}")
 
     atheris.Setup(sys.argv, convert)
     atheris.Fuzz()

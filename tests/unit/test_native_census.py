@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import struct
 
@@ -12,8 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import engine.mapping.census as census_module
-from engine.convert.census import Counter, make_counter
+from engine.convert.census import make_counter
 from engine.mapping.census import Census
+from tests.agreement import census_outcome
 from tests.corpus import CASES, encode
 from tests.corpus.case import element, inner, text
 from tests.documents import DOCUMENTS, RAW_DOCUMENTS
@@ -23,21 +23,11 @@ pytest.importorskip("engine.convert.native_census")
 CORPUS = [encode(document) for case in CASES for document in (*case.seen, case.document)]
 
 
-def counted(counter: Counter, batch: bytes, offset: int = 0) -> str:
-    """All that was counted, as text, with the message of the ValueError."""
-    error = ""
-    try:
-        counter.add_batch(batch, offset)
-    except ValueError as refused:
-        error = str(refused)
-    return json.dumps([counter.result().to_dict(), error])
-
-
 def assert_equal(batch: bytes, flatten: int = 0) -> None:
     """Both count the same, orders included."""
     native = make_counter(flatten, "native")
     assert not isinstance(native, Census)
-    assert counted(native, batch) == counted(Census(flatten), batch)
+    assert census_outcome(native, batch) == census_outcome(Census(flatten), batch)
 
 
 @given(documents=st.lists(DOCUMENTS, max_size=5), flatten=st.integers(0, 3))
@@ -72,7 +62,7 @@ def test_they_agree_on_spoiled_bytes(seed: int, n_spoiled: int, flatten: int) ->
 @given(batch=st.binary(max_size=60), offset=st.integers(0, 70))
 def test_they_agree_on_any_bytes(batch: bytes, offset: int) -> None:
     native = make_counter(1, "native")
-    assert counted(native, batch, offset) == counted(Census(1), batch, offset)
+    assert census_outcome(native, batch, offset) == census_outcome(Census(1), batch, offset)
 
 
 def test_a_census_goes_on_from_batch_to_batch() -> None:
@@ -83,7 +73,7 @@ def test_a_census_goes_on_from_batch_to_batch() -> None:
     assert native.result().to_dict() == plain.to_dict()
 
 
-def test_fields_beyond_the_limits_are_only_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fields_beyond_the_limits_are_only_census_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = [{"a": 1, "b" * 10: {"c": 1}, "d": 2}, {"e": 1, "d": 3}]
     batch = b"".join(map(bson.encode, documents))
     for fields, name_bytes in ((2, 100), (3, 100), (100, 10), (100, 11), (100, 12), (1, 0)):

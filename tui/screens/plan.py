@@ -41,7 +41,7 @@ _COLUMNS = (
     Column("column", weight=2),
     Column("type", 16),
     Column("null", 4, on_narrow=False),
-    Column("values", weight=2, on_narrow=False),
+    Column("values", weight=3, on_narrow=False),
 )
 
 
