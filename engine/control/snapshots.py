@@ -70,6 +70,7 @@ def _draw_run(migration: Migration) -> Snapshot:
         consistency=record.consistency,
         snapshot_unix=record.snapshot_unix,
         elapsed=round(migration.elapsed, 3),
+        seconds=round(migration.seconds, 3),
         started_unix=migration.started_unix,
         weak_tls=migration.weak_tls,
         read=record.read,

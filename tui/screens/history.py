@@ -21,6 +21,7 @@ from tui.format import NO_NUMBER, compact, duration, number
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
 from tui.screens.dialogs import Answer, Question, confirm, error_dialog
+from tui.uri import place
 from tui.widgets.listing import Column, Listing
 from tui.widgets.report import headline, tables
 from tui.widgets.words import INTERRUPTED, MUTED, Sign, ledger_sign
@@ -245,7 +246,7 @@ def _row(run: RunInfo) -> list[str | Content]:
     sign = sign_of(run)
     return [
         time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started_unix)),
-        Content.styled(f"{safe(run.source, 80)} → {safe(run.target, 80)}", MUTED),
+        Content.styled(f"{safe(run.source, 80)} → {safe(place(run.target), 80)}", MUTED),
         number(run.written),
         duration(run.seconds),
         compact(run.written / run.seconds) if run.seconds > 0 else NO_NUMBER,

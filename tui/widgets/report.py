@@ -67,7 +67,8 @@ def headline(snapshot: Snapshot, sign: Sign, *, is_lost: bool = False) -> Conten
             f"{number(snapshot.read)} read {'=' if accounted else '≠'} {number(snapshot.written)} written "
             f"+ {number(snapshot.rejected)} rejected"
         )
-        pace = f"{duration(snapshot.elapsed)} · {number(snapshot.rows_per_s_mean)} rows/s"
+        seconds = snapshot.seconds or snapshot.elapsed  # a run told from the ledger has only one of them
+        pace = f"{duration(seconds)} · {number(snapshot.rows_per_s_mean)} rows/s while copying"
         lines.append(Content.assemble((equation, "" if accounted else "$error"), (f"   {pace}", MUTED)))
     elif snapshot.seeded:
         lines.append(Content(f"{number(snapshot.seeded)} documents are in the source, {duration(snapshot.elapsed)}."))

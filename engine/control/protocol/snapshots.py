@@ -118,6 +118,8 @@ class Snapshot(Wire):
     """That time, seconds since 1970; 0 before it is taken."""
     elapsed: float = 0.0
     """Seconds of this run, this time."""
+    seconds: float = 0.0
+    """`elapsed` without seeding and starting servers, as the last JSON line of `run --json` has it."""
     started_unix: float = 0.0
     """When it was started, seconds since 1970."""
     read: int = 0
