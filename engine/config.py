@@ -91,6 +91,8 @@ class RunSettings(_Section):
     """Which converter to use; auto takes the native one where it is built."""
     census: Literal["sample", "full"] = "sample"
     """What columns and types are chosen from: a sample of each collection, or all documents, counted by the workers."""
+    checksum: bool = True
+    """Keep a checksum of the documents of each slice, by which a verification tells whether the source changed since."""
     sample_size: int = Field(default=10_000, ge=100, le=1_000_000)
     """Documents per collection that the census samples."""
     limit: int = Field(default=0, ge=0, le=SEED_COUNT.high)

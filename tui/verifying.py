@@ -135,7 +135,8 @@ def _comparison(tables: list[TableCounts]) -> str:
     rows = [
         [
             table.table, number(table.equal), number(table.different), number(table.missing), number(table.extra),
-            number(table.kept), f"{number(table.slices - table.slices_changed)} / {number(table.slices)}",
+            number(table.kept),
+            f"{number(table.slices - table.slices_changed - table.slices_unknown)} / {number(table.slices)}",
         ]
         for table in tables
     ]  # fmt: skip

@@ -38,6 +38,8 @@ class ComparedTable:
     """Of the differences, those in slices whose documents are not the ones that were read."""
     changed_slices: list[tuple[int, int]] = field(default_factory=list)
     """Those slices, as partition and number."""
+    slices_unknown: int = 0
+    """Slices of which the run kept no checksum."""
     vanished: int = 0
     """Rows that they have written and no document has now."""
     samples: dict[str, list[DifferenceView]] = field(
@@ -60,6 +62,7 @@ class ComparedTable:
         self.different += message.n_different
         self.missing += message.n_missing
         self.kept += message.n_rejected
+        self.slices_unknown += not message.has_checksum
         if message.is_changed:
             self.changed_slices.append((message.partition_id, message.slice_no))
             self.source_changed += message.n_different + message.n_missing
@@ -87,6 +90,11 @@ class ComparedTable:
         words = [f"{count:,} {what}" for what, count in differences.items() if count]
         if self.source_changed:
             words.append(f"{self.source_changed:,} of them where the source changed since")
+        if self.slices_unknown:
+            words.append(
+                f"{self.slices_unknown:,} of {self.slices:,} slices have no checksum, so whether the source changed since is "
+                "not known"
+            )
         problems = [word for word in (counts.message, self.hindrance, ", ".join(words)) if word]
         return counts.model_copy(
             update={
@@ -98,6 +106,7 @@ class ComparedTable:
                 "source_changed": self.source_changed,
                 "slices": self.slices,
                 "slices_changed": len(self.changed_slices),
+                "slices_unknown": self.slices_unknown,
             }
         )
 

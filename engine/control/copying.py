@@ -237,6 +237,7 @@ class Copying:
                 has_range_reads=table.has_range_reads,
                 filter=encode_filter(table.filter),
                 at=self.consistency.at,
+                has_checksum=self._migration.settings.run.checksum,
             )
 
     def _announce(self) -> None:

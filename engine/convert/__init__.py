@@ -15,8 +15,11 @@ Preference = Literal["auto", "native", "plain"]
 _NATIVE_MODULE = "engine.convert.native"
 
 
-def make_converter(mapping: Mapping, preference: Preference = "auto") -> Converter:
+def make_converter(mapping: Mapping, preference: Preference = "auto", *, has_checksum: bool = True) -> Converter:
     """A converter for one mapping, for one thread at a time.
+
+    Args:
+        has_checksum: False leaves `Converted.checksum` 0.
 
     Raises:
         UsageError: the native converter is asked for and this installation has none, or the mapping contradicts itself.
@@ -24,14 +27,14 @@ def make_converter(mapping: Mapping, preference: Preference = "auto") -> Convert
     if preference != "plain" and find_spec(_NATIVE_MODULE) is not None:
         from importlib import import_module
 
-        converter: Converter = import_module(_NATIVE_MODULE).NativeConverter(mapping)
+        converter: Converter = import_module(_NATIVE_MODULE).NativeConverter(mapping, has_checksum)
         return converter
     if preference == "native":
         raise UsageError(
             "The native converter is not built in this installation: set converter to auto or plain, "
             "or install again where there is a C compiler."
         )
-    return PlainConverter(mapping)
+    return PlainConverter(mapping, has_checksum=has_checksum)
 
 
 def built_converters() -> tuple[Literal["native", "plain"], ...]:

@@ -52,7 +52,7 @@ class Converted:
     last: int
     """Offset in the batch of the last document consumed; where it began when there was none."""
     checksum: int
-    """Sum mod 2**64 of zlib's crc32 over each consumed document's bytes, rejected ones included."""
+    """Sum mod 2**64 of zlib's crc32 over each consumed document's bytes, rejected ones included; 0 where none was asked for."""
     rejects: list[Reject] = field(default_factory=list)
     policy_hits: dict[str, int] = field(default_factory=dict)
     """How often a policy touched a value, such as `{"nul.strip": 3, "overflow": 1, "duplicate_key": 2}`."""

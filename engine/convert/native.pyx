@@ -99,8 +99,9 @@ cdef class NativeConverter:
     cdef double _bytes_per_document
     cdef double _copied_per_byte
 
-    def __cinit__(self, mapping):
+    def __cinit__(self, mapping, bint has_checksum=True):
         memset(&self._work, 0, sizeof(Work))
+        self._work.has_checksum = has_checksum
         self._mapping = CompiledMapping(mapping)
         self._work.plan = &self._mapping.plan
         self._work.fields = <size_t *>PyMem_Calloc(self._mapping.plan.n_columns + 1, sizeof(size_t))

@@ -70,7 +70,8 @@ cdef inline int convert_documents(Work *work) noexcept nogil:
             return OK
         work.last = work.position
         work.position += length
-        work.checksum += crc32(document, length)
+        if work.has_checksum:
+            work.checksum += crc32(document, length)
         work.n_read += 1
         code = write_row(work, document, document + length)
         if code == OK:

@@ -207,6 +207,7 @@ cdef struct Work:
     size_t limit                         # documents
     size_t n_read
     size_t last                          # offset of the last document consumed
+    bint has_checksum
     uint64_t checksum
     Buffer out                           # finished tuples, and the one in hand from `row` on
     size_t row

@@ -92,6 +92,8 @@ class SliceWriter:
     worker: int
     identify: Identify = extended_id
     """Names the `_id` of a rejected document."""
+    has_checksum: bool = True
+    """The pages' checksums are there, and kept."""
     caution: Caution = field(default_factory=Caution)
     """Of the table, from one writer to the next."""
     _slice: _OpenSlice | None = field(default=None, init=False)
@@ -195,7 +197,8 @@ class SliceWriter:
             "UPDATE mongopg.slice SET upto = $4, final = $5, n_read = $6, n_written = $7, n_rejected = $8, bytes = $9,"
             " checksum = $10, committed_at = clock_timestamp()"
             " WHERE run_id = $1 AND partition_id = $2 AND slice_no = $3",
-            *done.key, upto, final, done.n_read, done.n_written, done.n_rejected, done.n_bytes, _signed(done.checksum),
+            *done.key, upto, final, done.n_read, done.n_written, done.n_rejected, done.n_bytes,
+            _signed(done.checksum) if self.has_checksum else None,
         )  # fmt: skip
         status = await self.connection.execute("COMMIT")
         self._slice = None

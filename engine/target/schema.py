@@ -120,6 +120,7 @@ MIGRATIONS: tuple[str, ...] = (
     );
     """,
     "ALTER TABLE mongopg.run ADD COLUMN snapshot_time bigint",
+    "ALTER TABLE mongopg.slice ALTER COLUMN checksum DROP NOT NULL, ALTER COLUMN checksum DROP DEFAULT",
 )
 """Statement blocks; number n brings the ledger from version n to n + 1. Never edit one that was released."""
 

@@ -19,8 +19,8 @@ class Span:
     lower_inclusive: bool
     last: bytes | None
     """The last `_id` it read; None for a partition's last slice, which reaches to the partition's end."""
-    checksum: int
-    """Sum mod 2**64 of the crc32 of each document's bytes."""
+    checksum: int | None
+    """Sum mod 2**64 of the crc32 of each document's bytes; None where the run kept none."""
     n_read: int
     n_written: int
     n_rejected: int
@@ -40,7 +40,7 @@ async def spans_of(connection: asyncpg.Connection, run_id: str, partition_id: in
             lower=row["lower"],
             lower_inclusive=row["lower_inclusive"],
             last=None if row["final"] else row["upto"],
-            checksum=row["checksum"] % CHECKSUM_MODULUS,
+            checksum=None if row["checksum"] is None else row["checksum"] % CHECKSUM_MODULUS,
             n_read=row["n_read"],
             n_written=row["n_written"],
             n_rejected=row["n_rejected"],

@@ -36,6 +36,8 @@ class CopyTask:
     """A query as BSON; empty takes every document."""
     at: int | None = None
     """Documents are read as they were at that time (`engine.source.snapshot`); None reads them as they are."""
+    has_checksum: bool = True
+    """The ledger keeps a checksum of each slice's documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,8 @@ class Compared:
     """Rows that the run wrote of it."""
     is_changed: bool
     """Its documents are not those that the run read."""
+    has_checksum: bool = True
+    """The run kept what that is told by."""
     differences: tuple[Difference, ...] = ()
     """The first few."""
 

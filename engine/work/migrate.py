@@ -118,7 +118,9 @@ class Copier:
         )
         feed = Feed(reader, self._converter(task), self._slot, self._pace, self._ends.threads)
         caution = self._cautions[task.task_id]
-        writer = copy.SliceWriter(connection, task.run_id, _target_of(task), self._worker, caution=caution)
+        writer = copy.SliceWriter(
+            connection, task.run_id, _target_of(task), self._worker, caution=caution, has_checksum=task.has_checksum
+        )
         try:
             while True:
                 is_final = await self._slice(task, writer, feed)
@@ -206,7 +208,9 @@ class Copier:
 
     def _converter(self, task: CopyTask) -> Converter:
         if task.task_id not in self._converters:
-            self._converters[task.task_id] = make_converter(task.mapping, self._preference)
+            self._converters[task.task_id] = make_converter(
+                task.mapping, self._preference, has_checksum=task.has_checksum
+            )
         return self._converters[task.task_id]
 
     async def abort(self) -> None:

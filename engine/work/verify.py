@@ -142,7 +142,8 @@ class Verifier:
             n_rejected=tally.n_rejected,
             n_bytes=tally.n_bytes,
             n_written_then=span.n_written,
-            is_changed=tally.checksum % CHECKSUM_MODULUS != span.checksum,
+            is_changed=span.checksum is not None and tally.checksum % CHECKSUM_MODULUS != span.checksum,
+            has_checksum=span.checksum is not None,
             differences=tuple(tally.differences),
         )
 

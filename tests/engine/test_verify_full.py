@@ -71,6 +71,23 @@ async def test_a_good_run_is_found_good(source: Source, target: Target, engines:
     assert target.value("SELECT facts ->> 'result' FROM mongopg.event WHERE kind = 'verified'") == "verified"
 
 
+async def test_a_run_without_checksums_is_verified_and_what_cannot_be_told_is_said(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    engine, _ = await engines.run(engines.settings("users", run={"checksum": False}))
+    assert target.value("SELECT count(checksum) FROM mongopg.slice") == 0
+    source.db["users"].update_one({}, {"$set": {"age": 200}})
+
+    report = await verified(engine)
+
+    table = only(report)
+    assert (table.equal, table.different, table.source_changed, table.slices_changed) == (USERS - 1, 1, 0, 0)
+    assert table.slices_unknown == table.slices
+    assert "have no checksum" in table.message
+    assert [difference.source_changed for difference in report.differences] == [False]
+
+
 async def test_the_slices_of_a_slow_run_are_verified_one_by_one(
     source: Source, target: Target, engines: Engines
 ) -> None:

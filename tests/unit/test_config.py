@@ -192,8 +192,8 @@ def test_unknown_keys_are_answered_with_the_nearest() -> None:
     assert _refusal("[runn]\nmode = 3").endswith("but there is no such section; did you mean [run]?")
     assert _refusal('[run]\nuri = "x"').endswith("did you mean source.uri?")
     assert _refusal("[run]\nzzz = 1").endswith(
-        "[run] has collections, mode, consistency, cluster_size, page_size, throttle, converter, census, sample_size, "
-        "limit, max_rejects, indexes."
+        "[run] has collections, mode, consistency, cluster_size, page_size, throttle, converter, census, checksum, "
+        "sample_size, limit, max_rejects, indexes."
     )
 
 

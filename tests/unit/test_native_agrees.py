@@ -8,16 +8,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import bson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.convert import converter_name, make_converter
+from engine.convert import built_converters, converter_name, make_converter
 from engine.mapping.census import Census
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.options import MappingOptions
@@ -64,6 +66,15 @@ def test_it_is_chosen_when_it_is_there() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_they_agree_on_every_edge(case: Case) -> None:
     assert_agree(case.mapping(), encode(case.document))
+
+
+@pytest.mark.parametrize("converter", built_converters())
+def test_without_a_checksum_everything_else_is_the_same(converter: Literal["native", "plain"]) -> None:
+    mapping, batch = Mapping(columns=(ID,)), bson.encode({"_id": 1}) + bson.encode({"_id": 2})
+    with_one = make_converter(mapping, converter).convert(batch, 0, 10)
+    without = make_converter(mapping, converter, has_checksum=False).convert(batch, 0, 10)
+    assert with_one.checksum > 0
+    assert without == replace(with_one, checksum=0)
 
 
 @needs_native

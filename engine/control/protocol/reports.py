@@ -53,6 +53,8 @@ class TableCounts(Wire):
     slices: int = 0
     slices_changed: int = 0
     """Slices that were compared, and those of them whose source checksum is another now."""
+    slices_unknown: int = 0
+    """Slices without a checksum: the run was asked to keep none."""
 
 
 class VerifyReport(Wire):
