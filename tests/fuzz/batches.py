@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from engine.convert.interface import Converter
 from engine.mapping.model import Mapping
@@ -136,7 +136,9 @@ def converters() -> list[tuple[Converter, Converter]]:
     """The plain and the native converter for each mapping that an input may choose, always in the same order."""
     mappings = [case.mapping() for case in CASES]
 
-    @settings(max_examples=N_RANDOM_MAPPINGS, derandomize=True, database=None)
+    slowly = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # all is, under sanitizers
+
+    @settings(max_examples=N_RANDOM_MAPPINGS, derandomize=True, database=None, **slowly)
     @given(any_mappings())
     def collect(mapping: Mapping) -> None:
         mappings.append(mapping)
