@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
-import signal
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.faults.planting import jumping_clock
+from tests.faults.proxy import proxy_to
 from tests.running import Engines, add_users, assert_users_equal
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 USERS = 6_000
 SLOW = 3_000
 A_DAY_S = 86_400.0
+AWAY_S = 2.0
 LONGEST_S = 120.0
 """Far more than the run takes."""
 
@@ -55,24 +55,25 @@ async def test_the_clock_jumps_by_days(
 async def test_the_log_cannot_be_written_any_more(source: Source, target: Target, engines: Engines) -> None:
     """A file may not grow: what the engine and its workers would log is lost, and nothing else."""
     add_users(source, USERS)
-    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 200}))
-    await engine.start()
-    await engine.until_written(1)
-    for pid in engine.processes():
-        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
-    length = engine.process.log.stat().st_size
+    async with proxy_to(target.uri) as proxy:
+        settings = engines.settings("users", target={"uri": proxy.uri}, run={"throttle": SLOW, "page_size": 200})
+        engine = await engines.launch(settings)
+        await engine.start()
+        await engine.until_written(1)
+        for pid in engine.processes():
+            _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+        length = engine.process.log.stat().st_size
 
-    target.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND starts_with(application_name, 'mongopg-tui')"
-    )  # the engine logs that its ledger is gone
-    os.kill(engine.snapshot.workers[0].pid, signal.SIGKILL)
-    await engine.event("worker", lambda facts: facts["what"] == "died")
-    await asyncio.sleep(0.6)
-    await engine.set("throttle", 0)
+        proxy.is_down = True
+        proxy.cut()
+        await asyncio.sleep(AWAY_S)  # the engine would say that its ledger is gone
+        proxy.is_down = False
+        await engine.set("throttle", 0)
 
-    end = await engine.finished()
-    assert (end["state"], end["exit_code"], end["written"]) == ("completed", 0, USERS), engine.account()
-    assert engine.process.log.stat().st_size == length
-    assert_users_equal(source, target)
+        end = await engine.finished()
+        assert (end["state"], end["exit_code"], end["written"]) == ("completed", 0, USERS), engine.account()
+        assert engine.process.log.stat().st_size == length
+        assert_users_equal(source, target)
+        await engine.leave()
+        await engine.until_gone()

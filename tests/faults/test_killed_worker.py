@@ -281,6 +281,7 @@ async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_a_worker_that_was_stopped_for_a_while_goes_on(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, size=2)

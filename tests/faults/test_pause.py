@@ -15,8 +15,10 @@ from tests.running import Engine, Engines, add_users, assert_ledger, assert_user
 if TYPE_CHECKING:
     from engine.config import Settings
 
-USERS = 6_000
+USERS = 16_000
+"""Four partitions for one worker, each several batches long: a cursor is open whenever it works."""
 SLOW = 2_000
+RUN = {"throttle": SLOW, "page_size": 200, "cluster_size": 1}
 SESSIONS_LIVE_MIN = 1
 """localLogicalSessionTimeoutMinutes; 30 where nobody set it."""
 PAUSE_S = 150.0
@@ -54,7 +56,7 @@ async def assert_goes_on(engine: Engine, source: Source, target: Target) -> None
 
 async def test_nothing_is_open_in_a_pause(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await paused(engines, engines.settings("users", run={"throttle": SLOW, "page_size": 200}))
+    engine = await paused(engines, engines.settings("users", run=RUN))
 
     assert open_transactions(target) == []
     for _ in range(100):  # the workers' last cursors are closed behind the last commit
@@ -77,7 +79,7 @@ async def test_a_pause_longer_than_mongodb_keeps_sessions(target: Target, engine
             make_replica_set(client, port)
             source = Source(uri, "shop", client)
             add_users(source, USERS)
-            run = {"collections": ["shop.users"], "throttle": SLOW, "page_size": 200}
+            run = {"collections": ["shop.users"]} | RUN
             engine = await paused(engines, engines.settings(run=run, source={"uri": uri}))
 
             await asyncio.sleep(PAUSE_S)

@@ -32,7 +32,9 @@ def make_anew(source: Source) -> None:
     add_users(source, 100, seed=2)
 
 
-@pytest.mark.parametrize("change", [drop, make_anew, pytest.param(rename, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "change", [drop, pytest.param(make_anew, marks=pytest.mark.slow), pytest.param(rename, marks=pytest.mark.slow)]
+)
 async def test_the_collection_is_not_the_same_any_more(
     change: Callable[[Source], None], source: Source, target: Target, engines: Engines
 ) -> None:
