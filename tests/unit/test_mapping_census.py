@@ -108,6 +108,14 @@ def test_fields_beyond_the_limit_are_only_counted(monkeypatch: pytest.MonkeyPatc
     assert census.n_untracked == 2
 
 
+def test_merging_obeys_the_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [census_of({"a": 1, "b": 2}), census_of({"c": 3, "a": 1}, {"d": {"e": 4}}, flatten=1)]
+    monkeypatch.setattr(census_module, "MAX_FIELDS", 3)
+    parts[0].merge(parts[1])
+    assert {name: seen.present for name, seen in parts[0].fields.items()} == {"a": 2, "b": 1, "c": 1}
+    assert parts[0].n_untracked == 1
+
+
 def test_names_that_are_not_utf8_are_only_counted() -> None:
     census = Census()
     census.add(inner(element(0x0A, b"\xff")))
