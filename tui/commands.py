@@ -246,6 +246,8 @@ COMMANDS: tuple[Command, ...] = (
             in_footer=False),
     Command("run.sort", Place.RUN, "sort", "s", "Sort", "Sort workers by number, rate, rows or state.", _has_run,
             in_footer=False),
+    Command("run.workers", Place.RUN, "workers", "enter", "Workers in full", "Each worker as it is now: process, partition, "
+            "what its time goes to, age of its last progress.", lambda now: now.is_live or now.is_replay, in_footer=False),
     Command("run.problems", Place.RUN, "problems", "e", "Problems", "What went wrong so far, and what to do about it.",
             lambda now: now.has_problems, in_footer=False),
     Command("app.palette", Place.APP, "command_palette", "ctrl+p", "Palette",

@@ -433,3 +433,16 @@ async def test_a_start_command_opens_the_run_screen_and_owns_the_engine(engine: 
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running", "Workers 4")
         assert engine.received("attach") == [{"name": "attach", "owner": True, "on_disconnect": "cancel"}]
+
+
+async def test_enter_shows_each_worker_in_full(engine: ScriptedEngine) -> None:
+    workers = [
+        worker(1, reading=0.2, converting=0.1, writing=0.7, idle_s=0.0),
+        worker(2, state=WorkerState.STALLED, idle_s=12.0, rows_per_s=0.0),
+    ]
+    app = on_run(engine, running(workers=workers))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_shown(pilot, "! stalled 00:12")
+        await pilot.press("enter")
+        await until_shown(pilot, "Workers now", "pid 4001  shop.orders partition 101")
+        await until_shown(pilot, "reading 20%, converting 10%, writing 70%", "last progress 00:12 ago")

@@ -16,7 +16,7 @@ from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, Knob
 from tui.commands import Place, bindings_of
 from tui.replay import JUMP, Replay
 from tui.screens.base import CockpitScreen
-from tui.screens.dialogs import SECOND_PRESS_S, StopQuestion, problems_dialog
+from tui.screens.dialogs import SECOND_PRESS_S, StopQuestion, problems_dialog, workers_dialog
 from tui.screens.tune import TuneDialog
 from tui.shown import ShownRun
 from tui.widgets.chart import ThroughputChart
@@ -252,6 +252,12 @@ class RunScreen(CockpitScreen):
             bars = self.query_one(WorkerBars)
             bars.sort_by(bars.order.following(), session.snapshot)
             self.draw(force=True)
+
+    def action_workers(self) -> None:
+        """All workers in full."""
+        session = self.cockpit.shown_run
+        if session is not None:
+            self.app.push_screen(workers_dialog(self.query_one(WorkerBars).rows))
 
     def action_problems(self) -> None:
         """All problems in full."""
