@@ -42,12 +42,17 @@ async def kill_worker(scene: Scene) -> None:
 
 
 async def _measure_replacement(scene: Scene, victim: WorkerView) -> None:
-    """Until a snapshot shows another worker with the partition: snapshots come ten times a second."""
+    """Until the death is known, and a snapshot shows another worker with the partition: they come ten times a second."""
     began = time.monotonic()
+    before = {each.pid for each in scene.engine.snapshot.workers if each.partition == victim.partition}
 
     def given_on() -> bool:
-        return any(
-            each.partition == victim.partition and each.pid != victim.pid for each in scene.engine.snapshot.workers
+        holds = any(
+            each.partition == victim.partition and each.pid not in before for each in scene.engine.snapshot.workers
+        )
+        return holds and any(
+            event.kind == "worker" and event.facts["pid"] == victim.pid and event.facts["what"] == "died"
+            for event in scene.engine.events
         )
 
     if await scene.until(lambda: given_on() or not scene.is_running, 20.0) and given_on():
