@@ -41,10 +41,11 @@ def open_cockpit(loaded: Loaded) -> int:
 def attach_cockpit(loaded: Loaded, run_id: str | None) -> int:
     """The cockpit on somebody's live run."""
     _demand_terminal("`mongopg-tui ctl status` works without one")
+    keymap = _keymap(loaded)
     socket = asyncio.run(find_engine(run_id))
     from tui.app import run_cockpit
 
-    return run_cockpit(loaded, _keymap(loaded), process=None, attach=socket)
+    return run_cockpit(loaded, keymap, process=None, attach=socket)
 
 
 def stop_servers(folder: Path | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 from textual.app import App
 
 import tui
+from engine.config import Loaded
 from engine.control.protocol import CollectionInfo, ErrorInfo, ProblemView, RunState
+from engine.errors import UsageError
 from tests.tui.driving import SOURCE_URI, on_run, on_setup, process_of, screen_text, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
 from tui.app import Cockpit
 from tui.crash import crash_words
+from tui.running import attach_cockpit, open_cockpit
 
 HOSTILE = "AB\x1b]52;c;aGk=\x07\x9b31m\u202eCD[@click=app.bell]x[/][/red][b"
 VISIBLE = "AB\\u{1b}]52"
@@ -167,9 +171,17 @@ async def test_without_colour_states_are_words_and_symbols(
         assert all(len({name[1:3], name[3:5], name[5:7]}) == 1 for name in colours if name.startswith("#"))
 
 
-async def test_an_unknown_theme_is_said_and_does_no_harm(engine: ScriptedEngine) -> None:
+@pytest.mark.parametrize("open_it", [open_cockpit, lambda loaded: attach_cockpit(loaded, None)])
+def test_an_unknown_theme_is_refused_before_anything_starts(
+    open_it: Callable[[Loaded], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("an engine was started or looked for")
+
     settings = settings_with_servers()
     settings.cockpit.theme = "neon"
-    app = on_setup(engine, settings)
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await until_shown(pilot, "There is no theme 'neon'", "4 of 4 chosen")
+    monkeypatch.setattr("tui.running.has_terminal", lambda: True)
+    monkeypatch.setattr("tui.running.launch", never)
+    monkeypatch.setattr("tui.running.find_engine", never)
+    with pytest.raises(UsageError, match=r"cockpit.theme \(flag --theme\) is 'neon', but there is no such theme"):
+        open_it(Loaded(settings, {"cockpit.theme": "flag --theme"}))
