@@ -80,10 +80,10 @@ def test_keys_in_the_environment_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_chosen_key_works_the_old_one_does_not_and_every_place_shows_it(engine: ScriptedEngine) -> None:
     engine.snapshot = running()
-    chosen = {"run.pause": "f10", "run.freeze": "f3", "run.stop": "f4", "app.history": "f12", "run.workers_more": ">"}
+    chosen = {"run.pause": "f10", "run.freeze": "f3", "run.stop": "f4", "app.history": "f11", "run.workers_more": ">"}
     app = Cockpit(settings_with_servers(), {}, attach=engine.socket, keymap=Keymap(chosen))
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "41,220 rows/s", "f12 History", "- >")
+        await until_shown(pilot, "41,220 rows/s", "f11 History", "- >")
         await until_shown(pilot, " f10 Pause  >- Workers  ][ Page  t Tune…  f4 Stop…  ? Help  q Quit  ^p Palette")
         await pilot.press("space", "plus", "f10")
         await until(pilot, lambda: engine.received("pause"))
