@@ -184,10 +184,6 @@ class Server:
             message = json.loads(line)
             number = message["id"]
             command = _commands.validate_python(message["command"])
-            result = await self._obey(client, command)
-        except MigrationError as error:
-            wire = {"code": error.code, "message": redact(error.message), "exit_code": error.exit_code}
-            client.send({"reply": number, "error": wire})
         except (ValidationError, KeyError, TypeError, ValueError):
             log.info("a command that is not of the protocol")
             client.send(
@@ -200,6 +196,12 @@ class Server:
                     },
                 }
             )
+            return
+        try:
+            result = await self._obey(client, command)
+        except MigrationError as error:
+            wire = {"code": error.code, "message": redact(error.message), "exit_code": error.exit_code}
+            client.send({"reply": number, "error": wire})
         except Exception:
             log.exception("a command failed")
             client.send(
