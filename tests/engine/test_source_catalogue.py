@@ -114,7 +114,7 @@ IDS: list[tuple[Kind, Any]] = [
     (Kind.BINARY, Binary(b"x" * 20, 4)),
     (Kind.UUID, Binary.from_uuid(UUID(int=2**128 - 1))),
     (Kind.UUID_LEGACY, Binary(b"\xff" * 16, 3)),
-    (Kind.OBJECT_ID, ObjectId()),
+    (Kind.OBJECT_ID, ObjectId("65920080a1b2c3d4e5f60718")),
     (Kind.BOOL, False),
     (Kind.DATE, datetime(2024, 1, 1, tzinfo=UTC)),
     (Kind.NULL, None),
