@@ -10,6 +10,9 @@ INSTALLED_FROM := pyproject.toml $(wildcard setup.py engine/*/*.pyx engine/*/*.p
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 
+# Each has servers of its own. Most tests wait more than they compute.
+TEST_PROCESSES ?= 2
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -22,7 +25,7 @@ demo: $(DEMO) ## Start real servers, seed a million users and migrate them
 
 .PHONY: test
 test: lint ## Check the code and run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 .PHONY: lint
 lint: $(DEV) ## Check style, types and layers

@@ -34,6 +34,9 @@ MULTIPROCESSING_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
+for size in ("COLUMNS", "LINES"):  # those of the terminal that the tests are run in; a test's terminal has its own
+    os.environ.pop(size, None)
+
 T = TypeVar("T")
 
 
