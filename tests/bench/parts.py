@@ -83,7 +83,7 @@ class Entry:
     rejected: int = 0
     """Documents that make no row."""
     setup: str = ""
-    """SQL that has to be executed before each run."""
+    """SQL that has to be executed before each run, if any."""
     check: Callable[[Ran], None] | None = None
     """Looks at the table behind the first run; raises RunFailed."""
 
@@ -173,9 +173,8 @@ class Bench:
                 _say(f"  {number}  {entry.name}: {figures.ran.seconds:.2f} s")
 
     def _measured(self, contest: Contest, entry: Entry) -> Figures:
-        asyncio.run(
-            _execute(self._servers.target_uri, f"DROP TABLE IF EXISTS {entry.table}", entry.setup, "CHECKPOINT")
-        )
+        before = [f"DROP TABLE IF EXISTS {entry.table}", *filter(None, [entry.setup]), "CHECKPOINT"]
+        asyncio.run(_execute(self._servers.target_uri, *before))
         time.sleep(SETTLE_S)
         clock = ServerClock(self._server_pids)
         figures = Figures(entry.run(), clock.spent())
