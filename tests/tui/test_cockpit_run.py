@@ -197,6 +197,18 @@ async def test_a_second_press_means_now(engine: ScriptedEngine, key: str) -> Non
         await until(pilot, lambda: engine.received("cancel") == [{"name": "cancel", "now": True}])
 
 
+async def test_the_stop_dialog_goes_when_there_is_nothing_left_to_stop(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("x")
+        await until_shown(pilot, "Keep running")
+        engine.show(completed(state=RunState.CANCELLED, exit_code=130))
+        await until(pilot, lambda: not isinstance(app.screen, StopQuestion))
+        await pilot.press("q")
+    assert app.return_code == 130
+
+
 async def test_a_late_second_press_is_no_answer(engine: ScriptedEngine) -> None:
     now = 100.0
     app = on_run(engine, running())

@@ -106,6 +106,8 @@ class RunScreen(CockpitScreen):
         if is_over != self.has_class("-over"):
             self.set_class(is_over, "-over")
             self.set_focus(self.query_one(ReportPanel) if is_over else self.query_one(WorkerBars))
+        if is_over and isinstance(self.app.screen, StopQuestion):
+            self.app.screen.dismiss()  # there is nothing left to stop
 
     def _tick(self) -> None:
         if self.app.current_mode == self.PLACE:
@@ -178,7 +180,7 @@ class RunScreen(CockpitScreen):
         def stop(answer: str | None) -> None:
             if answer in {"drain", "now"}:
                 self.cockpit.helm.send(Cancel(now=answer == "now"))
-            else:
+            elif answer is not None:
                 self.cockpit.leaving.waits_for_run = False
                 self.draw(force=True)
 
