@@ -66,9 +66,8 @@ class Journal:
         self.run_id = run_id
         self.app_name = f"mongopg-tui {run_id}"
         self._uri = uri
-        self._on_lost = on_lost
         self._connection: asyncpg.Connection | None = None
-        self._hold = TableHold(uri)
+        self._hold = TableHold(uri, on_lost)
         self._turn = asyncio.Lock()
         self._loads: dict[int, TableLoad] = {}
         self._events: list[tuple[int, float, str, dict[str, Any]]] = []
@@ -78,9 +77,11 @@ class Journal:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, settings: Settings) -> AsyncIterator[Journal]:
+    async def opened(
+        cls, settings: Settings, on_lost: Callable[[MigrationError], None] = lambda _: None
+    ) -> AsyncIterator[Journal]:
         """For a question: connected inside the block, with the ledger's schema there."""
-        journal = cls(settings.target.connection, "")
+        journal = cls(settings.target.connection, "", on_lost)
         journal.app_name = "mongopg-tui"
         await journal.connect()
         try:
@@ -329,13 +330,8 @@ class Journal:
                 await self._flush()
                 if time.monotonic() - beaten >= HEARTBEAT_S:
                     beaten = time.monotonic()
-                    await self._hold.renew(self.app_name)
                     async with self.session() as connection:
                         await ledger.heartbeat(connection, self.run_id)
-            except TargetHeld as error:
-                log.error("while the server was away, another run took the tables")  # noqa: TRY400 - it is no bug
-                self._on_lost(error)
-                return
             except UNREACHABLE as error:
                 log.warning("the ledger cannot be reached now: %s", sqlstates.describe(error)[1])
 

@@ -58,7 +58,8 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
         TargetHeld: somebody else writes to its tables.
         MigrationError: the server failed it; what is committed stays.
     """
-    async with Journal.opened(settings) as journal:
+    lost: list[MigrationError] = []
+    async with Journal.opened(settings, lost.append) as journal:
         record = await history.find_run(journal, command.run)
         if record.is_resumable:
             raise UsageError(
@@ -75,6 +76,8 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
                 await connection.execute(compare.SESSION)
                 loads = {load.task_id: load for load in await ledger.table_loads(connection, record.run_id)}
                 for table in plan.tables:
+                    if lost:
+                        raise lost[0]
                     load = loads[table.task_id]
                     work = await _prepared(connection, record.run_id, record.mode, table, load, command, settings)
                     await work.run(sums)

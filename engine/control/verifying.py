@@ -26,7 +26,7 @@ from engine.control.protocol import ComparingView, Verification, Verify, VerifyR
 from engine.control.tally import Emit
 from engine.control.verification import compare_counts, count_source
 from engine.control.verify_leases import VerifyCluster
-from engine.errors import Cancelled, KnobError, UsageError
+from engine.errors import Cancelled, KnobError, MigrationError, UsageError
 from engine.plan import Plan
 from engine.source.filters import encode_filter
 from engine.target import compare, finish, ledger, partitions, retries, spans, tables
@@ -70,6 +70,8 @@ class FullVerification:
         self._cluster: VerifyCluster | None = None
         self._main: asyncio.Task[VerifyReport] | None = None
         self._is_cancelled = False
+        self._lost: MigrationError | None = None
+        """Why the tables are not ours any more."""
 
     # --- what is asked of it ------------------------------------------------------------------------------------------
 
@@ -133,14 +135,21 @@ class FullVerification:
         try:
             return await self._main
         except asyncio.CancelledError:
+            if self._lost is not None:
+                raise self._lost from None
             if self._is_cancelled:
                 raise Cancelled("The verification was cancelled.") from None
             raise
 
+    def _lose(self, error: MigrationError) -> None:
+        self._lost = error
+        if self._main is not None:
+            self._main.cancel()
+
     # --- the steps ----------------------------------------------------------------------------------------------------
 
     async def _run(self) -> VerifyReport:
-        async with Journal.opened(self._settings) as journal:
+        async with Journal.opened(self._settings, self._lose) as journal:
             self._journal = journal
             record = await history.find_run(journal, self._command.run)
             if record.is_resumable:
