@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from engine.control.journal import UNREACHABLE
+from engine.control.holding import UNREACHABLE
 from engine.control.protocol import RunState
 from engine.control.verification import count_source
 from engine.errors import MigrationError, UsageError

@@ -17,7 +17,7 @@ LOOK_S = 0.5
 """A hold that the server has forgotten, because it restarted or the session broke, is missed within this."""
 
 UNREACHABLE: tuple[type[Exception], ...] = (MigrationError, *sqlstates.FAILURES)
-"""What a server raises that is away for now."""
+"""What a use of the target raises when the server is not there."""
 
 log = logging.getLogger(__name__)
 

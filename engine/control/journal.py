@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 from engine.config import Settings, redact
-from engine.control.holding import TableHold
+from engine.control.holding import UNREACHABLE, TableHold
 from engine.control.protocol import Event, RunState
 from engine.errors import MigrationError, PlanChanged, TargetHeld
 from engine.mapping.model import Mapping
@@ -36,8 +36,6 @@ OTHER_ENGINE_S = 5.0
 """A resume waits so long for the run's last engine to end."""
 NOT_KEPT = frozenset({"seeded"})
 """Kinds of events that are only for the screen."""
-UNREACHABLE: tuple[type[Exception], ...] = (MigrationError, *sqlstates.FAILURES)
-"""What a use of the ledger raises when the server is not there."""
 
 log = logging.getLogger(__name__)
 
