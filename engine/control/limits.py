@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable
 
 from engine.control import history
-from engine.control.journal import UNREACHABLE, Journal
+from engine.control.holding import UNREACHABLE
+from engine.control.journal import Journal
 from engine.control.protocol import RejectGroup
 from engine.control.run import ADVICE, RunRecord
 from engine.errors import MigrationError
