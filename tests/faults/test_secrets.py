@@ -235,7 +235,7 @@ def test_an_exception_that_holds_secrets(
 ) -> None:
     plant("environment", front_end, carrier, guarded)
     plant_crash(CRASHES[where], front_end, carrier, guarded)
-    words = ["plan"] if "answer" in where else ["run"]
+    words = ["runs"] if "answer" in where else ["run"]
     outcome = front_end.do(*words, "--json", PLANTED_IN_THREAD=in_thread)
     assert outcome.code in (1, 3), "the run failed, or the engine was gone before anybody could connect"
     assert_none("the command", str(outcome))
