@@ -74,7 +74,7 @@ def load_settings(config_file: Path | None, flags: Mapping[str, object]) -> Load
     given.update(_from_environment(warnings))
     given.update(_from_flags(flags, warnings))
     for side in ("source", "target"):
-        _read_uri_file(given, side, file)
+        _read_uri_file(given, side, file, warnings)
     settings = _validated(given)
     know(secrets_of(settings))
     for key, schemes in _SCHEMES.items():
@@ -181,12 +181,16 @@ def _keys_from(table: Any, shown: str) -> dict[str, _Given]:
 
 
 def _warn_of_readable(file: Path, shown: str, section: str, name: str, warnings: list[str]) -> None:
-    if stat.S_IMODE(file.stat().st_mode) & (stat.S_IRGRP | stat.S_IROTH):
+    if _is_readable_by_others(file):
         whose = f"the password of {section}.uri" if name == "uri" else f"{section}.password"
         warnings.append(
             f"{shown} holds {whose} and other users may read it: "
             f"`chmod 600 {shown}`, or write ${{NAME}} in its place, an environment variable that has it."
         )
+
+
+def _is_readable_by_others(file: Path) -> bool:
+    return bool(stat.S_IMODE(file.stat().st_mode) & (stat.S_IRGRP | stat.S_IROTH))
 
 
 def _interpolated(raw: Any, where: str) -> Any:
@@ -273,7 +277,7 @@ def _from_flags(flags: Mapping[str, object], warnings: list[str]) -> dict[str, _
     return given
 
 
-def _read_uri_file(given: dict[str, _Given], side: str, config_file: Path | None) -> None:
+def _read_uri_file(given: dict[str, _Given], side: str, config_file: Path | None, warnings: list[str]) -> None:
     """Put the content of `uri_file` where `uri` is, unless a stronger place gives a `uri`."""
     pointer = given.get(f"{side}.uri_file")
     if pointer is None or not pointer.value:
@@ -291,6 +295,8 @@ def _read_uri_file(given: dict[str, _Given], side: str, config_file: Path | None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(f"{pointer.where} names {path}, which cannot be read: {reason}.") from error
+    if holds_secret(content) and _is_readable_by_others(path):
+        warnings.append(f"{path} holds the password of {side}.uri and other users may read it: `chmod 600 {path}`.")
     given[f"{side}.uri"] = _Given(content, f"file {path}", f"The content of {path}")
 
 

@@ -26,7 +26,7 @@ TARGET_SECRET = "canary target?#2"
 KEY_SECRET = "canary-key,3"
 CANARY = "canary"
 """What every secret here has in it, however it is encoded."""
-PLACES = ("environment", "file of its own", "configuration", "password settings", "PGPASSWORD")
+PLACES = ("environment", "file of its own", "configuration", "password settings", "PGPASSWORD", "~/.pgpass")
 DOCUMENTS = 6_000
 WAIT_S = 30.0
 
@@ -61,6 +61,7 @@ def plant(place: str, front_end: FrontEnd, source: str, target: str) -> None:
     elif place == "file of its own":
         for name, uri in (("source", source), ("target", target)):
             (front_end.folder / f"{name}.secret").write_text(uri)
+            (front_end.folder / f"{name}.secret").chmod(0o600)
             variables[f"MONGOPG_{name.upper()}_URI_FILE"] = str(front_end.folder / f"{name}.secret")
     elif place == "configuration":
         config.write_text(f'[source]\nuri = "{source}"\n[target]\nuri = "${{TARGET}}"\n')
@@ -69,6 +70,11 @@ def plant(place: str, front_end: FrontEnd, source: str, target: str) -> None:
     elif place == "password settings":
         variables |= {"MONGOPG_SOURCE_URI": bare_source, "MONGOPG_TARGET_URI": bare_target}
         variables |= {"MONGOPG_SOURCE_PASSWORD": SOURCE_SECRET, "MONGOPG_TARGET_PASSWORD": TARGET_SECRET}
+    elif place == "~/.pgpass":
+        keys = front_end.folder / ".pgpass"
+        keys.write_text(f"*:*:*:*:{TARGET_SECRET}\n")
+        keys.chmod(0o600)
+        variables |= {"MONGOPG_SOURCE_URI": source, "MONGOPG_TARGET_URI": bare_target, "HOME": str(front_end.folder)}
     else:
         variables |= {"MONGOPG_SOURCE_URI": source, "MONGOPG_TARGET_URI": bare_target, "PGPASSWORD": TARGET_SECRET}
 
@@ -81,7 +87,8 @@ def assert_none(what: str, text: str) -> None:
 def assert_nothing_written(front_end: FrontEnd, target: Target) -> None:
     """Neither a log, nor a crash report, nor any other file, nor the ledger holds a secret."""
     for file in front_end.folder.rglob("*"):
-        if file.is_file() and file.name != "config.toml" and file.suffix != ".secret" and "planted" not in file.parts:
+        is_ours = file.name in ("config.toml", ".pgpass") or file.suffix == ".secret" or "planted" in file.parts
+        if file.is_file() and not is_ours:
             assert_none(str(file), file.read_text(errors="replace"))
     tables = target.rows(
         "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('mongopg') AND relkind = 'r'"

@@ -167,6 +167,20 @@ def test_a_password_that_others_can_read_is_warned_about() -> None:
     assert load_settings(None, {}).warnings == ()
 
 
+def test_a_file_with_a_password_that_others_can_read_is_warned_about() -> None:
+    _file('[target]\nuri_file = "target.secret"\n')
+    secret = Path("target.secret")
+    secret.write_text("postgresql://u:canary@h/d\n")
+    secret.chmod(0o644)
+    (warning,) = load_settings(None, {}).warnings
+    assert (
+        warning
+        == "target.secret holds the password of target.uri and other users may read it: `chmod 600 target.secret`."
+    )
+    secret.chmod(0o600)
+    assert load_settings(None, {}).warnings == ()
+
+
 def test_a_password_on_the_command_line_works_and_is_warned_about() -> None:
     loaded = load_settings(None, {"source.uri": "mongodb://u:canary@h/d", "target.uri": "postgresql://u@h/d"})
     assert loaded.settings.source.uri.get_secret_value() == "mongodb://u:canary@h/d"
