@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,6 +27,8 @@ from tui.safe import safe
 from tui.tables import text_table
 
 END_TIMEOUT_S = 2.0
+
+Follow = Callable[[EngineClient], Coroutine[Any, Any, None]]
 
 
 def show_runs(loaded: Loaded, *, as_json: bool) -> int:
@@ -49,18 +53,27 @@ def discard_run(loaded: Loaded, run_id: str, *, as_json: bool) -> int:
     return EXIT_DONE
 
 
-def ask(settings: Settings, question: BaseModel) -> Any:
-    """Start an engine, ask it one thing, end it; returns the answer, or raises the engine's MigrationError."""
-    return asyncio.run(_answer(settings, question))
+def ask(settings: Settings, question: BaseModel, follow: Follow | None = None) -> Any:
+    """Start an engine, ask it one thing, end it; returns the answer, or raises the engine's MigrationError.
+
+    Args:
+        follow: tells people, while the engine is at it, what its messages say; ended with the answer.
+    """
+    return asyncio.run(_answer(settings, question, follow))
 
 
-async def _answer(settings: Settings, question: BaseModel) -> Any:
+async def _answer(settings: Settings, question: BaseModel, follow: Follow | None) -> Any:
     process = await started(settings)
     try:
         client = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")
+        following = asyncio.create_task(follow(client), name="progress") if follow is not None else None
         try:
             return await client.call(question)
         finally:
+            if following is not None:
+                following.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await following
             await client.close()
     finally:
         await ended(process, END_TIMEOUT_S)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from engine.config import Loaded, Settings
+from engine.config import Loaded
 from engine.control.client import EngineClient
 from engine.control.protocol import MakePlan, PlanView, Snapshot, TableView
 from engine.errors import EXIT_DONE, UsageError
-from tui.asking import END_TIMEOUT_S, ask
+from tui.asking import ask
 from tui.format import bytes_size, duration, number, percent, rate
-from tui.headless import ended, started
 from tui.output import note, say, say_json
 from tui.running import require
 from tui.safe import safe, safe_block
@@ -42,10 +38,7 @@ def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, sa
     if save is not None and save.exists():
         raise UsageError(f"{save} exists already, and edits may be in it: save the plan under another name.")
     question = MakePlan(collections=loaded.settings.run.collections, plan=read_file(file) if file else "")
-    if loaded.settings.run.census == "full":
-        answer = asyncio.run(_counted(loaded.settings, question))
-    else:
-        answer = ask(loaded.settings, question)
+    answer = ask(loaded.settings, question, _follow)
     plan = PlanView.model_validate(answer)
     if save is not None:
         _save(save, plan.toml)
@@ -62,23 +55,6 @@ def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, sa
             f"The plan is in {save}: edit it, look at it with `mongopg-tui plan --plan {save}`, run it with run --plan."
         )
     return EXIT_DONE
-
-
-async def _counted(settings: Settings, question: MakePlan) -> Any:
-    """Ask, and tell on stderr how far the census is."""
-    process = await started(settings)
-    try:
-        client = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")
-        following = asyncio.create_task(_follow(client), name="progress")
-        try:
-            return await client.call(question)
-        finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
-            await client.close()
-    finally:
-        await ended(process, END_TIMEOUT_S)
 
 
 async def _follow(client: EngineClient) -> None:

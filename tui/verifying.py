@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
+from functools import partial
 from typing import Any
 
-from engine.config import Loaded, Settings
+from engine.config import Loaded
 from engine.control.client import EngineClient
 from engine.control.protocol import (
     ComparingView,
@@ -19,9 +18,8 @@ from engine.control.protocol import (
     VerifyReport,
 )
 from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
-from tui.asking import END_TIMEOUT_S
+from tui.asking import ask
 from tui.format import duration, number, percent, rate, share
-from tui.headless import ended, started
 from tui.output import note, say, say_json
 from tui.records import progress_record
 from tui.running import require
@@ -36,29 +34,13 @@ NULL = "NULL"
 def show_verification(loaded: Loaded, command: Verify, *, as_json: bool) -> int:
     """Compare both sides and print what differs; exit code 4 when something does."""
     require(loaded, "source", "target")
-    answer = asyncio.run(_verified(loaded.settings, command, as_json=as_json))
+    answer = ask(loaded.settings, command, partial(_follow, as_json=as_json))
     report = VerifyReport.model_validate(answer)
     if as_json:
         say_json(answer)
     else:
         say(verification_text(report))
     return EXIT_DONE if report.result is Verification.VERIFIED else EXIT_INCOMPLETE
-
-
-async def _verified(settings: Settings, command: Verify, *, as_json: bool) -> Any:
-    process = await started(settings)
-    try:
-        client = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")
-        following = asyncio.create_task(_follow(client, as_json=as_json), name="progress")
-        try:
-            return await client.call(command)
-        finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
-            await client.close()
-    finally:
-        await ended(process, END_TIMEOUT_S)
 
 
 async def _follow(client: EngineClient, *, as_json: bool) -> None:

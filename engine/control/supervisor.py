@@ -330,10 +330,7 @@ class Supervisor:
             self._send(worker, Yield())
 
     def _read(self, index: int, worker: WorkerProcess) -> None:
-        try:
-            while worker.pipe.poll():
-                self._take(worker, worker.pipe.recv())
-        except (EOFError, OSError):
+        if self._drain(worker):
             self._bury_soon(index, worker)
 
     def _take(self, worker: WorkerProcess, message: FromWorker) -> None:
@@ -432,9 +429,7 @@ class Supervisor:
         """Take what is in the pipe; True when it is at its end."""
         try:
             while worker.pipe.poll():
-                message = worker.pipe.recv()
-                if isinstance(message, Returned | Failed | Committed | Compared | Problem | Ready):
-                    self._take(worker, message)
+                self._take(worker, worker.pipe.recv())
         except (EOFError, OSError):
             return True
         return False
