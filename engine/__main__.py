@@ -1,6 +1,63 @@
-"""The engine process: `python -P -m engine RUN_ID`, with settings as one JSON line on standard input."""
+"""The engine process: `python -P -m engine RUN_ID`, with settings as one JSON line on standard input.
 
-from engine.control.server import main
+What others wait for comes first: the socket, so that whoever cleans up after an engine that was killed finds what it left, and
+the fork server, which imports what workers need while the engine imports what it needs itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+from engine import logs
+from engine.control import fork_server, rendezvous
+from engine.errors import MigrationError
+
+
+def main() -> None:
+    """Run the engine named by the first argument."""
+    run_id = sys.argv[1]
+    logs.set_up()
+    _forbid_core_dumps()
+    answers = _keep_answers()
+    path = Path()
+    try:
+        path = rendezvous.socket_path(run_id)
+        listener = rendezvous.listen(path)
+        fork_server.warm_up(rendezvous.own_folder(path))
+    except MigrationError as error:
+        _refuse(answers, error.code, error.message)
+    except OSError as error:
+        _refuse(answers, "engine_start", f"The engine cannot listen on {path}: {type(error).__name__}.")
+    try:
+        from engine.control import server
+
+        server.run(run_id, listener, answers)
+    finally:
+        rendezvous.forget(path)
+
+
+def _keep_answers() -> TextIO:
+    """Standard output, for our one line; the front end closes its side then, so nothing else in here may write to it."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers
+
+
+def _refuse(answers: TextIO, code: str, message: str) -> NoReturn:
+    with answers:
+        answers.write(json.dumps({"error": {"code": code, "message": message}}) + "\n")
+    sys.exit(1)
+
+
+def _forbid_core_dumps() -> None:
+    """Secrets live in this process's memory, and its children's: they must not reach a core file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
 
 if __name__ == "__main__":
     main()

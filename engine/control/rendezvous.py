@@ -71,6 +71,24 @@ def socket_path(run_id: str) -> Path:
     return socket_folder() / f"{run_id}.sock"
 
 
+def listen(path: Path) -> socket.socket:
+    """Listen there; nobody else of this machine may connect.
+
+    Raises:
+        OSError: that is not possible.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        # Under another name first: whoever finds a socket where nobody listens takes it for that of a killed engine.
+        listener.bind(str(hidden := path.with_suffix(".new")))
+    finally:
+        os.umask(before)
+    listener.listen()
+    hidden.rename(path)
+    return listener
+
+
 def live_sockets() -> list[Path]:
     """Sockets in the folder, oldest run first; whether somebody listens is found out by connecting."""
     return sorted(socket_folder().glob("*.sock"))

@@ -12,24 +12,21 @@ import gc
 import json
 import logging
 import os
-import resource
 import signal
 import socket
 import struct
 import sys
 import time
 from collections import deque
-from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
-from engine import __version__, logs
+from engine import __version__
 from engine.config import Settings, redact, secrets_of
 from engine.control import inquiries, protocol, rendezvous, steering
 from engine.control.migration import Migration
 from engine.control.protocol import Attached, Event, Snapshot
-from engine.control.supervisor import warm_up
 from engine.errors import EXIT_USAGE, MigrationError, UsageError
 from engine.redaction import know
 
@@ -116,11 +113,8 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
-        folder = rendezvous.own_folder(rendezvous.socket_path(self.run_id))
-        warming = asyncio.create_task(asyncio.to_thread(warm_up, folder), name="warm up")
         showing = asyncio.create_task(self._show(), name="snapshots")
         try:
-            await warming
             while not self._may_end():
                 await asyncio.sleep(0.02)
         finally:
@@ -300,55 +294,25 @@ def _is_same_user(writer: asyncio.StreamWriter) -> bool:
     return bool(uid == os.getuid())
 
 
-def _listen(run_id: str) -> socket.socket:
-    path = rendezvous.socket_path(run_id)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        # Under another name first: whoever finds a socket where nobody listens takes it for that of a killed engine.
-        listener.bind(str(hidden := path.with_suffix(".new")))
-    finally:
-        os.umask(before)
-    listener.listen()
-    hidden.rename(path)
-    return listener
+def run(run_id: str, listener: socket.socket, answers: TextIO) -> None:
+    """Answer the front end that has started us, and be the engine until its end.
 
-
-def _forbid_core_dumps() -> None:
-    """Secrets live in this process's memory, and its children's: they must not reach a core file."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def main() -> None:
-    """Run the engine named by the first argument."""
-    run_id = sys.argv[1]
-    logs.set_up()
-    _forbid_core_dumps()
-    answer: dict[str, Any]
-    path = Path()
-    try:
-        path = rendezvous.socket_path(run_id)
-        settings = Settings.model_validate(json.loads(sys.stdin.readline()))
+    Args:
+        listener: where clients come in.
+        answers: takes the one line that the front end reads.
+    """
+    with answers:
+        try:
+            settings = Settings.model_validate(json.loads(sys.stdin.readline()))
+        except ValueError as error:
+            message = f"The engine got no settings: {type(error).__name__}."
+            answers.write(json.dumps({"error": {"code": "engine_start", "message": message}}) + "\n")
+            sys.exit(1)
         know(secrets_of(settings))
-        listener = _listen(run_id)
-        answer = {"socket": str(path)}
-    except MigrationError as error:
-        answer = {"error": {"code": error.code, "message": error.message}}
-    except (OSError, ValueError) as error:
-        answer = {
-            "error": {"code": "engine_start", "message": f"The engine cannot listen on {path}: {type(error).__name__}."}
-        }
-    sys.stdout.write(json.dumps(answer) + "\n")
-    sys.stdout.flush()
-    # The front end has closed the other side by now: nothing that runs in here may write to it.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    if "error" in answer:
-        sys.exit(1)
+        answers.write(json.dumps({"socket": str(rendezvous.socket_path(run_id))}) + "\n")
     gc.freeze()
     try:
         asyncio.run(Server(run_id, settings).serve(listener))
     except Exception:
         log.exception("the engine failed")
         raise SystemExit(1) from None
-    finally:
-        rendezvous.forget(path)

@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from engine.control.director import Director
+from engine.control.fork_server import CONTEXT
 from engine.control.protocol import WorkerView
 from engine.control.worker_process import WorkerProcess, start_ticks
 from engine.target.sqlstates import TOO_MANY_CONNECTIONS
@@ -62,23 +61,6 @@ STARTS_AT_ONCE = 4
 """Workers that are being started at the same time: what each waits for is the fork server, and its own first steps."""
 
 log = logging.getLogger(__name__)
-_context = multiprocessing.get_context("forkserver")
-
-
-def warm_up(folder: Path) -> None:
-    """Start the fork server and its imports; blocks briefly, call it in a thread while there is other work to do.
-
-    Args:
-        folder: for the fork server's socket; made, and left to the caller to remove. Without it, multiprocessing makes one
-            that nobody removes when this process is killed.
-    """
-    folder.mkdir(mode=0o700, exist_ok=True)
-    multiprocessing.current_process()._config["tempdir"] = str(folder)  # type: ignore[attr-defined]  # no public way
-    _context.set_forkserver_preload(["engine.work.preload"])
-    from multiprocessing import forkserver, resource_tracker
-
-    resource_tracker.ensure_running()
-    forkserver.ensure_running()
 
 
 class Supervisor:
@@ -91,7 +73,7 @@ class Supervisor:
         self._throttle = throttle
         self._share_told = 0.0
         """Rows per second that each worker was last told it may pass."""
-        self._slots = make_slots(_context)
+        self._slots = make_slots(CONTEXT)
         self._workers: dict[int, WorkerProcess] = {}
         self._desired = 0
         self._is_held = False
@@ -264,8 +246,8 @@ class Supervisor:
         index = next(index for index in range(N_SLOTS) if index not in self._workers)
         slot = Slot(self._slots, index)
         slot.clear()
-        ours, theirs = _context.Pipe()
-        process = _context.Process(
+        ours, theirs = CONTEXT.Pipe()
+        process = CONTEXT.Process(
             target=worker_main.main,
             args=(self._slots, index, theirs, self._start),
             name=f"mongopg worker {index + 1}",

@@ -22,11 +22,11 @@ def child(slots: Any, pipe: Connection) -> None:
 
 def main() -> None:
     """One line a module."""
-    from engine.control import supervisor
+    from engine.control import fork_server
     from engine.work.slots import make_slots
 
-    supervisor.warm_up(Path(sys.argv[1]))
-    context = supervisor._context
+    fork_server.warm_up(Path(sys.argv[1]))
+    context = fork_server.CONTEXT
     ours, theirs = context.Pipe()
     process = context.Process(target=child, args=(make_slots(context), theirs))
     process.start()
