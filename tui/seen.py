@@ -61,6 +61,6 @@ def values_words(values: ValuesView | None) -> str:
     return ", ".join(words)
 
 
-def _shown(extreme: int | float | None) -> str:
-    """An integer whole, a double with as many digits as tell it apart at a glance."""
-    return f"{extreme:g}" if isinstance(extreme, float) else str(extreme)
+def _shown(extreme: int | float | str | None) -> str:
+    """An integer or a decimal whole, a double with as many digits as tell it apart at a glance."""
+    return f"{extreme:g}" if isinstance(extreme, float) else safe(str(extreme), 60)

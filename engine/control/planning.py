@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
 
 from engine.config import Settings
 from engine.control.protocol import (
@@ -17,7 +19,7 @@ from engine.control.protocol import (
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import KIND_NAMES
 from engine.mapping.model import Column, Kind, Role
-from engine.mapping.names import quote_identifier
+from engine.mapping.names import quote_identifier, show_path
 from engine.mapping.proposal import propose
 from engine.plan import TablePlan, choose
 from engine.plan.estimate import assumptions, estimate
@@ -135,7 +137,7 @@ def _table_view(settings: Settings, survey: Survey, shown: Preview, warnings: li
 def _column_view(table: TablePlan, column: Column, seen: FieldCensus | None) -> ColumnView:
     presence, kinds = table.seen.get(column.name, (0.0, {}))
     return ColumnView(
-        field=".".join(column.path) or column.role.value,
+        field=(show_path(column.path) or '""') if column.path else column.role.value,
         column=column.name,
         type=column.sql_type,
         nullable=column.nullable and column.role is not Role.ID,
@@ -147,8 +149,6 @@ def _column_view(table: TablePlan, column: Column, seen: FieldCensus | None) -> 
 
 
 def _values_view(seen: FieldCensus) -> ValuesView:
-    lows = [low for low in (seen.low, seen.low_double) if low is not None]
-    highs = [high for high in (seen.high, seen.high_double) if high is not None]
     elements = seen.elements
     return ValuesView(
         present=seen.present,
@@ -157,13 +157,22 @@ def _values_view(seen: FieldCensus) -> ValuesView:
         nul=sum(each.n_nul for each in _with_inner(seen)),
         bad_utf8=sum(each.n_bad_utf8 for each in _with_inner(seen)),
         bad_dates=seen.n_bad_dates,
-        low=min(lows, default=None),
-        high=max(highs, default=None),
+        low=_extreme(min, seen.low, seen.low_double, seen.low_decimal),
+        high=_extreme(max, seen.high, seen.high_double, seen.high_decimal),
         depth=seen.depth,
         elements={KIND_NAMES[Kind(kind)]: 100 * count / elements.present for kind, count in elements.kinds.items()}
         if elements is not None
         else {},
     )
+
+
+def _extreme(
+    choose: Callable[..., Any], integer: int | None, double: float | None, text: str | None
+) -> int | float | str | None:
+    """The least or greatest of what was seen; a Decimal128 as text, since JSON's readers would round it."""
+    numbers = [each for each in (integer, double, Decimal(text) if text is not None else None) if each is not None]
+    found = choose(numbers, default=None)
+    return text if isinstance(found, Decimal) else found
 
 
 def _with_inner(seen: FieldCensus) -> Iterator[FieldCensus]:

@@ -18,7 +18,6 @@ from engine.convert.decimals import (
     encode_integer,
     encode_numeric,
     parse_double,
-    read_decimal128,
 )
 from engine.convert.jsontext import JsonWriter
 from engine.convert.rejection import DATE_RANGE, RejectedError
@@ -33,6 +32,7 @@ from engine.convert.scalars import (
 )
 from engine.convert.strings import Policies, clean_text
 from engine.mapping.bson import STRING_KINDS, CorruptDocumentError, binary_kind, unpack_int32, value_end
+from engine.mapping.decimal128 import read_decimal128
 from engine.mapping.kinds import JSON_TYPES
 from engine.mapping.limits import EXACT_INTEGER, FIRST_DATE_MS, INT32_HIGH, INT32_LOW, LAST_DATE_MS
 from engine.mapping.model import Column, ColumnType, Kind

@@ -45,6 +45,7 @@ cdef enum:
     SHORTEST_DOCUMENT = 5
     SHORTEST_CODE_WITH_SCOPE = 14
     UUID_VALUE_SIZE = 21  # length, subtype, 16 bytes
+    DECIMAL128_SIZE = 16
     SUBTYPE_OLD_BINARY = 2
     SUBTYPE_UUID_LEGACY = 3
     SUBTYPE_UUID = 4
@@ -116,7 +117,7 @@ cdef inline const uint8_t *value_end(uint8_t kind, const uint8_t *start, const u
         length = <int32_t>get_32(start)
         return start + 5 + length if length >= 0 and <size_t>length <= room - 5 else NULL
     if kind == DECIMAL128:
-        return start + 16 if room >= 16 else NULL
+        return start + DECIMAL128_SIZE if room >= DECIMAL128_SIZE else NULL
     if kind == REGEX:
         end = text_end(start, last)
         return text_end(end, last) if end != NULL else NULL

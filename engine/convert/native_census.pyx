@@ -3,7 +3,7 @@
 
     native_census_walk      documents to their fields
     native_census_fields    what is kept of each field
-    native_bson, native_text, native_memory    shared with the native converter
+    native_bson, native_decimals, native_text, native_memory    shared with the native converter
 
 Lengths are checked as in the converter: no value is looked at before its whole extent is known to lie inside its document.
 """
@@ -13,7 +13,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
-from engine.convert.native_bson cimport N_SLOTS, slot_of
+from engine.convert.native_bson cimport DECIMAL128_SIZE, N_SLOTS, slot_of
 from engine.convert.native_census_fields cimport NONE, ROOT, Counting, Entry, add_entry, entry_at, grow_table
 from engine.convert.native_census_walk cimport count_documents
 
@@ -22,6 +22,7 @@ import os
 from engine.mapping import census as limits
 from engine.mapping.bson import document_end
 from engine.mapping.census import Census, FieldCensus
+from engine.mapping.decimal128 import decimal_text, read_decimal128
 from engine.mapping.model import Kind
 
 cdef list KINDS = [None] * N_SLOTS
@@ -115,6 +116,8 @@ cdef class NativeCensus:
             high=entry.high if entry.has_integer else None,
             low_double=entry.low_double if entry.has_double else None,
             high_double=entry.high_double if entry.has_double else None,
+            low_decimal=decimal_at(entry.low_decimal) if entry.has_decimal else None,
+            high_decimal=decimal_at(entry.high_decimal) if entry.has_decimal else None,
             n_bad_dates=entry.n_bad_dates,
             depth=entry.depth,
             elements=self._field(entry.elements) if entry.elements != NONE else None,
@@ -124,3 +127,8 @@ cdef class NativeCensus:
             seen.fields[names[below.key:below.key + below.key_size].decode()] = self._field(child)
             child = below.next_sibling
         return seen
+
+
+cdef object decimal_at(const uint8_t *value):
+    """A Decimal128 as the plain census spells it."""
+    return decimal_text(read_decimal128((<const char *>value)[:DECIMAL128_SIZE], 0))

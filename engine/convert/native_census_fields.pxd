@@ -7,7 +7,7 @@ Entry 0 is the documents themselves. The elements of a field's arrays are one en
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp, memset
 
-from engine.convert.native_bson cimport N_SLOTS
+from engine.convert.native_bson cimport DECIMAL128_SIZE, N_SLOTS
 from engine.convert.native_memory cimport NO_MEMORY, OK, Buffer, append, append_byte, hash_bytes, reserve
 from engine.convert.native_text cimport is_utf8
 
@@ -26,10 +26,13 @@ cdef struct Entry:
     bint is_elements  # of arrays: no key leads to it
     bint has_integer
     bint has_double
+    bint has_decimal
     int64_t low
     int64_t high
     double low_double
     double high_double
+    uint8_t low_decimal[DECIMAL128_SIZE]  # as in BSON
+    uint8_t high_decimal[DECIMAL128_SIZE]
     uint64_t longest
     uint64_t n_nul
     uint64_t n_bad_utf8

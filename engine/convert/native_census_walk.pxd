@@ -8,6 +8,8 @@ from libc.string cimport memchr, memcmp, memcpy
 from engine.convert.native_bson cimport (
     ARRAY,
     DATE,
+    DECIMAL128,
+    DECIMAL128_SIZE,
     DOCUMENT,
     DOUBLE,
     INT32,
@@ -31,6 +33,7 @@ from engine.convert.native_census_fields cimport (
     entry_at,
     find_field,
 )
+from engine.convert.native_decimals cimport FINITE, Decimal, compare, of_decimal128
 from engine.convert.native_json cimport MAX_DEPTH
 from engine.convert.native_memory cimport FAULT, NO_MEMORY, OK, get_32, get_64
 from engine.convert.native_text cimport is_plain_ascii, is_utf8, sequence
@@ -217,6 +220,8 @@ cdef inline void add_value(Entry *entry, const Element *element) noexcept nogil:
         add_integer(entry, <int64_t>get_64(element.start))
     elif kind == DOUBLE:
         add_double(entry, element.start)
+    elif kind == DECIMAL128:
+        add_decimal(entry, element.start)
     elif kind == DATE:
         number = <int64_t>get_64(element.start)
         if number < FIRST_DATE_MS or number > LAST_DATE_MS:
@@ -248,6 +253,22 @@ cdef inline void add_double(Entry *entry, const uint8_t *at) noexcept nogil:
         if not entry.has_double or number > entry.high_double:
             entry.high_double = number
         entry.has_double = True
+
+
+cdef inline void add_decimal(Entry *entry, const uint8_t *at) noexcept nogil:
+    """Widen the range of Decimal128; those without a place in it are left out."""
+    cdef Decimal number = of_decimal128(at), extreme
+    if number.special != FINITE:
+        return
+    if entry.has_decimal:
+        extreme = of_decimal128(entry.low_decimal)
+    if not entry.has_decimal or compare(&number, &extreme) < 0:
+        memcpy(entry.low_decimal, at, DECIMAL128_SIZE)
+    if entry.has_decimal:
+        extreme = of_decimal128(entry.high_decimal)
+    if not entry.has_decimal or compare(&number, &extreme) > 0:
+        memcpy(entry.high_decimal, at, DECIMAL128_SIZE)
+    entry.has_decimal = True
 
 
 cdef inline void add_string(Entry *entry, const uint8_t *text, size_t size) noexcept nogil:

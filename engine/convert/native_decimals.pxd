@@ -1,5 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
-"""Integers, doubles and Decimal128 as text and as PostgreSQL's numeric; formats: `engine.convert.decimals`."""
+"""Integers, doubles and Decimal128 as text and as PostgreSQL's numeric; formats: `engine.mapping.decimal128` and
+`engine.convert.decimals`.
+"""
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
@@ -104,6 +106,39 @@ cdef inline Decimal of_decimal128(const uint8_t *value) noexcept nogil:
         result.coefficient = coefficient if coefficient < most else 0
         result.exponent = <int>(high >> 49 & 0x3FFF) - DECIMAL128_BIAS
     return result
+
+
+cdef inline int compare(const Decimal *one, const Decimal *other) noexcept nogil:
+    """Below 0, 0 or above 0: one finite Decimal128 is less than another, equal, or greater; -0 is 0."""
+    cdef int sign = sign_of(one), other_sign = sign_of(other)
+    cdef uint128_t coefficient = one.coefficient, other_coefficient = other.coefficient
+    cdef int exponent = one.exponent, other_exponent = other.exponent
+    if sign != other_sign or not sign:
+        return sign - other_sign
+    if exponent != other_exponent:
+        fill_up(&coefficient, &exponent)
+        fill_up(&other_coefficient, &other_exponent)
+    if exponent != other_exponent:
+        return sign if exponent > other_exponent else -sign
+    if coefficient == other_coefficient:
+        return 0
+    return sign if coefficient > other_coefficient else -sign
+
+
+cdef inline int sign_of(const Decimal *number) noexcept nogil:
+    """-1, 0 or 1."""
+    if not number.coefficient:
+        return 0
+    return -1 if number.is_negative else 1
+
+
+cdef inline void fill_up(uint128_t *coefficient, int *exponent) noexcept nogil:
+    """Give a coefficient that is not 0 all the digits it can have: then the larger exponent is the larger number."""
+    cdef uint128_t least = sixteen_digits()
+    least = least * least * 10  # 10 ** (DECIMAL128_DIGITS - 1)
+    while coefficient[0] < least:
+        coefficient[0] *= 10
+        exponent[0] -= 1
 
 
 cdef inline int write_integer(Buffer *out, int64_t number) noexcept nogil:

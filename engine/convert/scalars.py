@@ -11,8 +11,8 @@ from struct import Struct
 from typing import Any
 
 from engine.convert.dates import iso_text
-from engine.convert.decimals import decimal_text, read_decimal128
 from engine.mapping.bson import SUBTYPE_OLD_BINARY, CorruptDocumentError, binary_kind, unpack_int32
+from engine.mapping.decimal128 import decimal_text, read_decimal128
 from engine.mapping.model import Kind
 
 unpack_int64: Any = Struct("<q").unpack_from

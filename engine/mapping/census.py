@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from math import isfinite
 from struct import Struct
 from typing import Any
 
 from engine.mapping.bson import STRING_KINDS, CorruptDocumentError, binary_kind, documents, unpack_int32, value_end
+from engine.mapping.decimal128 import decimal_text, read_decimal128
 from engine.mapping.limits import EXACT_INTEGER, FIRST_DATE_MS, LAST_DATE_MS, MAX_DEPTH
 from engine.mapping.model import Kind
 
@@ -48,6 +50,10 @@ class FieldCensus:
     """Smallest finite double; None without one."""
     high_double: float | None = None
     """Largest finite double."""
+    low_decimal: str | None = None
+    """Smallest finite Decimal128 as text, the first of equal ones; None without one."""
+    high_decimal: str | None = None
+    """Largest finite Decimal128."""
     n_bad_dates: int = 0
     """Dates that PostgreSQL cannot hold."""
     depth: int = 0
@@ -86,6 +92,9 @@ class FieldCensus:
         if other.low_double is not None and other.high_double is not None:
             self.add_double(other.low_double)
             self.add_double(other.high_double)
+        if other.low_decimal is not None and other.high_decimal is not None:
+            self.add_decimal(other.low_decimal)
+            self.add_decimal(other.high_decimal)
         self.n_bad_dates += other.n_bad_dates
         self.depth = max(self.depth, other.depth)
         if other.elements is not None:
@@ -108,6 +117,15 @@ class FieldCensus:
             if self.high_double is None or number > self.high_double:
                 self.high_double = number
 
+    def add_decimal(self, text: str) -> None:
+        """Widen the range of Decimal128; those without a place in it are left out."""
+        number = Decimal(text)
+        if number.is_finite():
+            if self.low_decimal is None or number < Decimal(self.low_decimal):
+                self.low_decimal = text
+            if self.high_decimal is None or number > Decimal(self.high_decimal):
+                self.high_decimal = text
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
         return {
@@ -120,6 +138,8 @@ class FieldCensus:
             "high": self.high,
             "low_double": self.low_double,
             "high_double": self.high_double,
+            "low_decimal": self.low_decimal,
+            "high_decimal": self.high_decimal,
             "n_bad_dates": self.n_bad_dates,
             "depth": self.depth,
             "elements": self.elements.to_dict() if self.elements else None,
@@ -357,6 +377,8 @@ class Census:
             seen.add_integer(_unpack_int64(document, start)[0])
         elif kind == Kind.DOUBLE:
             seen.add_double(_unpack_double(document, start)[0])
+        elif kind == Kind.DECIMAL128:
+            seen.add_decimal(decimal_text(read_decimal128(document, start)))
         elif kind == Kind.DATE:
             if not FIRST_DATE_MS <= _unpack_int64(document, start)[0] <= LAST_DATE_MS:
                 seen.n_bad_dates += 1

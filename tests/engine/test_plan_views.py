@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bson import ObjectId
+from bson import Decimal128, ObjectId
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
@@ -84,20 +84,23 @@ async def test_a_plan_explains_every_column(source: Source, engines: Engines) ->
 async def test_a_plan_tells_what_the_census_saw(source: Source, engines: Engines) -> None:
     source.db.people.insert_many(
         [
-            {"_id": 1, "name": "Ada", "age": 5, "at": DatetimeMS(2**62), "tags": ["a", 1, "b", "c\0"]},
-            {"_id": 2, "name": None, "age": 0.5, "deep": {"er": [{"x": "nul\0"}]}},
+            {"_id": 1, "name": "Ada", "age": 5, "at": DatetimeMS(2**62), "tags": ["a", 1, "b", "c\0"], "": 2},
+            {"_id": 2, "name": None, "age": 0.5, "deep": {"er": [{"x": "nul\0"}]}, "price": Decimal128("1.50")},
+            {"_id": 3, "price": 7, "name": "Eva"},
         ]
     )
     raw = source.db.get_collection("people", CodecOptions(RawBSONDocument))
     (table,) = (await plan_of(engines, "people")).tables
     seen = {column.column: column.values for column in table.columns}
-    assert seen["name"] == ValuesView(present=2, nulls=1, longest=3)
+    assert seen["name"] == ValuesView(present=3, nulls=1, longest=3)
     assert seen["age"] == ValuesView(present=2, low=0.5, high=5)
+    assert seen["price"] == ValuesView(present=2, low="1.50", high=7)
     assert seen["at"] == ValuesView(present=1, bad_dates=1)
     assert seen["tags"] == ValuesView(present=1, nul=1, depth=1, elements={"string": 75, "int32": 25})
     assert seen["deep"] == ValuesView(present=1, nul=1, depth=3)
     assert seen["_extra"] is None
-    assert (table.census, table.sampled, table.depth, table.corrupt, table.untracked) == ("sample", 2, 4, 0, 0)
+    assert [column.field for column in table.columns if column.column == "_empty"] == ['""']
+    assert (table.census, table.sampled, table.depth, table.corrupt, table.untracked) == ("sample", 3, 4, 0, 0)
     assert table.largest == max(len(document.raw) for document in raw.find())
     assert sum("NUL" in warning for warning in table.warnings) == 2
 

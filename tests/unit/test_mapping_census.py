@@ -6,7 +6,7 @@ import json
 
 import bson
 import pytest
-from bson import Binary, Int64
+from bson import Binary, Decimal128, Int64
 from bson.datetime_ms import DatetimeMS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +50,23 @@ def test_integer_range() -> None:
     seen = census_of({"a": 5}, {"a": -7}, {"a": Int64(2**53)}).fields["a"]
     assert (seen.low, seen.high, seen.has_inexact_integers) == (-7, 2**53, False)
     assert census_of({"a": Int64(-(2**53) - 1)}).fields["a"].has_inexact_integers
+
+
+def test_decimal_range_is_exact_and_kept_as_text() -> None:
+    texts = [
+        "1.50",
+        "NaN",
+        "-0.1",
+        "1.5",
+        "-1E-1",
+        "9.999999999999999999999999999999999E+6144",
+        "-Infinity",
+        "-1E-6176",
+    ]
+    seen = census_of(*({"a": Decimal128(text)} for text in texts)).fields["a"]
+    assert (seen.low_decimal, seen.high_decimal) == ("-0.1", "9.999999999999999999999999999999999E+6144")
+    seen = census_of({"a": Decimal128("Infinity")}, {"a": Decimal128("-NaN")}).fields["a"]
+    assert (seen.low_decimal, seen.high_decimal) == (None, None)
 
 
 def test_dates_beyond_postgresql() -> None:

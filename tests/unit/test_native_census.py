@@ -65,6 +65,22 @@ def test_they_agree_on_any_bytes(batch: bytes, offset: int) -> None:
     assert census_outcome(native, batch, offset) == census_outcome(Census(1), batch, offset)
 
 
+@given(
+    numbers=st.lists(
+        st.one_of(
+            st.binary(min_size=16, max_size=16),
+            st.tuples(st.sampled_from([0, 1, 10, 10**33, 10**34 - 1, 10**34]), st.integers(-3, 40), st.booleans()).map(
+                lambda parts: (parts[0] | (parts[1] + 6176) << 113 | parts[2] << 127).to_bytes(16, "little")
+            ),
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_they_agree_on_decimals(numbers: list[bytes]) -> None:
+    assert_equal(b"".join(inner(element(0x13, "v", number)) for number in numbers))
+
+
 def test_a_census_goes_on_from_batch_to_batch() -> None:
     native, plain = make_counter(1, "native"), Census(1)
     for document in CORPUS:

@@ -52,9 +52,9 @@ class ValuesView(Wire):
     bad_utf8: int = 0
     bad_dates: int = 0
     """Dates that PostgreSQL cannot hold."""
-    low: int | float | None = None
-    """Smallest integer or finite double; None without one."""
-    high: int | float | None = None
+    low: int | float | str | None = None
+    """Smallest integer or finite double, or, as text, Decimal128; None without one."""
+    high: int | float | str | None = None
     depth: int = 0
     """Levels of documents and arrays in the deepest value; 0 when there are only scalars."""
     elements: dict[str, float] = {}
