@@ -105,7 +105,7 @@ class Watch:
             alive = self._find()
             for pid in alive:
                 with suppress(OSError, IndexError):  # it has ended this moment
-                    self._processes[pid].cpu_s = _cpu_s(pid, with_children=False)
+                    self._processes[pid].cpu_s = cpu_s(pid, with_children=False)
             began = time.monotonic()
             if began >= memory_at:
                 self._weigh(alive)
@@ -135,7 +135,7 @@ class Watch:
             with suppress(OSError, IndexError, ValueError):
                 seen = self._processes[pid]
                 seen.role = _role(pid)  # a forked worker looks like its parent until it has a parent of its own
-                kb = _proportional_kb(pid)
+                kb = proportional_kb(pid)
                 seen.peak_kb = max(seen.peak_kb, kb)
                 total += kb
         self._peak_kb = max(self._peak_kb, total)
@@ -155,12 +155,12 @@ class ServerClock:
 
     def _now(self) -> dict[str, float]:
         return {
-            name: _cpu_s(pid, with_children=True) + sum(_cpu_s(child, with_children=False) for child in _children(pid))
+            name: cpu_s(pid, with_children=True) + sum(cpu_s(child, with_children=False) for child in _children(pid))
             for name, pid in self._pids.items()
         }
 
 
-def _cpu_s(pid: int, *, with_children: bool) -> float:
+def cpu_s(pid: int, *, with_children: bool) -> float:
     """User and system time; `with_children` adds children that have ended and were waited for."""
     fields = _stat(pid)
     return sum(map(int, fields[11 : 15 if with_children else 13])) * _TICK_S
@@ -181,9 +181,19 @@ def _children(parent: int) -> list[int]:
     return found
 
 
-def _proportional_kb(pid: int) -> int:
+def resident_kb(pid: int) -> int:
+    """Memory that is there, shared pages in full."""
+    return _memory_kb(pid, "Rss:")
+
+
+def proportional_kb(pid: int) -> int:
+    """Memory that is there, a page that n processes share as an n-th."""
+    return _memory_kb(pid, "Pss:")
+
+
+def _memory_kb(pid: int, field_name: str) -> int:
     for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(field_name):
             return int(line.split()[1])
     return 0
 

@@ -6,7 +6,6 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from textual.widgets._footer import FooterKey
 
 from engine.control.protocol import RunState
 from tests.tui.driving import on_run, on_setup, screen_text, until, until_shown
@@ -20,7 +19,9 @@ from tui.screens.modal import Modal
 from tui.screens.plan import PlanScreen
 from tui.screens.run import RunScreen
 from tui.screens.setup import SetupScreen
+from tui.screens.tune import TuneDialog
 from tui.screens.verify import VerifyScreen
+from tui.widgets.footer import Footer
 from tui.widgets.header import Header
 
 OWNERS = {
@@ -102,7 +103,7 @@ def test_other_words_ask_for_no_knob(text: str) -> None:
 
 
 def footer_of(app: Cockpit) -> set[str]:
-    return {key.action for key in app.screen.query(FooterKey)}
+    return {key.action for key in app.screen.query_one(Footer).keys}
 
 
 async def test_the_footer_shows_only_what_works_now(engine: ScriptedEngine) -> None:
@@ -113,6 +114,17 @@ async def test_the_footer_shows_only_what_works_now(engine: ScriptedEngine) -> N
         assert "resume" not in footer_of(app)
         engine.show(completed())
         await until(pilot, lambda: footer_of(app) == {"quit", "help", "command_palette"})
+
+
+async def test_a_click_on_a_key_in_the_footer_is_the_key(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=(120, 40), tooltips=True) as pilot:
+        await until(pilot, lambda: "tune" in footer_of(app))
+        column = screen_text(app).splitlines()[-1].index("Tune…")
+        await pilot.hover(Footer, offset=(column, 0))
+        await until_shown(pilot, "Exact values of all knobs")
+        await pilot.click(Footer, offset=(column, 0))
+        await until(pilot, lambda: isinstance(app.screen, TuneDialog))
 
 
 async def test_help_opens_on_question_mark_and_f1_and_closes_on_escape(engine: ScriptedEngine) -> None:

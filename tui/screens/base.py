@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer
 
 from tui.commands import BY_ACTION, Place, Situation
+from tui.widgets.footer import Footer
 from tui.widgets.header import Header
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class CockpitScreen(Screen[None]):
         self.cockpit.keymap.bind(self, self.PLACE)
         yield Header(self.PLACE, self.cockpit.keymap)
         yield from self.body()
-        yield Footer(show_command_palette=False)
+        yield Footer()
 
     def body(self) -> Iterable[Widget]:
         """The widgets between header and footer."""
@@ -65,6 +66,8 @@ class CockpitScreen(Screen[None]):
     def on_mount(self) -> None:
         """Draw what changed while the screen was made."""
         self.call_after_refresh(self.situation_changed)
+        # What a screen consists of stays: looking for garbage in it takes the time in which a key is to be answered.
+        self.call_after_refresh(gc.freeze)
 
     def on_screen_resume(self) -> None:
         """Draw what changed while another screen was shown."""

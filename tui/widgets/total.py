@@ -23,8 +23,9 @@ class TotalPanel(Widget):
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw this snapshot."""
-        self.snapshot = snapshot
-        self.refresh()
+        if snapshot is not self.snapshot:
+            self.snapshot = snapshot
+            self.refresh()
 
     def render(self) -> Content:
         """The lines, as wide as there is room."""

@@ -1,0 +1,64 @@
+"""`python -m tests.bench.cockpit`: each part prints its figures; tests/bench/README.md says what they are. Linux only."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tests.bench.cockpit import keys, paint, process
+from tests.bench.cockpit.stage import Stage, stage
+
+PARTS = ("paint", "keys", "core", "memory", "seconds")
+
+
+def main() -> None:
+    """Measure the parts that are asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.cockpit", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all but memory when none is named")
+    parser.add_argument("--documents", type=int, default=1_000_000)
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[16, 128], help="memory, keys, seconds: the first one"
+    )
+    parser.add_argument("--presses", type=int, default=200)
+    parser.add_argument("--starts", type=int, default=10, help="of the program, for paint")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement of core")
+    parser.add_argument("--minutes", type=float, default=15.0, help="of memory")
+    parser.add_argument("--pairs", type=int, default=5, help="of runs, for seconds")
+    parser.add_argument("--data", type=Path, help="folder where the servers keep their data for the next time")
+    options = parser.parse_args()
+    for part in options.parts:
+        if part not in PARTS:
+            parser.error(f"{part!r} is none of {', '.join(PARTS)}")
+    with stage(options.documents, options.data) as ready:
+        for part in options.parts or [part for part in PARTS if part != "memory"]:
+            _measure(ready, part, options)
+
+
+def _measure(ready: Stage, part: str, options: argparse.Namespace) -> None:
+    workers = options.workers[0]
+    match part:
+        case "paint":
+            _say(paint.words("first paint", paint.first_paints(ready, options.starts)))
+            _say(paint.words("--help", paint.helps(options.starts)))
+        case "keys":
+            for line in keys.words(keys.key_delays(ready, workers, options.presses)):
+                _say(line)
+        case "core":
+            for size in options.workers:
+                share, growth_mib = process.share_of_a_core(ready, size, options.seconds)
+                _say(f"{size} workers: {share:.1%} of a core, memory {growth_mib:+.1f} MiB in {options.seconds:.0f} s")
+        case "memory":
+            process.memory(ready, workers, options.minutes, _say)
+        case "seconds":
+            extra = process.share_of_a_run(ready, workers, options.pairs, _say)
+            _say(
+                f"{options.documents:,} documents: the cockpit makes a run {extra:+.1%} longer, median of {options.pairs}"
+            )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
