@@ -212,6 +212,11 @@ async def eventually(holds: Callable[[], object], within_s: float, account: Call
         await asyncio.sleep(POLL_S)
 
 
+async def nothing_open(target: Target) -> None:
+    """Nobody of ours stays within a transaction; a statement of the moment, such as the ledger's, is none that stays."""
+    await eventually(lambda: not open_transactions(target), 10.0, lambda: open_transactions(target))
+
+
 # --- the engines of one test ------------------------------------------------------------------------------------------
 
 

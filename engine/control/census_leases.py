@@ -20,7 +20,7 @@ from engine.mapping.census import Census
 from engine.plan import Choice, PartFacts
 from engine.source.reader import Range
 from engine.work.messages import CensusLease, CensusTask, Counted, Lease, Returned
-from engine.work.worker import WorkerStart
+from engine.work.place import WorkerStart
 
 LEVELS_BELOW = 1
 """Levels of nested documents counted beyond those that flattening asks for: a saved plan proposes what would be in them."""

@@ -15,7 +15,7 @@ from engine.control.tally import Emit
 from engine.errors import MigrationError
 from engine.redaction import redact
 from engine.work.messages import Committed, Compared, Counted, Failed, Lease, Problem, Returned, Task
-from engine.work.worker import WorkerStart
+from engine.work.place import WorkerStart
 
 HEARTBEATS_EVERY_S = 1.0
 END_GRACE_S = 0.5

@@ -38,7 +38,7 @@ from engine.control.verifying import FullVerification
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, MigrationError, UsageError
 from engine.redaction import know
 from engine.work.ends import SERVER_FAILURES, explain
-from engine.work.worker import WorkerStart
+from engine.work.place import WorkerStart
 
 TICK_S = 0.25
 """How often counters are taken for the rates."""

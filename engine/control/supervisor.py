@@ -45,6 +45,7 @@ from engine.work.messages import (
     Tune,
     Yield,
 )
+from engine.work.place import WorkerStart
 from engine.work.slots import N_SLOTS, Slot, make_slots
 
 HEARTBEAT_LIMIT_S = 30.0
@@ -66,7 +67,7 @@ log = logging.getLogger(__name__)
 class Supervisor:
     """Keeps `desired` workers alive and busy."""
 
-    def __init__(self, start: worker_main.WorkerStart, director: Director, *, page_size: int, throttle: int) -> None:
+    def __init__(self, start: WorkerStart, director: Director, *, page_size: int, throttle: int) -> None:
         self._start = start
         self._director = director
         self._page_size = page_size

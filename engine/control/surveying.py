@@ -17,7 +17,7 @@ from engine.mapping.census import Census
 from engine.plan import FIRST_TASK_ID, Choice, choose, cut, find_ends, parts_of
 from engine.plan.reading import read_plan
 from engine.source import mongo
-from engine.work.worker import WorkerStart
+from engine.work.place import WorkerStart
 
 if TYPE_CHECKING:
     from engine.control.migration import Migration

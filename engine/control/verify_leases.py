@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from engine.control.cluster import MAX_DEATHS, Cluster
 from engine.control.tally import Emit
 from engine.work.messages import Compared, Lease, Returned, VerifyLease
-from engine.work.worker import WorkerStart
+from engine.work.place import WorkerStart
 
 
 class VerifyCluster(Cluster):

@@ -33,7 +33,7 @@ from engine.target import compare, finish, ledger, partitions, retries, spans, t
 from engine.target.ddl import TableName
 from engine.target.ledger import RunRecord
 from engine.work.messages import Compared, VerifyLease, VerifyTask
-from engine.work.worker import WorkerStart
+from engine.work.place import WorkerStart
 
 TICK_S = 0.25
 OWN_TABLE = ("create", "replace")

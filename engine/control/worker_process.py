@@ -80,7 +80,7 @@ class WorkerProcess:
             pid=self.pid,
             state=self._state(idle_s, is_paused),
             collection=collection,
-            partition=self.slot[Field.PARTITION] if isinstance(self.lease, CopyLease) else -1,
+            partition=self.lease.partition_id if isinstance(self.lease, CopyLease) else -1,
             written=self.slot[Field.WRITTEN],
             sent=sent,
             rejected=self.slot[Field.REJECTED],

@@ -6,21 +6,19 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pymongo.collection import Collection
 
-from engine.convert import Preference
 from engine.convert.census import Counter, make_counter
 from engine.mapping.bson import document_end
 from engine.source import mongo
 from engine.source.bounds import key_of
 from engine.source.reader import RangeReader, RawBatch, filter_query
 from engine.work.ends import EXPLAINED, Ends
-from engine.work.feed import Pace
-from engine.work.messages import CensusLease, CensusTask, Counted, Failed, FromWorker, Returned
-from engine.work.slots import Field, Slot
+from engine.work.messages import CensusLease, CensusTask, Counted, Failed, Returned
+from engine.work.place import Place
+from engine.work.slots import Field
 
 
 @dataclass(slots=True)
@@ -36,25 +34,15 @@ class _Range:
 class CensusTaker:
     """Counts ranges; keeps its client from lease to lease."""
 
-    def __init__(
-        self,
-        run_id: str,
-        source_uri: str,
-        converter: Preference,
-        slot: Slot,
-        pace: Pace,
-        report: Callable[[FromWorker], None],
-    ) -> None:
-        self._ends = Ends(run_id, source_uri, "", slot, report)
-        self._preference = converter
-        self._slot = slot
-        self._pace = pace
-        self._report = report
+    def __init__(self, place: Place) -> None:
+        self._ends = Ends(place)
+        self._preference = place.start.converter
+        self._slot = place.slot
+        self._pace = place.pace
+        self._report = place.report
 
     async def work(self, task: CensusTask, lease: CensusLease) -> Returned | Failed:
         """Count a range, or as much of it as the engine lets us; after a failure it is counted from its beginning."""
-        self._slot[Field.TASK] = task.task_id
-        self._slot[Field.PARTITION] = lease.partition_id
         self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
         while True:
             counting = _Range(task, lease, make_counter(task.levels, self._preference), threading.Event())

@@ -13,9 +13,9 @@ from engine.errors import MigrationError
 from engine.source import faults, mongo
 from engine.target import postgres, sqlstates
 from engine.work.feed import Threads
-from engine.work.messages import Connected, Failed, FromWorker, Lease, Problem
+from engine.work.messages import Connected, Failed, Lease, Problem
+from engine.work.place import Place
 from engine.work.retry import Patience
-from engine.work.slots import Slot
 
 SERVER_FAILURES: tuple[type[Exception], ...] = (PyMongoError, *sqlstates.FAILURES)
 """What either server's failures raise."""
@@ -38,23 +38,13 @@ class Ends:
     """One kind of work's connections to both servers.
 
     Args:
-        run_id: names the sessions, so that people find them in `pg_stat_activity` and `currentOp`.
-        source_uri: of MongoDB.
-        target_uri: of PostgreSQL.
-        slot: where the worker's state is shown.
-        report: sends the engine a message.
+        place: the worker's.
     """
 
-    def __init__(
-        self, run_id: str, source_uri: str, target_uri: str, slot: Slot, report: Callable[[FromWorker], None]
-    ) -> None:
+    def __init__(self, place: Place) -> None:
         self.patience = Patience()
         """Renewed by whoever makes progress."""
-        self._app_name = f"mongopg-tui {run_id}"
-        self._source_uri = source_uri
-        self._target_uri = target_uri
-        self._slot = slot
-        self._report = report
+        self._place = place
         self._threads: Threads | None = None
         self._client: mongo.Client | None = None
         self._connection: asyncpg.Connection | None = None
@@ -78,16 +68,18 @@ class Ends:
             ConnectError: there is none.
         """
         if self._connection is None or self._connection.is_closed():
-            self._connection = await postgres.connect(self._target_uri, application_name=self._app_name)
-            self._report(Connected(self._connection.get_server_pid()))
+            self._connection = await postgres.connect(
+                self._place.start.target_uri, application_name=self._place.start.app_name
+            )
+            self._place.report(Connected(self._connection.get_server_pid()))
         return self._connection
 
     async def source(self) -> mongo.Client:
         """The client of MongoDB; it connects, and connects again, by itself."""
         if self._client is None:
-            loop = asyncio.get_running_loop()
+            loop, start = asyncio.get_running_loop(), self._place.start
             self._client = await loop.run_in_executor(
-                self.threads.reading, lambda: mongo.connect(self._source_uri, app_name=self._app_name, probe=False)
+                self.threads.reading, lambda: mongo.connect(start.source_uri, app_name=start.app_name, probe=False)
             )
         return self._client
 
@@ -107,8 +99,8 @@ class Ends:
             sentence = await name_cause(code) or sentence
         if not is_transient or not self.patience.is_left:
             return Failed(lease, code, sentence, fatal=True)
-        self._report(Problem(code, sentence))
-        self._slot.state = "retrying"
+        self._place.report(Problem(code, sentence))
+        self._place.slot.state = "retrying"
         await self.patience.wait()
         return None
 

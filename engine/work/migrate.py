@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from engine.convert import Preference, make_converter
+from engine.convert import make_converter
 from engine.convert.interface import Converter
 from engine.source.reader import RangeReader, filter_query
 from engine.target import copy, locks, page, partitions, sqlstates
@@ -17,9 +17,10 @@ from engine.target.ddl import TableName
 from engine.target.rows import Caution
 from engine.work.claims import as_committed
 from engine.work.ends import EXPLAINED, Ends
-from engine.work.feed import Feed, Pace, Piece
-from engine.work.messages import Committed, CopyLease, CopyTask, Failed, FromWorker, Returned
-from engine.work.slots import Field, Slot
+from engine.work.feed import Feed, Piece
+from engine.work.messages import Committed, CopyLease, CopyTask, Failed, Returned
+from engine.work.place import Place
+from engine.work.slots import Field
 
 SLICE_BYTES = 8 * 1024 * 1024
 SLICE_S = 0.5
@@ -53,25 +54,15 @@ class _Slice:
 class Copier:
     """Copies partitions; keeps its connections and converters from lease to lease."""
 
-    def __init__(
-        self,
-        run_id: str,
-        source_uri: str,
-        target_uri: str,
-        converter: Preference,
-        slot: Slot,
-        worker: int,
-        pace: Pace,
-        report: Callable[[FromWorker], None],
-    ) -> None:
+    def __init__(self, place: Place) -> None:
         self.position: CopyLease | None = None
         """The rest of the lease in hand: slices before it are committed."""
-        self._ends = Ends(run_id, source_uri, target_uri, slot, report)
-        self._preference = converter
-        self._slot = slot
-        self._worker = worker
-        self._pace = pace
-        self._report = report
+        self._ends = Ends(place)
+        self._preference = place.start.converter
+        self._slot = place.slot
+        self._worker = place.worker
+        self._pace = place.pace
+        self._report = place.report
         self._converters: dict[int, Converter] = {}
         self._cautions: defaultdict[int, Caution] = defaultdict(Caution)
         """By task."""
@@ -79,8 +70,6 @@ class Copier:
     async def work(self, task: CopyTask, lease: CopyLease) -> Returned | Failed:
         """Copy a partition, or as much of it as the engine lets us."""
         self.position = lease
-        self._slot[Field.TASK] = task.task_id
-        self._slot[Field.PARTITION] = lease.partition_id
         self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
         in_doubt = False
         while True:

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from pymongo.errors import PyMongoError
 
 from engine.errors import MigrationError
 from engine.source import faults, mongo
 from engine.work import seed
-from engine.work.feed import Pace
-from engine.work.messages import Committed, Failed, FromWorker, Problem, Returned, SeedLease, SeedTask
+from engine.work.messages import Committed, Failed, Problem, Returned, SeedLease, SeedTask
+from engine.work.place import Place
 from engine.work.retry import Patience
-from engine.work.slots import Field, Slot
+from engine.work.slots import Field
 from engine.work.users import UserPages
 
 
 class Seeder:
     """Inserts ranges; keeps its client and its pools from lease to lease."""
 
-    def __init__(
-        self, run_id: str, source_uri: str, slot: Slot, pace: Pace, report: Callable[[FromWorker], None]
-    ) -> None:
-        self._app_name = f"mongopg-tui {run_id}"
-        self._source_uri = source_uri
-        self._slot = slot
-        self._pace = pace
-        self._report = report
+    def __init__(self, place: Place) -> None:
+        self._start = place.start
+        self._slot = place.slot
+        self._pace = place.pace
+        self._report = place.report
         self._client: mongo.Client | None = None
         self._pages: dict[int, UserPages] = {}
         self._is_aborted = False
@@ -65,7 +61,7 @@ class Seeder:
 
     def _insert(self, loop: asyncio.AbstractEventLoop, task: SeedTask, lease: SeedLease, low: int) -> int:
         if self._client is None:
-            self._client = mongo.connect(self._source_uri, app_name=self._app_name)
+            self._client = mongo.connect(self._start.source_uri, app_name=self._start.app_name)
         pages = self._pages.get(task.seed)
         if pages is None:
             pages = self._pages[task.seed] = UserPages(task.seed)

@@ -22,24 +22,22 @@ class Field(IntEnum):
 
     STATE = 0
     """Index into `STATES`."""
-    TASK = 1
-    PARTITION = 2
-    SENT = 3
+    SENT = 1
     """Rows that PostgreSQL has taken in, committed or not (documents inserted, when seeding)."""
-    WRITTEN = 4
+    WRITTEN = 2
     """Rows committed."""
-    REJECTED = 5
-    BYTES = 6
+    REJECTED = 3
+    BYTES = 4
     """BSON bytes read."""
-    HEARTBEAT_NS = 7
+    HEARTBEAT_NS = 5
     """Monotonic time of the worker's last loop tick."""
-    PROGRESS_NS = 8
+    PROGRESS_NS = 6
     """Monotonic time of the last batch taken in."""
-    READING_NS = 9
+    READING_NS = 7
     """Time spent waiting for MongoDB; likewise the next ones."""
-    CONVERTING_NS = 10
-    WRITING_NS = 11
-    THROTTLED_NS = 12
+    CONVERTING_NS = 8
+    WRITING_NS = 9
+    THROTTLED_NS = 10
     """Time spent because of the throttle."""
 
 

@@ -7,13 +7,13 @@ reject of the run, or have been written later with another mapping (`mongopg-tui
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 import asyncpg
 from pymongo.collection import Collection
 
-from engine.convert import Preference, make_converter
+from engine.convert import make_converter
 from engine.convert.interface import Converter
 from engine.mapping.model import Mapping
 from engine.source import mongo
@@ -26,17 +26,17 @@ from engine.target.ddl import TableName
 from engine.target.partitions import CHECKSUM_MODULUS
 from engine.target.spans import Span
 from engine.work.ends import EXPLAINED, Ends
-from engine.work.feed import Feed, Pace, Reader
+from engine.work.feed import Feed, Reader
 from engine.work.messages import (
     Compared,
     Failed,
-    FromWorker,
     KeysTask,
     Returned,
     VerifyLease,
     VerifyTask,
 )
-from engine.work.slots import Field, Slot
+from engine.work.place import Place
+from engine.work.slots import Field
 from engine.work.suspects import Suspect, Tally, suspects_of
 
 MAIN, AGAIN, BY_KEY = compare.PAGE_TABLE, "mongopg_compare_again_{}", "mongopg_compare_keys"
@@ -56,23 +56,14 @@ class _Look:
 class Verifier:
     """Compares partitions; keeps its connections and converters from lease to lease."""
 
-    def __init__(
-        self,
-        run_id: str,
-        source_uri: str,
-        target_uri: str,
-        converter: Preference,
-        slot: Slot,
-        pace: Pace,
-        report: Callable[[FromWorker], None],
-    ) -> None:
+    def __init__(self, place: Place) -> None:
         self.position: VerifyLease | None = None
         """The rest of the lease in hand: slices before it are reported."""
-        self._ends = Ends(run_id, source_uri, target_uri, slot, report)
-        self._preference = converter
-        self._slot = slot
-        self._pace = pace
-        self._report = report
+        self._ends = Ends(place)
+        self._preference = place.start.converter
+        self._slot = place.slot
+        self._pace = place.pace
+        self._report = place.report
         self._task_id: int | None = None
         """What the next three are for."""
         self._converter: Converter | None = None
@@ -82,8 +73,6 @@ class Verifier:
     async def work(self, task: VerifyTask | KeysTask, lease: VerifyLease) -> Returned | Failed:
         """Go through a partition, or as much of it as the engine lets us."""
         self.position = lease
-        self._slot[Field.TASK] = task.task_id
-        self._slot[Field.PARTITION] = lease.partition_id
         self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
         while True:
             try:

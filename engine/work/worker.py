@@ -13,12 +13,12 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from engine import logs
-from engine.convert import Preference, converter_name
+from engine.convert import converter_name
 from engine.redaction import know, secrets_in
 from engine.work.count import CensusTaker
 from engine.work.messages import (
@@ -45,6 +45,7 @@ from engine.work.messages import (
     Yield,
 )
 from engine.work.migrate import Copier
+from engine.work.place import Place, WorkerStart
 from engine.work.seeder import Seeder
 from engine.work.slots import Field, Slot
 from engine.work.verify import Verifier
@@ -55,17 +56,6 @@ NICENESS = 5
 workers that are still starting."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStart:
-    """What a worker has to know; it travels through the fork server's pipe."""
-
-    run_id: str
-    source_uri: str = field(repr=False)
-    target_uri: str = field(repr=False)
-    converter: Preference
-    """The setting: auto, native or plain."""
 
 
 @dataclass(slots=True)
@@ -115,16 +105,11 @@ class _Worker:
         self._start = start
         self._orders = Orders()
         self._tasks: dict[int, Task] = {}
-        self._copier = Copier(
-            start.run_id, start.source_uri, start.target_uri, start.converter, slot, number, self._orders, self._send
-        )
-        self._seeder = Seeder(start.run_id, start.source_uri, slot, self._orders, self._send)
-        self._verifier = Verifier(
-            start.run_id, start.source_uri, start.target_uri, start.converter, slot, self._orders, self._send
-        )
-        self._census_taker = CensusTaker(
-            start.run_id, start.source_uri, start.converter, slot, self._orders, self._send
-        )
+        place = Place(start, number, slot, self._orders, self._send)
+        self._copier = Copier(place)
+        self._seeder = Seeder(place)
+        self._verifier = Verifier(place)
+        self._census_taker = CensusTaker(place)
         self._lease: asyncio.Task[None] | None = None
         self._is_nice = False
         self._counted: type[Task] | None = None

@@ -18,7 +18,7 @@ from tests.running import (
     assert_users_equal,
     committed,
     eventually,
-    open_transactions,
+    nothing_open,
 )
 
 if TYPE_CHECKING:
@@ -201,10 +201,11 @@ async def test_a_paused_run_stands_still_and_goes_on(source: Source, target: Tar
     engine = await started(engines, cluster_size=3)
 
     await engine.pause()
-    paused = engine.snapshot
-    assert {worker.state for worker in paused.workers} == {WorkerState.PAUSED}
+    paused = await engine.until(
+        lambda now: all(worker.state is WorkerState.PAUSED for worker in now.workers), "all workers paused"
+    )
     assert paused.eta_reason == "paused by you"
-    assert open_transactions(target) == []
+    await nothing_open(target)
     stands_at = committed(target)
     assert paused.written == stands_at < USERS
     await asyncio.sleep(STANDS_STILL_S)

@@ -14,7 +14,7 @@ import pytest
 
 from engine.control.protocol import RunState, WorkerState, WorkerView
 from tests.faults.planting import constants
-from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, eventually, open_transactions
+from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, eventually, nothing_open
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -182,7 +182,7 @@ async def test_a_worker_killed_in_a_pause(source: Source, target: Target, engine
         "a replacement that stands, too",
     )
     assert engine.snapshot.state is RunState.PAUSED
-    assert open_transactions(target) == []
+    await nothing_open(target)
     await engine.resume()
 
     await completed(engine, source, target)
