@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine import tls
 from engine.control.consistency import Consistency
 from engine.control.finishing import finish
 from engine.control.inquiries import source_uri, target_uri
+from engine.control.insistence import insist
 from engine.control.journal import Journal
 from engine.control.leases import CopyLeases
 from engine.control.limits import RejectGuard
@@ -18,7 +20,9 @@ from engine.control.same_source import require_same_collections
 from engine.control.surveying import count_for_run
 from engine.control.tally import Tally
 from engine.errors import KnobError, MigrationError
+from engine.mapping.census import Census
 from engine.plan import (
+    Choice,
     Plan,
     choose,
     cut,
@@ -99,7 +103,11 @@ class Copying:
         migration.dispatch()
         if is_resumed or migration.record.knobs["cluster_size"] > size:  # otherwise they were cut for this cluster
             self.make_enough_partitions(migration.record.knobs["cluster_size"])
-        await migration.until(lambda: self.leases.is_finished and not self._recoveries and not self._is_cutting)
+        await migration.until(
+            lambda: (
+                self.leases.is_finished and not self._recoveries and not self._is_cutting and not migration.is_paused
+            )
+        )
         self.is_open = False
         if self.leases.parked:
             named = ", ".join(f"{number} of {self._namespace(lease)}" for number, lease in self.leases.parked.items())
@@ -143,31 +151,21 @@ class Copying:
 
     async def _begin(self) -> None:
         migration = self._migration
+        settings = migration.settings
         migration.enter(RunState.STARTING, "planning")
         client = await asyncio.to_thread(mongo.connect, migration.source_uri, app_name=self.journal.app_name)
         try:
-            settings = migration.settings
-            choices = await asyncio.to_thread(choose, client, settings, self._saved)
+            choices = await insist(migration, lambda: asyncio.to_thread(choose, client, settings, self._saved))
             counted = await count_for_run(migration, client, choices) if settings.run.census == "full" else {}
-            # Behind it, for a snapshot ages.
-            names = [(choice.database, choice.collection) for choice in choices]
-            at = await asyncio.to_thread(self.consistency.take, client, names)
-            ends = await asyncio.to_thread(find_ends, client, settings, choices, at)
-            workers = migration.record.knobs["cluster_size"]
-            # The cuts do not depend on the census: both look at the source at the same time.
-            cutting = asyncio.create_task(asyncio.to_thread(cut, client, settings, choices, ends, workers))
-            try:
-                plan = await asyncio.to_thread(make_plan, client, settings, choices, ends, counted)
-                self.plan = plan.model_copy(update={"saved": self._saved_text})
-            finally:
-                ranges = await cutting
+            plan, ranges = await insist(migration, lambda: self._planned(client, choices, counted))
         finally:
             client.close()
         leases = []
         for task_id, span in ranges:
             leases.append(CopyLease(task_id, self._next_partition, 0, span.lower, True, span.upper))
             self._next_partition += 1
-        self.plan = await self.journal.begin(self.plan, settings.run.mode, settings, leases, at)
+        at = self.consistency.at
+        self.plan = await insist(migration, lambda: self.journal.begin(plan, settings.run.mode, settings, leases, at))
         self.set_tasks()
         self.consistency.announce()
         self._announce()
@@ -176,11 +174,28 @@ class Copying:
                 migration.emit("problem", code="table_bounds", message=doubts, namespace=table.namespace)
         self.leases.add(leases)
 
+    async def _planned(
+        self, client: mongo.Client, choices: Sequence[Choice], counted: dict[int, Census]
+    ) -> tuple[Plan, list[tuple[int, Range]]]:
+        """The plan of what is to be copied, and its ranges, each with its task."""
+        settings = self._migration.settings
+        names = [(choice.database, choice.collection) for choice in choices]
+        at = await asyncio.to_thread(self.consistency.take, client, names)
+        ends = await asyncio.to_thread(find_ends, client, settings, choices, at)
+        workers = self._migration.record.knobs["cluster_size"]
+        # The cuts do not depend on the census: both look at the source at the same time.
+        cutting = asyncio.create_task(asyncio.to_thread(cut, client, settings, choices, ends, workers))
+        try:
+            plan = await asyncio.to_thread(make_plan, client, settings, choices, ends, counted)
+        finally:
+            ranges = await cutting
+        return plan.model_copy(update={"saved": self._saved_text}), ranges
+
     async def _resume(self, run: str) -> bool:
         """Take up a run of the ledger; False when there is none of this plan and a new one is to begin."""
         migration = self._migration
         request = await asyncio.to_thread(self._request)
-        found = await self.journal.find_run(run, request, fingerprint(request))
+        found = await insist(migration, lambda: self.journal.find_run(run, request, fingerprint(request)))
         if found is None:
             migration.emit(
                 "problem",
@@ -195,13 +210,13 @@ class Copying:
             )
             return True
         self.plan = found.plan
-        await self.require_same_source()
-        positions = await self.journal.take_up(found)
+        await insist(migration, self.require_same_source)
+        positions = await insist(migration, lambda: self.journal.take_up(found))
         has_slices = any(position.next_slice_no for position in positions)
         self._announce()
-        await self.consistency.resume(found.snapshot_time, has_slices=has_slices)
+        await insist(migration, lambda: self.consistency.resume(found.snapshot_time, has_slices=has_slices))
         self.set_tasks()
-        await self.tally.recount()
+        await insist(migration, self.tally.recount)
         migration.written_before = migration.record.written
         for position in positions:
             self._next_partition = max(self._next_partition, position.partition.partition_id + 1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from engine.control.indexing import build_indexes, name_indexes
+from engine.control.indexing import build_indexes, builders_for, name_indexes
+from engine.control.insistence import insist, together
 from engine.control.protocol import RunState, Verification
 from engine.control.verification import explain
 from engine.errors import MigrationError
@@ -26,9 +27,10 @@ async def finish(copying: Copying, migration: Migration) -> None:
         MigrationError: committed slices do not join, or a key cannot be built.
     """
     assert copying.plan is not None
+    plan = copying.plan
     migration.enter(RunState.FINISHING, "looking for gaps in the ledger")
-    await copying.require_same_source()
-    gaps = await copying.journal.gaps(copying.plan)
+    await insist(migration, copying.require_same_source)
+    gaps = await insist(migration, lambda: copying.journal.gaps(plan))
     if gaps:
         named = "; ".join(gap.message for gap in gaps[:GAPS_SHOWN])
         raise MigrationError(
@@ -36,24 +38,26 @@ async def finish(copying: Copying, migration: Migration) -> None:
             code="gaps",
         )
     migration.enter(RunState.FINISHING, "building keys and counting")
-    counting = asyncio.create_task(copying.consistency.count(copying.plan.tables))
+    counting = asyncio.create_task(insist(migration, lambda: copying.consistency.count(plan.tables)))
     try:
-        await asyncio.gather(*(_finish_table(copying, table) for table in copying.plan.tables))
-        await build_indexes(copying, migration)
+        builders = await insist(migration, lambda: builders_for(copying))
+        await together(*(_finish_table(copying, migration, table, builders) for table in plan.tables))
+        await build_indexes(copying, migration, builders)
         source_counts = await counting
     finally:
         counting.cancel()
-    _, _, target_counts = await copying.journal.counts()
-    await copying.journal.keep_counts(source_counts, target_counts)
-    await copying.tally.recount()
+    _, _, target_counts = await insist(migration, copying.journal.counts)
+    await insist(migration, lambda: copying.journal.keep_counts(source_counts, target_counts))
+    await insist(migration, copying.tally.recount)
     _judge(copying, migration, source_counts, target_counts)
     if migration.settings.run.mode == "replace":
         migration.enter(RunState.FINISHING, "swapping tables")
-        await _swap(copying, migration, target_counts)
+        _require_all_rows(migration, target_counts)
+        await insist(migration, lambda: _swap(copying, migration))
 
 
-async def _swap(copying: Copying, migration: Migration, target: dict[int, int]) -> None:
-    """Put the staging tables in place, unless one of them does not hold what the ledger says was written to it."""
+def _require_all_rows(migration: Migration, target: dict[int, int]) -> None:
+    """Raise MigrationError when a staging table does not hold what the ledger says was written to it."""
     for task_id, counters in migration.record.tables.items():
         if target[task_id] != counters.written or counters.read != counters.written + counters.rejected:
             raise MigrationError(
@@ -61,17 +65,26 @@ async def _swap(copying: Copying, migration: Migration, target: dict[int, int]) 
                 f"{counters.written:,} were written. The old table stays as it is.",
                 code="mismatch",
             )
+
+
+async def _swap(copying: Copying, migration: Migration) -> None:
+    """Put the staging tables in place."""
     async with copying.journal.own_session() as connection:
         loads = [copying.journal.load(task_id) for task_id in migration.record.tables]
         await ending.swap(connection, copying.journal.run_id, loads)
     await name_indexes(copying)
 
 
-async def _finish_table(copying: Copying, table: TablePlan) -> None:
+async def _finish_table(copying: Copying, migration: Migration, table: TablePlan, builders: asyncio.Semaphore) -> None:
     load = copying.journal.load(table.task_id)
-    async with copying.journal.own_session() as connection:
-        await ending.build_key(connection, copying.journal.load(table.task_id), table.mapping, has_key=table.has_key)
-        await ending.analyze(connection, load)
+
+    async def finish() -> None:
+        async with copying.journal.own_session() as connection:
+            await ending.build_key(connection, load, table.mapping, has_key=table.has_key)
+            await ending.analyze(connection, load)
+
+    async with builders:
+        await insist(migration, finish)
 
 
 def _judge(copying: Copying, migration: Migration, source: dict[int, int], target: dict[int, int]) -> None:

@@ -19,6 +19,12 @@ LOOK_S = 0.5
 UNREACHABLE: tuple[type[Exception], ...] = (MigrationError, *sqlstates.FAILURES)
 """What a use of the target raises when the server is not there."""
 
+_END_SESSION = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE pid = $1 AND application_name = $2 AND datname = current_database()
+"""
+"""A network that broke on our side alone leaves a session that the server believes in: it would hold the tables against us."""
+
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +41,8 @@ class TableHold:
         self._on_lost = on_lost
         self._keeping: asyncio.Task[None] | None = None
         self._connection: asyncpg.Connection | None = None
+        self._backend_pid = 0
+        """Of the session that holds, or held, the tables."""
         self._tables: tuple[TableName, ...] = ()
 
     async def take(self, tables: Sequence[TableName], app_name: str) -> None:
@@ -51,7 +59,14 @@ class TableHold:
     async def _take(self, tables: Sequence[TableName], app_name: str) -> None:
         if self._connection is None or self._connection.is_closed():
             self._connection = await postgres.connect(self._uri, application_name=app_name)
-        await locks.hold_tables(self._connection, tables)
+        try:
+            if self._backend_pid != self._connection.get_server_pid():
+                await self._connection.execute(_END_SESSION, self._backend_pid, app_name)
+                self._backend_pid = self._connection.get_server_pid()
+            await locks.hold_tables(self._connection, tables)
+        except sqlstates.FAILURES:
+            self._connection.terminate()  # a session that stands is taken for one that holds
+            raise
 
     async def _keep(self, app_name: str) -> None:
         while True:

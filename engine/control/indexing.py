@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from engine.control.insistence import insist, together
 from engine.control.protocol import RunState
 from engine.plan import TablePlan
 from engine.target.indexes import Index, build_by_hand, build_index, take_index_names
@@ -14,22 +15,26 @@ if TYPE_CHECKING:
     from engine.control.migration import Migration
 
 BUILDERS = 4
-"""Indexes built at a time, where the target has so many connections free."""
+"""Keys and indexes built at a time, where the target has so many connections free."""
 INDEX_PROBLEM = "index"
 """Code of the problem that one could not be built: the run completes, but not with exit code 0."""
 LEFT_PROBLEM = "index_left"
 """Code of the problem that PostgreSQL cannot have one: known from the plan on, so not a failure."""
 
 
-async def build_indexes(copying: Copying, migration: Migration) -> None:
+async def builders_for(copying: Copying) -> asyncio.Semaphore:
+    """As many as the target has connections for."""
+    return asyncio.Semaphore(max(1, min(BUILDERS, await copying.journal.free_connections())))
+
+
+async def build_indexes(copying: Copying, migration: Migration, builders: asyncio.Semaphore) -> None:
     """Build what the plan has, and tell what could not be built. Tables that were there before are left alone."""
     assert copying.plan is not None
     tables = [table for table in copying.plan.tables if table.indexes or table.left_indexes]
     if not tables:
         return
     migration.enter(RunState.FINISHING, "building indexes")
-    builders = asyncio.Semaphore(max(1, min(BUILDERS, await copying.journal.free_connections())))
-    await asyncio.gather(*(_build_all(copying, migration, table, builders) for table in tables))
+    await together(*(_build_all(copying, migration, table, builders) for table in tables))
 
 
 async def name_indexes(copying: Copying) -> None:
@@ -56,9 +61,15 @@ async def _build_all(copying: Copying, migration: Migration, table: TablePlan, b
             )
         return
 
-    async def build(index: Index) -> bool:
-        async with builders, copying.journal.own_session() as connection:
-            refusal = await build_index(connection, copying.journal.run_id, load, index)
+    async def refusal_of(index: Index) -> str | None:
+        async with copying.journal.own_session() as connection:
+            return await build_index(connection, copying.journal.run_id, load, index)
+
+    built: list[bool] = []
+
+    async def build(index: Index) -> None:
+        async with builders:
+            refusal = await insist(migration, lambda: refusal_of(index))
         if refusal is not None:
             migration.emit(
                 "problem",
@@ -67,7 +78,7 @@ async def _build_all(copying: Copying, migration: Migration, table: TablePlan, b
                 namespace=table.namespace,
                 advice=build_by_hand(index, load.target),
             )
-        return refusal is None
+        built.append(refusal is None)
 
-    built = await asyncio.gather(*(build(index) for index in table.indexes))
+    await together(*(build(index) for index in table.indexes))
     migration.emit("indexed", task_id=table.task_id, built=built.count(True), failed=built.count(False))

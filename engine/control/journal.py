@@ -156,32 +156,44 @@ class Journal:
 
         Raises:
             TargetHeld, TargetExists, UsageError: nothing was written.
+            MigrationError, asyncpg.PostgresError, OSError: the server or the connection is at fault; beginning again may help.
         """
         await self.hold([TableName(table.schema_name, table.table) for table in plan.tables])
         async with self.session() as connection:
-            tables = [
-                (table.task_id, table.namespace, TableName(table.schema_name, table.table), table.mapping, table.documents,
-                 table.has_key)
-                for table in plan.tables
-            ]  # fmt: skip
-            loads, statements = await prepare(connection, self.run_id, mode, tables)
-            plan = plan.with_mappings({load.task_id: Mapping.model_validate_json(load.mapping) for load in loads})
-            run = NewRun(
-                run_id=self.run_id,
-                fingerprint=plan.fingerprint,
-                mode=mode,
-                source=mongo.hosts_of(settings.source.uri.get_secret_value()),
-                target=str(postgres.address_of(self._uri)),
-                plan=plan.model_dump_json(),
-                snapshot_time=at,
-            )
-            async with connection.transaction():  # a run without partitions could not be resumed
-                await ledger.create_run_and_tables(connection, run, loads, statements)
-                await partitions.add_partitions(connection, self.run_id, _as_partitions(leases))
+            if not await ledger.has_run(connection, self.run_id):  # else an earlier try was committed without an answer
+                await self._write_run(connection, plan, mode, settings, leases, at)
             # Read back: the ledger has found out which tables these are.
             self._loads = {load.task_id: load for load in await ledger.table_loads(connection, self.run_id)}
         self._keep_events()
-        return plan
+        return plan.with_mappings(_mappings_of(self._loads.values()))
+
+    async def _write_run(
+        self,
+        connection: asyncpg.Connection,
+        plan: Plan,
+        mode: str,
+        settings: Settings,
+        leases: Sequence[CopyLease],
+        at: int | None,
+    ) -> None:
+        tables = [
+            (table.task_id, table.namespace, TableName(table.schema_name, table.table), table.mapping, table.documents,
+             table.has_key)
+            for table in plan.tables
+        ]  # fmt: skip
+        loads, statements = await prepare(connection, self.run_id, mode, tables)
+        run = NewRun(
+            run_id=self.run_id,
+            fingerprint=plan.fingerprint,
+            mode=mode,
+            source=mongo.hosts_of(settings.source.uri.get_secret_value()),
+            target=str(postgres.address_of(self._uri)),
+            plan=plan.with_mappings(_mappings_of(loads)).model_dump_json(),
+            snapshot_time=at,
+        )
+        async with connection.transaction():  # a run without partitions could not be resumed
+            await ledger.create_run_and_tables(connection, run, loads, statements)
+            await partitions.add_partitions(connection, self.run_id, _as_partitions(leases))
 
     async def find_run(self, run: str, request: dict[str, Any], fingerprint: str) -> FoundRun | None:
         """The run to resume: by (a prefix of) its id, or with "" the newest of this request.
@@ -375,3 +387,8 @@ class Journal:
 
 def _as_partitions(leases: Iterable[CopyLease]) -> Iterable[Partition]:
     return [Partition(lease.partition_id, lease.task_id, lease.lower, lease.upper) for lease in leases]
+
+
+def _mappings_of(loads: Iterable[TableLoad]) -> dict[int, Mapping]:
+    """By task."""
+    return {load.task_id: Mapping.model_validate_json(load.mapping) for load in loads}

@@ -151,6 +151,19 @@ class Migration:
         self._state(*self._before_pause)
         if self.supervisor is not None:
             self.supervisor.release()
+        self._changed.set()
+
+    async def stand(self, reason: str) -> None:
+        """Stand still until somebody resumes, for a reason in a few words; for work of the engine's own, in any state.
+
+        Raises:
+            Cancelled: so asked meanwhile.
+        """
+        if not self.is_paused:
+            self._before_pause = (self.record.state, self.record.phase)
+            self.pause_reason = reason
+            self._state(RunState.PAUSED, "paused", reason)
+        await self.until(lambda: not self.is_paused)
 
     def cancel(self, *, now: bool) -> None:
         """Stop; slices in hand are committed, or with `now` rolled back. Nothing to do when no run is going on."""
@@ -217,6 +230,11 @@ class Migration:
             self.surveying = None
 
     @property
+    def is_paused(self) -> bool:
+        """The run stands, or is about to."""
+        return self.record.state in (RunState.PAUSING, RunState.PAUSED)
+
+    @property
     def is_stopping(self) -> bool:
         """The run is to end as it is: cancelled, or failed."""
         return self._stopping.is_set()
@@ -245,7 +263,7 @@ class Migration:
 
     def enter(self, state: RunState, phase: str) -> None:
         """The run's own progress to a state; a pause in force stays in force."""
-        if self.record.state in (RunState.PAUSING, RunState.PAUSED) and state.is_active:
+        if self.is_paused and state.is_active:
             self._before_pause = (state, phase)
             return
         if self.record.state is not RunState.CANCELLING:

@@ -15,7 +15,7 @@ from engine.mapping.names import quote_identifier
 from engine.target import ddl
 from engine.target.ddl import TableName
 from engine.target.ledger import TableLoad
-from engine.target.sqlstates import describe, one_line
+from engine.target.sqlstates import describe, may_pass, one_line
 from engine.target.tables import has_unique
 
 KEY_MEMORY = "256MB"
@@ -34,6 +34,7 @@ async def build_key(connection: asyncpg.Connection, load: TableLoad, mapping: Ma
 
     Raises:
         MigrationError: it cannot be built; the rows stay as they are.
+        asyncpg.PostgresError, OSError: the server or the connection is at fault; trying again may help.
     """
     if not has_key or not load.made:
         return
@@ -50,6 +51,8 @@ async def build_key(connection: asyncpg.Connection, load: TableLoad, mapping: Ma
             )
             await connection.execute(ddl.add_primary_key(table, column, ddl.key_name(table)))
     except asyncpg.PostgresError as error:
+        if may_pass(error):
+            raise
         raise MigrationError(
             f"The primary key of {table} cannot be built: {describe(error)[1]} All rows are there; resume the run when "
             "the cause is gone.",

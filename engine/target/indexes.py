@@ -74,7 +74,7 @@ async def build_index(connection: asyncpg.Connection, run_id: str, load: TableLo
             )
             await connection.execute(create_index(index, table, name))
     except asyncpg.PostgresError as error:
-        if sqlstates.is_transient(error) or sqlstates.is_broken_connection(error):
+        if sqlstates.may_pass(error):
             raise
         # The session of an engine that died may have built it a moment ago.
         return None if await _is_built(connection, run_id, load, index) else _refusal(index, load, error)

@@ -17,7 +17,7 @@ import asyncpg
 
 from engine.errors import MigrationError, PlanChanged, TargetExists, UsageError
 from engine.target.ddl import TableName, drop_table
-from engine.target.sqlstates import describe
+from engine.target.sqlstates import describe, may_pass
 
 COMPLETED = "completed"
 """The one state from which there is nothing to resume."""
@@ -115,6 +115,7 @@ async def create_run_and_tables(
         TargetExists: a table that the statements make is there already.
         UsageError: the role may not make them.
         MigrationError: the server refuses a statement for another reason.
+        asyncpg.PostgresError, OSError: the server or the connection is at fault; trying again may help.
     """
     try:
         async with connection.transaction():
@@ -147,7 +148,14 @@ async def create_run_and_tables(
     except asyncpg.InsufficientPrivilegeError as error:
         raise UsageError(f"The target's user may not make the tables: {describe(error)[1]}") from error
     except asyncpg.PostgresError as error:
+        if may_pass(error):
+            raise
         raise MigrationError(f"The target tables could not be made: {describe(error)[1]}") from error
+
+
+async def has_run(connection: asyncpg.Connection, run_id: str) -> bool:
+    """The run is in the ledger."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM mongopg.run WHERE run_id = $1)", run_id))
 
 
 async def find_run(connection: asyncpg.Connection, *, prefix: str = "", fingerprint: str = "") -> RunRecord | None:

@@ -79,6 +79,11 @@ def is_transient(error: BaseException) -> bool:
     return (code[:2] in TRANSIENT_CLASSES or code in TRANSIENT_CODES) and code != PROTOCOL_VIOLATION
 
 
+def may_pass(error: BaseException) -> bool:
+    """Nothing is wrong with the statement: trying again helps, or somebody has to make room first."""
+    return is_transient(error) or sqlstate_of(error) == DISK_FULL
+
+
 def is_data_error(error: BaseException) -> bool:
     """The server refused a row for what is in it."""
     code = sqlstate_of(error)

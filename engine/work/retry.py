@@ -15,9 +15,10 @@ LIMIT_S = 120.0
 
 
 class Patience:
-    """Waits that double up to a cap, with jitter, until `LIMIT_S` have passed without progress."""
+    """Waits that double up to a cap, with jitter, until so many seconds have passed without progress."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limit_s: float = LIMIT_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit_s = limit_s
         self._clock = clock
         self._wait_s = FIRST_WAIT_S
         self._since: float | None = None
@@ -25,7 +26,7 @@ class Patience:
     @property
     def is_left(self) -> bool:
         """Whether to try once more."""
-        return self._since is None or self._clock() - self._since < LIMIT_S
+        return self._since is None or self._clock() - self._since < self._limit_s
 
     async def wait(self) -> None:
         """Wait before the next try; workers that failed together do not come back together."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from engine.control.client import find_engine
 from engine.control.protocol import RunState
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, committed, eventually
+from tests.slow_run import started
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -66,6 +69,36 @@ async def test_a_cancelled_run_is_resumed_and_ends_equal(
     assert_ledger(target, first.run_id, rows=USERS)
     assert before <= slices(target, first.run_id), "committed slices were written again"
     assert target.value("SELECT count(*) FROM mongopg.run") == 1
+
+
+@contextmanager
+def profiled(source: Source) -> Iterator[Callable[[], int]]:
+    """How many of the users MongoDB has handed to engines and workers since."""
+    source.db.create_collection("system.profile", capped=True, size=1 << 24)
+    source.db.command("profile", 2)
+    ours = {
+        "ns": f"{source.database}.users",
+        "op": {"$in": ["query", "getmore"]},
+        "appName": {"$regex": "^mongopg-tui"},
+    }
+    try:
+        yield lambda: sum(each.get("nreturned", 0) for each in source.db["system.profile"].find(ours))
+    finally:
+        source.db.command("profile", 0)
+
+
+async def test_a_resume_reads_nothing_of_what_is_committed(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    first = await started(engines, written=USERS // 2)
+    await first.cancel(now=True)
+    await first.finished()
+    left = committed(target)
+
+    with profiled(source) as n_returned:
+        await resumed(engines)
+        assert n_returned() == USERS - left
+
+    assert_users_equal(source, target)
 
 
 async def test_cancel_now_ends_all_processes_at_once(source: Source, target: Target, engines: Engines) -> None:

@@ -11,44 +11,23 @@ from engine.control.client import EngineClient, find_engine
 from engine.control.protocol import RunState, SetKnob, Snapshot, Status, WorkerState
 from engine.errors import KnobError, UsageError
 from tests.running import (
-    Engine,
     Engines,
     add_users,
-    assert_ledger,
     assert_users_equal,
     committed,
     eventually,
     nothing_open,
 )
+from tests.slow_run import ROWS_PER_S, completed, started
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 USERS = 20_000
-SLOW = 3_000
-"""Rows/s: seven seconds for all, were it not taken off."""
 SLOW_COMMIT_S = 20.0
 """A page of all that the throttle lets through would take a hundred."""
 STANDS_STILL_S = 0.7
 """So long nothing may be committed in a pause; a slice ends after half a second at the latest."""
-
-
-async def started(engines: Engines, **run: int) -> Engine:
-    """A slow run of the users that has begun to commit."""
-    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 300} | run))
-    await engine.start()
-    await engine.until_written(1)
-    return engine
-
-
-async def completed(engine: Engine, source: Source, target: Target) -> None:
-    """Let it run as fast as it can; both sides must be equal then."""
-    if engine.snapshot.throttle:
-        await engine.set("throttle", 0)
-    end = await engine.finished()
-    assert (end["state"], end["verification"], end["exit_code"]) == ("completed", "verified", 0)
-    assert_users_equal(source, target)
-    assert_ledger(target, engine.run_id, rows=source.db.users.estimated_document_count())
 
 
 def working(snapshot: Snapshot) -> int:
@@ -153,9 +132,9 @@ async def test_the_throttle_holds_for_the_whole_cluster_and_comes_off(
         return sum(worker.sent for worker in shown.workers)
 
     before = engine.snapshot
-    after = await engine.until(lambda now: sent(now) >= sent(before) + 2 * SLOW, "two seconds' rows")
+    after = await engine.until(lambda now: sent(now) >= sent(before) + 2 * ROWS_PER_S, "two seconds' rows")
     rate = (sent(after) - sent(before)) / (after.elapsed - before.elapsed)
-    assert rate < 1.4 * SLOW, rate  # one piece more or less of each worker
+    assert rate < 1.4 * ROWS_PER_S, rate  # one piece more or less of each worker
     assert WorkerState.THROTTLED in {worker.state for worker in after.workers}
 
     await completed(engine, source, target)
@@ -166,15 +145,15 @@ async def test_a_worker_alone_with_the_work_has_the_whole_throttle(
 ) -> None:
     add_users(source, USERS)
     source.db.command("create", "same_users", viewOn="users", pipeline=[])  # a view is one partition: for one worker
-    engine = await engines.launch(engines.settings("same_users", run={"throttle": SLOW, "cluster_size": 4}))
+    engine = await engines.launch(engines.settings("same_users", run={"throttle": ROWS_PER_S, "cluster_size": 4}))
     await engine.start()
 
     def sent(shown: Snapshot) -> int:
         return sum(worker.sent for worker in shown.workers)
 
     before = await engine.until(lambda now: sent(now) > 0 and working(now) == 4, "everybody there, one at work")
-    after = await engine.until(lambda now: sent(now) >= sent(before) + 3 * SLOW, "three seconds' rows")
-    assert SLOW / 2 < (sent(after) - sent(before)) / (after.elapsed - before.elapsed) < 1.4 * SLOW
+    after = await engine.until(lambda now: sent(now) >= sent(before) + 3 * ROWS_PER_S, "three seconds' rows")
+    assert ROWS_PER_S / 2 < (sent(after) - sent(before)) / (after.elapsed - before.elapsed) < 1.4 * ROWS_PER_S
     assert "held back by the throttle" in after.bottleneck
     await engine.set("throttle", 0)
     await engine.finished()
@@ -234,7 +213,7 @@ async def test_a_run_is_paused_many_times(source: Source, target: Target, engine
 
 async def test_what_the_state_does_not_allow_is_refused(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW}))
+    engine = await engines.launch(engines.settings("users", run={"throttle": ROWS_PER_S}))
     with pytest.raises(UsageError, match=r"has not started: there is nothing to pause"):
         await engine.pause()
     with pytest.raises(UsageError, match=r"has not started: there is nothing to cancel"):
@@ -285,7 +264,7 @@ async def test_a_cluster_beyond_the_target_s_free_connections_is_refused_with_th
 ) -> None:
     add_users(source, USERS)
     settings = engines.settings(
-        "users", target={"uri": limited_role}, run={"throttle": SLOW, "page_size": 300, "cluster_size": 2}
+        "users", target={"uri": limited_role}, run={"throttle": ROWS_PER_S, "page_size": 300, "cluster_size": 2}
     )
     engine = await engines.launch(settings)
     await engine.start()

@@ -24,14 +24,19 @@ class _Link:
     server: asyncio.StreamWriter
     is_marked: bool = False
     """The client has sent the proxy's mark."""
+    is_forgotten: bool = False
+    """The client has lost it, and the server is never told."""
     is_doomed: bool = False
     """The next answer of the server is swallowed, and the connection reset."""
 
     def reset(self) -> None:
         for writer in (self.client, self.server):
-            wire = writer.get_extra_info("socket")
-            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            writer.transport.abort()
+            _reset(writer)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    writer.transport.abort()
 
 
 class Proxy:
@@ -79,6 +84,13 @@ class Proxy:
         for link in tuple(self._links):
             link.reset()
 
+    def forget_marked(self) -> None:
+        """Reset marked connections on the client's side alone: the server goes on to believe in them."""
+        for link in tuple(self._links):
+            if link.is_marked:
+                link.is_forgotten = True
+                _reset(link.client)
+
     def swallow_answers(self, times: int, *, to: bytes) -> None:
         """Let the server get and do `to`, and reset the connection instead of passing its answer on; marked ones only."""
         self.n_to_swallow, self._swallowed_after = times, to
@@ -112,7 +124,8 @@ class Proxy:
                 self.n_to_swallow -= 1
                 link.is_doomed = True
             await self._pass_on(chunk, link.server, up=True)
-        link.server.close()
+        if not link.is_forgotten:
+            link.server.close()
 
     async def _down(self, link: _Link, reader: asyncio.StreamReader) -> None:
         while chunk := await _read(reader):

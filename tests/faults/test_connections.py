@@ -21,40 +21,20 @@ from tests.running import (
     Engines,
     add_users,
     advisory_locks,
-    assert_ledger,
     assert_users_equal,
     committed,
     eventually,
 )
+from tests.slow_run import completed, started
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 USERS = 12_000
-SLOW = 2_500
 DOWN_S = 1.0
 BROKEN = {"57P01", "08003", "08006"}
 """Told to end by the administrator, or the connection just ended: what arrives first is a matter of luck."""
 COPYING = "starts_with(application_name, 'mongopg-tui') AND datname = current_database() AND query LIKE 'COPY %'"
-
-
-async def started(engines: Engines, **sections: Any) -> Engine:
-    """A slow run of the users that has begun to commit."""
-    run = {"throttle": SLOW, "page_size": 200, "cluster_size": 3}
-    engine = await engines.launch(engines.settings("users", run=run, **sections))
-    await engine.start()
-    await engine.until_written(1)
-    return engine
-
-
-async def completed(engine: Engine, source: Source, target: Target) -> None:
-    """Let it run as fast as it can; both sides must be equal then, and the counters right."""
-    await engine.set("throttle", 0)
-    end = await engine.finished()
-    assert (end["state"], end["verification"], end["exit_code"]) == ("completed", "verified", 0), engine.account()
-    assert_users_equal(source, target)
-    assert_ledger(target, engine.run_id, rows=USERS)
-    assert (end["read"], end["written"]) == (USERS, USERS)
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
@@ -182,6 +162,22 @@ async def test_a_lock_that_stays_is_told_with_who_holds_it(
     await completed(engine, source, target)
 
 
+async def test_a_hold_that_only_the_server_believes_in_is_not_another_run_s(
+    source: Source, target: Target, engines: Engines, target_proxy: Proxy
+) -> None:
+    """The network broke on our side alone: the old session still has the lock, and nobody who could give it up."""
+    add_users(source, USERS)
+    target_proxy.mark = b"pg_try_advisory_lock"
+    engine = await started(engines, sections={"target": {"uri": target_proxy.uri}})
+    before = set(advisory_locks(target))
+    assert before
+
+    target_proxy.forget_marked()
+
+    await eventually(lambda: advisory_locks(target) and not before & set(advisory_locks(target)), 30.0, engine.account)
+    await completed(engine, source, target)
+
+
 @pytest_asyncio.fixture
 async def target_proxy(target: Target) -> AsyncIterator[Proxy]:
     """Between the engine and PostgreSQL."""
@@ -193,7 +189,7 @@ async def test_the_network_to_postgres_is_cut(
     source: Source, target: Target, engines: Engines, target_proxy: Proxy
 ) -> None:
     add_users(source, USERS)
-    engine = await started(engines, target={"uri": target_proxy.uri})
+    engine = await started(engines, sections={"target": {"uri": target_proxy.uri}})
 
     for _ in range(3):
         target_proxy.cut()
@@ -206,7 +202,7 @@ async def test_postgres_is_away_for_a_while(
     source: Source, target: Target, engines: Engines, target_proxy: Proxy
 ) -> None:
     add_users(source, USERS)
-    engine = await started(engines, target={"uri": target_proxy.uri})
+    engine = await started(engines, sections={"target": {"uri": target_proxy.uri}})
 
     target_proxy.is_down = True
     target_proxy.cut()
@@ -226,7 +222,7 @@ async def test_a_commit_whose_answer_is_lost_counts_once(
     """The slice is committed, and the worker cannot know: it looks its claim up, and neither loses nor repeats it."""
     add_users(source, USERS)
     target_proxy.mark = b"INSERT INTO mongopg.slice"  # a worker's, not the engine's own
-    engine = await started(engines, target={"uri": target_proxy.uri})
+    engine = await started(engines, sections={"target": {"uri": target_proxy.uri}})
 
     target_proxy.swallow_answers(4, to=b"COMMIT")
     await eventually(lambda: target_proxy.n_to_swallow == 0, 30.0, engine.account)
@@ -239,7 +235,7 @@ async def test_a_cancel_while_postgres_is_away_ends_the_run(
     source: Source, target: Target, engines: Engines, target_proxy: Proxy
 ) -> None:
     add_users(source, USERS)
-    engine = await started(engines, target={"uri": target_proxy.uri})
+    engine = await started(engines, sections={"target": {"uri": target_proxy.uri}})
     target_proxy.is_down = True
     target_proxy.cut()
     await engine.event("problem")
@@ -254,6 +250,23 @@ async def test_a_cancel_while_postgres_is_away_ends_the_run(
     _, end = await engines.run(resume="")
     assert end["exit_code"] == 0
     assert_users_equal(source, target)
+
+
+@pytest.mark.parametrize("lost", [b"INSERT INTO mongopg.table_load", b"COMMIT"], ids=["before", "in"])
+async def test_the_commit_of_a_run_s_beginning_is_lost(
+    source: Source, target: Target, engines: Engines, target_proxy: Proxy, lost: bytes
+) -> None:
+    """Whether the run is in the ledger is looked up, and it begins once."""
+    add_users(source, USERS)
+    target_proxy.mark = b"INSERT INTO mongopg.run"
+    target_proxy.swallow_answers(1, to=lost)
+
+    engine = await started(engines, sections={"target": {"uri": target_proxy.uri}})
+
+    assert target_proxy.n_to_swallow == 0
+    assert engine.facts_of("problem")[0]["code"] in BROKEN
+    await completed(engine, source, target)
+    assert target.value("SELECT count(*) FROM mongopg.run") == 1
 
 
 BACKEND_KEY = re.compile(rb"K\x00\x00\x00\x0c(....)", re.DOTALL)
@@ -288,7 +301,7 @@ async def test_the_network_to_mongodb_is_cut(
     source: Source, target: Target, engines: Engines, source_proxy: Proxy
 ) -> None:
     add_users(source, USERS)
-    engine = await started(engines, source={"uri": source_proxy.uri})
+    engine = await started(engines, sections={"source": {"uri": source_proxy.uri}})
 
     for _ in range(3):
         source_proxy.cut()
@@ -301,7 +314,7 @@ async def test_mongodb_is_away_for_a_while(
     source: Source, target: Target, engines: Engines, source_proxy: Proxy
 ) -> None:
     add_users(source, USERS)
-    engine = await started(engines, source={"uri": f"{source_proxy.uri}&serverSelectionTimeoutMS=300"})
+    engine = await started(engines, sections={"source": {"uri": f"{source_proxy.uri}&serverSelectionTimeoutMS=300"}})
 
     source_proxy.is_down = True
     source_proxy.cut()
@@ -356,6 +369,17 @@ async def test_commands_to_mongodb_fail_for_a_while(
     with failing(source, engine, 6, **failure):
         await engine.event("problem")
         await completed(engine, source, target)
+
+
+async def test_mongodb_breaks_off_while_the_run_is_planned(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await engines.launch()
+
+    with failing(source, engine, 6, failCommands=["aggregate", "collStats", "find"], closeConnection=True):
+        await engine.start()
+        await engine.event("problem", lambda facts: facts["retry"])
+        await completed(engine, source, target)
+    assert engine.snapshot.retried >= 1
 
 
 async def test_a_failure_that_stays_fails_the_run_which_can_be_resumed(

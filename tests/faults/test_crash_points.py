@@ -9,31 +9,13 @@ import pytest
 from engine.control.protocol import RunState
 from tests.faults.planting import AT_THE_BEGINNING, CrashPoints
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, eventually
+from tests.slow_run import completed, started
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 USERS = 6_000
-SLOW = 3_000
 DIES_S = 30.0
-
-
-async def started(engines: Engines, **run: object) -> Engine:
-    """A slow run of the users that has begun to commit."""
-    engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 200} | run))
-    await engine.start()
-    await engine.until_written(1)
-    return engine
-
-
-async def assert_complete(engine: Engine, source: Source, target: Target) -> None:
-    """Let it run as fast as it can; both sides must be equal then, and the counts right."""
-    await engine.set("throttle", 0)
-    end = await engine.finished()
-    assert (end["state"], end["verification"], end["exit_code"]) == ("completed", "verified", 0), engine.account()
-    assert (end["read"], end["written"]) == (USERS, USERS)
-    assert_users_equal(source, target)
-    assert_ledger(target, engine.run_id, rows=USERS)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +41,7 @@ async def test_a_worker_dies_at(
         await eventually(lambda: not points.is_armed(point), DIES_S, engine.account)
 
     await engine.event("worker", lambda facts: facts["what"] == "died" and facts["exit"] == -9)
-    await assert_complete(engine, source, target)
+    await completed(engine, source, target)
 
 
 async def test_workers_that_die_together_before_they_are_ready_are_replaced(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
@@ -23,27 +23,18 @@ from tests.running import (
     eventually,
     sessions,
 )
+from tests.slow_run import SLOW, started
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 USERS = 12_000
-SLOW = 2_000
 ENGINE_DEAD_S = 2.0
 """How long workers may live after their engine was killed."""
 SESSIONS_GONE_S = 5.0
 """How long PostgreSQL may take to notice and to roll back."""
 CANCELLED_S = 3.0
 """How long everything may live after an owner vanished who wants the run cancelled."""
-
-
-async def started(engines: Engines, *, on_disconnect: Any = "cancel", **run: Any) -> Engine:
-    """A slow run of the users that has begun to commit."""
-    settings = engines.settings("users", run={"throttle": SLOW, "page_size": 200, "cluster_size": 3} | run)
-    engine = await engines.launch(settings, on_disconnect=on_disconnect)
-    await engine.start()
-    await engine.until_written(600)
-    return engine
 
 
 async def resumed(engines: Engines, source: Source, target: Target, run_id: str) -> None:
@@ -57,7 +48,7 @@ async def resumed(engines: Engines, source: Source, target: Target, run_id: str)
 
 async def test_the_engine_is_killed_and_the_run_resumed(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines)
+    engine = await started(engines, written=600, cluster_size=3)
     run_id = engine.run_id
 
     engine.kill()
@@ -75,13 +66,13 @@ async def test_the_engine_is_killed_and_the_run_resumed(source: Source, target: 
 @pytest.mark.slow
 async def test_the_engine_is_killed_again_and_again(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines)
+    engine = await started(engines, written=600, cluster_size=3)
     run_id = engine.run_id
     engine.kill()
     await engine.until_gone(ENGINE_DEAD_S)
 
     for size in (1, 4):
-        settings = engines.settings("users", run={"throttle": SLOW, "page_size": 200, "cluster_size": size})
+        settings = engines.settings("users", run=SLOW | {"cluster_size": size})
         engine = await engines.launch(settings)
         await engine.start(resume="")
         there = (await engine.until_state(RunState.RUNNING)).written
@@ -94,7 +85,7 @@ async def test_the_engine_is_killed_again_and_again(source: Source, target: Targ
 
 async def test_all_processes_are_killed_as_by_a_reboot(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines)
+    engine = await started(engines, written=600, cluster_size=3)
     run_id = engine.run_id
 
     for pid in engine.processes():
@@ -106,7 +97,7 @@ async def test_all_processes_are_killed_as_by_a_reboot(source: Source, target: T
 
 async def test_the_engine_is_killed_in_a_pause(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines)
+    engine = await started(engines, written=600, cluster_size=3)
     await engine.pause()
     run_id, left = engine.run_id, committed(target)
 
@@ -120,7 +111,7 @@ async def test_the_engine_is_killed_in_a_pause(source: Source, target: Target, e
 async def test_the_engine_is_killed_while_it_builds_keys(source: Source, target: Target, engines: Engines) -> None:
     """Everything is copied: whoever resumes only builds the key, analyzes and counts."""
     add_users(source, USERS)
-    engine = await started(engines)
+    engine = await started(engines, written=600, cluster_size=3)
     run_id = engine.run_id
     reader = await asyncpg.connect(target.uri)
     try:
@@ -140,7 +131,7 @@ async def test_the_engine_is_killed_while_it_builds_keys(source: Source, target:
 
 async def test_the_engine_is_killed_before_the_first_slice(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    settings = engines.settings("users", run={"throttle": SLOW, "page_size": 200})
+    settings = engines.settings("users", run=SLOW)
     engine = await engines.launch(settings)
     await engine.start()
     await engine.event("planned")
@@ -182,7 +173,7 @@ async def test_a_run_is_in_the_ledger_only_with_its_partitions(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
 async def test_the_engine_is_told_to_end(source: Source, target: Target, engines: Engines, number: int) -> None:
     add_users(source, USERS)
-    engine = await started(engines)
+    engine = await started(engines, written=600, cluster_size=3)
     run_id = engine.run_id
 
     os.kill(engine.pid, number)
@@ -205,7 +196,7 @@ async def vanish(engine: Engine) -> None:
 
 async def test_an_owner_who_wants_it_cancelled_vanishes(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines, on_disconnect="cancel")
+    engine = await started(engines, written=600, cluster_size=3, on_disconnect="cancel")
     run_id = engine.run_id
 
     await vanish(engine)
@@ -219,7 +210,7 @@ async def test_an_owner_who_wants_it_cancelled_vanishes(source: Source, target: 
 
 async def test_an_owner_who_wants_it_continued_vanishes(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines, on_disconnect="continue")
+    engine = await started(engines, written=600, cluster_size=3, on_disconnect="continue")
 
     await vanish(engine)
 
@@ -236,7 +227,7 @@ async def test_an_owner_who_wants_it_continued_vanishes(source: Source, target: 
 @pytest.mark.slow
 async def test_an_owner_vanishes_while_another_looks_on(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines, on_disconnect="cancel")
+    engine = await started(engines, written=600, cluster_size=3, on_disconnect="cancel")
     other = await EngineClient.connect(engine.process.socket)
 
     await vanish(engine)
@@ -254,7 +245,7 @@ async def test_an_owner_vanishes_while_another_looks_on(source: Source, target: 
 
 async def test_a_guest_who_vanishes_changes_nothing(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines)
+    engine = await started(engines, written=600, cluster_size=3)
     guest = await EngineClient.connect(engine.process.socket)
 
     guest._writer.transport.abort()

@@ -14,38 +14,19 @@ import pytest
 
 from engine.control.protocol import RunState, WorkerState, WorkerView
 from tests.faults.planting import constants
-from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, eventually, nothing_open
+from tests.running import Engine, Engines, add_users, assert_users_equal, eventually, nothing_open
+from tests.slow_run import completed, started
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 USERS = 12_000
-SLOW = 2_000
-"""Rows/s of both workers."""
 VERY_SLOW = 400
+"""Rows/s of both workers."""
 AT_WORK = {WorkerState.READING, WorkerState.CONVERTING, WorkerState.WRITING, WorkerState.THROTTLED}
 REPLACED_S = 3.0
 """A dead worker's place is taken within this; a second on a machine that has nothing else to do."""
 HANG_IS_NOTICED_S = 60.0
-
-
-async def started(engines: Engines, size: int, throttle: int = SLOW) -> Engine:
-    """A slow run of the users that has begun to commit."""
-    settings = engines.settings("users", run={"throttle": throttle, "page_size": 200, "cluster_size": size})
-    engine = await engines.launch(settings)
-    await engine.start()
-    await engine.until_written(1)
-    return engine
-
-
-async def completed(engine: Engine, source: Source, target: Target) -> None:
-    """Let it run as fast as it can; both sides must be equal then."""
-    await engine.set("throttle", 0)
-    end = await engine.finished()
-    assert (end["state"], end["verification"], end["exit_code"]) == ("completed", "verified", 0)
-    assert_users_equal(source, target)
-    assert_ledger(target, engine.run_id, rows=USERS)
-    assert end["written"] == USERS
 
 
 async def worker_at_work(engine: Engine, but_not: set[int]) -> WorkerView:
@@ -64,7 +45,7 @@ async def worker_at_work(engine: Engine, but_not: set[int]) -> WorkerView:
 
 async def test_workers_killed_one_after_the_other(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines, size=3)
+    engine = await started(engines, cluster_size=3)
 
     killed: set[int] = set()
     for _ in range(6):
@@ -84,7 +65,7 @@ async def test_workers_killed_one_after_the_other(source: Source, target: Target
 
 async def test_a_dead_worker_is_replaced_at_once(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines, size=2)
+    engine = await started(engines, cluster_size=2)
     victim = await worker_at_work(engine, set())
 
     os.kill(victim.pid, signal.SIGKILL)
@@ -102,7 +83,7 @@ async def test_a_dead_worker_s_partition_goes_to_whoever_is_free_next(
 ) -> None:
     """The ledger takes a moment to say how far it came: whoever is free then must not begin another partition."""
     add_users(source, USERS)
-    engine = await started(engines, size=2, throttle=VERY_SLOW)  # the first partitions are far from their ends
+    engine = await started(engines, cluster_size=2, throttle=VERY_SLOW)  # the first partitions are far from their ends
     victim = await worker_at_work(engine, set())
     ledger = await asyncpg.connect(target.uri)
     try:
@@ -127,7 +108,7 @@ async def test_a_dead_worker_s_partition_goes_to_whoever_is_free_next(
 
 async def test_all_workers_killed_at_once(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines, size=4)
+    engine = await started(engines, cluster_size=4)
 
     for _ in range(2):
         victims = {worker.pid for worker in engine.snapshot.workers}
@@ -169,7 +150,7 @@ async def test_workers_killed_at_random_moments(source: Source, target: Target, 
 
 async def test_a_worker_killed_in_a_pause(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines, size=2)
+    engine = await started(engines, cluster_size=2)
     await engine.pause()
     victim = engine.snapshot.workers[0].pid
 
@@ -190,7 +171,7 @@ async def test_a_worker_killed_in_a_pause(source: Source, target: Target, engine
 
 async def test_a_partition_that_kills_three_workers_is_parked(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines, size=2)
+    engine = await started(engines, cluster_size=2)
     deadly = (await worker_at_work(engine, set())).partition
 
     killed: set[int] = set()
@@ -231,7 +212,7 @@ async def test_a_partition_that_kills_three_workers_is_parked(source: Source, ta
 async def test_the_fork_server_is_killed(source: Source, target: Target, engines: Engines) -> None:
     """Its living children look dead then: their partitions must not be given on before they really are."""
     add_users(source, USERS)
-    engine = await started(engines, size=3)
+    engine = await started(engines, cluster_size=3)
     before = engine.fork_server()
 
     os.kill(before, signal.SIGKILL)
@@ -248,7 +229,7 @@ async def test_the_fork_server_is_killed_while_it_is_to_start_workers(
     source: Source, target: Target, engines: Engines
 ) -> None:
     add_users(source, USERS)
-    engine = await started(engines, size=1)
+    engine = await started(engines, cluster_size=1)
     before = engine.fork_server()
     os.kill(before, signal.SIGSTOP)
     await engine.set("cluster_size", 3)
@@ -268,7 +249,7 @@ async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
     for name, value in constants({"engine.control.supervisor:HEARTBEAT_LIMIT_S": 3.0}).items():
         monkeypatch.setenv(name, value)
     add_users(source, USERS)
-    engine = await started(engines, size=2)
+    engine = await started(engines, cluster_size=2)
     await engine.set("throttle", 300)  # the run must still be on when the silence is noticed
     victim = await worker_at_work(engine, set())
 
@@ -284,7 +265,7 @@ async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
 @pytest.mark.slow
 async def test_a_worker_that_was_stopped_for_a_while_goes_on(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines, size=2)
+    engine = await started(engines, cluster_size=2)
     for _ in range(3):
         victim = await worker_at_work(engine, set())
         os.kill(victim.pid, signal.SIGSTOP)

@@ -11,37 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from engine.control.protocol import RunState
-from engine.errors import KnobError
-from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, committed
+from engine.errors import EXIT_CANCELLED, KnobError
+from tests.faults.planting import constants
+from tests.running import Engine, Engines, add_users, assert_users_equal, committed
+from tests.slow_run import SLOW, completed, started
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 USERS = 12_000
-RUN = {"throttle": 2_500, "page_size": 200, "cluster_size": 3}
 FULL = """
 CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
 CREATE TRIGGER full_disk BEFORE INSERT ON users EXECUTE FUNCTION full_disk();
 """
-
-
-async def started(engines: Engines) -> Engine:
-    engine = await engines.launch(engines.settings("users", run=RUN))
-    await engine.start()
-    await engine.until_written(1)
-    return engine
-
-
-async def completed(engine: Engine, source: Source, target: Target) -> None:
-    await engine.set("throttle", 0)
-    end = await engine.finished()
-    assert (end["state"], end["verification"], end["exit_code"]) == ("completed", "verified", 0), engine.account()
-    assert_users_equal(source, target)
-    assert_ledger(target, engine.run_id, rows=USERS)
 
 
 async def waits_for_space(engine: Engine, target: Target, times: int = 1) -> None:
@@ -70,6 +57,79 @@ async def test_a_full_disk_pauses_the_run_until_there_is_room(source: Source, ta
     await completed(engine, source, target)
 
 
+NO_ROOM = """
+CREATE FUNCTION no_room() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+CREATE EVENT TRIGGER no_room ON ddl_command_start WHEN TAG IN ('{}') EXECUTE FUNCTION no_room();
+"""
+
+
+@pytest.mark.parametrize("command", ["ALTER TABLE", pytest.param("CREATE INDEX", marks=pytest.mark.slow)])
+async def test_no_room_for_a_key_or_an_index_pauses_the_run_until_there_is(
+    source: Source, target: Target, engines: Engines, command: str
+) -> None:
+    add_users(source, USERS)
+    source.db.users.create_index("username")
+    engine = await started(engines, indexes=True)
+
+    target.execute(NO_ROOM.format(command))
+    await engine.set("throttle", 0)
+    await waits_for_space(engine, target)
+    assert committed(target) == USERS
+    await engine.resume()
+    await waits_for_space(engine, target, times=2)
+    target.execute("DROP EVENT TRIGGER no_room")
+    await engine.resume()
+
+    await completed(engine, source, target)
+    assert target.value("SELECT count(*) FROM pg_index WHERE indrelid = 'users'::regclass AND indisvalid") == 2
+
+
+@pytest.mark.slow
+async def test_a_run_that_waits_for_room_for_its_key_can_be_cancelled_and_resumed(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, USERS)
+    engine = await started(engines)
+    target.execute(NO_ROOM.format("ALTER TABLE"))
+    await engine.set("throttle", 0)
+    await waits_for_space(engine, target)
+
+    await engine.cancel()
+
+    assert (await engine.finished())["exit_code"] == EXIT_CANCELLED
+    await engine.leave()
+    await engine.until_gone()
+    target.execute("DROP EVENT TRIGGER no_room")
+    engine, end = await engines.run(resume="")
+    assert (end["exit_code"], end["written"]) == (0, USERS)
+    assert_users_equal(source, target)
+
+
+@pytest.mark.slow
+async def test_a_file_system_without_room_for_the_key_pauses_the_run_until_it_is_larger(
+    source: Source, target: Target, engines: Engines, small_tablespace: Path
+) -> None:
+    remount(small_tablespace, "64m")
+    add_users(source, USERS)
+    engine = await started(engines)
+    other = await asyncpg.connect(target.uri)
+    try:
+        await other.execute("BEGIN; SELECT FROM mongopg.run FOR UPDATE")  # nothing is finished before this lock is gone
+        await engine.set("throttle", 0)
+        await engine.until_state(RunState.FINISHING)
+        space = os.statvfs(small_tablespace)
+        remount(small_tablespace, f"{(space.f_blocks - space.f_bfree) * space.f_frsize // 1024 + 128}k")
+    finally:
+        await other.close()
+
+    await waits_for_space(engine, target)
+    remount(small_tablespace, "64m")
+    await engine.resume()
+
+    await completed(engine, source, target)
+
+
 @pytest.mark.slow
 async def test_a_full_file_system_pauses_the_run_until_it_is_larger(
     source: Source, target: Target, engines: Engines, small_tablespace: Path
@@ -79,7 +139,7 @@ async def test_a_full_file_system_pauses_the_run_until_it_is_larger(
     await engine.set("throttle", 0)
 
     await waits_for_space(engine, target)
-    subprocess.run(["mount", "-o", "remount,size=64m", small_tablespace], check=True)
+    remount(small_tablespace, "64m")
     await engine.resume()
 
     await completed(engine, source, target)
@@ -104,6 +164,10 @@ def small_tablespace(target: Target) -> Iterator[Path]:
             target.execute(f"ALTER DATABASE {target.database} RESET default_tablespace; DROP TABLE users")
             target.execute("DROP SCHEMA mongopg CASCADE")
             target.execute(f"DROP TABLESPACE {space}")
+
+
+def remount(folder: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)
 
 
 @contextmanager
@@ -133,7 +197,7 @@ async def test_workers_without_a_connection_leave_the_cluster_and_the_others_go_
     source: Source, target: Target, limited: Target, engines: Engines
 ) -> None:
     add_users(source, USERS)
-    settings = engines.settings("users", run=RUN | {"cluster_size": 5, "throttle": 500}, target={"uri": limited.uri})
+    settings = engines.settings("users", run=SLOW | {"cluster_size": 5, "throttle": 500}, target={"uri": limited.uri})
     engine = await engines.launch(settings)
     await engine.start()
     await engine.until_written(1)
@@ -153,5 +217,34 @@ async def test_workers_without_a_connection_leave_the_cluster_and_the_others_go_
         await engine.set("cluster_size", 5)
     target.execute(f"ALTER ROLE {limited.database} CONNECTION LIMIT -1")
     await engine.set("cluster_size", 5)
+
+    await completed(engine, source, target)
+
+
+async def test_too_few_connections_for_keys_pause_the_run_until_there_are_more(
+    source: Source, target: Target, limited: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in constants({"engine.control.insistence:CROWDED_S": 0.5}).items():
+        monkeypatch.setenv(name, value)
+    add_users(source, USERS)
+    engine = await engines.launch(engines.settings("users", run=SLOW, target={"uri": limited.uri}))
+    await engine.start()
+    await engine.until_written(1)
+    other = await asyncpg.connect(target.uri)
+    try:
+        await other.execute("BEGIN; SELECT FROM mongopg.run FOR UPDATE")  # nothing is finished before this lock is gone
+        await engine.set("throttle", 0)
+        await engine.until_state(RunState.FINISHING)
+        target.execute(f"ALTER ROLE {limited.database} CONNECTION LIMIT 1")
+    finally:
+        await other.close()
+
+    paused = await engine.until_state(RunState.PAUSED)
+    assert paused.eta_reason == "waiting: target connections"
+    problem = next(problem for problem in paused.problems if problem.code == "53300")
+    assert "no free connection" in problem.message
+    assert "The run is paused: end other sessions" in problem.message
+    target.execute(f"ALTER ROLE {limited.database} CONNECTION LIMIT -1")
+    await engine.resume()
 
     await completed(engine, source, target)
