@@ -197,6 +197,23 @@ async def test_a_paused_run_stands_still_and_goes_on(source: Source, target: Tar
     await completed(engine, source, target)
 
 
+async def test_a_pause_in_the_last_moment_holds(source: Source, target: Target, engines: Engines) -> None:
+    """Everything is copied when it is through: a view is copied in one slice."""
+    add_users(source, 2_000)
+    source.db.command("create", "same_users", viewOn="users", pipeline=[])
+    engine = await engines.launch(engines.settings("same_users", run={"throttle": 1_000}))
+    await engine.start()
+    await engine.until(lambda now: any(worker.sent for worker in now.workers), "rows on their way")
+
+    await engine.pause()
+    assert committed(target, "same_users") == 2_000
+    await asyncio.sleep(STANDS_STILL_S)
+    assert engine.snapshot.state is RunState.PAUSED
+
+    await engine.resume()
+    assert (await engine.finished())["exit_code"] == 0
+
+
 async def test_a_run_is_paused_many_times(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, cluster_size=3)
