@@ -28,6 +28,7 @@ from engine.control.protocol import Event, Recording, Snapshot, Start
 from engine.errors import EXIT_DONE, MigrationError
 from tui.ascii_filter import AsciiFilter
 from tui.commands import BY_ACTION, BY_ID, Place, Situation, bindings_of
+from tui.copying import copy
 from tui.crash import crash_words
 from tui.driver import CockpitDriver
 from tui.engines import Engines
@@ -349,6 +350,14 @@ class Cockpit(App[None]):
             files = [("log", str(session.log_path()))] if session else []
             files += [(name, self.provenance[name]) for name in ("source.uri", "target.uri") if name in self.provenance]
             self.push_screen(HelpScreen(self.screen.PLACE, self.situation, files, self.keymap))
+
+    def action_copy(self) -> None:
+        """Copy what is under the cursor."""
+        text, what = self.screen.to_copy() if isinstance(self.screen, CockpitScreen) else ("", "")
+        if text.strip():
+            copy(self, text, what)
+        else:
+            self.notify("There is nothing to copy here.", markup=False)
 
     def action_command_palette(self) -> None:
         """All commands by name."""

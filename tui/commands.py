@@ -165,7 +165,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("setup.open_profile", Place.SETUP, "open_profile", "ctrl+o", "Open profile…",
             "Take the settings that were kept under a name.", lambda now: now.is_free, in_footer=False),
     Command("setup.leave_field", Place.SETUP, "leave_field", "escape", "Leave field",
-            "Leave a field for the list of collections, where letters are commands.", in_footer=False),
+            "Leave a field for the list of collections, where letters are commands; there, show all of them again.",
+            in_footer=False),
+    Command("setup.filter", Place.SETUP, "filter", "slash", "Filter", "Show only collections with some letters in their name; "
+            "with ! before them, only the others.", in_footer=False),
+    Command("setup.database", Place.SETUP, "database", "d", "Database…",
+            "Choose another of the server's databases to copy from.", lambda now: now.is_free and now.has_source,
+            in_footer=False),
     Command("run.pause", Place.RUN, "pause", "space,p", "Pause",
             "End pages early, commit them and stand still. The workers wait.", _moving),
     Command("run.resume", Place.RUN, "resume", "space,p", "Resume", "Go on after a pause.", _standing),
@@ -246,12 +252,21 @@ COMMANDS: tuple[Command, ...] = (
             in_footer=False),
     Command("run.sort", Place.RUN, "sort", "s", "Sort", "Sort workers by number, rate, rows or state.", _has_run,
             in_footer=False),
-    Command("run.workers", Place.RUN, "workers", "enter", "Workers in full", "Each worker as it is now: process, partition, "
-            "what its time goes to, age of its last progress.", lambda now: now.is_live or now.is_replay, in_footer=False),
-    Command("run.problems", Place.RUN, "problems", "e", "Problems", "What went wrong so far, and what to do about it.",
+    Command("run.reverse", Place.RUN, "reverse", "S", "Reverse", "Turn the order of the workers round.", _has_run,
+            in_footer=False),
+    Command("run.filter", Place.RUN, "filter", "slash", "Filter", "Show only workers with some letters in their state, "
+            "collection or number; with ! before them, only the others.", lambda now: now.is_live or now.is_replay,
+            in_footer=False),
+    Command("run.workers", Place.RUN, "workers", "enter", "In full", "The worker under the cursor in full: process, how far it "
+            "is with its partition, what its time goes to, age of its last progress; in the log, the event.",
+            _has_run, in_footer=False),
+    Command("run.problems", Place.RUN, "problems", "e", "Problems", "What went wrong so far, which documents it hit, and what "
+            "to do about it.",
             lambda now: now.has_problems, in_footer=False),
     Command("app.palette", Place.APP, "command_palette", "ctrl+p", "Palette",
             "All commands by name, and knobs by value: workers 12."),
+    Command("app.copy", Place.APP, "copy", "y", "Copy", "Copy what is under the cursor, or the error that is shown, into the "
+            "terminal's clipboard.", in_footer=False),
     Command("app.setup", Place.APP, "show_setup", "1", "Setup", "The Setup screen.", in_footer=False),
     Command("app.plan", Place.APP, "show_plan", "2", "Plan", "The Plan screen.", _has_servers, in_footer=False),
     Command("app.run", Place.APP, "show_run", "3", "Run", "The Run screen.", _has_run, in_footer=False),

@@ -43,3 +43,8 @@ def place(uri: str) -> str:
     """Host and database for a header: `mongodb://app:x@db1:27017/shop?tls=true` is `db1:27017/shop`."""
     rest = uri.partition("://")[2] or uri
     return rest.rpartition("@")[2].partition("?")[0].partition("#")[0]
+
+
+def database_in(uri: str) -> str:
+    """The database that a connection string names; empty when it names none."""
+    return place(uri).partition("/")[2].partition(".")[0]

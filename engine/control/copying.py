@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from engine import tls
 from engine.control.consistency import Consistency
+from engine.control.extents import Extents
 from engine.control.finishing import finish
 from engine.control.inquiries import source_uri, target_uri
 from engine.control.insistence import insist
 from engine.control.journal import Journal
 from engine.control.leases import CopyLeases
 from engine.control.limits import RejectGuard
-from engine.control.protocol import RunState
+from engine.control.protocol import RangeView, RunState
 from engine.control.same_source import require_same_collections
 from engine.control.surveying import count_for_run
 from engine.control.tally import Tally
@@ -76,6 +77,7 @@ class Copying:
         self.tally = Tally(migration.emit, self.journal)
         self.guard = RejectGuard(migration.settings.run.max_rejects, migration.record, self.journal, migration.fail)
         self._next_partition = 0
+        self._extents = Extents()
         self._recoveries: set[asyncio.Task[None]] = set()
         self._cutting: asyncio.Task[None] | None = None
         self._keeps_tail = False
@@ -172,6 +174,7 @@ class Copying:
         for table in self.plan.tables:
             if doubts := table_doubts(table):
                 migration.emit("problem", code="table_bounds", message=doubts, namespace=table.namespace)
+        self._extents.spread(leases, self._expected)
         self.leases.add(leases)
 
     async def _planned(
@@ -218,6 +221,7 @@ class Copying:
         self.set_tasks()
         await insist(migration, self.tally.recount)
         migration.written_before = migration.record.written
+        self._extents.spread([_lease_at(position) for position in positions], self._expected)
         for position in positions:
             self._next_partition = max(self._next_partition, position.partition.partition_id + 1)
             self.tally.begin_at(position)
@@ -386,7 +390,15 @@ class Copying:
             pieces.append(CopyLease(lease.task_id, self._next_partition, 0, span.lower, True, span.upper))
             self._next_partition += 1
         await self.journal.replace_partition(lease.partition_id, pieces)
+        self._extents.cut(lease, pieces)
         return pieces
+
+    def _expected(self, task_id: int) -> int:
+        return self._migration.record.tables[task_id].total
+
+    def range_of(self, lease: CopyLease, uncommitted: int) -> RangeView:
+        """How far a partition is, with so many rows of it that are sent and not committed."""
+        return self._extents.view(lease, self.tally.n_read(lease.partition_id) + uncommitted)
 
     # --- seeding beside the copy --------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from engine.config import Settings, redact, with_password
 from engine.control import history, protocol
 from engine.control.journal import Journal
 from engine.control.planning import view_plan
-from engine.control.protocol import CollectionInfo, PlanView, ServerReport
+from engine.control.protocol import CollectionInfo, DatabaseInfo, PlanView, ServerReport
 from engine.control.retrying import retry
 from engine.control.verification import verify
 from engine.errors import MigrationError, UsageError
@@ -31,8 +31,11 @@ async def answer(command: protocol.Command, settings: Settings) -> Any:
         case protocol.Inspect():
             return (await inspect(command, settings)).model_dump(mode="json")
         case protocol.ListCollections():
-            infos = await asyncio.to_thread(_collections, settings)
+            infos = await asyncio.to_thread(_collections, settings, command.database)
             return {"collections": [info.model_dump(mode="json") for info in infos]}
+        case protocol.ListDatabases():
+            found = await asyncio.to_thread(_databases, settings)
+            return {"databases": [info.model_dump(mode="json") for info in found]}
         case protocol.ListRuns():
             async with Journal.opened(settings) as journal:
                 return {"runs": [run.model_dump(mode="json") for run in await history.list_runs(journal)]}
@@ -114,11 +117,21 @@ async def _inspect_target(uri: str) -> ServerReport:
     )  # fmt: skip
 
 
-def _collections(settings: Settings) -> list[CollectionInfo]:
+def _databases(settings: Settings) -> list[DatabaseInfo]:
+    client = mongo.connect(source_uri(settings), app_name=APP_NAME)
+    try:
+        sizes = catalogue.list_databases(client)
+    finally:
+        client.close()
+    return [DatabaseInfo(name=name, size_bytes=size) for name, size in sizes.items()]
+
+
+def _collections(settings: Settings, database: str) -> list[CollectionInfo]:
     uri = source_uri(settings)
+    database = database or mongo.database_of(uri)
     client = mongo.connect(uri, app_name=APP_NAME)
     try:
-        facts = catalogue.list_collections(client, mongo.database_of(uri))
+        facts = catalogue.list_collections(client, database)
     finally:
         client.close()
     return [

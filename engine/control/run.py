@@ -89,6 +89,8 @@ class RunRecord:
     """Documents in the seeded collection."""
     exit_code: int | None = None
     consistency: str = "fuzzy"
+    at: float = 0.0
+    """Of the newest event."""
     snapshot_unix: float = 0.0
     """The time at which all documents are read; 0 is none."""
 
@@ -126,6 +128,7 @@ class RunRecord:
         """Change the record by a fact; an unknown kind changes nothing (a newer version's event in a replay)."""
         change = _CHANGES.get(event.kind)
         if change is not None:
+            self.at = event.at
             change(self, event.facts)
 
     def table_views(self) -> list[TableProgress]:
@@ -191,7 +194,12 @@ def _problem(record: RunRecord, facts: dict[str, Any]) -> None:
 def _count_problem(record: RunRecord, code: str, message: str, namespace: str, count: int, advice: str) -> None:
     known = record.problems.get((code, namespace))
     record.problems[(code, namespace)] = ProblemView(
-        code=code, message=message, count=count + (known.count if known else 0), collection=namespace, advice=advice
+        code=code,
+        message=message,
+        count=count + (known.count if known else 0),
+        collection=namespace,
+        advice=advice,
+        last_at=record.at,
     )
 
 

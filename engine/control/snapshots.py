@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from engine.config import redact
 from engine.control.meter import bottleneck
-from engine.control.protocol import RunState, Snapshot, Verification, WorkerView
-from engine.work.messages import CopyLease, Lease
+from engine.control.protocol import RangeView, RunState, Snapshot, Verification, WorkerView
+from engine.work.messages import CopyLease, Lease, SeedLease
 
 if TYPE_CHECKING:
     from engine.control.migration import Migration
@@ -49,7 +49,11 @@ def _draw_run(migration: Migration) -> Snapshot:
     is_paused = record.state in (RunState.PAUSED, RunState.PAUSING)
     workers: list[WorkerView] = []
     if supervisor is not None:
-        workers = supervisor.views(lambda lease: _collection_of(migration, lease), is_paused=is_paused)
+        workers = supervisor.views(
+            lambda lease: _collection_of(migration, lease),
+            is_paused=is_paused,
+            range_of=lambda lease, uncommitted: _range_of(migration, lease, uncommitted),
+        )
     copying = migration.copying
     leases = copying.leases if copying is not None else None
     if is_seeding and migration.seeding is not None:
@@ -114,6 +118,16 @@ def _collection_of(migration: Migration, lease: Lease | None) -> str:
         return ""
     task = migration.foreman.task(lease.task_id)
     return f"{task.database}.{task.collection}"
+
+
+def _range_of(migration: Migration, lease: Lease | None, uncommitted: int) -> RangeView | None:
+    """How far a worker is with its lease: a seed range is counted, a partition is an estimate."""
+    if isinstance(lease, SeedLease):
+        total = lease.high - lease.low
+        return RangeView(done=min(uncommitted, total), total=total, is_exact=True)
+    if isinstance(lease, CopyLease) and migration.copying is not None:
+        return migration.copying.range_of(lease, uncommitted)
+    return None
 
 
 def _eta(migration: Migration, written: int, total: int) -> tuple[float | None, str]:

@@ -24,7 +24,7 @@ from dataclasses import replace
 
 from engine.control.director import Director
 from engine.control.fork_server import CONTEXT
-from engine.control.protocol import WorkerView
+from engine.control.protocol import RangeView, WorkerView
 from engine.control.worker_process import WorkerProcess, start_ticks
 from engine.target.sqlstates import TOO_MANY_CONNECTIONS
 from engine.work import worker as worker_main
@@ -211,9 +211,24 @@ class Supervisor:
         while self._workers or self._burials:
             await asyncio.sleep(0.01)
 
-    def views(self, collection_of: Callable[[Lease | None], str], *, is_paused: bool) -> list[WorkerView]:
-        """What the workers do now; call it regularly, rates are made from call to call."""
-        return [worker.view(collection_of(worker.lease), is_paused=is_paused) for worker in self.workers]
+    def views(
+        self,
+        collection_of: Callable[[Lease | None], str],
+        *,
+        is_paused: bool,
+        range_of: Callable[[Lease | None, int], RangeView | None] = lambda *_: None,
+    ) -> list[WorkerView]:
+        """What the workers do now; call it regularly, rates are made from call to call.
+
+        Args:
+            range_of: how far a lease is, from it and the rows that its holder has sent and not committed.
+        """
+        return [
+            worker.view(
+                collection_of(worker.lease), is_paused=is_paused, range=range_of(worker.lease, worker.uncommitted)
+            )
+            for worker in self.workers
+        ]
 
     async def check_heartbeats(self) -> None:
         """End workers that hang; call it about once a second."""
@@ -304,6 +319,7 @@ class Supervisor:
             self._send(worker, self._director.task(lease.task_id))
             worker.told.add(lease.task_id)
         worker.lease = lease
+        worker.begin_slice()
         worker.is_yielding = False
         self._send(worker, lease)
 
@@ -350,6 +366,7 @@ class Supervisor:
         """Keep the lease's position, so that a death is followed from the newest slice known."""
         if isinstance(worker.lease, CopyLease) and worker.lease.partition_id == message.partition_id:
             worker.lease = replace(worker.lease, slice_no=message.slice_no + 1)
+            worker.begin_slice()
 
     def _shed(self, worker: WorkerProcess) -> None:
         """There is no connection for this one: the cluster goes on without it, unless nobody else stays."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 from engine.control.journal import Journal
@@ -24,16 +25,24 @@ class Tally:
         self._journal = journal
         self._n_counted: dict[int, int] = {}
         """Partition -> how many of its slices are in the counters."""
+        self._n_read: Counter[int] = Counter()
+        """Partition -> documents in its committed slices."""
 
     def begin_at(self, position: Position) -> None:
         """A partition of a resumed run: what the ledger has of it is counted by `recount`."""
         self._n_counted[position.partition.partition_id] = position.next_slice_no
+        self._n_read[position.partition.partition_id] = position.n_read
+
+    def n_read(self, partition_id: int) -> int:
+        """Documents of a partition that are committed as rows or as rejects."""
+        return self._n_read[partition_id]
 
     def committed(self, message: Committed) -> None:
         """A slice is committed."""
         if message.slice_no < self._n_counted.get(message.partition_id, 0):
             return
         self._n_counted[message.partition_id] = message.slice_no + 1
+        self._n_read[message.partition_id] += message.n_read
         self._emit(
             "slice",
             task_id=message.task_id,

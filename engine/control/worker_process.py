@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
 from engine.control.meter import Window
-from engine.control.protocol import WorkerState, WorkerView
+from engine.control.protocol import RangeView, WorkerState, WorkerView
 from engine.work.messages import CopyLease, Lease
 from engine.work.slots import Field, Slot
 
@@ -41,6 +41,8 @@ class WorkerProcess:
     converter: str = ""
     backend_pid: int = 0
     lease: Lease | None = None
+    sent_before: int = 0
+    """Rows sent before those of the slice in hand."""
     is_yielding: bool = False
     is_retiring: bool = False
     is_gone: bool = False
@@ -65,7 +67,16 @@ class WorkerProcess:
         """Seconds since its loop ticked."""
         return (time.monotonic_ns() - self.slot[Field.HEARTBEAT_NS]) / 1e9
 
-    def view(self, collection: str, *, is_paused: bool) -> WorkerView:
+    @property
+    def uncommitted(self) -> int:
+        """Rows of the slice in hand that PostgreSQL has taken in."""
+        return max(0, self.slot[Field.SENT] - self.sent_before)
+
+    def begin_slice(self) -> None:
+        """What is sent from here on belongs to another slice."""
+        self.sent_before = self.slot[Field.SENT]
+
+    def view(self, collection: str, *, is_paused: bool, range: RangeView | None = None) -> WorkerView:
         """What it does now; call it regularly, rates are made from call to call."""
         now = time.monotonic()
         sent = self.slot[Field.SENT]
@@ -81,6 +92,7 @@ class WorkerProcess:
             state=self._state(idle_s, is_paused),
             collection=collection,
             partition=self.lease.partition_id if isinstance(self.lease, CopyLease) else -1,
+            range=range,
             written=self.slot[Field.WRITTEN],
             sent=sent,
             rejected=self.slot[Field.REJECTED],

@@ -47,12 +47,25 @@ class CollectionFacts:
         return max(1, self.size_bytes // self.documents) if self.documents > 0 and self.size_bytes > 0 else 1_024
 
 
+_OWN_DATABASES = frozenset(["admin", "config", "local"])
+"""The server's."""
+
+
+@explained()
+def list_databases(client: Client) -> dict[str, int]:
+    """The databases that the user may see, without the server's own: name -> size on disk in bytes; 0 is not known.
+
+    The functions of this module raise `ConnectError` or `MigrationError` when the server fails them.
+    """
+    # Without the right to list all of them, the server names those that the user may read something in.
+    reply = client.admin.command({"listDatabases": 1})
+    sizes = {str(entry["name"]): int(entry.get("sizeOnDisk") or 0) for entry in reply["databases"]}
+    return {name: size for name, size in sorted(sizes.items()) if name not in _OWN_DATABASES}
+
+
 @explained()
 def list_collections(client: Client, database: str) -> list[CollectionFacts]:
-    """The collections of a database in order of their names, without those of the system.
-
-    This and the other functions here raise `ConnectError` or `MigrationError` when the server fails them.
-    """
+    """The collections of a database in order of their names, without those of the system."""
     entries = [entry for entry in _entries(client[database]) if not entry["name"].startswith("system.")]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="catalogue") as pool:
         facts = list(pool.map(lambda entry: _facts(client[database], entry), entries))

@@ -15,7 +15,14 @@ from engine.errors import ConnectError, MigrationError, MissingCollection
 from engine.mapping.model import Kind
 from engine.plan import making
 from engine.plan.request import choose
-from engine.source.catalogue import UNKNOWN, collection_facts, estimated_count, exact_count, list_collections
+from engine.source.catalogue import (
+    UNKNOWN,
+    collection_facts,
+    estimated_count,
+    exact_count,
+    list_collections,
+    list_databases,
+)
 from engine.source.faults import EXECUTION_TIMEOUT
 from engine.source.id_kinds import IdKinds, id_kinds
 from engine.source.mongo import connect
@@ -46,6 +53,14 @@ def test_collections_of_every_kind_are_listed_with_their_facts(source: Source) -
     assert found["plain"].average_bytes == found["plain"].size_bytes // 50
     assert isinstance(found["plain"].uuid, UUID)
     assert found["view"].uuid is None
+
+
+def test_databases_are_listed_with_their_sizes_and_without_the_servers_own(source: Source) -> None:
+    source.db.plain.insert_one({"payload": "x" * 100})
+    sizes = list_databases(source.client)
+    assert sizes[source.database] > 0
+    assert list(sizes) == sorted(sizes)
+    assert not {"admin", "config", "local"} & sizes.keys()
 
 
 def test_facts_of_one_collection_are_those_of_the_list(source: Source) -> None:

@@ -35,6 +35,20 @@ def working(snapshot: Snapshot) -> int:
     return sum(worker.state not in (WorkerState.STARTING, WorkerState.DRAINING) for worker in snapshot.workers)
 
 
+async def test_a_worker_says_how_far_it_is_with_its_range(source: Source, target: Target, engines: Engines) -> None:
+    add_users(source, USERS)
+    engine = await started(engines, cluster_size=1)
+
+    def is_within(now: Snapshot) -> bool:
+        return any(worker.range is not None and 0 < worker.range.done < worker.range.total for worker in now.workers)
+
+    snapshot = await engine.until(is_within, "a worker within its partition")
+    (part,) = [worker.range for worker in snapshot.workers if worker.range is not None]
+    assert part.total == round(USERS / snapshot.partitions_total)
+    assert not part.is_exact
+    await completed(engine, source, target)
+
+
 # --- cluster size -----------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ from engine.control.protocol import (
     PlanView,
     PreviewRowView,
     Recording,
+    RejectGroup,
+    RejectsReport,
     RunInfo,
     RunState,
     Snapshot,
@@ -142,6 +144,15 @@ def plan_view(toml: str = TOML) -> PlanView:
     return PlanView(
         fingerprint="f", mode="create", tables=tables, warnings=[f"shop.orders: {each}" for each in warnings], toml=toml
     )
+
+
+def rejects_report(run_id: str) -> RejectsReport:
+    """Documents that are kept because of a NUL."""
+    group = RejectGroup(
+        namespace="shop.orders", reason="nul", field="name", count=14, samples=['{"$oid":"64f0c1"}', '"[b]two[/b]"']
+    )
+    other = RejectGroup(namespace="shop.customers", reason="utf8", field="", count=1, samples=["7"])
+    return RejectsReport(run_id=run_id, total=15, groups=[group, other])
 
 
 def verify_report(run_id: str, level: str) -> VerifyReport:

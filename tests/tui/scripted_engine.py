@@ -19,7 +19,9 @@ from engine.config import Settings
 from engine.control.protocol import (
     Attached,
     CollectionInfo,
+    DatabaseInfo,
     Event,
+    RangeView,
     RunState,
     ServerReport,
     Snapshot,
@@ -29,7 +31,7 @@ from engine.control.protocol import (
 )
 from engine.errors import KnobError
 from engine.knobs import KNOBS
-from tests.tui.scripted_answers import RUNS, TOML, plan_view, recording, verify_report
+from tests.tui.scripted_answers import RUNS, TOML, plan_view, recording, rejects_report, verify_report
 
 RUN_ID = "20261123-1402-k3f9"
 SOURCE = "mongodb://app:***@db1:27017/shop"
@@ -42,6 +44,8 @@ COLLECTIONS = [
     CollectionInfo(namespace="shop.products", kind="collection", documents=41_220, size_bytes=12_582_912),
     CollectionInfo(namespace="shop.recent", kind="view", documents=-1, size_bytes=0),
 ]
+ELSEWHERE = CollectionInfo(namespace="crm.leads", kind="collection", documents=12, size_bytes=4_096)
+DATABASES = [DatabaseInfo(name="crm", size_bytes=73_728), DatabaseInfo(name="shop", size_bytes=1_203_109_466)]
 REPORTS = {
     "source": ServerReport(
         side="source", uri=SOURCE, ok=True, message="connected", version="7.0.12", latency_ms=12.0,
@@ -63,6 +67,7 @@ def worker(number: int, **changes: Any) -> WorkerView:
         "state": _STATES[number % 3],
         "collection": "shop.orders" if number % 2 else "shop.customers",
         "partition": 100 + number,
+        "range": RangeView(done=1_000 * (number % 9), total=10_000, is_exact=False),
         "written": 380_000 + 1_250 * number,
         "sent": 381_000 + 1_250 * number,
         "rows_per_s": 6_200.0 - 310.0 * (number % 7),
@@ -140,7 +145,7 @@ class ScriptedEngine:
         self.samples: list[tuple[float, float]] = []
         self.events: list[Event] = []
         self.reports = dict(REPORTS)
-        self.collections = list(COLLECTIONS)
+        self.collections = [*COLLECTIONS, ELSEWHERE]
         self.runs = list(RUNS)
         self.commands: list[dict[str, Any]] = []
         """Every command received, in order."""
@@ -259,8 +264,14 @@ class ScriptedEngine:
                 ).model_dump(mode="json")
             case "inspect":
                 result = self.reports[command["side"]].model_dump(mode="json")
+            case "databases":
+                result = {"databases": [info.model_dump(mode="json") for info in DATABASES]}
             case "collections":
-                result = {"collections": [info.model_dump(mode="json") for info in self.collections]}
+                database = command["database"] or "shop"
+                listed = [info for info in self.collections if info.namespace.startswith(f"{database}.")]
+                result = {"collections": [info.model_dump(mode="json") for info in listed]}
+            case "rejects":
+                result = rejects_report(command["run"]).model_dump(mode="json")
             case "plan":
                 result = plan_view(command["plan"] or TOML).model_dump(mode="json")
             case "runs":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from textual.widgets import Button, Input
 
 from engine.config import Settings
@@ -142,6 +143,80 @@ async def test_start_says_what_will_happen_and_sends_what_the_fields_say(engine:
         assert sent["settings"]["run"]["throttle"] == 5_000
         assert sent["settings"]["run"]["mode"] == "append"
         assert sent["settings"]["source"]["uri"] == SOURCE_URI
+
+
+async def test_a_filter_shows_some_collections_as_it_is_typed_and_what_was_chosen_stays(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "4 of 4 chosen", "Collections of shop")
+        await pilot.press("slash", *"ord")
+        await until_shown(pilot, "1 shown, 4 of 4 chosen", "[x] orders")
+        assert "customers" not in screen_text(app)
+        await pilot.press("enter", "a")
+        await until_shown(pilot, "1 shown, 3 of 4 chosen", "[ ] orders")
+        await pilot.press("escape")
+        await until_shown(pilot, "[x] customers", "[ ] orders")
+        assert "shown" not in screen_text(app)
+        await pilot.press("slash", "exclamation_mark", *"C")
+        await until_shown(pilot, "1 shown, 3 of 4 chosen", "[ ] orders")
+        await pilot.press("escape")
+        await until_shown(pilot, "[x] customers")
+        assert isinstance(app.focused, CollectionList)
+
+
+async def test_another_database_of_the_server_is_chosen_with_its_collections(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("d")
+        await until_shown(pilot, "Databases of the server", "crm", "72.0 KiB", "shop", "1.1 GiB")
+        await pilot.press("enter")
+        await until_shown(pilot, "Collections of crm", "[x] leads", "1 of 1 chosen · 12 documents")
+        await pilot.press("f9")
+        await until_shown(pilot, "Copy 1 collection, about 12 documents")
+        await pilot.click("#go")
+        await until_shown(pilot, "● running")
+        assert engine.received("start")[0]["settings"]["run"]["collections"] == ["crm.leads"]
+
+
+async def test_a_uri_without_a_database_asks_for_one(engine: ScriptedEngine) -> None:
+    settings = settings_with_servers()
+    settings.source.uri = SecretStr("mongodb://app:s3cret@db1:27017")
+    app = on_setup(engine, settings)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "The URI names no database: d chooses one.", "✓ connected  12 ms")
+        assert engine.received("collections") == []
+        await pilot.press("d")
+        await until_shown(pilot, "Databases of the server")
+        await pilot.press("down", "enter")
+        await until_shown(pilot, "Collections of shop", "4 of 4 chosen")
+
+
+async def test_collections_configured_in_other_databases_are_named_and_copied_too(engine: ScriptedEngine) -> None:
+    settings = settings_with_servers()
+    settings.run.collections = ["shop.orders:sales.orders", "crm.leads:sales.leads"]
+    app = on_setup(engine, settings)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "1 of 4 chosen", "and 1 of other databases")
+        screen = app.screen
+        assert isinstance(screen, SetupScreen)
+        assert screen.edited_settings().run.collections == ["shop.orders:sales.orders", "crm.leads:sales.leads"]
+        await pilot.press("d")
+        await until_shown(pilot, "Databases of the server")
+        await pilot.press("enter")
+        await until_shown(pilot, "1 of 1 chosen")
+        assert screen.edited_settings().run.collections == ["crm.leads:sales.leads"]
+
+
+async def test_databases_that_cannot_be_listed_are_explained(engine: ScriptedEngine) -> None:
+    engine.refusals["databases"] = ("connect", "MongoDB at db1:27017 does not answer.")
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("d")
+        await until_shown(pilot, "The databases cannot be listed", "MongoDB at db1:27017 does not answer.")
+        await pilot.press("y")
+        assert app.clipboard == "MongoDB at db1:27017 does not answer."
 
 
 @pytest.mark.parametrize("keys", [["enter"], ["escape"]])

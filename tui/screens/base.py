@@ -50,6 +50,10 @@ class CockpitScreen(Screen[None]):
         """The situation with what this screen adds to it."""
         return now
 
+    def to_copy(self) -> tuple[str, str]:
+        """What `y` copies now, and how that is called; an empty text when there is nothing."""
+        raise NotImplementedError
+
     def situation_changed(self) -> None:
         """The run's state, or which run it is, has changed."""
         if self.is_mounted and self.query(Header):  # it has none while it is being removed

@@ -10,30 +10,41 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tui.safe import safe
+from tui.screens.modal import Modal
+from tui.widgets.words import MUTED
+
+_NAME = 40
+"""Cells of a name with a note."""
 
 
-class ChoosingDialog(ModalScreen[str]):
-    """Returns the name."""
+class ChoosingDialog(Modal[str]):
+    """Returns the name. What is known of each may stand beside it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
 
-    def __init__(self, title: str, names: Sequence[str]) -> None:
+    def __init__(self, title: str, names: Sequence[str], notes: Sequence[str] = ()) -> None:
         super().__init__()
         self._title = title
         self._names = tuple(names)
+        self._notes = tuple(notes) or ("",) * len(self._names)
 
     def compose(self) -> ComposeResult:
         """The names."""
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(self._title)
             dialog.border_subtitle = Content("enter takes it, esc goes back")
-            yield OptionList(*(Option(Content(safe(name, 100))) for name in self._names), markup=False, compact=True)
+            lines = (_line(name, note) for name, note in zip(self._names, self._notes, strict=True))
+            yield OptionList(*map(Option, lines), markup=False, compact=True)
 
     @on(OptionList.OptionSelected)
     def _taken(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(self._names[event.option_index])
+
+
+def _line(name: str, note: str) -> Content:
+    shown = safe(name, 100)
+    return Content.assemble(f"{shown:<{_NAME}}" if note else shown, (f"  {note:>12}" if note else "", MUTED))

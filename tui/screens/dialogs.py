@@ -14,12 +14,11 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Static
 
-from engine.control.protocol import ProblemView, RunState, Snapshot, WorkerView
-from tui.format import duration, number, rate
+from engine.control.protocol import RunState, Snapshot
+from tui.copying import copy
+from tui.format import number
 from tui.safe import safe
 from tui.screens.modal import Modal
-from tui.widgets.problems import problem_text
-from tui.widgets.words import MUTED, WORKER
 
 SECOND_PRESS_S = 2.0
 """A second x or ctrl+c within this time means "stop now"."""
@@ -41,6 +40,7 @@ class Question(Modal[str]):
         Binding("escape", "safe_answer", "Back", id="dialog.back"),
         Binding("left", "app.focus_previous", "Previous", show=False),
         Binding("right", "app.focus_next", "Next", show=False),
+        Binding("y", "copy", "Copy the text", id="dialog.copy"),
     ]
 
     def __init__(self, title: str, text: Content, answers: Sequence[Answer], *, default: str) -> None:
@@ -63,6 +63,10 @@ class Question(Modal[str]):
     def on_mount(self) -> None:
         """The safe answer has the focus."""
         self.set_focus(self.query_one(f"#{self._default}", Button))
+
+    def action_copy(self) -> None:
+        """Its text, for a message to somebody who can help."""
+        copy(self.app, self._text.plain, "the text")
 
     def action_safe_answer(self) -> None:
         """Nothing changes."""
@@ -141,33 +145,6 @@ def confirm(title: str, effects: Sequence[str], *, go: str) -> Question:
     return Question(title, text, [Answer("back", "Back", "primary"), Answer("go", go, "warning")], default="back")
 
 
-def problems_dialog(problems: list[ProblemView]) -> Question:
-    """All problems in full."""
-    return Question("Problems", problem_text(problems), [Answer("back", "Close", "primary")], default="back")
-
-
-def workers_dialog(workers: Sequence[WorkerView]) -> Question:
-    """All workers in full, as they are now, in the order of the screen."""
-    lines = [worker_text(worker) for worker in workers] or [Content("No worker is alive now.")]
-    return Question("Workers now", Content("\n").join(lines), [Answer("back", "Close", "primary")], default="back")
-
-
-def worker_text(worker: WorkerView) -> Content:
-    """Three lines: what it works on, how far it came, and what its time went to."""
-    sign = WORKER[worker.state]
-    where = f"{safe(worker.collection, 60)} partition {worker.partition}" if worker.partition >= 0 else ""
-    shares = {
-        "reading": worker.reading, "converting": worker.converting, "writing": worker.writing,
-        "throttled": worker.throttled,
-    }  # fmt: skip
-    spent = ", ".join(f"{what} {share:.0%}" for what, share in shares.items() if share)
-    progress = f"{number(worker.written)} rows, {rate(worker.rows_per_s)}, last progress {duration(worker.idle_s)} ago"
-    return Content.assemble(
-        (f"{worker.id:>3} ", MUTED), (f"{sign}  ", sign.colour), f"pid {worker.pid}  {where}\n    {progress}",
-        (f"\n    {spent}" if spent else "", MUTED),
-    )  # fmt: skip
-
-
 def error_dialog(title: str, message: str) -> Question:
     """Something was refused; says why."""
-    return Question(title, Content(safe(message, 1_000)), [Answer("back", "Close", "primary")], default="back")
+    return Question(title, Content(safe(message, 2_000)), [Answer("back", "Close", "primary")], default="back")

@@ -126,6 +126,10 @@ class HistoryScreen(CockpitScreen):
             ]
         )
 
+    def to_copy(self) -> tuple[str, str]:
+        """What is said of the run under the cursor."""
+        return str(self.query_one("#run-detail", Static).content), "the run"
+
     @on(Listing.Moved)
     def _moved(self) -> None:
         if not self._is_busy:

@@ -307,6 +307,15 @@ class PlanScreen(CockpitScreen):
         note = "To be edited, and run with `mongopg-tui run --plan FILE`."
         self.app.push_screen(FileDialog("Save the plan", note, "plan.toml", write), written)
 
+    def to_copy(self) -> tuple[str, str]:
+        """The SQL where that is shown, otherwise the field under the cursor; why there is no plan, when there is none."""
+        column = self._column()
+        if self.table is None or column is None:
+            return str(self.query_one("#plan-head", Static).content), "the message"
+        if self.has_class("-ddl"):
+            return str(self.query_one("#ddl-text", Static).content), "the SQL"
+        return "  ".join(filter(None, map(str, column_row(column)))), "the field"
+
     # --- drawing ---
 
     def on_resize(self) -> None:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from textual import on
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engine.control.protocol import Cancel, Pause, Resume
+from engine.control.protocol import Cancel, ListRejects, Pause, RejectsReport, Resume
 from engine.errors import KnobError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, Knob
 from tui.commands import Place, bindings_of
 from tui.replay import JUMP, Replay
 from tui.screens.base import CockpitScreen
-from tui.screens.dialogs import SECOND_PRESS_S, StopQuestion, problems_dialog, workers_dialog
+from tui.screens.dialogs import SECOND_PRESS_S, StopQuestion
+from tui.screens.problems import SAMPLES, ProblemsDialog
+from tui.screens.sheet import Sheet
 from tui.screens.tune import TuneDialog
+from tui.screens.worker import WorkerDialog, worker_text
 from tui.shown import ShownRun
 from tui.widgets.chart import ThroughputChart
 from tui.widgets.event_log import EventLog
+from tui.widgets.filter import FilterField
 from tui.widgets.knobs import KnobPanel
 from tui.widgets.problems import ProblemPanel
 from tui.widgets.report import ReportPanel
@@ -105,7 +110,8 @@ class RunScreen(CockpitScreen):
         is_over = session.is_lost or session.snapshot.state.is_over
         if is_over != self.has_class("-over"):
             self.set_class(is_over, "-over")
-            self.set_focus(self.query_one(ReportPanel) if is_over else self.query_one(WorkerBars))
+            if not self.query_one(EventLog).has_focus:
+                self.set_focus(self.query_one(ReportPanel) if is_over else self.query_one(WorkerBars))
         if is_over and isinstance(self.app.screen, StopQuestion):
             self.app.screen.dismiss()  # there is nothing left to stop
 
@@ -238,9 +244,11 @@ class RunScreen(CockpitScreen):
     # --- the display ---
 
     def action_log(self) -> None:
-        """Show or hide the events."""
+        """Show or hide the events; the cursor goes there and back."""
         self.toggle_class("-log")
         self.draw(force=True)
+        is_over = self.has_class("-over")
+        self.set_focus(self.query_one(EventLog if self.has_class("-log") else ReportPanel if is_over else WorkerBars))
 
     def action_freeze(self) -> None:
         """Keep the picture while the run goes on, or let it move again."""
@@ -255,14 +263,50 @@ class RunScreen(CockpitScreen):
             bars.sort_by(bars.order.following(), session.snapshot)
             self.draw(force=True)
 
-    def action_workers(self) -> None:
-        """All workers in full."""
+    def action_reverse(self) -> None:
+        """The same order, turned round."""
         session = self.cockpit.shown_run
         if session is not None:
-            self.app.push_screen(workers_dialog(self.query_one(WorkerBars).rows))
+            self.query_one(WorkerBars).reverse(session.snapshot)
+            self.draw(force=True)
+
+    def action_filter(self) -> None:
+        """Only some of the workers."""
+        self.query_one(FilterField).open()
+        self.draw(force=True)
+
+    @on(FilterField.Typed)
+    def _filtered(self, event: FilterField.Typed) -> None:
+        session = self.cockpit.shown_run
+        if session is not None:
+            self.query_one(WorkerBars).seek(event.text, session.snapshot)
+            self.draw(force=True)
+
+    def action_workers(self) -> None:
+        """The worker under the cursor in full; in the log, the event."""
+        log = self.query_one(EventLog)
+        if log.has_focus:
+            self.app.push_screen(Sheet("Event", Content(log.chosen), "the event"))
+        elif self.cockpit.shown_run is not None:
+            self.app.push_screen(WorkerDialog(self.query_one(WorkerBars)))
 
     def action_problems(self) -> None:
-        """All problems in full."""
+        """All problems, and each of them in full."""
         session = self.cockpit.shown_run
-        if session is not None:
-            self.app.push_screen(problems_dialog(list(session.snapshot.problems)))
+        if session is None:
+            return
+
+        async def rejects() -> RejectsReport:
+            command = ListRejects(run=session.snapshot.run_id, samples=SAMPLES)
+            return await self.cockpit.ask(RejectsReport, command)
+
+        self.app.push_screen(ProblemsDialog(lambda: session.snapshot.problems, rejects))
+
+    def to_copy(self) -> tuple[str, str]:
+        """The event or the worker under the cursor, or the report."""
+        if self.query_one(EventLog).has_focus:
+            return self.query_one(EventLog).chosen, "the event"
+        if self.has_class("-over"):
+            return str(self.query_one("#report", Static).content), "the report"
+        bars = self.query_one(WorkerBars)
+        return (worker_text(bars.chosen, bars.scale).plain, "the worker") if bars.chosen else ("", "")

@@ -5,39 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from textual import on
+from pydantic import BaseModel
+from textual import on, work
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from engine.config import Mode, Settings
-from engine.control.protocol import CollectionInfo, Inspect, ListCollections, ServerReport, Start
+from engine.config import Settings
+from engine.control.protocol import (
+    CollectionInfo,
+    DatabaseInfo,
+    Inspect,
+    ListCollections,
+    ListDatabases,
+    ServerReport,
+    Start,
+)
 from engine.errors import MigrationError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
 from engine.loading import load_settings
-from tui import profiles
+from tui import effects, profiles
 from tui.commands import BY_ACTION, Place, bindings_of
-from tui.format import bytes_size, compact, number
+from tui.effects import MODES
+from tui.format import bytes_size
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
 from tui.screens.choosing import ChoosingDialog
 from tui.screens.dialogs import confirm, error_dialog
 from tui.screens.naming import FileDialog
 from tui.screens.settings import SettingsDialog
+from tui.session import EngineSession
 from tui.themes import check_theme
-from tui.uri import place, shown
-from tui.widgets.collections import CollectionList
+from tui.uri import database_in
+from tui.widgets.collections import CollectionList, CollectionsPanel
 from tui.widgets.connection import ConnectionPanel, Side
 from tui.widgets.fields import Choice, KnobField
 
-MODES: dict[Mode, str] = {
-    "create": "tables are created; one that exists is refused",
-    "append": "rows are added to tables that exist",
-    "replace": "loaded beside, then swapped for tables that exist",
-    "upsert": "rows with the same _id are replaced",
-}
-"""What happens to an existing table."""
 _SIDES: tuple[Side, Side] = ("source", "target")
 
 
@@ -48,6 +52,11 @@ class SetupScreen(CockpitScreen):
     BINDINGS = bindings_of(Place.SETUP)
     AUTO_FOCUS = "CollectionList"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._database = ""
+        """The database that was chosen; empty is the one that the URI names."""
+
     def body(self) -> Iterable[Widget]:
         """Fields and buttons."""
         settings, origins = self.cockpit.settings, self.cockpit.provenance
@@ -56,9 +65,7 @@ class SetupScreen(CockpitScreen):
                 yield ConnectionPanel("source", settings.source.uri.get_secret_value(), origins.get("source.uri", ""))
                 yield ConnectionPanel("target", settings.target.uri.get_secret_value(), origins.get("target.uri", ""))
             with Container(id="middle"):
-                with Vertical(id="collections"):
-                    yield CollectionList()
-                    yield Static(id="chosen", markup=False)
+                yield CollectionsPanel()
                 with Vertical(id="knobs") as knobs:
                     knobs.border_title = Content("Knobs")
                     yield KnobField(CLUSTER_SIZE, settings.run.cluster_size)
@@ -77,9 +84,7 @@ class SetupScreen(CockpitScreen):
             yield Button("Start…", id="start", variant="primary", compact=True)
 
     def on_mount(self) -> None:
-        """Titles; the tests begin when there is an engine to make them."""
-        self.query_one("#collections").border_title = Content("Collections")
-        self._count_chosen()
+        """The tests begin when there is an engine to make them."""
         self.test_both()
 
     def shown(self) -> None:
@@ -132,28 +137,54 @@ class SetupScreen(CockpitScreen):
             report = await desk.client.ask(ServerReport, Inspect(side=panel.side, uri=panel.uri, keep=True))
             panel.show(report)
             if panel.side == "source" and report.ok:
-                reply = await desk.client.call(ListCollections())
-                collections = [CollectionInfo.model_validate(info) for info in reply["collections"]]
-                configured = {entry.partition(":")[0] for entry in self.cockpit.settings.run.collections}
-                self.query_one(CollectionList).fill(collections, configured)
+                await self._list_collections(desk)
         except MigrationError as error:
             panel.say(Content.styled(f"! {safe(error.message)}", "$error"))
 
+    async def _list_collections(self, desk: EngineSession) -> None:
+        """Those of the chosen database, or of the one that the URI names."""
+        panel = self.query_one(CollectionsPanel)
+        database = self._database or database_in(self.query_one("#source", ConnectionPanel).uri)
+        if not database:
+            panel.empty(f"The URI names no database: {self.cockpit.keymap.first('setup.database')} chooses one.")
+            return
+        found = (await desk.client.ask(Collections, ListCollections(database=self._database))).collections
+        panel.fill(database, found, self.cockpit.settings.run.collections, is_picked=bool(self._database))
+
+    @work(group="databases", exclusive=True)
+    async def action_database(self) -> None:
+        """Ask the server for its databases, and the operator for one of them."""
+        desk = self.cockpit.engines.desk
+        if desk is None:
+            return
+        try:
+            self._require("source")
+            found = (await desk.client.ask(Databases, ListDatabases())).databases
+        except MigrationError as error:
+            self.app.push_screen(error_dialog("The databases cannot be listed", error.message))
+            return
+        names = [info.name for info in found]
+        notes = [bytes_size(info.size_bytes) if info.size_bytes else "" for info in found]
+        self.app.push_screen(
+            ChoosingDialog("Databases of the server, with their sizes on disk", names, notes), self._choose
+        )
+
+    def _choose(self, database: str | None) -> None:
+        if database is not None:
+            self._database = database
+            self.query_one(CollectionsPanel).filter.value = ""
+            self._test_soon("source")
+
+    def action_filter(self) -> None:
+        """Only some of the collections."""
+        self.query_one(CollectionsPanel).filter.open()
+
     @on(ConnectionPanel.Edited)
     def _edited(self, event: ConnectionPanel.Edited) -> None:
+        if event.side == "source":
+            self._database = ""
         self._test_soon(event.side)
         self.cockpit.situation_changed()
-
-    @on(CollectionList.Chosen)
-    def _count_chosen(self) -> None:
-        listing = self.query_one(CollectionList)
-        chosen = listing.chosen_collections()
-        documents = compact(sum(max(0, info.documents) for info in chosen))
-        size = bytes_size(sum(info.size_bytes for info in chosen))
-        words = f"{len(chosen)} of {len(listing.collections)} chosen · {documents} documents · {size}"
-        if not listing.collections:
-            words = "this database has no collections" if listing.is_filled else ""
-        self.query_one("#chosen", Static).update(Content(words), layout=False)
 
     @on(Choice.Changed)
     def _mode_changed(self, event: Choice.Changed) -> None:
@@ -196,11 +227,9 @@ class SetupScreen(CockpitScreen):
                 raise UsageError(f"{knob.label} must be {knob.bounds}.")
             setattr(section, name, value)
         settings.run.mode = self.query_one(Choice).selected  # type: ignore[assignment]  # its words are the modes
-        listing = self.query_one(CollectionList)
-        if listing.collections:
-            configured = {entry.partition(":")[0]: entry for entry in settings.run.collections}
-            chosen = [info.namespace for info in listing.chosen_collections()]
-            settings.run.collections = [configured.get(namespace, namespace) for namespace in chosen]
+        panel = self.query_one(CollectionsPanel)
+        if panel.listing.collections:
+            settings.run.collections = panel.chosen()
         return settings
 
     def _require(self, *sides: Side) -> None:
@@ -215,6 +244,7 @@ class SetupScreen(CockpitScreen):
 
     def fill(self, settings: Settings) -> None:
         """Put these settings into the fields, and test the connections that they name."""
+        self._database = ""
         for side, uri in (("source", settings.source.uri), ("target", settings.target.uri)):
             self.query_one(f"#{side}", ConnectionPanel).fill(uri.get_secret_value())
         self.fill_knob(CLUSTER_SIZE, settings.run.cluster_size)
@@ -287,12 +317,12 @@ class SetupScreen(CockpitScreen):
 
     def action_demo(self) -> None:
         """Ask, then start embedded servers, seed and migrate."""
-        self._offer(self._demo_effects, "Run the demo?", "Run the demo", Start(seed=True, migrate=True))
+        self._offer(effects.of_demo, "Run the demo?", "Run the demo", Start(seed=True, migrate=True))
 
     def _offer(self, effects_of: Callable[[Settings], list[str]], title: str, go: str, start: Start) -> None:
         try:
             settings = self.edited_settings()
-            effects = effects_of(settings)
+            will_happen = effects_of(settings)
         except UsageError as error:
             self.app.push_screen(error_dialog("Not yet", error.message))
             return
@@ -301,45 +331,18 @@ class SetupScreen(CockpitScreen):
             if answer == "go":
                 self.cockpit.helm.start(settings, start)
 
-        self.app.push_screen(confirm(title, effects, go=go), answered)
+        self.app.push_screen(confirm(title, will_happen, go=go), answered)
 
     def _start_effects(self, settings: Settings) -> list[str]:
         self._require(*_SIDES)
-        listing = self.query_one(CollectionList)
-        chosen = listing.chosen_collections()
-        if listing.collections and not chosen:
+        panel = self.query_one(CollectionsPanel)
+        if panel.listing.collections and not panel.chosen():
             raise UsageError("No collection is chosen: space chooses the one under the cursor, a chooses all.")
-        what = f"{len(chosen)} collections, {_sum_of(chosen)}" if chosen else "the configured collections"
-        source, target = shown(settings.source.uri.get_secret_value()), shown(settings.target.uri.get_secret_value())
-        return [
-            f"Copy {what.replace('1 collections', '1 collection') if len(chosen) == 1 else what}",
-            f"from  {safe(place(source), 80)}",
-            f"to    {safe(place(target), 80)}, schema {safe(settings.target.schema_name, 63)}",
-            f"with  {settings.run.cluster_size} workers, {number(settings.run.page_size)} documents a page",
-            "",
-            f"Mode {settings.run.mode}: {MODES[settings.run.mode]}.",
-        ]
+        return effects.of_start(settings, panel.listing.chosen_collections(), panel.n_elsewhere)
 
     def _seed_effects(self, settings: Settings) -> list[str]:
         self._require("source")
-        return [
-            f"Fill {safe(settings.seed.collection, 120)} with synthetic users, up to {number(settings.seed.count)},",
-            f"in    {safe(place(shown(settings.source.uri.get_secret_value())), 80)}",
-            f"with  {settings.run.cluster_size} workers",
-            "",
-            "Nothing is deleted; a collection that holds other documents is refused.",
-        ]
-
-    def _demo_effects(self, settings: Settings) -> list[str]:
-        settings.demo.embedded = True
-        settings.run.collections = []
-        where = safe(settings.demo.dir, 200) or "a temporary folder"
-        end = "keep running at the end" if settings.demo.keep else "end and are removed when you leave"
-        return [
-            f"Start MongoDB and PostgreSQL on this machine, in {where};",
-            f"seed {number(settings.seed.count)} synthetic users and copy them",
-            f"with {settings.run.cluster_size} workers. The servers {end}.",
-        ]
+        return effects.of_seed(settings)
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
@@ -347,10 +350,29 @@ class SetupScreen(CockpitScreen):
 
     @on(Input.Submitted)
     def action_leave_field(self) -> None:
-        """Back to the list, where letters are commands."""
-        self.query_one(CollectionList).focus()
+        """Back to the list, where letters are commands; there, show all of it again."""
+        listing = self.query_one(CollectionList)
+        if listing.has_focus:
+            self.query_one(CollectionsPanel).filter.action_give_up()
+        listing.focus()
+
+    def to_copy(self) -> tuple[str, str]:
+        """What is wrong with a connection, otherwise the collection under the cursor."""
+        for side in _SIDES:
+            panel = self.query_one(f"#{side}", ConnectionPanel)
+            if panel.report is not None and not panel.report.ok:
+                return panel.report.message, "the error"
+        info = self.query_one(CollectionList).highlighted_collection
+        return (info.namespace, "the collection's name") if info is not None else ("", "")
 
 
-def _sum_of(collections: list[CollectionInfo]) -> str:
-    documents = sum(max(0, info.documents) for info in collections)
-    return f"about {number(documents)} documents · {bytes_size(sum(info.size_bytes for info in collections))}"
+class Collections(BaseModel):
+    """The reply to `ListCollections`."""
+
+    collections: list[CollectionInfo]
+
+
+class Databases(BaseModel):
+    """The reply to `ListDatabases`."""
+
+    databases: list[DatabaseInfo]

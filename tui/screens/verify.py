@@ -137,6 +137,11 @@ class VerifyScreen(CockpitScreen):
         name = f"verification-{safe(report.run_id, 40)}.md"
         self.app.push_screen(FileDialog("Export the report", note, name, lambda to: write_report(report, to)), written)
 
+    def to_copy(self) -> tuple[str, str]:
+        """The verdict, and the differences of the table under the cursor."""
+        parts = [str(self.query_one(name, Static).content) for name in ("#verify-head", "#verify-detail")]
+        return "\n\n".join(filter(None, parts)), "the result"
+
     # --- asking ---
 
     @work(group="verify", exclusive=True)

@@ -1,18 +1,22 @@
-"""The source's collections, to choose from."""
+"""The source's collections, to choose from: all of a database, or those that a filter leaves."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
+from textual import on
+from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import OptionList
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.control.protocol import CollectionInfo
-from tui.format import NO_NUMBER, bytes_size, number
+from tui.format import NO_NUMBER, bytes_size, compact, number
 from tui.safe import safe
+from tui.widgets.filter import FilterField, has
 from tui.widgets.options import Options
 from tui.widgets.words import MUTED
 
@@ -40,18 +44,33 @@ class CollectionList(Options, inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__(markup=False, compact=True)
         self.collections: list[CollectionInfo] = []
+        self.shown: list[CollectionInfo] = []
+        """Those that the filter leaves."""
+        self.sought = ""
         self.is_filled = False
         """The source has been asked."""
         self.chosen: set[str] = set()
         """Namespaces."""
 
-    def fill(self, collections: Iterable[CollectionInfo], chosen: Collection[str]) -> None:
-        """List these collections; when the settings name none, all are chosen."""
+    def fill(self, collections: Iterable[CollectionInfo], chosen: Collection[str], *, chooses_all: bool) -> None:
+        """List these collections with the chosen ones, or with all, marked."""
         self.collections = list(collections)
         self.is_filled = True
         known = {info.namespace for info in self.collections}
-        self.chosen = set(chosen) & known if chosen else known
+        self.chosen = known if chooses_all else set(chosen) & known
+        self.shown = [info for info in self.collections if has(info.namespace.partition(".")[2], self.sought)]
         self._draw()
+
+    def seek(self, sought: str) -> None:
+        """Show only collections with this in their name; what is chosen stays chosen, shown or not."""
+        self.sought = sought
+        self.shown = [info for info in self.collections if has(info.namespace.partition(".")[2], sought)]
+        self._draw()
+
+    @property
+    def highlighted_collection(self) -> CollectionInfo | None:
+        """The collection under the cursor."""
+        return self.shown[self.highlighted] if self.highlighted is not None and self.shown else None
 
     def chosen_collections(self) -> list[CollectionInfo]:
         """What is chosen, in the order of the list."""
@@ -72,21 +91,21 @@ class CollectionList(Options, inherit_bindings=False):
             self._toggle(self.highlighted)
 
     def action_choose_all(self) -> None:
-        """Choose all; when all are chosen, none."""
-        known = {info.namespace for info in self.collections}
-        self.chosen = set() if self.chosen == known else known
+        """Choose all that are shown; when all of them are chosen, none of them."""
+        shown = {info.namespace for info in self.shown}
+        self.chosen = self.chosen - shown if shown <= self.chosen else self.chosen | shown
         self._draw()
 
     def _toggle(self, index: int) -> None:
-        self.chosen ^= {self.collections[index].namespace}
-        self.replace_option_prompt_at_index(index, self._line(self.collections[index]))
+        self.chosen ^= {self.shown[index].namespace}
+        self.replace_option_prompt_at_index(index, self._line(self.shown[index]))
         self.post_message(self.Chosen())
 
     def _draw(self) -> None:
         highlighted = self.highlighted
-        self.set_options(Option(self._line(info)) for info in self.collections)
-        if self.collections:
-            self.highlighted = min(highlighted or 0, len(self.collections) - 1)
+        self.set_options(Option(self._line(info)) for info in self.shown)
+        if self.shown:
+            self.highlighted = min(highlighted or 0, len(self.shown) - 1)
         self.post_message(self.Chosen())
 
     def _line(self, info: CollectionInfo) -> Content:
@@ -100,3 +119,82 @@ class CollectionList(Options, inherit_bindings=False):
             f"{mark} ", name, " " * (name_width - name.cell_length), f"{count:>{_COUNT_WIDTH}}",
             (f"{bytes_size(info.size_bytes):>{_SIZE_WIDTH}}", MUTED),
         )  # fmt: skip
+
+
+class CollectionsPanel(Vertical):
+    """The list of one database, its filter, and a line that sums what is chosen."""
+
+    def __init__(self) -> None:
+        super().__init__(id="collections")
+        self._entries: list[str] = []
+        """Configured, of the listed database: `db.collection`, or with its table, `db.collection:schema.table`."""
+        self._elsewhere: list[str] = []
+        """Configured, of other databases: they are copied, too."""
+        self._note = ""
+
+    def compose(self) -> ComposeResult:
+        """The three of them."""
+        self.border_title = Content("Collections")
+        yield FilterField(CollectionList)
+        yield CollectionList()
+        yield Static(id="chosen", markup=False)
+
+    @property
+    def listing(self) -> CollectionList:
+        """The list."""
+        return self.query_one(CollectionList)
+
+    @property
+    def filter(self) -> FilterField:
+        """What the list is filtered by."""
+        return self.query_one(FilterField)
+
+    def fill(self, database: str, found: Sequence[CollectionInfo], entries: Sequence[str], *, is_picked: bool) -> None:
+        """Show the collections of a database.
+
+        Args:
+            entries: `run.collections` of the settings; those of this database are chosen, all when there are none.
+            is_picked: the database was picked from the server's: what is configured in others does not count.
+        """
+        own = f"{database}."
+        self._entries = [entry for entry in entries if entry.startswith(own)]
+        self._elsewhere = [] if is_picked else [entry for entry in entries if not entry.startswith(own)]
+        self._note = ""
+        self.border_title = Content(f"Collections of {safe(database, 60)}")
+        configured = {entry.partition(":")[0] for entry in self._entries}
+        self.listing.fill(found, configured, chooses_all=not configured and not self._elsewhere)
+
+    def empty(self, note: str) -> None:
+        """There is nothing to list, and why."""
+        self._note = note
+        self.border_title = Content("Collections")
+        self.listing.fill([], [], chooses_all=True)
+
+    def chosen(self) -> list[str]:
+        """What `run.collections` is to be: entries that were configured keep their tables."""
+        configured = {entry.partition(":")[0]: entry for entry in self._entries}
+        names = [info.namespace for info in self.listing.chosen_collections()]
+        return [*(configured.get(name, name) for name in names), *self._elsewhere]
+
+    @property
+    def n_elsewhere(self) -> int:
+        """Collections of other databases that are copied."""
+        return len(self._elsewhere)
+
+    @on(FilterField.Typed)
+    def _filtered(self, event: FilterField.Typed) -> None:
+        self.listing.seek(event.text)
+
+    @on(CollectionList.Chosen)
+    def _count(self) -> None:
+        listing = self.listing
+        chosen = listing.chosen_collections()
+        documents = compact(sum(max(0, info.documents) for info in chosen))
+        size = bytes_size(sum(info.size_bytes for info in chosen))
+        elsewhere = f" and {len(self._elsewhere)} of other databases" if self._elsewhere else ""
+        words = f"{len(chosen)} of {len(listing.collections)} chosen{elsewhere} · {documents} documents · {size}"
+        if listing.sought:
+            words = f"{len(listing.shown)} shown, {words}"
+        if not listing.collections:
+            words = f"this database has no collections{elsewhere}" if listing.is_filled else ""
+        self.query_one("#chosen", Static).update(Content(self._note or words), layout=False)

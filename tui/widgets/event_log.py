@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import islice
 
-from textual.widgets import Log
+from textual.content import Content
+from textual.widgets.option_list import Option
 
 from engine.control.protocol import Event
 from tui.format import duration, number
@@ -12,29 +13,51 @@ from tui.knob_text import label_of, value_in
 from tui.safe import safe
 from tui.session import EVENTS_KEPT
 from tui.shown import ShownRun
+from tui.widgets.listing import Lines
+
+MAX_WORDS = 2_000
+"""Characters of one fact: a server's whole error, not a document."""
+_SPARE = 200
+"""Lines above `EVENTS_KEPT` before the oldest are dropped, all at once: it costs the list as much as a redraw."""
 
 
-class EventLog(Log):
-    """A pane that follows the session's events."""
+class EventLog(Lines):
+    """A pane that follows the session's events, unless the cursor was moved up. Long lines are wrapped, none is cut."""
 
     BORDER_TITLE = "Events"
 
     def __init__(self) -> None:
-        super().__init__(max_lines=EVENTS_KEPT, highlight=False)
+        super().__init__(markup=False, compact=True)
         self._session: ShownRun | None = None
         self._n_shown = 0
+        self.lines: list[str] = []
 
     def show(self, session: ShownRun) -> None:
         """Append what is new."""
         if session is not self._session or session.n_events < self._n_shown:  # a replay was wound back
-            self.clear()
+            self.clear_options()
+            self.lines.clear()
             self._session, self._n_shown = session, 0
         n_new = min(session.n_events - self._n_shown, len(session.events))
         self._n_shown = session.n_events
         fresh = islice(session.events, len(session.events) - n_new, None)
         lines = [line for event in fresh if (line := event_line(event))]
-        if lines:
-            self.write_lines(lines)
+        if not lines:
+            return
+        is_following = self.highlighted is None or self.highlighted == len(self.lines) - 1
+        self.lines += lines
+        if len(self.lines) > EVENTS_KEPT + _SPARE:
+            del self.lines[:-EVENTS_KEPT]
+            self.set_options(Option(Content(line)) for line in self.lines)
+        else:
+            self.add_options(Option(Content(line)) for line in lines)
+        if is_following:
+            self.highlighted = len(self.lines) - 1
+
+    @property
+    def chosen(self) -> str:
+        """The line under the cursor; empty without one."""
+        return self.lines[self.highlighted] if self.highlighted is not None else ""
 
 
 def event_line(event: Event) -> str:
@@ -45,7 +68,7 @@ def event_line(event: Event) -> str:
 
 def event_words(event: Event) -> str:
     """What happened, in a few words, harmless to print."""
-    facts = {name: safe(str(value), 300) for name, value in event.facts.items()}
+    facts = {name: safe(str(value), MAX_WORDS) for name, value in event.facts.items()}
     match event.kind:
         case "state":
             state = facts.get("state", "")

@@ -6,6 +6,7 @@ tens of milliseconds of computing, in which no key is answered. This one is a si
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -15,6 +16,9 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.style import Style
 from textual.widget import Widget
+
+_STAYING = frozenset(["help", "quit", "command_palette"])
+"""Actions that are always there: help and palette have those that gave way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class ShownKey:
 
 
 class Footer(Widget):
-    """One line; a click on a key is the key."""
+    """One line; a click on a key is the key. Where there is little room, keys give way, the screen's last one first."""
 
     COMPONENT_CLASSES = {"footer--key", "footer--label"}  # noqa: RUF012
     ALLOW_SELECT = False
@@ -60,16 +64,18 @@ class Footer(Widget):
 
     def render(self) -> Content:
         """The keys with what they do; those of a group stand together before its name."""
-        parts: list[Content] = []
+        parts: list[tuple[Content, bool]] = []
         label_style = self.get_visual_style("footer--label")
         for group, members in groupby(self.keys, lambda each: each.group):
             together = list(members)
             if group is not None and len(together) > 1:
-                parts += [Content(" "), *(self._clickable(each, each.shown, "") for each in together)]
-                parts.append(Content.styled(f" {group.description} ", label_style))
+                keys = Content.empty().join(self._clickable(each, each.shown, "") for each in together)
+                parts.append((Content.assemble(" ", keys, (f" {group.description} ", label_style)), False))
             else:
-                parts += [self._clickable(each, f" {each.shown} ", f"{each.label} ") for each in together]
-        return Content.empty().join(parts)
+                for each in together:
+                    words = self._clickable(each, f" {each.shown} ", f"{each.label} ")
+                    parts.append((words, each.action in _STAYING))
+        return Content.empty().join(_fitting(parts, self.content_size.width))
 
     def _clickable(self, each: ShownKey, key: str, label: str) -> Content:
         words = Content.assemble(
@@ -86,3 +92,13 @@ class Footer(Widget):
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """The tooltip is that of the key under the pointer."""
         self.tooltip = event.style.meta.get("help")
+
+
+def _fitting(parts: Sequence[tuple[Content, bool]], width: int) -> Iterator[Content]:
+    """The parts that stay, and of the others as many of the first ones as there is room for."""
+    room = width - sum(part.cell_length for part, stays in parts if stays)
+    for part, stays in parts:
+        if not stays:
+            room -= part.cell_length
+        if stays or room >= 0:
+            yield part

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.content import Content
 from textual.widget import Widget
 
@@ -24,7 +26,7 @@ class ProblemPanel(Widget):
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw this snapshot's problems."""
-        problems = tuple(sorted(snapshot.problems, key=lambda problem: -problem.count))
+        problems = tuple(sorted_problems(snapshot.problems))
         if problems == self.problems:
             return
         self.problems = problems
@@ -54,11 +56,6 @@ def problem_line(problem: ProblemView) -> Content:
     )
 
 
-def problem_text(problems: list[ProblemView]) -> Content:
-    """All of them in full, with the advice, for a dialog."""
-    blocks = []
-    for problem in sorted(problems, key=lambda problem: -problem.count):
-        blocks.append(problem_line(problem))
-        if problem.advice:
-            blocks.append(Content.styled(f"           {safe(problem.advice, 400)}", MUTED))
-    return Content("\n").join(blocks)
+def sorted_problems(problems: Sequence[ProblemView]) -> list[ProblemView]:
+    """The most frequent first."""
+    return sorted(problems, key=lambda problem: -problem.count)

@@ -69,7 +69,7 @@ def headline(snapshot: Snapshot, sign: Sign, *, is_lost: bool = False) -> Conten
         )
         seconds = snapshot.seconds or snapshot.elapsed  # a run told from the ledger has only one of them
         pace = f"{duration(seconds)} · {number(snapshot.rows_per_s_mean)} rows/s while copying"
-        lines.append(Content.assemble((equation, "" if accounted else "$error"), (f"   {pace}", MUTED)))
+        lines += [Content.styled(equation, "" if accounted else "$error"), Content.styled(pace, MUTED)]
     elif snapshot.seeded:
         lines.append(Content(f"{number(snapshot.seeded)} documents are in the source, {duration(snapshot.elapsed)}."))
     return Content("\n").join(lines)

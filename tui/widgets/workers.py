@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
+from textual.events import Click
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -22,15 +23,18 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.control.protocol import Snapshot, WorkerState, WorkerView
-from tui.format import duration, number
+from tui.format import duration, number, share
 from tui.safe import safe
 from tui.widgets.bars import REST, cells
+from tui.widgets.filter import FilterField, has
 from tui.widgets.words import MUTED, WORKER
 
 SCALE_WINDOW_S = 60.0
 """All bars share the scale of the fastest worker in this time, so that their lengths compare."""
 RESORT_S = 2.0
 """An order by a moving number is made anew this often, in seconds of the run, so that lines can be read."""
+CURSOR = "›"
+"""After the number of the worker that commands are about."""
 NARROW = 100
 """Cells below which columns give way."""
 
@@ -57,42 +61,49 @@ class Layout:
     state: int
     collection: int
     partition: int
+    share: int
     bar: int
 
     @classmethod
     def of(cls, width: int) -> Layout:
         """The layout for a line of `width` cells."""
         is_narrow = width < NARROW
-        state, collection, partition = (16, 13, 0) if is_narrow else (17, 24, 10)
-        fixed = 4 + state + collection + partition + 2 + 9 + 13 + 1
-        return cls(is_narrow, state, collection, partition, max(4, width - fixed))
+        state, collection, partition, share = (16, 13, 0, 5) if is_narrow else (17, 24, 10, 5)
+        fixed = 4 + state + collection + partition + share + 2 + 9 + 13 + 1
+        return cls(is_narrow, state, collection, partition, share, max(4, width - fixed))
 
     def heading(self) -> str:
         """The columns' names."""
-        partition = f"{'partition':>{self.partition - 1}} " if self.partition else ""
+        partition = f"{'partition':>{self.partition}}" if self.partition else ""
         return (
-            f"{'#':>3} {'state':<{self.state}}{'collection':<{self.collection}}{partition}  {'':<{self.bar}}"
+            f"{'#':>3} {'state':<{self.state}}{'collection':<{self.collection}}{partition}{'done':>{self.share}}"
+            f"  {'':<{self.bar}}"
             f"{'rows/s':>9}{'rows':>13}"
         )
 
 
 class WorkerBars(ScrollView, can_focus=True):
-    """The lines. Scrolls with the arrow keys, j and k, the page keys and the wheel."""
+    """The lines, one under the cursor. Moves with the arrow keys, j and k, the page keys and the mouse."""
 
     COMPONENT_CLASSES = {"bar", "bar--rest", "bar--good", "bar--warning", "bar--error", "bar--muted"}  # noqa: RUF012
     BINDINGS = [  # noqa: RUF012
-        Binding("up,k", "scroll_up", "Up", show=False),
-        Binding("down,j", "scroll_down", "Down", show=False),
-        Binding("pageup", "page_up", "Page up", show=False),
-        Binding("pagedown", "page_down", "Page down", show=False),
-        Binding("home", "scroll_home", "First", show=False),
-        Binding("end", "scroll_end", "Last", show=False),
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home", "move(-1000)", "First", show=False),
+        Binding("end", "move(1000)", "Last", show=False),
     ]
     _COLOURS = {"$success": "bar--good", "$warning": "bar--warning", "$error": "bar--error"}  # noqa: RUF012
 
     def __init__(self) -> None:
         super().__init__()
         self.order = Order.NUMBER
+        self.is_reversed = False
+        self.sought = ""
+        """Only workers with this in their number, state or collection are shown."""
+        self.cursor = 0
+        """The line that commands are about."""
         self.rows: list[WorkerView] = []
         """In the order of the lines."""
         self._ranks: dict[int, int] = {}
@@ -117,14 +128,45 @@ class WorkerBars(ScrollView, can_focus=True):
         if len(self.rows) != self.virtual_size.height or self.virtual_size.width != self.size.width:
             self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows))
             self._drawn.clear()
+        self.cursor = max(0, min(self.cursor, len(self.rows) - 1))
         self._refresh_changed()
+
+    @property
+    def chosen(self) -> WorkerView | None:
+        """The worker under the cursor."""
+        return self.rows[self.cursor] if self.cursor < len(self.rows) else None
+
+    def action_move(self, by: int) -> None:
+        """Another line under the cursor, in sight."""
+        self.cursor = max(0, min(self.cursor + by, len(self.rows) - 1))
+        top, height = round(self.scroll_y), self.scrollable_content_region.height
+        if not top <= self.cursor < top + height:
+            self.scroll_to(y=self.cursor if self.cursor < top else self.cursor - height + 1, animate=False)
+        self._refresh_changed()
+
+    def action_page(self, by: int) -> None:
+        """A page on, or back."""
+        self.action_move(by * max(1, self.scrollable_content_region.height))
+
+    def on_click(self, event: Click) -> None:
+        """The line under the pointer."""
+        self.action_move(round(self.scroll_y) + event.y - self.cursor)
+
+    def on_focus(self) -> None:
+        """The cursor is seen where it counts."""
+        self._refresh_changed()
+
+    on_blur = on_focus
 
     def _refresh_changed(self) -> None:
         """Paint only the lines that read differently now: painting is what a cockpit costs."""
         width, height = self.scrollable_content_region.size
         layout = Layout.of(width)
         top = round(self.scroll_y)
-        now = {row - top: self._words(worker, layout) for row, worker in enumerate(self.rows[top : top + height], top)}
+        now = {
+            row - top: self._words(worker, layout, is_chosen=self._is_chosen(row))
+            for row, worker in enumerate(self.rows[top : top + height], top)
+        }
         changed = [y for y in now.keys() | self._drawn.keys() if now.get(y) != self._drawn.get(y)]
         self._drawn = now
         if changed:
@@ -134,6 +176,19 @@ class WorkerBars(ScrollView, can_focus=True):
         """Change the order, at once."""
         self.order = order
         self._ranked_at = float("-inf")
+        self.show(snapshot)
+
+    def _is_chosen(self, row: int) -> bool:
+        return row == self.cursor and self.has_focus
+
+    def reverse(self, snapshot: Snapshot) -> None:
+        """Turn the order round, at once."""
+        self.is_reversed = not self.is_reversed
+        self.sort_by(self.order, snapshot)
+
+    def seek(self, sought: str, snapshot: Snapshot) -> None:
+        """Show only workers with this in their number, state or collection; with `!` before it, only the others."""
+        self.sought = sought
         self.show(snapshot)
 
     def _rank(self, workers: list[WorkerView], now: float) -> None:
@@ -146,9 +201,12 @@ class WorkerBars(ScrollView, can_focus=True):
                 Order.STATE: lambda worker: worker.state.value,
             }
             ordered = sorted(sorted(workers, key=lambda worker: worker.id), key=keys[self.order])
+            if self.is_reversed:
+                ordered.reverse()
             self._ranks = {worker.id: rank for rank, worker in enumerate(ordered)}
         last = len(self._ranks)
-        self.rows = sorted(workers, key=lambda worker: (self._ranks.get(worker.id, last), worker.id))
+        shown = (each for each in workers if has(f"{each.id} {each.state.value} {each.collection}", self.sought))
+        self.rows = sorted(shown, key=lambda worker: (self._ranks.get(worker.id, last), worker.id))
 
     def hidden(self) -> list[WorkerView]:
         """The workers that are scrolled out of sight."""
@@ -184,23 +242,24 @@ class WorkerBars(ScrollView, can_focus=True):
         if row >= len(self.rows):
             return Strip.blank(width, self._style(""))
         worker = self.rows[row]
-        segments = self._segments(worker, self._words(worker, Layout.of(width)))
+        words = self._words(worker, Layout.of(width), is_chosen=self._is_chosen(row))
+        segments = self._segments(worker, words)
         return Strip(segments).adjust_cell_length(width, self._style(""))
 
-    def _words(self, worker: WorkerView, layout: Layout) -> tuple[str, ...]:
-        """The line in pieces: number, state, collection, partition, filled and empty part of the bar, numbers."""
+    def _words(self, worker: WorkerView, layout: Layout, *, is_chosen: bool) -> tuple[str, ...]:
+        """The line in pieces: number, state, collection, range, filled and empty part of the bar, numbers."""
         sign = WORKER[worker.state]
         state = f"{sign} {duration(worker.idle_s)}" if worker.state is WorkerState.STALLED else str(sign)
         collection = safe(worker.collection.partition(".")[2] if layout.is_narrow else worker.collection, 80)
         cropped = Content(collection).truncate(layout.collection - 1, ellipsis=True)
-        partition = str(worker.partition) if worker.partition >= 0 else ""
+        partition = str(worker.partition) if worker.partition >= 0 and layout.partition else ""
         name = cropped.plain + " " * (layout.collection - cropped.cell_length)
         filled = cells(worker.rows_per_s / self.scale if self.scale else 0.0, layout.bar)
         return (
-            f"{worker.id:>3} ",
+            f"{worker.id:>3}{CURSOR if is_chosen else ' '}",
             f"{state[: layout.state - 1]:<{layout.state}}",
             name,
-            f"{partition:>{layout.partition - 1}}   " if layout.partition else "  ",
+            f"{partition:>{layout.partition}}{range_words(worker):>{layout.share}}  ",
             filled,
             REST * (layout.bar - len(filled)),
             f"{number(worker.rows_per_s):>9}{number(worker.written):>13}",
@@ -217,6 +276,14 @@ class WorkerBars(ScrollView, can_focus=True):
         return self._styles[name]
 
 
+def range_words(worker: WorkerView) -> str:
+    """How far it is with its range: `62%`, with `~` before it when that is an estimate; empty without a range."""
+    if worker.range is None or not worker.range.total:
+        return ""
+    done = f"{share(worker.range.done, worker.range.total):.0%}"
+    return done if worker.range.is_exact else f"~{done}"
+
+
 class Heading(Widget):
     """The columns' names above the bars."""
 
@@ -226,13 +293,15 @@ class Heading(Widget):
 
 
 class WorkersPanel(Vertical):
-    """Heading, bars, and a line that sums the workers out of sight."""
+    """Heading, bars, a line that sums the workers out of sight; above them what they are filtered by."""
 
     _height = 0
+    _title = ""
     _scale = ""
 
     def compose(self) -> ComposeResult:
-        """The three of them."""
+        """The three of them, and the filter."""
+        yield FilterField(WorkerBars)
         yield Heading()
         yield WorkerBars()
         yield Static(id="hidden-workers", markup=False)
@@ -241,12 +310,19 @@ class WorkersPanel(Vertical):
         """Draw this snapshot."""
         bars = self.query_one(WorkerBars)
         bars.show(snapshot)
-        height = max(1, len(snapshot.workers)) + 1 + self.gutter.height
+        is_filtering = self.query_one(FilterField).has_class("-open")
+        height = max(1, len(snapshot.workers)) + 1 + is_filtering + self.gutter.height
         if height != self._height:  # even an equal value would make Textual lay out the screen anew
             self._height = height
             self.styles.max_height = height
-            self.border_title = Content(f"Workers {len(snapshot.workers)}")
-        scale = f"sorted by {bars.order} · full bar {number(bars.scale)} rows/s"
+        title = f"Workers {len(snapshot.workers)}"
+        if bars.sought:
+            title = f"{title}, {len(bars.rows)} with {safe(bars.sought, 20)}"
+        if title != self._title:
+            self._title = title
+            self.border_title = Content(title)
+        way = ", reversed" if bars.is_reversed else ""
+        scale = f"sorted by {bars.order}{way} · full bar {number(bars.scale)} rows/s"
         if scale != self._scale:
             self._scale = scale
             self.border_subtitle = Content(scale)
@@ -256,7 +332,8 @@ class WorkersPanel(Vertical):
         """Sum the workers out of sight; without any there is no such line."""
         bars = self.query_one(WorkerBars)
         # The line itself takes one: what fits without it is not hidden.
-        hidden = bars.hidden() if len(bars.rows) > self.content_size.height - 1 else []
+        is_filtering = self.query_one(FilterField).has_class("-open")
+        hidden = bars.hidden() if len(bars.rows) > self.content_size.height - 1 - is_filtering else []
         line = self.query_one("#hidden-workers", Static)
         line.display = bool(hidden)
         if hidden:

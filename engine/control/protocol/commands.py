@@ -34,10 +34,18 @@ class Inspect(Wire):
     keep: bool = False
 
 
+class ListDatabases(Wire):
+    """Databases of the source's server that its user may see; the reply is {"databases": [DatabaseInfo]}."""
+
+    name: Literal["databases"] = "databases"
+
+
 class ListCollections(Wire):
-    """Collections of the source's database; the reply is {"collections": [CollectionInfo]}."""
+    """Collections of one of the source's databases; the reply is {"collections": [CollectionInfo]}."""
 
     name: Literal["collections"] = "collections"
+    database: str = ""
+    """Empty is the one that the URI names."""
 
 
 class MakePlan(Wire):
@@ -171,7 +179,7 @@ class Shutdown(Wire):
 
 
 Command = Annotated[
-    Attach | Detach | Inspect | ListCollections | MakePlan | Start | Pause | Resume | Cancel | SetKnob | Status | Verify
-    | ListRejects | RetryRejects | ListRuns | Replay | DiscardRun | Shutdown,
+    Attach | Detach | Inspect | ListDatabases | ListCollections | MakePlan | Start | Pause | Resume | Cancel | SetKnob | Status
+    | Verify | ListRejects | RetryRejects | ListRuns | Replay | DiscardRun | Shutdown,
     Field(discriminator="name"),
 ]  # fmt: skip

@@ -27,6 +27,14 @@ class ServerReport(Wire):
     free_connections: int | None = None
 
 
+class DatabaseInfo(Wire):
+    """One database of the source's server."""
+
+    name: str
+    size_bytes: int
+    """On the server's disk, compressed and with indexes; 0 when not known."""
+
+
 class CollectionInfo(Wire):
     """One collection of the source."""
 

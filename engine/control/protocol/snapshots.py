@@ -27,6 +27,17 @@ class TableProgress(Wire):
     """Counts agree; None before they are compared."""
 
 
+class RangeView(Wire):
+    """How far a worker is with the range in its hands."""
+
+    done: int
+    """Documents read of it and taken in by PostgreSQL (inserted, when seeding), committed or not."""
+    total: int
+    """Documents in it."""
+    is_exact: bool
+    """False: `total` is an estimate; the range has its end, not a count."""
+
+
 class WorkerView(Wire):
     """One worker now."""
 
@@ -39,6 +50,8 @@ class WorkerView(Wire):
     collection: str = ""
     """`db.collection` that it works on."""
     partition: int = -1
+    range: RangeView | None = None
+    """None without a range, or when nothing is known of its size."""
     written: int = 0
     """Rows committed (documents inserted, when seeding)."""
     sent: int = 0
@@ -63,6 +76,8 @@ class ProblemView(Wire):
     count: int
     collection: str = ""
     advice: str = ""
+    last_at: float = 0.0
+    """When it happened last, seconds of the run."""
 
 
 class ComparingView(Wire):

@@ -1,0 +1,240 @@
+"""Looking closer at a run: workers, problems, events, order, filter, a frozen display."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.control.protocol import ProblemView, RangeView, WorkerState
+from tests.tui.driving import on_run, screen_text, until, until_shown
+from tests.tui.scripted_engine import RUN_ID, ScriptedEngine, completed, running, worker
+from tui.screens.run import RunScreen
+from tui.widgets.event_log import EventLog
+from tui.widgets.filter import FilterField
+from tui.widgets.workers import WorkerBars
+
+LARGE = (120, 40)
+SMALL = (80, 24)
+NUL = ProblemView(
+    code="nul", message="a NUL character", count=14, collection="shop.orders", advice="Strip them.", last_at=62.0
+)
+DEADLOCK = ProblemView(code="40P01", message="deadlock detected", count=1, collection="shop.orders")
+
+
+async def test_a_frozen_display_keeps_its_numbers_while_the_run_goes_on(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "2,952,110 /")
+        await pilot.press("z")
+        await until_shown(pilot, "Display frozen, the run continues.")
+        engine.show(written=3_000_000)
+        session = app.run_session
+        assert session is not None
+        await until(pilot, lambda: session.snapshot.written == 3_000_000)
+        await pilot.pause(0.5)
+        assert "2,952,110 /" in screen_text(app)
+        await pilot.press("z")
+        await until_shown(pilot, "3,000,000 /")
+
+
+@pytest.mark.parametrize("size", [LARGE, SMALL])
+async def test_the_log_pane_shows_the_events(engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "● running")
+        engine.tell("knob", 20.0, knob="cluster_size", old=2, value=4, by="ctl")
+        engine.tell("slice", 20.5, task_id=1, read=5)
+        await pilot.press("l")
+        await until_shown(pilot, "00:20  knob", "workers 2 → 4, by ctl", "1 ◆ converting", "8,000")
+        engine.tell("worker", 21.0, id=3, pid=77, what="died", exit=-9)
+        await until_shown(pilot, "3 (pid 77) died, exit -9")
+        assert "slice" not in screen_text(app)
+        await pilot.press("l")
+        await until(pilot, lambda: "died, exit" not in screen_text(app))
+
+
+async def test_knob_changes_are_marked_in_the_chart(engine: ScriptedEngine) -> None:
+    engine.samples = [(float(second), 40_000.0) for second in range(1, 60)]
+    app = on_run(engine, running(elapsed=60.0))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "41.2k┤", "0┼")
+        engine.tell("knob", 30.0, knob="cluster_size", old=2, value=4)
+        await until_shown(pilot, "▲ workers 4")
+
+
+async def test_128_workers_scroll_and_the_hidden_ones_are_summed(engine: ScriptedEngine) -> None:
+    workers = [worker(number, rows_per_s=100.0, written=1_000) for number in range(1, 129)]
+    app = on_run(engine, running(workers=workers, workers_alive=128, cluster_size=128))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, " more: ")
+        bars = app.screen.query_one(WorkerBars)
+        n_hidden = 128 - bars.scrollable_content_region.height
+        assert f"… {n_hidden} more: {n_hidden * 100:,} rows/s · {n_hidden * 1_000:,} rows" in screen_text(app)
+        await pilot.press("end")
+        await until_shown(pilot, "128›↑ writing", f"… {n_hidden} more")
+        assert "  1 ◆ converting" not in screen_text(app)
+
+
+async def test_s_sorts_by_rate_then_rows(engine: ScriptedEngine) -> None:
+    rates = [100.0, 300.0, 200.0]
+    workers = [worker(number, rows_per_s=rate, written=1_000 * number) for number, rate in enumerate(rates, 1)]
+    app = on_run(engine, running(workers=workers))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "sorted by number")
+        bars = app.screen.query_one(WorkerBars)
+        for expected in ([2, 3, 1], [3, 2, 1]):
+            await pilot.press("s")
+            assert [row.id for row in bars.rows] == expected
+
+
+async def test_enter_shows_the_worker_under_the_cursor_as_it_goes_on(engine: ScriptedEngine) -> None:
+    busy = worker(1, reading=0.2, converting=0.1, writing=0.7, range=RangeView(done=410, total=1_000, is_exact=True))
+    stalled = worker(2, state=WorkerState.STALLED, idle_s=12.0, rows_per_s=0.0, rejected=3)
+    app = on_run(engine, running(workers=[busy, stalled]))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "! stalled 00:12", " 41%", "~20%")
+        await pilot.press("enter")
+        await until_shown(
+            pilot, "Worker 1", "pid 4001", "shop.orders", "partition     101", "41.0%, 410 of 1,000 documents"
+        )
+        await until_shown(pilot, "20% of its time", "10% of its time", "70% of its time")
+        engine.show(workers=[busy.model_copy(update={"writing": 0.6}), stalled])
+        await until_shown(pilot, "60% of its time")
+        await pilot.press("down")
+        await until_shown(
+            pilot, "Worker 2", "! stalled", "3 rejected", "00:12 ago", "makes no progress", "about 20.0%, 2,000"
+        )
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        assert "2›! stalled" in screen_text(app)
+
+
+async def test_a_worker_that_ends_leaves_the_cursor_on_one_that_lives(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "1›◆ converting")
+        await pilot.press("end")
+        await until_shown(pilot, "4›◆ converting")
+        engine.show(workers=[worker(1), worker(2)], workers_alive=2)
+        await until_shown(pilot, "2›↑ writing")
+        await pilot.click(WorkerBars, offset=(20, 0))
+        await until_shown(pilot, "1›◆ converting")
+        engine.show(workers=[], workers_alive=0)
+        await until(pilot, lambda: not app.screen.query_one(WorkerBars).rows)
+        await pilot.press("enter")
+        await until_shown(pilot, "No worker is alive now.")
+
+
+async def test_a_filter_leaves_the_workers_that_have_it_as_it_is_typed(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "Workers 4")
+        await pilot.press("slash", *"ord")
+        await until_shown(pilot, "Workers 4, 2 with ord")
+        bars = app.screen.query_one(WorkerBars)
+        assert [row.id for row in bars.rows] == [1, 3]
+        await pilot.press("enter")
+        assert app.focused is bars
+        await pilot.press("slash", "home", "exclamation_mark")
+        await until(pilot, lambda: [row.id for row in bars.rows] == [2, 4])
+        await pilot.press("escape")
+        await until(pilot, lambda: [row.id for row in bars.rows] == [1, 2, 3, 4])
+        await until(pilot, lambda: "with" not in screen_text(app))
+        assert not app.screen.query_one(FilterField).display
+
+
+async def test_capital_s_turns_the_order_round(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "sorted by number ·")
+        bars = app.screen.query_one(WorkerBars)
+        await pilot.press("S")
+        await until_shown(pilot, "sorted by number, reversed")
+        assert [row.id for row in bars.rows] == [4, 3, 2, 1]
+        await pilot.press("s")
+        rates = [row.rows_per_s for row in bars.rows]
+        assert rates == sorted(rates)
+
+
+async def test_a_problem_opens_with_its_documents_and_what_to_do(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running(problems=[DEADLOCK, NUL]))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "Problems (2)")
+        await pilot.press("e")
+        await until_shown(pilot, "enter opens one", "Strip them.", "40P01")
+        await pilot.press("enter")
+        await until_shown(pilot, "nul in shop.orders: 14 times, last at 01:02", "a NUL character", "Strip them.")
+        await until_shown(pilot, "14 in field name", '_id {"$oid":"64f0c1"}', '_id "[b]two[/b]"', "… and 12 more")
+        assert "utf8" not in screen_text(app)
+        assert engine.received("rejects") == [{"name": "rejects", "run": RUN_ID, "samples": 10}]
+        await pilot.press("y")
+        assert app.clipboard.startswith("nul in shop.orders: 14 times")
+        assert '"[b]two[/b]"' in app.clipboard
+        await pilot.press("escape", "down", "y")
+        assert app.clipboard.startswith("40P01 in shop.orders: once, last at 00:00")
+        await pilot.press("enter")
+        await until_shown(pilot, "No document is kept because of it.")
+
+
+async def test_the_list_of_problems_grows_under_the_cursor(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running(problems=[DEADLOCK]))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("e")
+        await until_shown(pilot, "40P01")
+        engine.show(problems=[DEADLOCK, NUL])
+        await until_shown(pilot, "nul: a NUL character")
+        await pilot.press("y")
+        assert app.clipboard.startswith("40P01")
+
+
+async def test_documents_that_nobody_can_name_leave_the_rest_of_a_problem(engine: ScriptedEngine) -> None:
+    engine.refusals["rejects"] = ("connect", "PostgreSQL at pg1 went away.")
+    app = on_run(engine, running(problems=[NUL]))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("e")
+        await until_shown(pilot, "Strip them.")
+        await pilot.press("enter")
+        await until_shown(pilot, "Its documents are not known: PostgreSQL at pg1 went away.", "Strip them.")
+
+
+async def test_y_copies_what_is_under_the_cursor_and_says_so(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    long = "COPY orders, line 7: " + "x" * 900 + " the end"
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("down", "y")
+        await until_shown(pilot, "Copied the worker: state")
+        assert "pid 4002" in app.clipboard
+        engine.tell("problem", 20.0, code="22021", message=long)
+        await pilot.press("l")
+        await until_shown(pilot, "22021: COPY orders")
+        await pilot.press("y")
+        await until_shown(pilot, "Copied the event: 00:20")
+        assert long in app.clipboard
+        await pilot.press("enter")
+        await until_shown(pilot, "the end", "y copies, esc closes")
+        await pilot.press("escape")
+        engine.show(completed())
+        await until_shown(pilot, "✓ agrees")
+        await pilot.press("l", "y")
+        await until_shown(pilot, "Copied the report")
+        assert "853,224 read = 853,224 written + 0 rejected" in app.clipboard
+
+
+async def test_the_log_follows_what_comes_unless_the_cursor_is_elsewhere(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        for number in range(30):
+            engine.tell("parked", float(number), partition=number, namespace="shop.orders")
+        await pilot.press("l")
+        await until_shown(pilot, "partition 29 of")
+        engine.tell("parked", 30.0, partition=30, namespace="shop.orders")
+        await until_shown(pilot, "partition 30 of")
+        await pilot.press("home")
+        await until_shown(pilot, "partition 0 of")
+        engine.tell("parked", 31.0, partition=31, namespace="shop.orders")
+        log = app.screen.query_one(EventLog)
+        await until(pilot, lambda: len(log.lines) == 32)
+        assert log.chosen.endswith("partition 0 of shop.orders")

@@ -1,0 +1,130 @@
+"""The knobs, pause and resume from the Run screen."""
+
+from __future__ import annotations
+
+from textual.widgets import Input
+
+from engine.knobs import CLUSTER_SIZE
+from tests.tui.driving import on_run, screen_text, until, until_shown
+from tests.tui.scripted_engine import ScriptedEngine, running
+from tui.screens.tune import TuneDialog
+
+LARGE = (120, 40)
+SMALL = (80, 24)
+
+
+async def test_space_and_p_pause_and_resume(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("space")
+        await until_shown(pilot, "‖ paused", "ETA – paused by you")
+        await pilot.press("p")
+        await until_shown(pilot, "● running")
+        assert [command["name"] for command in engine.commands] == ["attach", "pause", "resume"]
+
+
+async def test_a_knob_shows_its_wish_before_the_engine_has_answered(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        engine.is_mute = True
+        await pilot.press("plus")
+        await pilot.pause(0.1)
+        assert "4 → 5" in screen_text(app)
+
+
+async def test_a_snapshot_of_the_last_wish_does_not_take_the_next_one(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        session = app.run_session
+        assert session is not None
+        session.wish(CLUSTER_SIZE, 5)
+        await session.grant(CLUSTER_SIZE)
+        session.wish(CLUSTER_SIZE, 6)
+        session.take(session.snapshot.model_copy(update={"cluster_size": 5}))
+        await session.grant(CLUSTER_SIZE)
+        assert [command["value"] for command in engine.received("set")] == [5, 6]
+
+
+async def test_draining_workers_are_named_beside_the_knob(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running(cluster_size=6, workers_alive=8, draining=2))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "8 → 6, 2 draining")
+
+
+async def test_knob_keys_send_exact_values(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        for key, shown in (
+            ("minus", "- +  4 → 3"),
+            ("right_square_bracket", "16,000"),
+            ("left_square_bracket", "8,000"),
+        ):
+            await pilot.press(key)
+            await until_shown(pilot, shown)
+        assert [(command["knob"], command["value"]) for command in engine.received("set")] == [
+            ("cluster_size", 3), ("page_size", 16_000), ("page_size", 8_000),
+        ]  # fmt: skip
+
+
+async def test_of_a_burst_of_presses_the_engine_gets_the_last_value(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        for _ in range(8):
+            app.simulate_key("plus")
+        await until(pilot, lambda: engine.snapshot.cluster_size == 12)
+        session = app.run_session
+        assert session is not None
+        await until(pilot, lambda: session.knob_value(CLUSTER_SIZE) == 12)
+
+
+async def test_a_knob_at_its_bound_says_so_and_sends_nothing(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running(cluster_size=128, page_size=100_000))
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("plus")
+        await until_shown(pilot, "between 1 and 128")
+        await pilot.press("right_square_bracket")
+        await until_shown(pilot, "between 100 and 100,000")
+        assert engine.received("set") == []
+
+
+async def test_a_refused_knob_returns_to_what_is_in_force(engine: ScriptedEngine) -> None:
+    engine.refusals["set"] = ("knob", "PostgreSQL has 3 connections free.")
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("plus")
+        await until_shown(pilot, "PostgreSQL has 3 connections free.")
+        await until(pilot, lambda: "4 → 5" not in screen_text(app))
+
+
+async def test_tune_sends_what_was_changed_and_closes(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("t")
+        await until_shown(pilot, "Tune the run", "1–128")
+        await pilot.press(*"90", "enter")
+        await until(pilot, lambda: not isinstance(app.screen, TuneDialog))
+        assert engine.received("set") == [{"name": "set", "knob": "cluster_size", "value": 90}]
+
+
+async def test_tune_shows_bounds_and_refusals_under_the_field_and_stays(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("t")
+        await until_shown(pilot, "Tune the run")
+        await pilot.press(*"500", "enter")
+        await until_shown(pilot, "cluster_size must be between 1 and 128, not 500.")
+        assert engine.received("set") == []
+        engine.refusals["set"] = ("knob", "PostgreSQL has 3 connections free.")
+        app.screen.query(Input).first().value = "9"
+        await pilot.press("enter")
+        await until_shown(pilot, "PostgreSQL has 3 connections free.")
+        assert isinstance(app.screen, TuneDialog)

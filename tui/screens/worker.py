@@ -1,0 +1,109 @@
+"""One worker in full, while it works."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+
+from engine.control.protocol import WorkerState, WorkerView
+from tui.format import duration, number, percent, rate, share
+from tui.safe import safe
+from tui.screens.sheet import Sheet
+from tui.widgets.bars import bar
+from tui.widgets.words import MUTED, WORKER
+from tui.widgets.workers import WorkerBars
+
+REDRAW_S = 0.25
+_LABEL = 14
+_BAR = 24
+_ADVICE = {
+    WorkerState.STALLED: "It has a range and makes no progress: a lock, a slow server, or a network that drops packets. "
+    "After 30 seconds without a sign of life it is ended and its range goes to another.",
+    WorkerState.RETRYING: "It met an error that passes, and tries again; the log says which.",
+    WorkerState.THROTTLED: "It waits because of the throttle.",
+    WorkerState.DRAINING: "It ends its page, commits and leaves: the cluster is to be smaller.",
+}
+"""What a state means for the operator, where it is not plain."""
+
+
+class WorkerDialog(Sheet):
+    """Follows the worker under the cursor of the bars; up and down go to its neighbours."""
+
+    HINT = "↑↓ others, y copies, esc closes"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Previous", show=False, priority=True),
+        Binding("down,j", "move(1)", "Next", show=False, priority=True),
+    ]
+
+    def __init__(self, bars: WorkerBars) -> None:
+        super().__init__("Worker", Content.empty(), "the worker")
+        self._bars = bars
+
+    def on_mount(self) -> None:
+        """Draw by the clock."""
+        self._draw()
+        self.set_interval(REDRAW_S, self._draw)
+
+    def action_move(self, by: int) -> None:
+        """Another worker."""
+        self._bars.action_move(by)
+        self._draw()
+
+    def _draw(self) -> None:
+        worker = self._bars.chosen
+        self.query_one(".dialog").border_title = Content(f"Worker {worker.id}" if worker else "Workers")
+        self.write(worker_text(worker, self._bars.scale) if worker else Content("No worker is alive now."))
+
+
+def worker_text(worker: WorkerView, scale: float) -> Content:
+    """What it works on, how far it is, how fast, and what its time goes to.
+
+    Args:
+        scale: rows/s of a full bar.
+    """
+    sign = WORKER[worker.state]
+    sent = worker.sent - worker.written
+    rows = [f"{number(worker.written)} committed"]
+    rows += [f"{number(sent)} more sent"] if sent > 0 else []
+    rows += [f"{number(worker.rejected)} rejected"] if worker.rejected else []
+    lines = [
+        _line("state", Content.styled(str(sign), f"bold {sign.colour}")),
+        _line("process", Content(f"pid {worker.pid}")),
+        _line("collection", Content(safe(worker.collection, 120) or "none")),
+    ]
+    if worker.partition >= 0:
+        lines.append(_line("partition", Content(str(worker.partition))))
+    if worker.range is not None and worker.range.total:
+        lines.append(_line("range", range_line(worker)))
+    fraction = worker.rows_per_s / scale if scale else 0.0
+    speed = bar(fraction, _BAR, "$primary") + Content(f"  {rate(worker.rows_per_s)}")
+    lines += [
+        _line("rows", Content(", ".join(rows))),
+        _line("speed", speed),
+        _line("last progress", Content(f"{duration(worker.idle_s)} ago")),
+    ]
+    for what in ("reading", "converting", "writing", "throttled"):
+        spent = float(getattr(worker, what))
+        if spent or what != "throttled":
+            lines.append(_line(what, bar(spent, _BAR, "$secondary") + Content(f"  {spent:.0%} of its time")))
+    if advice := _ADVICE.get(worker.state):
+        lines += [Content(""), Content(advice)]
+    return Content("\n").join(lines)
+
+
+def range_line(worker: WorkerView) -> Content:
+    """`━━━━──  about 62%, 5,410 of about 8,700 documents`."""
+    if worker.range is None:
+        return Content.empty()
+    about = "" if worker.range.is_exact else "about "
+    fraction = share(worker.range.done, worker.range.total)
+    words = (
+        f"  {about}{percent(fraction)}, {number(worker.range.done)} of {about}{number(worker.range.total)} documents"
+    )
+    return bar(fraction, _BAR, "$primary") + Content(words)
+
+
+def _line(label: str, words: Content) -> Content:
+    return Content.assemble((f"{label:<{_LABEL}}", MUTED), words)

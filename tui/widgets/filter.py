@@ -1,0 +1,70 @@
+"""A line to type into, above or below a list: the list shows what has those letters in it, as they are typed."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.binding import Binding
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input
+
+
+class FilterField(Input):
+    """Hidden while nothing is typed and nobody types. Enter goes to the list, Esc lets it show all again."""
+
+    BINDINGS = [  # noqa: RUF012
+        Binding("escape", "give_up", "Show all", show=False),
+        Binding("down", "leave", "To the list", show=False),
+    ]
+
+    class Typed(Message):
+        """Another text is looked for; empty is none."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, listing: type[Widget]) -> None:
+        """Begin hidden.
+
+        Args:
+            listing: the kind of widget, of which the screen has one, that is filtered.
+        """
+        super().__init__(placeholder="a part of it", compact=True, select_on_focus=False, classes="filter")
+        self._listing = listing
+
+    def open(self) -> None:
+        """Show it and type."""
+        self.add_class("-open")
+        self.focus()
+
+    def action_give_up(self) -> None:
+        """Show all, and hide."""
+        self.value = ""
+        self.action_leave()
+
+    def action_leave(self) -> None:
+        """Back to the list; a text goes on to count."""
+        self.set_class(bool(self.value), "-open")
+        self.screen.query_one(self._listing).focus()
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.action_leave()
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Typed(event.value))
+
+    def on_blur(self) -> None:
+        """Nothing typed, nothing to show."""
+        self.set_class(bool(self.value), "-open")
+
+
+def has(text: str, sought: str) -> bool:
+    """`text` has `sought` in it, in capitals or not; with `!` before it: has it not."""
+    if sought.startswith("!"):
+        return sought[1:].casefold() not in text.casefold() or sought == "!"
+    return sought.casefold() in text.casefold()
