@@ -10,9 +10,12 @@ import os
 import re
 import socket
 import ssl
+import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -266,7 +269,7 @@ def _explained(error: Exception, uri: str, address: Address, timeout_s: float) -
     if isinstance(error, asyncpg.PostgresError):
         is_full = error.sqlstate == sqlstates.TOO_MANY_CONNECTIONS
         return ConnectError(
-            _refusal(error, server, address), code=sqlstates.TOO_MANY_CONNECTIONS if is_full else "connect"
+            _refusal(error, server, address, uri), code=sqlstates.TOO_MANY_CONNECTIONS if is_full else "connect"
         )
     if isinstance(error, ssl.SSLCertVerificationError):
         return ConnectError(tls.distrust(error, server, "target.uri", "sslrootcert"))
@@ -289,11 +292,11 @@ def _explained(error: Exception, uri: str, address: Address, timeout_s: float) -
     return ConnectError(f"No connection to {server}: {one_line(str(error))}.")
 
 
-def _refusal(error: asyncpg.PostgresError, server: str, address: Address) -> str:
+def _refusal(error: asyncpg.PostgresError, server: str, address: Address, uri: str) -> str:
     user = address.user or "the user"
     match error.sqlstate:
         case "28P01":
-            return f"{server} refuses the password of {user}: correct it in target.uri, PGPASSWORD or ~/.pgpass."
+            return _refused_password(server, user, uri)
         case "28000":
             return f"{server} does not let {user} in: {one_line(str(error.args[0]))}; check the user in target.uri."
         case "3D000":
@@ -307,6 +310,23 @@ def _refusal(error: asyncpg.PostgresError, server: str, address: Address) -> str
                 f"{server} refuses a session setting ({one_line(str(error.args[0]))}): connect to it without a pooler."
             )
     return f"{server} refuses the connection. {describe(error)[1]}"
+
+
+def _refused_password(server: str, user: str, uri: str) -> str:
+    """Where the password came from is known here, for neither the server nor asyncpg tells."""
+    parts = urlsplit(uri)
+    parameters = parse_qs(parts.query)
+    if parts.password or "password" in parameters or os.environ.get("PGPASSWORD"):
+        return f"{server} refuses the password of {user}: correct it in target.uri, PGPASSWORD or ~/.pgpass."
+    file = Path(parameters.get("passfile", [os.environ.get("PGPASSFILE") or "~/.pgpass"])[-1]).expanduser()
+    with suppress(OSError):
+        if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            path = one_line(str(file))
+            return f"{server} wants a password of {user}; {path} is not used, since others may read it: chmod 600 it."
+    return (
+        f"{server} wants a password of {user} and there is none that it takes: give it in target.password, PGPASSWORD or "
+        "~/.pgpass."
+    )
 
 
 def _unreachable(error: OSError, server: str) -> str:

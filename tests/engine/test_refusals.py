@@ -172,6 +172,76 @@ async def test_a_wrong_password_at_the_target(
     assert end["exit_code"] == 0
 
 
+@pytest.fixture
+def password_file(target: Target, guarded_role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The password of the role, among others, in a file that libpq's programs look for in the home folder."""
+    parts = urlsplit(target.uri)
+    server = f"{parts.hostname}:{parts.port}"
+    path = tmp_path / ".pgpass"
+    path.write_text(
+        f"# servers\nelsewhere:5432:*:{guarded_role}:{WRONG}\n{server}:{target.database}:somebody:{WRONG}\n"
+        f"{server}:{target.database}:{guarded_role}:{PASSWORD}\n*:*:*:*:{WRONG}\n"
+    )
+    path.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("PGPASSWORD", "PGPASSFILE"):
+        monkeypatch.delenv(name, raising=False)
+    return path
+
+
+@pytest.mark.parametrize("variable", ["HOME", "PGPASSFILE"])
+async def test_a_password_from_a_password_file(
+    source: Source,
+    target: Target,
+    engines: Engines,
+    guarded_role: str,
+    password_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    add_users(source, 1_000)
+    await until_password_is_asked_for(target, guarded_role)
+    if variable == "PGPASSFILE":
+        monkeypatch.setenv(variable, str(password_file.rename(password_file.with_name("passwords"))))
+
+    _, end = await engines.run(engines.settings("users", target={"uri": without_password(target, guarded_role)}))
+
+    assert (end["exit_code"], end["written"]) == (0, 1_000), end
+
+
+async def test_a_password_file_that_others_may_read_is_not_used(
+    source: Source, target: Target, engines: Engines, guarded_role: str, password_file: Path
+) -> None:
+    add_users(source, 1_000)
+    await until_password_is_asked_for(target, guarded_role)
+    password_file.chmod(0o640)
+
+    exit_code, code, message = await refusal(engines, target={"uri": without_password(target, guarded_role)})
+
+    password_file.chmod(0o600)  # our own connections read it, too
+    assert (exit_code, code) == (3, "connect")
+    assert f"{password_file} is not used, since others may read it: chmod 600 it." in message
+    assert nothing_was_written(target)
+
+
+async def test_a_password_that_nobody_gave(
+    source: Source, target: Target, engines: Engines, guarded_role: str, password_file: Path
+) -> None:
+    add_users(source, 1_000)
+    await until_password_is_asked_for(target, guarded_role)
+    password_file.unlink()
+
+    exit_code, code, message = await refusal(engines, target={"uri": without_password(target, guarded_role)})
+
+    assert (exit_code, code) == (3, "connect")
+    assert f"wants a password of {guarded_role} and there is none that it takes: give it" in message
+
+
+def without_password(target: Target, user: str) -> str:
+    """The target's URI for another user, whose password is to be found elsewhere."""
+    return with_login(target, user, "").replace(":@", "@")
+
+
 def with_login(target: Target, user: str, password: str) -> str:
     """The target's URI for another user."""
     server = urlsplit(target.uri).netloc.rpartition("@")[2]
