@@ -9,7 +9,7 @@ from engine.control.journal import Journal
 from engine.control.protocol import Recording, RejectGroup, RejectsReport, RunInfo, Start
 from engine.control.replay import Player, settings_of
 from engine.errors import UsageError
-from engine.plan import Plan
+from engine.plan import kept_plan
 from engine.target import ledger, rejects
 from engine.target.ledger import RunRecord
 
@@ -36,7 +36,7 @@ async def recording(journal: Journal, run: str, max_frames: int) -> Recording:
     async with journal.session() as connection:
         async for at, kind, facts, worker in ledger.recorded_events(connection, record.run_id):
             player.take(at, kind, facts, worker)
-    plan = Plan.model_validate_json(record.plan)
+    plan = kept_plan(record.plan, record.run_id)
     return player.recording(settings_of(plan.request)).model_copy(update={"plan": plan.saved})
 
 
@@ -50,7 +50,8 @@ async def as_it_was(settings: Settings, command: Start) -> tuple[Settings, Start
     """
     said = set(command.said or ())
     async with Journal.opened(settings) as journal:
-        plan = Plan.model_validate_json((await find_run(journal, command.resume or "")).plan)
+        record = await find_run(journal, command.resume or "")
+    plan = kept_plan(record.plan, record.run_id)
     own = {
         section: {name: value for name, value in values.items() if f"{section}.{name}" not in said}
         for section, values in settings_of(plan.request).items()

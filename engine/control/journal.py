@@ -18,7 +18,7 @@ from engine.control.holding import UNREACHABLE, TableHold
 from engine.control.protocol import Event, RunState
 from engine.errors import MigrationError, PlanChanged, TargetHeld
 from engine.mapping.model import Mapping
-from engine.plan import Plan, differences
+from engine.plan import Plan, differences, kept_plan
 from engine.source import mongo
 from engine.target import copy, finish, ledger, partitions, postgres, preflight, schema, sqlstates
 from engine.target.copy import Claim
@@ -205,7 +205,7 @@ class Journal:
             record = await ledger.find_run(connection, prefix=run, fingerprint="" if run else fingerprint)
         if record is None:
             return None
-        plan = Plan.model_validate_json(record.plan)
+        plan = kept_plan(record.plan, record.run_id)
         if record.fingerprint != fingerprint:
             changes = "; ".join(differences(plan.request, request)) or "the plan"
             raise PlanChanged(

@@ -28,7 +28,7 @@ from engine.convert import make_converter
 from engine.convert.interface import Converted, Converter
 from engine.errors import MigrationError, UsageError
 from engine.mapping.model import Mapping
-from engine.plan import Plan, TablePlan
+from engine.plan import TablePlan, kept_plan
 from engine.plan.reading import read_plan
 from engine.target import compare, finish, ledger, retries, sqlstates, tables
 from engine.target.compare import Comparer
@@ -68,7 +68,7 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
                 code="state",
             )
         journal.run_id = record.run_id
-        plan = Plan.model_validate_json(record.plan)
+        plan = kept_plan(record.plan, record.run_id)
         await journal.hold([TableName(table.schema_name, table.table) for table in plan.tables])
         sums = _Sums()
         try:

@@ -9,7 +9,7 @@ from engine.config import Settings
 from engine.control import history
 from engine.control.journal import Journal
 from engine.control.protocol import TableCounts, Verification, Verify, VerifyReport
-from engine.plan import Plan, TablePlan
+from engine.plan import TablePlan, kept_plan
 from engine.source import catalogue, mongo
 from engine.source.filters import encode_filter
 from engine.source.reader import filter_query
@@ -27,7 +27,7 @@ async def verify(command: Verify, settings: Settings) -> VerifyReport:
     async with Journal.opened(settings) as journal:
         record = await history.find_run(journal, command.run)
         journal.run_id = record.run_id
-        plan = Plan.model_validate_json(record.plan)
+        plan = kept_plan(record.plan, record.run_id)
         uri = settings.source.connection
         counting = asyncio.create_task(asyncio.to_thread(count_source, uri, plan.tables))
         loads, totals, target = await journal.counts()

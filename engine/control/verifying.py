@@ -27,7 +27,7 @@ from engine.control.tally import Emit
 from engine.control.verification import compare_counts, count_source
 from engine.control.verify_leases import VerifyCluster
 from engine.errors import Cancelled, KnobError, MigrationError, UsageError
-from engine.plan import Plan
+from engine.plan import Plan, kept_plan
 from engine.source.filters import encode_filter
 from engine.target import compare, finish, ledger, partitions, retries, spans, tables
 from engine.target.ddl import TableName
@@ -159,7 +159,7 @@ class FullVerification:
                     code="state",
                 )
             self._run_id = journal.run_id = record.run_id
-            plan = Plan.model_validate_json(record.plan)
+            plan = kept_plan(record.plan, record.run_id)
             await journal.hold([TableName(table.schema_name, table.table) for table in plan.tables])
             report = await self._verified(journal, record, plan)
             await self._keep(journal, report)

@@ -25,6 +25,7 @@ from engine.plan.model import Plan as Plan
 from engine.plan.model import TablePlan as TablePlan
 from engine.plan.model import differences as differences
 from engine.plan.model import fingerprint as fingerprint
+from engine.plan.model import kept_plan as kept_plan
 from engine.plan.request import Choice as Choice
 from engine.plan.request import choose as choose
 from engine.plan.request import request_of as request_of

@@ -7,11 +7,15 @@ import json
 from collections.abc import Mapping as Lookup
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from engine.errors import PlanChanged
 from engine.mapping.model import Mapping
 from engine.target.indexes import Index
+from engine.target.sqlstates import one_line
 
+PLAN_FORMAT = 1
+"""Of plans that the ledger keeps; raised when a program that does not know the new meaning would copy something else."""
 FIRST_TASK_ID = 1
 """Task 0 is seeding."""
 SHOWN_VALUE = 120
@@ -80,6 +84,8 @@ class Plan(BaseModel):
     request: dict[str, Any]
     """What was asked for, in plain words: source, collections, mode, mapping options, edits."""
     tables: tuple[TablePlan, ...]
+    format: int = PLAN_FORMAT
+    """The program that made it knew plans up to this one."""
     saved: str = ""
     """The operator's own TOML, where one was given: asking for the same run again takes it."""
 
@@ -92,6 +98,28 @@ class Plan(BaseModel):
     def fingerprint(self) -> str:
         """A hash of the request."""
         return fingerprint(self.request)
+
+
+def kept_plan(text: str, run_id: str) -> Plan:
+    """The plan that the ledger keeps of a run, from its JSON.
+
+    Raises:
+        PlanChanged: another version of this program made it, and this one does not know what it means.
+    """
+    try:
+        plan = Plan.model_validate_json(text)
+    except ValidationError as error:
+        fields = ", ".join(dict.fromkeys(".".join(map(str, each["loc"])) for each in error.errors()[:3]))
+        raise PlanChanged(
+            f"The plan of run {run_id} was written by another version of this program, which this one cannot read "
+            f"({one_line(fields)}): use the version that began the run, or start a new one."
+        ) from None
+    if plan.format > PLAN_FORMAT:
+        raise PlanChanged(
+            f"The plan of run {run_id} has format {plan.format}, this program knows {PLAN_FORMAT}: use the newer program "
+            "that began the run, or start a new one."
+        )
+    return plan
 
 
 def fingerprint(request: dict[str, Any]) -> str:

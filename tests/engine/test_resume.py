@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import pytest
 
 from engine.control.client import find_engine
 from engine.control.protocol import RunState
+from engine.target.schema import MIGRATIONS
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, committed, eventually
 from tests.slow_run import started
 
@@ -202,6 +204,26 @@ async def test_a_resumed_run_is_found_by_its_own_id(source: Source, target: Targ
     assert_users_equal(source, target)
 
 
+async def test_a_run_is_resumed_days_later_by_a_newer_version(source: Source, target: Target, engines: Engines) -> None:
+    """Its ledger and its plan are brought up to what this version knows."""
+    add_users(source, USERS)
+    first, _ = await broken_off(engines, now=False)
+    target.execute(
+        "UPDATE mongopg.run SET plan = plan - 'format', started_at = started_at - interval '9 days',"
+        " heartbeat_at = heartbeat_at - interval '9 days', ended_at = ended_at - interval '9 days';"
+        " UPDATE mongopg.slice SET committed_at = committed_at - interval '9 days';"
+        " UPDATE mongopg.version SET version = 3;"
+        " ALTER TABLE mongopg.slice ALTER COLUMN checksum SET NOT NULL, ALTER COLUMN checksum SET DEFAULT 0"
+    )
+
+    second, end = await resumed(engines)
+
+    assert (end["exit_code"], second.run_id) == (0, first.run_id)
+    assert target.value("SELECT version FROM mongopg.version") == len(MIGRATIONS)
+    assert_users_equal(source, target)
+    assert_ledger(target, first.run_id, rows=USERS)
+
+
 # --- what is not resumed ----------------------------------------------------------------------------------------------
 
 
@@ -245,6 +267,38 @@ async def test_a_run_of_another_plan_is_refused_with_the_difference(
     assert (end["state"], end["exit_code"], end["error"]["code"]) == ("failed", 2, "plan_changed")
     assert 'mapping.naming was "snake_case" and is "preserve"' in end["error"]["message"]
     assert first.run_id in end["error"]["message"]
+    assert committed(target) == left
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        pytest.param(
+            "UPDATE mongopg.version SET version = 99",
+            "The ledger in the target has version 99, this program knows",
+            marks=pytest.mark.slow,
+        ),
+        ("UPDATE mongopg.run SET plan = jsonb_set(plan, '{format}', '99')", "has format 99, this program knows"),
+        pytest.param(
+            "UPDATE mongopg.run SET plan = plan - 'tables'",
+            "cannot read (tables): use the version that began the run",
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["ledger", "plan", "unreadable"],
+)
+async def test_a_run_of_a_version_that_is_not_known_is_refused(
+    source: Source, target: Target, engines: Engines, change: str, sentence: str
+) -> None:
+    add_users(source, 3_000)
+    await broken_off(engines, now=False)
+    left = committed(target)
+    target.execute(change)
+
+    _, end = await resumed(engines)
+
+    assert (end["state"], end["exit_code"]) == ("failed", 2)
+    assert sentence in end["error"]["message"]
     assert committed(target) == left
 
 
@@ -306,12 +360,16 @@ async def test_two_runs_on_one_table_are_refused_with_who_holds_it(
     settings = engines.settings("others", run={"collections": [f"{source.database}.others:public.users"]})
     second, end = await engines.run(settings)
     assert (end["state"], end["exit_code"], end["error"]["code"]) == ("failed", 2, "target_held")
-    assert f"public.users is held by run {first.run_id} since" in end["error"]["message"]
+    holder = f"public.users is held by run {first.run_id} since "
+    engine = f" UTC (engine {first.pid} on {socket.gethostname()}, last heard "
+    assert holder in end["error"]["message"]
+    assert engine in end["error"]["message"]
     await second.leave()
 
     third, end = await resumed(engines, first.run_id)
     assert (end["state"], end["exit_code"], end["error"]["code"]) == ("failed", 2, "target_held")
-    assert first.run_id in end["error"]["message"]
+    assert holder in end["error"]["message"]
+    assert engine in end["error"]["message"]
     await third.leave()
 
     await first.set("throttle", 0)
