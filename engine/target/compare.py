@@ -20,8 +20,8 @@ from engine.mapping.model import Column, ColumnType, Mapping
 from engine.mapping.names import quote_identifier
 from engine.target import tables
 from engine.target.ddl import TableName
-from engine.target.page import CopyTarget, Page, Piece
-from engine.target.rows import Refusal, RowSender
+from engine.target.page import CopyTarget, Page, Piece, Refusal
+from engine.target.rows import RowSender
 from engine.target.sqlstates import one_line
 from engine.target.tables import ExistingColumn
 

@@ -5,6 +5,7 @@ COPY's binary format: https://www.postgresql.org/docs/current/sql-copy.html (Bin
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -107,6 +108,22 @@ class CopyTarget:
     """Column whose existing rows take new values (mode `upsert`); empty only adds rows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that the server refuses."""
+
+    row: int
+    """Number within the page."""
+    reason: str
+    """PostgreSQL's condition name."""
+    sqlstate: str
+    column: str
+    """Empty when the server names none."""
+    detail: str
+    is_passed_by: bool = False
+    """COPY left it out, and ended for none of it."""
+
+
 @dataclass(slots=True)
 class Page:
     """The pieces of a page, kept until the server has taken all of it."""
@@ -145,3 +162,15 @@ class Page:
         # Pieces without rows begin at the same number as the next one: the last of equals is the one that has the row.
         number = bisect_right(self._first_rows, row) - 1
         return self.pieces[number], row - self._first_rows[number]
+
+
+def line_of(context: str, table: str) -> int | None:
+    """The line of a COPY at which an error arose, 1 being the first row; None when the context does not say.
+
+    The context is localised ("COPY users, line 7", "COPY users, Zeile 7"), but the line is always the first number after
+    the table's name. What begins like PostgreSQL's own words is believed before the rest, which may quote values.
+    """
+    name = re.escape(table)
+    own = re.search(rf"(?m)^COPY {name}\D+(\d+)", context)
+    found = own or re.search(rf"{name}\D+(\d+)", context)
+    return int(found[1]) if found else None

@@ -7,7 +7,8 @@ page of nothing but bad rows goes row by row instead of being sent whole for eac
 keys, which are checked at the end of a COPY, and the INSERT of an upsert) are found by halving.
 
 Where bad rows keep coming, pages go in runs from the start, each behind a savepoint of its own: short enough that little is
-undone with a bad row, long enough that a COPY is worth its round trips (`Caution`).
+undone with a bad row, long enough that a COPY is worth its round trips (`Caution`). Only a CHECK need refuse no second row:
+from then on COPY itself leaves out those that break its condition, and says which (`engine.target.guards`).
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
+from engine.errors import MigrationError
 from engine.mapping.names import quote_identifier
 from engine.target.ddl import TableName, upsert
-from engine.target.page import COPY_HEADER, COPY_TRAILER, Buffer, CopyTarget, Page, Piece
+from engine.target.guards import Guards, Reports
+from engine.target.page import COPY_HEADER, COPY_TRAILER, Buffer, CopyTarget, Page, Piece, Refusal, line_of
 from engine.target.sqlstates import CARDINALITY_VIOLATION, UNIQUE_VIOLATION, condition_name, is_data_error, sqlstate_of
 
 UNPROVEN_ROWS = 2_048
@@ -35,24 +38,11 @@ UPSERT_PAGE = TableName("pg_temp", "mongopg_page")
 _COLUMN = re.compile(r"column \"?([^\s\":]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A row that the server refuses."""
-
-    row: int
-    """Number within the page."""
-    reason: str
-    """PostgreSQL's condition name."""
-    sqlstate: str
-    column: str
-    """Empty when the server names none."""
-    detail: str
-
-
 @dataclass(slots=True)
 class Caution:
     """How often a table has refused rows lately, and how many to send it at once."""
 
+    guards: Guards = field(default_factory=Guards)
     _rows: float = 0.0
     _refused: float = 0.0
 
@@ -61,6 +51,10 @@ class Caution:
         fading = math.exp(-n_rows / MEMORY_ROWS)
         self._rows = self._rows * fading + n_rows
         self._refused = self._refused * fading + n_refused
+
+    def forget(self) -> None:
+        """What refused rows so far will do so no longer."""
+        self._rows = self._refused = 0.0
 
     def run_rows(self) -> int:
         """Rows that go in one COPY; 0 is all of a page.
@@ -81,9 +75,21 @@ class RowSender:
     target: CopyTarget
     caution: Caution = field(default_factory=Caution)
     """Outlives the sender where its table gets another one."""
+    _reports: Reports = field(init=False)
+    _where: str | None = field(init=False, default=None)
+    """Of every COPY; None: to be asked for, in each transaction anew."""
+
+    def __post_init__(self) -> None:
+        self._reports = Reports(self._into.table)
+
+    @property
+    def _into(self) -> TableName:
+        """Where COPY writes to."""
+        return UPSERT_PAGE if self.target.upsert_key else self.target.table
 
     async def prepare(self) -> None:
         """Whatever a transaction needs before its first page."""
+        self._where = None
         if self.target.upsert_key:
             columns = ", ".join(quote_identifier(column) for column in self.target.columns)
             rows = f"SELECT {columns} FROM {self.target.table.sql}"  # noqa: S608 - quoted names
@@ -102,22 +108,35 @@ class RowSender:
         first = await anext(tuples, None)
         if first is None:
             return 0, []
+        await self._prepare_guards()
         await self.connection.execute("SAVEPOINT page")
         refusals: list[Refusal] = []
         run_rows = self.caution.run_rows()
-        if run_rows:
-            n_written = await self._send_runs(page, tuples, run_rows, refusals)
-        else:
-            n_written = await self._send_whole(page, first, tuples, refusals)
+        self.connection.add_log_listener(self._reports)
+        try:
+            if run_rows:
+                n_written = await self._send_runs(page, tuples, run_rows, refusals)
+            else:
+                n_written = await self._send_whole(page, first, tuples, refusals)
+        finally:
+            self.connection.remove_log_listener(self._reports)
         await self.connection.execute("RELEASE SAVEPOINT page")
-        self.caution.note(page.n_rows, len(refusals))
+        self.caution.note(page.n_rows, sum(not refusal.is_passed_by for refusal in refusals))
         refusals.sort(key=lambda refusal: refusal.row)
         return n_written, refusals
+
+    async def _prepare_guards(self) -> None:
+        """The WHERE for the next page."""
+        guards = self.caution.guards
+        if guards.has_news:
+            self.caution.forget()
+        if self._where is None or guards.has_news:
+            self._where = await guards.where(self.connection, self.target.table, self._into, self.target.columns)
 
     async def _send_whole(self, page: Page, first: Buffer, rest: AsyncIterator[Buffer], refusals: list[Refusal]) -> int:
         """Write a page in one COPY while it comes; when it is refused, what is good of it. The number of rows written."""
         try:
-            return await self._put(self._stream(first, rest))
+            return await self._put(page, 0, None, self._stream(first, rest), refusals)
         except asyncpg.PostgresError as error:
             if not self._is_row_error(error):
                 raise
@@ -155,7 +174,7 @@ class RowSender:
                 todo.append((limit, end, False))
                 end = limit
             try:
-                n_written += await self._put(_rows(page.tuples(first, end)))
+                n_written += await self._put(page, first, end, _rows(page.tuples(first, end)), refusals)
             except asyncpg.PostgresError as error:
                 if not self._is_row_error(error):
                     raise
@@ -176,8 +195,7 @@ class RowSender:
         refusals: list[Refusal],
     ) -> int:
         """Divide a refused range around the row at fault; how many rows before it were good."""
-        copied_to = UPSERT_PAGE if self.target.upsert_key else self.target.table
-        line = line_of(error.context or "", copied_to.table)
+        line = line_of(error.context or "", self._into.table)
         if end - first == 1:
             bad = first
         elif line is not None and 1 <= line <= end - first:
@@ -187,24 +205,49 @@ class RowSender:
             todo += [(middle, end, True), (first, middle, True)]
             return middle - first
         refusals.append(_refusal(bad, error))
+        self.caution.guards.note(error, refusals[-1])
         if bad + 1 < end:
             todo.append((bad + 1, end, False))
         if first < bad:
             todo.append((first, bad, True))
         return bad - first
 
-    async def _put(self, source: AsyncIterator[Buffer]) -> int:
-        """One COPY, followed by the INSERT of an upsert; the number of rows that the target took."""
-        into = UPSERT_PAGE if self.target.upsert_key else self.target.table
+    async def _put(
+        self, page: Page, first: int, end: int | None, source: AsyncIterator[Buffer], refusals: list[Refusal]
+    ) -> int:
+        """One COPY, followed by the INSERT of an upsert; the number of rows that the target took.
+
+        Args:
+            first: of the rows of `page` that `source` has.
+            end: of them; None: the page's end, when `source` has come to its own.
+            source: what COPY reads.
+            refusals: rows that COPY passes by are added.
+
+        Raises:
+            asyncpg.PostgresError: the server refuses a row, or something else is wrong.
+            MigrationError: it left rows out without naming them.
+        """
+        self._reports.rows.clear()
         status = await self.connection.copy_to_table(
-            into.table, schema_name=into.schema, columns=self.target.columns, source=source, format="binary"
+            self._into.table,
+            schema_name=self._into.schema,
+            columns=self.target.columns,
+            source=source,
+            format="binary",
+            where=self._where or None,
         )
+        passed_by = [self.caution.guards.refusal(number, first + row) for number, row in self._reports.rows]
+        if self._where and _count(status) + len(passed_by) != (page.n_rows if end is None else end) - first:
+            raise MigrationError(
+                f"PostgreSQL left rows out of a COPY to table {self.target.table} without naming them."
+            )
         if self.target.upsert_key:
             status = await self.connection.execute(
                 upsert(self.target.table, UPSERT_PAGE, self.target.columns, self.target.upsert_key)
             )
             await self.connection.execute(f"TRUNCATE {UPSERT_PAGE.sql}")
-        return int(status.rpartition(" ")[2])
+        refusals += passed_by
+        return _count(status)
 
     async def _stream(self, first: Buffer, rest: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
         yield COPY_HEADER
@@ -221,20 +264,13 @@ class RowSender:
         return twice or is_data_error(error)
 
 
+def _count(status: str) -> int:
+    """The rows of a command tag, such as `COPY 8000`."""
+    return int(status.rpartition(" ")[2])
+
+
 def _within(rows: int, most: int) -> int:
     return max(1, min(rows, most))
-
-
-def line_of(context: str, table: str) -> int | None:
-    """The line of a COPY at which an error arose, 1 being the first row; None when the context does not say.
-
-    The context is localised ("COPY users, line 7", "COPY users, Zeile 7"), but the line is always the first number after
-    the table's name. What begins like PostgreSQL's own words is believed before the rest, which may quote values.
-    """
-    name = re.escape(table)
-    own = re.search(rf"(?m)^COPY {name}\D+(\d+)", context)
-    found = own or re.search(rf"{name}\D+(\d+)", context)
-    return int(found[1]) if found else None
 
 
 def _refusal(row: int, error: asyncpg.PostgresError) -> Refusal:

@@ -20,6 +20,7 @@ DISK_FULL = "53100"
 TOO_MANY_CONNECTIONS = "53300"
 """For the server, the database or the role."""
 UNIQUE_VIOLATION = "23505"
+CHECK_VIOLATION = "23514"
 CARDINALITY_VIOLATION = "21000"
 """ON CONFLICT DO UPDATE met one key twice in the same command."""
 DATA_CLASSES = frozenset({"22", "23", "54"})

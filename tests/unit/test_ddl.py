@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.target import ddl
 from engine.target.ddl import TableName
-from engine.target.rows import line_of
+from engine.target.page import line_of
 from engine.target.tables import ExistingColumn, check_fits
 
 ID = Column(name="_id", type=ColumnType.TEXT, role=Role.ID, kinds=frozenset({Kind.OBJECT_ID}), nullable=False)
