@@ -118,6 +118,7 @@ class Copying:
                 "look at the log, then resume the run.",
                 code="parked",
             )
+        migration.supervisor.disband()
         await migration.interruptible(self.guard.look_at_end())
         await migration.interruptible(finish(self, migration))
 

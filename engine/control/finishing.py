@@ -38,15 +38,15 @@ async def finish(copying: Copying, migration: Migration) -> None:
             code="gaps",
         )
     migration.enter(RunState.FINISHING, "building keys and counting")
+    target_counts: dict[int, int] = {}
     counting = asyncio.create_task(insist(migration, lambda: copying.consistency.count(plan.tables)))
     try:
         builders = await insist(migration, lambda: builders_for(copying))
-        await together(*(_finish_table(copying, migration, table, builders) for table in plan.tables))
+        await together(*(_finish_table(copying, migration, table, builders, target_counts) for table in plan.tables))
         await build_indexes(copying, migration, builders)
         source_counts = await counting
     finally:
         counting.cancel()
-    _, _, target_counts = await insist(migration, copying.journal.counts)
     await insist(migration, lambda: copying.journal.keep_counts(source_counts, target_counts))
     await insist(migration, copying.tally.recount)
     _judge(copying, migration, source_counts, target_counts)
@@ -75,13 +75,19 @@ async def _swap(copying: Copying, migration: Migration) -> None:
     await name_indexes(copying)
 
 
-async def _finish_table(copying: Copying, migration: Migration, table: TablePlan, builders: asyncio.Semaphore) -> None:
+async def _finish_table(
+    copying: Copying, migration: Migration, table: TablePlan, builders: asyncio.Semaphore, rows: dict[int, int]
+) -> None:
+    """Its key and statistics; its `rows` are counted."""
     load = copying.journal.load(table.task_id)
+
+    async def count() -> None:
+        rows[table.task_id] = await copying.journal.count_rows(table.task_id)
 
     async def finish() -> None:
         async with copying.journal.own_session() as connection:
             await ending.build_key(connection, load, table.mapping, has_key=table.has_key)
-            await ending.analyze(connection, load)
+            await together(ending.analyze(connection, load), count())  # both only read: neither waits for the other
 
     async with builders:
         await insist(migration, finish)

@@ -301,6 +301,11 @@ class Journal:
             rows = {task_id: await finish.count_rows(connection, load) for task_id, load in loads.items()}
         return loads, totals, rows
 
+    async def count_rows(self, task_id: int) -> int:
+        """How many rows a table of the run has now."""
+        async with self.session() as connection:
+            return await finish.count_rows(connection, self.load(task_id))
+
     async def keep_counts(self, source: dict[int, int], target: dict[int, int]) -> None:
         """Write what was counted on both sides, by task."""
         async with self.session() as connection:

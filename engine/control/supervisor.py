@@ -20,6 +20,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from engine.control.director import Director
@@ -58,8 +59,11 @@ START_PAUSE_S = 0.2
 EXIT_GRACE_S = 1.0
 """How long a worker that was told to exit may take."""
 
-STARTS_AT_ONCE = 4
+STARTS_AT_ONCE = 8
 """Workers that are being started at the same time: what each waits for is the fork server, and its own first steps."""
+
+GATHER_S = 2.0
+"""How long the first workers wait at most for all the others to be started."""
 
 log = logging.getLogger(__name__)
 
@@ -68,17 +72,23 @@ class Supervisor:
     """Keeps `desired` workers alive and busy."""
 
     def __init__(self, start: WorkerStart, director: Director, *, page_size: int, throttle: int) -> None:
-        self._start = start
+        self._start_with = start
         self._director = director
         self._page_size = page_size
         self._throttle = throttle
         self._share_told = 0.0
         """Rows per second that each worker was last told it may pass."""
         self._slots = make_slots(CONTEXT)
+        self._threads = ThreadPoolExecutor(STARTS_AT_ONCE, thread_name_prefix="workers")
+        """Where starts and ends of processes are waited for: others who use threads must not wait for ninety of them."""
         self._workers: dict[int, WorkerProcess] = {}
         self._desired = 0
         self._is_held = False
         """No leases are handed out: pausing, paused or ending."""
+        self._is_disbanded = False
+        self._has_gathered = False
+        self._gathers_until = 0.0
+        """On the monotonic clock; 0 is no more."""
         self._growing: asyncio.Task[None] | None = None
         self._burials: set[asyncio.Task[None]] = set()
         self._early_deaths = 0
@@ -117,11 +127,15 @@ class Supervisor:
 
     def reach_target_by(self, uri: str) -> None:
         """Workers that are started from here on use this connection string of the target."""
-        self._start = replace(self._start, target_uri=uri)
+        self._start_with = replace(self._start_with, target_uri=uri)
 
     def resize(self, desired: int) -> None:
         """Grow at once; shrink by idle workers first, then by workers that end their page early and commit."""
+        if self._is_disbanded:
+            desired = 0
         self._desired = desired
+        if desired and not self._has_gathered:
+            self._gather()
         staying = [worker for worker in self.workers if not worker.is_retiring]
         for worker in reversed(self.workers):  # those that were leaving may stay
             if len(staying) < desired and worker.is_retiring and worker.lease is not None:
@@ -137,6 +151,11 @@ class Supervisor:
         if len(staying) < desired and (self._growing is None or self._growing.done()):
             self._growing = asyncio.create_task(self._grow(), name="start workers")
         self._tune()
+
+    def disband(self) -> None:
+        """There is no more work and there will be none: everybody leaves, and nobody is started any more."""
+        self._is_disbanded = True
+        self.resize(0)
 
     def tune(self, page_size: int, throttle: int) -> None:
         """New knob values for everybody, from the next page on."""
@@ -180,7 +199,7 @@ class Supervisor:
 
     def dispatch(self) -> None:
         """Give every idle worker something to do, as long as there is something."""
-        if not self._is_held:
+        if not self._is_held and not self._is_gathering():
             for worker in self.workers:
                 if worker.is_idle and not worker.is_retiring:
                     lease = self._director.next_lease()
@@ -210,6 +229,7 @@ class Supervisor:
             worker.kill()
         while self._workers or self._burials:
             await asyncio.sleep(0.01)
+        self._threads.shutdown(wait=False)
 
     def views(
         self,
@@ -246,43 +266,73 @@ class Supervisor:
     # --- starting -----------------------------------------------------------------------------------------------------
 
     async def _grow(self) -> None:
+        """Start those who are missing, some at a time, each as soon as one before it is there."""
         failures = 0
-        while (missing := self._desired - sum(not worker.is_retiring for worker in self._workers.values())) > 0:
-            starts = (self._start_one() for _ in range(min(missing, STARTS_AT_ONCE)))
-            errors = [error for error in await asyncio.gather(*starts) if error is not None]
-            failures = failures + 1 if errors else 0
+        starting: set[asyncio.Task[OSError | EOFError | None]] = set()
+        while starting or self._n_missing > 0:
+            while len(starting) < STARTS_AT_ONCE and self._n_missing > 0:
+                starting.add(asyncio.create_task(self._start(self._new_worker()), name="start a worker"))
+            done, starting = await asyncio.wait(starting, return_when=asyncio.FIRST_COMPLETED)
+            errors = [error for task in done if (error := task.result()) is not None]
+            if not errors:
+                failures = 0
+                continue
+            # Those that were being started at the same time fail for the same reason: all of them are one failure.
+            await asyncio.gather(*starting)
+            starting = set()
+            failures += 1
             if failures == START_TRIES:
                 self._director.cannot_start(errors[0])
                 return
-            if errors:
-                await asyncio.sleep(START_PAUSE_S)
+            await asyncio.sleep(START_PAUSE_S)
 
-    async def _start_one(self) -> OSError | EOFError | None:
-        """One worker more; what kept it from being started."""
+    def _gather(self) -> None:
+        """Let the first workers wait for the others: those at work would keep these from starting, where cores are few."""
+        self._has_gathered = True
+        self._gathers_until = time.monotonic() + GATHER_S
+        asyncio.get_running_loop().call_later(GATHER_S, self.dispatch)
+
+    def _is_gathering(self) -> bool:
+        are_all_here = self._n_missing <= 0 and all(worker.is_ready for worker in self._workers.values())
+        if are_all_here or time.monotonic() >= self._gathers_until:
+            self._gathers_until = 0.0  # whoever comes later is not waited for
+        return self._gathers_until > 0
+
+    @property
+    def _n_missing(self) -> int:
+        return self._desired - sum(not worker.is_retiring for worker in self._workers.values())
+
+    def _new_worker(self) -> WorkerProcess:
+        """A place in the cluster, whose process is not started yet."""
         index = next(index for index in range(N_SLOTS) if index not in self._workers)
         slot = Slot(self._slots, index)
         slot.clear()
         ours, theirs = CONTEXT.Pipe()
         process = CONTEXT.Process(
             target=worker_main.main,
-            args=(self._slots, index, theirs, self._start),
+            args=(self._slots, index, theirs, self._start_with),
             name=f"mongopg worker {index + 1}",
         )
-        worker = WorkerProcess(index + 1, slot, process, ours, deaths_before=self._early_deaths)
+        worker = WorkerProcess(index + 1, slot, process, ours, theirs, deaths_before=self._early_deaths)
         self._workers[index] = worker
+        return worker
+
+    async def _start(self, worker: WorkerProcess) -> OSError | EOFError | None:
+        """Start its process; what kept it from being started."""
+        index = worker.id - 1
+        loop = asyncio.get_running_loop()
         # Process.start talks to the fork server and blocks for milliseconds: not in the loop that serves the screen.
         try:
-            await asyncio.to_thread(process.start)
+            await loop.run_in_executor(self._threads, worker.process.start)
         except (OSError, EOFError) as error:
             log.exception("a worker process cannot be started")
             del self._workers[index]
             return error
-        theirs.close()
-        worker.pid = process.pid or 0
+        worker.their_end.close()
+        worker.pid = worker.process.pid or 0
         worker.start_ticks = start_ticks(worker.pid)
-        loop = asyncio.get_running_loop()
-        loop.add_reader(ours.fileno(), self._read, index, worker)
-        loop.add_reader(process.sentinel, self._bury_soon, index, worker)
+        loop.add_reader(worker.pipe.fileno(), self._read, index, worker)
+        loop.add_reader(worker.process.sentinel, self._bury_soon, index, worker)
         self._send(worker, self._tuning())
         return None
 
@@ -407,7 +457,7 @@ class Supervisor:
                 worker.kill()
             await asyncio.sleep(0.005)
         worker.pipe.close()
-        await asyncio.to_thread(worker.process.join, 5.0)
+        await asyncio.get_running_loop().run_in_executor(self._threads, worker.process.join, 5.0)
         exit_code = worker.process.exitcode
         worker.process.close()
         del self._workers[index]

@@ -32,6 +32,8 @@ class WorkerProcess:
     slot: Slot
     process: ForkServerProcess
     pipe: Connection
+    their_end: Connection
+    """The worker's side of the pipe: ours to close once its process has it."""
     deaths_before: int = 0
     """Workers in a row that had died before they were ready when this one was started."""
     pid: int = 0

@@ -12,7 +12,7 @@ from bson import Binary
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
 
 from engine.errors import MissingCollection
 from engine.source.faults import UNAUTHORIZED, explained
@@ -22,6 +22,8 @@ UNKNOWN = -1
 """A count that cannot be known cheaply."""
 _THREADS = 8
 _NOT_SUPPORTED_ON_VIEW = 166
+_UNSHARDED = frozenset({"Single", "ReplicaSetWithPrimary", "ReplicaSetNoPrimary"})
+"""Topologies, as the driver calls them, whose servers have each document once, unless they are routers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +117,32 @@ def exact_count(
     options: dict[str, Any] = {"session": session} | ({"limit": limit} if limit else {})
     if query:
         return collection.count_documents(query, **options)
+    if session is None and (count := _counted_keys(collection, limit)) is not None:
+        return count
     # The hint makes it a count over the index of `_id` instead of one over the documents.
     try:
         return collection.count_documents({}, hint=[("_id", 1)], **options)
     except OperationFailure:
         # Views, time-series and collections without an index of `_id` know no such hint.
         return collection.count_documents({}, **options)
+
+
+def _counted_keys(collection: Collection[Document], limit: int) -> int | None:
+    """The entries of the index of `_id`, by the command `count`, which takes half as long as aggregation; None where it cannot.
+
+    With a hint the server counts by the index: only without one it answers from statistics, which a crash leaves wrong. On
+    shards it would count documents that are moving between them twice.
+    """
+    client = collection.database.client
+    if client.is_mongos or client.topology_description.topology_type_name not in _UNSHARDED:
+        return None
+    command: Document = {"count": collection.name, "hint": {"_id": 1}} | ({"limit": limit} if limit else {})
+    if concern := collection.read_concern.document:
+        command["readConcern"] = concern
+    try:
+        return int(collection.database.command(command, read_preference=collection.read_preference)["n"])
+    except PyMongoError:
+        return None  # no such index; or the server is away, and unlike this, aggregation is tried again by the driver
 
 
 def _entries(database: Database[Document], name: str | None = None) -> list[Document]:

@@ -6,12 +6,15 @@ import asyncio
 import os
 import random
 import signal
+from collections import Counter
+from collections.abc import Container
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 
+from engine.control.leases import MAX_DEATHS
 from engine.control.protocol import RunState, WorkerState, WorkerView
 from tests.faults.planting import constants
 from tests.running import Engine, Engines, add_users, assert_users_equal, eventually, nothing_open
@@ -29,13 +32,14 @@ REPLACED_S = 3.0
 HANG_IS_NOTICED_S = 60.0
 
 
-async def worker_at_work(engine: Engine, but_not: set[int]) -> WorkerView:
-    """A worker in the middle of a slice, other than those killed before."""
+async def worker_at_work(engine: Engine, but_not: set[int], spared: Container[int] = ()) -> WorkerView:
+    """A worker in the middle of a slice, other than those killed before, and with none of the partitions that are spared."""
 
     def found() -> WorkerView | None:
-        return next(
-            (each for each in engine.snapshot.workers if each.state in AT_WORK and each.pid not in but_not), None
-        )
+        for each in engine.snapshot.workers:
+            if each.state in AT_WORK and each.pid not in but_not and each.partition not in spared:
+                return each
+        return None
 
     await engine.until(lambda _: found(), "a worker at work")
     chosen = found()
@@ -48,9 +52,12 @@ async def test_workers_killed_one_after_the_other(source: Source, target: Target
     engine = await started(engines, cluster_size=3)
 
     killed: set[int] = set()
+    deaths: Counter[int] = Counter()
     for _ in range(6):
-        victim = await worker_at_work(engine, killed)
+        nearly_parked = {partition for partition, number in deaths.items() if number == MAX_DEATHS - 1}
+        victim = await worker_at_work(engine, killed, nearly_parked)
         killed.add(victim.pid)
+        deaths[victim.partition] += 1
         os.kill(victim.pid, signal.SIGKILL)
         death = await engine.event(
             "worker", lambda facts, pid=victim.pid: facts["pid"] == pid and facts["what"] == "died"
