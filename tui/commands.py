@@ -184,6 +184,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("run.page_smaller", Place.RUN, "page_smaller", "left_square_bracket", "Smaller pages",
             "Half the page size, from the next page.", _tunable, group=_PAGE),
     Command("run.tune", Place.RUN, "tune", "t", "Tune…", "Exact values of all knobs, with their bounds.", _tunable),
+    Command("run.preset", Place.RUN, "preset", "ctrl+o", "Preset…", "Workers, page size and throttle of a saved profile, at "
+            "once; a profile is saved on Setup.", _tunable, in_footer=False),
     Command("run.stop", Place.RUN, "stop", "x", "Stop…",
             "Finish pages and stop, or stop now; asks first. What is committed stays.",
             lambda now: now.is_live and not now.is_replay),
@@ -236,6 +238,10 @@ COMMANDS: tuple[Command, ...] = (
             _has_result),
     Command("history.replay", Place.HISTORY, "replay", "p", "Replay", "Play the run again on the Run screen.",
             _has_result),
+    Command("history.compare", Place.HISTORY, "compare", "c", "Compare", "Two runs side by side: once on the one, once on the "
+            "other.", _has_result, in_footer=False),
+    Command("history.filter", Place.HISTORY, "filter", "slash", "Filter", "Show only runs with some letters in their id, "
+            "servers, collections or outcome; with ! before them, only the others.", _can_ask, in_footer=False),
     Command("history.verify", Place.HISTORY, "verify", "v", "Verify", "Show the run on the Verify screen.", _has_result),
     Command("history.resume", Place.HISTORY, "resume", "r", "Resume…",
             "Go on from what the run has committed; asks first.",
@@ -258,7 +264,7 @@ COMMANDS: tuple[Command, ...] = (
             "collection or number; with ! before them, only the others.", lambda now: now.is_live or now.is_replay,
             in_footer=False),
     Command("run.workers", Place.RUN, "workers", "enter", "In full", "The worker under the cursor in full: process, how far it "
-            "is with its partition, what its time goes to, age of its last progress; in the log, the event.",
+            "is with its partition, what its time goes to; in the log, the event; at the end, the report.",
             _has_run, in_footer=False),
     Command("run.problems", Place.RUN, "problems", "e", "Problems", "What went wrong so far, which documents it hit, and what "
             "to do about it.",

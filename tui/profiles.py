@@ -9,7 +9,8 @@ from pathlib import Path
 
 from engine.config import Settings, reveal
 from engine.errors import UsageError
-from engine.loading import settings_folder
+from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, THROTTLE, Knob
+from engine.loading import load_settings, settings_folder
 from tui.uri import without_secrets
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -50,6 +51,16 @@ def names() -> list[str]:
     """Every profile, by name."""
     found = sorted(path.stem for path in settings_folder().glob("*.toml"))
     return [name for name in found if name != _DEFAULT and _NAME.fullmatch(name)]
+
+
+def knobs_of(name: str) -> dict[Knob, int]:
+    """The values that a profile gives the knobs of a run that is going on.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    run = load_settings(existing(name), {}).settings.run
+    return {CLUSTER_SIZE: run.cluster_size, PAGE_SIZE: run.page_size, THROTTLE: run.throttle}
 
 
 def save(name: str, settings: Settings) -> Path:

@@ -174,3 +174,37 @@ def test_a_run_that_nobody_drives_is_interrupted_and_one_with_a_heartbeat_goes_o
     assert sign_of(run, lambda: STARTED + 60).word == "interrupted"
     assert outcome_words(run, lambda: STARTED + 60) == "interrupted, resumable"
     assert sign_of(run_info("x", state="teleported")).word == "teleported"
+
+
+async def test_a_filter_shows_some_runs_as_it_is_typed(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await to_history(pilot)
+        await pilot.press("slash", *"CANC")
+        await until_shown(pilot, "run 20261123-1320-b7aa", "912,000")
+        assert "5,063,544" not in screen_text(app)
+        await pilot.press("enter", "v")
+        await until(pilot, lambda: engine.received("replay"))
+        assert engine.received("replay")[-1]["run"] == RUNS[1].run_id
+        await pilot.press("5")
+        await until_shown(pilot, "run 20261123-1320-b7aa")
+        await pilot.press("slash", *"xyz")
+        await until_shown(pilot, "No run has 'CANCxyz' in it.")
+        await pilot.press("escape")
+        await until_shown(pilot, "5,063,544", "912,000")
+
+
+async def test_two_runs_are_compared_side_by_side(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await to_history(pilot)
+        await pilot.press("c")
+        await until_shown(pilot, "c on another run compares it with")
+        await pilot.press("c", "down", "c")
+        await until_shown(
+            pilot, "Two runs", "≠ outcome         verified                    cancelled", "  mode            create"
+        )
+        await until_shown(pilot, "≠ time            02:06                       00:31")
+        await pilot.press("y")
+        assert "20261123-1402-k3f9" in app.clipboard
+        assert "20261123-1320-b7aa" in app.clipboard

@@ -363,6 +363,24 @@ async def test_a_cancelled_run_is_resumed_in_a_new_engine(engine: ScriptedEngine
             assert second.received("start")[0]["resume"] == engine.snapshot.run_id
 
 
+async def test_a_run_whose_engine_dies_is_resumed_in_a_new_one(engine: ScriptedEngine, launched: Any) -> None:
+    app = on_setup(engine)
+    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    with ScriptedEngine() as second:
+        launched.append(second)
+        async with app.run_test(size=SMALL) as pilot:
+            await until_shown(pilot, "4 of 4 chosen")
+            await pilot.press("f9")
+            await until_shown(pilot, "Start this run?")
+            await pilot.click("#go")
+            await until_shown(pilot, "● running")
+            engine.die()
+            await until_shown(pilot, "! engine lost", "r Resume run", "r goes on from what is committed")
+            await pilot.press("r")
+            await until_shown(pilot, "● running")
+            assert second.received("start")[0]["resume"] == engine.snapshot.run_id
+
+
 async def test_the_palette_sets_a_field_while_no_run_is_on(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:

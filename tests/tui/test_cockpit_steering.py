@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
 from textual.widgets import Input
 
+from engine.control.protocol import ProblemView
 from engine.knobs import CLUSTER_SIZE
-from tests.tui.driving import on_run, screen_text, until, until_shown
+from tests.tui.driving import on_run, screen_text, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
+from tui import profiles
 from tui.screens.tune import TuneDialog
 
 LARGE = (120, 40)
@@ -128,3 +135,73 @@ async def test_tune_shows_bounds_and_refusals_under_the_field_and_stays(engine: 
         await pilot.press("enter")
         await until_shown(pilot, "PostgreSQL has 3 connections free.")
         assert isinstance(app.screen, TuneDialog)
+
+
+async def test_the_knobs_of_a_profile_are_turned_while_the_run_goes_on(
+    engine: ScriptedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    night = settings_with_servers()
+    night.run.cluster_size, night.run.page_size, night.run.throttle = 16, 8_000, 50_000
+    app = on_run(engine, running())
+    async with app.run_test(size=SMALL, notifications=True) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("ctrl+o")
+        await until_shown(pilot, "No profile was saved yet")
+        profiles.save("night", night)
+        profiles.path_of("torn").write_text("[run")
+        await pilot.press("ctrl+o")
+        await until_shown(
+            pilot, "Knobs as in a profile", "workers 16, page size 8,000, throttle 50,000", "cannot be read"
+        )
+        await pilot.press("enter")
+        await until(pilot, lambda: len(engine.received("set")) == 2)
+        assert {(each["knob"], each["value"]) for each in engine.received("set")} == {
+            ("cluster_size", 16), ("throttle", 50_000),
+        }  # fmt: skip
+        await pilot.press("ctrl+o")
+        await until_shown(pilot, "Knobs as in a profile")
+        await pilot.press("down", "enter")
+        await until_shown(pilot, "The profile cannot be taken")
+
+
+async def test_an_engine_that_does_not_answer_leaves_every_key_working(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running(problems=[ProblemView(code="nul", message="a NUL", count=1)]))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        engine.is_mute = True
+        await pilot.press("space", "plus", "right_square_bracket", "e")
+        await until_shown(pilot, "enter opens one")
+        await pilot.press("enter")
+        await until_shown(pilot, "looking for its documents…")
+        await pilot.press("escape", "escape", "t")
+        await until_shown(pilot, "Tune the run", "5")
+        await pilot.press("escape", "x")
+        await until_shown(pilot, "Stop the run?")
+        await pilot.press("escape", "q")
+        await until_shown(pilot, "A run is going on")
+        await pilot.press("escape", "z")
+        await until_shown(pilot, "Display frozen", "4 → 5")
+
+
+async def test_two_cockpits_on_one_run_show_the_same(engine: ScriptedEngine) -> None:
+    engine.samples = [(float(second), 40_000.0) for second in range(1, 60)]
+    first, second = on_run(engine, running()), on_run(engine, running())
+    async with first.run_test(size=LARGE) as one:
+        await until_shown(one, "● running")
+        async with second.run_test(size=LARGE) as two:
+            await until_shown(two, "● running")
+            await one.press("plus")
+            engine.tell("knob", 70.0, knob="cluster_size", old=4, value=5)
+            await one.press("space")
+            for pilot in (one, two):
+                await until_shown(pilot, "‖ paused", "ETA – paused by you", "▲ workers 5", "4 → 5", "space Resume")
+            await two.press("space")
+            for pilot in (one, two):
+                await until_shown(pilot, "● running", "space Pause")
+            assert panels(one) == panels(two)
+
+
+def panels(pilot: Pilot[Any]) -> list[str]:
+    """The screen without the knobs, where the one who turned one is told when that applies."""
+    return [line for line in screen_text(pilot.app).splitlines() if not line.startswith("│ Workers ")]

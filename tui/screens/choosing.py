@@ -17,8 +17,8 @@ from tui.safe import safe
 from tui.screens.modal import Modal
 from tui.widgets.words import MUTED
 
-_NAME = 40
-"""Cells of a name with a note."""
+_NAME = 16
+"""Cells of a name with a note, at least."""
 
 
 class ChoosingDialog(Modal[str]):
@@ -37,7 +37,8 @@ class ChoosingDialog(Modal[str]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(self._title)
             dialog.border_subtitle = Content("enter takes it, esc goes back")
-            lines = (_line(name, note) for name, note in zip(self._names, self._notes, strict=True))
+            width = max(_NAME, *map(len, self._names))
+            lines = (_line(name, note, width) for name, note in zip(self._names, self._notes, strict=True))
             yield OptionList(*map(Option, lines), markup=False, compact=True)
 
     @on(OptionList.OptionSelected)
@@ -45,6 +46,6 @@ class ChoosingDialog(Modal[str]):
         self.dismiss(self._names[event.option_index])
 
 
-def _line(name: str, note: str) -> Content:
+def _line(name: str, note: str, width: int) -> Content:
     shown = safe(name, 100)
-    return Content.assemble(f"{shown:<{_NAME}}" if note else shown, (f"  {note:>12}" if note else "", MUTED))
+    return Content.assemble(f"{shown:<{width}}" if note else shown, (f"  {note:>12}" if note else "", MUTED))

@@ -21,8 +21,11 @@ from tui.format import NO_NUMBER, compact, duration, number
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
 from tui.screens.dialogs import Answer, Question, confirm, error_dialog
+from tui.screens.sheet import Sheet
 from tui.uri import place
-from tui.widgets.listing import Column, Listing
+from tui.widgets.comparison import comparison_text
+from tui.widgets.filter import FilterField, has
+from tui.widgets.listing import Column, Lines, Listing
 from tui.widgets.report import headline, tables
 from tui.widgets.words import INTERRUPTED, MUTED, Sign, ledger_sign
 
@@ -54,10 +57,14 @@ class HistoryScreen(CockpitScreen):
     def __init__(self) -> None:
         super().__init__()
         self.runs: list[RunInfo] = []
+        self._sought = ""
+        self._marked: RunInfo | None = None
+        """To be compared with another."""
         self._is_busy = False
 
     def body(self) -> Iterable[Widget]:
-        """The runs, and a few lines about the one under the cursor."""
+        """The runs, their filter, and a few lines about the one under the cursor."""
+        yield FilterField(Lines)
         yield Listing(_COLUMNS, id="runs")
         yield Static(id="run-detail", markup=False)
 
@@ -73,7 +80,13 @@ class HistoryScreen(CockpitScreen):
     def chosen(self) -> RunInfo | None:
         """The run under the cursor."""
         index = self.query_one("#runs", Listing).index
-        return self.runs[index] if index is not None and index < len(self.runs) else None
+        shown = self._shown
+        return shown[index] if index is not None and index < len(shown) else None
+
+    @property
+    def _shown(self) -> list[RunInfo]:
+        """The runs that the filter leaves."""
+        return [run for run in self.runs if has(_words_of(run), self._sought)]
 
     def adjusted(self, now: Situation) -> Situation:
         """What can be done with the run under the cursor."""
@@ -89,7 +102,20 @@ class HistoryScreen(CockpitScreen):
 
     async def _read(self) -> None:
         self.runs = (await self.cockpit.ask(Runs, ListRuns())).runs
-        self.query_one("#runs", Listing).fill([_row(run) for run in self.runs])
+        self._fill()
+
+    def _fill(self) -> None:
+        self.query_one("#runs", Listing).fill([_row(run) for run in self._shown])
+
+    def action_filter(self) -> None:
+        """Only some of the runs."""
+        self.query_one(FilterField).open()
+
+    @on(FilterField.Typed)
+    def _filtered(self, event: FilterField.Typed) -> None:
+        self._sought = event.text
+        self._fill()
+        self._moved()
 
     @work(group="ledger", exclusive=True)
     async def _ask(self, words: str, do: Callable[[], Awaitable[None]]) -> None:
@@ -112,7 +138,10 @@ class HistoryScreen(CockpitScreen):
     def _detail(self) -> Content:
         run = self.chosen
         if run is None:
-            return Content.styled("The ledger of the target has no runs yet.", MUTED)
+            nothing = (
+                f"No run has {self._sought!r} in it." if self.runs else "The ledger of the target has no runs yet."
+            )
+            return Content.styled(safe(nothing, 200), MUTED)
         collections = ", ".join(run.collections[:8]) + (" …" if len(run.collections) > 8 else "")
         resume = self.cockpit.keymap.first("history.resume")
         further = f"{resume} goes on from what is committed." if self.cockpit.situation.can_resume_chosen else ""
@@ -153,6 +182,26 @@ class HistoryScreen(CockpitScreen):
             )
 
         self._ask("reading the report…", show)
+
+    def action_compare(self) -> None:
+        """Remember the run; of another one, show both side by side."""
+        run, marked = self.chosen, self._marked
+        if run is None:
+            return
+        if marked is None or marked.run_id == run.run_id:
+            self._marked = run
+            again = self.cockpit.keymap.first("history.compare")
+            self.app.notify(f"{again} on another run compares it with {safe(run.run_id, 40)}.", markup=False)
+            return
+        self._marked = None
+
+        async def compare() -> None:
+            one, other = [
+                await self.cockpit.ask(Recording, Replay(run=each.run_id, max_frames=1)) for each in (marked, run)
+            ]
+            self.app.push_screen(Sheet("Two runs", comparison_text(one, other), "the comparison"))
+
+        self._ask("reading both runs…", compare)
 
     def action_replay(self) -> None:
         """Play it again on the Run screen."""
@@ -239,6 +288,11 @@ def _forget_question(run: RunInfo) -> Question:
         Answer("back", "Back", "primary"),
     ]
     return Question("Forget this run?", text, answers, default="back")
+
+
+def _words_of(run: RunInfo) -> str:
+    """What a filter looks in: what stands on the screen about a run."""
+    return " ".join([run.run_id, run.source, run.target, run.mode, sign_of(run).word, *run.collections])
 
 
 def sign_of(run: RunInfo, now: Callable[[], float] = time.time) -> Sign:

@@ -12,12 +12,15 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.control.protocol import Cancel, ListRejects, Pause, RejectsReport, Resume
-from engine.errors import KnobError
+from engine.errors import KnobError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, Knob
+from tui import profiles
 from tui.commands import Place, bindings_of
+from tui.knob_text import value_text
 from tui.replay import JUMP, Replay
 from tui.screens.base import CockpitScreen
-from tui.screens.dialogs import SECOND_PRESS_S, StopQuestion
+from tui.screens.choosing import ChoosingDialog
+from tui.screens.dialogs import SECOND_PRESS_S, StopQuestion, error_dialog
 from tui.screens.problems import SAMPLES, ProblemsDialog
 from tui.screens.sheet import Sheet
 from tui.screens.tune import TuneDialog
@@ -177,6 +180,27 @@ class RunScreen(CockpitScreen):
         if self.cockpit.run_session is not None:
             self.app.push_screen(TuneDialog(self.cockpit.run_session))
 
+    def action_preset(self) -> None:
+        """Choose a profile, and turn the knobs as it has them."""
+        names = profiles.names()
+        if not names:
+            setup, save = self.cockpit.keymap.first("app.setup"), self.cockpit.keymap.first("setup.save_profile")
+            self.cockpit.say_problem(f"No profile was saved yet: {save} on Setup ({setup}) saves one with its knobs.")
+            return
+
+        def chosen(name: str | None) -> None:
+            try:
+                wanted = profiles.knobs_of(name) if name is not None else {}
+            except UsageError as error:
+                self.app.push_screen(error_dialog("The profile cannot be taken", error.message))
+                return
+            session = self.cockpit.run_session
+            for knob, value in wanted.items():
+                if session is not None and session.knob_value(knob) != value:
+                    self.cockpit.helm.turn(knob, value)
+
+        self.app.push_screen(ChoosingDialog("Knobs as in a profile", names, list(map(_preset_words, names))), chosen)
+
     def action_stop(self) -> None:
         """Ask how to stop."""
         session = self.cockpit.run_session
@@ -283,10 +307,12 @@ class RunScreen(CockpitScreen):
             self.draw(force=True)
 
     def action_workers(self) -> None:
-        """The worker under the cursor in full; in the log, the event."""
+        """The worker under the cursor in full; in the log, the event; at the end, the report."""
         log = self.query_one(EventLog)
         if log.has_focus:
             self.app.push_screen(Sheet("Event", Content(log.chosen), "the event"))
+        elif self.has_class("-over"):
+            self.app.push_screen(Sheet("Report", Content(self.to_copy()[0]), "the report"))
         elif self.cockpit.shown_run is not None:
             self.app.push_screen(WorkerDialog(self.query_one(WorkerBars)))
 
@@ -310,3 +336,13 @@ class RunScreen(CockpitScreen):
             return str(self.query_one("#report", Static).content), "the report"
         bars = self.query_one(WorkerBars)
         return (worker_text(bars.chosen, bars.scale).plain, "the worker") if bars.chosen else ("", "")
+
+
+def _preset_words(name: str) -> str:
+    """`workers 12, page size 8,000, throttle off`."""
+    try:
+        return ", ".join(
+            f"{knob.label.lower()} {value_text(knob, value)}" for knob, value in profiles.knobs_of(name).items()
+        )
+    except UsageError:
+        return "cannot be read"

@@ -99,6 +99,8 @@ def range_line(worker: WorkerView) -> Content:
         return Content.empty()
     about = "" if worker.range.is_exact else "about "
     fraction = share(worker.range.done, worker.range.total)
+    if not worker.range.is_exact:
+        fraction = min(fraction, 0.99)  # the end says that it is done, not the estimate
     words = (
         f"  {about}{percent(fraction)}, {number(worker.range.done)} of {about}{number(worker.range.total)} documents"
     )

@@ -280,8 +280,8 @@ def range_words(worker: WorkerView) -> str:
     """How far it is with its range: `62%`, with `~` before it when that is an estimate; empty without a range."""
     if worker.range is None or not worker.range.total:
         return ""
-    done = f"{share(worker.range.done, worker.range.total):.0%}"
-    return done if worker.range.is_exact else f"~{done}"
+    done = share(worker.range.done, worker.range.total)
+    return f"{done:.0%}" if worker.range.is_exact else f"~{min(done, 0.99):.0%}"
 
 
 class Heading(Widget):
