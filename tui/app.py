@@ -12,11 +12,11 @@ from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel
 from rich.console import RenderableType
-from rich.text import Text
 from rich.traceback import Traceback
-from textual import work
+from textual import events, work
 from textual.app import App
 from textual.binding import Binding
+from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
@@ -27,6 +27,7 @@ from engine.control.client import EngineProcess
 from engine.control.protocol import Event, Recording, Snapshot, Start
 from engine.errors import EXIT_DONE, MigrationError
 from tui.ascii_filter import AsciiFilter
+from tui.caches import let_go_of_closed_widgets
 from tui.commands import BY_ACTION, BY_ID, Place, Situation, bindings_of
 from tui.copying import copy
 from tui.crash import crash_words
@@ -101,6 +102,7 @@ class Cockpit(App[None]):
         attach: Path | None = None,
         keymap: Keymap | None = None,
     ) -> None:
+        let_go_of_closed_widgets()
         super().__init__()
         self.settings = settings
         self.provenance = provenance
@@ -175,6 +177,11 @@ class Cockpit(App[None]):
                 self.situation_changed()
         if session is self.run_session:
             self.situation_changed()
+
+    async def on_event(self, event: events.Event) -> None:
+        """A key behind the one that leaves means nothing: it may not start a run, say."""
+        if not (self.leaving.has_begun and isinstance(event, events.InputEvent)):
+            await super().on_event(event)
 
     # --- situation ---
 
@@ -392,8 +399,13 @@ class Cockpit(App[None]):
         else:
             super().panic(*renderables)
 
+    def _handle_exception(self, error: Exception) -> None:
+        """Textual mounts a screen that comes while the app ends without its parts: nothing is wrong when they are missed."""
+        if not (self._exit and isinstance(error, NoMatches)):
+            super()._handle_exception(error)
+
     def _fatal_error(self) -> None:
         """A bug. Textual would print the traceback with the values of variables: connection strings among them."""
         uris = [side.uri.get_secret_value() for side in (self.settings.source, self.settings.target)]
-        self._exit_renderables.append(Text(crash_words(sys.exc_info()[1], self.engines.log_folder(), uris)))
+        self.leaving.farewell = f"{crash_words(sys.exc_info()[1], self.engines.log_folder(), uris)}\n"
         self._close_messages_no_wait()

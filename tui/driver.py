@@ -1,12 +1,17 @@
-"""Textual's terminal driver, for which a terminal that is gone is no reason to stand still.
+"""Textual's terminal driver, for which a terminal that is gone, or told to wait, is no reason to stand still.
 
 Textual writes in a thread behind a short queue. An error ends the thread, the queue fills, and the event loop then waits for
 ever to put something into it: nobody would detach from the run, or cancel it.
+
+It also gives the terminal its own modes back before the last of that is written. In those modes ctrl+s means that output
+waits for ctrl+q, so that a key pressed too late would hold the end up for ever, signals included.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import termios
 from typing import Any, TextIO, cast
 
 from textual.drivers.linux_driver import LinuxDriver
@@ -46,3 +51,18 @@ class CockpitDriver(LinuxDriver):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._file = cast(Any, _Output(cast(TextIO, self._file)))
+        self._modes: list[Any] | None = None
+        """The terminal's own, until `close`."""
+
+    def stop_application_mode(self) -> None:
+        """Leave the screen. Until `close`, which always follows, the terminal takes no key for a command to itself."""
+        self._modes, self.attrs_before = self.attrs_before, None
+        super().stop_application_mode()
+
+    def close(self) -> None:
+        """Write what is left, then give the terminal its modes back."""
+        super().close()
+        if self._modes is not None:
+            with contextlib.suppress(termios.error):  # it is gone
+                termios.tcsetattr(self.fileno, termios.TCSANOW, self._modes)
+            self._modes = None

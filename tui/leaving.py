@@ -26,6 +26,8 @@ class Leaving:
     def __init__(self, cockpit: Cockpit) -> None:
         self.waits_for_run = False
         """Leave as soon as the run is over."""
+        self.has_begun = False
+        """Nothing but the end comes now."""
         self.farewell = ""
         """What is printed once the terminal is the shell's again."""
         self._cockpit = cockpit
@@ -65,6 +67,7 @@ class Leaving:
             code: the exit code; else the run's.
             words: the farewell; else one that tells how the run stands.
         """
+        self.has_begun = True
         session = self._cockpit.run_session
         if session is not None:
             code = code if code is not None else EXIT_DONE if run_goes_on else session.exit_code
