@@ -6,7 +6,9 @@ the fork server, which imports what workers need while the engine imports what i
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import resource
 import sys
@@ -16,6 +18,8 @@ from typing import NoReturn, TextIO
 from engine import logs
 from engine.control import fork_server, rendezvous
 from engine.errors import MigrationError
+
+log = logging.getLogger("engine")
 
 
 def main() -> None:
@@ -37,6 +41,9 @@ def main() -> None:
         from engine.control import server
 
         server.run(run_id, listener, answers)
+    except BrokenPipeError:
+        log.info("whoever has started this engine was gone before it could answer")
+        sys.exit(1)
     finally:
         rendezvous.forget(path)
 
@@ -49,7 +56,7 @@ def _keep_answers() -> TextIO:
 
 
 def _refuse(answers: TextIO, code: str, message: str) -> NoReturn:
-    with answers:
+    with contextlib.suppress(BrokenPipeError), answers:  # nobody is there any more to be told
         answers.write(json.dumps({"error": {"code": code, "message": message}}) + "\n")
     sys.exit(1)
 

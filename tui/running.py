@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,19 +24,14 @@ def run(loaded: Loaded, start: Start, *, headless: bool, as_json: bool) -> int:
     if not loaded.settings.demo.embedded:
         require(loaded, "source", *(["target"] if start.migrate else []))
     if not (headless or as_json) and has_terminal():
-        from tui.app import run_cockpit
-
-        return run_cockpit(loaded, _keymap(loaded), process=launch(loaded.settings), start=start)
+        return _own_cockpit(loaded, start)
     return _print_run(loaded, start, as_json=as_json)
 
 
 def open_cockpit(loaded: Loaded) -> int:
     """The cockpit on its Setup screen."""
     _demand_terminal("`mongopg-tui run --headless` works without one")
-    from tui.app import run_cockpit
-
-    # Before Textual starts: starting a process inside a running app is a known trap.
-    return run_cockpit(loaded, _keymap(loaded), process=launch(loaded.settings))
+    return _own_cockpit(loaded, None)
 
 
 def attach_cockpit(loaded: Loaded, run_id: str | None) -> int:
@@ -81,6 +77,22 @@ def require(loaded: Loaded, *sides: str) -> None:
                 f"There is no {side}: give --{side} {examples[side]}, MONGOPG_{side.upper()}_URI, "
                 f"or uri in section [{side}] of config.toml."
             )
+
+
+def _own_cockpit(loaded: Loaded, start: Start | None) -> int:
+    """The cockpit with an engine of its own; both take a while to get ready, so they do it side by side.
+
+    Raises:
+        MigrationError: keys or a theme that cannot be; the engine did not start.
+    """
+    keymap = _keymap(loaded)
+    # Before Textual starts: starting a process inside a running app is a known trap.
+    with ThreadPoolExecutor(1, thread_name_prefix="launch") as aside:
+        launching = aside.submit(launch, loaded.settings)
+        from tui.app import run_cockpit
+
+        process = launching.result()
+    return run_cockpit(loaded, keymap, process=process, start=start)
 
 
 def _keymap(loaded: Loaded) -> Keymap:

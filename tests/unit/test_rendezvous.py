@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import engine
+from engine.config import Settings, reveal
 from engine.control import rendezvous
 
 
@@ -46,3 +52,19 @@ def test_every_socket_in_the_folder_has_a_path_that_a_system_takes(monkeypatch: 
         monkeypatch.setenv("XDG_RUNTIME_DIR", f"{runtime}/{'x' * 40}")
         path = rendezvous.own_folder(rendezvous.socket_path("20261123-1402-aaaa")) / "listener-abcdefgh"
     assert len(bytes(path)) <= rendezvous.MAX_PATH_BYTES
+
+
+def test_an_engine_whose_front_end_is_gone_before_it_answers_ends_without_a_word(folder: Path) -> None:
+    run_id = "20261123-1402-cccc"
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "engine", run_id],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(engine.__file__).parents[1])},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.close()
+        _, said = process.communicate(json.dumps(reveal(Settings())).encode() + b"\n", timeout=60.0)
+        assert process.returncode == 1
+    assert b"Traceback" not in said
+    assert b"gone before it could answer" in said
+    assert not rendezvous.socket_path(run_id).exists()
