@@ -32,7 +32,7 @@ from engine.plan import (
     make_plan,
     request_of,
 )
-from engine.plan.bounds import table_doubts
+from engine.plan.bounds import key_doubts, table_doubts
 from engine.plan.reading import read_plan
 from engine.source import mongo, partition
 from engine.source.filters import encode_filter
@@ -175,6 +175,9 @@ class Copying:
         for table in self.plan.tables:
             if doubts := table_doubts(table):
                 migration.emit("problem", code="table_bounds", message=doubts, namespace=table.namespace)
+            if doubts := key_doubts(table.mapping, settings.run.mode):
+                message = f"{table.namespace}: {doubts}"
+                migration.emit("problem", code="equal_keys", message=message, namespace=table.namespace)
         self._extents.spread(leases, self._expected)
         self.leases.add(leases)
 

@@ -41,6 +41,22 @@ NUMBERS_THAT_FIT = {
 }
 """Kinds a number column takes as they are, each value as long as it is in range and exact."""
 JSON_TYPES = frozenset({ColumnType.JSONB, ColumnType.JSON})
+JSON_STRINGS = frozenset(
+    {
+        Kind.STRING,
+        Kind.JAVASCRIPT,
+        Kind.SYMBOL,
+        Kind.REGEX,
+        Kind.OBJECT_ID,
+        Kind.DATE,
+        Kind.UUID,
+        Kind.UUID_LEGACY,
+        Kind.BINARY,
+        Kind.DOUBLE,
+        Kind.DECIMAL128,
+    }
+)
+"""Kinds whose values, or some of them, such as NaN, are strings in plain JSON."""
 
 _TYPES = {
     Kind.STRING: ColumnType.TEXT,

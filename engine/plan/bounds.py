@@ -1,11 +1,11 @@
-"""What a table that is there already would refuse of the documents that the census saw."""
+"""What would become of some documents that the census saw: what a table refuses, and which keys may be one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.mapping.kinds import KIND_NAMES
-from engine.mapping.model import Column, Kind, Role
+from engine.mapping.kinds import JSON_STRINGS, JSON_TYPES, KIND_NAMES
+from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.plan.model import TablePlan
 from engine.target.sqlstates import one_line
 
@@ -20,6 +20,23 @@ def table_doubts(table: TablePlan) -> str:
     if not found:
         return ""
     return f"Table {one_line(table.target)}: {' '.join(found)} Such documents will be rejects."
+
+
+def key_doubts(mapping: Mapping, mode: str) -> str:
+    """That documents of different `_id`s may become one row, in a sentence for people; empty when they cannot, or when a key
+    makes rejects of them, as it does in every mode but upsert."""
+    column = mapping.id_column
+    kinds = column.kinds
+    if column.type in JSON_TYPES:
+        kinds = kinds & JSON_STRINGS if mapping.options.json_values == "plain" else frozenset()
+    elif column.type is not ColumnType.TEXT:
+        kinds = frozenset()
+    if mode != "upsert" or len(kinds) < 2:
+        return ""
+    return (
+        f"_id may be of several kinds. Where two become equal as {column.type.value}, such as an objectId and the string of "
+        "its digits, the later document replaces the other in mode upsert; a full verification names them."
+    )
 
 
 def _column_doubts(table: TablePlan, column: Column) -> Iterator[str]:

@@ -23,6 +23,7 @@ from engine.mapping.kinds import JSON_TYPES, KIND_NAMES
 from engine.mapping.model import ColumnType, Kind, Mapping
 from engine.mapping.names import show_path
 from engine.mapping.proposal import Proposal, describe_kinds, propose
+from engine.plan.bounds import key_doubts
 from engine.plan.checks import check_mapping, wrong
 from engine.plan.indexes import propose_indexes
 from engine.plan.model import FIRST_TASK_ID, Plan, TablePlan
@@ -41,7 +42,7 @@ KEPT_DOCUMENTS = 2_000
 """Sampled documents that a survey keeps, at most."""
 KEPT_BYTES = 16 * 1024 * 1024
 """The same in bytes."""
-UNPLANNED_KIND_WEIGHT, UNSURE_ID_WEIGHT, UNPLANNED_FIELD_WEIGHT, LEFT_INDEX_WEIGHT = 75, 55, 35, 30
+KEY_WEIGHT, UNPLANNED_KIND_WEIGHT, UNSURE_ID_WEIGHT, UNPLANNED_FIELD_WEIGHT, LEFT_INDEX_WEIGHT = 82, 75, 55, 35, 30
 """Weights of warnings, as in `engine.mapping.proposal`."""
 
 
@@ -205,6 +206,8 @@ def _survey(
         proposal = _without_ignored(choice, proposal)
         unsure = asked.unsure if counted is None else frozenset()
     warnings = proposal.weighed + _doubts(proposal.mapping, unsure)
+    if doubts := key_doubts(proposal.mapping, settings.run.mode):
+        warnings.append((KEY_WEIGHT, doubts))
     indexes = None
     if is_thorough or settings.run.indexes:
         indexes = propose_indexes(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bson import ObjectId
+
+from engine.control import protocol
 from engine.control.protocol import RunState
 from tests.running import Engines, add_users, assert_ledger, assert_same, assert_users_equal, committed, eventually
 
@@ -250,6 +253,27 @@ async def test_upsert_makes_a_table_that_is_not_there(source: Source, target: Ta
     assert (await run(engines, "upsert"))["exit_code"] == 0
 
     assert_users_equal(source, target)
+
+
+async def test_upsert_says_that_keys_of_several_kinds_may_become_one(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    both = ObjectId()
+    source.db.things.insert_many([{"_id": both, "n": 1}, {"_id": str(both), "n": 2}])
+    settings = engines.settings("things", run={"mode": "upsert"})
+    engine = await engines.launch(settings)
+    view = await engine.client.ask(protocol.PlanView, protocol.MakePlan())
+    await engine.leave()
+    [warning] = [each for each in view.tables[0].warnings if "the later document replaces the other" in each]
+
+    engine, end = await engines.run(settings)
+
+    [problem] = [facts for facts in engine.facts_of("problem") if facts["code"] == "equal_keys"]
+    assert problem["message"] == f"{source.database}.things: {warning}"
+    assert (end["exit_code"], end["verification"], committed(target, "things")) == (4, "mismatch", 1)
+    await engine.leave()
+    engine, end = await engines.run(engines.settings("things", run={"mode": "replace"}))
+    assert (end["written"], end["rejected"], engine.facts_of("problem")) == (1, 1, [])
 
 
 async def test_upsert_goes_on_after_a_kill(source: Source, target: Target, engines: Engines) -> None:
