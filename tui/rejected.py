@@ -36,7 +36,7 @@ def retry_rejects(loaded: Loaded, run_id: str, *, plan: str, as_json: bool) -> i
     if as_json:
         say_json(answer)
     else:
-        say(_retry_text(report))
+        say(retry_text(report))
     return EXIT_INCOMPLETE if report.left else EXIT_DONE
 
 
@@ -47,7 +47,7 @@ def _rejects_text(report: RejectsReport) -> str:
     return "\n".join([verdict, _groups(report.groups)])
 
 
-def _retry_text(report: RetryReport) -> str:
+def retry_text(report: RetryReport) -> str:
     if not report.tried:
         return f"run {safe(report.run_id)}: no rejected documents"
     there = f", {number(report.already_there)} were there already" if report.already_there else ""

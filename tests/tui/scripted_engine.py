@@ -22,6 +22,7 @@ from engine.control.protocol import (
     DatabaseInfo,
     Event,
     RangeView,
+    RetryReport,
     RunState,
     ServerReport,
     Snapshot,
@@ -270,6 +271,11 @@ class ScriptedEngine:
                 database = command["database"] or "shop"
                 listed = [info for info in self.collections if info.namespace.startswith(f"{database}.")]
                 result = {"collections": [info.model_dump(mode="json") for info in listed]}
+            case "retry":
+                groups = rejects_report(command["run"]).groups[1:]
+                result = RetryReport(
+                    run_id=command["run"], tried=14, written=13, already_there=0, left=1, groups=groups
+                ).model_dump(mode="json")
             case "rejects":
                 result = rejects_report(command["run"]).model_dump(mode="json")
             case "plan":

@@ -101,7 +101,13 @@ async def test_enter_shows_the_worker_under_the_cursor_as_it_goes_on(engine: Scr
         await until_shown(pilot, "60% of its time")
         await pilot.press("down")
         await until_shown(
-            pilot, "Worker 2", "! stalled", "3 rejected", "00:12 ago", "makes no progress", "about 20.0%, 2,000"
+            pilot,
+            "Worker 2",
+            "! stalled",
+            "3 rejected",
+            "00:12 ago",
+            "makes no progress",
+            "~20.0%, 2,000 of ~10,000 documents",
         )
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
@@ -178,7 +184,7 @@ async def test_a_problem_opens_with_its_documents_and_what_to_do(engine: Scripte
 async def test_the_list_of_problems_grows_under_the_cursor(engine: ScriptedEngine) -> None:
     app = on_run(engine, running(problems=[DEADLOCK]))
     async with app.run_test(size=SMALL) as pilot:
-        await until_shown(pilot, "● running")
+        await until_shown(pilot, "● running", "! problems 1 (e)")
         await pilot.press("e")
         await until_shown(pilot, "40P01")
         engine.show(problems=[DEADLOCK, NUL])

@@ -12,9 +12,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from engine.config import Settings, merged
 from engine.control.protocol import ComparingView
 from engine.errors import UsageError
-from tests.tui.driving import on_setup, screen_text, until, until_shown
+from tests.tui.driving import on_setup, process_of, screen_text, until, until_shown
 from tests.tui.scripted_answers import RUNS, verify_report
 from tests.tui.scripted_engine import ScriptedEngine, idle
 from tui.export import csv_text, json_text, markdown, write_report
@@ -142,3 +143,36 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     assert file.read_text() == "precious"
     with pytest.raises(UsageError, match="cannot be written"):
         write_report(verify_report("r1", "counts"), str(tmp_path / "no" / "a.md"))
+
+
+async def test_rejects_are_written_again_under_the_policies_as_they_are_set_now(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Settings] = []
+    app = on_setup(engine)
+    with ScriptedEngine() as second:
+
+        def launch(settings: Settings) -> Any:
+            seen.append(settings)
+            return process_of(second)
+
+        monkeypatch.setattr("tui.engines.launch", launch)
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            await until_shown(pilot, "4 of 4 chosen")
+            await pilot.press("4")
+            await until_shown(pilot, "as counted at the run's end")
+            await pilot.press("R")
+            await until_shown(pilot, "This run has no rejected documents.")
+            await pilot.press("c")
+            await until_shown(pilot, "level counts, now")
+            await pilot.press("R")
+            await until_shown(pilot, "Write rejected documents again?", "has 14 rejected documents", "f4 on Setup")
+            app.apply(merged(app.settings, {"mapping": {"nul": "strip"}}))
+            await pilot.press("escape")
+            assert second.commands == []
+            await pilot.press("R")
+            await until_shown(pilot, "Write rejected documents again?")
+            await pilot.click("#go")
+            await until_shown(pilot, "14 rejected documents tried again", "13 written, 1", "utf8")
+            assert second.received("retry")[0]["run"] == RUNS[0].run_id
+            assert seen[0].mapping.nul == "strip"

@@ -19,6 +19,8 @@ from engine.control.protocol import (
     DifferenceView,
     Recording,
     Replay,
+    RetryRejects,
+    RetryReport,
     RunState,
     Snapshot,
     TableCounts,
@@ -30,9 +32,12 @@ from engine.errors import MigrationError
 from tui.commands import Place, Situation, bindings_of
 from tui.export import write_report
 from tui.format import NO_NUMBER, duration, number, percent, share
-from tui.safe import safe
+from tui.rejected import retry_text
+from tui.safe import safe, safe_block
 from tui.screens.base import CockpitScreen
+from tui.screens.dialogs import confirm, error_dialog
 from tui.screens.naming import FileDialog
+from tui.screens.sheet import Sheet
 from tui.session import EngineSession
 from tui.widgets.bars import bar
 from tui.widgets.listing import Cell, Column, Listing
@@ -141,6 +146,49 @@ class VerifyScreen(CockpitScreen):
         """The verdict, and the differences of the table under the cursor."""
         parts = [str(self.query_one(name, Static).content) for name in ("#verify-head", "#verify-detail")]
         return "\n\n".join(filter(None, parts)), "the result"
+
+    def action_retry(self) -> None:
+        """Ask, then have the rejected documents written again."""
+        report = self.report
+        if report is None:
+            return
+        rejected = sum(table.rejected for table in report.tables)
+        if not rejected:
+            self.cockpit.say_problem("This run has no rejected documents.")
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer == "go":
+                self._retry(report.run_id)
+
+        settings = self.cockpit.keymap.first("setup.settings")
+        effects = [
+            f"Run {safe(report.run_id, 40)} has {number(rejected)} rejected documents.",
+            f"Each is converted again, with the run's columns and today's policies ({settings} on Setup),",
+            "and written into the table as it is. Row and reject change places in one transaction.",
+        ]
+        self.app.push_screen(confirm("Write rejected documents again?", effects, go="Retry"), answered)
+
+    @work(group="verify", exclusive=True)
+    async def _retry(self, run_id: str) -> None:
+        """In an engine of its own: one that is there has the policies of when it was started."""
+        now, own, report = self.cockpit.situation, None, None
+        try:
+            settings = self.cockpit.edited_settings
+            if now.has_source and now.has_target:
+                own = await self.cockpit.engines.open(settings, "cancel")
+            session = own or await self.cockpit.engine_to_ask()
+            report = await session.client.ask(RetryReport, RetryRejects(run=run_id))
+        except MigrationError as error:
+            self.app.push_screen(error_dialog("The documents were not written", error.message))
+        finally:
+            if own is not None:
+                await own.close()
+        if report is not None:
+            self.app.push_screen(
+                Sheet("Rejected documents", Content(safe_block(retry_text(report), 4_000)), "the outcome")
+            )
+            self._recall()
 
     # --- asking ---
 

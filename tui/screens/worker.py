@@ -17,7 +17,7 @@ from tui.widgets.workers import WorkerBars
 
 REDRAW_S = 0.25
 _LABEL = 14
-_BAR = 24
+_BAR = 20
 _ADVICE = {
     WorkerState.STALLED: "It has a range and makes no progress: a lock, a slow server, or a network that drops packets. "
     "After 30 seconds without a sign of life it is ended and its range goes to another.",
@@ -94,10 +94,10 @@ def worker_text(worker: WorkerView, scale: float) -> Content:
 
 
 def range_line(worker: WorkerView) -> Content:
-    """`━━━━──  about 62%, 5,410 of about 8,700 documents`."""
+    """`━━━━──  ~62%, 5,410 of ~8,700 documents`."""
     if worker.range is None:
         return Content.empty()
-    about = "" if worker.range.is_exact else "about "
+    about = "" if worker.range.is_exact else "~"
     fraction = share(worker.range.done, worker.range.total)
     if not worker.range.is_exact:
         fraction = min(fraction, 0.99)  # the end says that it is done, not the estimate

@@ -31,6 +31,7 @@ class KnobPanel(Widget):
         super().__init__()
         self._drawn: object = None
         self._keys = {name: " ".join(map(keymap.first, commands)) for name, commands in _COMMANDS.items()}
+        self._problems_key = keymap.first("run.problems")
 
     def show(self, session: ShownRun) -> None:
         """Draw this session's knobs."""
@@ -39,7 +40,8 @@ class KnobPanel(Widget):
             for knob in session.knobs()
         ]
         snapshot = session.snapshot
-        drawn = (session, snapshot.state, snapshot.workers_alive, snapshot.draining, facts)
+        n_problems = len(snapshot.problems)
+        drawn = (session, snapshot.state, snapshot.workers_alive, snapshot.draining, n_problems, facts)
         if drawn != self._drawn:
             self._drawn = drawn
             self.session = session
@@ -52,9 +54,10 @@ class KnobPanel(Widget):
         session = self.session
         knobs = session.knobs()
         if self.content_size.height < len(knobs):
-            return Content("   ").join(
-                Content.styled(f"{knob.label.lower()} ", MUTED) + value_of(session, knob) for knob in knobs
-            )
+            words = [Content.styled(f"{knob.label.lower()} ", MUTED) + value_of(session, knob) for knob in knobs]
+            if problems := len(session.snapshot.problems):  # they have no panel here
+                words.append(Content.styled(f"! problems {problems} ({self._problems_key})", "$warning"))
+            return Content("   ").join(words)
         return Content("\n").join(
             Content.assemble(f"{knob.label:<12}", (f"{self._keys[knob.name]:>3}  ", MUTED), value_of(session, knob))
             for knob in knobs
