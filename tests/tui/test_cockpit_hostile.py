@@ -18,6 +18,7 @@ from engine.errors import UsageError
 from tests.tui.driving import SOURCE_URI, on_run, on_setup, process_of, screen_text, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
 from tui.app import Cockpit
+from tui.ascii_filter import to_ascii
 from tui.crash import crash_words
 from tui.running import attach_cockpit, open_cockpit
 
@@ -140,6 +141,21 @@ async def test_a_bug_prints_a_sentence_and_no_values_of_variables(engine: Script
     log = (engine.log.parent / "cockpit.log").read_text()
     assert "no luck with" in log
     assert "s3cret" not in log + app.leaving.farewell
+
+
+def test_every_character_that_the_cockpit_writes_has_a_likeness_in_ascii() -> None:
+    """What becomes `?` tells nothing."""
+    for file in FILES:
+        if file.name not in {
+            "ascii_filter.py",
+            "safe.py",
+        }:  # the likenesses themselves; what is taken out of foreign text
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+                    unknown = [each for each in node.value if not each.isascii() and "?" in to_ascii(each)]
+                    assert not unknown, f"{file.name}:{node.lineno}: {unknown}"
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
