@@ -9,7 +9,10 @@ from tests.running import Engine, Engines, assert_ledger, assert_users_equal
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
-ROWS_PER_S = 2_500
+ROWS_PER_S = 1_500
+"""So that on a machine with much else to do, too, it is hurt before it ends."""
+VERY_SLOW = 400
+"""The same, where partitions are to be far from their ends, or much happens."""
 SLOW: dict[str, Any] = {"throttle": ROWS_PER_S, "page_size": 200}
 """Settings of `run`, with pages so small that what a test waits for comes soon."""
 

@@ -25,7 +25,7 @@ from tests.running import (
     committed,
     eventually,
 )
-from tests.slow_run import completed, started
+from tests.slow_run import VERY_SLOW, completed, started
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -44,7 +44,7 @@ async def test_backends_of_workers_are_ended_in_the_middle_of_copy(
     source: Source, target: Target, engines: Engines
 ) -> None:
     add_users(source, USERS)
-    engine = await started(engines)
+    engine = await started(engines, throttle=VERY_SLOW)
 
     ended = 0
     while ended < 5:

@@ -18,14 +18,12 @@ from engine.control.leases import MAX_DEATHS
 from engine.control.protocol import RunState, WorkerState, WorkerView
 from tests.faults.planting import constants
 from tests.running import Engine, Engines, add_users, assert_users_equal, eventually, nothing_open
-from tests.slow_run import completed, started
+from tests.slow_run import VERY_SLOW, completed, started
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 USERS = 12_000
-VERY_SLOW = 400
-"""Rows/s of both workers."""
 AT_WORK = {WorkerState.READING, WorkerState.CONVERTING, WorkerState.WRITING, WorkerState.THROTTLED}
 REPLACED_S = 3.0
 """A dead worker's place is taken within this; a second on a machine that has nothing else to do."""
