@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import tls
 from engine.control.consistency import Consistency
+from engine.control.cutting import Cutting
 from engine.control.extents import Extents
 from engine.control.finishing import finish
 from engine.control.inquiries import source_uri, target_uri
@@ -19,6 +20,7 @@ from engine.control.limits import RejectGuard
 from engine.control.protocol import RangeView, RunState
 from engine.control.same_source import require_same_collections
 from engine.control.surveying import count_for_run
+from engine.control.tail import Tail
 from engine.control.tally import Tally
 from engine.errors import KnobError, MigrationError
 from engine.mapping.census import Census
@@ -34,7 +36,7 @@ from engine.plan import (
 )
 from engine.plan.bounds import key_doubts, table_doubts
 from engine.plan.reading import read_plan
-from engine.source import mongo, partition
+from engine.source import mongo
 from engine.source.filters import encode_filter
 from engine.source.reader import Range
 from engine.target import postgres
@@ -43,9 +45,6 @@ from engine.work.messages import CopyLease, CopyTask, Returned
 
 if TYPE_CHECKING:
     from engine.control.migration import Migration
-
-ENOUGH_PER_WORKER = 2
-"""With fewer partitions waiting for each worker of a grown cluster, waiting ones are cut again."""
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +75,10 @@ class Copying:
         self.consistency = Consistency(self, migration)
         self.tally = Tally(migration.emit, self.journal)
         self.guard = RejectGuard(migration.settings.run.max_rejects, migration.record, self.journal, migration.fail)
-        self._next_partition = 0
-        self._extents = Extents()
+        self.extents = Extents()
         self._recoveries: set[asyncio.Task[None]] = set()
-        self._cutting: asyncio.Task[None] | None = None
-        self._keeps_tail = False
-        """Documents are being seeded beside the copy: the last partition waits for them."""
+        self.tail = Tail(self, migration)
+        self.cutting = Cutting(self, migration)
         source_uri(migration.settings)
 
     async def run(self, resume: str | None) -> None:
@@ -104,10 +101,13 @@ class Copying:
         migration.enter(RunState.RUNNING, "copying")
         migration.dispatch()
         if is_resumed or migration.record.knobs["cluster_size"] > size:  # otherwise they were cut for this cluster
-            self.make_enough_partitions(migration.record.knobs["cluster_size"])
+            self.cutting.begin(migration.record.knobs["cluster_size"])
         await migration.until(
             lambda: (
-                self.leases.is_finished and not self._recoveries and not self._is_cutting and not migration.is_paused
+                self.leases.is_finished
+                and not self.is_recovering
+                and not self.cutting.is_going_on
+                and not migration.is_paused
             )
         )
         self.is_open = False
@@ -163,10 +163,7 @@ class Copying:
             plan, ranges = await insist(migration, lambda: self._planned(client, choices, counted))
         finally:
             client.close()
-        leases = []
-        for task_id, span in ranges:
-            leases.append(CopyLease(task_id, self._next_partition, 0, span.lower, True, span.upper))
-            self._next_partition += 1
+        leases = [self.leases.new(task_id, span.lower, span.upper) for task_id, span in ranges]
         at = self.consistency.at
         self.plan = await insist(migration, lambda: self.journal.begin(plan, settings.run.mode, settings, leases, at))
         self.set_tasks()
@@ -178,7 +175,7 @@ class Copying:
             if doubts := key_doubts(table.mapping, settings.run.mode):
                 message = f"{table.namespace}: {doubts}"
                 migration.emit("problem", code="equal_keys", message=message, namespace=table.namespace)
-        self._extents.spread(leases, self._expected)
+        self.extents.spread(leases, self._expected)
         self.leases.add(leases)
 
     async def _planned(
@@ -225,9 +222,9 @@ class Copying:
         self.set_tasks()
         await insist(migration, self.tally.recount)
         migration.written_before = migration.record.written
-        self._extents.spread([_lease_at(position) for position in positions], self._expected)
+        self.extents.spread([_lease_at(position) for position in positions], self._expected)
         for position in positions:
-            self._next_partition = max(self._next_partition, position.partition.partition_id + 1)
+            self.leases.next_id = max(self.leases.next_id, position.partition.partition_id + 1)
             self.tally.begin_at(position)
             if position.finished:
                 self.leases.n_done += 1
@@ -297,6 +294,11 @@ class Copying:
             return None
         return self.leases.take()
 
+    @property
+    def is_recovering(self) -> bool:
+        """The ledger is being asked how far a dead worker came."""
+        return bool(self._recoveries)
+
     def returned(self, message: Returned) -> None:
         """A partition is done, or its rest is given back."""
         lease = message.lease
@@ -306,7 +308,7 @@ class Copying:
             return
         rest = message.rest
         assert isinstance(rest, CopyLease)
-        if self._keeps_tail and self._is_tail(rest):
+        if self.tail.takes(rest):
             self.leases.hold(rest)
         else:
             self.leases.give_back(rest)
@@ -346,114 +348,12 @@ class Copying:
         task = self.tasks[lease.task_id]
         return f"{task.database}.{task.collection}"
 
-    # --- growing ------------------------------------------------------------------------------------------------------
-
-    @property
-    def _is_cutting(self) -> bool:
-        return self._cutting is not None and not self._cutting.done()
-
-    def make_enough_partitions(self, workers: int) -> None:
-        """When the cluster outgrows the queue, cut waiting partitions again."""
-        if self.is_open and not self._is_cutting and self.tasks:
-            self._cutting = asyncio.create_task(self._cut(workers), name="cut partitions")
-            self._cutting.add_done_callback(lambda _: self._migration.dispatch())
-
-    async def _cut(self, workers: int) -> None:
-        waiting = len(self.leases.waiting)
-        candidates = [
-            lease
-            for lease in self.leases.waiting
-            if lease.slice_no == 0 and self.tasks[lease.task_id].has_range_reads and not self._is_tail(lease)
-        ]
-        if not candidates or waiting >= ENOUGH_PER_WORKER * workers:
-            return
-        parts = -(-ENOUGH_PER_WORKER * workers // max(1, waiting))
-        client = await asyncio.to_thread(mongo.connect, self._migration.source_uri, app_name=self.journal.app_name)
-        try:
-            for candidate in candidates:
-                lease = self.leases.withdraw(candidate.partition_id)
-                if lease is None:
-                    continue  # somebody took it meanwhile
-                pieces = [lease]
-                try:
-                    pieces = await self._cut_one(client, lease, parts)
-                finally:
-                    self.leases.add(pieces)
-                self._migration.dispatch()
-        finally:
-            client.close()
-
-    async def _cut_one(self, client: mongo.Client, lease: CopyLease, parts: int) -> list[CopyLease]:
-        task = self.tasks[lease.task_id]
-        collection = client[task.database][task.collection]
-        spans = await asyncio.to_thread(partition.split, collection, Range(lease.lower, lease.upper), parts)
-        if len(spans) < 2:
-            return [lease]
-        pieces = []
-        for span in spans:
-            pieces.append(CopyLease(lease.task_id, self._next_partition, 0, span.lower, True, span.upper))
-            self._next_partition += 1
-        await self.journal.replace_partition(lease.partition_id, pieces)
-        self._extents.cut(lease, pieces)
-        return pieces
-
     def _expected(self, task_id: int) -> int:
         return self._migration.record.tables[task_id].total
 
     def range_of(self, lease: CopyLease, uncommitted: int) -> RangeView:
         """How far a partition is, with so many rows of it that are sent and not committed."""
-        return self._extents.view(lease, self.tally.n_read(lease.partition_id) + uncommitted)
-
-    # --- seeding beside the copy --------------------------------------------------------------------------------------
-
-    def _is_tail(self, lease: CopyLease) -> bool:
-        """The last partition of the seeded collection: it has no upper end, so documents to come are its own."""
-        seeding = self._migration.seeding
-        if seeding is None or lease.upper is not None:
-            return False
-        task = self.tasks[lease.task_id]
-        return (task.database, task.collection) == (seeding.task.database, seeding.task.collection)
-
-    async def keep_tail_open(self) -> None:
-        """More documents are about to be seeded: keep the last partition back until `release_tail`.
-
-        Raises:
-            KnobError: it is read to its end already.
-        """
-        self._keeps_tail = True
-        while self.is_open:
-            if any(self._is_tail(lease) for lease in self.leases.held.values()):
-                return
-            waiting = next((lease for lease in self.leases.waiting if self._is_tail(lease)), None)
-            if waiting is not None:
-                self.leases.withdraw(waiting.partition_id)
-                self.leases.hold(waiting)
-                return
-            out = next((lease for lease in self.leases.out.values() if self._is_tail(lease)), None)
-            if out is None and self.tasks and not self._recoveries and not self._is_cutting:
-                break
-            if out is not None and self._migration.supervisor is not None:
-                self._migration.supervisor.recall(out.partition_id)
-            await asyncio.sleep(0.01)  # its holder ends a page, or the plan is still being made
-        self._keeps_tail = False
-        raise KnobError("seed_count cannot be raised any more: the copy has read the collection to its end.")
-
-    def release_tail(self) -> None:
-        """Seeding has ended: the last partition is copied."""
-        self._keeps_tail = False
-        self.leases.release()
-        self._migration.dispatch()
-
-    def expect(self, documents: int) -> None:
-        """The seeded collection will hold so many documents."""
-        seeding = self._migration.seeding
-        for task_id, task in self.tasks.items():
-            if seeding is not None and (task.database, task.collection) == (
-                seeding.task.database,
-                seeding.task.collection,
-            ):
-                limit = self._migration.settings.run.limit or documents
-                self._migration.emit("total", task_id=task_id, total=min(documents, limit))
+        return self.extents.view(lease, self.tally.n_read(lease.partition_id) + uncommitted)
 
 
 def _lease_at(position: Position) -> CopyLease:

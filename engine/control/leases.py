@@ -23,6 +23,8 @@ class CopyLeases:
     held: dict[int, CopyLease] = field(default_factory=dict)
     """Partitions that stay closed until somebody releases them: the last one while seeding goes on beside the copy."""
     n_done: int = 0
+    next_id: int = 0
+    """Number of the next new partition."""
     deaths: Counter[int] = field(default_factory=Counter)
 
     @property
@@ -34,6 +36,11 @@ class CopyLeases:
     def is_finished(self) -> bool:
         """Nothing waits, nothing is out: what is not done is parked."""
         return not (self.waiting or self.out or self.held)
+
+    def new(self, task_id: int, lower: bytes | None, upper: bytes | None) -> CopyLease:
+        """A lease of a new partition, with a number of its own; it does not wait yet."""
+        self.next_id += 1
+        return CopyLease(task_id, self.next_id - 1, 0, lower, True, upper)
 
     def add(self, leases: Iterable[CopyLease]) -> None:
         """New partitions, to be worked on in this order."""

@@ -69,12 +69,12 @@ class Seeding:
         """
         copying = self._migration.copying
         if copying is not None and count > self.leases.n_expected:
-            await copying.keep_tail_open()
+            await copying.tail.keep_open()
         self.leases.count = count
         if copying is not None:
-            copying.expect(self.leases.n_expected)
+            copying.tail.expect(self.leases.n_expected)
             if self.leases.is_finished:
-                copying.release_tail()
+                copying.tail.release()
         return "at once"
 
     def committed(self, message: Committed) -> None:
@@ -99,4 +99,4 @@ class Seeding:
         else:
             self.leases.lose(lease)
         if self._migration.copying is not None and self.leases.is_finished:
-            self._migration.copying.release_tail()
+            self._migration.copying.tail.release()

@@ -64,7 +64,7 @@ def _apply(migration: Migration, name: str, value: int) -> None:
     if name == "cluster_size":
         migration.supervisor.resize(value)
         if migration.copying is not None:
-            migration.copying.make_enough_partitions(value)
+            migration.copying.cutting.begin(value)
     elif name == "seed_count":
         migration.supervisor.dispatch()
     else:

@@ -20,15 +20,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from engine.control.director import Director
-from engine.control.fork_server import CONTEXT
 from engine.control.protocol import RangeView, WorkerView
-from engine.control.worker_process import WorkerProcess, start_ticks
+from engine.control.recruiting import Recruiting
+from engine.control.worker_process import WorkerProcess, exit_words
 from engine.target.sqlstates import TOO_MANY_CONNECTIONS
-from engine.work import worker as worker_main
 from engine.work.messages import (
     Abort,
     Committed,
@@ -47,23 +44,11 @@ from engine.work.messages import (
     Yield,
 )
 from engine.work.place import WorkerStart
-from engine.work.slots import N_SLOTS, Slot, make_slots
 
 HEARTBEAT_LIMIT_S = 30.0
 """A worker whose loop has not ticked for so long hangs: its backend is ended, then the worker."""
-MAX_EARLY_DEATHS = 3
-"""Workers that died before they were ready, each started after the death of the one before: none can live."""
-START_TRIES = 3
-START_PAUSE_S = 0.2
-"""Between two tries: a fork server that was killed is started again by the next one."""
 EXIT_GRACE_S = 1.0
 """How long a worker that was told to exit may take."""
-
-STARTS_AT_ONCE = 8
-"""Workers that are being started at the same time: what each waits for is the fork server, and its own first steps."""
-
-GATHER_S = 2.0
-"""How long the first workers wait at most for all the others to be started."""
 
 log = logging.getLogger(__name__)
 
@@ -72,48 +57,40 @@ class Supervisor:
     """Keeps `desired` workers alive and busy."""
 
     def __init__(self, start: WorkerStart, director: Director, *, page_size: int, throttle: int) -> None:
-        self._start_with = start
         self._director = director
         self._page_size = page_size
         self._throttle = throttle
         self._share_told = 0.0
         """Rows per second that each worker was last told it may pass."""
-        self._slots = make_slots(CONTEXT)
-        self._threads = ThreadPoolExecutor(STARTS_AT_ONCE, thread_name_prefix="workers")
-        """Where starts and ends of processes are waited for: others who use threads must not wait for ninety of them."""
-        self._workers: dict[int, WorkerProcess] = {}
-        self._desired = 0
+        self._recruiting = Recruiting(
+            start, on_start=self._welcome, on_gathered=self.dispatch, on_failure=director.cannot_start
+        )
         self._is_held = False
         """No leases are handed out: pausing, paused or ending."""
         self._is_disbanded = False
-        self._has_gathered = False
-        self._gathers_until = 0.0
-        """On the monotonic clock; 0 is no more."""
-        self._growing: asyncio.Task[None] | None = None
         self._burials: set[asyncio.Task[None]] = set()
-        self._early_deaths = 0
 
     # --- what the director and the server ask -------------------------------------------------------------------------
 
     @property
     def workers(self) -> list[WorkerProcess]:
         """Those alive, by number."""
-        return [self._workers[index] for index in sorted(self._workers)]
+        return [self._recruiting.workers[index] for index in sorted(self._recruiting.workers)]
 
     @property
     def n_draining(self) -> int:
         """Workers that end their page and leave."""
-        return sum(worker.is_retiring for worker in self._workers.values())
+        return sum(worker.is_retiring for worker in self._recruiting.workers.values())
 
     @property
     def is_quiet(self) -> bool:
         """Nobody holds a lease."""
-        return all(worker.lease is None for worker in self._workers.values()) and not self._burials
+        return all(worker.lease is None for worker in self._recruiting.workers.values()) and not self._burials
 
     @property
     def n_idle(self) -> int:
         """Workers that could be given something."""
-        return sum(worker.is_idle and not worker.is_retiring for worker in self._workers.values())
+        return sum(worker.is_idle and not worker.is_retiring for worker in self._recruiting.workers.values())
 
     @property
     def converter(self) -> str:
@@ -123,19 +100,17 @@ class Supervisor:
     @property
     def is_hopeless(self) -> bool:
         """Workers die before they are ready, one after the other."""
-        return self._early_deaths >= MAX_EARLY_DEATHS
+        return self._recruiting.is_hopeless
 
     def reach_target_by(self, uri: str) -> None:
         """Workers that are started from here on use this connection string of the target."""
-        self._start_with = replace(self._start_with, target_uri=uri)
+        self._recruiting.reach_target_by(uri)
 
     def resize(self, desired: int) -> None:
         """Grow at once; shrink by idle workers first, then by workers that end their page early and commit."""
         if self._is_disbanded:
             desired = 0
-        self._desired = desired
-        if desired and not self._has_gathered:
-            self._gather()
+        self._recruiting.desired = desired
         staying = [worker for worker in self.workers if not worker.is_retiring]
         for worker in reversed(self.workers):  # those that were leaving may stay
             if len(staying) < desired and worker.is_retiring and worker.lease is not None:
@@ -148,8 +123,7 @@ class Supervisor:
                 self._send(worker, Retire())
             else:
                 self._yield(worker)
-        if len(staying) < desired and (self._growing is None or self._growing.done()):
-            self._growing = asyncio.create_task(self._grow(), name="start workers")
+        self._recruiting.grow()
         self._tune()
 
     def disband(self) -> None:
@@ -199,7 +173,7 @@ class Supervisor:
 
     def dispatch(self) -> None:
         """Give every idle worker something to do, as long as there is something."""
-        if not self._is_held and not self._is_gathering():
+        if not self._is_held and not self._recruiting.is_gathering():
             for worker in self.workers:
                 if worker.is_idle and not worker.is_retiring:
                     lease = self._director.next_lease()
@@ -213,9 +187,7 @@ class Supervisor:
     async def stop(self, grace_s: float = EXIT_GRACE_S) -> None:
         """End every worker: those idle retire, those that do not answer within `grace_s` are killed."""
         self._is_held = True
-        self._desired = 0
-        if self._growing is not None:
-            await self._growing
+        await self._recruiting.stop()
         for worker in self.workers:
             worker.is_retiring = True
             if worker.lease is None:
@@ -223,13 +195,13 @@ class Supervisor:
             else:
                 self._send(worker, Abort())
         deadline = time.monotonic() + grace_s
-        while self._workers and time.monotonic() < deadline:
+        while self._recruiting.workers and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         for worker in self.workers:
             worker.kill()
-        while self._workers or self._burials:
+        while self._recruiting.workers or self._burials:
             await asyncio.sleep(0.01)
-        self._threads.shutdown(wait=False)
+        self._recruiting.close()
 
     def views(
         self,
@@ -263,78 +235,13 @@ class Supervisor:
                     await self._director.end_backend(worker.backend_pid)
                 worker.kill()
 
-    # --- starting -----------------------------------------------------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------------------------------------
 
-    async def _grow(self) -> None:
-        """Start those who are missing, some at a time, each as soon as one before it is there."""
-        failures = 0
-        starting: set[asyncio.Task[OSError | EOFError | None]] = set()
-        while starting or self._n_missing > 0:
-            while len(starting) < STARTS_AT_ONCE and self._n_missing > 0:
-                starting.add(asyncio.create_task(self._start(self._new_worker()), name="start a worker"))
-            done, starting = await asyncio.wait(starting, return_when=asyncio.FIRST_COMPLETED)
-            errors = [error for task in done if (error := task.result()) is not None]
-            if not errors:
-                failures = 0
-                continue
-            # Those that were being started at the same time fail for the same reason: all of them are one failure.
-            await asyncio.gather(*starting)
-            starting = set()
-            failures += 1
-            if failures == START_TRIES:
-                self._director.cannot_start(errors[0])
-                return
-            await asyncio.sleep(START_PAUSE_S)
-
-    def _gather(self) -> None:
-        """Let the first workers wait for the others: those at work would keep these from starting, where cores are few."""
-        self._has_gathered = True
-        self._gathers_until = time.monotonic() + GATHER_S
-        asyncio.get_running_loop().call_later(GATHER_S, self.dispatch)
-
-    def _is_gathering(self) -> bool:
-        are_all_here = self._n_missing <= 0 and all(worker.is_ready for worker in self._workers.values())
-        if are_all_here or time.monotonic() >= self._gathers_until:
-            self._gathers_until = 0.0  # whoever comes later is not waited for
-        return self._gathers_until > 0
-
-    @property
-    def _n_missing(self) -> int:
-        return self._desired - sum(not worker.is_retiring for worker in self._workers.values())
-
-    def _new_worker(self) -> WorkerProcess:
-        """A place in the cluster, whose process is not started yet."""
-        index = next(index for index in range(N_SLOTS) if index not in self._workers)
-        slot = Slot(self._slots, index)
-        slot.clear()
-        ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(
-            target=worker_main.main,
-            args=(self._slots, index, theirs, self._start_with),
-            name=f"mongopg worker {index + 1}",
-        )
-        worker = WorkerProcess(index + 1, slot, process, ours, theirs, deaths_before=self._early_deaths)
-        self._workers[index] = worker
-        return worker
-
-    async def _start(self, worker: WorkerProcess) -> OSError | EOFError | None:
-        """Start its process; what kept it from being started."""
-        index = worker.id - 1
+    def _welcome(self, worker: WorkerProcess) -> None:
         loop = asyncio.get_running_loop()
-        # Process.start talks to the fork server and blocks for milliseconds: not in the loop that serves the screen.
-        try:
-            await loop.run_in_executor(self._threads, worker.process.start)
-        except (OSError, EOFError) as error:
-            log.exception("a worker process cannot be started")
-            del self._workers[index]
-            return error
-        worker.their_end.close()
-        worker.pid = worker.process.pid or 0
-        worker.start_ticks = start_ticks(worker.pid)
-        loop.add_reader(worker.pipe.fileno(), self._read, index, worker)
-        loop.add_reader(worker.process.sentinel, self._bury_soon, index, worker)
+        loop.add_reader(worker.pipe.fileno(), self._read, worker)
+        loop.add_reader(worker.process.sentinel, self._bury_soon, worker)
         self._send(worker, self._tuning())
-        return None
 
     def _tuning(self) -> Tune:
         return Tune(self._page_size, self._share())
@@ -343,7 +250,7 @@ class Supervisor:
         """Each worker's part of the throttle."""
         # By the size wanted, not by who is alive: while the cluster grows, the first ones must not get larger shares. But
         # once somebody finds nothing to do, the throttle is for those that work.
-        at_work = self._desired
+        at_work = self._recruiting.desired
         if any(worker.is_idle and not worker.is_retiring for worker in self.workers):
             at_work = sum(worker.lease is not None for worker in self.workers)
         return self._throttle / max(1, at_work)
@@ -353,8 +260,6 @@ class Supervisor:
         message = self._tuning()
         for worker in self.workers:
             self._send(worker, message)
-
-    # --- messages -----------------------------------------------------------------------------------------------------
 
     def _send(self, worker: WorkerProcess, message: object) -> None:
         if not worker.pid or worker.is_gone:
@@ -378,22 +283,22 @@ class Supervisor:
             worker.is_yielding = True
             self._send(worker, Yield())
 
-    def _read(self, index: int, worker: WorkerProcess) -> None:
+    def _read(self, worker: WorkerProcess) -> None:
         if self._drain(worker):
-            self._bury_soon(index, worker)
+            self._bury_soon(worker)
 
     def _take(self, worker: WorkerProcess, message: FromWorker) -> None:
         match message:
             case Ready():
                 worker.is_ready = True
                 worker.converter = message.converter
-                self._early_deaths = 0
+                self._recruiting.one_is_ready()
                 self._director.worker_changed(worker.id, worker.pid, "started", None)
                 self._idle(worker)
             case Connected():
                 worker.backend_pid = message.backend_pid
             case Committed():
-                self._follow(worker, message)
+                worker.follow(message)
                 self._director.committed(message)
             case Compared():
                 self._director.compared(message)
@@ -412,21 +317,15 @@ class Supervisor:
                 if message.code == TOO_MANY_CONNECTIONS:
                     self._shed(worker)
 
-    def _follow(self, worker: WorkerProcess, message: Committed) -> None:
-        """Keep the lease's position, so that a death is followed from the newest slice known."""
-        if isinstance(worker.lease, CopyLease) and worker.lease.partition_id == message.partition_id:
-            worker.lease = replace(worker.lease, slice_no=message.slice_no + 1)
-            worker.begin_slice()
-
     def _shed(self, worker: WorkerProcess) -> None:
         """There is no connection for this one: the cluster goes on without it, unless nobody else stays."""
-        staying = sum(not each.is_retiring for each in self._workers.values())
+        staying = sum(not each.is_retiring for each in self._recruiting.workers.values())
         if staying > 1 and not worker.is_retiring:
-            self._desired = staying - 1
+            self._recruiting.desired = staying - 1
             worker.is_retiring = True
             self._yield(worker)
             self._tune()
-            self._director.shrunk(self._desired)
+            self._director.shrunk(self._recruiting.desired)
 
     def _idle(self, worker: WorkerProcess) -> None:
         if worker.is_retiring:
@@ -435,17 +334,17 @@ class Supervisor:
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 
-    def _bury_soon(self, index: int, worker: WorkerProcess) -> None:
+    def _bury_soon(self, worker: WorkerProcess) -> None:
         loop = asyncio.get_running_loop()
         if not loop.remove_reader(worker.process.sentinel):
             return  # the other of pipe and sentinel came first
         loop.remove_reader(worker.pipe.fileno())
         worker.is_gone = True
-        task = asyncio.create_task(self._bury(index, worker), name=f"bury worker {worker.id}")
+        task = asyncio.create_task(self._bury(worker), name=f"bury worker {worker.id}")
         self._burials.add(task)
         task.add_done_callback(self._burials.discard)
 
-    async def _bury(self, index: int, worker: WorkerProcess) -> None:
+    async def _bury(self, worker: WorkerProcess) -> None:
         """Make sure that it is dead, take its last words, give its lease on.
 
         The sentinel alone proves nothing: when the fork server is killed, its living children look dead. A lease is given on
@@ -457,22 +356,19 @@ class Supervisor:
                 worker.kill()
             await asyncio.sleep(0.005)
         worker.pipe.close()
-        await asyncio.get_running_loop().run_in_executor(self._threads, worker.process.join, 5.0)
-        exit_code = worker.process.exitcode
-        worker.process.close()
-        del self._workers[index]
+        exit_code = await self._recruiting.reap(worker)
         lease, worker.lease = worker.lease, None
         expected = worker.is_retiring and lease is None
         if not expected:
-            if not worker.is_ready:  # those that died together, as with their fork server, count as one
-                self._early_deaths = max(self._early_deaths, worker.deaths_before + 1)
+            if not worker.is_ready:
+                self._recruiting.one_died_early(worker)
             self._director.worker_changed(worker.id, worker.pid, "died", exit_code)
         else:
             self._director.worker_changed(worker.id, worker.pid, "retired", exit_code)
         if lease is not None:
-            self._director.lost(lease, _exit_words(exit_code))
-        if self._desired and not self.is_hopeless:
-            self.resize(self._desired)
+            self._director.lost(lease, exit_words(exit_code))
+        if self._recruiting.desired and not self.is_hopeless:
+            self.resize(self._recruiting.desired)
         asyncio.get_running_loop().call_soon(self._director.settled)
 
     def _drain(self, worker: WorkerProcess) -> bool:
@@ -483,11 +379,3 @@ class Supervisor:
         except (EOFError, OSError):
             return True
         return False
-
-
-def _exit_words(exit_code: int | None) -> str:
-    if exit_code == -9:
-        return "was killed (signal 9; out of memory?)"
-    if exit_code is not None and exit_code < 0:
-        return f"was ended by signal {-exit_code}"
-    return f"ended with exit code {exit_code}"

@@ -6,13 +6,13 @@ import contextlib
 import os
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
 from engine.control.meter import Window
 from engine.control.protocol import RangeView, WorkerState, WorkerView
-from engine.work.messages import CopyLease, Lease
+from engine.work.messages import Committed, CopyLease, Lease
 from engine.work.slots import Field, Slot
 
 STALL_S = 10.0
@@ -57,6 +57,11 @@ class WorkerProcess:
     def is_idle(self) -> bool:
         """Ready, without a lease."""
         return self.is_ready and self.lease is None and not self.is_gone
+
+    def follow(self, message: Committed) -> None:
+        """Keep the lease's position, so that a death is followed from the newest slice known."""
+        if isinstance(self.lease, CopyLease) and self.lease.partition_id == message.partition_id:
+            self.lease = replace(self.lease, slice_no=message.slice_no + 1)
 
     def kill(self) -> None:
         """SIGKILL, unless the pid belongs to somebody else by now."""
@@ -126,3 +131,12 @@ def start_ticks(pid: int) -> str:
             return stat.read().rpartition(b")")[2].split()[19].decode()
     except (OSError, IndexError):
         return ""
+
+
+def exit_words(exit_code: int | None) -> str:
+    """How a process ended, as "A worker ..." goes on."""
+    if exit_code == -9:
+        return "was killed (signal 9; out of memory?)"
+    if exit_code is not None and exit_code < 0:
+        return f"was ended by signal {-exit_code}"
+    return f"ended with exit code {exit_code}"

@@ -1,0 +1,77 @@
+"""Cutting partitions that wait again, when a cluster has outgrown their number."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from engine.source import mongo, partition
+from engine.source.reader import Range
+from engine.work.messages import CopyLease
+
+if TYPE_CHECKING:
+    from engine.control.copying import Copying
+    from engine.control.migration import Migration
+
+ENOUGH_PER_WORKER = 2
+"""With fewer partitions waiting for each worker of a grown cluster, waiting ones are cut again."""
+
+
+class Cutting:
+    """Makes enough partitions for the workers of a copy."""
+
+    def __init__(self, copying: Copying, migration: Migration) -> None:
+        self._copying = copying
+        self._migration = migration
+        self._cutting: asyncio.Task[None] | None = None
+
+    @property
+    def is_going_on(self) -> bool:
+        """Some partitions are out of the queue, and come back in pieces."""
+        return self._cutting is not None and not self._cutting.done()
+
+    def begin(self, workers: int) -> None:
+        """When a cluster of so many outgrows the queue, cut waiting partitions."""
+        if self._copying.is_open and not self.is_going_on and self._copying.tasks:
+            self._cutting = asyncio.create_task(self._cut(workers), name="cut partitions")
+            self._cutting.add_done_callback(lambda _: self._migration.dispatch())
+
+    async def _cut(self, workers: int) -> None:
+        waiting = len(self._copying.leases.waiting)
+        candidates = [
+            lease
+            for lease in self._copying.leases.waiting
+            if lease.slice_no == 0
+            and self._copying.tasks[lease.task_id].has_range_reads
+            and not self._copying.tail.has(lease)
+        ]
+        if not candidates or waiting >= ENOUGH_PER_WORKER * workers:
+            return
+        parts = -(-ENOUGH_PER_WORKER * workers // max(1, waiting))
+        client = await asyncio.to_thread(
+            mongo.connect, self._migration.source_uri, app_name=self._copying.journal.app_name
+        )
+        try:
+            for candidate in candidates:
+                lease = self._copying.leases.withdraw(candidate.partition_id)
+                if lease is None:
+                    continue  # somebody took it meanwhile
+                pieces = [lease]
+                try:
+                    pieces = await self._cut_one(client, lease, parts)
+                finally:
+                    self._copying.leases.add(pieces)
+                self._migration.dispatch()
+        finally:
+            client.close()
+
+    async def _cut_one(self, client: mongo.Client, lease: CopyLease, parts: int) -> list[CopyLease]:
+        task = self._copying.tasks[lease.task_id]
+        collection = client[task.database][task.collection]
+        spans = await asyncio.to_thread(partition.split, collection, Range(lease.lower, lease.upper), parts)
+        if len(spans) < 2:
+            return [lease]
+        pieces = [self._copying.leases.new(lease.task_id, span.lower, span.upper) for span in spans]
+        await self._copying.journal.replace_partition(lease.partition_id, pieces)
+        self._copying.extents.cut(lease, pieces)
+        return pieces
