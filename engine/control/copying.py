@@ -221,6 +221,7 @@ class Copying:
         await insist(migration, lambda: self.consistency.resume(found.snapshot_time, has_slices=has_slices))
         self.set_tasks()
         await insist(migration, self.tally.recount)
+        migration.meter.restart()  # what was there is no throughput of this time
         migration.written_before = migration.record.written
         self.extents.spread([_lease_at(position) for position in positions], self._expected)
         for position in positions:

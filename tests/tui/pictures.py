@@ -29,7 +29,7 @@ ROWS_PER_S = 30_000
 WORKERS = 4
 PATIENCE_S = 120.0
 ANSWERED = {
-    Place.SETUP: ("connections free", "f9 Start"),
+    Place.SETUP: ("connections free", "1 of 1 chosen", "f9 Start"),
     Place.PLAN: ("registered_at", "f9 Start"),
     Place.VERIFY: ("✓ agrees", "c Count"),
     Place.HISTORY: ("mode create", "p Replay"),
