@@ -11,7 +11,7 @@ from engine import tls
 from engine.control.consistency import Consistency
 from engine.control.cutting import Cutting
 from engine.control.extents import Extents
-from engine.control.finishing import finish
+from engine.control.finishing import finish, take_back_lost
 from engine.control.inquiries import source_uri, target_uri
 from engine.control.insistence import insist
 from engine.control.journal import Journal
@@ -102,12 +102,20 @@ class Copying:
         migration.dispatch()
         if is_resumed or migration.record.knobs["cluster_size"] > size:  # otherwise they were cut for this cluster
             self.cutting.begin(migration.record.knobs["cluster_size"])
-        await migration.until(
+        await self._until_copied()
+        await migration.interruptible(self.guard.look_at_end())
+        while await migration.interruptible(take_back_lost(self, migration)):
+            await self._until_copied()
+        migration.supervisor.disband()
+        await migration.interruptible(finish(self, migration))
+
+    async def _until_copied(self) -> None:
+        await self._migration.until(
             lambda: (
                 self.leases.is_finished
                 and not self.is_recovering
                 and not self.cutting.is_going_on
-                and not migration.is_paused
+                and not self._migration.is_paused
             )
         )
         self.is_open = False
@@ -118,9 +126,15 @@ class Copying:
                 "look at the log, then resume the run.",
                 code="parked",
             )
-        migration.supervisor.disband()
-        await migration.interruptible(self.guard.look_at_end())
-        await migration.interruptible(finish(self, migration))
+
+    def reopen(self, positions: Sequence[Position]) -> None:
+        """Partitions that were done are not: go on from where they stand."""
+        for position in positions:
+            self.tally.begin_at(position)
+            self.leases.reopen(_lease_at(position))
+        self.is_open = True
+        self._migration.enter(RunState.RUNNING, "copying")
+        self._migration.dispatch()
 
     async def close(self, state: RunState, error: str) -> None:
         """Write the run's end to the ledger and let the target go."""

@@ -20,23 +20,45 @@ if TYPE_CHECKING:
 GAPS_SHOWN = 3
 
 
-async def finish(copying: Copying, migration: Migration) -> None:
-    """Finish all tables; sets the run's verification.
+async def take_back_lost(copying: Copying, migration: Migration) -> bool:
+    """Look whether everything is in the ledger; True when ends of partitions are not and are being copied again.
+
+    A server that comes back without its last commits, such as a replica that lagged behind, has lost rows and ledger alike.
 
     Raises:
-        MigrationError: committed slices do not join, or a key cannot be built.
+        MigrationError: committed slices do not join, and copying again cannot mend it.
     """
     assert copying.plan is not None
     plan = copying.plan
     migration.enter(RunState.FINISHING, "looking for gaps in the ledger")
     await insist(migration, copying.require_same_source)
     gaps = await insist(migration, lambda: copying.journal.gaps(plan))
-    if gaps:
+    if not gaps:
+        return False
+    lost = await insist(migration, copying.journal.unfinished)
+    if not lost:
         named = "; ".join(gap.message for gap in gaps[:GAPS_SHOWN])
         raise MigrationError(
-            f"The ledger has gaps at {len(gaps)} places ({named}): the copy is not complete. Resume the run.",
+            f"The ledger has gaps at {len(gaps)} places ({named}): the copy is not complete. Start a new run.",
             code="gaps",
         )
+    message = (
+        f"The target has lost what was committed last: {len(lost)} partitions are copied again from where they stand."
+    )
+    migration.emit("problem", code="lost_commits", message=message, retry=True)
+    await insist(migration, copying.tally.recount)
+    copying.reopen(lost)
+    return True
+
+
+async def finish(copying: Copying, migration: Migration) -> None:
+    """Finish all tables; sets the run's verification.
+
+    Raises:
+        MigrationError: a key cannot be built.
+    """
+    assert copying.plan is not None
+    plan = copying.plan
     migration.enter(RunState.FINISHING, "building keys and counting")
     target_counts: dict[int, int] = {}
     counting = asyncio.create_task(insist(migration, lambda: copying.consistency.count(plan.tables)))

@@ -260,6 +260,11 @@ class Journal:
                 connection, self.run_id, partition_id, list(_as_partitions(pieces))
             )
 
+    async def unfinished(self) -> list[Position]:
+        """Where the partitions stand whose last slice is not in the ledger."""
+        async with self.session() as connection:
+            return [each for each in await partitions.positions(connection, self.run_id) if not each.finished]
+
     async def position(self, partition_id: int, known: int) -> tuple[Position, list[Claim]]:
         """Where one partition stands, with its slices from number `known` on; waits for a server that is restarting."""
         patience = Patience()

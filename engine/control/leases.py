@@ -64,6 +64,11 @@ class CopyLeases:
         if self.out.pop(partition_id, None) is not None:
             self.n_done += 1
 
+    def reopen(self, lease: CopyLease) -> None:
+        """A partition that was done has lost its end."""
+        self.n_done -= 1
+        self.waiting.append(lease)
+
     def count_death(self, partition_id: int) -> bool:
         """A worker died while it held this partition; True when that parks it."""
         self.deaths[partition_id] += 1

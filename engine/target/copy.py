@@ -56,6 +56,10 @@ class Claim:
     n_bytes: int
 
 
+class SliceLost(Exception):
+    """The slice before this one is not in the ledger (any more): the server came back without it. Go on behind what is."""
+
+
 class SliceTaken(Exception):
     """Another transaction committed this slice: go on behind `claim.upto` with the next number."""
 
@@ -109,6 +113,7 @@ class SliceWriter:
 
         Raises:
             SliceTaken: it is committed already; no transaction is open then.
+            SliceLost: the one before it is not committed; no transaction is open then.
             MigrationError: the ledger has no such partition: the run was discarded.
             asyncpg.PostgresError: 55P03 when the other transaction still stands after the wait, and any other.
         """
@@ -117,10 +122,12 @@ class SliceWriter:
             f"BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'; SET CONSTRAINTS ALL IMMEDIATE"
         )
         try:
-            await self.connection.execute(
+            claimed = await self.connection.execute(
                 "INSERT INTO mongopg.slice"
                 " (run_id, partition_id, slice_no, lower, lower_inclusive, worker, backend_pid)"
-                " VALUES ($1, $2, $3, $4, $5, $6, pg_backend_pid())",
+                " SELECT $1::text, $2::integer, $3::integer, $4::bytea, $5, $6, pg_backend_pid()"
+                " WHERE $3 = 0 OR EXISTS (SELECT FROM mongopg.slice"
+                " WHERE run_id = $1 AND partition_id = $2 AND slice_no = $3 - 1)",
                 self.run_id, partition_id, slice_no, lower, lower_inclusive, self.worker,
             )  # fmt: skip
         except asyncpg.UniqueViolationError:
@@ -134,6 +141,9 @@ class SliceWriter:
             raise MigrationError(
                 f"The ledger has no partition {partition_id} of run {self.run_id}: the run was discarded."
             ) from error
+        if claimed == "INSERT 0 0":
+            await self.rollback()
+            raise SliceLost(f"Slice {slice_no - 1} of partition {partition_id} is not in the ledger.")
         await self._sender.prepare()
         self._slice = _OpenSlice((self.run_id, partition_id, slice_no))
 

@@ -80,8 +80,9 @@ class Copier:
                 if await self._copy(task):
                     return Returned(lease, finished=True)
                 return Returned(lease, finished=False, rest=self.position)
-            except copy.SliceTaken:
-                # Somebody who was thought dead, or we before the connection broke, committed it: go on behind it.
+            except (copy.SliceTaken, copy.SliceLost):
+                # Somebody who was thought dead, or we before the connection broke, committed it: go on behind it. Or the
+                # server has lost what was committed, as by a failover to a replica that lagged behind: go back.
                 in_doubt = True
             except EXPLAINED as error:
                 if failed := await self._ends.recover(error, lease, lambda code: self._name_blocker(task, code)):

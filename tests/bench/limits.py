@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from engine.knobs import PAGE_SIZE
-from tests.bench.parts import BAD, CLEAN, FLOOR, Contest, Entry, Options, own_name
+from tests.bench.parts import BAD, CLEAN, FLOOR, WITH, WITHOUT, Contest, Entry, Options, own_name
 
 FLOOR_RATIO = 1.15
 """Most seconds of a run, in those of the floor;"""
@@ -25,6 +25,8 @@ MANY_WORKERS, MANY_UP_S, MANY_RATIO = 90, 3.0, 1.5
 """The original project's default cluster: all at work after so long, and at most so many times the best one's seconds."""
 SEEDING_RATIO = 0.75
 """Of the rate at which ready-made documents are inserted."""
+CHECKSUM_RATIO = 1.05
+"""Most CPU seconds of a run with checksums, in those of one without: they tell more than a time that other things sway."""
 REJECTS_RATIO = 1.3
 """Most seconds of a run with one bad document in a hundred, in those of one without."""
 COMMAND_EXTRA_S = 1.0
@@ -50,6 +52,9 @@ def limits(contests: Sequence[Contest], options: Options) -> list[Limit]:
             continue
         if contest.part == "rejects":
             found += _rejects(contest)
+            continue
+        if contest.part == "checksums":
+            found += _checksums(contest)
             continue
         ours = own_name(options.converters[0], options.processes)
         if ours in contest.results and contest.part != "pages":
@@ -122,6 +127,13 @@ def _seeding(contest: Contest) -> Iterator[Limit]:
     if share is not None:
         wanted = f">= {SEEDING_RATIO} of plain inserts"
         yield Limit(f"seeding, {contest.documents:,}", wanted, f"{share:.2f}", share >= SEEDING_RATIO)
+
+
+def _checksums(contest: Contest) -> Iterator[Limit]:
+    times = contest.cpu_ratio(WITH, WITHOUT)
+    if times is not None:
+        wanted = f"<= {CHECKSUM_RATIO} x CPU without"
+        yield Limit(f"checksums, {contest.documents:,}", wanted, f"{times:.3f} x", times <= CHECKSUM_RATIO)
 
 
 def _rejects(contest: Contest) -> Iterator[Limit]:

@@ -40,12 +40,14 @@ def migrate(
     page_size: int,
     plan: Path | None = None,
     rejected: int = 0,
+    checksum: bool = True,
 ) -> Ran:
     """Copy a collection with key, ledger, checksums and counts; `seconds` as the run's last JSON line says.
 
     Args:
         plan: a saved plan instead of the collection and a proposal.
         rejected: documents that have to become rejects.
+        checksum: the setting.
 
     Raises:
         RunFailed: it failed, rejected more or less than that, or used another converter.
@@ -56,7 +58,8 @@ def migrate(
     else:
         words += ["--collection", f"{shapes.DATABASE}.{collection}:public.{TABLE}"]
     exit_code = EXIT_INCOMPLETE if rejected else EXIT_DONE
-    run = _command(servers, words, workers, {"MONGOPG_RUN_CONVERTER": converter}, exit_code=exit_code)
+    environment = {"MONGOPG_RUN_CONVERTER": converter, "MONGOPG_RUN_CHECKSUM": str(checksum).lower()}
+    run = _command(servers, words, workers, environment, exit_code=exit_code)
     if run.details["rejected"] != rejected:
         raise RunFailed(f"{run.details['rejected']:,} documents were rejected instead of {rejected:,}")
     # A run of a few documents is over before it has said which.

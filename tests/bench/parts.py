@@ -32,6 +32,7 @@ PARTS = {
     "wide": "wide documents: floor, ours, other tools",
     "sizes": "a tenth of the documents, all of them, ten times as many: floor and ours",
     "pages": "page sizes",
+    "checksums": "users, with checksums and without",
     "rejects": "one document in a hundred is bad, against none, into a table with constraints",
     "seeding": "seeding against inserting ready-made documents",
 }
@@ -39,6 +40,8 @@ FLOOR = "floor"
 CONTESTANTS = (FLOOR, "ours", "ingestr", "sling")
 CLEAN, BAD, REFUSED = "clean", "bad", "refused by the server"
 """The contestants of the part `rejects`."""
+WITH, WITHOUT = "with checksums", "without checksums"
+"""The contestants of the part `checksums`."""
 NO_TABLE = "public.bench_none"
 """Of contestants that write into MongoDB."""
 
@@ -123,6 +126,11 @@ class Contest:
         pairs = self._pairs(name, other)
         return median(one.wall_s / two.wall_s for one, two in pairs) if pairs else None
 
+    def cpu_ratio(self, name: str, other: str) -> float | None:
+        """The same with the CPU seconds of all processes of the program."""
+        pairs = self._pairs(name, other)
+        return median(one.cost.cpu_s / two.cost.cpu_s for one, two in pairs) if pairs else None
+
     def _pairs(self, name: str, other: str) -> list[tuple[Ran, Ran]]:
         both = zip(self.results.get(name, ()), self.results.get(other, ()), strict=False)
         return [(one.ran, two.ran) for one, two in both]
@@ -154,6 +162,8 @@ class Bench:
                     yield self._contest(part, shapes.USERS, share)
             elif part == "pages":
                 yield self._contest(part, shapes.USERS, 1.0)
+            elif part == "checksums":
+                yield self._checksums()
             elif part == "rejects":
                 yield self._rejects()
             else:
@@ -242,6 +252,24 @@ class Bench:
                 run = partial(tool, self._environment, self._servers, collection)
                 entries.append(Entry(tool.__name__, f"public.bench_{tool.__name__}", run))
         return entries
+
+    def _checksums(self) -> Contest:
+        documents, converter, workers = self._options.documents, self._options.converters[0], self._options.processes
+        _say(f"checksums: {documents:,} documents, {shapes.USERS.what}")
+        collection = shapes.fill(self._servers.source_uri, shapes.USERS, documents)
+        entries = []
+        for name, checksum in ((WITH, True), (WITHOUT, False)):
+            run = partial(
+                ours.migrate,
+                self._servers,
+                collection,
+                converter=converter,
+                workers=workers,
+                page_size=PAGE_SIZE.default,
+                checksum=checksum,
+            )
+            entries.append(Entry(name, f"public.{ours.TABLE}", run, workers, converter))
+        return Contest("checksums", shapes.USERS, documents, tuple(entries))
 
     def _rejects(self) -> Contest:
         documents, converter, workers = self._options.documents, self._options.converters[0], self._options.processes

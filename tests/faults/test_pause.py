@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import bson
 import pytest
 from pymongo import MongoClient
 
@@ -41,6 +42,48 @@ async def paused(engines: Engines, settings: Settings) -> Engine:
     await engine.until_written(500)
     await engine.pause()
     return engine
+
+
+def lose_last_slices(target: Target, run_id: str) -> int:
+    """What a server does that comes back without its last commits: rows and ledger go together. Returns the rows."""
+    lost = target.rows(
+        "SELECT partition_id, slice_no, lower, lower_inclusive, upto FROM mongopg.slice s WHERE run_id = $1 AND slice_no = ("
+        " SELECT max(slice_no) FROM mongopg.slice WHERE run_id = $1 AND partition_id = s.partition_id) AND slice_no > 0",
+        run_id,
+    )
+    n_rows = 0
+    for each in lost:
+        lower, upto = (str(bson.decode(each[name])["_id"]) for name in ("lower", "upto"))
+        n_rows += int(target.execute("DELETE FROM users WHERE _id > $1 AND _id <= $2", lower, upto).split()[-1])
+        target.execute(
+            "DELETE FROM mongopg.slice WHERE run_id = $1 AND partition_id = $2 AND slice_no = $3",
+            run_id,
+            each["partition_id"],
+            each["slice_no"],
+        )
+    return n_rows
+
+
+async def test_what_the_target_lost_in_a_pause_is_copied_again(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    """The ledger says where a partition stands, not the memory of the engine that gives it out again."""
+    add_users(source, USERS)
+    engine = await paused(engines, engines.settings("users", run=RUN | {"throttle": 4_000}))
+    for _ in range(2):  # so that the partition in hand has more than one slice
+        await engine.resume()
+        await engine.until_written(engine.snapshot.written + 500)
+        await engine.pause()
+
+    assert lose_last_slices(target, engine.run_id) > 0
+
+    await engine.set("throttle", 0)
+    await engine.resume()
+    end = await engine.finished()
+    assert (end["exit_code"], end["written"]) == (0, USERS), engine.account()
+    assert {facts["code"] for facts in engine.facts_of("problem")} <= {"lost_commits"}
+    assert_users_equal(source, target)
+    assert_ledger(target, engine.run_id, rows=USERS)
 
 
 async def assert_goes_on(engine: Engine, source: Source, target: Target) -> None:

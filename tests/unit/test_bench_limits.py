@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.bench.limits import limits
 from tests.bench.measure import Cost, Ran
-from tests.bench.parts import FLOOR, Contest, Entry, Figures, Options, own_name
+from tests.bench.parts import FLOOR, WITH, WITHOUT, Contest, Entry, Figures, Options, own_name
 from tests.bench.report import record, tables
 from tests.bench.shapes import USERS
 
@@ -51,6 +51,15 @@ def test_ratios_are_of_the_same_round_so_that_drift_cancels_out() -> None:
     drifting = contest(native_2=[4.5, 9.5, 19.5], ingestr=[14.5, 29.5, 59.5])
     assert drifting.ratio("ingestr", own_name("native", 2)) == 29.5 / 9.5
     assert verdicts(drifting)["users, 1,000,000: ours, native, 2 workers, ingestr"] == ("3.00 x", True)
+
+
+def test_checksums_are_judged_by_cpu_seconds() -> None:
+    measured = contest("checksums")
+    for name, all_cpu_s in ((WITH, (3.1, 9.4, 3.3)), (WITHOUT, (3.0, 9.0, 3.0))):
+        measured.results[name] = [
+            Figures(Ran(9.0 - cpu_s, 9.5, Cost(cpu_s, {})), {"mongod": 1.0, "postgres": 2.0}) for cpu_s in all_cpu_s
+        ]
+    assert verdicts(measured) == {"checksums, 1,000,000": ("1.044 x", True)}
 
 
 def test_many_workers_must_be_up_and_not_much_slower_than_the_best() -> None:
