@@ -1,0 +1,56 @@
+"""Back-off: waits that double up to a cap, and an end when there was no progress for too long."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from engine.work.retry import FIRST_WAIT_S, LIMIT_S, LONGEST_WAIT_S, Patience
+
+
+class _Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    clock = _Clock()
+    monkeypatch.setattr(asyncio, "sleep", clock.sleep)
+    return clock
+
+
+async def test_waits_double_up_to_a_cap_until_the_limit(clock: _Clock) -> None:
+    patience = Patience(clock=clock)
+
+    while patience.is_left:
+        await patience.wait()
+
+    assert LIMIT_S <= clock.now < LIMIT_S + LONGEST_WAIT_S
+    longest = FIRST_WAIT_S
+    for waited in clock.waits:
+        assert longest / 2 <= waited <= longest
+        longest = min(2 * longest, LONGEST_WAIT_S)
+
+
+async def test_progress_begins_anew(clock: _Clock) -> None:
+    patience = Patience(5.0, clock)
+    while patience.is_left:
+        await patience.wait()
+
+    patience.renew()
+
+    assert patience.is_left
+    await patience.wait()
+    assert clock.waits[-1] <= FIRST_WAIT_S
