@@ -33,9 +33,10 @@ def key_doubts(mapping: Mapping, mode: str) -> str:
         kinds = frozenset()
     if mode != "upsert" or len(kinds) < 2:
         return ""
+    remedy = ', and json_values = "extended" keeps them apart' if column.type in JSON_TYPES else ""
     return (
         f"_id may be of several kinds. Where two become equal as {column.type.value}, such as an objectId and the string of "
-        "its digits, the later document replaces the other in mode upsert; a full verification names them."
+        f"its digits, the later document replaces the other in mode upsert; a full verification names them{remedy}."
     )
 
 

@@ -7,7 +7,7 @@ page of nothing but bad rows goes row by row instead of being sent whole for eac
 keys, which are checked at the end of a COPY, and the INSERT of an upsert) are found by halving.
 
 Where bad rows keep coming, pages go in runs from the start, each behind a savepoint of its own: short enough that little is
-undone with a bad row, long enough that a COPY is worth its round trips (`Caution`). Only a CHECK need refuse no second row:
+undone with a bad row, long enough that a COPY is worth its round trips (`Caution`). Only a CHECK refuses no second row:
 from then on COPY itself leaves out those that break its condition, and says which (`engine.target.guards`).
 """
 
@@ -78,6 +78,8 @@ class RowSender:
     _reports: Reports = field(init=False)
     _where: str | None = field(init=False, default=None)
     """Of every COPY; None: to be asked for, in each transaction anew."""
+    _has_learnt: bool = field(init=False, default=False)
+    """In the page in hand: how often the table refused its rows says nothing of the next one."""
 
     def __post_init__(self) -> None:
         self._reports = Reports(self._into.table)
@@ -108,6 +110,7 @@ class RowSender:
         first = await anext(tuples, None)
         if first is None:
             return 0, []
+        self._has_learnt = False
         await self._prepare_guards()
         await self.connection.execute("SAVEPOINT page")
         refusals: list[Refusal] = []
@@ -121,15 +124,17 @@ class RowSender:
         finally:
             self.connection.remove_log_listener(self._reports)
         await self.connection.execute("RELEASE SAVEPOINT page")
-        self.caution.note(page.n_rows, sum(not refusal.is_passed_by for refusal in refusals))
+        if not self._has_learnt:
+            self.caution.note(page.n_rows, sum(not refusal.is_passed_by for refusal in refusals))
         refusals.sort(key=lambda refusal: refusal.row)
         return n_written, refusals
 
     async def _prepare_guards(self) -> None:
-        """The WHERE for the next page."""
+        """The WHERE of the next COPYs."""
         guards = self.caution.guards
         if guards.has_news:
             self.caution.forget()
+            self._has_learnt = True
         if self._where is None or guards.has_news:
             self._where = await guards.where(self.connection, self.target.table, self._into, self.target.columns)
 
@@ -141,9 +146,9 @@ class RowSender:
             if not self._is_row_error(error):
                 raise
             # asyncpg takes the source to its end before it raises, so the page is complete here.
-            await self.connection.execute("ROLLBACK TO SAVEPOINT page")
             todo: list[tuple[int, int, bool]] = []
             n_good = self._split(0, page.n_rows, error, todo, refusals)
+            await self._undo()
             return await self._sort_out(page, todo, _within(2 * n_good, UNPROVEN_ROWS), UNPROVEN_ROWS, refusals)
 
     async def _send_runs(self, page: Page, rest: AsyncIterator[Buffer], run_rows: int, refusals: list[Refusal]) -> int:
@@ -178,13 +183,22 @@ class RowSender:
             except asyncpg.PostgresError as error:
                 if not self._is_row_error(error):
                     raise
-                await self.connection.execute("ROLLBACK TO SAVEPOINT page")
                 n_good = self._split(first, end, error, todo, refusals)
+                await self._undo()
                 run_rows = _within(max(2 * n_good, run_rows // 2), most)
             else:
                 await self.connection.execute("RELEASE SAVEPOINT page; SAVEPOINT page")
                 run_rows = run_rows if is_proven else _within(2 * run_rows, most)
         return n_written
+
+    async def _undo(self) -> None:
+        """Back to the savepoint, with a WHERE for what comes now."""
+        await self.connection.execute("ROLLBACK TO SAVEPOINT page")
+        if self.caution.guards.has_news:
+            # What the WHERE calls must outlive the next way back.
+            await self.connection.execute("RELEASE SAVEPOINT page")
+            await self._prepare_guards()
+            await self.connection.execute("SAVEPOINT page")
 
     def _split(
         self,
@@ -195,6 +209,7 @@ class RowSender:
         refusals: list[Refusal],
     ) -> int:
         """Divide a refused range around the row at fault; how many rows before it were good."""
+        self.caution.guards.note(error, _refusal(first, error))
         line = line_of(error.context or "", self._into.table)
         if end - first == 1:
             bad = first
@@ -205,7 +220,6 @@ class RowSender:
             todo += [(middle, end, True), (first, middle, True)]
             return middle - first
         refusals.append(_refusal(bad, error))
-        self.caution.guards.note(error, refusals[-1])
         if bad + 1 < end:
             todo.append((bad + 1, end, False))
         if first < bad:
