@@ -206,13 +206,17 @@ def knock(path: Path, user: int) -> str:
     return found.stderr.strip()
 
 
-def test_the_socket_is_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    folder = rendezvous.socket_folder()
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    folder.chmod(0o755)
-    with pytest.raises(MigrationError, match="nobody else may enter"):
-        rendezvous.socket_folder()
+def test_the_socket_is_ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(
+        prefix="mpg"
+    ) as runtime:  # a long path would be everybody's folder in /tmp instead
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        folder = rendezvous.socket_folder()
+        assert folder.parent == Path(runtime)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        folder.chmod(0o755)
+        with pytest.raises(MigrationError, match="nobody else may enter"):
+            rendezvous.socket_folder()
 
 
 @AS_ROOT
