@@ -189,7 +189,7 @@ def password_file(target: Target, guarded_role: str, tmp_path: Path, monkeypatch
     return path
 
 
-@pytest.mark.parametrize("variable", ["HOME", "PGPASSFILE"])
+@pytest.mark.parametrize("variable", ["HOME", pytest.param("PGPASSFILE", marks=pytest.mark.slow)])
 async def test_a_password_from_a_password_file(
     source: Source,
     target: Target,
@@ -224,6 +224,7 @@ async def test_a_password_file_that_others_may_read_is_not_used(
     assert nothing_was_written(target)
 
 
+@pytest.mark.slow
 async def test_a_password_that_nobody_gave(
     source: Source, target: Target, engines: Engines, guarded_role: str, password_file: Path
 ) -> None:

@@ -204,6 +204,7 @@ async def test_a_resumed_run_is_found_by_its_own_id(source: Source, target: Targ
     assert_users_equal(source, target)
 
 
+@pytest.mark.slow
 async def test_a_run_is_resumed_days_later_by_a_newer_version(source: Source, target: Target, engines: Engines) -> None:
     """Its ledger and its plan are brought up to what this version knows."""
     add_users(source, USERS)

@@ -252,7 +252,9 @@ async def test_a_cancel_while_postgres_is_away_ends_the_run(
     assert_users_equal(source, target)
 
 
-@pytest.mark.parametrize("lost", [b"INSERT INTO mongopg.table_load", b"COMMIT"], ids=["before", "in"])
+@pytest.mark.parametrize(
+    "lost", [pytest.param(b"INSERT INTO mongopg.table_load", marks=pytest.mark.slow), b"COMMIT"], ids=["before", "in"]
+)
 async def test_the_commit_of_a_run_s_beginning_is_lost(
     source: Source, target: Target, engines: Engines, target_proxy: Proxy, lost: bytes
 ) -> None:
@@ -371,6 +373,7 @@ async def test_commands_to_mongodb_fail_for_a_while(
         await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_mongodb_breaks_off_while_the_run_is_planned(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await engines.launch()

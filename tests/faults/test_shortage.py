@@ -221,6 +221,7 @@ async def test_workers_without_a_connection_leave_the_cluster_and_the_others_go_
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_too_few_connections_for_keys_pause_the_run_until_there_are_more(
     source: Source, target: Target, limited: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
