@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,13 +30,13 @@ def steady_screen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> dict[str, str]:
-    """No configuration but the test's; logs and sockets of its own."""
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
-    return {
-        "XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_RUNTIME_DIR": str(runtime),
-    }  # fmt: skip
+def home(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """No configuration but the test's; logs and sockets of its own.
+
+    A socket's path is short: one in pytest's folder may be too long, and the folder that is taken then is everybody's.
+    """
+    with tempfile.TemporaryDirectory(prefix="mongopg-run-", dir="/tmp") as runtime:
+        yield {"XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_RUNTIME_DIR": runtime}
 
 
 @pytest.fixture
