@@ -136,6 +136,13 @@ class Copying:
         self._migration.enter(RunState.RUNNING, "copying")
         self._migration.dispatch()
 
+    async def end_own_work(self) -> None:
+        """Nobody looks into the ledger any more but who writes the run's end."""
+        tasks = {*self._recoveries, *self.cutting.tasks}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def close(self, state: RunState, error: str) -> None:
         """Write the run's end to the ledger and let the target go."""
         record = self._migration.record

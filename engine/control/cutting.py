@@ -30,6 +30,11 @@ class Cutting:
         """Some partitions are out of the queue, and come back in pieces."""
         return self._cutting is not None and not self._cutting.done()
 
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What goes on, to be ended with the run."""
+        return [self._cutting] if self._cutting is not None and not self._cutting.done() else []
+
     def begin(self, workers: int) -> None:
         """When a cluster of so many outgrows the queue, cut waiting partitions."""
         if self._copying.is_open and not self.is_going_on and self._copying.tasks:

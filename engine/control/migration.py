@@ -342,6 +342,7 @@ class Migration:
         if self.supervisor is not None:
             await self.supervisor.stop(NOW_GRACE_S)
         if self.copying is not None:
+            await self.copying.end_own_work()
             await self.copying.tally.last_count()
         self._ended = time.monotonic()
         self.emit("finished", **outcome(self, state, error, code))

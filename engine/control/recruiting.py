@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
+from threading import Lock
 
 from engine.control.fork_server import CONTEXT
 from engine.control.worker_process import WorkerProcess, start_ticks
@@ -53,6 +55,9 @@ class Recruiting:
         self._slots = make_slots(CONTEXT)
         self._threads = ThreadPoolExecutor(STARTS_AT_ONCE, thread_name_prefix="workers")
         """Where starts and ends of processes are waited for: others who use threads must not wait for ninety of them."""
+        self._one_at_a_time = Lock()
+        """`Process.start` looks at the others' ends, too. Whoever else closes one of them meanwhile gives its number to the
+        next pipe: what a new worker says would be read by the wrong one, and its start be waited for without end."""
         self._growing: asyncio.Task[None] | None = None
         self._has_gathered = False
         self._gathers_until = 0.0
@@ -96,11 +101,20 @@ class Recruiting:
 
     async def reap(self, worker: WorkerProcess) -> int | None:
         """Wait for the end of a process whose pipe is at its end; returns its exit code, and its place is free."""
-        await asyncio.get_running_loop().run_in_executor(self._threads, worker.process.join, 5.0)
-        exit_code = worker.process.exitcode
-        worker.process.close()
+        exit_code = await asyncio.get_running_loop().run_in_executor(self._threads, self._end_process, worker.process)
         del self.workers[worker.id - 1]
         return exit_code
+
+    def _end_process(self, process: ForkServerProcess) -> int | None:
+        with self._one_at_a_time:
+            process.join(5.0)
+            exit_code = process.exitcode
+            process.close()
+        return exit_code
+
+    def _start_process(self, process: ForkServerProcess) -> None:
+        with self._one_at_a_time:
+            process.start()
 
     def close(self) -> None:
         """Nothing is started or reaped any more."""
@@ -159,7 +173,7 @@ class Recruiting:
         """Start its process; what kept it from being started."""
         # Process.start talks to the fork server and blocks for milliseconds: not in the loop that serves the screen.
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, worker.process.start)
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._start_process, worker.process)
         except (OSError, EOFError) as error:
             log.exception("a worker process cannot be started")
             del self.workers[worker.id - 1]

@@ -187,6 +187,7 @@ class Supervisor:
     async def stop(self, grace_s: float = EXIT_GRACE_S) -> None:
         """End every worker: those idle retire, those that do not answer within `grace_s` are killed."""
         self._is_held = True
+        self._is_disbanded = True  # a size that was asked for before comes too late
         await self._recruiting.stop()
         for worker in self.workers:
             worker.is_retiring = True
@@ -342,7 +343,11 @@ class Supervisor:
         worker.is_gone = True
         task = asyncio.create_task(self._bury(worker), name=f"bury worker {worker.id}")
         self._burials.add(task)
-        task.add_done_callback(self._burials.discard)
+        task.add_done_callback(self._buried)
+
+    def _buried(self, burial: asyncio.Task[None]) -> None:
+        self._burials.discard(burial)
+        self._director.settled()
 
     async def _bury(self, worker: WorkerProcess) -> None:
         """Make sure that it is dead, take its last words, give its lease on.
@@ -369,7 +374,6 @@ class Supervisor:
             self._director.lost(lease, exit_words(exit_code))
         if self._recruiting.desired and not self.is_hopeless:
             self.resize(self._recruiting.desired)
-        asyncio.get_running_loop().call_soon(self._director.settled)
 
     def _drain(self, worker: WorkerProcess) -> bool:
         """Take what is in the pipe; True when it is at its end."""

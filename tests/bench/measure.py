@@ -155,9 +155,17 @@ class ServerClock:
 
     def _now(self) -> dict[str, float]:
         return {
-            name: cpu_s(pid, with_children=True) + sum(cpu_s(child, with_children=False) for child in _children(pid))
+            name: cpu_s(pid, with_children=True) + sum(map(_own_cpu_s, _children(pid)))
             for name, pid in self._pids.items()
         }
+
+
+def _own_cpu_s(child: int) -> float:
+    """Of a child that may end before it is looked at: its time is among its parent's then, the next time."""
+    try:
+        return cpu_s(child, with_children=False)
+    except OSError:
+        return 0.0
 
 
 def cpu_s(pid: int, *, with_children: bool) -> float:

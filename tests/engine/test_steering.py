@@ -119,6 +119,21 @@ async def test_sizes_changed_in_quick_succession_end_at_the_last_one(
     await completed(engine, source, target)
 
 
+async def test_a_cluster_is_cancelled_while_it_grows(source: Source, target: Target, engines: Engines) -> None:
+    """Sizes are looked at before they count, and partitions are cut for them: all of it may come after the end."""
+    add_users(source, USERS)
+    engine = await started(engines)
+
+    sizes = [asyncio.create_task(engine.set("cluster_size", size)) for size in range(12, 17)]
+    await asyncio.sleep(0)  # they are sent before
+    await engine.cancel(now=True)
+
+    assert (await engine.finished())["state"] == "cancelled"
+    await asyncio.gather(*sizes, return_exceptions=True)  # done, or refused: there is nothing to steer
+    await engine.leave()
+    await engine.until_gone()
+
+
 # --- page size and throttle -------------------------------------------------------------------------------------------
 
 
