@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 
 from engine.errors import EXIT_CANCELLED
@@ -19,7 +21,18 @@ def main() -> None:
         code = run_command_line(sys.argv[1:])
     except KeyboardInterrupt:
         code = EXIT_CANCELLED
+    _let_go_of_lost_terminal()
     sys.exit(code)
+
+
+def _let_go_of_lost_terminal() -> None:
+    """What nobody can read any more would be written once more at Python's end, and fail: the exit code would be 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            if error.errno == errno.EIO:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

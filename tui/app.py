@@ -14,13 +14,14 @@ from pydantic import BaseModel
 from rich.console import RenderableType
 from rich.traceback import Traceback
 from textual import events, work
-from textual.app import App
+from textual.app import App, ScreenStackError
 from textual.binding import Binding
 from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 from textual.theme import ThemeProvider
+from textual.worker import WorkerFailed
 
 from engine.config import Loaded, Settings
 from engine.control.client import EngineProcess
@@ -400,8 +401,10 @@ class Cockpit(App[None]):
             super().panic(*renderables)
 
     def _handle_exception(self, error: Exception) -> None:
-        """Textual mounts a screen that comes while the app ends without its parts: nothing is wrong when they are missed."""
-        if not (self._exit and isinstance(error, NoMatches)):
+        """Parts of screens go, or do not come any more, while the app ends: nothing is wrong when they are missed."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        is_ending = self._exit or not self.is_running
+        if not (is_ending and isinstance(cause, NoMatches | ScreenStackError)):
             super()._handle_exception(error)
 
     def _fatal_error(self) -> None:

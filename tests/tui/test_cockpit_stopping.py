@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 import pytest
+from textual.app import ScreenStackError
+from textual.css.query import NoMatches
 
 from engine.control.protocol import RunState, Start
 from tests.tui.driving import on_run, process_of, settings_with_servers, until, until_shown
@@ -136,3 +141,20 @@ async def test_a_run_that_is_refused_at_the_start_leaves_with_its_exit_code(engi
         await until(pilot, lambda: app._exit)
     assert app.return_code == 2
     assert app.leaving.farewell == "The table public.orders exists.\n"
+
+
+async def test_an_answer_that_comes_while_the_cockpit_ends_is_no_crash(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+
+    async def answer() -> None:
+        while app.is_running:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+        app.screen.query_one("#gone")
+
+    async with app.run_test() as pilot:
+        await until_shown(pilot, "running")
+        worker = app.run_worker(answer())
+        await pilot.pause()
+    assert isinstance(worker.error, NoMatches | ScreenStackError)
+    assert not app._exception

@@ -306,3 +306,35 @@ def test_a_fault_of_ours_is_a_sentence_also_where_its_traceback_cannot_be_kept(
     shown = capsys.readouterr().err
     assert shown.startswith("Error: This is a fault of mongopg-tui (ZeroDivisionError)")
     assert shown.count("\n") == 1
+
+
+def test_a_lost_terminal_does_not_change_the_exit_code() -> None:
+    """Text that nobody could read any more stands in a buffer when the program ends."""
+    code = """if True:
+        import sys
+        import tui.entry, tui.__main__
+
+        def leave(_: object) -> int:
+            print("ready", flush=True)
+            sys.stdin.read()
+            sys.stdout.write("a last word")
+            return 129
+
+        tui.entry.run_command_line = leave
+        tui.__main__.main()
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    master, terminal = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=terminal,
+        stderr=terminal,
+    ) as process:
+        os.close(terminal)
+        assert os.read(master, 5) == b"ready"
+        os.close(master)
+        process.communicate(timeout=60)
+    assert process.returncode == 129
