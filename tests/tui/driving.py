@@ -33,6 +33,9 @@ class ScriptedProcess:
         """It has ended."""
         return 0
 
+    def end(self) -> None:
+        """There is nothing to end: a cockpit that leaves while its engine starts asks for it."""
+
 
 def process_of(engine: ScriptedEngine) -> Any:
     """The process to hand to a cockpit."""

@@ -41,12 +41,13 @@ class ConnectionPanel(Vertical):
         self.report: ServerReport | None = None
         """The last test's outcome; None before, and while one is on."""
         self._origin = origin
+        self._status = Static(id=f"{side}-status", classes="status", markup=False)
 
     def compose(self) -> ComposeResult:
         """The field and the line under it."""
         self.border_title = Content(_TITLES[self.side])
         yield Input(shown(self.uri), placeholder=_EXAMPLES[self.side], compact=True, select_on_focus=False)
-        yield Static(id=f"{self.side}-status", classes="status", markup=False)
+        yield self._status
 
     def on_mount(self) -> None:
         """Say where the URI came from."""
@@ -64,7 +65,7 @@ class ConnectionPanel(Vertical):
 
     def say(self, words: Content) -> None:
         """Show a line under the field."""
-        self.query_one(".status", Static).update(words)
+        self._status.update(words)
 
     def testing(self) -> None:
         """A test is on."""
