@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -310,7 +309,6 @@ def run(run_id: str, listener: socket.socket, answers: TextIO) -> None:
             sys.exit(1)
         know(secrets_of(settings))
         answers.write(json.dumps({"socket": str(rendezvous.socket_path(run_id))}) + "\n")
-    gc.freeze()
     try:
         asyncio.run(Server(run_id, settings).serve(listener))
     except Exception:

@@ -1,4 +1,4 @@
-"""A cursor of raw batches that makes no Python object of a document.
+"""A cursor of raw batches that makes no Python object of a document, and whose batches may grow and shrink on the way.
 
 The driver's own `find_raw_batches` looks for the batch in each answer by inflating all of it first, one `RawBSONDocument` for
 each document (PyMongo 4.20, `_OpMsg.raw_response`): 0.65 us of processor for each, more than all the rest of reading it.
@@ -22,6 +22,10 @@ _LAZY: Any = _RAW_ARRAY_BSON_OPTIONS
 
 class LeanCursor(RawBatchCursor[dict[str, Any]]):
     """What `Collection.find_raw_batches` returns, with the same arguments behind the collection."""
+
+    def resize(self, n_documents: int) -> None:
+        """Documents in a batch from the next one on, at most; the driver lets nobody say so once a cursor is open."""
+        self._batch_size = n_documents
 
     def _unpack_response(self, response: _OpMsg, *args: Any, **kwargs: Any) -> Any:
         """The answer as a dictionary, its array of documents as one stream of bytes."""

@@ -20,7 +20,7 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from engine.mapping.bson import document_end
+from engine.mapping.bson import document_end, documents
 from engine.source.bounds import MAX_KEY, MIN_KEY, key_of, same_key
 from engine.source.faults import SAMPLED_TOO_OFTEN
 from engine.source.mongo import Document
@@ -30,9 +30,13 @@ from engine.source.snapshot import session_at
 Query = Mapping[str, Any]
 
 BATCH_DOCUMENTS = 1_000
-"""Documents in a batch, at most."""
+"""Documents in the first batch of a range, before anything is known of their size, and in those of a sample."""
+MAX_BATCH_DOCUMENTS = 8_000
+"""Documents in a batch, at most;"""
+WANTED_BATCH_BYTES = 1_280 * 1024
+"""and how large one should be: smaller ones cost more questions, larger ones leave the processor's cache."""
 BATCH_BYTES = 4 * 1024 * 1024
-"""Wanted size of a batch, at most: pause and retirement wait for the end of one."""
+"""Size of a batch, at most, once the size of its documents is known: pause and retirement wait for the end of one."""
 COMMENT = "mongopg-tui"
 """Names our operations in the server's log and profiler."""
 SAMPLE_ENDS = 100
@@ -59,7 +63,7 @@ class Range:
 
 
 class RawBatches(Protocol):
-    """A cursor of raw batches, as `LeanCursor` makes them; the driver's annotations promise documents."""
+    """A cursor of raw batches, as the driver makes them; its annotations promise documents."""
 
     def __iter__(self) -> Iterator[bytes]: ...
 
@@ -67,6 +71,13 @@ class RawBatches(Protocol):
 
     def close(self) -> None:
         """Close the cursor on the server."""
+
+
+class RangeBatches(RawBatches, Protocol):
+    """The same, as `LeanCursor` makes them."""
+
+    def resize(self, n_documents: int) -> None:
+        """Documents in a batch from the next one on, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,7 @@ class RangeReader:
         lower_inclusive: bool,
         upper: bytes | None,
         *,
-        batch_size: int = BATCH_DOCUMENTS,
+        batch_size: int | None = None,
         query: Query | None = None,
         has_range_reads: bool = True,
         projection: Document | None = None,
@@ -110,7 +121,7 @@ class RangeReader:
             lower: where the range begins, `{"_id": value}` as BSON; None is the beginning of the collection.
             lower_inclusive: False leaves the document of key `lower` itself out.
             upper: exclusive end; None is the end of the collection.
-            batch_size: documents in a batch, at most `BATCH_DOCUMENTS`.
+            batch_size: documents in a batch, at most; without one it follows from their size.
             query: takes only documents that match.
             has_range_reads: False reads a view or a time-series whole, in the server's order.
             projection: the fields to read; all without one.
@@ -125,13 +136,14 @@ class RangeReader:
         self._lower = lower
         self._lower_inclusive = lower_inclusive
         self._upper = upper
-        self._batch_size = max(1, min(batch_size, BATCH_DOCUMENTS))
+        self._most_documents = batch_size or MAX_BATCH_DOCUMENTS
+        self._batch_size = batch_size or BATCH_DOCUMENTS
         self._query = query or {}
         self._has_range_reads = has_range_reads
         self._projection = projection
         self._at = at
         self._session: ClientSession | None = None
-        self._cursor: RawBatches | None = None
+        self._cursor: RangeBatches | None = None
         # The server refuses MinKey as the end of a range, before which there is nothing.
         self._stage = _Stage.END if upper == MIN_KEY else _Stage.RANGE
 
@@ -170,17 +182,16 @@ class RangeReader:
                 self._stage = self._stage_after_cursor()
             elif data:
                 offset = self._first_wanted(data)
-                if len(data) > BATCH_BYTES and self._has_range_reads:
-                    self._shrink(data)
+                self._fit(self._cursor, data)
                 if offset < len(data):
                     return RawBatch(data, offset)
         return None
 
-    def _open(self) -> RawBatches:
+    def _open(self) -> RangeBatches:
         if self._at is not None:
             self._session = session_at(self._collection.database.client, self._at)
         if not self._has_range_reads:
-            return raw_batches(
+            return _range_batches(
                 LeanCursor(
                     self._collection,
                     self._query,
@@ -194,7 +205,7 @@ class RangeReader:
             self._stage = _Stage.MAX_KEY
         if self._stage is _Stage.MAX_KEY:
             only_max_key = {"$and": [{"_id": MaxKey()}, self._query]}
-            return raw_batches(
+            return _range_batches(
                 LeanCursor(self._collection, only_max_key, self._projection, comment=COMMENT, session=self._session)
             )
         return raw_find(
@@ -218,14 +229,12 @@ class RangeReader:
         self._lower_inclusive = True
         return document_end(batch, 0) if same_key(key_of(batch), self._lower) else 0
 
-    def _shrink(self, batch: bytes) -> None:
-        """Go on behind this batch with fewer documents in each: a cursor cannot change its batch size under way."""
-        n_documents, last, end = 0, 0, 0
-        while end < len(batch):
-            n_documents, last, end = n_documents + 1, end, document_end(batch, end)
-        self._batch_size = max(1, BATCH_BYTES * n_documents // len(batch))
-        self._lower, self._lower_inclusive = key_of(batch, last), False
-        self.close()
+    def _fit(self, cursor: RangeBatches, batch: bytes) -> None:
+        """Ask for as many documents that the next batch is as large as one should be, if they are like those of this one."""
+        # The server sends as many as were asked for, unless they are its cursor's last ones, or too large.
+        n_documents = self._batch_size if len(batch) <= BATCH_BYTES else sum(1 for _ in documents(batch))
+        self._batch_size = max(1, min(WANTED_BATCH_BYTES * n_documents // len(batch), self._most_documents))
+        cursor.resize(self._batch_size)
 
 
 def raw_find(
@@ -236,7 +245,7 @@ def raw_find(
     batch_size: int = BATCH_DOCUMENTS,
     projection: Document | None = None,
     session: ClientSession | None = None,
-) -> RawBatches:
+) -> RangeBatches:
     """A cursor of raw batches over a range in `_id` order; the collection must have an index of `_id`."""
     bounds: dict[str, Any] = {}
     if span.lower is not None:
@@ -244,7 +253,7 @@ def raw_find(
     if span.upper is not None:
         bounds["max"] = RawBSONDocument(span.upper, _AS_BYTES)
     # The index gives the order anyway; a router in front of shards merges by it only when told.
-    return raw_batches(
+    return _range_batches(
         LeanCursor(
             collection,
             query,
@@ -257,6 +266,10 @@ def raw_find(
             **bounds,
         )
     )
+
+
+def _range_batches(cursor: LeanCursor) -> RangeBatches:
+    return cast(RangeBatches, cursor)
 
 
 def raw_batches(cursor: object) -> RawBatches:

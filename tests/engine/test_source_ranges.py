@@ -271,13 +271,26 @@ def test_a_filter_is_applied_within_ranges(source: Source) -> None:
     assert len(read(source.db.filtered, WHOLE, query=reader.filter_query(b""))) == 900
 
 
-def test_batches_have_at_most_the_documents_asked_for(source: Source) -> None:
-    source.db.many.insert_many({"_id": n} for n in range(2_600))
+def batch_sizes(range_reader: RangeReader) -> list[int]:
     sizes = []
-    range_reader = RangeReader(source.db.many, None, True, None, batch_size=5_000)
     while batch := range_reader.next_batch():
         sizes.append(len(list(documents(batch.data, batch.offset))))
-    assert sizes == [1_000, 1_000, 600]
+    return sizes
+
+
+def test_batches_have_at_most_the_documents_asked_for(source: Source) -> None:
+    source.db.many.insert_many({"_id": n} for n in range(600))
+    assert batch_sizes(RangeReader(source.db.many, None, True, None, batch_size=250)) == [250, 250, 100]
+
+
+def test_batches_of_small_documents_grow_and_those_of_large_ones_shrink_again(source: Source) -> None:
+    source.db.many.insert_many({"_id": n} for n in range(12_000))
+    small = batch_sizes(RangeReader(source.db.many, None, True, None))
+    assert small == [reader.BATCH_DOCUMENTS, reader.MAX_BATCH_DOCUMENTS, 3_000]
+    source.db.many.insert_many({"_id": n, "payload": "x" * 2_000} for n in range(12_000, 20_000))
+    mixed = batch_sizes(RangeReader(source.db.many, None, True, None))
+    assert sum(mixed) == 20_000
+    assert 500 < mixed[-2] < reader.WANTED_BATCH_BYTES // 2_000
 
 
 def test_large_documents_make_for_smaller_batches_and_none_is_lost(source: Source) -> None:
