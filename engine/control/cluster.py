@@ -80,11 +80,13 @@ class Cluster(ABC):
 
     async def stop(self) -> None:
         """End all workers."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watching
-        await self._supervisor.stop(END_GRACE_S)
+        try:
+            if self._watching is not None:
+                self._watching.cancel()
+                with suppress(asyncio.CancelledError):
+                    await self._watching
+        finally:
+            await self._supervisor.stop(END_GRACE_S)
 
     def _fail(self, error: MigrationError) -> None:
         """End it: what workers have in hand is dropped."""

@@ -230,16 +230,18 @@ class Copying:
             return False
         migration.run_id = migration.record.run_id = found.run_id
         if found.is_complete:
-            migration.emit(
-                "problem", code="complete", message=f"Run {found.run_id} of this plan is complete: nothing to do."
-            )
+            self._say_complete()
             return True
         self.plan = found.plan
         await insist(migration, self.require_same_source)
-        positions = await insist(migration, lambda: self.journal.take_up(found))
+        taken, positions = await insist(migration, lambda: self.journal.take_up(found))
+        if taken.is_complete:
+            self.plan = None
+            self._say_complete()
+            return True
         has_slices = any(position.next_slice_no for position in positions)
         self._announce()
-        await insist(migration, lambda: self.consistency.resume(found.snapshot_time, has_slices=has_slices))
+        await insist(migration, lambda: self.consistency.resume(taken.snapshot_time, has_slices=has_slices))
         self.set_tasks()
         await insist(migration, self.tally.recount)
         migration.meter.restart()  # what was there is no throughput of this time
@@ -253,6 +255,10 @@ class Copying:
             else:
                 self.leases.add([_lease_at(position)])
         return True
+
+    def _say_complete(self) -> None:
+        message = f"Run {self._migration.run_id} of this plan is complete: nothing to do."
+        self._migration.emit("problem", code="complete", message=message)
 
     def _request(self) -> dict[str, Any]:
         """What this run asks for, to find the one to resume; collections may be "all of the database"."""
@@ -348,11 +354,16 @@ class Copying:
         self._recoveries.add(task)
         task.add_done_callback(self._recovered)
 
+    async def as_in_the_ledger(self, lease: CopyLease) -> CopyLease | None:
+        """A lease that nobody holds, from where its partition stands; None when that is done."""
+        position = await self.tally.catch_up(lease)
+        return None if position.finished else _lease_at(position)
+
     async def _recover(self, lease: CopyLease) -> None:
         position = await self.tally.catch_up(lease)
         if position.finished:
             self.leases.finish(lease.partition_id)
-        elif self.leases.count_death(lease.partition_id):
+        elif self.leases.count_death(lease.partition_id, position.next_slice_no):
             self._migration.emit("parked", partition=lease.partition_id, namespace=self._namespace(lease))
         else:
             self.leases.give_back(_lease_at(position))

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
@@ -36,6 +36,13 @@ OTHER_ENGINE_S = 5.0
 """A resume waits so long for the run's last engine to end."""
 NOT_KEPT = frozenset({"seeded"})
 """Kinds of events that are only for the screen."""
+
+_END_BACKEND = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid = $1 AND starts_with(application_name, $2) AND datname = current_database() AND usename = current_user
+"""
+COMMITTING_S = 2.0
+"""How long a run's last count waits for sessions of workers that are gone: one may be committing."""
 
 log = logging.getLogger(__name__)
 
@@ -138,9 +145,9 @@ class Journal:
             return (await postgres.inspect(connection)).free_connections
 
     async def end_backend(self, backend_pid: int) -> None:
-        """End a session of this run's user."""
+        """End a worker's session, unless the number is somebody else's by now."""
         async with self.session() as connection:
-            await connection.execute("SELECT pg_terminate_backend($1)", backend_pid)
+            await connection.execute(_END_BACKEND, backend_pid, postgres.APPLICATION)
 
     # --- a run's beginning --------------------------------------------------------------------------------------------
 
@@ -213,8 +220,16 @@ class Journal:
             )
         return FoundRun(record.run_id, plan, record.state == ledger.COMPLETED, record.snapshot_time)
 
-    async def take_up(self, found: FoundRun) -> list[Position]:
-        """Drive a run of the ledger from now on; returns where each of its partitions stands."""
+    async def take_up(self, found: FoundRun) -> tuple[FoundRun, list[Position]]:
+        """Drive a run of the ledger from now on.
+
+        Returns the run as it is once its tables are ours, for its last engine may have gone on until then, and where each of
+        its partitions stands; none when it is complete by now.
+
+        Raises:
+            TargetHeld: its last engine does not end, or another run has a table of it.
+            UsageError: the run was discarded meanwhile. PlanChanged: a table is not the one that it wrote to.
+        """
         self.run_id = found.run_id
         deadline = time.monotonic() + OTHER_ENGINE_S
         while True:
@@ -226,13 +241,19 @@ class Journal:
                     raise
                 await asyncio.sleep(0.1)  # its engine may just be ending
         async with self.session() as connection:
+            record = await ledger.find_run(connection, prefix=self.run_id)
+            assert record is not None
+            is_complete = record.state == ledger.COMPLETED
+            found = replace(found, is_complete=is_complete, snapshot_time=record.snapshot_time)
+            if is_complete:
+                return found, []
             await ledger.check_same_tables(connection, self.run_id)
             await ledger.take_over(connection, self.run_id, RunState.RUNNING.value)
             self._loads = {load.task_id: load for load in await ledger.table_loads(connection, self.run_id)}
             self._next_seq = await ledger.next_event_seq(connection, self.run_id)
             positions = await partitions.positions(connection, self.run_id)
         self._keep_events()
-        return positions
+        return found, positions
 
     async def move_snapshot(self, at: int) -> bool:
         """Let the run read at another time; False when it has committed something at the old one."""
@@ -283,10 +304,24 @@ class Journal:
         if not self._is_begun:
             return None
         try:
+            await self._until_nobody_commits()
             return await self.totals()
         except UNREACHABLE as problem:
             log.warning("the last counts are not from the ledger: %s", sqlstates.describe(problem)[1])
             return None
+
+    async def _until_nobody_commits(self) -> None:
+        """A worker that left in the middle of its COMMIT is gone before the server has done it."""
+        deadline = time.monotonic() + COMMITTING_S
+        while time.monotonic() < deadline:
+            async with self.session() as connection:
+                if not await connection.fetchval(
+                    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $1 AND state <> 'idle'"
+                    " AND datname = current_database() AND pid <> pg_backend_pid())",
+                    self.app_name,
+                ):
+                    return
+            await asyncio.sleep(0.02)
 
     async def totals(self) -> tuple[list[dict[str, int]], int]:
         """What is committed, a dict for each table; and BSON bytes read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -25,7 +25,8 @@ class CopyLeases:
     n_done: int = 0
     next_id: int = 0
     """Number of the next new partition."""
-    deaths: Counter[int] = field(default_factory=Counter)
+    deaths: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By partition: the slice at which workers died, and how many."""
 
     @property
     def n_total(self) -> int:
@@ -69,10 +70,15 @@ class CopyLeases:
         self.n_done -= 1
         self.waiting.append(lease)
 
-    def count_death(self, partition_id: int) -> bool:
-        """A worker died while it held this partition; True when that parks it."""
-        self.deaths[partition_id] += 1
-        if self.deaths[partition_id] < MAX_DEATHS:
+    def count_death(self, partition_id: int, slice_no: int) -> bool:
+        """A worker died while it held this partition, at this slice; True when that parks it.
+
+        Deaths at slices that another worker committed afterwards were not the partition's fault.
+        """
+        at, n_deaths = self.deaths.get(partition_id, (slice_no, 0))
+        n_deaths = n_deaths + 1 if at == slice_no else 1
+        self.deaths[partition_id] = slice_no, n_deaths
+        if n_deaths < MAX_DEATHS:
             return False
         self.parked[partition_id] = self.out.pop(partition_id)
         return True

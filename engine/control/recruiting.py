@@ -179,6 +179,7 @@ class Recruiting:
             del self.workers[worker.id - 1]
             return error
         worker.their_end.close()
+        worker.started_ns = time.monotonic_ns()
         worker.pid = worker.process.pid or 0
         worker.start_ticks = start_ticks(worker.pid)
         self._on_start(worker)

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 
 from engine.control.director import Director
+from engine.control.holding import UNREACHABLE
 from engine.control.protocol import RangeView, WorkerView
 from engine.control.recruiting import Recruiting
 from engine.control.worker_process import WorkerProcess, exit_words
@@ -49,6 +50,8 @@ HEARTBEAT_LIMIT_S = 30.0
 """A worker whose loop has not ticked for so long hangs: its backend is ended, then the worker."""
 EXIT_GRACE_S = 1.0
 """How long a worker that was told to exit may take."""
+END_BACKEND_S = 5.0
+"""How long the target may take to end a hanging worker's session before the worker is ended without."""
 
 log = logging.getLogger(__name__)
 
@@ -224,17 +227,29 @@ class Supervisor:
         ]
 
     async def check_heartbeats(self) -> None:
-        """End workers that hang; call it about once a second."""
+        """End workers that hang, also before they are ready; call it about once a second. No server keeps it from that."""
         for worker in self.workers:
-            if worker.is_ready and worker.silent_s > HEARTBEAT_LIMIT_S:
+            if worker.pid and not worker.is_gone and worker.silent_s > HEARTBEAT_LIMIT_S:
                 self._director.noticed(
                     Problem(
                         "worker_hung", f"Worker {worker.id} gave no sign for {worker.silent_s:.0f} s and was ended."
                     )
                 )
-                if worker.backend_pid:
-                    await self._director.end_backend(worker.backend_pid)
-                worker.kill()
+                try:
+                    if worker.backend_pid:
+                        await self._end_backend(worker)
+                finally:
+                    worker.kill()
+
+    async def _end_backend(self, worker: WorkerProcess) -> None:
+        """End its session before itself, so that nothing of it can be committed any more; where the target does not answer,
+        the fence in the ledger has to do.
+        """
+        try:
+            async with asyncio.timeout(END_BACKEND_S):
+                await self._director.end_backend(worker.backend_pid)
+        except UNREACHABLE as error:
+            log.warning("the session of worker %d cannot be ended: %s", worker.id, type(error).__name__)
 
     # --- messages -----------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,14 @@ RATE_WINDOW_S = 3.0
 SHARES_WINDOW_S = 5.0
 TIMES = (Field.READING_NS, Field.CONVERTING_NS, Field.WRITING_NS, Field.THROTTLED_NS)
 """What a worker's time went into."""
+UNSAID_S = 1.0
+"""Without progress for so long, what a worker is at gets the time."""
+_WAITING = {
+    "reading": Field.READING_NS,
+    "converting": Field.CONVERTING_NS,
+    "writing": Field.WRITING_NS,
+    "throttled": Field.THROTTLED_NS,
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +47,8 @@ class WorkerProcess:
     pid: int = 0
     start_ticks: str = ""
     """From /proc/PID/stat, so that a reused pid is not mistaken for it."""
+    started_ns: int = 0
+    """When its process was there, on the monotonic clock."""
     is_ready: bool = False
     converter: str = ""
     backend_pid: int = 0
@@ -71,8 +81,8 @@ class WorkerProcess:
 
     @property
     def silent_s(self) -> float:
-        """Seconds since its loop ticked."""
-        return (time.monotonic_ns() - self.slot[Field.HEARTBEAT_NS]) / 1e9
+        """Seconds since its loop ticked, or since it was started if that never did."""
+        return (time.monotonic_ns() - max(self.slot[Field.HEARTBEAT_NS], self.started_ns)) / 1e9
 
     @property
     def uncommitted(self) -> int:
@@ -88,11 +98,13 @@ class WorkerProcess:
         now = time.monotonic()
         sent = self.slot[Field.SENT]
         self.sent.add(now, sent)
+        idle_s = max(0.0, now - self.slot[Field.PROGRESS_NS] / 1e9)
+        waits_for = _WAITING.get(self.slot.state) if self.lease is not None and idle_s > UNSAID_S else None
         shares = []
         for window, counter in zip(self.shares, TIMES, strict=True):
-            window.add(now, self.slot[counter])
+            # What it waits for now is in no counter before the wait is over, and that may take minutes.
+            window.add(now, self.slot[counter] + (round(idle_s * 1e9) if counter is waits_for else 0))
             shares.append(min(1.0, window.rate() / 1e9))
-        idle_s = max(0.0, now - self.slot[Field.PROGRESS_NS] / 1e9)
         return WorkerView(
             id=self.id,
             pid=self.pid,

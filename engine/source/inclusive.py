@@ -7,7 +7,7 @@ from pymongo.collection import Collection
 from engine.mapping.bson import document_end
 from engine.source.bounds import key_of, same_key
 from engine.source.mongo import Document
-from engine.source.reader import Query, RangeReader, RawBatch
+from engine.source.reader import BatchSize, Query, RangeReader, RawBatch
 
 
 class InclusiveReader:
@@ -41,7 +41,7 @@ class InclusiveReader:
         if lower is None or not same_key(lower, last):
             self._before = RangeReader(collection, lower, lower_inclusive, last, query=query, projection=projection)
         self._at_last: RangeReader | None = RangeReader(
-            collection, last, True, None, batch_size=1, query=query, projection=projection
+            collection, last, True, None, batch_size=BatchSize(1, most=1), query=query, projection=projection
         )
 
     def next_batch(self) -> RawBatch | None:

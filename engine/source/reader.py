@@ -8,6 +8,7 @@ documents whose `_id` has another one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -30,13 +31,15 @@ from engine.source.snapshot import session_at
 Query = Mapping[str, Any]
 
 BATCH_DOCUMENTS = 1_000
-"""Documents in the first batch of a range, before anything is known of their size, and in those of a sample."""
+"""Documents in the first batch, before anything is known of their size, and in those of a sample."""
 MAX_BATCH_DOCUMENTS = 8_000
 """Documents in a batch, at most;"""
 WANTED_BATCH_BYTES = 1_280 * 1024
 """and how large one should be: smaller ones cost more questions, larger ones leave the processor's cache."""
 BATCH_BYTES = 4 * 1024 * 1024
 """Size of a batch, at most, once the size of its documents is known: pause and retirement wait for the end of one."""
+SLOW_BATCH_S = 0.5
+"""A batch that takes longer, as with a filter that few documents match, is followed by a smaller one."""
 COMMENT = "mongopg-tui"
 """Names our operations in the server's log and profiler."""
 SAMPLE_ENDS = 100
@@ -71,6 +74,21 @@ class RawBatches(Protocol):
 
     def close(self) -> None:
         """Close the cursor on the server."""
+
+
+@dataclass(slots=True)
+class BatchSize:
+    """Documents to ask for at once, learned from the batches before; readers of one collection share it."""
+
+    documents: int = BATCH_DOCUMENTS
+    most: int = MAX_BATCH_DOCUMENTS
+
+    def learn(self, n_documents: int, n_bytes: int, seconds: float) -> None:
+        """A batch of so many documents had so many bytes, at least one, and was waited for."""
+        wanted = WANTED_BATCH_BYTES * n_documents // n_bytes
+        if seconds > SLOW_BATCH_S:  # not below what is asked for first: a busy machine is slow whatever the size
+            wanted = min(wanted, max(BATCH_DOCUMENTS, int(n_documents * SLOW_BATCH_S / seconds)))
+        self.documents = max(1, min(wanted, self.most))
 
 
 class RangeBatches(RawBatches, Protocol):
@@ -109,7 +127,7 @@ class RangeReader:
         lower_inclusive: bool,
         upper: bytes | None,
         *,
-        batch_size: int | None = None,
+        batch_size: BatchSize | None = None,
         query: Query | None = None,
         has_range_reads: bool = True,
         projection: Document | None = None,
@@ -121,7 +139,7 @@ class RangeReader:
             lower: where the range begins, `{"_id": value}` as BSON; None is the beginning of the collection.
             lower_inclusive: False leaves the document of key `lower` itself out.
             upper: exclusive end; None is the end of the collection.
-            batch_size: documents in a batch, at most; without one it follows from their size.
+            batch_size: how many documents are asked for, to begin with and at most; what is learned is kept in it.
             query: takes only documents that match.
             has_range_reads: False reads a view or a time-series whole, in the server's order.
             projection: the fields to read; all without one.
@@ -136,8 +154,7 @@ class RangeReader:
         self._lower = lower
         self._lower_inclusive = lower_inclusive
         self._upper = upper
-        self._most_documents = batch_size or MAX_BATCH_DOCUMENTS
-        self._batch_size = batch_size or BATCH_DOCUMENTS
+        self._batch_size = batch_size or BatchSize()
         self._query = query or {}
         self._has_range_reads = has_range_reads
         self._projection = projection
@@ -174,15 +191,20 @@ class RangeReader:
 
     def _next_batch(self) -> RawBatch | None:
         while self._stage is not _Stage.END:
+            began = time.monotonic()
             if self._cursor is None:
                 self._cursor = self._open()
+            asked_for = self._batch_size.documents
             data = next(self._cursor, None)
             if data is None:
                 self.close()
                 self._stage = self._stage_after_cursor()
             elif data:
                 offset = self._first_wanted(data)
-                self._fit(self._cursor, data)
+                # The server sends as many as were asked for, unless they are its cursor's last ones, or too large.
+                n_documents = asked_for if len(data) <= BATCH_BYTES else sum(1 for _ in documents(data))
+                self._batch_size.learn(n_documents, len(data), time.monotonic() - began)
+                self._cursor.resize(self._batch_size.documents)
                 if offset < len(data):
                     return RawBatch(data, offset)
         return None
@@ -196,7 +218,7 @@ class RangeReader:
                     self._collection,
                     self._query,
                     self._projection,
-                    batch_size=self._batch_size,
+                    batch_size=self._batch_size.documents,
                     comment=COMMENT,
                     session=self._session,
                 )
@@ -212,7 +234,7 @@ class RangeReader:
             self._collection,
             Range(self._lower, self._upper),
             self._query,
-            batch_size=self._batch_size,
+            batch_size=self._batch_size.documents,
             projection=self._projection,
             session=self._session,
         )
@@ -228,13 +250,6 @@ class RangeReader:
             return 0
         self._lower_inclusive = True
         return document_end(batch, 0) if same_key(key_of(batch), self._lower) else 0
-
-    def _fit(self, cursor: RangeBatches, batch: bytes) -> None:
-        """Ask for as many documents that the next batch is as large as one should be, if they are like those of this one."""
-        # The server sends as many as were asked for, unless they are its cursor's last ones, or too large.
-        n_documents = self._batch_size if len(batch) <= BATCH_BYTES else sum(1 for _ in documents(batch))
-        self._batch_size = max(1, min(WANTED_BATCH_BYTES * n_documents // len(batch), self._most_documents))
-        cursor.resize(self._batch_size)
 
 
 def raw_find(

@@ -242,7 +242,7 @@ async def set_state(
     verification: str | None = None,
     error: str | None = None,
 ) -> None:
-    """Write the run's state, durably; what is None stays as it is.
+    """Write the run's state, durably; what is None stays as it is. An engine that another one has followed writes nothing.
 
     Args:
         seconds: added up over all times that the run was driven.
@@ -254,8 +254,9 @@ async def set_state(
         await connection.execute(
             "UPDATE mongopg.run SET state = $2, ended_at = CASE WHEN $3 THEN clock_timestamp() ELSE ended_at END,"
             " seconds = seconds + coalesce($4::float8, 0), verification = coalesce($5, verification),"
-            " error = coalesce($6, error), heartbeat_at = clock_timestamp() WHERE run_id = $1",
-            run_id, state, ended, seconds, verification, error,
+            " error = coalesce($6, error), heartbeat_at = clock_timestamp()"
+            " WHERE run_id = $1 AND engine_host = $7 AND engine_pid = $8",
+            run_id, state, ended, seconds, verification, error, socket.gethostname(), os.getpid(),
         )  # fmt: skip
 
 
@@ -266,7 +267,11 @@ async def set_verification(connection: asyncpg.Connection, run_id: str, verifica
 
 async def heartbeat(connection: asyncpg.Connection, run_id: str) -> None:
     """Say that the run's engine lives: for people, and for the message to whoever else wants its tables."""
-    await connection.execute("UPDATE mongopg.run SET heartbeat_at = clock_timestamp() WHERE run_id = $1", run_id)
+    await connection.execute(
+        "UPDATE mongopg.run SET heartbeat_at = clock_timestamp()"
+        " WHERE run_id = $1 AND engine_host = $2 AND engine_pid = $3",
+        run_id, socket.gethostname(), os.getpid(),
+    )  # fmt: skip
 
 
 async def set_counts(

@@ -96,14 +96,21 @@ async def replace_partition(
 ) -> bool:
     """Cut a partition that nobody began: `parts` together are the same range. False when it has a slice by now.
 
-    Waits for the end of a transaction that is writing the partition's first slice.
+    Waits for the end of a transaction that is writing the partition's first slice. Where the same cut is there already, as
+    after a COMMIT whose answer was lost, it is done.
     """
     async with connection.transaction():
         # The slices' foreign key holds the row while one is being written; locked, none can begin.
         whole = await connection.fetchrow(
             "SELECT * FROM mongopg.partition WHERE run_id = $1 AND partition_id = $2 FOR UPDATE", run_id, partition_id
         )
-        if whole is None or await connection.fetchval(
+        if whole is None:
+            there = await connection.fetchval(
+                "SELECT count(*) FROM mongopg.partition WHERE run_id = $1 AND partition_id = ANY($2)",
+                run_id, [part.partition_id for part in parts],
+            )  # fmt: skip
+            return bool(there == len(parts))
+        if await connection.fetchval(
             "SELECT EXISTS (SELECT FROM mongopg.slice WHERE run_id = $1 AND partition_id = $2)", run_id, partition_id
         ):
             return False

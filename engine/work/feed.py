@@ -1,24 +1,27 @@
-"""From a range of a collection to pieces of COPY data: reading and converting, one batch ahead of what is being sent.
+"""From a range of a collection to pieces of COPY data: reading and converting beside what is being sent.
 
 ::
 
-    reading thread      batch n+1 ................
-    converting thread   . piece n ..              piece n+1
-    event loop          COPY piece n-1 ...  COPY piece n
+    reading thread      batch n+1 ...............    batch n+2 ....
+    converting thread   piece n ..                   piece n+1 ..
+    on its way          piece n-1 ..........         piece n ..........
 
-At most one batch is read ahead and one converted, so memory stays bounded whatever the servers do.
+One batch is read ahead. While a piece is converted, what PostgreSQL has not taken of the one before waits in the socket, which
+holds about as much. So memory stays bounded whatever the servers do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from engine.convert.interface import Converted, Converter
+from engine.errors import MigrationError
 from engine.source.bounds import key_of
 from engine.source.reader import RawBatch
 from engine.work.slots import Field, Slot
@@ -99,14 +102,20 @@ class Feed:
             if is_batch_end and may_end_early and self._pace.is_yielding:
                 return
 
-    async def _read(self) -> bool:
-        """The next batch in hand, and the one after it on its way; False at the end of the range."""
+    def begin(self) -> None:
+        """Have the first batch read while others get ready; a page does so by itself."""
         if self._next is None:
             self._next = self._threads.reading.submit(self._reader.next_batch)
+
+    async def _read(self) -> bool:
+        """The next batch in hand, and the one after it on its way; False at the end of the range."""
+        self.begin()
+        assert self._next is not None
         began = time.monotonic_ns()
         if not self._next.done():
             self._slot.state = "reading"
-        self._batch = await asyncio.wrap_future(self._next)
+        with _damage_explained():
+            self._batch = await asyncio.wrap_future(self._next)
         self._slot.add(Field.READING_NS, time.monotonic_ns() - began)
         if self._batch is None:
             self.at_end = True
@@ -119,9 +128,10 @@ class Feed:
         began = time.monotonic_ns()
         self._slot.state = "converting"
         loop = asyncio.get_running_loop()
-        converted = await loop.run_in_executor(
-            self._threads.converting, self._converter.convert, batch.data, self._offset, limit
-        )
+        with _damage_explained():
+            converted = await loop.run_in_executor(
+                self._threads.converting, self._converter.convert, batch.data, self._offset, limit
+            )
         self._slot.add(Field.CONVERTING_NS, time.monotonic_ns() - began)
         self._slot.add(Field.BYTES, converted.end - self._offset)
         piece = Piece(batch.data, self._offset, converted)
@@ -137,6 +147,18 @@ class Feed:
     def close(self) -> None:
         """Close the cursor, after the read that may still be going on."""
         self._threads.reading.submit(self._reader.close)
+
+
+@contextmanager
+def _damage_explained() -> Iterator[None]:
+    """Reader and converter find out when a batch is not made of whole documents."""
+    try:
+        yield
+    except ValueError as error:
+        raise MigrationError(
+            f"MongoDB sent a batch that is not made of whole documents ({error}). What is committed stays; resume the run.",
+            code="damaged_batch",
+        ) from error
 
 
 class Throttle:

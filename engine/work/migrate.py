@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from engine.convert import make_converter
 from engine.convert.interface import Converter
-from engine.source.reader import RangeReader, filter_query
+from engine.source.reader import BatchSize, RangeReader, filter_query
 from engine.target import copy, locks, page, partitions, sqlstates
 from engine.target.ddl import TableName
 from engine.target.rows import Caution
@@ -20,7 +20,7 @@ from engine.work.ends import EXPLAINED, Ends
 from engine.work.feed import Feed, Piece
 from engine.work.messages import Committed, CopyLease, CopyTask, Failed, Returned
 from engine.work.place import Place
-from engine.work.slots import Field
+from engine.work.slots import Field, Slot
 
 SLICE_BYTES = 8 * 1024 * 1024
 SLICE_S = 0.5
@@ -51,6 +51,23 @@ class _Slice:
         self.reasons.update(written.reasons)
 
 
+class _Writing:
+    """What of a worker's time is PostgreSQL's: all that does not go into reading, converting and the throttle."""
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+        self._at_ns, self._others_ns = time.monotonic_ns(), self._others()
+
+    def account(self) -> None:
+        """Add what has passed since it was last looked at."""
+        now_ns, others_ns = time.monotonic_ns(), self._others()
+        self._slot.add(Field.WRITING_NS, max(0, now_ns - self._at_ns - (others_ns - self._others_ns)))
+        self._at_ns, self._others_ns = now_ns, others_ns
+
+    def _others(self) -> int:
+        return sum(self._slot[field] for field in (Field.READING_NS, Field.CONVERTING_NS, Field.THROTTLED_NS))
+
+
 class Copier:
     """Copies partitions; keeps its connections and converters from lease to lease."""
 
@@ -65,6 +82,8 @@ class Copier:
         self._report = place.report
         self._converters: dict[int, Converter] = {}
         self._cautions: defaultdict[int, Caution] = defaultdict(Caution)
+        """By task."""
+        self._batch_sizes: defaultdict[int, BatchSize] = defaultdict(BatchSize)
         """By task."""
 
     async def work(self, task: CopyTask, lease: CopyLease) -> Returned | Failed:
@@ -104,6 +123,7 @@ class Copier:
             position.upper,
             query=filter_query(task.filter),
             has_range_reads=task.has_range_reads,
+            batch_size=self._batch_sizes[task.task_id],
             at=task.at,
         )
         feed = Feed(reader, self._converter(task), self._slot, self._pace, self._ends.threads)
@@ -112,6 +132,7 @@ class Copier:
             connection, task.run_id, _target_of(task), self._worker, caution=caution, has_checksum=task.has_checksum
         )
         try:
+            feed.begin()
             while True:
                 is_final = await self._slice(task, writer, feed)
                 if is_final or (self._pace.is_yielding and task.has_range_reads):
@@ -124,24 +145,19 @@ class Copier:
         finally:
             feed.close()
 
-    def _waited_ns(self) -> int:
-        """Time so far that was not PostgreSQL's."""
-        return sum(self._slot[field] for field in (Field.READING_NS, Field.CONVERTING_NS, Field.THROTTLED_NS))
-
     async def _slice(self, task: CopyTask, writer: copy.SliceWriter, feed: Feed) -> bool:
         position = self._position()
-        began_ns = time.monotonic_ns()
-        waited_ns = self._waited_ns()
+        writing = _Writing(self._slot)
         done = _Slice(time.monotonic())
+        self._slot.state = "writing"
         await writer.begin(position.partition_id, position.slice_no, position.lower, position.lower_inclusive)
         # A view or time-series has no range to go on from: one slice, however long it takes.
         while not feed.at_end and not (task.has_range_reads and (done.is_full or self._pace.is_yielding) and done.read):
-            done.add(await writer.write_page(self._pieces(task, feed, done)))
+            done.add(await writer.write_page(self._pieces(task, feed, done, writing)))
         upto = feed.last_key if done.read else (None if position.lower_inclusive else position.lower)
         await writer.commit(upto, final=feed.at_end)
         self._ends.patience.renew()
-        waited_ns = self._waited_ns() - waited_ns
-        self._slot.add(Field.WRITING_NS, max(0, time.monotonic_ns() - began_ns - waited_ns))
+        writing.account()
         self._slot.add(Field.WRITTEN, done.written)
         self._slot.add(Field.REJECTED, done.rejected)
         self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
@@ -162,10 +178,11 @@ class Copier:
         self.position = replace(position, slice_no=position.slice_no + 1, lower=upto, lower_inclusive=upto is None)
         return feed.at_end
 
-    async def _pieces(self, task: CopyTask, feed: Feed, done: _Slice) -> AsyncIterator[page.Piece]:
+    async def _pieces(self, task: CopyTask, feed: Feed, done: _Slice, writing: _Writing) -> AsyncIterator[page.Piece]:
         async for piece in feed.page(may_end_early=task.has_range_reads):
             done.policy_hits.update(piece.converted.policy_hits)
             yield _for_target(piece)
+            writing.account()
             self._slot.add(Field.SENT, len(piece.converted.row_ends))
 
     # --- positions ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pymongo.errors import WriteConcernError
 from engine.errors import MigrationError, UsageError
 from engine.source.faults import DUPLICATE_KEY
 from engine.source.mongo import Document
-from engine.source.reader import Range, RangeReader
+from engine.source.reader import BatchSize, Range, RangeReader
 from engine.work.users import MAX_INDEX, UserPages, index_of, user_id
 
 BATCH_USERS = 1_000
@@ -88,7 +88,7 @@ def check_collection(seeded: Seeded, namespace: str, into_existing: bool) -> Non
 def _has_others(collection: Collection[Document], first: bytes, last: bytes) -> bool:
     """Whether there is any key, of whatever kind, outside of those two."""
     for span in (Range(None, first), Range(last, None)):
-        reader = RangeReader(collection, span.lower, False, span.upper, batch_size=1)
+        reader = RangeReader(collection, span.lower, False, span.upper, batch_size=BatchSize(1, most=1))
         try:
             if reader.next_batch() is not None:
                 return True

@@ -22,7 +22,7 @@ from engine.source import faults, mongo, reader
 from engine.source.bounds import MAX_KEY, MIN_KEY, key_of
 from engine.source.catalogue import collection_facts
 from engine.source.partition import EXACT_DOCUMENTS, MAX_PARTITIONS, SMALL_BYTES, WHOLE, partitions, split
-from engine.source.reader import Range, RangeReader
+from engine.source.reader import BatchSize, Range, RangeReader
 
 if TYPE_CHECKING:
     from tests.conftest import Source
@@ -280,7 +280,11 @@ def batch_sizes(range_reader: RangeReader) -> list[int]:
 
 def test_batches_have_at_most_the_documents_asked_for(source: Source) -> None:
     source.db.many.insert_many({"_id": n} for n in range(600))
-    assert batch_sizes(RangeReader(source.db.many, None, True, None, batch_size=250)) == [250, 250, 100]
+    assert batch_sizes(RangeReader(source.db.many, None, True, None, batch_size=BatchSize(250, most=250))) == [
+        250,
+        250,
+        100,
+    ]
 
 
 def test_batches_of_small_documents_grow_and_those_of_large_ones_shrink_again(source: Source) -> None:
@@ -291,6 +295,25 @@ def test_batches_of_small_documents_grow_and_those_of_large_ones_shrink_again(so
     mixed = batch_sizes(RangeReader(source.db.many, None, True, None))
     assert sum(mixed) == 20_000
     assert 500 < mixed[-2] < reader.WANTED_BATCH_BYTES // 2_000
+
+
+def test_readers_of_one_collection_share_what_they_learn(source: Source) -> None:
+    source.db.large.insert_many({"_id": n, "payload": "x" * 20_000} for n in range(600))
+    size = reader.BatchSize()
+    first = batch_sizes(RangeReader(source.db.large, None, True, encode({"_id": 300}), batch_size=size))
+    second = batch_sizes(RangeReader(source.db.large, encode({"_id": 300}), True, None, batch_size=size))
+    assert first[0] == 300, "nothing was known"
+    assert max(second) * 20_000 <= reader.WANTED_BATCH_BYTES
+
+
+def test_slow_batches_become_smaller_but_never_smaller_than_the_first_one() -> None:
+    size = reader.BatchSize()
+    size.learn(1_000, 100_000, seconds=0.01)
+    assert size.documents == reader.MAX_BATCH_DOCUMENTS
+    size.learn(8_000, 800_000, seconds=2.0)
+    assert size.documents == 2_000
+    size.learn(2_000, 200_000, seconds=60.0)
+    assert size.documents == reader.BATCH_DOCUMENTS
 
 
 def test_large_documents_make_for_smaller_batches_and_none_is_lost(source: Source) -> None:
@@ -312,7 +335,7 @@ def test_a_closed_reader_leaves_no_cursor_on_the_server(source: Source) -> None:
     with client:
         collection = client[source.database].many
         collection.insert_many({"_id": n} for n in range(2_000))
-        range_reader = RangeReader(collection, None, True, None, batch_size=10)
+        range_reader = RangeReader(collection, None, True, None, batch_size=BatchSize(10, most=10))
         assert range_reader.next_batch() is not None
         assert open_cursors(source) == 1
         range_reader.close()
@@ -337,7 +360,7 @@ def test_after_a_failed_get_more_a_new_reader_goes_on_without_loss(source: Sourc
             "configureFailPoint": "failCommand", "mode": {"times": 1},
             "data": {"failCommands": ["getMore"], "errorCode": code, "appName": f"fail {source.database}"},
         })  # fmt: skip
-        range_reader = RangeReader(collection, None, True, None, batch_size=100)
+        range_reader = RangeReader(collection, None, True, None, batch_size=BatchSize(100, most=100))
         batch = range_reader.next_batch()
         assert batch is not None
         first = list(documents(batch.data, batch.offset))

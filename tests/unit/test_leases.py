@@ -42,7 +42,7 @@ def test_a_partition_that_kills_three_workers_is_parked_and_the_rest_goes_on() -
         lease = leases.take()
         assert lease is not None
         assert lease.partition_id == 0
-        parked = leases.count_death(0)
+        parked = leases.count_death(0, slice_no=7)
         assert parked is (death == 3)
         if not parked:
             leases.give_back(lease)
@@ -53,6 +53,17 @@ def test_a_partition_that_kills_three_workers_is_parked_and_the_rest_goes_on() -
     leases.finish(1)
     assert leases.is_finished
     assert leases.n_total == 2
+
+
+def test_deaths_at_slices_that_were_committed_afterwards_park_nothing() -> None:
+    leases = CopyLeases()
+    leases.add([partition(0)])
+    for slice_no in (0, 0, 1, 1, 2, 3):
+        lease = leases.take()
+        assert lease is not None
+        assert not leases.count_death(0, slice_no)
+        leases.give_back(lease)
+    assert not leases.parked
 
 
 def test_a_held_partition_keeps_the_work_open_until_it_is_released() -> None:
