@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Protocol, cast
 
@@ -80,8 +80,8 @@ class RawBatches(Protocol):
 class BatchSize:
     """Documents to ask for at once, learned from the batches before; readers of one collection share it."""
 
-    documents: int = BATCH_DOCUMENTS
-    most: int = MAX_BATCH_DOCUMENTS
+    documents: int = field(default_factory=lambda: BATCH_DOCUMENTS)
+    most: int = field(default_factory=lambda: MAX_BATCH_DOCUMENTS)
 
     def learn(self, n_documents: int, n_bytes: int, seconds: float) -> None:
         """A batch of so many documents had so many bytes, at least one, and was waited for."""

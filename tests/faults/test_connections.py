@@ -339,6 +339,9 @@ async def test_the_primary_steps_down(source: Source, target: Target, engines: E
     await completed(engine, source, target)
 
 
+_BATCH_LIMITS = ("BATCH_DOCUMENTS", "MAX_BATCH_DOCUMENTS")
+
+
 @contextmanager
 def failing(source: Source, engine: Engine, times: int, **failure: Any) -> Iterator[None]:
     """Let commands of this run fail so many times."""
@@ -363,8 +366,10 @@ def failing(source: Source, engine: Engine, times: int, **failure: Any) -> Itera
     ids=["cut in getMore", "cursor not found", "interrupted", "host unreachable", "time limit in find", "cut in find"],
 )
 async def test_commands_to_mongodb_fail_for_a_while(
-    source: Source, target: Target, engines: Engines, failure: dict[str, Any]
+    source: Source, target: Target, engines: Engines, failure: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in constants({f"engine.source.reader:{limit}": 300 for limit in _BATCH_LIMITS}).items():
+        monkeypatch.setenv(name, value)  # each partition takes several batches
     add_users(source, USERS)
     engine = await started(engines)
 
