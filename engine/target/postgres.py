@@ -1,17 +1,20 @@
 """Connections to PostgreSQL: making one, saying in one sentence why there is none, and what a server offers.
 
 TLS policy: a server that is not on this machine is reached with TLS, certificate and host name verified against the
-system's authorities, unless `target.uri` (or PGSSLMODE) says otherwise. On loopback TLS is used when the server has it.
+system's authorities, unless `target.uri` (or PGSSLMODE, or the service that it names) says otherwise. On loopback TLS is used
+when the server has it. Where a service leads to is in its file; one that cannot be found counts as another machine.
 """
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import socket
 import ssl
 import stat
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -145,10 +148,17 @@ def address_of(uri: str) -> Address:
         )
     userinfo, _, hosts = parts.netloc.rpartition("@")
     parameters = {name: values[-1] for name, values in query.items()}
+    service = _service(uri)
     return Address(
-        host=one_line(unquote(hosts) or parameters.get("host", "") or os.environ.get("PGHOST", "") or "localhost"),
-        database=one_line(unquote(parts.path.lstrip("/")) or parameters.get("dbname", "")),
-        user=one_line(unquote(userinfo.partition(":")[0]) or parameters.get("user", "")),
+        host=one_line(
+            unquote(hosts)
+            or parameters.get("host", "")
+            or service.get("host", "")
+            or os.environ.get("PGHOST", "")
+            or "localhost"
+        ),
+        database=one_line(unquote(parts.path.lstrip("/")) or parameters.get("dbname", "") or service.get("dbname", "")),
+        user=one_line(unquote(userinfo.partition(":")[0]) or parameters.get("user", "") or service.get("user", "")),
     )
 
 
@@ -178,11 +188,34 @@ FROM used, me, database
 
 
 def _hosts(uri: str) -> list[str]:
-    """Host names, addresses and socket folders that `uri` leads to."""
+    """Host names, addresses and socket folders that `uri` leads to; "" stands for one that nobody here knows."""
     parts = urlsplit(uri)
     listed = unquote(parts.netloc.rpartition("@")[2]) or parse_qs(parts.query).get("host", [""])[-1]
+    if not listed and "service" in parse_qs(parts.query):
+        listed = _service(uri).get("host", "")
+        if not listed:
+            return [""]
+    if not listed and os.environ.get("PGSERVICE"):
+        return [""]  # asyncpg 0.32 passes it over, others of its versions may not
     listed = listed or os.environ.get("PGHOST", "")
     return [re.sub(r":\d*$", "", host).strip("[]") if "/" not in host else host for host in listed.split(",") if host]
+
+
+def _service(uri: str) -> Mapping[str, str]:
+    """What the service that `uri` names stands for, found and read as asyncpg does: it takes from there what the URI leaves
+    out. Empty when it names none, or there is none of the name.
+    """
+    name = parse_qs(urlsplit(uri).query).get("service", [""])[-1]
+    services = configparser.ConfigParser()
+    try:
+        services.read(_service_file())
+        return dict(services[name]) if name in services.sections() else {}
+    except (configparser.Error, UnicodeDecodeError, OSError):
+        return {}
+
+
+def _service_file() -> str:
+    return os.environ.get("PGSERVICEFILE") or os.path.expanduser("~/.pg_service.conf")
 
 
 def is_local(uri: str) -> bool:
@@ -192,11 +225,12 @@ def is_local(uri: str) -> bool:
 
 def _tls(uri: str) -> Any:
     """asyncpg's `ssl` argument: None follows the connection string, True verifies against the system's authorities."""
-    parameters = parse_qs(urlsplit(uri).query)
-    authorities = parameters.get("sslrootcert", [os.environ.get("PGSSLROOTCERT", "")])[-1]
+    parameters = {name: values[-1] for name, values in parse_qs(urlsplit(uri).query).items()}
+    service = _service(uri)
+    authorities = parameters.get("sslrootcert") or service.get("sslrootcert") or os.environ.get("PGSSLROOTCERT", "")
     if authorities == "system":
         return True
-    if "sslmode" in parameters or os.environ.get("PGSSLMODE"):
+    if "sslmode" in parameters or "sslmode" in service or os.environ.get("PGSSLMODE"):
         return None
     if is_local(uri):
         return None
@@ -209,6 +243,11 @@ def _check_files(uri: str) -> None:
         file = os.path.expanduser(values[-1])
         if name in ("sslrootcert", "sslcert", "sslkey", "sslcrl") and file != "system" and not os.access(file, os.R_OK):
             raise UsageError(f"{name} of target.uri names a file that cannot be read: {one_line(file)}.")
+        if name == "service" and not _service(uri):  # asyncpg would connect to another server without a word
+            raise UsageError(
+                f"target.uri names the service {one_line(values[-1], 80)}, which cannot be read from "
+                f"{one_line(_service_file())}: correct either."
+            )
 
 
 def without_tls_offer(uri: str, connection: asyncpg.Connection) -> str:
@@ -224,7 +263,8 @@ def _is_decided(uri: str) -> bool:
     """The operator said something about TLS."""
     parameters = parse_qs(urlsplit(uri).query)
     return bool(
-        parameters.keys() & _TLS_PARAMETERS or any(os.environ.get(f"PG{name.upper()}") for name in _TLS_PARAMETERS)
+        (parameters.keys() | _service(uri).keys()) & _TLS_PARAMETERS
+        or any(os.environ.get(f"PG{name.upper()}") for name in _TLS_PARAMETERS)
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -207,6 +208,67 @@ def test_only_this_machine_is_reached_without_verified_tls(
     for variable in ("PGHOST", "PGSSLMODE", "PGSSLROOTCERT"):
         monkeypatch.delenv(variable, raising=False)
     assert postgres._tls(uri) == expected
+
+
+SERVICES = f"""
+[elsewhere]
+host=db.example.com
+user=me
+password={SECRET}
+[lax]
+host=db.example.com
+sslmode=require
+[own]
+host=db.example.com
+sslrootcert=ca.crt
+[here]
+host=127.0.0.1
+[nowhere]
+dbname=shop
+"""
+
+
+@pytest.fixture
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of services, and no other variable that says where to connect to."""
+    for variable in ("PGHOST", "PGSSLMODE", "PGSSLROOTCERT", "PGSERVICE"):
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "services").write_text(SERVICES)
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize(
+    ("uri", "local", "expected"),
+    [
+        ("postgresql:///x?service=elsewhere", False, True),
+        ("postgresql:///x?service=lax", False, None),
+        ("postgresql:///x?service=own", False, "verify-full"),
+        ("postgresql:///x?service=elsewhere&sslmode=disable", False, None),
+        ("postgresql:///x?service=nowhere", False, True),
+        ("postgresql:///x?service=missing", False, True),
+        ("postgresql:///x?service=here", True, None),
+        ("postgresql://localhost/x?service=elsewhere", True, None),
+        ("postgresql:///x?service=elsewhere&host=/run/postgresql", True, None),
+    ],
+)
+def test_a_service_is_as_far_away_as_its_file_says(uri: str, local: bool, expected: object) -> None:
+    assert postgres.is_local(uri) is local
+    assert postgres._tls(uri) == expected
+
+
+@pytest.mark.usefixtures("services")
+def test_a_service_of_the_environment_counts_as_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSERVICE", "here")
+    assert postgres._tls("postgresql:///x") is True
+    assert postgres._tls("postgresql://localhost/x") is None
+
+
+@pytest.mark.usefixtures("services")
+async def test_a_service_is_named_by_its_host_and_refused_when_it_is_not_there() -> None:
+    assert str(postgres.address_of("postgresql:///shop?service=elsewhere")) == "postgresql://me@db.example.com/shop"
+    with pytest.raises(UsageError, match=r"target\.uri names the service missing, which cannot be read from"):
+        await postgres.connect("postgresql:///x?service=missing")
 
 
 async def test_errors_are_told_by_their_code(target: Target) -> None:
