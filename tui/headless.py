@@ -30,7 +30,7 @@ from engine.errors import EXIT_FAILED, EXIT_SIGHUP, EXIT_SIGTERM, Cancelled, Mig
 from tui import output
 from tui.printers import Printer
 from tui.records import finished_record
-from tui.sentences import workers_table
+from tui.sentences import tls_warnings, workers_table
 
 TICK_S = 0.25
 END_TIMEOUT_S = 20.0
@@ -76,6 +76,8 @@ class _HeadlessRun:
         """The exit code that a signal asked for."""
         self._is_killed = False
         self._has_reader = True
+        self._is_warned = False
+        """The operator knows of weak TLS, if there is any."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
@@ -139,8 +141,13 @@ class _HeadlessRun:
             self._show(client.snapshot)
 
     def _show(self, snapshot: Snapshot) -> None:
-        if snapshot.state is not RunState.IDLE:  # a last word from before the run was accepted
-            self._print(self._printer.show, snapshot)
+        if snapshot.state is RunState.IDLE:  # a last word from before the run was accepted
+            return
+        if snapshot.weak_tls and not self._is_warned:
+            self._is_warned = True
+            for sentence in tls_warnings(snapshot):
+                self._say(sentence)
+        self._print(self._printer.show, snapshot)
 
     def _conclude(self, facts: dict[str, Any]) -> None:
         if facts["state"] == RunState.CANCELLED.value and self._signal_exit is not None:

@@ -49,6 +49,7 @@ def status_record(snapshot: Snapshot) -> dict[str, Any]:
         "seeded": snapshot.seeded,
         "throttle": snapshot.throttle,
         "bottleneck": snapshot.bottleneck,
+        "weak_tls": snapshot.weak_tls,
     }
 
 

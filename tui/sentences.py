@@ -104,11 +104,20 @@ def status_text(snapshot: Snapshot) -> str:
         f"cluster_size {snapshot.cluster_size}  page_size {number(snapshot.page_size)}  throttle {throttle}"
         f"  seed_count {number(snapshot.seed_count)}",
     ]
+    lines += tls_warnings(snapshot)
     if snapshot.error is not None:
         lines.append(f"error: {safe(snapshot.error.message)}")
     if snapshot.workers:
         lines.append(workers_table(snapshot))
     return "\n".join(lines)
+
+
+def tls_warnings(snapshot: Snapshot) -> list[str]:
+    """Connections of a run that others could read or forge, each in a sentence."""
+    return [
+        f"Warning: {safe(words)}: others on the network could read or change what is sent."
+        for words in snapshot.weak_tls
+    ]
 
 
 def consistency_words(snapshot: Snapshot) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from engine import tls
 
+_IMPLY_TLS = frozenset({"tlscafile", "tlscertificatekeyfile", "tlscertificatekeyfilepassword", "tlscrlfile"})
+"""Options with which the driver uses TLS though nobody said tls=true."""
 LAST_WORDS_S = 0.5
 """A server that refuses our certificate, or has none of ours, says so after the handshake (TLS 1.3)."""
 
@@ -19,14 +21,16 @@ LAST_WORDS_S = 0.5
 def tls_of(options: Mapping[str, Any]) -> str:
     """What a connection string's options ask for, in words."""
     given = {name.lower(): value for name, value in options.items()}
-    if not given.get("tls", given.get("ssl", False)):
+    if not given.get("tls", given.get("ssl", bool(_IMPLY_TLS & given.keys()))):
         return tls.NO_TLS
     if given.get("tlsinsecure") or given.get("tlsallowinvalidcertificates"):
         return tls.NOT_VERIFIED
     return tls.HOST_NOT_VERIFIED if given.get("tlsallowinvalidhostnames") else tls.VERIFIED
 
 
-def trouble(connection: socket.socket, host: str, at: str, options: Mapping[str, Any]) -> str | None:
+def trouble(
+    connection: socket.socket, host: str, at: str, options: Mapping[str, Any], *, by_default: bool = False
+) -> str | None:
     """The sentence for what TLS has to do with it; None when it has nothing to.
 
     Args:
@@ -34,9 +38,14 @@ def trouble(connection: socket.socket, host: str, at: str, options: Mapping[str,
         host: the name that a certificate must be for.
         at: the server for people.
         options: of the connection string.
+        by_default: TLS is asked for by this program, not by the connection string.
     """
     server = f"MongoDB at {at}"
     asked_for = tls_of(options) != tls.NO_TLS
+    way_out = (
+        "add tls=false to source.uri if the network is trusted" if by_default else "take tls=true out of source.uri"
+    )
+    no_tls = f"{server} offers no TLS: turn it on there, or {way_out}."
     try:
         context = _context({name.lower(): value for name, value in options.items()} if asked_for else {})
         with context.wrap_socket(connection, server_hostname=host) as secured:
@@ -51,12 +60,10 @@ def trouble(connection: socket.socket, host: str, at: str, options: Mapping[str,
     except ssl.SSLCertVerificationError as error:
         return tls.distrust(error, server, "source.uri", "tlsCAFile")
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError):
-        return f"{server} offers no TLS: turn it on there, or take tls=true out of source.uri." if asked_for else None
+        return no_tls if asked_for else None
     except ssl.SSLError as error:
         if not asked_for or error.reason == "WRONG_VERSION_NUMBER":
-            return (
-                f"{server} offers no TLS: turn it on there, or take tls=true out of source.uri." if asked_for else None
-            )
+            return no_tls if asked_for else None
         return f"{server} refuses our side of TLS ({error.reason}): check tlsCertificateKeyFile in source.uri."
     except OSError:
         return "A file named in source.uri (tlsCAFile, tlsCertificateKeyFile) cannot be read."

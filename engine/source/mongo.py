@@ -1,11 +1,15 @@
-"""MongoDB's connection: made, tested, and its failures put into one sentence that says what to do."""
+"""MongoDB's connection: made, tested, and its failures put into one sentence that says what to do.
+
+TLS policy, the same as the target's: a server that is not on this machine is reached with TLS, certificate and host name
+verified, unless `source.uri` says otherwise (`tls=false`). On this machine TLS is used when `source.uri` asks for it.
+"""
 
 from __future__ import annotations
 
 import re
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -65,9 +69,10 @@ class SourceReport:
 def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S, probe: bool = True) -> Client:
     """A client that has reached its server and is logged in; one for each process, closed by its caller.
 
-    Whatever the URI says about TLS, SRV, compressors, read preference and timeouts holds. Without `probe` it is for one of
-    many workers, whose engine has asked already: nothing is asked of the server yet, nor does it watch its servers all the
-    time, which takes a connection and a thread more for each of them. An election is noticed by the read that it fails.
+    Off this machine it uses TLS, unless the URI says something about that; whatever else the URI says of SRV, compressors, read
+    preference and timeouts holds. Without `probe` it is for one of many workers, whose engine has asked already: nothing is
+    asked of the server yet, nor does it watch its servers all the time, which takes a connection and a thread more for each of
+    them. An election is noticed by the read that it fails.
 
     Raises:
         UsageError: the URI, or an option in it, is wrong.
@@ -81,6 +86,8 @@ def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S, pr
         for name in ("serverSelectionTimeoutMS", "connectTimeoutMS")
         if name.lower() not in given
     }
+    if is_secured_by_default(uri):
+        limits["tls"] = True
     if not probe and "servermonitoringmode" not in given:
         limits["serverMonitoringMode"] = "poll"
     try:
@@ -148,7 +155,7 @@ def tls_in_words(uri: str) -> str:
     Raises:
         UsageError: it is no connection string.
     """
-    return handshake.tls_of(_parsed(uri)["options"])
+    return handshake.tls_of(_options(uri))
 
 
 def is_local(uri: str) -> bool:
@@ -156,6 +163,19 @@ def is_local(uri: str) -> bool:
     shape = _URI.fullmatch(uri.strip())
     hosts = [unquote(host) for host in shape["hosts"].split(",")] if shape else [""]
     return all(tls.is_local(re.sub(r":\d*$", "", host).strip("[]")) for host in hosts)
+
+
+def is_secured_by_default(uri: str) -> bool:
+    """TLS is used though the URI says nothing about it, since a host of it is not this machine."""
+    if uri.strip().startswith("mongodb+srv"):
+        return False  # the driver uses TLS with it by itself
+    return not is_local(uri) and not _parsed(uri)["options"].keys() & {"tls", "ssl"}
+
+
+def _options(uri: str) -> dict[str, Any]:
+    """What holds for connections of this URI, names in lower case: what it says, and TLS by default."""
+    options = {name.lower(): value for name, value in _parsed(uri)["options"].items()}
+    return options | {"tls": True} if is_secured_by_default(uri) else options
 
 
 def _printable(text: str) -> str:
@@ -215,7 +235,7 @@ def _explained(
     if isinstance(exc, OperationFailure):
         return _refused(at, exc, uri)
     if isinstance(exc, ServerSelectionTimeoutError) and client is not None:
-        return ConnectError(_no_server(at, client, seeds, _parsed(uri)["options"]))
+        return ConnectError(_no_server(at, client, seeds, uri))
     if isinstance(exc, InvalidURI):
         return UsageError(_INVALID_URI)
     if isinstance(exc, ConfigurationError) and client is not None:
@@ -259,7 +279,7 @@ def _refused(at: str, exc: OperationFailure, uri: str) -> ConnectError:
     return ConnectError(f"MongoDB at {at} refused the connection: {describe(exc)[1]}", code=code)
 
 
-def _no_server(at: str, client: Client, seeds: Sequence[tuple[str, int | None]], options: Mapping[str, Any]) -> str:
+def _no_server(at: str, client: Client, seeds: Sequence[tuple[str, int | None]], uri: str) -> str:
     """Why no server was selected: what the driver knows of the servers, and how the first unknown one takes a connection.
 
     The driver keeps the failure of each server as text only, so the cause is found out by trying.
@@ -280,7 +300,7 @@ def _no_server(at: str, client: Client, seeds: Sequence[tuple[str, int | None]],
     try:
         host, port = unknown[0]
         with socket.create_connection((host, port or DEFAULT_PORT), timeout=_PROBE_TIMEOUT_S) as connection:
-            found = handshake.trouble(connection, host, at, options)
+            found = handshake.trouble(connection, host, at, _options(uri), by_default=is_secured_by_default(uri))
     except socket.gaierror:
         return f"The host name in {at} cannot be resolved: check source.uri."
     except ConnectionRefusedError:

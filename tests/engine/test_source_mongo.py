@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from traceback import format_exception
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from engine.errors import ConnectError, MigrationError, UsageError
-from engine.source.mongo import connect, database_of, hosts_of, inspect
+from engine.source.mongo import connect, database_of, hosts_of, inspect, tls_in_words
 
 if TYPE_CHECKING:
     from tests.conftest import Source
@@ -92,6 +93,38 @@ def test_tls_against_a_server_without_it_is_told(source: Source) -> None:
     error = failure(with_options(source.uri, "tls=true"))
     assert type(error) is ConnectError
     assert "TLS" in error.message
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("mongodb://localhost/x", "no TLS"),
+        ("mongodb://127.0.0.1:27017,[::1]:27018/x", "no TLS"),
+        ("mongodb://%2Ftmp%2Fmongodb-27017.sock/x", "no TLS"),
+        ("mongodb://localhost/x?tlsCAFile=ca.crt", "TLS, verified"),
+        ("mongodb://db.example.com/x", "TLS, verified"),
+        ("mongodb://localhost,db.example.com/x", "TLS, verified"),
+        ("mongodb://db.example.com/x?tlsAllowInvalidHostnames=true", "TLS, host not verified"),
+        ("mongodb://db.example.com/x?tlsInsecure=true", "TLS, not verified"),
+        ("mongodb://db.example.com/x?tls=false", "no TLS"),
+        ("mongodb://db.example.com/x?ssl=false", "no TLS"),
+    ],
+)
+def test_only_this_machine_is_reached_without_verified_tls(uri: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").touch()
+    assert tls_in_words(uri.replace("ca.crt", str(tmp_path / "ca.crt"))) == expected
+
+
+def test_a_server_elsewhere_without_tls_is_refused_until_that_is_asked_for(source: Source) -> None:
+    # The resolver takes 127.1 for 127.0.0.1; for us it is a name like any other.
+    uri = f"mongodb://127.1:{urlsplit(source.uri).port}/db?directConnection=true"
+    error = failure(uri)
+    assert type(error) is ConnectError
+    assert error.message.endswith(
+        "offers no TLS: turn it on there, or add tls=false to source.uri if the network is trusted."
+    )
+    with connect(f"{uri}&tls=false", app_name="test") as client:
+        assert inspect(client, f"{uri}&tls=false").tls == "no TLS"
 
 
 def test_a_replica_set_of_another_name_is_told(source: Source) -> None:

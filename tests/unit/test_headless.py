@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from engine.control.protocol import Event, RunState, Snapshot, TableProgress, WorkerState, WorkerView
+from engine.config import Settings
+from engine.control.protocol import Event, RunState, Snapshot, Start, TableProgress, WorkerState, WorkerView
 from engine.errors import Cancelled, UsageError
+from tui import headless
 from tui.live import LivePrinter
 from tui.printers import JSON_EVERY_S, LINE_EVERY_S, JsonPrinter, LinePrinter
 from tui.records import finished_record, progress_record, status_record
@@ -96,6 +98,20 @@ def test_the_answer_of_ctl_is_a_progress_line_and_more() -> None:
     record = status_record(_snapshot())
     assert record["event"] == "status"
     assert set(progress_record(_snapshot())) < set(record)
+
+
+def test_weak_tls_is_told_once_by_a_run_without_a_screen_and_always_by_ctl(capsys: pytest.CaptureFixture[str]) -> None:
+    weak = _snapshot(weak_tls=["target: TLS, not verified"])
+    sentence = "Warning: target: TLS, not verified: others on the network could read or change what is sent."
+    run = headless._HeadlessRun(Settings(), Start(), JsonPrinter(_Clock()))
+    run._show(_snapshot())
+    for _ in range(3):
+        run._show(weak)
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == [sentence]
+    assert all(json.loads(line) for line in shown.out.splitlines())
+    assert sentence in status_text(weak)
+    assert status_record(weak)["weak_tls"] == ["target: TLS, not verified"]
 
 
 # --- JSON lines -------------------------------------------------------------------------------------------------------
