@@ -91,6 +91,8 @@ class RunRecord:
     snapshot_time: int | None
     namespaces: tuple[str, ...]
     n_read: int
+    taken_at: datetime | None
+    """When the last of its engines began to drive it; None for a run that only older versions drove."""
     n_written: int
     n_rejected: int
 
@@ -217,7 +219,7 @@ async def take_over(connection: asyncpg.Connection, run_id: str, state: str) -> 
     """This process now drives the run (a resume); hold its tables first."""
     await connection.execute(
         "UPDATE mongopg.run SET state = $2, engine_host = $3, engine_pid = $4, ended_at = NULL, error = '',"
-        " heartbeat_at = clock_timestamp() WHERE run_id = $1",
+        " heartbeat_at = clock_timestamp(), taken_at = clock_timestamp() WHERE run_id = $1",
         run_id, state, socket.gethostname(), os.getpid(),
     )  # fmt: skip
 

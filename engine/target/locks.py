@@ -81,7 +81,7 @@ async def _holder(connection: asyncpg.Connection, table: TableName) -> str:
     if await ledger_exists(connection):
         run = await connection.fetchrow(
             """
-            SELECT r.run_id, r.engine_host, r.engine_pid, r.started_at,
+            SELECT r.run_id, r.engine_host, r.engine_pid, coalesce(r.taken_at, r.started_at) AS taken_at,
                    extract(epoch FROM clock_timestamp() - r.heartbeat_at)::int AS silent_s
             FROM mongopg.run r JOIN mongopg.table_load t USING (run_id)
             WHERE t.schema_name = $1 AND t.table_name = $2 AND r.ended_at IS NULL
@@ -92,7 +92,7 @@ async def _holder(connection: asyncpg.Connection, table: TableName) -> str:
         )
     if run is not None:
         return (
-            f"Table {table} is held by run {run['run_id']}{_since(run['started_at'])} (engine {run['engine_pid']} on "
+            f"Table {table} is held by run {run['run_id']}{_since(run['taken_at'])} (engine {run['engine_pid']} on "
             f"{_quoted(run['engine_host'])}, last heard {max(run['silent_s'], 0)} s ago): attach to it, or wait until it ends."
         )
     if session is not None:

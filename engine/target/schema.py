@@ -121,6 +121,10 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     "ALTER TABLE mongopg.run ADD COLUMN snapshot_time bigint",
     "ALTER TABLE mongopg.slice ALTER COLUMN checksum DROP NOT NULL, ALTER COLUMN checksum DROP DEFAULT",
+    """
+    ALTER TABLE mongopg.run ADD COLUMN taken_at timestamptz;
+    ALTER TABLE mongopg.run ALTER COLUMN taken_at SET DEFAULT clock_timestamp();
+    """,
 )
 """Statement blocks; number n brings the ledger from version n to n + 1. Never edit one that was released."""
 

@@ -214,7 +214,8 @@ async def test_a_run_is_resumed_days_later_by_a_newer_version(source: Source, ta
         " heartbeat_at = heartbeat_at - interval '9 days', ended_at = ended_at - interval '9 days';"
         " UPDATE mongopg.slice SET committed_at = committed_at - interval '9 days';"
         " UPDATE mongopg.version SET version = 3;"
-        " ALTER TABLE mongopg.slice ALTER COLUMN checksum SET NOT NULL, ALTER COLUMN checksum SET DEFAULT 0"
+        " ALTER TABLE mongopg.slice ALTER COLUMN checksum SET NOT NULL, ALTER COLUMN checksum SET DEFAULT 0;"
+        " ALTER TABLE mongopg.run DROP COLUMN taken_at"
     )
 
     second, end = await resumed(engines)

@@ -222,6 +222,21 @@ async def test_a_second_run_is_told_who_holds_the_table(target: Target) -> None:
         await locks.hold_tables(other, [items, USERS])
 
 
+async def test_a_resumed_run_holds_its_table_since_it_was_resumed(target: Target) -> None:
+    async with bench(target.uri) as made:
+        other = await made.connect()
+        await locks.hold_tables(made.connection, [USERS])
+        target.execute("UPDATE mongopg.run SET started_at = '2001-01-01', taken_at = '2001-01-02'")
+        with pytest.raises(TargetHeld, match=f"held by run {RUN} since 2001-01-02"):
+            await locks.hold_tables(other, [USERS])
+        await ledger.take_over(made.connection, RUN, "running")
+        with pytest.raises(TargetHeld, match=f"held by run {RUN} since 20[^0]"):
+            await locks.hold_tables(other, [USERS])
+        target.execute("UPDATE mongopg.run SET taken_at = NULL")  # by an older version
+        with pytest.raises(TargetHeld, match=f"held by run {RUN} since 2001-01-01"):
+            await locks.hold_tables(other, [USERS])
+
+
 async def test_a_holder_without_a_run_is_named_by_its_session_and_leaves_nothing_behind(target: Target) -> None:
     async with bench(target.uri) as made:
         other = await made.connect()
