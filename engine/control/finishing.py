@@ -91,7 +91,7 @@ def _require_all_rows(migration: Migration, target: dict[int, int]) -> None:
 
 async def _swap(copying: Copying, migration: Migration) -> None:
     """Put the staging tables in place."""
-    async with copying.journal.own_session() as connection:
+    async with copying.journal.own_session(lock_timeout_s=ending.LOCK_TIMEOUT_S) as connection:
         loads = [copying.journal.load(task_id) for task_id in migration.record.tables]
         await ending.swap(connection, copying.journal.run_id, loads)
     await name_indexes(copying)
@@ -107,7 +107,7 @@ async def _finish_table(
         rows[table.task_id] = await copying.journal.count_rows(table.task_id)
 
     async def finish() -> None:
-        async with copying.journal.own_session() as connection:
+        async with copying.journal.own_session(lock_timeout_s=ending.LOCK_TIMEOUT_S) as connection:
             await ending.build_key(connection, load, table.mapping, has_key=table.has_key)
             await together(ending.analyze(connection, load), count())  # both only read: neither waits for the other
 

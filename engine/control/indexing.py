@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from engine.control.insistence import insist, together
 from engine.control.protocol import RunState
 from engine.plan import TablePlan
+from engine.target.finish import LOCK_TIMEOUT_S
 from engine.target.indexes import Index, build_by_hand, build_index, take_index_names
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ async def build_indexes(copying: Copying, migration: Migration, builders: asynci
 async def name_indexes(copying: Copying) -> None:
     """After the swap of mode `replace`: the indexes take the names that they were planned with."""
     assert copying.plan is not None
-    async with copying.journal.own_session() as connection:
+    async with copying.journal.own_session(lock_timeout_s=LOCK_TIMEOUT_S) as connection:
         for table in copying.plan.tables:
             load = copying.journal.load(table.task_id)
             await take_index_names(connection, copying.journal.run_id, load, table.indexes)
@@ -62,7 +63,7 @@ async def _build_all(copying: Copying, migration: Migration, table: TablePlan, b
         return
 
     async def refusal_of(index: Index) -> str | None:
-        async with copying.journal.own_session() as connection:
+        async with copying.journal.own_session(lock_timeout_s=LOCK_TIMEOUT_S) as connection:
             return await build_index(connection, copying.journal.run_id, load, index)
 
     built: list[bool] = []

@@ -128,10 +128,16 @@ class Journal:
                 raise
 
     @asynccontextmanager
-    async def own_session(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection for one long statement, beside the others."""
+    async def own_session(self, *, lock_timeout_s: float = 0) -> AsyncIterator[asyncpg.Connection]:
+        """A connection for one long statement, beside the others.
+
+        Args:
+            lock_timeout_s: a statement waits so long for a lock that somebody else holds; 0 waits for ever.
+        """
         connection = await postgres.connect(self._uri, application_name=self.app_name)
         try:
+            if lock_timeout_s:
+                await connection.execute(f"SET lock_timeout = {round(lock_timeout_s * 1000)}")
             yield connection
         except BaseException:
             connection.terminate()

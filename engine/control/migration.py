@@ -153,8 +153,13 @@ class Migration:
             self.supervisor.release()
         self._changed.set()
 
-    async def stand(self, reason: str) -> None:
+    async def stand(self, reason: str, at_most_s: float | None = None) -> None:
         """Stand still until somebody resumes, for a reason in a few words; for work of the engine's own, in any state.
+
+        Args:
+            reason: why.
+            at_most_s: come back after so long though nobody resumed, unless the run stands for another reason; it still
+                counts as paused then, until `go_on`.
 
         Raises:
             Cancelled: so asked meanwhile.
@@ -163,7 +168,19 @@ class Migration:
             self._before_pause = (self.record.state, self.record.phase)
             self.pause_reason = reason
             self._state(RunState.PAUSED, "paused", reason)
-        await self.until(lambda: not self.is_paused)
+        while True:
+            try:
+                async with asyncio.timeout(at_most_s):
+                    await self.until(lambda: not self.is_paused)
+            except TimeoutError:
+                if self.pause_reason != reason:
+                    continue
+            return
+
+    def go_on(self, reason: str) -> None:
+        """What a run stood for is over, so it goes on by itself; a pause for another reason stays in force."""
+        if self.record.state is RunState.PAUSED and self.pause_reason == reason:
+            self.resume()
 
     def cancel(self, *, now: bool) -> None:
         """Stop; slices in hand are committed, or with `now` rolled back. Nothing to do when no run is going on."""

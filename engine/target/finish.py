@@ -5,6 +5,7 @@ Each step looks at what is there first, so a run that broke off while finishing 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import asyncpg
@@ -15,11 +16,17 @@ from engine.mapping.names import quote_identifier
 from engine.target import ddl
 from engine.target.ddl import TableName
 from engine.target.ledger import TableLoad
+from engine.target.locks import naming_blockers
 from engine.target.sqlstates import describe, may_pass, one_line
 from engine.target.tables import has_unique
 
 KEY_MEMORY = "256MB"
 """maintenance_work_mem while a key is built, where the server's own is lower: keys of a million rows sort in memory."""
+LOCK_TIMEOUT_S = 5.0
+"""Keys, indexes and ANALYZE wait so long for somebody else's lock; then it is told who holds it, and tried again."""
+SWAP_LOCK_S = 3.0
+"""The swap waits so long for its locks, all together. Whoever reads a table that it waits for queues behind it, so no reader
+is held up for longer. More than the second after which PostgreSQL ends an autovacuum that is in the way."""
 DEPENDANTS_SHOWN = 5
 
 
@@ -27,7 +34,7 @@ async def build_key(connection: asyncpg.Connection, load: TableLoad, mapping: Ma
     """Make `_id` the primary key of a table that the run made, unless it has one.
 
     Args:
-        connection: not in a transaction.
+        connection: not in a transaction; its `lock_timeout` bounds the wait for others.
         load: the table.
         mapping: its columns.
         has_key: the plan wants a key; a view may hold an `_id` twice.
@@ -43,7 +50,7 @@ async def build_key(connection: asyncpg.Connection, load: TableLoad, mapping: Ma
     if await has_unique(connection, table, column):
         return
     try:
-        async with connection.transaction():
+        async with naming_blockers(connection, [table], "AccessExclusiveLock"), connection.transaction():
             await connection.execute(
                 "SELECT set_config('maintenance_work_mem', $1, true)"
                 " WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < pg_size_bytes($1)",
@@ -62,13 +69,23 @@ async def build_key(connection: asyncpg.Connection, load: TableLoad, mapping: Ma
 
 async def analyze(connection: asyncpg.Connection, load: TableLoad) -> None:
     """ANALYZE the table."""
-    await connection.execute(ddl.analyze(await current_name(connection, load)))
+    table = await current_name(connection, load)
+    async with naming_blockers(connection, [table], "ShareUpdateExclusiveLock"):
+        await connection.execute(ddl.analyze(table))
 
 
 async def count_rows(connection: asyncpg.Connection, load: TableLoad) -> int:
-    """Rows in the table that was written to."""
+    """Rows in the table that was written to.
+
+    Raises:
+        MigrationError: somebody locks it; trying again may help.
+        asyncpg.PostgresError, OSError: the server or the connection is at fault.
+    """
     table = await current_name(connection, load)
-    return int(await connection.fetchval(f"SELECT count(*) FROM {table.sql}"))  # noqa: S608 - a quoted name
+    # Others use this connection, too: it may not wait for ever.
+    async with naming_blockers(connection, [table], "AccessShareLock"), connection.transaction():
+        await connection.execute(f"SET LOCAL lock_timeout = {round(LOCK_TIMEOUT_S * 1000)}")
+        return int(await connection.fetchval(f"SELECT count(*) FROM {table.sql}"))  # noqa: S608 - a quoted name
 
 
 async def current_name(connection: asyncpg.Connection, load: TableLoad) -> TableName:
@@ -92,18 +109,19 @@ async def swap(connection: asyncpg.Connection, run_id: str, loads: Sequence[Tabl
     Owner and grants of an old table pass on to the new one. Readers see all old tables or all new ones.
 
     Raises:
-        MigrationError: a view, foreign key or other object depends on an old table; nothing is changed then.
+        MigrationError: a view, foreign key or other object depends on an old table, or somebody has kept one locked for
+            `SWAP_LOCK_S`; nothing is changed then.
     """
-    async with connection.transaction():
-        for load in loads:
-            if load.staging is None or await current_name(connection, load) == load.target:
-                continue
-            old_oid = await connection.fetchval("SELECT to_regclass($1)::oid", load.target.sql)
+    names = [name for load in loads if load.staging is not None for name in (load.staging, load.target)]
+    async with naming_blockers(connection, names, "AccessExclusiveLock"), connection.transaction():
+        waiting = [load for load in loads if load.staging is not None and not await is_swapped(connection, load)]
+        old_tables = await _lock_all(connection, waiting)
+        for load in waiting:
+            assert load.staging is not None
+            old_oid = old_tables.get(load.target)
             if old_oid is None:
                 await _take_name(connection, load)
                 continue
-            # Nothing may come to depend on it between the look and the drop.
-            await connection.execute(f"LOCK TABLE {load.target.sql} IN ACCESS EXCLUSIVE MODE")
             dependants = await _dependants(connection, old_oid)
             if dependants:
                 raise MigrationError(
@@ -116,6 +134,38 @@ async def swap(connection: asyncpg.Connection, run_id: str, loads: Sequence[Tabl
             await connection.execute(ddl.rename_table(load.target, old.table))
             await connection.execute(ddl.drop_table(old))
             await _take_name(connection, load)
+
+
+async def is_swapped(connection: asyncpg.Connection, load: TableLoad) -> bool:
+    """The staging table has the old one's place already: from then on it is everybody's, and others may write to it."""
+    return load.staging is not None and await current_name(connection, load) == load.target
+
+
+async def _lock_all(connection: asyncpg.Connection, loads: Sequence[TableLoad]) -> dict[TableName, int]:
+    """Lock everything that a swap renames, before anything is done; the OIDs of the old tables that are there.
+
+    All at the beginning, so that nobody waits for one table while we wait for another for longer than `SWAP_LOCK_S`; and
+    nothing may come to depend on an old table between the look and the drop. Those of our own, which nobody reads, first.
+    """
+    deadline = time.monotonic() + SWAP_LOCK_S
+    old_tables = {}
+    for load in sorted(loads, key=lambda load: str(load.target)):
+        assert load.staging is not None
+        await _lock(connection, load.staging, deadline)
+    for load in sorted(loads, key=lambda load: str(load.target)):
+        if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", load.target.sql):
+            await _lock(connection, load.target, deadline)
+            # Whoever had it locked may have put another in its place.
+            old_tables[load.target] = await connection.fetchval("SELECT to_regclass($1)::oid", load.target.sql)
+    # What the drop still has to lock, such as tables that the old one refers to.
+    await connection.execute(f"SET LOCAL lock_timeout = {round(SWAP_LOCK_S * 1000)}")
+    return old_tables
+
+
+async def _lock(connection: asyncpg.Connection, table: TableName, deadline: float) -> None:
+    left_ms = max(1, round((deadline - time.monotonic()) * 1000))
+    await connection.execute(f"SET LOCAL lock_timeout = {left_ms}")
+    await connection.execute(f"LOCK TABLE {table.sql} IN ACCESS EXCLUSIVE MODE")
 
 
 async def dependants(connection: asyncpg.Connection, table: TableName) -> list[str]:

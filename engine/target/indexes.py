@@ -14,6 +14,7 @@ from engine.target import sqlstates
 from engine.target.ddl import STAGING_MARK, TableName, fitted
 from engine.target.finish import current_name
 from engine.target.ledger import TableLoad
+from engine.target.locks import naming_blockers
 
 BUILD_MEMORY = "128MB"
 """maintenance_work_mem while an index is built, where the server's own is lower; several are built at a time."""
@@ -55,10 +56,11 @@ async def build_index(connection: asyncpg.Connection, run_id: str, load: TableLo
     """Build one index, unless the table has it; returns the sentence that says why it cannot be built.
 
     Args:
-        connection: not in a transaction.
+        connection: not in a transaction; its `lock_timeout` bounds the wait for others.
         load: the table; a staging table's index has a name of the run's until the tables are swapped.
 
     Raises:
+        MigrationError: somebody locks the table; trying again may help.
         asyncpg.PostgresError, OSError: the server or the connection is at fault; trying again may help.
     """
     table = await current_name(connection, load)
@@ -66,7 +68,7 @@ async def build_index(connection: asyncpg.Connection, run_id: str, load: TableLo
     if await _is_built(connection, run_id, load, index):
         return None
     try:
-        async with connection.transaction():
+        async with naming_blockers(connection, [table], "ShareLock"), connection.transaction():
             await connection.execute(
                 "SELECT set_config('maintenance_work_mem', $1, true)"
                 " WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < pg_size_bytes($1)",

@@ -30,7 +30,7 @@ def explain(error: BaseException) -> tuple[str, str, bool]:
     if isinstance(error, PyMongoError):
         return *faults.describe(error), faults.is_transient(error)
     if isinstance(error, MigrationError):
-        return error.code, error.message, error.exit_code == 3
+        return error.code, error.message, error.exit_code == 3 or error.code == sqlstates.LOCK_NOT_AVAILABLE
     return *sqlstates.describe(error), sqlstates.is_transient(error)
 
 

@@ -17,10 +17,18 @@ LIMIT_S = 120.0
 class Patience:
     """Waits that double up to a cap, with jitter, until so many seconds have passed without progress."""
 
-    def __init__(self, limit_s: float = LIMIT_S, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limit_s: float = LIMIT_S,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        first_wait_s: float = FIRST_WAIT_S,
+        longest_wait_s: float = LONGEST_WAIT_S,
+    ) -> None:
         self._limit_s = limit_s
         self._clock = clock
-        self._wait_s = FIRST_WAIT_S
+        self._first_wait_s = self._wait_s = first_wait_s
+        self._longest_wait_s = longest_wait_s
         self._since: float | None = None
 
     @property
@@ -33,9 +41,9 @@ class Patience:
         if self._since is None:
             self._since = self._clock()
         await asyncio.sleep(self._wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
-        self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+        self._wait_s = min(2 * self._wait_s, self._longest_wait_s)
 
     def renew(self) -> None:
         """There was progress: the next failure starts anew."""
-        self._wait_s = FIRST_WAIT_S
+        self._wait_s = self._first_wait_s
         self._since = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.errors import PlanChanged, TargetExists, TargetHeld, UsageError
+from engine.errors import MigrationError, PlanChanged, TargetExists, TargetHeld, UsageError
 from engine.target import ledger, locks, partitions, postgres, schema
 from engine.target.ddl import TableName, staging_name
 from engine.target.partitions import Partition
@@ -259,6 +259,47 @@ async def test_who_locks_a_table_is_named(target: Target) -> None:
             words = await locks.blockers(made.connection, USERS)
             assert f"session {other.get_server_pid()} of postgres (mongopg-tui) holds a AccessExclusiveLock" in words
         assert await locks.blockers(made.connection, USERS) == ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held", "is_blocked"),
+    [
+        ("AccessShareLock", "ACCESS EXCLUSIVE", True),
+        ("AccessShareLock", "EXCLUSIVE", False),
+        ("RowExclusiveLock", "SHARE", True),
+        ("RowExclusiveLock", "ROW EXCLUSIVE", False),
+        ("ShareUpdateExclusiveLock", "SHARE UPDATE EXCLUSIVE", True),
+        ("ShareUpdateExclusiveLock", "ROW EXCLUSIVE", False),
+        ("ShareLock", "ROW EXCLUSIVE", True),
+        ("ShareLock", "SHARE", False),
+        ("AccessExclusiveLock", "ACCESS SHARE", True),
+    ],
+)
+async def test_only_who_keeps_a_lock_waiting_is_named(
+    target: Target, wanted: locks.Wanted, held: str, is_blocked: bool
+) -> None:
+    async with bench(target.uri) as made:
+        other = await made.connect()
+        await made.connection.execute("SET lock_timeout = 50")
+        mode = {
+            "AccessShareLock": "ACCESS SHARE", "RowExclusiveLock": "ROW EXCLUSIVE",
+            "ShareUpdateExclusiveLock": "SHARE UPDATE EXCLUSIVE", "ShareLock": "SHARE",
+            "AccessExclusiveLock": "ACCESS EXCLUSIVE",
+        }[wanted]  # fmt: skip
+
+        async def lock() -> None:
+            async with locks.naming_blockers(made.connection, [USERS], wanted), made.connection.transaction():
+                await made.connection.execute(f"LOCK TABLE users IN {mode} MODE")
+
+        async with other.transaction():
+            await other.execute(f"LOCK TABLE users IN {held} MODE")
+            if is_blocked:
+                named = f"Table public.users is locked: session {other.get_server_pid()} of postgres"
+                with pytest.raises(MigrationError, match=named) as refused:
+                    await lock()
+                assert refused.value.code == "55P03"
+            else:
+                await lock()
 
 
 async def test_a_discarded_run_leaves_its_tables_and_loses_the_rest(target: Target) -> None:
