@@ -12,7 +12,7 @@ from tui.safe import safe
 from tui.seen import phase_words
 from tui.tables import text_table
 
-NOTICES = frozenset({"nothing_to_resume", "complete"})
+NOTICES = frozenset({"nothing_to_resume", "complete", "written_since"})
 """Codes of events `problem` that are no trouble, only news."""
 
 

@@ -12,12 +12,15 @@ from engine.control.verification import explain
 from engine.errors import MigrationError
 from engine.plan import TablePlan
 from engine.target import finish as ending
+from engine.target.ledger import TableLoad
 
 if TYPE_CHECKING:
     from engine.control.copying import Copying
     from engine.control.migration import Migration
 
 GAPS_SHOWN = 3
+WRITTEN_SINCE = "written_since"
+"""Code of the news that others write to a table that the run has put in its place."""
 
 
 async def take_back_lost(copying: Copying, migration: Migration) -> bool:
@@ -74,19 +77,37 @@ async def finish(copying: Copying, migration: Migration) -> None:
     _judge(copying, migration, source_counts, target_counts)
     if migration.settings.run.mode == "replace":
         migration.enter(RunState.FINISHING, "swapping tables")
-        _require_all_rows(migration, target_counts)
+        await insist(migration, lambda: _require_all_rows(copying, migration, target_counts))
         await insist(migration, lambda: _swap(copying, migration))
 
 
-def _require_all_rows(migration: Migration, target: dict[int, int]) -> None:
+async def _require_all_rows(copying: Copying, migration: Migration, target: dict[int, int]) -> None:
     """Raise MigrationError when a staging table does not hold what the ledger says was written to it."""
     for task_id, counters in migration.record.tables.items():
+        if await _is_swapped(copying, copying.journal.load(task_id)):
+            continue
         if target[task_id] != counters.written or counters.read != counters.written + counters.rejected:
             raise MigrationError(
                 f"{counters.table} was not replaced: the table loaded beside it has {target[task_id]:,} rows, "
                 f"{counters.written:,} were written. The old table stays as it is.",
                 code="mismatch",
             )
+
+
+async def _is_swapped(copying: Copying, load: TableLoad) -> bool:
+    async with copying.journal.session() as connection:
+        return await ending.is_swapped(connection, load)
+
+
+async def _tell_of_others(copying: Copying, migration: Migration, table: TablePlan, counted: int) -> None:
+    """Rows of a table that is in place already may be more or less than the run's: say so, it is no mismatch."""
+    now = await copying.journal.count_rows(table.task_id)
+    if now != counted:
+        message = (
+            f"{table.target} was put in its place with {counted:,} rows before this run was resumed. It has {now:,} now: "
+            "others have written to it since. What the run is judged by are the rows counted before that."
+        )
+        migration.emit("problem", code=WRITTEN_SINCE, message=message, namespace=table.namespace)
 
 
 async def _swap(copying: Copying, migration: Migration) -> None:
@@ -102,6 +123,11 @@ async def _finish_table(
 ) -> None:
     """Its key and statistics; its `rows` are counted."""
     load = copying.journal.load(table.task_id)
+    if load.target_count is not None and await insist(migration, lambda: _is_swapped(copying, load)):
+        # An earlier engine of the run has done all this, found every row, and swapped. Since then the table is everybody's.
+        rows[table.task_id] = load.target_count
+        await insist(migration, lambda: _tell_of_others(copying, migration, table, load.target_count or 0))
+        return
 
     async def count() -> None:
         rows[table.task_id] = await copying.journal.count_rows(table.task_id)

@@ -62,6 +62,8 @@ class TableLoad:
     """Where mode `replace` loads; in the target's schema."""
     table_oid: int = 0
     """Set by the ledger: identity of the table that is written to."""
+    target_count: int | None = None
+    """Set by the ledger: rows that were counted in it at the end of the run; None before."""
 
     @property
     def loads_into(self) -> TableName:
@@ -89,10 +91,10 @@ class RunRecord:
     heartbeat_at: datetime
     ended_at: datetime | None
     snapshot_time: int | None
-    namespaces: tuple[str, ...]
-    n_read: int
     taken_at: datetime | None
     """When the last of its engines began to drive it; None for a run that only older versions drove."""
+    namespaces: tuple[str, ...]
+    n_read: int
     n_written: int
     n_rejected: int
 
@@ -395,4 +397,5 @@ def _load(row: Mapping[str, Any]) -> TableLoad:
         made=row["made"],
         staging=TableName(target.schema, row["staging_table"]) if row["staging_table"] else None,
         table_oid=row["table_oid"],
+        target_count=row["target_count"],
     )

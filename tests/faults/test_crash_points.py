@@ -89,6 +89,30 @@ async def test_the_engine_dies(
     assert target.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 1
 
 
+async def test_rows_that_others_wrote_after_the_swap_keep_no_run_from_its_end(
+    source: Source, target: Target, engines: Engines, points: CrashPoints
+) -> None:
+    """The engine dies when the new table has its name, and applications go on at once."""
+    add_users(source, USERS)
+    target.execute("CREATE TABLE users (_id text)")
+    settings = engines.settings("users", run={"mode": "replace"})
+    points.arm("after_swapping")
+    engine = await engines.launch(settings)
+    await engine.start()
+    await _dies(engine, points, "after_swapping")
+    target.execute("INSERT INTO users (_id) VALUES ('of an application')")
+
+    engine, end = await engines.run(settings, resume="")
+
+    assert (end["state"], end["verification"], end["exit_code"]) == ("completed", "verified", 0), engine.account()
+    assert end["tables"]["public.users"]["target"] == USERS
+    [news] = [facts["message"] for facts in engine.facts_of("problem") if facts["code"] == "written_since"]
+    assert "put in its place with 6,000 rows" in news
+    assert "It has 6,001 now: others have written to it since." in news
+    target.execute("DELETE FROM users WHERE _id = 'of an application'")
+    assert_users_equal(source, target)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_the_engine_dies_while_it_takes_a_run_up(
