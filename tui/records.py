@@ -84,4 +84,7 @@ def _worker(worker: WorkerView) -> dict[str, Any]:
         "written": worker.written,
         "sent": worker.sent,
         "rows_per_s": round(worker.rows_per_s, 1),
+        "reading": round(worker.reading, 3),
+        "converting": round(worker.converting, 3),
+        "writing": round(worker.writing, 3),
     }

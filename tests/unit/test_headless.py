@@ -32,7 +32,8 @@ class _Clock:
 def _worker(number: int, **changes: Any) -> WorkerView:
     return WorkerView(
         **{"id": number, "pid": 4_000 + number, "state": WorkerState.WRITING, "collection": "shop.orders",
-           "written": 1_000, "sent": 1_200, "rows_per_s": 500.04} | changes
+           "written": 1_000, "sent": 1_200, "rows_per_s": 500.04, "reading": 0.25, "converting": 0.1,
+           "writing": 0.61237} | changes
     )  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def test_a_progress_line_has_exactly_the_fields_of_the_contract() -> None:
     assert (record["event"], record["state"], record["rows_per_s"]) == ("progress", "running", 41_220.3)
     assert record["workers"][0] == {
         "id": 1, "pid": 4_001, "state": "writing", "collection": "shop.orders", "written": 1_000, "sent": 1_200,
-        "rows_per_s": 500.0,
+        "rows_per_s": 500.0, "reading": 0.25, "converting": 0.1, "writing": 0.612,
     }  # fmt: skip
 
 

@@ -62,10 +62,13 @@ class WorkerView(Wire):
     idle_s: float = 0.0
     """Age of the last progress, seconds."""
     reading: float = 0.0
-    """Share of its time waiting for MongoDB, 0..1, over the last seconds; likewise the next ones."""
+    """Share of its time waiting for MongoDB, 0..1, over the last seconds."""
     converting: float = 0.0
+    """Share of its time converting, likewise."""
     writing: float = 0.0
+    """Share of its time waiting for PostgreSQL, likewise."""
     throttled: float = 0.0
+    """Share of its time held back by the throttle, likewise."""
 
 
 class ProblemView(Wire):
