@@ -3,6 +3,10 @@
 Each measurement is a whole run of the first documents of one collection into a scratch table, by an engine of its own.
 The table and the run's rows in the ledger are dropped after each of them, also when it failed or was interrupted. One
 more engine stays idle all the while: it answers questions and cleans up, whatever became of the others.
+
+What makes the figures comparable: a copy by one worker before all others, that nobody counts, finds the cold caches; it is
+repeated with more documents until it takes some seconds; what is still short is copied three times, and the median counts;
+and the clock starts when all workers stand ready (`tui.copy_clock`).
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from engine.config import Loaded, Settings
 from engine.control.client import EngineClient
@@ -21,10 +26,11 @@ from engine.control.protocol import (
     Cancel,
     CollectionInfo,
     DiscardRun,
-    Event,
     Inspect,
     ListCollections,
     ListRuns,
+    Pause,
+    Resume,
     RunState,
     ServerReport,
     Snapshot,
@@ -39,17 +45,25 @@ from engine.errors import (
     KnobError,
     MigrationError,
     MissingCollection,
+    UsageError,
     error_from,
 )
 from engine.knobs import CLUSTER_SIZE
 from tui import output
+from tui.copy_clock import CopyClock, all_stand_ready
 from tui.format import number
 from tui.headless import ended, started
 from tui.measurements import (
+    FIRST_DOCUMENTS,
+    MOST_DOCUMENTS,
+    REPEATS,
+    SHORT_S,
     Measurement,
     Results,
     cluster_sizes,
     is_worth_more,
+    median,
+    more_documents,
     page_sizes,
     recommendation,
     results_record,
@@ -60,26 +74,28 @@ from tui.measurements import (
 from tui.running import require
 from tui.safe import safe
 
-DEFAULT_DOCUMENTS = 200_000
-WARM_UP_WORKERS = 2
 ENGINE_END_S = 5.0
-SHORT_S = 1.0
-"""Copies that take less are too short for steady figures."""
 _TABLE_KINDS = frozenset({"collection", "capped", "clustered"})
 """Kinds of collections that several workers can read at once."""
 _EXIT_CODES = {signal.SIGINT: EXIT_CANCELLED, signal.SIGTERM: EXIT_SIGTERM, signal.SIGHUP: EXIT_SIGHUP}
 
 
 def bench(loaded: Loaded, *, as_json: bool) -> int:
-    """Measure, print, and return the exit code. The setting `run.limit` is the number of documents."""
+    """Measure, print, and return the exit code. The setting `run.limit` is the number of documents, where it is set.
+
+    Raises:
+        MigrationError: something failed; what had been measured by then is printed.
+    """
     require(loaded, "source", "target")
     settings = loaded.settings.model_copy(deep=True)
-    if loaded.provenance.get("run.limit", "default") == "default":
-        settings.run.limit = DEFAULT_DOCUMENTS
+    may_grow = loaded.provenance.get("run.limit", "default") == "default"
+    if may_grow:
+        settings.run.limit = FIRST_DOCUMENTS
     settings.run.mode = "create"
     settings.run.throttle = 0
     settings.run.indexes = False
-    return asyncio.run(_Bench(settings, as_json=as_json).run())
+    settings.run.census = "sample"  # a full one needs the workers, which stand until all are there
+    return asyncio.run(_Bench(settings, may_grow=may_grow, as_json=as_json).run())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +103,16 @@ class _Copy:
     """What one run told of itself."""
 
     measurement: Measurement
+    read: int
     rejected: int
     converter: str
 
 
 class _Bench:
-    def __init__(self, settings: Settings, *, as_json: bool) -> None:
+    def __init__(self, settings: Settings, *, may_grow: bool, as_json: bool) -> None:
         self._settings = settings
+        self._may_grow = may_grow
+        """The number of documents is ours to choose."""
         self._as_json = as_json
         self._namespace = ""
         self._scratch = f"{settings.target.schema_name}.mongopg_bench_{secrets.token_hex(4)}"
@@ -106,6 +125,7 @@ class _Bench:
         self._cancelling: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
+        failure: MigrationError | None = None
         with self._signals():
             process = await started(self._settings)
             try:
@@ -114,48 +134,90 @@ class _Bench:
                     await self._measure_all(desk)
                 finally:
                     await desk.close()
+            except MigrationError as error:
+                failure = error
             finally:
                 await ended(process, ENGINE_END_S)
-        self._report()
+        self._report(failure)
+        if failure is not None:
+            raise failure
         return self._exit_code
 
     async def _measure_all(self, desk: EngineClient) -> None:
         most = await self._most_workers(desk)
         self._namespace = await self._collection(desk)
         page_size = self._settings.run.page_size
-        # The first copy finds cold caches on both sides: it does not count.
-        warm_up = await self._copy(desk, min(WARM_UP_WORKERS, most), page_size)
-        if warm_up is None:
+        if not await self._warmed_up(desk, page_size):
             return
-        self._converter = warm_up.converter
         for size in cluster_sizes(most):
             try:
-                copy = await self._copy(desk, size, page_size)
+                measurement = await self._measured(desk, size, page_size)
             except KnobError as refusal:
                 output.note(refusal.message)
                 break
-            if copy is None:
+            if measurement is None:
                 return
-            self._results = replace(self._results, clusters=(*self._results.clusters, self._noted(copy)))
+            self._results = replace(self._results, clusters=(*self._results.clusters, measurement))
             if not is_worth_more(self._results.clusters):
                 break
+        if not self._results.clusters:
+            raise ConnectError("The target has no free connections for workers now.")
         best = smallest_good(self._results.clusters)
         for size in page_sizes(best.rows, page_size):
             measurement = best
             if size != page_size:
-                copy = await self._copy(desk, best.cluster_size, size)
-                if copy is None:
+                measurement = await self._measured(desk, best.cluster_size, size)
+                if measurement is None:
                     return
-                measurement = self._noted(copy)
             self._results = replace(self._results, pages=(*self._results.pages, measurement))
 
-    def _noted(self, copy: _Copy) -> Measurement:
-        """Say at once what was measured: the whole takes minutes."""
-        each = copy.measurement
-        self._rejected = copy.rejected
+    async def _warmed_up(self, desk: EngineClient, page_size: int) -> bool:
+        """Copy by one worker until that takes long enough: what it reads is in caches then. False when a signal came.
+
+        Raises:
+            UsageError: nothing was written, so nothing can be measured.
+        """
+        run = self._settings.run
+        while True:
+            copy = await self._copy(desk, 1, page_size)
+            if copy is None:
+                return False
+            if not copy.measurement.rows:
+                raise UsageError(self._nothing_written(copy), code="nothing_written")
+            self._converter = copy.converter
+            is_all = not run.limit or copy.read < run.limit
+            more = more_documents(run.limit, copy.measurement.seconds, MOST_DOCUMENTS)
+            if is_all or not more or not self._may_grow:
+                return True
+            output.note(
+                f"Warming up: {number(run.limit)} documents take one worker {copy.measurement.seconds:.2f} s, too short "
+                f"for steady figures; {number(more)} from here on."
+            )
+            run.limit = more
+
+    def _nothing_written(self, copy: _Copy) -> str:
+        name = safe(self._namespace)
+        if not copy.read:
+            return f"The collection {name} is empty: name another with --collection."
+        return (
+            f"All {number(copy.read)} documents read of {name} were rejected, so there is nothing to measure: look at "
+            "`mongopg-tui plan`, or name another with --collection."
+        )
+
+    async def _measured(self, desk: EngineClient, cluster_size: int, page_size: int) -> Measurement | None:
+        """One size: a copy, or the median of some when they are short; said at once, as the whole takes minutes."""
+        copies: list[_Copy] = []
+        while not copies or (len(copies) < REPEATS and copies[0].measurement.seconds < SHORT_S):
+            copy = await self._copy(desk, cluster_size, page_size)
+            if copy is None:
+                return None
+            copies.append(copy)
+        self._rejected = copies[-1].rejected
+        each = median([copy.measurement for copy in copies])
+        times = f", the median of {len(copies)}" if len(copies) > 1 else ""
         output.note(
             f"{workers_words(each.cluster_size)}, page size {number(each.page_size)}: {number(each.rows)} rows in "
-            f"{each.seconds:.2f} s, {number(each.rows_per_s)} rows/s"
+            f"{each.seconds:.2f} s{times}, {number(each.rows_per_s)} rows/s"
         )
         return each
 
@@ -212,23 +274,36 @@ class _Bench:
     async def _followed(self, client: EngineClient, cluster_size: int, page_size: int) -> _Copy | None:
         await client.ask(Snapshot, Start())
         self._running = client
+        await _steer(client, Pause())
         if self._exit_code != EXIT_DONE:
             self._cancel()
-        copying = CopyTime()
+        clock = CopyClock()
         converter = ""
+        is_let_go = False
+        told: set[str] = set()
         async for message in client.messages():
             if isinstance(message, Snapshot):
                 converter = message.converter or converter
+                if clock.is_planned and not is_let_go and all_stand_ready(message):
+                    is_let_go = True
+                    await _steer(client, Resume())
                 continue
-            copying.take(message)
-            if message.kind == "finished":
-                facts = message.facts
+            clock.take(message)
+            facts = message.facts
+            if message.kind == "problem" and facts["message"] not in told:
+                told.add(facts["message"])
+                output.note(facts["message"])
+            elif message.kind == "state" and facts["state"] == RunState.PAUSED and is_let_go:
+                raise MigrationError(f"The copy by {workers_words(cluster_size)} came to a stand: {facts['reason']}.")
+            elif message.kind == "knob" and facts["knob"] == "cluster_size":
+                raise KnobError(f"The target has connections for {workers_words(facts['value'])}, no more.")
+            elif message.kind == "finished":
                 if facts["state"] == RunState.CANCELLED:
                     return None
                 if "error" in facts:
-                    raise error_from(facts["error"]["code"], facts["error"]["message"])
-                measurement = Measurement(cluster_size, page_size, facts["written"], copying.seconds)
-                return _Copy(measurement, facts["rejected"], converter)
+                    raise error_from(facts["error"]["code"], facts["error"]["message"], facts["exit_code"])
+                measurement = Measurement(cluster_size, page_size, clock.rows, clock.seconds)
+                return _Copy(measurement, facts["read"], facts["rejected"], converter)
         raise MigrationError(
             f"The engine of run {client.snapshot.run_id} died; its log: {client.attached.log_path}", code="engine_died"
         )
@@ -270,55 +345,41 @@ class _Bench:
 
     # --- the outcome --------------------------------------------------------------------------------------------------
 
-    def _report(self) -> None:
-        is_whole = self._exit_code == EXIT_DONE
+    def _report(self, failure: MigrationError | None) -> None:
+        """Print what was measured; of a bench that failed or was interrupted, up to there, and without a recommendation."""
+        is_whole = self._exit_code == EXIT_DONE and failure is None
         if self._as_json:
-            record = {
-                "event": "bench",
-                "state": (RunState.COMPLETED if is_whole else RunState.CANCELLED).value,
-                "collection": self._namespace,
-                "converter": self._converter,
-                "rejected": self._rejected,
-            }
-            output.say_json(record | results_record(self._results))
+            if failure is None or self._results.clusters:
+                output.say_json(self._record(is_whole=is_whole, has_failed=failure is not None))
             return
         if not self._results.clusters:
             return
         encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
         ascii_only = self._settings.cockpit.ascii or encoding != "utf8"
+        if self._rejected:
+            output.note(f"{number(self._rejected)} documents were rejected each time, as a run would reject them.")
         output.say(f"{safe(self._namespace)}, {self._converter} converter\n")
         output.say(results_text(self._results, ascii_only=ascii_only))
         if is_whole:
             output.say(f"\n{recommendation(self._results)}")
-        if self._rejected:
-            output.note(f"{number(self._rejected)} documents were rejected each time, as a run would reject them.")
-        if min(each.seconds for each in self._results.clusters) < SHORT_S:
-            output.note("Some copies took less than a second: more --documents give steadier figures.")
+
+    def _record(self, *, is_whole: bool, has_failed: bool) -> dict[str, Any]:
+        state = RunState.COMPLETED if is_whole else RunState.FAILED if has_failed else RunState.CANCELLED
+        record = {
+            "event": "bench",
+            "state": state.value,
+            "collection": self._namespace,
+            "converter": self._converter,
+            "rejected": self._rejected,
+        }
+        return record | results_record(self._results, is_whole=is_whole)
 
 
-class CopyTime:
-    """From the event that copying begins to the one that it is over, in seconds of the run."""
-
-    def __init__(self) -> None:
-        self._began: float | None = None
-        self._ended: float | None = None
-
-    def take(self, event: Event) -> None:
-        """Look at the next event of the run."""
-        if event.kind != "state":
-            return
-        state = event.facts["state"]
-        if state == RunState.RUNNING and self._began is None:
-            self._began = event.at
-        if state == RunState.FINISHING and self._ended is None:
-            self._ended = event.at
-
-    @property
-    def seconds(self) -> float:
-        """0 when the run did not get that far."""
-        return 0.0 if self._began is None or self._ended is None else self._ended - self._began
+async def _steer(client: EngineClient, command: Pause | Resume) -> None:
+    with contextlib.suppress(MigrationError):  # the run is over already, and says why, or its engine is gone
+        await client.call(command)
 
 
 async def _cancel_now(client: EngineClient) -> None:
-    with contextlib.suppress(MigrationError):  # the run is over already, or its engine gone
+    with contextlib.suppress(MigrationError):  # as above
         await client.call(Cancel(now=True))

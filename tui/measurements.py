@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from tui.format import number
@@ -15,6 +16,18 @@ FRUITLESS_STEPS = 2
 """Larger clusters in a row that were not worth it before the series ends: a single one may be bad luck."""
 PAGE_SIZES = (500, 2_000, 8_000, 32_000)
 BAR_CELLS = 28
+FIRST_DOCUMENTS = 200_000
+MOST_DOCUMENTS = 5_000_000
+"""Where nobody says how many: as many as take one worker `STEADY_S`, between these."""
+STEADY_S = 5.0
+"""One worker's copy that takes so long is not at the mercy of a busy moment."""
+NEARLY = 0.8
+"""Of `STEADY_S`: an estimate that comes so close needs no better one."""
+SHORT_S = 2.0
+"""A copy that takes less is made `REPEATS` times, and the one in the middle counts."""
+REPEATS = 3
+GROWTH = 10
+"""Times as many documents as before, at most: the first copies find cold caches and say little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +39,8 @@ class Measurement:
     rows: int
     """Committed."""
     seconds: float
-    """Of copying alone: planning, keys and counts cost the same whatever the sizes."""
+    """Of copying alone, from all workers standing ready to the last commit: planning, keys and counts cost the same
+    whatever the sizes."""
 
     @property
     def rows_per_s(self) -> float:
@@ -54,8 +68,9 @@ class Results:
         return smallest_good(self.pages or self.clusters)
 
     def speed_up(self, measurement: Measurement) -> float:
-        """How many times as fast as one worker."""
-        return measurement.rows_per_s / self.sequential.rows_per_s
+        """How many times as fast as one worker; 0 when that one wrote nothing."""
+        alone = self.sequential.rows_per_s
+        return measurement.rows_per_s / alone if alone else 0.0
 
 
 def cluster_sizes(most: int) -> Iterator[int]:
@@ -72,13 +87,27 @@ def is_worth_more(clusters: Sequence[Measurement]) -> bool:
     if len(clusters) <= FRUITLESS_STEPS:
         return True
     best_before = max(each.rows_per_s for each in clusters[:-FRUITLESS_STEPS])
-    return max(each.rows_per_s for each in clusters[-FRUITLESS_STEPS:]) >= best_before * WORTH
+    best_now = max(each.rows_per_s for each in clusters[-FRUITLESS_STEPS:])
+    return best_now > 0 and best_now >= best_before * WORTH
 
 
 def smallest_good(measured: Sequence[Measurement]) -> Measurement:
     """The smallest of the sizes, in ascending order, that no other beats clearly."""
     best = max(each.rows_per_s for each in measured)
     return next(each for each in measured if each.rows_per_s * WORTH >= best)
+
+
+def more_documents(copied: int, seconds: float, most: int) -> int:
+    """How many documents to copy next, at most `most`, when one worker took `seconds` for those it `copied`; 0: no more."""
+    if seconds >= STEADY_S * NEARLY or copied >= most:
+        return 0
+    times = min(GROWTH, STEADY_S / max(seconds, 1e-3))
+    return min(most, ceil(copied * times / FIRST_DOCUMENTS) * FIRST_DOCUMENTS)
+
+
+def median(measured: Sequence[Measurement]) -> Measurement:
+    """The one in the middle by its rate, the slower of two."""
+    return sorted(measured, key=lambda each: each.rows_per_s)[(len(measured) - 1) // 2]
 
 
 def page_sizes(rows: int, measured: int) -> list[int]:
@@ -88,7 +117,7 @@ def page_sizes(rows: int, measured: int) -> list[int]:
 
 def results_text(results: Results, *, ascii_only: bool) -> str:
     """Two tables with bars on one scale, so that all their lengths compare."""
-    fastest = max(each.rows_per_s for each in (*results.clusters, *results.pages))
+    fastest = max(1e-3, *(each.rows_per_s for each in (*results.clusters, *results.pages)))
     block = "#" if ascii_only else "█"
 
     def rows(measured: Sequence[Measurement]) -> list[list[str]]:
@@ -110,22 +139,22 @@ def workers_words(cluster_size: int) -> str:
 
 
 def recommendation(results: Results) -> str:
-    """One sentence with the sizes to use, and the options that set them."""
+    """How to run with the sizes to use; those sizes are the last line."""
     best = results.recommended
-    sizes = f"{workers_words(best.cluster_size)} and page size {number(best.page_size)}"
     return (
-        f"Recommended here: {sizes}, {number(best.rows_per_s)} rows/s, {results.speed_up(best):.2f} times one worker.\n"
-        f"mongopg-tui run --cluster-size {best.cluster_size} --page-size {best.page_size}"
+        f"{number(best.rows_per_s)} rows/s, {results.speed_up(best):.2f} times one worker: "
+        f"mongopg-tui run --cluster-size {best.cluster_size} --page-size {best.page_size}\n"
+        f"Recommended here: cluster size {best.cluster_size}, page size {number(best.page_size)}"
     )
 
 
-def results_record(results: Results) -> dict[str, Any]:
-    """The same for scripts."""
+def results_record(results: Results, *, is_whole: bool) -> dict[str, Any]:
+    """The same for scripts; half a series recommends nothing."""
     record: dict[str, Any] = {
         "clusters": [_record(results, each) for each in results.clusters],
         "pages": [_record(results, each) for each in results.pages],
     }
-    if results.clusters:
+    if results.clusters and is_whole:
         record["recommended"] = _record(results, results.recommended)
     return record
 

@@ -109,7 +109,10 @@ OPTIONS: dict[str, SettingOption] = {
         "run.census", _text("--census", "WHICH", "Choose columns from a sample, or from all documents: full.")
     ),
     "documents": SettingOption(
-        "run.limit", _text("--documents", "N", "Copy the first N, by default 200,000, each time; 0 is all.")
+        "run.limit",
+        _text(
+            "--documents", "N", "Copy the first N each time, 0 for all; else as many as take 5 s, 5,000,000 at most."
+        ),
     ),
     "one_collection": SettingOption(
         "run.collections",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 
-from engine.control.protocol import Event
-from tui.bench import CopyTime
+from engine.control.protocol import Event, RunState, Snapshot, WorkerState, WorkerView
+from tui.copy_clock import CopyClock, all_stand_ready
 from tui.measurements import (
+    FIRST_DOCUMENTS,
     Measurement,
     Results,
     cluster_sizes,
     is_worth_more,
+    median,
+    more_documents,
     page_sizes,
     recommendation,
     results_record,
@@ -40,6 +43,10 @@ def test_the_series_ends_after_two_larger_clusters_that_brought_nothing() -> Non
     assert is_worth_more(measured(100, 190, 150, 250))
 
 
+def test_a_series_of_copies_that_wrote_nothing_ends() -> None:
+    assert not is_worth_more(measured(0, 0, 0))
+
+
 def test_the_smallest_size_that_no_other_clearly_beats_is_recommended() -> None:
     assert smallest_good(measured(100, 190, 196, 150)).cluster_size == 2
     assert smallest_good(measured(100, 190, 220, 150)).cluster_size == 4
@@ -58,10 +65,11 @@ def test_speed_up_and_recommendation_are_against_one_worker() -> None:
     results = Results(clusters, pages)
     assert results.recommended == pages[2]
     assert recommendation(results).splitlines() == [
-        "Recommended here: 2 workers and page size 32,000, 250 rows/s, 2.50 times one worker.",
-        "mongopg-tui run --cluster-size 2 --page-size 32000",
+        "250 rows/s, 2.50 times one worker: mongopg-tui run --cluster-size 2 --page-size 32000",
+        "Recommended here: cluster size 2, page size 32,000",
     ]
-    record = json.loads(json.dumps(results_record(results)))
+    record = json.loads(json.dumps(results_record(results, is_whole=True)))
+    assert list(record)[-1] == "recommended"
     assert [each["speed_up"] for each in record["clusters"]] == [1.0, 2.0]
     assert record["pages"][0] == {
         "cluster_size": 2, "page_size": 500, "rows": 1_000, "seconds": 10.0, "rows_per_s": 100, "speed_up": 1.0,
@@ -80,15 +88,70 @@ def test_both_tables_draw_their_bars_on_one_scale() -> None:
     assert "█" * 28 in results_text(Results(clusters, pages), ascii_only=False)
 
 
-def test_a_bench_that_was_interrupted_at_once_has_nothing_to_recommend() -> None:
-    assert results_record(Results()) == {"clusters": [], "pages": []}
+def test_half_a_bench_has_nothing_to_recommend() -> None:
+    assert results_record(Results(), is_whole=False) == {"clusters": [], "pages": []}
+    assert list(results_record(Results(tuple(measured(100))), is_whole=False)) == ["clusters", "pages"]
 
 
-def test_only_copying_is_timed() -> None:
-    time = CopyTime()
-    states = [("starting", 0.1), ("running", 1.0), ("running", 2.0), ("finishing", 3.5), ("finishing", 4.0)]
-    for state, at in states:
-        assert time.seconds == 0.0 or state == "finishing"
-        time.take(Event(kind="state", at=at, facts={"state": state}))
-    time.take(Event(kind="slice", at=9.0))
-    assert time.seconds == 2.5
+def test_copies_that_wrote_nothing_can_be_shown() -> None:
+    results = Results(tuple(measured(0, 0)))
+    assert results.speed_up(results.clusters[1]) == 0
+    assert results_record(results, is_whole=True)["recommended"]["rows_per_s"] == 0
+    assert len(results_text(results, ascii_only=True).splitlines()) == 3
+
+
+def test_documents_are_raised_until_one_worker_takes_seconds() -> None:
+    assert more_documents(200_000, 0.6, 5_000_000) == 1_800_000
+    assert more_documents(200_000, 0.001, 5_000_000) == 10 * FIRST_DOCUMENTS
+    assert more_documents(1_800_000, 0.6, 5_000_000) == 5_000_000
+    assert more_documents(5_000_000, 0.6, 5_000_000) == 0
+    assert more_documents(200_000, 4.5, 5_000_000) == 0
+    assert more_documents(200_000, 3.9, 5_000_000) == 400_000
+
+
+def test_the_median_is_a_copy_that_was_made() -> None:
+    assert median(measured(300, 100, 200)).rows == 200
+    assert median(measured(300, 100)).rows == 100
+    assert median(measured(300)).rows == 300
+
+
+def clocked(*events: tuple[str, float, object]) -> CopyClock:
+    """A clock that took states and, as numbers, commits."""
+    clock = CopyClock()
+    for kind, at, what in events:
+        clock.take(Event(kind=kind, at=at, facts={"state": what} if kind == "state" else {"written": what}))
+    return clock
+
+
+def test_a_copy_is_timed_from_when_it_is_let_go_to_its_last_commit() -> None:
+    clock = clocked(
+        ("state", 0.1, "starting"), ("state", 0.1, "paused"), ("planned", 0.9, 0), ("state", 1.0, "running"),
+        ("slice", 2.0, 100), ("slice", 3.5, 50), ("state", 3.9, "finishing"),
+    )  # fmt: skip
+    assert (clock.is_planned, clock.rows, clock.seconds) == (True, 150, 2.5)
+
+
+def test_what_was_copied_before_a_late_pause_is_neither_counted_nor_timed() -> None:
+    clock = clocked(
+        ("state", 1.0, "running"), ("slice", 1.5, 80), ("state", 1.6, "paused"), ("state", 2.0, "running"),
+        ("slice", 3.0, 20),
+    )  # fmt: skip
+    assert (clock.rows, clock.seconds) == (20, 1.0)
+
+
+def test_a_copy_without_a_commit_took_no_time() -> None:
+    assert (CopyClock().rows, CopyClock().seconds) == (0, 0.0)
+    assert clocked(("state", 1.0, "running"), ("state", 3.0, "finishing")).seconds == 0.0
+
+
+def test_a_copy_is_let_go_when_the_whole_cluster_stands() -> None:
+    def cluster(*states: WorkerState, state: RunState = RunState.PAUSED) -> Snapshot:
+        workers = [WorkerView(id=number, pid=number, state=each) for number, each in enumerate(states, start=1)]
+        return Snapshot(run_id="", state=state, phase="", cluster_size=2, workers=workers)
+
+    stands, starts = WorkerState.PAUSED, WorkerState.STARTING
+    assert all_stand_ready(cluster(stands, stands))
+    assert not all_stand_ready(cluster(stands))
+    assert not all_stand_ready(cluster(stands, starts))
+    assert not all_stand_ready(cluster())
+    assert not all_stand_ready(cluster(stands, stands, state=RunState.STARTING))
