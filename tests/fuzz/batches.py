@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, given, settings
 
 from engine.convert.interface import Converter
+from engine.mapping.bson import document_end
 from engine.mapping.model import Mapping
 from tests.agreement import both_converters
 from tests.corpus import CASES, encode
@@ -21,6 +22,9 @@ from tests.mappings import any_mappings
 N_RANDOM_MAPPINGS = 400
 RAW, FRAMED, WRITTEN, SPOILED = range(4)
 """How the rest of an input becomes a batch."""
+AT_START, AT_SECOND, AT_LAST, ANYWHERE = range(4)
+"""Where in the batch the work begins."""
+FAR = 2**40
 HEADER = struct.Struct("<HB")
 """Number of the mapping, way."""
 
@@ -97,6 +101,27 @@ def batch_of(way: int, content: bytes) -> bytes:
     return bytes(batch)
 
 
+def offset_of(where: int, batch: bytes, content: bytes) -> int:
+    """Where the work on a batch begins: at one of its documents, or at any byte, those behind its end included.
+
+    Args:
+        content: the whole input; its last bytes choose among any.
+    """
+    if where == ANYWHERE:
+        offset = int.from_bytes(content[-2:]) % (len(batch) + 4)
+        return FAR if offset == len(batch) + 3 else offset
+    starts, end = [0], 0
+    while where != AT_START:
+        try:
+            end = document_end(batch, end)
+        except ValueError:
+            break
+        if end == len(batch) or (where == AT_SECOND and len(starts) == 2):
+            break
+        starts.append(end)
+    return starts[-1]
+
+
 def _document(program: _Program, depth: int = 0) -> bytes:
     elements = []
     while not program.is_over:
@@ -152,7 +177,7 @@ def seeds() -> list[bytes]:
     found = [HEADER.pack(number, RAW) + encode(case.document) for number, case in enumerate(CASES)]
     for number in range(0, N_RANDOM_MAPPINGS, 8):
         program = bytes((number * step * 37 + step) % 256 for step in range(64))
-        found.append(HEADER.pack(len(CASES) + number, WRITTEN) + program)
+        found.append(HEADER.pack(len(CASES) + number, WRITTEN + number // 8 % 4 * 0x20) + program)
     members = [element(0x0A, f"k{number % 40}") for number in range(50)]
     wide = inner(element(0x10, "_id", bytes(4)), *members)
     found.extend(HEADER.pack(number, RAW) + wide for number in range(0, len(CASES), 4))

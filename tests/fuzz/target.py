@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import atheris
@@ -13,7 +15,11 @@ from engine.convert.census import make_counter
 from engine.mapping.census import Census
 from tests.agreement import census_outcome, outcome
 from tests.fuzz import EXTENSIONS
-from tests.fuzz.batches import HEADER, batch_of, converters
+from tests.fuzz.batches import HEADER, batch_of, converters, offset_of
+
+_LIBC = ctypes.CDLL(None)
+_LIBC.malloc.argtypes, _LIBC.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+_LIBC.free.argtypes, _LIBC.free.restype = [ctypes.c_void_p], None
 
 
 def use_extension(path: Path) -> None:
@@ -27,9 +33,18 @@ def use_extension(path: Path) -> None:
     spec.loader.exec_module(module)
 
 
-def exactly(batch: bytes) -> ctypes.Array[ctypes.c_ubyte]:
-    """The batch in memory of its own size: a bytes object has a NUL behind it that hides a read too far."""
-    return (ctypes.c_ubyte * len(batch)).from_buffer_copy(batch)
+@contextlib.contextmanager
+def exactly(batch: bytes) -> Iterator[ctypes.Array[ctypes.c_ubyte]]:
+    """The batch in memory of its own and of its size, whatever that is, with forbidden bytes around it.
+
+    A bytes object has a NUL behind it that hides a read too far, and ctypes keeps few bytes inside its own object.
+    """
+    address = _LIBC.malloc(len(batch))
+    try:
+        ctypes.memmove(address, batch, len(batch))
+        yield (ctypes.c_ubyte * len(batch)).from_address(address)
+    finally:
+        _LIBC.free(address)
 
 
 def main() -> None:
@@ -46,14 +61,20 @@ def main() -> None:
         plain, native = pairs[number % len(pairs)]
         batch = batch_of(way % 4, content[HEADER.size :])
         limit = 2 if way & 0x80 else 1000
-        expected, given = outcome(plain, batch, 0, limit), outcome(native, exactly(batch), 0, limit)
+        offset = offset_of(way // 0x20 % 4, batch, content)
+        expected = outcome(plain, batch, offset, limit)
+        with exactly(batch) as memory:
+            given = outcome(native, memory, offset, limit)
+        where = f"batch {batch.hex()}, offset {offset}"
         if expected != given:
-            raise AssertionError(f"the converters disagree on mapping {number % len(pairs)}, batch {batch.hex()}")
+            raise AssertionError(f"the converters disagree on mapping {number % len(pairs)}, {where}")
 
         levels = way // 4 % 3
-        counted = census_outcome(Census(levels), batch), census_outcome(make_counter(levels, "native"), exactly(batch))
-        if counted[0] != counted[1]:
-            raise AssertionError(f"the censuses disagree on {levels} levels, batch {batch.hex()}")
+        expected_census = census_outcome(Census(levels), batch, offset)
+        with exactly(batch) as memory:
+            given_census = census_outcome(make_counter(levels, "native"), memory, offset)
+        if expected_census != given_census:
+            raise AssertionError(f"the censuses disagree on {levels} levels, {where}")
 
     atheris.Setup(sys.argv, convert)
     atheris.Fuzz()
