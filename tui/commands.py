@@ -106,6 +106,10 @@ def _has_result(now: Situation) -> bool:
     return now.has_result
 
 
+def _is_over(now: Situation) -> bool:
+    return now.state is not None and (now.state.is_over or now.is_lost) and not now.is_replay
+
+
 def _can_ask(now: Situation) -> bool:
     return now.can_ask and not now.is_busy
 
@@ -191,6 +195,8 @@ COMMANDS: tuple[Command, ...] = (
             lambda now: now.is_live and not now.is_replay),
     Command("run.continue", Place.RUN, "continue_run", "r", "Resume run",
             "Go on from what is committed, in a new engine.", lambda now: now.can_resume and not now.is_replay),
+    Command("run.export", Place.RUN, "export", "E", "Export…",
+            "At the end: write the counts of both sides into a file, Markdown, JSON or CSV.", _is_over),
     Command("run.replay_hold", Place.RUN, "replay_hold", "space,p", "Hold", "Hold the replay, or let it go on.",
             _is_replay),
     Command("run.replay_faster", Place.RUN, "replay_faster", "right_square_bracket,plus", "Faster",

@@ -1,4 +1,4 @@
-"""A verification's report as Markdown, JSON or CSV, and the file it is written to."""
+"""A verification's, or a run's, report as Markdown, JSON or CSV, and the file it is written to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.control.protocol import TableCounts, VerifyReport
+from engine.control.protocol import RunState, Snapshot, TableCounts, Verification, VerifyReport
 from engine.errors import UsageError
 from tui.format import number
 from tui.safe import safe
@@ -17,6 +17,20 @@ from tui.safe import safe
 _COUNTS = ("source", "read", "written", "rejected", "target")
 _FULL = ("equal", "different", "missing", "extra", "kept")
 _DIFFERENCE = ("namespace", "table", "kind", "id", "field", "column", "source", "target", "reason", "source_changed")
+
+
+def report_of(end: Snapshot) -> VerifyReport:
+    """What the end of a run says as a report; tables that were not compared say so."""
+    tables = [
+        TableCounts(
+            namespace=table.namespace, table=table.table, source=table.source_count, read=table.read,
+            written=table.written, rejected=table.rejected, target=table.target_count, ok=table.ok is True,
+            message="" if table.ok is not None else "not compared: the run did not come to its end",
+        )
+        for table in end.tables
+    ]  # fmt: skip
+    result = end.verification if end.state is RunState.COMPLETED else Verification.NONE
+    return VerifyReport(run_id=end.run_id, level="counts", result=result, tables=tables)
 
 
 def markdown(report: VerifyReport) -> str:

@@ -154,6 +154,9 @@ class ScriptedEngine:
         """Command name -> code and message to refuse it with."""
         self.is_mute = False
         """Receive commands, but do not answer."""
+        self.held: set[str] = set()
+        """Names of commands that are answered only when the test lets them go."""
+        self._waiting: list[tuple[asyncio.StreamWriter, dict[str, Any]]] = []
         self.on_start: Callable[[ScriptedEngine], None] = lambda engine: engine.show(running())
         self.settings = Settings()
         self._folder = tempfile.TemporaryDirectory(prefix="scripted-engine-")
@@ -195,6 +198,16 @@ class ScriptedEngine:
     def die(self) -> None:
         """Vanish, as a killed process does."""
         self._in_loop(self._close())
+
+    def let_go(self) -> None:
+        """Answer what was held."""
+
+        def answer() -> None:
+            self.held.clear()
+            while self._waiting:
+                self._reply(*self._waiting.pop(0))
+
+        self._loop.call_soon_threadsafe(answer)
 
     def drop_clients(self) -> None:
         """Cut the connections, and go on listening."""
@@ -238,14 +251,19 @@ class ScriptedEngine:
             while line := await reader.readline():
                 message = json.loads(line)
                 self.commands.append(message["command"])
-                if not self.is_mute:
-                    reply = {"reply": message["id"], **self._answer(message["command"])}
-                    writer.write(json.dumps(reply).encode() + b"\n")
+                if message["command"]["name"] in self.held:
+                    self._waiting.append((writer, message))
+                elif not self.is_mute:
+                    self._reply(writer, message)
         except ConnectionError:
             pass
         finally:
             self._writers.discard(writer)
             writer.close()
+
+    def _reply(self, writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
+        reply = {"reply": message["id"], **self._answer(message["command"])}
+        writer.write(json.dumps(reply).encode() + b"\n")
 
     def _answer(self, command: dict[str, Any]) -> dict[str, Any]:
         name = command["name"]

@@ -113,7 +113,7 @@ async def test_the_footer_shows_only_what_works_now(engine: ScriptedEngine) -> N
         assert footer_of(app) >= {"pause", "stop", "tune", "workers_more", "help", "quit"}
         assert "resume" not in footer_of(app)
         engine.show(completed())
-        await until(pilot, lambda: footer_of(app) == {"quit", "help", "command_palette"})
+        await until(pilot, lambda: footer_of(app) == {"export", "quit", "help", "command_palette"})
 
 
 async def test_a_click_on_a_key_in_the_footer_is_the_key(engine: ScriptedEngine) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from pathlib import Path
+
 import pytest
+from textual.widgets import Input
 
 from engine.control.protocol import ErrorInfo, RunState, Verification
 from tests.tui.driving import on_run, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table
+from tui.screens.run import RunScreen
 from tui.widgets.words import run_sign
 
 LARGE = (120, 40)
@@ -64,6 +70,33 @@ async def test_an_engine_that_dies_is_named_with_its_log_and_how_to_resume(engin
         await until(pilot, lambda: app._exit)
     assert app.return_code == 1
     assert "mongopg-tui run --resume 20261123-1402-k3f9" in app.leaving.farewell
+
+
+async def test_the_report_is_exported_at_the_end_and_not_before(engine: ScriptedEngine, tmp_path: Path) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("E")
+        assert isinstance(app.screen, RunScreen)
+        engine.show(completed())
+        await until_shown(pilot, "✓ agrees", "E Export…")
+        await pilot.press("E")
+        await until_shown(pilot, "Export the report", "verification-20261123-1402-k3f9.md")
+        app.screen.query_one(Input).value = str(tmp_path / "report.csv")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+    rows = list(csv.reader(io.StringIO((tmp_path / "report.csv").read_text())))
+    assert [row[2] for row in rows] == ["table", "public.customers", "public.products"]
+    assert rows[1][:5] == ["20261123-1402-k3f9", "shop.customers", "public.customers", "812004", "812004"]
+
+
+async def test_a_run_that_came_to_no_tables_has_nothing_to_export(engine: ScriptedEngine) -> None:
+    error = ErrorInfo(code="connect", message="PostgreSQL at pg1:5432 went away.")
+    app = on_run(engine, running(state=RunState.FAILED, error=error, exit_code=1))
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        await until_shown(pilot, "! failed")
+        await pilot.press("E")
+        await until_shown(pilot, "there is nothing to export")
 
 
 async def test_a_broken_connection_to_a_living_engine_is_made_again(engine: ScriptedEngine) -> None:

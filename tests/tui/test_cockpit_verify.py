@@ -176,3 +176,73 @@ async def test_rejects_are_written_again_under_the_policies_as_they_are_set_now(
             await until_shown(pilot, "14 rejected documents tried again", "13 written, 1", "utf8")
             assert second.received("retry")[0]["run"] == RUNS[0].run_id
             assert seen[0].mapping.nul == "strip"
+
+
+async def test_nothing_on_the_screen_disturbs_the_writing_of_rejects_and_it_is_shown(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = on_setup(engine)
+    with ScriptedEngine() as second:
+        second.held = {"retry"}
+        monkeypatch.setattr("tui.engines.launch", lambda _: process_of(second))
+        async with app.run_test(size=(120, 40), notifications=True) as pilot:
+            await to_verify(pilot)
+            await pilot.press("c")
+            await until_shown(pilot, "level counts, now", "c Count")
+            n_verified = len(engine.received("verify"))
+            await pilot.press("R")
+            await until_shown(pilot, "Write rejected documents again?")
+            await pilot.click("#go")
+            await until(pilot, lambda: second.received("retry"))
+            await until_shown(pilot, "◐ writing 14 rejected documents again… 00:0")
+            assert "c Count" not in screen_text(app)
+            await pilot.press("c", "f", "R", "f5")
+            await pilot.press("escape")
+            await until_shown(pilot, "Rejected documents are being written again")
+            await pilot.press("1", "4")
+            await until_shown(pilot, "◐ writing 14 rejected documents again…")
+            await pilot.press("5")
+            await until_shown(pilot, "912,000")
+            await pilot.press("down", "v")
+            await until_shown(pilot, "◐ writing 14 rejected documents again…")
+            assert len(engine.received("verify")) == n_verified
+            second.let_go()
+            await until_shown(pilot, "14 rejected documents tried again", "13 written, 1")
+            await pilot.press("escape")
+            await until_shown(pilot, "as counted at the run's end", "c Count", RUNS[0].run_id)
+            assert "◐ writing" not in screen_text(app)
+
+
+async def test_rejects_that_cannot_be_written_again_are_said_and_the_report_comes_back(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = on_setup(engine)
+    with ScriptedEngine() as second:
+        second.refusals["retry"] = ("target_held", "Another run holds public.orders.")
+        monkeypatch.setattr("tui.engines.launch", lambda _: process_of(second))
+        async with app.run_test(size=(120, 40)) as pilot:
+            await to_verify(pilot)
+            await pilot.press("c")
+            await until_shown(pilot, "level counts, now")
+            await pilot.press("R")
+            await until_shown(pilot, "Write rejected documents again?")
+            await pilot.click("#go")
+            await until_shown(pilot, "The documents were not written", "Another run holds public.orders.")
+            await pilot.press("escape")
+            await until_shown(pilot, "! mismatch", "level counts, now", "c Count")
+
+
+async def test_escape_leaves_the_chosen_run_for_the_newest(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("5")
+        await until_shown(pilot, "912,000")
+        await pilot.press("down", "v")
+        await until_shown(pilot, "Both sides", f"run {RUNS[1].run_id}")
+        await pilot.press("escape")
+        await until_shown(pilot, "Both sides", f"run {RUNS[0].run_id}")
+        assert engine.received("replay")[-1]["run"] == ""
+        await pilot.press("c")
+        await until(pilot, lambda: engine.received("verify"))
+        assert engine.received("verify")[0]["run"] == ""

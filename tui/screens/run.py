@@ -16,11 +16,13 @@ from engine.errors import KnobError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, Knob
 from tui import profiles
 from tui.commands import Place, bindings_of
+from tui.export import report_of
 from tui.knob_text import value_text
 from tui.replay import JUMP, Replay
 from tui.screens.base import CockpitScreen
 from tui.screens.choosing import ChoosingDialog
 from tui.screens.dialogs import SECOND_PRESS_S, StopQuestion, error_dialog
+from tui.screens.exporting import offer_export
 from tui.screens.problems import SAMPLES, ProblemsDialog
 from tui.screens.sheet import Sheet
 from tui.screens.tune import TuneDialog
@@ -233,6 +235,16 @@ class RunScreen(CockpitScreen):
     def action_continue_run(self) -> None:
         """Resume the run that stopped, in a new engine."""
         self.cockpit.helm.resume()
+
+    def action_export(self) -> None:
+        """Write what the run's end says of both sides into a file, as Verify does."""
+        session = self.cockpit.run_session
+        if session is None:
+            return
+        if session.snapshot.tables:
+            offer_export(self.app, report_of(session.snapshot))
+        else:
+            self.cockpit.say_problem("This run came to no tables: there is nothing to export.")
 
     # --- a replay ---
 

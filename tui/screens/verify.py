@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 from textual import on, work
@@ -21,8 +20,6 @@ from engine.control.protocol import (
     Replay,
     RetryRejects,
     RetryReport,
-    RunState,
-    Snapshot,
     TableCounts,
     Verification,
     Verify,
@@ -30,13 +27,13 @@ from engine.control.protocol import (
 )
 from engine.errors import MigrationError
 from tui.commands import Place, Situation, bindings_of
-from tui.export import write_report
+from tui.export import report_of
 from tui.format import NO_NUMBER, duration, number, percent, share
 from tui.rejected import retry_text
 from tui.safe import safe, safe_block
 from tui.screens.base import CockpitScreen
 from tui.screens.dialogs import confirm, error_dialog
-from tui.screens.naming import FileDialog
+from tui.screens.exporting import offer_export
 from tui.screens.sheet import Sheet
 from tui.session import EngineSession
 from tui.widgets.bars import bar
@@ -44,6 +41,7 @@ from tui.widgets.listing import Cell, Column, Listing
 from tui.widgets.words import MUTED
 
 Level = Literal["counts", "full"]
+Doing = Literal["", "counts", "full", "retry"]
 
 TICK_S = 0.25
 _COLUMNS = (
@@ -73,9 +71,13 @@ class VerifyScreen(CockpitScreen):
         self.report: VerifyReport | None = None
         self.is_recorded = False
         """The report is of the counts at the run's end; nothing was verified since."""
+        self._doing: Doing = ""
+        """What the screen waits for; nothing else is begun meanwhile."""
+        self._began_at = 0.0
         self._asked: EngineSession | None = None
-        self._asked_at = 0.0
-        self._level: Level = "counts"
+        """The engine that verifies."""
+        self._n_retried = 0
+        """Rejected documents that are being written again."""
 
     def body(self) -> Iterable[Widget]:
         """What is verified, the tables, and what is wrong with the one under the cursor."""
@@ -99,15 +101,18 @@ class VerifyScreen(CockpitScreen):
 
     @property
     def is_busy(self) -> bool:
-        """A verification is on."""
-        return self._asked is not None
+        """A verification is on, or rejected documents are being written again."""
+        return bool(self._doing)
 
     def adjusted(self, now: Situation) -> Situation:
-        """Whether there is a report, and a verification is on."""
+        """Whether there is a report, and something is on."""
         return replace(now, is_busy=self.is_busy, has_result=self.report is not None)
 
     def choose(self, run_id: str) -> None:
-        """Show another run of the ledger, the newest when it is empty."""
+        """Show another run of the ledger, the newest when it is empty; not while documents are being written."""
+        if self._doing == "retry":
+            self.cockpit.say_problem("Rejected documents are being written again: another run can be shown after that.")
+            return
         self.run_id = run_id
         if self._asked is not None:
             self._break_off(self._asked)
@@ -130,17 +135,8 @@ class VerifyScreen(CockpitScreen):
 
     def action_export(self) -> None:
         """Ask for a file's name, and write the report."""
-        report = self.report
-        if report is None:
-            return
-
-        def written(path: Path | None) -> None:
-            if path is not None:
-                self.app.notify(f"Written: {safe(str(path), 300)}", markup=False)
-
-        note = "The ending chooses the format: .md for people, .json or .csv for programs."
-        name = f"verification-{safe(report.run_id, 40)}.md"
-        self.app.push_screen(FileDialog("Export the report", note, name, lambda to: write_report(report, to)), written)
+        if self.report is not None:
+            offer_export(self.app, self.report)
 
     def to_copy(self) -> tuple[str, str]:
         """The verdict, and the differences of the table under the cursor."""
@@ -158,7 +154,9 @@ class VerifyScreen(CockpitScreen):
             return
 
         def answered(answer: str | None) -> None:
-            if answer == "go":
+            if answer == "go" and not self.is_busy:
+                self._begin("retry")
+                self._n_retried = rejected
                 self._retry(report.run_id)
 
         settings = self.cockpit.keymap.first("setup.settings")
@@ -169,7 +167,7 @@ class VerifyScreen(CockpitScreen):
         ]
         self.app.push_screen(confirm("Write rejected documents again?", effects, go="Retry"), answered)
 
-    @work(group="verify", exclusive=True)
+    @work(group="retry")
     async def _retry(self, run_id: str) -> None:
         """In an engine of its own: one that is there has the policies of when it was started."""
         now, own, report = self.cockpit.situation, None, None
@@ -184,13 +182,26 @@ class VerifyScreen(CockpitScreen):
         finally:
             if own is not None:
                 await own.close()
+            self._doing = ""
         if report is not None:
             self.app.push_screen(
                 Sheet("Rejected documents", Content(safe_block(retry_text(report), 4_000)), "the outcome")
             )
             self._recall()
+        elif self.report is not None:
+            self._show(self.report, is_recorded=self.is_recorded)
 
     # --- asking ---
+
+    def _begin(self, doing: Doing) -> None:
+        """Say so at once: an engine may still have to be started for it."""
+        self._doing, self._began_at = doing, time.monotonic()
+        self.cockpit.situation_changed()
+        self._show_progress()
+
+    def _verify(self, level: Level) -> None:
+        self._begin(level)
+        self._ask(level)
 
     @work(group="verify", exclusive=True)
     async def _recall(self) -> None:
@@ -200,21 +211,18 @@ class VerifyScreen(CockpitScreen):
         except MigrationError as error:
             self._say(error)
             return
-        self._show(_recalled(recording.frames[-1]), is_recorded=True)
+        self._show(report_of(recording.frames[-1]), is_recorded=True)
 
     @work(group="verify", exclusive=True)
-    async def _verify(self, level: Level) -> None:
+    async def _ask(self, level: Level) -> None:
         report, problem = self.report, None
         try:
             self._asked = await self.cockpit.engine_to_ask()
-            self._asked_at, self._level = time.monotonic(), level
-            self.cockpit.situation_changed()
-            self._show_progress()
             report = await self._asked.client.ask(VerifyReport, Verify(run=self.run_id, level=level))
         except MigrationError as error:
             problem = error
         finally:
-            self._asked = None
+            self._asked, self._doing = None, ""
         if report is not None:
             self._show(report, is_recorded=self.is_recorded and report is self.report, problem=problem)
         elif problem is not None:
@@ -234,12 +242,16 @@ class VerifyScreen(CockpitScreen):
         self.query_one("#verify-head", Static).update(Content.styled(f"! {safe(error.message, 600)}", "$error"))
 
     def _show_progress(self) -> None:
-        if self._asked is None:
+        if not self._doing:
             return
-        since = duration(time.monotonic() - self._asked_at)
-        comparing = self._asked.client.snapshot.comparing
+        since = duration(time.monotonic() - self._began_at)
+        comparing = self._asked.client.snapshot.comparing if self._asked is not None else None
         if comparing is None:
-            doing = "counting both sides" if self._level == "counts" else "starting to compare"
+            doing = {
+                "counts": "counting both sides",
+                "full": "starting to compare",
+                "retry": f"writing {number(self._n_retried)} rejected documents again",
+            }[self._doing]
             words = Content(f"◐ {doing}… {since}")
         else:
             fraction = share(comparing.checked, comparing.total)
@@ -253,7 +265,7 @@ class VerifyScreen(CockpitScreen):
                     Content.styled(f"! {number(found)} differ", "$error") if found else Content("no difference so far"),
                 ]
             )
-        note = Content.styled("esc breaks it off" if self._level == "full" else "", MUTED)
+        note = Content.styled("esc breaks it off" if self._doing == "full" else "", MUTED)
         self.query_one("#verify-head", Static).update(Content("\n").join([words, note]))
 
     def _show(self, report: VerifyReport, *, is_recorded: bool, problem: MigrationError | None = None) -> None:
@@ -278,20 +290,6 @@ class VerifyScreen(CockpitScreen):
         table = self.report.tables[index]
         found = [each for each in self.report.differences if each.table == table.table]
         self.query_one("#verify-detail", Static).update(_detail(self.report, table, found))
-
-
-def _recalled(end: Snapshot) -> VerifyReport:
-    """What the end of a run says as a report; tables that were not compared keep their dashes."""
-    tables = [
-        TableCounts(
-            namespace=table.namespace, table=table.table, source=table.source_count, read=table.read,
-            written=table.written, rejected=table.rejected, target=table.target_count, ok=table.ok is True,
-            message="" if table.ok is not None else "not compared: the run did not come to its end",
-        )
-        for table in end.tables
-    ]  # fmt: skip
-    result = end.verification if end.state is RunState.COMPLETED else Verification.NONE
-    return VerifyReport(run_id=end.run_id, level="counts", result=result, tables=tables)
 
 
 def _identity(report: VerifyReport) -> Content:
