@@ -53,7 +53,7 @@ class Situation:
     is_busy: bool = False
     """The screen waits for an answer."""
     has_result: bool = False
-    """The screen has something: a plan, a verification, a run under the cursor."""
+    """The screen has something: a plan, a verification, a run or a collection under the cursor."""
     has_edits: bool = False
     """The plan was edited."""
     is_counted: bool = False
@@ -152,6 +152,10 @@ _SPEED = Binding.Group("Speed", compact=True)
 _COLLECTION = Binding.Group("Collection", compact=True)
 
 COMMANDS: tuple[Command, ...] = (
+    Command("setup.choose", Place.SETUP, "choose", "space", "Choose", "Copy the collection under the cursor, or leave it out.",
+            _has_result),
+    Command("setup.choose_all", Place.SETUP, "choose_all", "a", "All",
+            "Copy all collections that are listed; when all of them are chosen, none.", _has_result),
     Command("setup.start", Place.SETUP, "start", "f9,enter", "Start…",
             "Copy the chosen collections; asks first and says what will happen.",
             lambda now: now.is_free and now.has_source and now.has_target),

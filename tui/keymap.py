@@ -33,7 +33,7 @@ _NEVER = frozenset(
 _NAMED = frozenset(key.value for key in Keys if not key.value.startswith("<")) - _NEVER | _SIGNS.keys()
 _MOVING = frozenset(["tab", "shift+tab", "up", "down", "j", "k", "home", "end", "pageup", "pagedown", "backspace"])
 """Keys of the lists and the fields, which would take them first."""
-_MOVING_ON = {Place.SETUP: frozenset(["space", "a", "left", "right", "h", "l"])}
+_MOVING_ON = {Place.SETUP: frozenset(["space", "left", "right", "h", "l"])}
 
 
 class Keymap:
@@ -60,10 +60,13 @@ class Keymap:
 
     @property
     def of_dialogs(self) -> dict[str, str]:
-        """For `App.set_keymap`: what opened a dialog also closes it, or is its second press."""
-        again = self._keys["run.stop"] + self._keys["app.interrupt"]
-        closing = ("escape", *self._keys["app.help"], *self._keys["app.quit"])
-        return {"dialog.stop_now": ",".join(again), "dialog.close_help": ",".join(closing)} if self._is_own else {}
+        """For `App.set_keymap`: what opened a dialog also closes it, or is its second press; copying is the same everywhere."""
+        keys = {
+            "dialog.stop_now": self._keys["run.stop"] + self._keys["app.interrupt"],
+            "dialog.close_help": ("escape", *self._keys["app.help"], *self._keys["app.quit"]),
+            "dialog.copy": self._keys["app.copy"],
+        }
+        return {name: ",".join(each) for name, each in keys.items()} if self._is_own else {}
 
     def bind(self, node: DOMNode, place: Place) -> None:
         """Give a screen, or the app, these keys in the place of those of its class.
@@ -126,7 +129,8 @@ def _keys_of(command: Command, keys: str, where: str) -> Iterator[str]:
                 f'{where}: "{command.id}" is given {typed.strip()!r}, which is no key that every terminal sends; '
                 "there are f1 to f12, ctrl+ and alt+ with a letter, letters, digits and signs."
             )
-        if key in _MOVING | _MOVING_ON.get(command.place, frozenset()):
+        is_its_own = key in command.keys.split(",")
+        if key in _MOVING | _MOVING_ON.get(command.place, frozenset()) and not is_its_own:
             raise UsageError(f'{where}: "{command.id}" cannot be {key_words(key)}, which moves in lists and fields.')
         yield key
 

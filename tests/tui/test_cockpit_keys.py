@@ -40,7 +40,9 @@ def test_keys_are_written_as_people_write_them(typed: str, shown: str) -> None:
         ("run.log", "", "is given '', which is no key"),
         ("run.log", "f10,,", "is given '', which is no key"),
         ("run.log", "j", '"run.log" cannot be j, which moves in lists and fields'),
-        ("setup.test", "a", "which moves in lists and fields"),
+        ("setup.test", "space", "which moves in lists and fields"),
+        ("setup.test", "a", 'leaves "setup.choose_all" and "setup.test" on the same key, a; give one of them another'),
+        ("setup.choose", "right", "which moves in lists and fields"),
         ("run.log", "t", 'leaves "run.tune" and "run.log" on the same key, t; give one of them another'),
         ("app.theme", "space", "on the same key, space"),
     ],
@@ -103,6 +105,31 @@ async def test_a_chosen_key_works_the_old_one_does_not_and_every_place_shows_it(
         await pilot.press("f4", "f4")
         await until(pilot, lambda: engine.received("cancel"))
         assert engine.received("cancel")[0]["now"] is True
+
+
+async def test_choosing_and_copying_take_other_keys_in_the_list_and_in_dialogs(engine: ScriptedEngine) -> None:
+    chosen = {"setup.choose": "f2", "setup.choose_all": "ctrl+a", "app.copy": "ctrl+y"}
+    app = Cockpit(settings_with_servers(), {}, process=process_of(engine), keymap=Keymap(chosen))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "4 of 4 chosen", "f2 Choose  ^a All")
+        await pilot.press("space", "a")
+        await pilot.press("f2")
+        await until_shown(pilot, "3 of 4 chosen")
+        await pilot.press("ctrl+a", "ctrl+a", "f9")
+        await until_shown(pilot, "No collection is chosen: f2 chooses the one under the cursor, ^a", "chooses all.")
+        await pilot.press("y")
+        assert app.clipboard == ""
+        await pilot.press("ctrl+y")
+        assert app.clipboard.startswith("No collection is chosen")
+
+
+async def test_the_hint_of_a_dialog_names_the_chosen_key(engine: ScriptedEngine) -> None:
+    engine.snapshot = running()
+    app = Cockpit(settings_with_servers(), {}, attach=engine.socket, keymap=Keymap({"app.copy": "ctrl+y"}))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("enter")
+        await until_shown(pilot, "Worker 1", "^y copies, esc closes")
 
 
 async def test_what_shares_a_key_keeps_it_when_the_other_is_given_another(engine: ScriptedEngine) -> None:

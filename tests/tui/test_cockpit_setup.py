@@ -21,9 +21,11 @@ from tests.tui.driving import (
     until_shown,
 )
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
+from tui.app import Cockpit
 from tui.screens.dialogs import Question
 from tui.screens.setup import SetupScreen
 from tui.widgets.collections import CollectionList
+from tui.widgets.footer import Footer
 
 LARGE = (120, 40)
 SMALL = (80, 24)
@@ -99,6 +101,48 @@ async def test_space_and_a_choose_collections_and_only_those_are_copied(engine: 
         await pilot.click("#go")
         await until_shown(pilot, "● running")
         assert engine.received("start")[0]["settings"]["run"]["collections"] == ["shop.orders"]
+
+
+def names_of(app: Cockpit) -> set[str]:
+    return {key.label for key in app.screen.query_one(Footer).keys}
+
+
+async def test_choosing_is_offered_while_the_cursor_is_in_the_list_and_by_the_palette(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await until(pilot, lambda: {"Choose", "All"} <= names_of(app))
+        app.screen.query_one("#knob-throttle").query_one(Input).focus()
+        await until(pilot, lambda: not {"Choose", "All"} & names_of(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: {"Choose", "All"} <= names_of(app))
+        await pilot.press("ctrl+p")
+        await pilot.press(*"setup.choose_all")
+        await until_shown(pilot, "Copy all collections that are listed")
+        await pilot.press("enter")
+        await until_shown(pilot, "0 of 4 chosen")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "Help: Setup", "Copy the collection under the cursor", "setup.choose")
+
+
+async def test_escape_leaves_a_field_for_the_list(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        app.screen.query_one("#knob-throttle").query_one(Input).focus()
+        await pilot.press("escape")
+        assert isinstance(app.focused, CollectionList)
+
+
+async def test_f5_tests_both_sides_and_lists_the_collections_again(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen", "connected  3 ms")
+        engine.collections = engine.collections[1:]
+        engine.reports["target"] = engine.reports["target"].model_copy(update={"latency_ms": 44.0})
+        await pilot.press("f5")
+        await until_shown(pilot, "3 of 3 chosen", "connected  44 ms")
+        assert [each["side"] for each in engine.received("inspect")].count("source") == 2
 
 
 async def test_configured_collections_are_the_ones_chosen_and_keep_their_tables(engine: ScriptedEngine) -> None:

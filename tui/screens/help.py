@@ -22,7 +22,7 @@ _KEYS_WIDTH = 10
 _LABEL_WIDTH = 16
 
 _HINTS = {
-    Place.SETUP: "Tab walks through the fields. In the list: Space chooses a collection, a all or none. "
+    Place.SETUP: "Tab walks through the fields; Choose and All work in the list. "
     "A password is shown as ***; leave the *** in place to keep it.",
     Place.PLAN: "Nothing is written before a run is started. Tab goes to the preview "
     "and the warnings. Values of several kinds in one field are marked in colour and named with their shares.",

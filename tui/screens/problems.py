@@ -58,7 +58,7 @@ class ProblemsDialog(Modal[None]):
         """The list."""
         with Vertical(classes="dialog wide") as dialog:
             dialog.border_title = Content("Problems")
-            dialog.border_subtitle = Content("enter opens one, y copies it, esc closes")
+            dialog.border_subtitle = Content(f"enter opens one, {self.copy_key} copies it, esc closes")
             yield Lines(markup=False, compact=True)
 
     def on_mount(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -26,7 +27,7 @@ from engine.errors import MigrationError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
 from engine.loading import load_settings
 from tui import effects, profiles
-from tui.commands import BY_ACTION, Place, bindings_of
+from tui.commands import BY_ACTION, Place, Situation, bindings_of
 from tui.effects import MODES
 from tui.format import bytes_size
 from tui.safe import safe
@@ -104,6 +105,11 @@ class SetupScreen(CockpitScreen):
             note = "Type URIs, or use embedded servers:"
         self.query_one("#setup-note", Static).update(Content(note))
 
+    def adjusted(self, now: Situation) -> Situation:
+        """Whether there is a collection under the cursor, for the commands that would be letters in a field."""
+        listing = self.query_one(CollectionList)
+        return replace(now, has_result=self.focused is listing and bool(listing.shown))
+
     # --- connections and collections ---
 
     def action_test(self) -> None:
@@ -175,9 +181,22 @@ class SetupScreen(CockpitScreen):
             self.query_one(CollectionsPanel).filter.value = ""
             self._test_soon("source")
 
+    def action_choose(self) -> None:
+        """The collection under the cursor, or not."""
+        self.query_one(CollectionList).choose()
+
+    def action_choose_all(self) -> None:
+        """All that are shown, or none of them."""
+        self.query_one(CollectionList).choose_all()
+
     def action_filter(self) -> None:
         """Only some of the collections."""
         self.query_one(CollectionsPanel).filter.open()
+
+    @on(CollectionList.Chosen)
+    def _listed(self) -> None:
+        """There may be something to choose now."""
+        self.refresh_bindings()
 
     @on(ConnectionPanel.Edited)
     def _edited(self, event: ConnectionPanel.Edited) -> None:
@@ -337,7 +356,8 @@ class SetupScreen(CockpitScreen):
         self._require(*_SIDES)
         panel = self.query_one(CollectionsPanel)
         if panel.listing.collections and not panel.chosen():
-            raise UsageError("No collection is chosen: space chooses the one under the cursor, a chooses all.")
+            one, every = map(self.cockpit.keymap.first, ("setup.choose", "setup.choose_all"))
+            raise UsageError(f"No collection is chosen: {one} chooses the one under the cursor, {every} chooses all.")
         return effects.of_start(settings, panel.listing.chosen_collections(), panel.n_elsewhere)
 
     def _seed_effects(self, settings: Settings) -> list[str]:

@@ -17,7 +17,7 @@ from tui.screens.modal import Modal
 class Sheet(Modal[None]):
     """Arrow and page keys scroll it."""
 
-    HINT: ClassVar[str] = "y copies, esc closes"
+    HINT: ClassVar[str] = "{copy} copies, esc closes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter", "dismiss", "Back", id="dialog.back"),
         Binding("y", "copy", "Copy the text", id="dialog.copy"),
@@ -38,7 +38,7 @@ class Sheet(Modal[None]):
         """The text."""
         with Vertical(classes="dialog wide") as dialog:
             dialog.border_title = Content(self._title)
-            dialog.border_subtitle = Content(self.HINT)
+            dialog.border_subtitle = Content(self.HINT.format(copy=self.copy_key))
             with VerticalScroll(classes="dialog-text"):
                 yield Static(self._text, id="sheet-text", markup=False)
 

@@ -31,7 +31,7 @@ _ADVICE = {
 class WorkerDialog(Sheet):
     """Follows the worker under the cursor of the bars; up and down go to its neighbours."""
 
-    HINT = "↑↓ others, y copies, esc closes"
+    HINT = "↑↓ others, {copy} copies, esc closes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Previous", show=False, priority=True),
         Binding("down,j", "move(1)", "Next", show=False, priority=True),

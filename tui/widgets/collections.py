@@ -25,7 +25,7 @@ _SIZE_WIDTH = 11
 
 
 class CollectionList(Options, inherit_bindings=False):
-    """`[x] orders  4,210,334  1.9 GiB`, each on a line; space chooses, a chooses all or none."""
+    """`[x] orders  4,210,334  1.9 GiB`, each on a line; the screen's commands choose."""
 
     BINDINGS = [  # noqa: RUF012
         Binding("up,k", "cursor_up", "Up", show=False),
@@ -34,8 +34,6 @@ class CollectionList(Options, inherit_bindings=False):
         Binding("end", "last", "Last", show=False),
         Binding("pageup", "page_up", "Page up", show=False),
         Binding("pagedown", "page_down", "Page down", show=False),
-        Binding("space", "choose", "Choose", id="setup.choose"),
-        Binding("a", "choose_all", "All", id="setup.choose_all"),
     ]
 
     class Chosen(Message):
@@ -85,12 +83,12 @@ class CollectionList(Options, inherit_bindings=False):
         event.stop()
         self._toggle(event.option_index)
 
-    def action_choose(self) -> None:
+    def choose(self) -> None:
         """Choose or unchoose the collection under the cursor."""
         if self.highlighted is not None:
             self._toggle(self.highlighted)
 
-    def action_choose_all(self) -> None:
+    def choose_all(self) -> None:
         """Choose all that are shown; when all of them are chosen, none of them."""
         shown = {info.namespace for info in self.shown}
         self.chosen = self.chosen - shown if shown <= self.chosen else self.chosen | shown
