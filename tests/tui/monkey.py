@@ -18,10 +18,10 @@ from tui.crash import LOG_NAME
 SENT = {
     "space": " ", "enter": "\r", "escape": "\x1b", "tab": "\t", "delete": "\x1b[3~", "backspace": "\x7f",
     "up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "home": "\x1b[H", "end": "\x1b[F",
-    "pageup": "\x1b[5~", "pagedown": "\x1b[6~", "f1": "\x1bOP", "f5": "\x1b[15~", "f6": "\x1b[17~", "f7": "\x1b[18~",
-    "f8": "\x1b[19~", "f9": "\x1b[20~", "plus": "+", "equals_sign": "=", "minus": "-", "right_square_bracket": "]",
-    "left_square_bracket": "[", "question_mark": "?", "ctrl+p": "\x10", "ctrl+q": "\x11", "ctrl+c": "\x03",
-    "ctrl+s": "\x13",
+    "pageup": "\x1b[5~", "pagedown": "\x1b[6~", "f1": "\x1bOP", "f4": "\x1bOS", "f5": "\x1b[15~", "f6": "\x1b[17~",
+    "f7": "\x1b[18~", "f8": "\x1b[19~", "f9": "\x1b[20~", "f12": "\x1b[24~", "plus": "+", "equals_sign": "=", "minus": "-",
+    "right_square_bracket": "]", "left_square_bracket": "[", "question_mark": "?", "slash": "/", "ctrl+c": "\x03",
+    "ctrl+o": "\x0f", "ctrl+p": "\x10", "ctrl+q": "\x11", "ctrl+s": "\x13",
 }  # fmt: skip
 """What a terminal sends for keys that are not just a character."""
 KEYS = [key for command in COMMANDS for key in command.keys.split(",")]
@@ -36,6 +36,11 @@ TERMINATED = (EXIT_SIGTERM, -signal.SIGTERM)
 FAULTS = ("Traceback (most recent call last)", "The cockpit failed (")
 PAUSE_S = 0.15
 END_S = 120.0
+
+
+def sent(key: str) -> str:
+    """What a terminal sends for a key: never its name, which would be typed as letters."""
+    return key if len(key) == 1 else SENT[key]
 
 
 class Monkey:
@@ -81,7 +86,7 @@ class Monkey:
             self.last = [*self.last[-40:], key]
             self.n_pressed += 1
             try:
-                terminal.press(SENT.get(key, key))
+                terminal.press(sent(key))
             except OSError:  # it has just ended
                 return
         until = time.monotonic() + self.random.uniform(0, PAUSE_S)

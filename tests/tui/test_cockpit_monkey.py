@@ -16,7 +16,7 @@ import pytest
 from engine.errors import EXIT_DONE
 from tests.conftest import Source, Target
 from tests.running import advisory_locks, assert_same, sessions
-from tests.tui.monkey import FAULTS, Monkey, environment_of
+from tests.tui.monkey import FAULTS, KEYS, MOVING, SENT, STEERING, TYPED, Monkey, environment_of, sent
 
 SHORT_SEED = 7
 """`make test` shall not fail for one who did nothing wrong: the short one presses the same keys each time."""
@@ -40,6 +40,12 @@ def limited(target: Target) -> Iterator[str]:
     yield parts._replace(netloc=f"{role}@{parts.hostname}:{parts.port}").geturl()
     target.execute(f'ALTER DATABASE "{target.database}" OWNER TO postgres; REASSIGN OWNED BY {role} TO postgres; '
                    f"DROP OWNED BY {role}; DROP ROLE {role}")  # fmt: skip
+
+
+def test_it_knows_what_a_terminal_sends_for_every_key_that_it_may_press() -> None:
+    keys = {*KEYS, *STEERING, *MOVING, *TYPED}
+    assert {key for key in keys if len(key) > 1} - SENT.keys() == set()
+    assert all(sent(key) for key in keys)
 
 
 @pytest.mark.timeout(600)
