@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,6 +171,33 @@ async def test_keys_are_overridden_by_the_command_ids(engine: ScriptedEngine) ->
         await pilot.press("f10")
         await until(pilot, lambda: engine.received("pause"))
         assert len(engine.received("pause")) == 1
+
+
+async def test_f12_saves_a_picture_of_the_screen_in_the_current_folder(
+    engine: ScriptedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app = on_run(engine, running())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "41,220 rows/s")
+        await pilot.press("f12")
+        await until(
+            pilot, lambda: [file for file in tmp_path.glob("*.svg") if file.read_text().rstrip()[-6:] == "</svg>"]
+        )
+    (picture,) = tmp_path.iterdir()
+    assert "41,220" in picture.read_text()
+
+
+async def test_f6_offers_the_themes_and_takes_one(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "41,220 rows/s")
+        await pilot.press("f6")
+        await until_shown(pilot, "Search for themes…")
+        await pilot.press(*"high-con")
+        await until_shown(pilot, "high-contrast")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.theme == "high-contrast")
 
 
 async def test_a_list_without_room_is_not_paged_through(engine: ScriptedEngine) -> None:

@@ -88,6 +88,15 @@ async def test_forgetting_asks_first_and_the_safe_answer_is_the_default(engine: 
         assert engine.received("discard") == [{"name": "discard", "run": RUNS[0].run_id, "drop_tables": True}]
 
 
+async def test_f5_reads_the_ledger_again(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_history(pilot)
+        engine.runs = [run_info("20261124-0700-new1", written=77_777), *RUNS]
+        await pilot.press("f5")
+        await until_shown(pilot, "77,777", "5,063,544")
+
+
 async def test_what_the_engine_refuses_stands_on_the_screen(engine: ScriptedEngine) -> None:
     engine.refusals["runs"] = ("connect", "The target does not answer: check target.uri.")
     app = on_setup(engine)
@@ -109,6 +118,8 @@ async def test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own(engine
         replay = app.replay
         assert replay is not None
         assert replay.speed == 4
+        await pilot.press("left_square_bracket")
+        assert replay.speed == 2
         await pilot.press(*["right"] * 20)
         await until_shown(pilot, "60,000 read = 60,000 written", "space plays it again")
         await pilot.press("left")

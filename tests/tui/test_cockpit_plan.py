@@ -154,6 +154,18 @@ async def test_a_full_census_that_is_refused_leaves_the_sample(engine: ScriptedE
         assert [each["census"] for each in engine.received("plan")] == ["sample", "full", "sample"]
 
 
+async def test_s_plans_from_a_sample_again_after_a_full_census(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("f")
+        await until(pilot, lambda: len(engine.received("plan")) == 2 and app.situation.has_result)
+        await pilot.press("s")
+        await until(pilot, lambda: len(engine.received("plan")) == 3)
+        assert engine.received("plan")[2]["census"] == "sample"
+        await until(pilot, lambda: app.situation.has_result and not app.situation.is_counted)
+
+
 async def test_the_plan_is_saved_into_a_new_file_only(engine: ScriptedEngine, tmp_path: Path) -> None:
     app = on_setup(engine)
     file = tmp_path / "plan.toml"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +78,105 @@ async def test_each_key_of_each_command_gives_it_and_the_palette_offers_it(
         scene = SCENES[0]
     assert pressed == {(command.id, key) for command in COMMANDS for key in command.keys.split(",")}
     assert offered == {command.id for command in COMMANDS}
+
+
+BEHAVIOURS = {
+    "setup.choose": "test_space_and_a_choose_collections_and_only_those_are_copied",
+    "setup.choose_all": "test_space_and_a_choose_collections_and_only_those_are_copied",
+    "setup.start": "test_start_says_what_will_happen_and_sends_what_the_fields_say",
+    "setup.seed": "test_seed_asks_and_seeds_only",
+    "setup.demo": "test_without_servers_the_demo_is_offered_and_runs_on_embedded_ones",
+    "setup.test": "test_f5_tests_both_sides_and_lists_the_collections_again",
+    "setup.settings": "test_settings_are_edited_and_reach_the_run",
+    "setup.save_profile": "test_a_profile_is_saved_and_opened",
+    "setup.open_profile": "test_a_profile_is_saved_and_opened",
+    "setup.leave_field": "test_escape_leaves_a_field_for_the_list",
+    "setup.filter": "test_a_filter_shows_some_collections_as_it_is_typed_and_what_was_chosen_stays",
+    "setup.database": "test_another_database_of_the_server_is_chosen_with_its_collections",
+    "run.pause": "test_space_and_p_pause_and_resume",
+    "run.resume": "test_space_and_p_pause_and_resume",
+    "run.workers_more": "test_a_knob_shows_its_wish_before_the_engine_has_answered",
+    "run.workers_fewer": "test_knob_keys_send_exact_values",
+    "run.page_larger": "test_knob_keys_send_exact_values",
+    "run.page_smaller": "test_knob_keys_send_exact_values",
+    "run.tune": "test_tune_sends_what_was_changed_and_closes",
+    "run.preset": "test_the_knobs_of_a_profile_are_turned_while_the_run_goes_on",
+    "run.stop": "test_the_stop_dialog_stops_as_it_is_told",
+    "run.continue": "test_a_cancelled_run_is_resumed_in_a_new_engine",
+    "run.export": "test_the_report_is_exported_at_the_end_and_not_before",
+    "run.replay_hold": "test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own",
+    "run.replay_faster": "test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own",
+    "run.replay_slower": "test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own",
+    "run.replay_forward": "test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own",
+    "run.replay_back": "test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own",
+    "run.replay_leave": "test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own",
+    "run.log": "test_the_log_pane_shows_the_events",
+    "run.freeze": "test_a_frozen_display_keeps_its_numbers_while_the_run_goes_on",
+    "run.sort": "test_s_sorts_by_rate_then_rows",
+    "run.reverse": "test_capital_s_turns_the_order_round",
+    "run.filter": "test_a_filter_leaves_the_workers_that_have_it_as_it_is_typed",
+    "run.workers": "test_enter_shows_the_worker_under_the_cursor_as_it_goes_on",
+    "run.problems": "test_a_problem_opens_with_its_documents_and_what_to_do",
+    "plan.start": "test_a_column_is_retyped_and_the_edited_plan_is_what_is_started",
+    "plan.ddl": "test_n_goes_to_the_next_collection_and_v_shows_the_sql",
+    "plan.following": "test_n_goes_to_the_next_collection_and_v_shows_the_sql",
+    "plan.previous": "test_n_goes_to_the_next_collection_and_v_shows_the_sql",
+    "plan.edit": "test_a_column_is_retyped_and_the_edited_plan_is_what_is_started",
+    "plan.ignore": "test_an_edit_that_the_engine_refuses_leaves_the_plan_as_it_was",
+    "plan.undo": "test_an_edit_that_the_engine_refuses_leaves_the_plan_as_it_was",
+    "plan.save": "test_the_plan_is_saved_into_a_new_file_only",
+    "plan.full": "test_a_full_census_shows_how_far_it_is_and_holds_for_the_run",
+    "plan.sample": "test_s_plans_from_a_sample_again_after_a_full_census",
+    "plan.again": "test_a_full_census_that_is_refused_leaves_the_sample",
+    "plan.stop": "test_a_full_census_shows_how_far_it_is_and_holds_for_the_run",
+    "verify.counts": "test_counting_again_names_what_does_not_hold",
+    "verify.full": "test_a_full_comparison_lists_differences_down_to_the_field",
+    "verify.retry": "test_rejects_are_written_again_under_the_policies_as_they_are_set_now",
+    "verify.export": "test_the_report_is_exported_in_the_format_of_the_names_ending",
+    "verify.newest": "test_escape_leaves_the_chosen_run_for_the_newest",
+    "history.open": "test_enter_opens_the_report_of_the_run_under_the_cursor",
+    "history.replay": "test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own",
+    "history.compare": "test_two_runs_are_compared_side_by_side",
+    "history.filter": "test_a_filter_shows_some_runs_as_it_is_typed",
+    "history.verify": "test_history_hands_a_run_over",
+    "history.resume": "test_only_a_run_with_something_left_can_be_resumed_and_it_keeps_its_own_settings",
+    "history.forget": "test_forgetting_asks_first_and_the_safe_answer_is_the_default",
+    "history.again": "test_f5_reads_the_ledger_again",
+    "app.help": "test_help_opens_on_question_mark_and_f1_and_closes_on_escape",
+    "app.quit": "test_q_leaves_at_once_when_there_is_no_run",
+    "app.palette": "test_a_knob_is_set_from_the_palette",
+    "app.copy": "test_y_copies_what_is_under_the_cursor_and_says_so",
+    "app.setup": "test_while_a_run_is_on_setup_starts_no_other_and_after_it_does",
+    "app.plan": "test_what_is_planned_is_what_is_chosen_on_setup",
+    "app.run": "test_while_a_run_is_on_setup_starts_no_other_and_after_it_does",
+    "app.verify": "test_rejects_are_written_again_under_the_policies_as_they_are_set_now",
+    "app.history": "test_history_hands_a_run_over",
+    "app.interrupt": "test_ctrl_c_hints_first_and_then_opens_the_stop_dialog",
+    "app.theme": "test_f6_offers_the_themes_and_takes_one",
+    "app.screenshot": "test_f12_saves_a_picture_of_the_screen_in_the_current_folder",
+}
+"""By the command's id, a test in this folder that presses one of its keys and looks at what comes of it."""
+
+
+def words_in_tests() -> dict[str, set[str]]:
+    """The strings in each test of this folder."""
+    found = {}
+    for file in Path(__file__).parent.glob("test_*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                strings = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
+                found[node.name] = {each for each in strings if isinstance(each, str)}
+    return found
+
+
+def test_each_command_has_a_test_of_what_it_does() -> None:
+    """A new command needs one, too. That it presses the key can be seen from here; what it looks at cannot."""
+    assert BEHAVIOURS.keys() == {command.id for command in COMMANDS}
+    words = words_in_tests()
+    for command in COMMANDS:
+        test = BEHAVIOURS[command.id]
+        assert test in words, f"{command.id}: there is no {test}"
+        assert words[test] & {*command.keys.split(",")}, f"{test} presses none of the keys of {command.id}"
 
 
 def test_no_place_is_without_commands() -> None:
