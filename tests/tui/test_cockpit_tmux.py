@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Target
-from tests.tui.terminal import ROOT
+from tests.tui.terminal import ROOT, Terminal
 
 WAIT_S = 60.0
 POLL_S = 0.1
@@ -51,6 +52,18 @@ class Tmux:
         while text not in (shown := self.do("capture-pane", "-p")):
             assert time.monotonic() < deadline, f"no {text!r} in tmux:\n{shown}"
             time.sleep(POLL_S)
+
+    def attach(self, width: int, height: int) -> Terminal:
+        """A client in a terminal of its own; the window takes its size."""
+        command = ["tmux", "-u", "-S", str(self._socket), "attach-session"]
+        return Terminal(command, {**self._environment, "TMUX": ""}, width, height)
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the program alone, which is the only child of the window's shell."""
+        shell = self.do("display-message", "-p", "#{pane_pid}").strip()
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        (program,) = (pid for pid, parent in map(str.split, listed.splitlines()) if parent == shell)
+        os.kill(int(program), number)
 
     def exit_code(self) -> int:
         """Wait for the program's end."""
@@ -97,6 +110,47 @@ def test_a_run_in_tmux_is_seen_resized_steered_and_left(tmux: Tmux) -> None:
     tmux.wait_for("cancelled")
     tmux.press("q")
     assert tmux.exit_code() == 130
+
+
+def is_drawn(client: Terminal, *texts: str) -> None:
+    """Wait until a client was sent all of these: where on its screen they are is up to tmux."""
+    deadline = time.monotonic() + WAIT_S
+    while not all(text in client.output for text in texts):
+        assert time.monotonic() < deadline, f"no {texts} in what tmux sent:\n{client.output[-3000:]}"
+        client.read()
+
+
+def test_a_client_that_detaches_leaves_the_run_alone_and_the_next_one_sees_it(tmux: Tmux, target: Target) -> None:
+    tmux.wait_for("● running")
+    with tmux.attach(120, 40) as client:
+        is_drawn(client, "Throughput, rows/s", "● running")
+        tmux.do("detach-client", "-s", "0")
+        assert client.wait_for_end() == 0
+    tmux.press("Space")
+    tmux.wait_for("‖ paused")
+    with tmux.attach(80, 24) as client:
+        is_drawn(client, "‖ paused", "ETA – paused by you")
+        tmux.wait_for("page size 500")
+        client.press(" ")
+        tmux.wait_for("● running")
+        client.hang_up()  # as a broken connection does
+    rows_become(target, 20_000)
+    with tmux.attach(100, 30) as client:
+        is_drawn(client, "20,000 read = 20,000 written + 0 rejected", "✓ verified")
+        client.press("q")
+        assert tmux.exit_code() == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_rolls_back_and_ends_the_program_in_tmux(
+    tmux: Tmux, target: Target, number: signal.Signals, code: int
+) -> None:
+    tmux.wait_for("● running")
+    tmux.signal(number)
+    assert tmux.exit_code() == code
+    assert target.value("SELECT count(*) FROM public.orders") < 20_000
+    (state,) = target.rows("SELECT state FROM mongopg.run")
+    assert state["state"] == "cancelled"
 
 
 def test_a_killed_tmux_leaves_the_run_alive(tmux: Tmux, target: Target) -> None:
