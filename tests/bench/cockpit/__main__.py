@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tests.bench.cockpit import keys, paint, process
+from tests.bench.cockpit import keys, limits, paint, process
 from tests.bench.cockpit.stage import Stage, stage
 
 PARTS = ("paint", "keys", "core", "memory", "seconds")
@@ -38,22 +38,25 @@ def _measure(ready: Stage, part: str, options: argparse.Namespace) -> None:
     workers = options.workers[0]
     match part:
         case "paint":
-            _say(paint.words("first paint", paint.first_paints(ready, options.starts)))
-            _say(paint.words("--help", paint.helps(options.starts)))
+            painted, helped = paint.first_paints(ready, options.starts), paint.helps(options.starts)
+            _say(limits.judged_seconds(paint.words("first paint", painted), painted, limits.PAINT_S))
+            _say(limits.judged_seconds(paint.words("--help", helped), helped, limits.HELP_S))
         case "keys":
             for line in keys.words(keys.key_delays(ready, workers, options.presses)):
                 _say(line)
         case "core":
             for size in options.workers:
                 share, growth_mib = process.share_of_a_core(ready, size, options.seconds)
-                _say(f"{size} workers: {share:.1%} of a core, memory {growth_mib:+.1f} MiB in {options.seconds:.0f} s")
+                figures = (
+                    f"{size} workers: {share:.1%} of a core, memory {growth_mib:+.1f} MiB in {options.seconds:.0f} s"
+                )
+                _say(limits.judged_core(figures, share, size))
         case "memory":
-            process.memory(ready, workers, options.minutes, _say)
+            _say(limits.judged_memory(process.memory(ready, workers, options.minutes, _say)))
         case "seconds":
             extra = process.share_of_a_run(ready, workers, options.pairs, _say)
-            _say(
-                f"{options.documents:,} documents: the cockpit makes a run {extra:+.1%} longer, median of {options.pairs}"
-            )
+            figures = f"{options.documents:,} documents: the cockpit makes a run {extra:+.1%} longer, median of {options.pairs}"
+            _say(limits.judged_run(figures, extra))
 
 
 def _say(line: str) -> None:

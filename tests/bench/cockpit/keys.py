@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from itertools import cycle
 
+from tests.bench.cockpit.limits import judged_keys, p95
 from tests.bench.cockpit.stage import Stage, drain, is_over, read
 from tests.tui.terminal import Terminal
 
@@ -50,9 +51,9 @@ def words(delays: dict[str, list[float]]) -> list[str]:
 
 
 def _line(name: str, delays: list[float]) -> str:
-    p95 = statistics.quantiles(delays, n=20)[-1] if len(delays) > 1 else delays[0]
     median = statistics.median(delays)
-    return f"{name}, {len(delays)} presses: p50 {median:.0f} ms, p95 {p95:.0f} ms, longest {max(delays):.0f} ms"
+    figures = f"{name}, {len(delays)} presses: p50 {median:.0f} ms, p95 {p95(delays):.0f} ms"
+    return judged_keys(f"{figures}, longest {max(delays):.0f} ms", delays)
 
 
 def _presses(workers: int) -> list[tuple[str, re.Pattern[str]]]:

@@ -29,20 +29,26 @@ def share_of_a_core(stage: Stage, workers: int, seconds: float) -> tuple[float, 
         return spent, (resident_kb(pid) - resident) / 1024
 
 
-def memory(stage: Stage, workers: int, minutes: float, say: Callable[[str], None]) -> None:
-    """Tell the size of the cockpit's process every minute, while a throttled run goes on and its screens are walked through."""
+def memory(stage: Stage, workers: int, minutes: float, say: Callable[[str], None]) -> list[float]:
+    """Tell the size of the cockpit's process every minute, while a throttled run goes on and its screens are walked through.
+
+    Returns:
+        MiB resident, every minute from the beginning.
+    """
     throttle = max(1, int(stage.documents / (minutes * 60 + 120)))
     with stage.running(workers, throttle=throttle) as terminal:
         drain(terminal, SETTLED_S)
         pid = terminal.process.pid
         began = time.monotonic()
         minute, pressed = 0, 0
+        resident: list[float] = []
         while True:
             if time.monotonic() >= began + minute * 60:
-                say(f"{minute:>3} min: RSS {resident_kb(pid) / 1024:.1f} MiB, PSS {proportional_kb(pid) / 1024:.1f} MiB, "
+                resident.append(resident_kb(pid) / 1024)
+                say(f"{minute:>3} min: RSS {resident[-1]:.1f} MiB, PSS {proportional_kb(pid) / 1024:.1f} MiB, "
                     f"{pressed} keys")  # fmt: skip
                 if minute >= minutes:
-                    return
+                    return resident
                 minute += 1
             terminal.press(TOUR[pressed % len(TOUR)])
             pressed += 1
