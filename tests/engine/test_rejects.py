@@ -303,7 +303,8 @@ async def test_a_limit_stops_the_run_with_the_cause_named(
 
 async def test_a_stopped_run_is_resumed_with_a_higher_limit(source: Source, target: Target, engines: Engines) -> None:
     add_people(source, 20_000, bad_every=10)
-    first, end = await engines.run(engines.settings("people", run={"max_rejects": "5%", "page_size": 500}))
+    slow = {"page_size": 500, "throttle": 10_000}  # otherwise all may be committed before it is told to stop
+    first, end = await engines.run(engines.settings("people", run={"max_rejects": "5%"} | slow))
     assert end["error"]["code"] == "max_rejects"
     assert end["read"] < 20_000
 
