@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from engine import tls
-from engine.config import Settings, redact, with_password
+from engine.config import Settings, merged, redact, secrets_of, with_password
 from engine.control import history, protocol
 from engine.control.journal import Journal
 from engine.control.planning import view_plan
@@ -58,7 +58,8 @@ async def answer(command: protocol.Command, settings: Settings) -> Any:
 
 def planned(command: protocol.MakePlan, settings: Settings) -> Settings:
     """The settings that a plan is to be made with."""
-    settings = settings.model_copy(deep=True)
+    settings = merged(settings, command.settings)
+    know(secrets_of(settings))
     settings.run.collections = command.collections or settings.run.collections
     settings.run.census = command.census or settings.run.census
     return settings

@@ -228,7 +228,7 @@ class Migration:
         """A plan made from a full census, taken by the whole cluster.
 
         Args:
-            settings: with the collections asked for.
+            settings: with the collections and the settings asked for.
 
         Raises:
             UsageError: the engine is at work, or what is asked for cannot be.
@@ -236,6 +236,8 @@ class Migration:
         """
         if self.is_busy:
             raise UsageError("The engine is at work: let it end, or cancel it, then plan.", code="state")
+        if command.settings and self._main is None:  # a run's knobs, of one that is over too, are its own
+            self.record.knobs.update(steering.knobs_of(settings))
         self.surveying = FullSurvey(command, settings, self.record.knobs, self.emit, self.run_id, self.known)
         try:
             return await self.surveying.run()

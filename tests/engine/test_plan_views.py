@@ -12,7 +12,7 @@ from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 
-from engine.control.protocol import MakePlan, PlanView, TableView, ValuesView
+from engine.control.protocol import MakePlan, PlanView, Snapshot, Status, TableView, ValuesView
 from engine.demo.binaries import find_binaries
 from engine.errors import EXIT_DONE, EXIT_USAGE, MissingCollection, UsageError
 from tests.running import Engines, add_users
@@ -29,6 +29,28 @@ USERS = 20_000
 async def plan_of(engines: Engines, *collections: str, plan: str = "", **sections: dict[str, Any]) -> PlanView:
     engine = await engines.launch(engines.settings(*collections, **sections))
     return await engine.client.ask(PlanView, MakePlan(plan=plan))
+
+
+async def test_a_plan_is_made_with_the_settings_that_come_with_the_question(source: Source, engines: Engines) -> None:
+    source.db.plain.insert_one({"_id": 1, "firstName": "A", "home": {"city": "B"}})
+    source.db.other.insert_one({"_id": 1})
+    engine = await engines.launch(engines.settings("plain"))
+    sections = {"run": {"collections": [], "mode": "append"}, "mapping": {"naming": "preserve", "flatten": 1}}
+    asked = {"settings": {**sections, "target": {"schema": "crm"}}, "collections": [f"{source.database}.plain"]}
+    for census in ("sample", "full"):
+        plan = await engine.client.ask(PlanView, MakePlan.model_validate({**asked, "census": census}))
+        (table,) = plan.tables
+        assert (plan.mode, table.table) == ("append", "crm.plain")
+        assert [column.column for column in table.columns] == ["_id", "firstName", "home_city", "_extra"]
+    again = await engine.client.ask(PlanView, MakePlan())
+    assert "first_name" in [column.column for column in again.tables[0].columns]
+
+
+async def test_a_census_is_taken_by_as_many_workers_as_the_question_says(source: Source, engines: Engines) -> None:
+    source.db.plain.insert_many({"_id": number} for number in range(100))
+    engine = await engines.launch(engines.settings("plain", run={"cluster_size": 1}))
+    await engine.client.ask(PlanView, MakePlan(census="full", settings={"run": {"cluster_size": 3}}))
+    assert (await engine.client.ask(Snapshot, Status())).cluster_size == 3
 
 
 def psql(target: Target, script: str) -> None:

@@ -60,6 +60,8 @@ class MakePlan(Wire):
     off."""
     recount: bool = True
     """False takes the full census of an earlier plan of this engine, as far as there is one."""
+    settings: dict[str, Any] = {}
+    """As in `Start`, for this plan alone: what a run that is started with them would do."""
 
 
 class Start(Wire):
