@@ -287,7 +287,10 @@ def _read_uri_file(given: dict[str, _Given], side: str, config_file: Path | None
         raise UsageError(f"{pointer.where}: give {side}.uri or {side}.uri_file, not both.")
     if direct is not None and _strength(direct) > _strength(pointer):
         return
-    path = Path(str(pointer.value)).expanduser()
+    try:
+        path = Path(str(pointer.value)).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{pointer.where} names {pointer.value}, but there is no user with such a home.") from error
     if pointer.provenance.startswith("file ") and config_file is not None:
         path = config_file.parent / path
     try:

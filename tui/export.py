@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from engine.control.protocol import RunState, Snapshot, TableCounts, Verification, VerifyReport
 from engine.errors import UsageError
+from tui.files import typed_path, write_new
 from tui.format import number
 from tui.safe import safe
 
@@ -74,7 +74,9 @@ def csv_text(report: VerifyReport) -> str:
     writer.writerow(["run", "namespace", "table", *names, "ok", "message"])
     for table in report.tables:
         counts = [getattr(table, name) for name in names]
-        writer.writerow([report.run_id, _plain(table.namespace), _plain(table.table), *counts, table.ok, table.message])
+        writer.writerow(
+            [report.run_id, _plain(table.namespace), _plain(table.table), *counts, table.ok, _plain(table.message)]
+        )
     if report.differences:
         writer.writerow([])
         writer.writerow(_DIFFERENCE)
@@ -94,28 +96,12 @@ def write_report(report: VerifyReport, name: str) -> Path:
     Raises:
         UsageError: the name has another ending, the file exists, or it cannot be written.
     """
-    path = Path(name.strip()).expanduser()
+    path = typed_path(name)
     form = FORMATS.get(path.suffix.lower())
     if form is None:
         raise UsageError(f"The name must end with {', '.join(FORMATS)}: it says which format is written.")
     write_new(path, form(report))
     return path
-
-
-def write_new(path: Path, text: str) -> None:
-    """Write a file that is not there yet, for our user alone: reports hold values of the data.
-
-    Raises:
-        UsageError: it exists, or cannot be written.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise UsageError(f"{path} exists already: choose another name.") from error
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text)
 
 
 def _counts_of(report: VerifyReport) -> tuple[str, ...]:

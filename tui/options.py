@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engine.errors import UsageError
+from tui.files import typed_path
 
 if TYPE_CHECKING:
     from engine.config import Loaded
@@ -130,7 +131,7 @@ OPTIONS: dict[str, SettingOption] = {
     "folder": SettingOption(
         "demo.dir",
         _text("--dir", "DIR", "Folder for the servers' data; else a temporary one."),
-        lambda typed: str(Path(typed).expanduser().absolute()),
+        lambda typed: str(typed_path(typed).absolute()),
     ),
     "keep": SettingOption("demo.keep", _switch("--keep", "Leave the servers running at the end; prints both URIs.")),
     "ascii": SettingOption("cockpit.ascii", _switch("--ascii", "Draw with ASCII characters only.")),

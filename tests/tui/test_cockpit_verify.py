@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.tui.driving import on_setup, process_of, screen_text, until, until_sh
 from tests.tui.scripted_answers import RUNS, verify_report
 from tests.tui.scripted_engine import ScriptedEngine, idle
 from tui.export import csv_text, json_text, markdown, write_report
+from tui.files import write_new
 
 
 async def to_verify(pilot: Pilot[Any]) -> None:
@@ -130,6 +132,13 @@ def test_csv_has_a_line_for_each_table_and_each_difference_and_no_formulas() -> 
     assert len(rows) == 7
 
 
+def test_no_message_of_a_server_is_a_formula_either() -> None:
+    report = verify_report("r1", "counts")
+    first = report.tables[0].model_copy(update={"message": "=HYPERLINK(1)"})
+    rows = list(csv.reader(io.StringIO(csv_text(report.model_copy(update={"tables": [first]})))))
+    assert rows[1][-1] == "'=HYPERLINK(1)"
+
+
 def test_json_is_the_report_itself() -> None:
     report = verify_report("r1", "full")
     assert json.loads(json_text(report)) == report.model_dump(mode="json")
@@ -143,6 +152,23 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     assert file.read_text() == "precious"
     with pytest.raises(UsageError, match="cannot be written"):
         write_report(verify_report("r1", "counts"), str(tmp_path / "no" / "a.md"))
+
+
+def test_a_home_of_nobody_is_one_sentence() -> None:
+    with pytest.raises(UsageError, match=r"~report.md is nobody's home: write \./~report.md"):
+        write_report(verify_report("r1", "counts"), "~report.md")
+
+
+def test_a_file_that_does_not_fit_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "large.toml"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    try:
+        with pytest.raises(UsageError, match=r"large\.toml cannot be written: File too large\."):
+            write_new(file, "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not file.exists()
 
 
 async def test_rejects_are_written_again_under_the_policies_as_they_are_set_now(

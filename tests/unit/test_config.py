@@ -149,6 +149,8 @@ def test_connection_strings_may_come_from_files_of_their_own(tmp_path: Path, mon
     assert stronger.settings.source.uri.get_secret_value() == "mongodb://flag/d"
     monkeypatch.setenv("MONGOPG_TARGET_URI_FILE", str(tmp_path / "absent"))
     assert "MONGOPG_TARGET_URI_FILE names" in _refusal()
+    monkeypatch.setenv("MONGOPG_TARGET_URI_FILE", "~nobody.at.all/secret")
+    assert "there is no user with such a home" in _refusal()
 
 
 def test_a_string_and_a_file_for_it_in_one_place_are_refused() -> None:

@@ -1,0 +1,45 @@
+"""Files that somebody names: what was typed as a path, and a new file written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from engine.errors import UsageError
+
+
+def typed_path(name: str) -> Path:
+    """The path that somebody typed; `~` is a home.
+
+    Raises:
+        UsageError: of nobody.
+    """
+    path = Path(name.strip())
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path.parts[0]} is nobody's home: write ./{path} for a file that is called so.") from error
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet, for our user alone: reports hold values of the data.
+
+    Raises:
+        UsageError: it exists, or cannot be written; nothing is left of it then.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise UsageError(f"{path} exists already: choose another name.") from error
+    except (OSError, ValueError) as error:
+        raise _not_written(path, error) from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError as error:  # a full disk, for one
+        path.unlink(missing_ok=True)
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError | ValueError) -> UsageError:
+    return UsageError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.")
