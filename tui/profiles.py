@@ -14,7 +14,8 @@ from engine.loading import load_settings, settings_folder
 from tui.uri import without_secrets
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LEFT_OUT = frozenset(["source.password", "source.uri_file", "target.password", "target.uri_file"])
+_LEFT_OUT = frozenset(["source.password", "source.uri_file", "target.password", "target.uri_file", "demo.embedded"])
+"""Secrets, and what only a command sets."""
 _DEFAULT = "config"
 """The file that is read without a profile."""
 
@@ -74,7 +75,7 @@ def save(name: str, settings: Settings) -> Path:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         beside.touch(mode=0o600)
-        beside.write_text(text_of(settings))
+        beside.write_text(text_of(settings), encoding="utf-8")
         os.replace(beside, path)
     except OSError as error:
         raise UsageError(f"The profile {path} cannot be written: {error.strerror}.") from error
@@ -85,7 +86,7 @@ def text_of(settings: Settings) -> str:
     """The settings that are not as by default, as TOML; connection strings without their secrets."""
     defaults, given = reveal(Settings()), reveal(settings)
     lines = ["# Written by mongopg-tui. Passwords are not kept: use -W, the environment or ~/.pgpass."]
-    for section in (name for name in given if name != "demo"):
+    for section in given:
         values = {
             name: without_secrets(str(value)) if name == "uri" else value
             for name, value in given[section].items()

@@ -22,9 +22,9 @@ ELSEWHERE = {
 }  # fmt: skip
 """What has a field on Setup itself."""
 NOT_HERE = {
-    "source.uri_file", "source.password", "target.uri_file", "target.password", "demo.embedded", "demo.dir", "demo.keep",
+    "source.uri_file", "source.password", "target.uri_file", "target.password", "demo.embedded",
 }  # fmt: skip
-"""What a person does not change here: where secrets are, and the embedded servers that a command of its own starts."""
+"""What a person does not change here: where secrets are, and whether servers are embedded: a command starts those."""
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ from engine.loading import changed, load_settings
 from tui import profiles
 from tui.themes import check_theme
 from tui.uri import without_secrets
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +53,24 @@ def test_a_profile_reads_back_as_it_was_saved_without_its_passwords() -> None:
     for section in ("run", "mapping", "cockpit", "seed"):
         assert getattr(read, section) == getattr(settings, section)
     assert read.target.schema_name == "crm"
+
+
+def test_a_profile_is_utf8_whatever_the_locale_is(home: Path) -> None:
+    script = (
+        "from engine.config import Settings; from tui import profiles; settings = Settings();"
+        "settings.run.collections = ['shop.\\u00fc\\u4e16']; profiles.save('shop', settings)"
+    )
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    ran = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | plain, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert load_settings(profiles.existing("shop"), {}).settings.run.collections == ["shop.\u00fc\u4e16"]
+
+
+def test_where_embedded_servers_are_kept_is_kept_but_not_that_there_are_some() -> None:
+    text = profiles.text_of(edited(demo__embedded=True, demo__dir="/srv/demo", demo__keep=True))
+    assert '[demo]\ndir = "/srv/demo"\nkeep = true\n' in text
 
 
 def test_what_is_as_by_default_is_not_written() -> None:

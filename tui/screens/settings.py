@@ -10,21 +10,21 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from engine.config import Settings, reveal
 from engine.errors import UsageError
 from engine.loading import changed, choices_of, requirement_of, setting_names
 from tui.safe import safe
+from tui.screens.modal import Modal
 from tui.themes import check_theme
 from tui.widgets.fields import Choice
 
 _ON_SETUP = frozenset(
-    ["run.collections", "run.mode", "run.cluster_size", "run.page_size", "run.throttle", "seed.count"]
+    ["run.collections", "run.mode", "run.cluster_size", "run.page_size", "run.throttle", "seed.count", "demo.embedded"]
 )
-"""What has a field on the screen itself."""
-_SECTIONS = ("run", "mapping", "seed", "cockpit")
+"""What has a field on the screen itself, or a command: embedded servers are started by one."""
+_SECTIONS = ("run", "mapping", "seed", "demo", "cockpit")
 _NOTHING = "none"
 """How an empty choice is shown."""
 _SWITCH = {False: "no", True: "yes"}
@@ -36,7 +36,7 @@ def editable_settings() -> list[str]:
     return ["target.schema", *names]
 
 
-class SettingsDialog(ModalScreen[Settings]):
+class SettingsDialog(Modal[Settings]):
     """Returns the settings as edited."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
