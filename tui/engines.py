@@ -9,7 +9,7 @@ from pathlib import Path
 from engine.config import Settings, reveal
 from engine.control.client import EngineProcess, launch
 from engine.control.protocol import Snapshot, Start
-from engine.errors import MigrationError
+from engine.errors import MigrationError, UsageError
 from tui.session import EngineSession, Policy
 
 ENGINE_END_S = 10.0
@@ -35,6 +35,7 @@ class Engines:
         """An idle engine; it becomes the run's when one is started."""
         self._unused = process
         self._opening = asyncio.Lock()
+        self._is_starting = False
         self._launched: list[EngineProcess] = [process] if process else []
         self._owned: list[EngineProcess] = []
         """Those of them that this cockpit connected to."""
@@ -118,7 +119,19 @@ class Engines:
 
         Raises:
             MigrationError: it was refused; nothing has changed.
+            UsageError: another one is going on, or being started.
         """
+        if self._is_starting:
+            raise UsageError("Another run is being started: wait until it is shown.", code="state")
+        if self.run is not None and self.run.is_live:
+            raise UsageError("A run is going on: let it end, or stop it, before another is started.", code="state")
+        self._is_starting = True
+        try:
+            return await self._start(settings, start)
+        finally:
+            self._is_starting = False
+
+    async def _start(self, settings: Settings, start: Start) -> EngineSession:
         policy = policy_of(settings, start)
         session = self.desk
         if session is None or session.policy != policy or settings.demo.embedded or session.client.is_closed:

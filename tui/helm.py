@@ -9,13 +9,22 @@ from pydantic import BaseModel
 from engine.config import Settings
 from engine.control.protocol import Start
 from engine.errors import MigrationError
-from engine.knobs import Knob
+from engine.knobs import SEED_COUNT, Knob
 from tui.commands import Place
+from tui.knob_text import value_text
 from tui.screens.dialogs import error_dialog
 from tui.session import EngineSession
 
 if TYPE_CHECKING:
     from tui.app import Cockpit
+
+
+def set_knob(settings: Settings, knob: Knob, value: int) -> None:
+    """Put a knob's value into settings, for a run that is started with them."""
+    if knob is SEED_COUNT:
+        settings.seed.count = value
+    else:
+        setattr(settings.run, knob.name, value)
 
 
 class Helm:
@@ -26,7 +35,8 @@ class Helm:
 
     def start(self, settings: Settings, start: Start) -> None:
         """Start a run in the idle engine when that fits it, otherwise in a new one."""
-        self._cockpit.run_worker(self._start(settings, start), group="start", exclusive=True)
+        # Not exclusive: what the engine has accepted goes on, wanted or not. `Engines` refuses a second one.
+        self._cockpit.run_worker(self._start(settings, start), group="start")
 
     def resume(self) -> None:
         """Go on with the run that stopped, in a new engine."""
@@ -41,14 +51,18 @@ class Helm:
             self._cockpit.run_worker(self._send(session, command), group="command")
 
     def turn(self, knob: Knob, value: int) -> None:
-        """Turn a knob of the run; without one, set its field for the next run."""
+        """Turn a knob of the run; without one, set it for the next run, and say so."""
         session = self._cockpit.run_session
         if session is not None and session.is_live:
             session.wish(knob, value)
             self._cockpit.draw_run()
             self._cockpit.run_worker(self._grant(session, knob), group="knob")
-        elif (setup := self._cockpit.setup) is not None:
+            return
+        if (setup := self._cockpit.setup) is not None:
             setup.fill_knob(knob, value)
+        else:
+            set_knob(self._cockpit.settings, knob, value)
+        self._cockpit.notify(f"{knob.label} {value_text(knob, value)}: for the next run.", markup=False)
 
     async def _start(self, settings: Settings, start: Start) -> None:
         try:

@@ -55,7 +55,8 @@ class CommandProvider(Provider):
         """Commands whose label or id matches, and a knob's value."""
         wish = knob_wish(query)
         if wish is not None and wish.value is not None:
-            what = f"Set {wish.knob.label.lower()} to {number(wish.value)}"
+            when = "" if self._cockpit.situation.is_live else ", for the next run"
+            what = f"Set {wish.knob.label.lower()} to {number(wish.value)}{when}"
             turn = partial(self._cockpit.helm.turn, wish.knob, wish.value)
             bounds = escape(f"{wish.knob.help} Takes a value {wish.knob.bounds}.")
             yield Hit(1.0, Content(what), turn, text=what, help=bounds)
