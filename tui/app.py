@@ -38,6 +38,7 @@ from tui.helm import Helm
 from tui.keymap import Keymap, key_words
 from tui.leaving import Leaving
 from tui.palette import CommandProvider, Palette
+from tui.planning import EditedPlan
 from tui.replay import Replay
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
@@ -275,6 +276,15 @@ class Cockpit(App[None]):
         """
         return self.settings if self.setup is None else self.setup.edited_settings()
 
+    @property
+    def planned_settings(self) -> Settings:
+        """The settings of a copy, as they stand on Setup.
+
+        Raises:
+            UsageError: a field is out of bounds, or it is not known which collections are to be copied.
+        """
+        return self.settings if self.setup is None else self.setup.planned_settings()
+
     def apply(self, settings: Settings) -> None:
         """Take other settings for what comes."""
         self.settings = settings
@@ -305,12 +315,21 @@ class Cockpit(App[None]):
         self.replay = Replay(recording)
         await self.switch_mode(Place.RUN.value)
 
-    async def offer_start(self, plan: str) -> None:
+    async def offer_start(self) -> None:
         """Ask whether to start what Setup says, or a plan that was edited."""
         if self.setup is None:
             await self.action_show_setup()
-        if self.setup is not None:
-            self.setup.offer_start(plan)
+        edited = self.edited_plan
+        if self.setup is not None and edited is not None:
+            self.setup.offer_edited(edited)
+        elif self.setup is not None:
+            self.setup.offer_start()
+
+    @property
+    def edited_plan(self) -> EditedPlan | None:
+        """The plan with the edits made on its screen; None without any."""
+        screen = self._mode_screen(Place.PLAN)
+        return screen.edited if isinstance(screen, PlanScreen) else None
 
     async def show_verification(self, run_id: str) -> None:
         """Show a run of the ledger on the Verify screen."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.config import Mode, Settings
-from engine.control.protocol import CollectionInfo
+from engine.control.protocol import CollectionInfo, TableView
 from tui.format import bytes_size, number
+from tui.planning import EditedPlan
 from tui.safe import safe
 from tui.uri import place, shown
 
@@ -26,19 +27,38 @@ def of_start(settings: Settings, chosen: Sequence[CollectionInfo], n_others: int
         chosen: collections with what is known of them; none when nothing was listed.
         n_others: configured collections that were not listed.
     """
-    documents = sum(max(0, info.documents) for info in chosen)
-    size = bytes_size(sum(info.size_bytes for info in chosen))
-    what = f"{len(chosen)} collection{'s' * (len(chosen) != 1)}, about {number(documents)} documents · {size}"
-    if n_others:
+    what = _sum(chosen) if chosen else "the configured collections"
+    if chosen and n_others:
         what += f", and {n_others} of other databases"
+    return _copy(settings, what, f"schema {safe(settings.target.schema_name, 63)}", settings.run.mode)
+
+
+def of_edited_start(settings: Settings, edited: EditedPlan) -> list[str]:
+    """A copy as a plan says that the operator has edited."""
+    lines = _copy(settings, _sum(edited.plan.tables), "into the plan's tables", edited.plan.mode)
+    edits = f"{edited.n_edits} edit{'' if edited.n_edits == 1 else 's'}"
+    lines += [f"{edits}: collections, tables, mode and columns are the plan's own."]
+    if edited.is_older:
+        lines += ["! Setup has changed since: its collections and mapping do not count."]
+    return lines
+
+
+def _sum(parts: Sequence[CollectionInfo | TableView]) -> str:
+    documents = sum(max(0, part.documents) for part in parts)
+    size = bytes_size(sum(part.size_bytes for part in parts))
+    return f"{len(parts)} collection{'s' * (len(parts) != 1)}, about {number(documents)} documents · {size}"
+
+
+def _copy(settings: Settings, what: str, where: str, mode: str) -> list[str]:
     source, target = shown(settings.source.uri.get_secret_value()), shown(settings.target.uri.get_secret_value())
+    means = next((means for name, means in MODES.items() if name == mode), "")
     return [
-        f"Copy {what if chosen else 'the configured collections'}",
+        f"Copy {what}",
         f"from  {safe(place(source), 80)}",
-        f"to    {safe(place(target), 80)}, schema {safe(settings.target.schema_name, 63)}",
+        f"to    {safe(place(target), 80)}, {where}",
         f"with  {settings.run.cluster_size} workers, {number(settings.run.page_size)} documents a page",
         "",
-        f"Mode {settings.run.mode}: {MODES[settings.run.mode]}.",
+        f"Mode {safe(mode, 20)}: {means}.",
     ]
 
 

@@ -150,6 +150,8 @@ class ScriptedEngine:
         self.runs = list(RUNS)
         self.commands: list[dict[str, Any]] = []
         """Every command received, in order."""
+        self.plan_text = TOML
+        """What it proposes."""
         self.refusals: dict[str, tuple[str, str]] = {}
         """Command name -> code and message to refuse it with."""
         self.is_mute = False
@@ -157,6 +159,8 @@ class ScriptedEngine:
         self.held: set[str] = set()
         """Names of commands that are answered only when the test lets them go."""
         self._waiting: list[tuple[asyncio.StreamWriter, dict[str, Any]]] = []
+        self.is_slow = False
+        """Do not answer before this is over."""
         self.on_start: Callable[[ScriptedEngine], None] = lambda engine: engine.show(running())
         self.settings = Settings()
         self._folder = tempfile.TemporaryDirectory(prefix="scripted-engine-")
@@ -251,6 +255,8 @@ class ScriptedEngine:
             while line := await reader.readline():
                 message = json.loads(line)
                 self.commands.append(message["command"])
+                while self.is_slow:
+                    await asyncio.sleep(0.01)
                 if message["command"]["name"] in self.held:
                     self._waiting.append((writer, message))
                 elif not self.is_mute:
@@ -297,7 +303,7 @@ class ScriptedEngine:
             case "rejects":
                 result = rejects_report(command["run"]).model_dump(mode="json")
             case "plan":
-                result = plan_view(command["plan"] or TOML).model_dump(mode="json")
+                result = plan_view(command["plan"] or self.plan_text).model_dump(mode="json")
             case "runs":
                 result = {"runs": [info.model_dump(mode="json") for info in self.runs]}
             case "replay":

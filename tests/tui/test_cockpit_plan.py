@@ -9,16 +9,20 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Button, Input
 
 from engine.control.protocol import CountingView
 from engine.errors import UsageError
-from tests.tui.driving import on_setup, screen_text, until, until_shown
+from engine.mapping import options
+from tests.tui.driving import SOURCE_URI, on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_answers import TOML
-from tests.tui.scripted_engine import ScriptedEngine
+from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.app import Cockpit
-from tui.plan_text import change_column, ignore_column
+from tui.plan_text import POLICIES, change_column, fields_left_out, ignore_column, restore_field
 from tui.screens.plan import PlanScreen
+from tui.screens.settings import SettingsDialog
+from tui.screens.setup import SetupScreen
+from tui.widgets.fields import Choice
 
 
 async def to_plan(pilot: Pilot[Any]) -> None:
@@ -30,6 +34,27 @@ async def to_plan(pilot: Pilot[Any]) -> None:
 def screen_of(app: Cockpit) -> PlanScreen:
     assert isinstance(app.screen, PlanScreen)
     return app.screen
+
+
+async def set_naming(pilot: Pilot[Any], naming: str) -> None:
+    """From any screen, change how columns are called, and stay on Setup."""
+    await pilot.press("1", "f4")
+    await until_shown(pilot, "target.schema", "Apply")
+    dialog = pilot.app.screen
+    assert isinstance(dialog, SettingsDialog)
+    dialog.query_one("#setting-mapping-naming", Choice).selected = naming
+    dialog.query_one("#setting-target-schema", Input).value = "crm"
+    dialog.query_one("#apply", Button).press()
+    await until(pilot, lambda: isinstance(pilot.app.screen, SetupScreen))
+
+
+async def edit_once(pilot: Pilot[Any]) -> str:
+    """Leave a field out; the plan as it is then."""
+    await to_plan(pilot)
+    await pilot.press("down", "i")
+    await until_shown(pilot, "1 edit")
+    assert isinstance(pilot.app, Cockpit)
+    return screen_of(pilot.app).edited_text
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
@@ -53,6 +78,176 @@ async def test_what_is_planned_is_what_is_chosen_on_setup(engine: ScriptedEngine
         assert [each["collections"] for each in engine.received("plan")] == [
             ["shop.orders", "shop.products", "shop.recent"]
         ]
+
+
+async def test_a_plan_is_made_with_the_settings_of_setup_and_again_when_those_change(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        sent = engine.received("plan")[0]["settings"]
+        assert (sent["mapping"]["naming"], sent["target"], sent["source"]["uri"]) == (
+            "snake_case", {"schema": "public"}, SOURCE_URI,
+        )  # fmt: skip
+        await set_naming(pilot, "preserve")
+        await pilot.press("2")
+        await until(pilot, lambda: len(engine.received("plan")) == 2)
+        sent = engine.received("plan")[1]["settings"]
+        assert (sent["mapping"]["naming"], sent["target"]) == ("preserve", {"schema": "crm"})
+
+
+async def test_what_does_not_change_a_plan_does_not_make_it_anew(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("1")
+        app.screen.query_one("#knob-throttle").query_one(Input).value = "5,000"
+        await pilot.press("2")
+        await pilot.pause(0.3)
+        assert len(engine.received("plan")) == 1
+
+
+async def test_a_guest_sees_the_plan_of_the_run_and_not_of_settings_of_its_own(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("2")
+        await until(pilot, lambda: engine.received("plan"))
+        assert engine.received("plan")[0]["settings"] == {}
+
+
+async def test_with_no_collection_chosen_there_is_nothing_to_plan_until_one_is(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("a", "2")
+        await until_shown(pilot, "! No collection is chosen")
+        assert engine.received("plan") == []
+        await pilot.press("1", "space", "2")
+        await until_shown(pilot, "1 of 2 collections")
+        assert engine.received("plan")[0]["collections"] == ["shop.customers"]
+
+
+async def test_edits_go_only_when_that_is_said_and_the_plan_is_made_anew(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        edited = await edit_once(pilot)
+        await set_naming(pilot, "preserve")
+        await pilot.press("2")
+        await until_shown(pilot, "Setup has changed", "the 1 edit is lost")
+        await pilot.press("escape")
+        await until(pilot, lambda: len(engine.received("plan")) == 3 and app.situation.has_result)
+        assert screen_of(app).edited_text == engine.received("plan")[2]["plan"] == edited
+        await pilot.press("1", "2")
+        await pilot.pause(0.2)
+        assert isinstance(app.screen, PlanScreen)
+        await set_naming(pilot, "snake_case")
+        await pilot.press("2")
+        await until_shown(pilot, "Setup has changed")
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: len(engine.received("plan")) == 4 and app.situation.has_result)
+        assert (engine.received("plan")[3]["plan"], screen_of(app).edited_text) == ("", "")
+
+
+async def test_edits_stay_without_a_question_when_setup_says_nothing_against_them(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        edited = await edit_once(pilot)
+        await pilot.press("1")
+        app.screen.query_one("#knob-cluster_size").query_one(Input).value = "12"
+        await pilot.press("2")
+        await until(pilot, lambda: len(engine.received("plan")) == 3)
+        assert engine.received("plan")[2]["plan"] == edited
+        assert engine.received("plan")[2]["settings"]["run"]["cluster_size"] == 12
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_a_start_from_setup_uses_the_edits_or_says_that_it_does_not(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        edited = await edit_once(pilot)
+        await pilot.press("1", "f9")
+        await until_shown(pilot, "Start this run with the edited plan?", "Copy 2 collections", "1 edit: collections,")
+        assert "Setup has changed" not in screen_text(app)
+        await pilot.click("#plain")
+        await until_shown(pilot, "Start this run?", "Copy 4 collections")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, SetupScreen))
+        await pilot.press("space", "f9")
+        await until_shown(pilot, "with the edited plan?", "! Setup has changed since")
+        await pilot.click("#go")
+        await until(pilot, lambda: engine.received("start"))
+        assert engine.received("start")[0]["plan"] == edited
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_a_column_gets_policies_of_its_own_and_loses_them(engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down", "e")
+        await until_shown(
+            pilot, "Field total", "nul", "(•) as set  ( ) reject  ( ) strip", "( ) infinity", "overflow", "Apply"
+        )
+        app.screen.query_one("#nul", Choice).selected = "strip"
+        app.screen.query_one("#date_range", Choice).selected = "infinity"
+        app.screen.query_one("#apply", Button).press()
+        await until_shown(pilot, "1 edit")
+        column = tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]
+        assert column == {
+            "field": "total", "column": "total", "type": "double precision", "nul": "strip", "date_range": "infinity",
+        }  # fmt: skip
+        await pilot.press("e")
+        await until_shown(pilot, "(•) strip", "(•) infinity")
+        app.screen.query_one("#nul", Choice).selected = "as set"
+        app.screen.query_one("#apply", Button).press()
+        await until_shown(pilot, "2 edits")
+        column = tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]
+        assert "nul" not in column
+        assert column["date_range"] == "infinity"
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_the_dialog_says_what_is_set_for_all_columns(engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    said = {policy: options.choices(policy)[0] for policy in POLICIES}
+    section = "".join(f'{policy} = "{word}"\n' for policy, word in said.items())
+    engine.plan_text = TOML.replace("[[tables]]", f"[options]\n{section}\n[[tables]]", 1)
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down", "e")
+        await until_shown(pilot, "As set for this plan: nul reject", "overflow overflow.", "Apply")
+
+
+async def test_a_column_of_no_field_has_no_policies(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("home", "e")
+        await until_shown(pilot, "Field _id", "Apply")
+        assert not app.screen.query(Choice)
+
+
+async def test_a_field_that_was_left_out_is_put_back_whatever_was_edited_after_it(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await edit_once(pilot)
+        await pilot.press("down", "e")
+        await until_shown(pilot, "Field address.city")
+        app.screen.query_one("#column", Input).value = "town"
+        await pilot.press("enter")
+        await until_shown(pilot, "2 edits")
+        await pilot.press("b")
+        await until_shown(pilot, "Fields left out", "total")
+        await pilot.press("enter")
+        await until_shown(pilot, "3 edits")
+        table = tomllib.loads(screen_of(app).edited_text)["tables"][0]
+        assert table["ignore"] == []
+        assert [column["column"] for column in table["columns"]] == ["_id", "total", "town"]
+        await pilot.press("b")
+        await pilot.pause(0.1)
+        assert isinstance(app.screen, PlanScreen)
 
 
 async def test_n_goes_to_the_next_collection_and_v_shows_the_sql(engine: ScriptedEngine) -> None:
@@ -210,3 +405,19 @@ def test_a_column_without_a_field_cannot_be_left_out() -> None:
         ignore_column(TOML, "shop.orders", "_id")
     with pytest.raises(UsageError, match="no column weight"):
         ignore_column(TOML, "shop.orders", "weight")
+
+
+def test_policies_are_those_of_the_engine() -> None:
+    assert options.POLICIES == POLICIES
+
+
+def test_a_restored_field_stands_where_it_stood_with_remarks_left_to_their_column() -> None:
+    text = TOML.replace("  # seen in 3 %\n", "\n  # to flatten it, in place of the line above:\n", 1)
+    first = ignore_column(text, "shop.orders", "total")
+    both = ignore_column(first, "shop.orders", "address_city")
+    assert fields_left_out(both, "shop.orders") == ["total", "address.city"]
+    one = restore_field(both, "shop.orders", "address.city", [first, text])
+    assert fields_left_out(one, "shop.orders") == ["total"]
+    assert restore_field(first, "shop.orders", "total", [text]) == text
+    with pytest.raises(UsageError, match='No plan of this screen had a column for "weight"'):
+        restore_field(text, "shop.orders", "weight", [text])

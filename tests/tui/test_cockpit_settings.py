@@ -70,6 +70,48 @@ async def test_settings_are_edited_and_reach_the_run(engine: ScriptedEngine, siz
         assert sent["target"]["schema"] == "crm"
 
 
+async def test_a_second_answer_does_not_take_the_screen_below_away(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=SIZES[0]) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("f4")
+        await until_shown(pilot, "target.schema", "demo.dir", "demo.keep")
+        dialog = app.screen
+        assert isinstance(dialog, SettingsDialog)
+        dialog.dismiss(None)
+        dialog.dismiss(None)
+        await pilot.pause()
+        assert isinstance(app.screen, SetupScreen)
+
+
+async def test_all_collections_are_kept_as_all_that_there_will_be(engine: ScriptedEngine, home: Path) -> None:
+    engine.collections = [info for info in engine.collections if info.kind != "view"]
+    app = on_setup(engine)
+    async with app.run_test(size=SIZES[0]) as pilot:
+        await until_shown(pilot, "3 of 3 chosen")
+        for name in ("all", "some"):
+            await pilot.press("ctrl+s")
+            await until_shown(pilot, "Save a profile")
+            await pilot.press(*name, "enter")
+            await until(pilot, lambda: isinstance(app.screen, SetupScreen))
+            await pilot.press("space")
+        assert "collections" not in (home / "all.toml").read_text()
+        assert 'collections = ["shop.orders", "shop.products"]' in (home / "some.toml").read_text()
+        await pilot.press("a", "ctrl+s")
+        await until_shown(pilot, "Not yet", "No collection is chosen")
+
+
+async def test_all_collections_with_views_are_kept_by_name(engine: ScriptedEngine, home: Path) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=SIZES[0]) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("ctrl+s")
+        await until_shown(pilot, "Save a profile")
+        await pilot.press(*"all", "enter")
+        await until(pilot, lambda: isinstance(app.screen, SetupScreen))
+        assert "shop.recent" in (home / "all.toml").read_text()
+
+
 async def test_a_profile_is_saved_and_opened(engine: ScriptedEngine, home: Path) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:

@@ -10,9 +10,11 @@ from textual.widgets import Button, Input
 
 from engine.config import Settings
 from engine.control.client import EngineProcess
-from engine.control.protocol import RunState
+from engine.control.protocol import RunState, Start
 from tests.tui.driving import (
     SOURCE_URI,
+    TARGET_URI,
+    on_run,
     on_setup,
     process_of,
     screen_text,
@@ -75,6 +77,88 @@ async def test_leaving_an_edited_field_tests_it_with_the_password_kept(engine: S
         assert engine.received("inspect")[-1] == {
             "name": "inspect", "side": "source", "uri": SOURCE_URI.replace("db1", "db2"), "keep": True,
         }  # fmt: skip
+
+
+async def test_a_start_from_within_a_field_means_the_uri_that_stands_there(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        field = app.screen.query_one("#target").query_one(Input)
+        field.focus()
+        field.value = "postgresql://mig:***@pg2:5432/shop"
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?", "pg2:5432/shop")
+        await pilot.click("#go")
+        await until(pilot, lambda: engine.received("start"))
+        assert engine.received("start")[0]["settings"]["target"]["uri"] == TARGET_URI.replace("pg1", "pg2")
+
+
+async def test_another_source_is_started_from_once_its_collections_are_shown(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        n_lists = len(engine.received("collections"))
+        field = app.screen.query_one("#source").query_one(Input)
+        field.focus()
+        field.value = "mongodb://app:***@db2:27017/shop"
+        engine.is_mute = True
+        await pilot.press("f9")
+        await until_shown(pilot, "Not yet", "The source is another one now")
+        await pilot.press("escape", "f8")
+        await until_shown(pilot, "Seed the source?", "db2:27017/shop")
+        await pilot.press("escape")
+        engine.is_mute = False
+        await pilot.press("f5")
+        await until(pilot, lambda: len(engine.received("collections")) > n_lists)
+        await until_shown(pilot, "4 of 4 chosen", "connected  12 ms")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?", "db2:27017/shop")
+
+
+async def test_what_is_typed_into_an_empty_field_counts_before_it_is_left(engine: ScriptedEngine) -> None:
+    settings = settings_with_servers()
+    settings.target.uri = SecretStr("")
+    app = on_setup(engine, settings)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen", "not set")
+        assert app.screen.query_one("#start", Button).disabled
+        app.screen.query_one("#target").query_one(Input).focus()
+        await pilot.press(*"postgresql://pg1/x")
+        await until(pilot, lambda: not app.screen.query_one("#start", Button).disabled)
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?", "pg1/x")
+
+
+async def test_what_is_typed_counts_behind_a_dialog_too(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        field = app.screen.query_one("#target").query_one(Input)
+        field.focus()
+        field.value = "postgresql://mig:n3w@pg2:5432/shop"
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: [each for each in engine.received("inspect") if "n3w@pg2" in each["uri"]])
+        assert field.value == "postgresql://mig:***@pg2:5432/shop"
+
+
+async def test_a_second_start_is_refused_while_the_first_is_on_its_way_and_while_it_goes_on(
+    engine: ScriptedEngine,
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        engine.is_slow = True
+        for _ in range(2):
+            await pilot.press("f9")
+            await until_shown(pilot, "Start this run?")
+            await pilot.click("#go")
+        await until_shown(pilot, "The run was not started", "Another run is being started")
+        await pilot.press("escape")
+        engine.is_slow = False
+        await until_shown(pilot, "● running")
+        app.helm.start(settings_with_servers(), Start())
+        await until_shown(pilot, "The run was not started", "A run is going on")
+        assert len(engine.received("start")) == 1
 
 
 async def test_a_field_that_was_not_changed_is_not_tested_again(engine: ScriptedEngine) -> None:
@@ -427,16 +511,29 @@ async def test_a_run_whose_engine_dies_is_resumed_in_a_new_one(engine: ScriptedE
 
 async def test_the_palette_sets_a_field_while_no_run_is_on(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
-    async with app.run_test(size=LARGE) as pilot:
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
         await until_shown(pilot, "4 of 4 chosen")
         await pilot.press("ctrl+p")
         await pilot.press(*"workers", "space", *"12")
-        await until_shown(pilot, "Set workers to 12")
+        await until_shown(pilot, "Set workers to 12, for the next run")
         await pilot.press("enter")
         screen = app.screen
         assert isinstance(screen, SetupScreen)
         await until(pilot, lambda: screen.edited_settings().run.cluster_size == 12)
+        await until_shown(pilot, "Workers 12: for the next run.")
         assert engine.received("set") == []
+
+
+async def test_the_palette_sets_the_next_run_where_setup_was_never_shown(engine: ScriptedEngine) -> None:
+    app = on_run(engine, completed())
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        await until_shown(pilot, "✓ verified")
+        await pilot.press("ctrl+p")
+        await pilot.press(*"throttle", "space", *"5000")
+        await until_shown(pilot, "Set throttle to 5,000, for the next run")
+        await pilot.press("enter")
+        await until_shown(pilot, "Throttle 5,000: for the next run.")
+        assert app.settings.run.throttle == 5_000
 
 
 async def test_q_leaves_at_once_when_there_is_no_run(engine: ScriptedEngine) -> None:

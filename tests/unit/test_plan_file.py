@@ -18,12 +18,13 @@ from engine.errors import UsageError
 from engine.mapping.kinds import JSON_TYPES, kinds_that_fit
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import SYSTEM_COLUMNS
-from engine.mapping.options import MappingOptions
+from engine.mapping.options import POLICIES, MappingOptions, choices
 from engine.plan.model import differences
 from engine.plan.reading import read_plan
 from engine.plan.request import Choice, choose, request_of
 from engine.plan.saved import SavedPlan, SavedTable
 from engine.plan.writing import Remarks, quoted, write_plan
+from tui.plan_text import change_column, column_entry, fields_left_out, ignore_column, restore_field
 
 PLAN = """
 version = 1
@@ -133,6 +134,40 @@ REMARKS = {
 @given(plans())
 def test_what_is_saved_is_what_is_loaded(plan: SavedPlan) -> None:
     assert read_plan(write_plan(plan)) == plan
+
+
+@given(plans(), st.data())
+def test_a_field_that_the_cockpit_leaves_out_and_puts_back_is_as_it_was(plan: SavedPlan, data: st.DataObject) -> None:
+    text = write_plan(plan)
+    table = data.draw(st.sampled_from(plan.tables))
+    fields = [column.name for column in table.columns or () if column.path and column.role is not Role.ID]
+    left_out = data.draw(st.lists(st.sampled_from(fields), unique=True)) if fields else []
+    steps = [text]
+    for name in left_out:
+        steps.append(ignore_column(steps[-1], table.namespace, name))
+    if left_out:
+        assert len(fields_left_out(steps[-1], table.namespace)) == len(table.ignored) + len(left_out)
+    now = steps[-1]
+    for field in fields_left_out(now, table.namespace)[len(table.ignored) :]:
+        now = restore_field(now, table.namespace, field, reversed(steps))
+    assert read_plan(now) == plan
+
+
+@given(plans(), st.data())
+def test_policies_that_the_cockpit_sets_are_read(plan: SavedPlan, data: st.DataObject) -> None:
+    table = data.draw(st.sampled_from(plan.tables))
+    columns = [column for column in table.columns or () if column.path and column.role is not Role.ID]
+    if not columns:
+        return
+    column = data.draw(st.sampled_from(columns))
+    policies = {policy: data.draw(st.sampled_from(choices(policy))) for policy in POLICIES}
+    edited = change_column(
+        write_plan(plan), table.namespace, column.name, name=column.name, type=column.sql_type, policies=policies
+    )
+    assert column_entry(edited, table.namespace, column.name).items() >= policies.items()
+    without = change_column(edited, table.namespace, column.name, name=column.name, type=column.sql_type, policies={})
+    (read,) = (each for each in read_plan(without).tables if each.namespace == table.namespace)
+    assert column.model_copy(update=dict.fromkeys(POLICIES, "")) in (read.columns or ())
 
 
 def test_comments_cannot_change_what_is_loaded() -> None:

@@ -139,10 +139,23 @@ def quit_question(snapshot: Snapshot) -> Question:
     return Question("A run is going on", text, answers, default="stay")
 
 
-def confirm(title: str, effects: Sequence[str], *, go: str) -> Question:
-    """Before something is started: says what will happen; returns "go" or "back"."""
+def confirm(title: str, effects: Sequence[str], *, go: str, others: Sequence[Answer] = ()) -> Question:
+    """Before something is started: says what will happen; returns "go" or "back", or the id of another answer."""
     text = Content("\n").join(Content(effect) for effect in effects)
-    return Question(title, text, [Answer("back", "Back", "primary"), Answer("go", go, "warning")], default="back")
+    answers = [Answer("back", "Back", "primary"), *others, Answer("go", go, "warning")]
+    return Question(title, text, answers, default="back")
+
+
+def edits_question(n_edits: int) -> Question:
+    """Setup has changed under a plan that was edited: `keep` the edits or plan `anew`."""
+    edits = f"{n_edits} edit{'' if n_edits == 1 else 's'}"
+    text = Content(
+        f"Setup says something else now than when the plan was made, and the plan has {edits}.\n\n"
+        "Keep them: what the plan says counts, its collections, tables, mode and columns.\n"
+        f"Plan anew: the plan follows Setup, and the {edits} {'is' if n_edits == 1 else 'are'} lost."
+    )
+    answers = [Answer("keep", "Keep the edits", "primary"), Answer("anew", "Plan anew", "warning")]
+    return Question("Setup has changed", text, answers, default="keep")
 
 
 def error_dialog(title: str, message: str) -> Question:

@@ -14,16 +14,18 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engine.control.protocol import Cancel, ColumnView, MakePlan, PlanView, TableView
+from engine.control.protocol import Cancel, ColumnView, PlanView, TableView
 from engine.errors import MigrationError, UsageError
 from tui.commands import Place, Situation, bindings_of
-from tui.export import write_new
+from tui.files import typed_path, write_new
 from tui.format import duration
-from tui.plan_text import change_column, ignore_column
+from tui.plan_text import change_column, field_name, fields_left_out, ignore_column, restore_field
+from tui.planning import EditedPlan, PlanRequest, request_of
 from tui.safe import safe, safe_block
 from tui.screens.base import CockpitScreen
-from tui.screens.column import ColumnDialog
-from tui.screens.dialogs import error_dialog
+from tui.screens.choosing import ChoosingDialog
+from tui.screens.column import ColumnDialog, ColumnEdit
+from tui.screens.dialogs import edits_question, error_dialog
 from tui.screens.naming import FileDialog
 from tui.session import EngineSession
 from tui.widgets.listing import Column, Listing
@@ -58,8 +60,15 @@ class PlanScreen(CockpitScreen):
         self.table_index = 0
         self._texts: list[str] = []
         """Edits of the plan, the newest last: what a start runs; none when nothing was edited."""
-        self._request: object = None
+        self._proposal = ""
+        """The plan before them."""
+        self._request: PlanRequest | None = None
         """What the plan was made from."""
+        self._waits = False
+        """Setup could not say yet what to plan."""
+        self._has_failed = False
+        """There is no plan of that."""
+        self._is_asking = False
         self._asked_at: float | None = None
         self._asked: EngineSession | None = None
         """Who makes the plan now."""
@@ -85,19 +94,35 @@ class PlanScreen(CockpitScreen):
         self.set_interval(TICK_S, self._show_progress)
 
     def shown(self) -> None:
-        """Plan when something else is asked for now."""
+        """Plan when Setup asks for something else now. What was edited goes only when the operator says so."""
         try:
-            request = self._requested()
+            request = request_of(self.cockpit.planned_settings)
         except UsageError as error:
+            self._waits = True
             self._say(error)
             return
-        if request != self._request and self._asked_at is None:
-            self._texts.clear()
-            self._plan_again(request)
+        if self._waits:
+            self._waits = False
+            self._draw()
+        before = self._request
+        is_known = request == before and not self._has_failed
+        if is_known or self._asked_at is not None or self._is_asking:
+            return
+        if self._texts and before is not None and request.decided != before.decided:
+            self._ask_about_edits(request)
+        else:
+            self._plan_again(request, recount=False)
 
-    def _requested(self) -> tuple[str, str, tuple[str, ...]]:
-        settings = self.cockpit.edited_settings
-        return settings.source.connection, settings.target.schema_name, tuple(settings.run.collections)
+    def _ask_about_edits(self, request: PlanRequest) -> None:
+        self._is_asking = True
+
+        def answered(answer: str | None) -> None:
+            self._is_asking = False
+            if answer == "anew":
+                self._texts.clear()
+            self._plan_again(request, recount=False)
+
+        self.app.push_screen(edits_question(len(self._texts)), answered)
 
     def adjusted(self, now: Situation) -> Situation:
         """Whether there is a plan, and whether one is being made."""
@@ -125,12 +150,27 @@ class PlanScreen(CockpitScreen):
         """The plan's TOML when it was edited here; empty otherwise."""
         return self._texts[-1] if self._texts else ""
 
+    @property
+    def edited(self) -> EditedPlan | None:
+        """The plan with its edits; None without any."""
+        if self.plan is None or not self._texts:
+            return None
+        try:
+            request = request_of(self.cockpit.planned_settings)
+            is_older = self._request is None or request.decided != self._request.decided
+        except UsageError:
+            is_older = True
+        return EditedPlan(self.edited_text, self.plan, len(self._texts), is_older)
+
     # --- making it ---
 
     def action_again(self) -> None:
         """Look at the source again; edits stay."""
+        self._replan()
+
+    def _replan(self, *, recount: bool = True) -> None:
         try:
-            self._plan_again(self._requested())
+            self._plan_again(request_of(self.cockpit.planned_settings), recount=recount)
         except UsageError as error:
             self._say(error)
 
@@ -143,15 +183,16 @@ class PlanScreen(CockpitScreen):
         self._choose_census("sample")
 
     def _choose_census(self, census: Literal["sample", "full"]) -> None:
+        before, settings = self._request, self.cockpit.settings.run
+        otherwise = settings.census
+        settings.census = census
         try:
-            request = self._requested()
+            self._request = request_of(self.cockpit.planned_settings)
         except UsageError as error:
+            settings.census = otherwise
             self._say(error)
             return
-        before = self._census
-        self.cockpit.settings.run.census = census
-        self._request = request
-        self._remake(list(request[2]), self.edited_text, otherwise=before)
+        self._remake(self._request, self.edited_text, otherwise=(otherwise, before))
 
     @work(group="break off")
     async def action_stop(self) -> None:
@@ -162,24 +203,29 @@ class PlanScreen(CockpitScreen):
             except MigrationError as error:
                 self.cockpit.say_problem(error.message)
 
-    def _plan_again(self, request: tuple[str, str, tuple[str, ...]], *, recount: bool = True) -> None:
+    def _plan_again(self, request: PlanRequest, *, recount: bool = True) -> None:
         self._request = request
-        self._remake(list(request[2]), self.edited_text, recount=recount)
+        self._remake(request, self.edited_text, recount=recount)
 
     @work(group="plan", exclusive=True)
     async def _remake(
         self,
-        collections: list[str],
+        request: PlanRequest,
         text: str,
         *,
         recount: bool = True,
-        otherwise: Literal["sample", "full"] | None = None,
+        otherwise: tuple[Literal["sample", "full"], PlanRequest | None] | None = None,
     ) -> None:
-        if not await self._make(collections, text, recount=recount) and otherwise is not None:
-            self.cockpit.settings.run.census = otherwise
+        is_made = await self._make(request, text, recount=recount)
+        if is_made and self.is_current:
+            self.call_later(self.shown)  # Setup may have changed meanwhile
+        if not is_made and otherwise is not None:
+            self.cockpit.settings.run.census, self._request = otherwise
             self.cockpit.situation_changed()
+        else:
+            self._has_failed = not is_made
 
-    async def _make(self, collections: list[str], text: str, *, recount: bool) -> bool:
+    async def _make(self, request: PlanRequest, text: str, *, recount: bool) -> bool:
         """Ask for the plan; False when it was refused, which stands in the heading then."""
         self._asked_at = time.monotonic()
         self.cockpit.situation_changed()
@@ -187,8 +233,9 @@ class PlanScreen(CockpitScreen):
         problem = None
         try:
             self._asked = await self.cockpit.engine_to_ask()
-            command = MakePlan(collections=[] if text else collections, plan=text, census=self._census, recount=recount)
-            self.plan = await self._asked.client.ask(PlanView, command)
+            command = request.command(self._asked, text, recount=recount)
+            self.plan = plan = await self._asked.client.ask(PlanView, command)
+            self._proposal = self._proposal if text else plan.toml
         except MigrationError as error:
             problem = error
         finally:
@@ -204,6 +251,8 @@ class PlanScreen(CockpitScreen):
         self.query_one("#plan-head", Static).update(Content.styled(f"! {safe(error.message, 600)}", "$error"))
 
     def _show_progress(self) -> None:
+        if self._waits and self.is_current:
+            self.shown()
         if self._asked_at is None:
             return
         since = duration(time.monotonic() - self._asked_at)
@@ -219,7 +268,7 @@ class PlanScreen(CockpitScreen):
 
     async def action_start(self) -> None:
         """Ask, then copy."""
-        await self.cockpit.offer_start(self.edited_text)
+        await self.cockpit.offer_start()
 
     def action_ddl(self) -> None:
         """SQL in the place of the fields, or the fields again."""
@@ -240,17 +289,26 @@ class PlanScreen(CockpitScreen):
             self._draw()
 
     def action_edit(self) -> None:
-        """Rename or retype the column under the cursor."""
+        """Rename or retype the column under the cursor, or say what becomes of values that it cannot hold."""
         table, column = self.table, self._column()
         if table is None or column is None:
             return
+        try:
+            dialog = ColumnDialog(column, self._text, table.namespace)
+        except UsageError as error:
+            self.app.push_screen(error_dialog("The column cannot be edited", error.message))
+            return
+        now = dialog.now
 
-        def answered(answer: tuple[str, str] | None) -> None:
-            if answer is not None and answer != (column.column, column.type):
-                name, kind = answer
-                self._edit(lambda text: change_column(text, table.namespace, column.column, name=name, type=kind))
+        def changed(text: str, edit: ColumnEdit) -> str:
+            kind, policies = edit.type, edit.policies
+            return change_column(text, table.namespace, now.name, name=edit.name, type=kind, policies=policies)
 
-        self.app.push_screen(ColumnDialog(column), answered)
+        def answered(edit: ColumnEdit | None) -> None:
+            if edit is not None and edit != now:
+                self._edit(lambda text: changed(text, edit))
+
+        self.app.push_screen(dialog, answered)
 
     def action_ignore(self) -> None:
         """Leave the field under the cursor out."""
@@ -258,14 +316,33 @@ class PlanScreen(CockpitScreen):
         if table is not None and column is not None:
             self._edit(lambda text: ignore_column(text, table.namespace, column.column))
 
+    def action_restore(self) -> None:
+        """Give a field that was left out its column back."""
+        table = self.table
+        if table is None:
+            return
+        fields = {field_name(each): each for each in fields_left_out(self._text, table.namespace)}
+        earlier = [*reversed(self._texts), self._proposal]
+
+        def chosen(name: str | None) -> None:
+            if name is not None:
+                self._edit(lambda text: restore_field(text, table.namespace, fields[name], earlier))
+
+        if fields:
+            self.app.push_screen(ChoosingDialog("Fields left out: put one back", [*fields]), chosen)
+        else:
+            self.app.notify("No field of this collection is left out.", markup=False)
+
     def action_undo(self) -> None:
         """Take the last edit back."""
         if self._texts:
             self._texts.pop()
-            try:
-                self._plan_again(self._requested(), recount=False)
-            except UsageError as error:
-                self._say(error)
+            self._replan(recount=False)
+
+    @property
+    def _text(self) -> str:
+        """The plan's TOML as it is now."""
+        return self.edited_text or (self.plan.toml if self.plan is not None else "")
 
     def _column(self) -> ColumnView | None:
         index = self.query_one("#fields", Listing).index
@@ -275,7 +352,7 @@ class PlanScreen(CockpitScreen):
         if self.plan is None:
             return
         try:
-            text = change(self.edited_text or self.plan.toml)
+            text = change(self._text)
         except UsageError as error:
             self.app.push_screen(error_dialog("The plan stays as it was", error.message))
             return
@@ -284,19 +361,19 @@ class PlanScreen(CockpitScreen):
     @work(group="plan", exclusive=True)
     async def _try(self, text: str) -> None:
         """An edit counts once the engine has planned with it."""
-        self._texts.append(text)
-        if not await self._make([], text, recount=False):
-            self._texts.pop()
+        if self._request is not None and await self._make(self._request, text, recount=False):
+            self._texts.append(text)
+            self._draw()
             self.cockpit.situation_changed()
 
     def action_save(self) -> None:
         """Ask for a file's name, and write the plan."""
         if self.plan is None:
             return
-        text = self.edited_text or self.plan.toml
+        text = self._text
 
         def write(name: str) -> Path:
-            path = Path(name.strip()).expanduser()
+            path = typed_path(name)
             write_new(path, text)
             return path
 

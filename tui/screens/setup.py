@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from pydantic import BaseModel
 from textual import on, work
@@ -25,19 +24,20 @@ from engine.control.protocol import (
 )
 from engine.errors import MigrationError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
-from engine.loading import load_settings
-from tui import effects, profiles
+from tui import effects
 from tui.commands import BY_ACTION, Place, Situation, bindings_of
 from tui.effects import MODES
 from tui.format import bytes_size
+from tui.helm import set_knob
+from tui.planning import EditedPlan
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
 from tui.screens.choosing import ChoosingDialog
-from tui.screens.dialogs import confirm, error_dialog
-from tui.screens.naming import FileDialog
+from tui.screens.dialogs import Answer, error_dialog
+from tui.screens.profiles import keep_profile, open_profile
 from tui.screens.settings import SettingsDialog
+from tui.screens.starting import Otherwise, offer_start
 from tui.session import EngineSession
-from tui.themes import check_theme
 from tui.uri import database_in
 from tui.widgets.collections import CollectionList, CollectionsPanel
 from tui.widgets.connection import ConnectionPanel, Side
@@ -57,6 +57,8 @@ class SetupScreen(CockpitScreen):
         super().__init__()
         self._database = ""
         """The database that was chosen; empty is the one that the URI names."""
+        self._listed: tuple[str, str] | None = None
+        """The source's URI and the database whose collections are shown."""
 
     def body(self) -> Iterable[Widget]:
         """Fields and buttons."""
@@ -92,6 +94,11 @@ class SetupScreen(CockpitScreen):
         """After a run its engine is no longer idle: another one is needed."""
         self.cockpit.situation_changed()
 
+    def on_screen_suspend(self) -> None:
+        """Behind a dialog or another screen a field keeps the focus: what was typed counts there, too."""
+        if self.is_mounted:
+            self.commit()
+
     def show_situation(self) -> None:
         """Buttons follow what works now."""
         super().show_situation()
@@ -114,6 +121,7 @@ class SetupScreen(CockpitScreen):
 
     def action_test(self) -> None:
         """Test both sides, and list the collections; an engine that has ended is replaced first."""
+        self.commit()
         if self.cockpit.engines.needs_desk:
             self.cockpit.situation_changed()
         self.test_both()
@@ -139,8 +147,11 @@ class SetupScreen(CockpitScreen):
         if desk is None:
             return
         panel.testing()
+        uri = panel.uri
         try:
-            report = await desk.client.ask(ServerReport, Inspect(side=panel.side, uri=panel.uri, keep=True))
+            report = await desk.client.ask(ServerReport, Inspect(side=panel.side, uri=uri, keep=True))
+            if panel.uri != uri:
+                return
             panel.show(report)
             if panel.side == "source" and report.ok:
                 await self._list_collections(desk)
@@ -150,12 +161,25 @@ class SetupScreen(CockpitScreen):
     async def _list_collections(self, desk: EngineSession) -> None:
         """Those of the chosen database, or of the one that the URI names."""
         panel = self.query_one(CollectionsPanel)
-        database = self._database or database_in(self.query_one("#source", ConnectionPanel).uri)
+        asked = self._database_asked_for
+        database = self._database or database_in(asked[0])
         if not database:
             panel.empty(f"The URI names no database: {self.cockpit.keymap.first('setup.database')} chooses one.")
             return
         found = (await desk.client.ask(Collections, ListCollections(database=self._database))).collections
-        panel.fill(database, found, self.cockpit.settings.run.collections, is_picked=bool(self._database))
+        if asked == self._database_asked_for:
+            panel.fill(database, found, self.cockpit.settings.run.collections, is_picked=bool(self._database))
+            self._listed = asked
+
+    @property
+    def _database_asked_for(self) -> tuple[str, str]:
+        return self.query_one("#source", ConnectionPanel).uri, self._database
+
+    @property
+    def _is_listing_old(self) -> bool:
+        """The collections that are shown are those of another source, or of another database."""
+        has_some = bool(self.query_one(CollectionsPanel).listing.collections)
+        return has_some and self._listed != self._database_asked_for
 
     @work(group="databases", exclusive=True)
     async def action_database(self) -> None:
@@ -194,9 +218,13 @@ class SetupScreen(CockpitScreen):
         self.query_one(CollectionsPanel).filter.open()
 
     @on(CollectionList.Chosen)
-    def _listed(self) -> None:
+    def _choice_changed(self) -> None:
         """There may be something to choose now."""
         self.refresh_bindings()
+
+    @on(ConnectionPanel.Filled)
+    def _filled(self) -> None:
+        self.cockpit.situation_changed()
 
     @on(ConnectionPanel.Edited)
     def _edited(self, event: ConnectionPanel.Edited) -> None:
@@ -212,16 +240,21 @@ class SetupScreen(CockpitScreen):
 
     # --- fields ---
 
+    def commit(self) -> None:
+        """Take the URIs as they stand in their fields, left or not."""
+        for panel in self.query(ConnectionPanel):
+            panel.commit()
+
     def with_connections(self, settings: Settings) -> Settings:
         """`settings` with the URIs of the fields."""
         settings = settings.model_copy(deep=True)
-        settings.source.uri = self.query_one("#source", ConnectionPanel).uri  # type: ignore[assignment]  # validated
-        settings.target.uri = self.query_one("#target", ConnectionPanel).uri  # type: ignore[assignment]  # validated
+        settings.source.uri = self.query_one("#source", ConnectionPanel).typed  # type: ignore[assignment]  # validated
+        settings.target.uri = self.query_one("#target", ConnectionPanel).typed  # type: ignore[assignment]  # validated
         return settings
 
     def has_uri(self, side: Side) -> bool:
         """The URI of this side is set."""
-        return bool(self.query_one(f"#{side}", ConnectionPanel).uri)
+        return bool(self.query_one(f"#{side}", ConnectionPanel).typed)
 
     def fill_knob(self, knob: Knob, value: int) -> None:
         """Put a value into a knob's field: the palette's "workers 12"."""
@@ -233,23 +266,38 @@ class SetupScreen(CockpitScreen):
         Raises:
             UsageError: a field is out of bounds; it says so under itself.
         """
+        self.commit()
         values = {field.knob.name: field.value for field in self.query(KnobField)}
         settings = self.with_connections(self.cockpit.settings)
-        for section, knob, name in (
-            (settings.run, CLUSTER_SIZE, "cluster_size"),
-            (settings.run, PAGE_SIZE, "page_size"),
-            (settings.run, THROTTLE, "throttle"),
-            (settings.seed, SEED_COUNT, "count"),
-        ):
+        for knob in (CLUSTER_SIZE, PAGE_SIZE, THROTTLE, SEED_COUNT):
             value = values[knob.name]
             if value is None:
                 raise UsageError(f"{knob.label} must be {knob.bounds}.")
-            setattr(section, name, value)
+            set_knob(settings, knob, value)
         settings.run.mode = self.query_one(Choice).selected  # type: ignore[assignment]  # its words are the modes
         panel = self.query_one(CollectionsPanel)
-        if panel.listing.collections:
+        if panel.listing.collections and not self._is_listing_old:
             settings.run.collections = panel.chosen()
         return settings
+
+    def planned_settings(self) -> Settings:
+        """The settings of a copy.
+
+        Raises:
+            UsageError: a field is out of bounds, or it is not known which collections are to be copied.
+        """
+        settings = self.edited_settings()
+        self._require_choice()
+        return settings
+
+    def _require_choice(self) -> None:
+        panel = self.query_one(CollectionsPanel)
+        if self._is_listing_old:
+            self._require("source")
+            raise UsageError("The source is another one now: wait until its collections are shown, or test it again.")
+        if panel.listing.collections and not panel.chosen():
+            one, every = map(self.cockpit.keymap.first, ("setup.choose", "setup.choose_all"))
+            raise UsageError(f"No collection is chosen: {one} chooses the one under the cursor, {every} chooses all.")
 
     def _require(self, *sides: Side) -> None:
         for side in sides:
@@ -263,7 +311,7 @@ class SetupScreen(CockpitScreen):
 
     def fill(self, settings: Settings) -> None:
         """Put these settings into the fields, and test the connections that they name."""
-        self._database = ""
+        self._database, self._listed = "", None
         for side, uri in (("source", settings.source.uri), ("target", settings.target.uri)):
             self.query_one(f"#{side}", ConnectionPanel).fill(uri.get_secret_value())
         self.fill_knob(CLUSTER_SIZE, settings.run.cluster_size)
@@ -283,81 +331,67 @@ class SetupScreen(CockpitScreen):
         self.app.push_screen(SettingsDialog(self.cockpit.settings), edited)
 
     def action_save_profile(self) -> None:
-        """Ask for a name, and keep what is set."""
+        """Ask for a name, and keep what is set; all collections are kept as none: those of then are meant."""
         try:
             settings = self.edited_settings()
+            if not self._is_listing_old:
+                self._require_choice()
+                if not self._database and self.query_one(CollectionsPanel).is_everything:
+                    settings.run.collections = []
         except UsageError as error:
             self.app.push_screen(error_dialog("Not yet", error.message))
-            return
-
-        def saved(path: Path | None) -> None:
-            if path is not None:
-                self.app.notify(safe(f"Saved: mongopg-tui --profile {path.stem} opens it."), markup=False)
-
-        note = "Its name. Passwords are not kept."
-        dialog = FileDialog("Save a profile", note, "", lambda name: profiles.save(name.strip(), settings))
-        self.app.push_screen(dialog, saved)
+        else:
+            keep_profile(self.app, settings)
 
     def action_open_profile(self) -> None:
         """Choose one that was saved."""
-        names = profiles.names()
-        if not names:
-            key = self.cockpit.keymap.first("setup.save_profile")
-            self.app.push_screen(error_dialog("Profiles", f"No profile was saved yet; {key} saves what is set here."))
-            return
-        self.app.push_screen(ChoosingDialog("Open a profile", names), self._open)
 
-    def _open(self, name: str | None) -> None:
-        if name is None:
-            return
-        try:
-            loaded = load_settings(profiles.existing(name), {})
-            check_theme(loaded.settings.cockpit.theme, "cockpit.theme")
-        except UsageError as error:
-            self.app.push_screen(error_dialog("The profile was not opened", error.message))
-            return
-        self.cockpit.apply(loaded.settings)
-        self.fill(loaded.settings)
+        def opened(settings: Settings) -> None:
+            self.cockpit.apply(settings)
+            self.fill(settings)
+
+        open_profile(self.app, opened, save_key=self.cockpit.keymap.first("setup.save_profile"))
 
     # --- starting something ---
 
     def action_start(self) -> None:
-        """Ask, then copy."""
-        self.offer_start()
+        """Ask, then copy; a plan that was edited is not forgotten."""
+        edited = self.cockpit.edited_plan
+        if edited is None:
+            self.offer_start()
+        else:
+            self.offer_edited(edited, otherwise=(Answer("plain", "Without the edits…"), self.offer_start))
 
-    def offer_start(self, plan: str = "") -> None:
-        """Ask, then copy; a plan that was edited decides what goes where."""
-        title = "Start this run with the edited plan?" if plan else "Start this run?"
-        self._offer(self._start_effects, title, "Start", Start(plan=plan))
+    def offer_start(self) -> None:
+        """Ask, then copy what is chosen here."""
+        offer_start(self, self._start_effects, "Start this run?", "Start", Start())
+
+    def offer_edited(self, edited: EditedPlan, otherwise: Otherwise | None = None) -> None:
+        """Ask, then copy: a plan that was edited decides what goes where.
+
+        Args:
+            otherwise: another answer, and what it does.
+        """
+
+        def effects_of(settings: Settings) -> list[str]:
+            self._require(*_SIDES)
+            return effects.of_edited_start(settings, edited)
+
+        title = "Start this run with the edited plan?"
+        offer_start(self, effects_of, title, "Start", Start(plan=edited.text), otherwise)
 
     def action_seed(self) -> None:
         """Ask, then seed."""
-        self._offer(self._seed_effects, "Seed the source?", "Seed", Start(seed=True, migrate=False))
+        offer_start(self, self._seed_effects, "Seed the source?", "Seed", Start(seed=True, migrate=False))
 
     def action_demo(self) -> None:
         """Ask, then start embedded servers, seed and migrate."""
-        self._offer(effects.of_demo, "Run the demo?", "Run the demo", Start(seed=True, migrate=True))
-
-    def _offer(self, effects_of: Callable[[Settings], list[str]], title: str, go: str, start: Start) -> None:
-        try:
-            settings = self.edited_settings()
-            will_happen = effects_of(settings)
-        except UsageError as error:
-            self.app.push_screen(error_dialog("Not yet", error.message))
-            return
-
-        def answered(answer: str | None) -> None:
-            if answer == "go":
-                self.cockpit.helm.start(settings, start)
-
-        self.app.push_screen(confirm(title, will_happen, go=go), answered)
+        offer_start(self, effects.of_demo, "Run the demo?", "Run the demo", Start(seed=True, migrate=True))
 
     def _start_effects(self, settings: Settings) -> list[str]:
         self._require(*_SIDES)
+        self._require_choice()
         panel = self.query_one(CollectionsPanel)
-        if panel.listing.collections and not panel.chosen():
-            one, every = map(self.cockpit.keymap.first, ("setup.choose", "setup.choose_all"))
-            raise UsageError(f"No collection is chosen: {one} chooses the one under the cursor, {every} chooses all.")
         return effects.of_start(settings, panel.listing.chosen_collections(), panel.n_elsewhere)
 
     def _seed_effects(self, settings: Settings) -> list[str]:

@@ -175,6 +175,13 @@ class CollectionsPanel(Vertical):
         return [*(configured.get(name, name) for name in names), *self._elsewhere]
 
     @property
+    def is_everything(self) -> bool:
+        """All that is copied is all that a run copies which is told no names: views have to be named."""
+        listed = self.listing.collections
+        is_all = bool(listed) and self.chosen() == [info.namespace for info in listed]
+        return is_all and all(info.kind != "view" for info in listed)
+
+    @property
     def n_elsewhere(self) -> int:
         """Collections of other databases that are copied."""
         return len(self._elsewhere)

@@ -27,20 +27,24 @@ class ConnectionPanel(Vertical):
     """A URI that shows no password, and the outcome of its last test."""
 
     class Edited(Message):
-        """The field was left with another URI in it."""
+        """The field was left, or a command taken it as it stood, with another URI in it."""
 
         def __init__(self, side: Side) -> None:
             super().__init__()
             self.side = side
 
+    class Filled(Message):
+        """Something stands in the field that was empty, or nothing any more."""
+
     def __init__(self, side: Side, uri: str, origin: str) -> None:
         super().__init__(id=side)
         self.side: Side = side
         self.uri = uri
-        """The connection string with its secrets; the field shows it without."""
+        """The connection string with its secrets, as it was when the field was left; the field shows it without."""
         self.report: ServerReport | None = None
         """The last test's outcome; None before, and while one is on."""
         self._origin = origin
+        self._is_filled = bool(uri)
         self._status = Static(id=f"{side}-status", classes="status", markup=False)
 
     def compose(self) -> ComposeResult:
@@ -54,6 +58,23 @@ class ConnectionPanel(Vertical):
         self.border_subtitle = Content(safe(self._origin, 60)) if self.uri and self._origin else None
         if not self.uri:
             self.say(Content.styled("◌ not set", MUTED))
+
+    @property
+    def typed(self) -> str:
+        """The connection string that the field says now, left or not."""
+        fields = self.query(Input)
+        return merged(fields.first().value.strip(), self.uri) if fields else self.uri
+
+    def commit(self) -> None:
+        """Take what the field says, as leaving it does: a command may be given from within it."""
+        uri = self.typed
+        if uri == self.uri:
+            return
+        self.uri, self.report = uri, None
+        self.border_subtitle = None
+        self.query_one(Input).value = shown(uri)
+        self.say(Content.styled("◌ not tested yet" if uri else "◌ not set", MUTED))
+        self.post_message(self.Edited(self.side))
 
     def fill(self, uri: str) -> None:
         """Put another connection string into the field."""
@@ -80,18 +101,13 @@ class ConnectionPanel(Vertical):
     @on(DescendantBlur)
     @on(Input.Submitted)
     def _left(self) -> None:
-        field = self.query_one(Input)
-        uri = merged(field.value.strip(), self.uri)
-        if uri == self.uri:
-            return
-        self.uri = uri
-        self.border_subtitle = None
-        field.value = shown(uri)
-        if uri:
-            self.post_message(self.Edited(self.side))
-        else:
-            self.report = None
-            self.say(Content.styled("◌ not set", MUTED))
+        self.commit()
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        if bool(event.value.strip()) != self._is_filled:
+            self._is_filled = not self._is_filled
+            self.post_message(self.Filled())
 
 
 def report_line(report: ServerReport) -> Content:
