@@ -9,7 +9,8 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
@@ -26,6 +27,9 @@ from engine.control import protocol
 from engine.control.client import EngineClient, EngineProcess, launch
 from engine.control.protocol import Event, RunState, Snapshot
 from engine.work.users import UserPages
+from tests.remains import advisory_locks as advisory_locks
+from tests.remains import remains_here
+from tests.remains import sessions as sessions
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -161,6 +165,11 @@ class Engine:
         """Pid to command line of the engine and everything that it has started."""
         return processes_of_session(self.pid)
 
+    @property
+    def pids(self) -> set[int]:
+        """Of the engine and of every worker that it told of."""
+        return {self.pid, *(facts["pid"] for facts in self.facts_of("worker"))}
+
     def fork_server(self) -> int:
         """The pid of the process that workers are forked from."""
         return next(
@@ -272,30 +281,30 @@ class Engines:
             lambda: [*sessions(self.target), *advisory_locks(self.target)],
         )
         for engine in self.launched:
+            left = remains_here(engine.pids, engine.process.log)
+            assert not left, left
             log = engine.process.log.read_text()
             assert engine.may_fail_inside or "Traceback (most recent call last)" not in log, log[-5000:]
 
 
-@pytest_asyncio.fixture
-async def engines(source: Source, target: Target, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engines]:
-    """Engines whose sockets and logs lie in a folder of the test, with a path short enough for a socket."""
+@contextmanager
+def folders_of_engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Engines' sockets and logs lie in a folder of the test, with a path short enough for a socket."""
     with tempfile.TemporaryDirectory(prefix="mongopg-test-") as folder:
         for variable in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
             monkeypatch.setenv(variable, folder)
+        yield
+
+
+@pytest_asyncio.fixture
+async def engines(source: Source, target: Target, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engines]:
+    """Engines between the source and the target of the test."""
+    with folders_of_engines(monkeypatch):
         engines = Engines(source, target)
         try:
             yield engines
         finally:
             await engines.end()
-
-
-def sessions(target: Target) -> list[str]:
-    """Sessions of any engine or worker in the target database, in words."""
-    rows = target.rows(
-        "SELECT pid, application_name, state, query FROM pg_stat_activity"
-        " WHERE datname = current_database() AND starts_with(application_name, 'mongopg-tui')"
-    )
-    return [" ".join(map(str, row)) for row in rows]
 
 
 def open_transactions(target: Target) -> list[str]:
@@ -305,15 +314,6 @@ def open_transactions(target: Target) -> list[str]:
         " WHERE datname = current_database() AND starts_with(application_name, 'mongopg-tui') AND xact_start IS NOT NULL"
     )
     return [" ".join(map(str, row)) for row in rows]
-
-
-def advisory_locks(target: Target) -> list[str]:
-    """Advisory locks in the target database, in words."""
-    rows = target.rows(
-        "SELECT l.pid, l.objid FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
-        " WHERE l.locktype = 'advisory' AND d.datname = current_database()"
-    )
-    return [f"lock {row['objid']} of {row['pid']}" for row in rows]
 
 
 # --- documents, and the comparison ------------------------------------------------------------------------------------

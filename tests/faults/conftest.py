@@ -1,13 +1,26 @@
-"""Engines for the tests of this folder, and what is planted into them."""
+"""Engines for the tests of this folder, what is planted into them, and what is looked for after each test."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Target
 from tests.faults.planting import CrashPoints
+from tests.remains import remains_at, with_canary
 from tests.running import engines as engines
+
+
+@pytest.fixture
+def target(target: Target) -> Iterator[Target]:
+    """The same database, whose connection string has a password that nothing may show; nothing may be left in it."""
+    target = replace(target, uri=with_canary(target.uri))
+    yield target
+    left = remains_at(target)
+    assert not left, left
 
 
 @pytest.fixture

@@ -43,9 +43,10 @@ def carrier(source: Source) -> Iterator[str]:
 @pytest.fixture
 def guarded(target: Target) -> str:
     """The target, whose server believes any password, with secrets in its connection string."""
-    netloc = urlsplit(target.uri).netloc.replace("@", f":{quote(TARGET_SECRET, safe='')}@")
+    parts = urlsplit(target.uri)
+    netloc = f"{parts.username}:{quote(TARGET_SECRET, safe='')}@{parts.hostname}:{parts.port}"
     query = f"sslpassword={quote(KEY_SECRET, safe='')}"
-    return urlsplit(target.uri)._replace(netloc=netloc, query=query).geturl()
+    return parts._replace(netloc=netloc, query=query).geturl()
 
 
 def plant(place: str, front_end: FrontEnd, source: str, target: str) -> None:

@@ -17,7 +17,8 @@ from engine.errors import MigrationError
 from tests.conftest import Source, Target
 from tests.faults.planting import CrashPoints
 from tests.faults.proxy import Proxy, proxy_to
-from tests.running import Engine, advisory_locks, sessions
+from tests.remains import with_canary
+from tests.running import Engine
 from tests.soak import oracle
 from tests.soak.drive import Scene
 from tests.soak.faults import MENU, go_on
@@ -122,7 +123,7 @@ class Cycle:
         size = self.chance.randint(2, 4)
         return Settings.model_validate({
             "source": {"uri": f"{source}&serverSelectionTimeoutMS=5000"},
-            "target": {"uri": target.replace("postgres@", f"postgres:{oracle.CANARY}@")},
+            "target": {"uri": with_canary(target)},
             "run": {
                 "collections": [f"{self.world.source.database}.{COLLECTION}:public.{self.table}"],
                 "mode": self.mode,
@@ -206,16 +207,11 @@ class Cycle:
         while time.monotonic() < deadline and (engine.process.wait(0) is None or engine.processes()):
             await asyncio.sleep(0.1)
         await asyncio.to_thread(oracle.look_at_processes, self.findings, engine, scene.pids)
-        while time.monotonic() < deadline and await asyncio.to_thread(self._has_remains):
-            await asyncio.sleep(0.1)
         tables = {self.table, *([self.template] if self.template else [])}
         staging = self.mode == "replace"
         await asyncio.to_thread(oracle.look_for_remains, self.findings, self.world.target, tables, may_stage=staging)
         if engine.process.wait(0) is None:
             engine.process.end()
-
-    def _has_remains(self) -> bool:
-        return bool(sessions(self.world.target) or advisory_locks(self.world.target))
 
     # --- afterwards ---------------------------------------------------------------------------------------------------
 
