@@ -36,6 +36,8 @@ SPARE_CONNECTIONS = 2
 """Left free for people who want to look at the server while we fill it."""
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 15, 5, 3
 """A network that swallows everything is noticed after 30 s, by either side."""
+UNANSWERED_MS = (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_COUNT) * 1000
+"""The same for what was sent and is not acknowledged: a session that only the server believes in holds claims and locks."""
 _TLS_PARAMETERS = frozenset({"ssl", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl"})
 _RESERVED = re.compile(r"[/?#\[\]\s]")
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
@@ -95,6 +97,7 @@ async def connect(
         "tcp_keepalives_idle": str(KEEPALIVE_IDLE_S),
         "tcp_keepalives_interval": str(KEEPALIVE_INTERVAL_S),
         "tcp_keepalives_count": str(KEEPALIVE_COUNT),
+        "tcp_user_timeout": str(UNANSWERED_MS),  # keepalives do not count while an answer of the server's is on its way
         "synchronous_commit": "on" if synchronous_commit else "off",
         "statement_timeout": "0",
         "idle_in_transaction_session_timeout": "0",
@@ -284,13 +287,12 @@ def _keep_alive(connection: asyncpg.Connection) -> None:
     if wire.family not in (socket.AF_INET, socket.AF_INET6):
         return
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    unsent_ms = (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_COUNT) * 1000
     for name, value in (
         ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
         ("TCP_KEEPALIVE", KEEPALIVE_IDLE_S),  # macOS spells it so
         ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
         ("TCP_KEEPCNT", KEEPALIVE_COUNT),
-        ("TCP_USER_TIMEOUT", unsent_ms),
+        ("TCP_USER_TIMEOUT", UNANSWERED_MS),
     ):
         option = getattr(socket, name, None)
         if option is not None:
