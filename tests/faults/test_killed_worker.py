@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Container
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -17,6 +18,8 @@ import pytest
 from engine.control.leases import MAX_DEATHS
 from engine.control.protocol import RunState, WorkerState, WorkerView
 from tests.faults.planting import constants
+from tests.faults.proxy import proxy_to
+from tests.faults.sockets import ports_to
 from tests.running import Engine, Engines, add_users, assert_users_equal, eventually, nothing_open
 from tests.slow_run import VERY_SLOW, completed, started
 
@@ -28,6 +31,17 @@ AT_WORK = {WorkerState.READING, WorkerState.CONVERTING, WorkerState.WRITING, Wor
 REPLACED_S = 3.0
 """A dead worker's place is taken within this; a second on a machine that has nothing else to do."""
 HANG_IS_NOTICED_S = 60.0
+COMMITTED_BY = "SELECT partition_id, slice_no, n_written FROM mongopg.slice WHERE backend_pid = $1 ORDER BY 1, 2"
+WATCH_CLAIMS = """
+CREATE TABLE claims (partition_id integer, slice_no integer, backend_pid integer, was_there boolean);
+CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO claims SELECT NEW.partition_id, NEW.slice_no, NEW.backend_pid,
+        EXISTS (SELECT FROM pg_stat_activity WHERE pid = {backend});
+    RETURN NULL;
+END $$;
+CREATE TRIGGER watch AFTER INSERT ON mongopg.slice FOR EACH ROW EXECUTE FUNCTION watch();
+"""
+"""Whether a session is there when others claim a slice."""
 
 
 async def worker_at_work(engine: Engine, but_not: set[int], spared: Container[int] = ()) -> WorkerView:
@@ -43,6 +57,14 @@ async def worker_at_work(engine: Engine, but_not: set[int], spared: Container[in
     chosen = found()
     assert chosen is not None
     return chosen
+
+
+def backends_of(target: Target, worker: WorkerView) -> set[int]:
+    """The worker's session with PostgreSQL, told by its port."""
+    port = urlsplit(target.uri).port
+    assert port is not None
+    ports = ports_to(worker.pid, port)
+    return {row[0] for row in target.rows("SELECT pid FROM pg_stat_activity WHERE client_port = ANY($1)", ports)}
 
 
 async def test_workers_killed_one_after_the_other(source: Source, target: Target, engines: Engines) -> None:
@@ -257,14 +279,52 @@ async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
     engine = await started(engines, cluster_size=2)
     await engine.set("throttle", 300)  # the run must still be on when the silence is noticed
     victim = await worker_at_work(engine, set())
+    await eventually(lambda: backends_of(target, victim), 30.0, engine.account)
 
     os.kill(victim.pid, signal.SIGSTOP)
+    await asyncio.sleep(0.5)  # a COMMIT that was on its way is done
+    (backend,) = backends_of(target, victim)
+    target.execute(WATCH_CLAIMS.format(backend=backend))
+    committed_before = target.rows(COMMITTED_BY, backend)
     await eventually(lambda: engine.facts_of("problem"), HANG_IS_NOTICED_S, engine.account)
     assert "gave no sign for" in engine.facts_of("problem")[0]["message"]
     await engine.event("worker", lambda facts: facts["pid"] == victim.pid and facts["what"] == "died")
+    with pytest.raises(ProcessLookupError):
+        os.kill(victim.pid, signal.SIGCONT)
     assert victim.pid not in engine.processes()
 
     await completed(engine, source, target)
+    assert target.rows(COMMITTED_BY, backend) == committed_before
+    claims = target.rows("SELECT * FROM claims WHERE partition_id = $1", victim.partition)
+    assert claims, "nobody went on with its partition"
+    assert not [claim for claim in claims if claim["was_there"]], "its session was there when its lease was given on"
+    target.execute("DROP TRIGGER watch ON mongopg.slice; DROP TABLE claims")
+
+
+@pytest.mark.slow
+async def test_a_worker_that_hangs_while_postgresql_is_away_is_ended(
+    source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session cannot be ended then: that it is gone, the network has seen to, or will."""
+    for name, value in constants({"engine.control.supervisor:HEARTBEAT_LIMIT_S": 2.0}).items():
+        monkeypatch.setenv(name, value)
+    add_users(source, USERS)
+    async with proxy_to(target.uri) as proxy:
+        engine = await started(engines, cluster_size=2, throttle=VERY_SLOW, sections={"target": {"uri": proxy.uri}})
+        first, second = (worker.pid for worker in engine.snapshot.workers)
+
+        os.kill(first, signal.SIGSTOP)
+        proxy.is_down = True
+        proxy.cut()
+        await eventually(lambda: first not in engine.processes(), HANG_IS_NOTICED_S, engine.account)
+        proxy.is_down = False
+        await engine.until_written(engine.snapshot.written + 1)
+        os.kill(second, signal.SIGSTOP)
+        await eventually(lambda: second not in engine.processes(), HANG_IS_NOTICED_S, engine.account)
+
+        await completed(engine, source, target)
+        await engine.leave()
+        await engine.until_gone()
 
 
 @pytest.mark.slow
