@@ -10,6 +10,7 @@ import pytest
 from pymongo import MongoClient
 
 from tests.conftest import Source, Target
+from tests.faults.cursors import open_cursors
 from tests.guarded import make_replica_set, running_mongod
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, nothing_open
 
@@ -24,15 +25,6 @@ SESSIONS_LIVE_MIN = 1
 """localLogicalSessionTimeoutMinutes; 30 where nobody set it."""
 PAUSE_S = 150.0
 """Sessions are looked through every so often (logicalSessionRefreshMillis), and ended when they are older than that."""
-
-
-def open_cursors(source: Source) -> list[dict[str, Any]]:
-    """Cursors on the source's database, idle or at work."""
-    pipeline: list[dict[str, Any]] = [
-        {"$currentOp": {"idleCursors": True, "allUsers": True}},
-        {"$match": {"cursor": {"$exists": True}, "ns": {"$regex": f"^{source.database}\\."}}},
-    ]
-    return list(source.client.admin.aggregate(pipeline))
 
 
 async def paused(engines: Engines, settings: Settings) -> Engine:
