@@ -66,13 +66,13 @@ class Proxy:
         self.is_open.set()
         self.rewrite: Callable[[bytes], bytes] = bytes
         """What becomes of each chunk that the server sends."""
-        self.port = 0
+        self.host, self.port = "127.0.0.1", 0
 
     @property
     def uri(self) -> str:
         """The server's URI by way of the proxy."""
         user = self._target.netloc.rpartition("@")
-        return self._target._replace(netloc=f"{user[0]}{user[1]}127.0.0.1:{self.port}").geturl()
+        return self._target._replace(netloc=f"{user[0]}{user[1]}{self.host}:{self.port}").geturl()
 
     @property
     def n_links(self) -> int:
@@ -146,23 +146,29 @@ class Proxy:
         writer.write(chunk)
         try:
             await writer.drain()
-        except ConnectionError:
+        except OSError:
             return
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.read(CHUNK)
-    except ConnectionError:
+    except OSError:  # reset, or given up by a keepalive
         return b""
 
 
 @asynccontextmanager
-async def proxy_to(uri: str) -> AsyncIterator[Proxy]:
-    """A proxy to the server of `uri` that lives for the block."""
+async def proxy_to(uri: str, listener: socket.socket | None = None) -> AsyncIterator[Proxy]:
+    """A proxy to the server of `uri` that lives for the block.
+
+    Args:
+        listener: where it is reached; by default a port of this machine alone.
+    """
     proxy = Proxy(uri)
-    server = await asyncio.start_server(proxy._converse, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
+    if listener is None:
+        listener = socket.create_server((proxy.host, 0))
+    server = await asyncio.start_server(proxy._converse, sock=listener)
+    proxy.host, proxy.port = listener.getsockname()[:2]
     try:
         yield proxy
     finally:
