@@ -19,8 +19,6 @@ from tests.engine.front_end import front_end as front_end
 from tests.running import add_users
 from tests.tui.terminal import Terminal
 
-pytestmark = pytest.mark.slow
-
 SOURCE_SECRET = "canary/source@1:%"
 TARGET_SECRET = "canary target?#2"
 KEY_SECRET = "canary-key,3"
@@ -134,6 +132,7 @@ async def said_on_the_socket(front_end: FrontEnd) -> str:
     return "\n".join(said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_run_whose_processes_are_killed(
     place: str, front_end: FrontEnd, carrier: str, guarded: str, target: Target
@@ -185,6 +184,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "uri"), [(side, uri) for side, uris in FAILURES.items() for uri in uris])
 def test_a_connection_that_fails(side: str, uri: str, front_end: FrontEnd, source: Source, target: Target) -> None:
     outcome = front_end.do("plan" if side == "source" else "runs", "--json", **{f"MONGOPG_{side.upper()}_URI": uri})
@@ -227,6 +227,10 @@ CRASHES = {
 }
 
 
+QUICKEST = ("a lease", "")
+"""Where, and not in a thread: this one is in every run of the tests."""
+
+
 def plant_crash(where: str, front_end: FrontEnd, source: str, target: str) -> None:
     folder = front_end.folder / "planted"
     folder.mkdir()
@@ -236,8 +240,14 @@ def plant_crash(where: str, front_end: FrontEnd, source: str, target: str) -> No
     front_end.environment["PLANTED"] = where
 
 
-@pytest.mark.parametrize("in_thread", ["", "1"], ids=["", "and in a thread"])
-@pytest.mark.parametrize("where", CRASHES)
+@pytest.mark.parametrize(
+    ("where", "in_thread"),
+    [
+        pytest.param(where, in_thread, marks=() if (where, in_thread) == QUICKEST else pytest.mark.slow)
+        for where in CRASHES
+        for in_thread in ("", "1")
+    ],
+)
 def test_an_exception_that_holds_secrets(
     where: str, in_thread: str, front_end: FrontEnd, carrier: str, guarded: str, target: Target
 ) -> None:
@@ -252,6 +262,7 @@ def test_an_exception_that_holds_secrets(
     assert "cannot go on with" in logs, "the traceback is kept, without its secrets"
 
 
+@pytest.mark.slow
 def test_a_crash_of_the_cockpit(front_end: FrontEnd, carrier: str, guarded: str, target: Target) -> None:
     plant("environment", front_end, carrier, guarded)
     plant_crash("tui.screens.run:RunScreen.draw", front_end, carrier, guarded)
@@ -264,6 +275,7 @@ def test_a_crash_of_the_cockpit(front_end: FrontEnd, carrier: str, guarded: str,
     assert_nothing_written(front_end, target)
 
 
+@pytest.mark.slow
 async def test_passwords_are_asked_for_in_a_terminal(
     front_end: FrontEnd, carrier: str, guarded: str, target: Target
 ) -> None:
