@@ -26,3 +26,4 @@ def test_random_faults_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     assert figures["runs"] > 0
     assert figures["kill_cycles"] > 0
     assert (figures["lost"], figures["duplicated"]) == (0, 0)
+    assert figures["missed"] == []

@@ -29,13 +29,15 @@ from tests.faults import planting
 from tests.faults.planting import CrashPoints
 from tests.running import add_users
 from tests.soak import oracle
-from tests.soak.cycle import COLLECTION, Cycle, World
+from tests.soak.cycle import COLLECTION, SECOND, Cycle, World
 from tests.soak.figures import Figures
 from tests.soak.servers import Servers
 
 DATABASE = "soak"
 SILENT_S = 4.0
 """Workers that give no sign for so long are ended; `faults.stop_worker` stops some of them for longer."""
+SECOND_OF = 4
+"""The second collection has one document where the first one has so many."""
 REJECTED_OF = 997
 """One document of so many cannot be written."""
 
@@ -75,11 +77,13 @@ def soak(options: argparse.Namespace, folder: Path, servers: Servers) -> int:
     source_uri = urlsplit(servers.source_uri)._replace(path=f"/{DATABASE}").geturl()
     with MongoClient[dict[str, object]](source_uri) as client:
         source = Source(source_uri, DATABASE, client)
-        fill(source, options.documents)
+        documents = {COLLECTION: options.documents, SECOND: options.documents // SECOND_OF}
+        for collection, count in documents.items():
+            fill(source, collection, count)
         server = Target(servers.target_uri, "postgres", loop)
         server.execute(f"CREATE DATABASE {DATABASE}")
         target = Target(urlsplit(servers.target_uri)._replace(path=f"/{DATABASE}").geturl(), DATABASE, loop)
-        world = World(source, target, servers, points, figures, options.documents)
+        world = World(source, target, servers, points, figures, documents)
         try:
             broken = asyncio.run(repeat(world, options))
         finally:
@@ -92,10 +96,10 @@ def soak(options: argparse.Namespace, folder: Path, servers: Servers) -> int:
     return 1 if broken else 0
 
 
-def fill(source: Source, documents: int) -> None:
+def fill(source: Source, collection: str, documents: int) -> None:
     """Users, some of which cannot be written."""
-    add_users(source, documents, collection=COLLECTION)
-    users = source.db[COLLECTION]
+    add_users(source, documents, collection=collection)
+    users = source.db[collection]
     for number, user in enumerate(users.find({}, {"username": 1}).sort("_id", 1)):
         if number % REJECTED_OF == REJECTED_OF - 1:
             users.update_one({"_id": user["_id"]}, {"$set": {"username": user["username"] + oracle.NUL}})
@@ -118,7 +122,7 @@ async def repeat(world: World, options: argparse.Namespace) -> bool:
             cycle.findings.problems.append(traceback.format_exc())
         figures.seconds = time.monotonic() - began
         print(
-            f"run {number:3} {cycle.mode:8} {cycle.n_faults} faults, {len(cycle.engines)} engines, "
+            f"run {number:3} {cycle.name:22} {cycle.n_faults} faults, {len(cycle.engines)} engines, "
             f"{time.monotonic() - at:5.1f} s; {figures.kills} kills in {figures.seconds / 60:.1f} min",
             flush=True,
         )
@@ -128,7 +132,7 @@ async def repeat(world: World, options: argparse.Namespace) -> bool:
             keep_evidence(cycle, options)
             return True
         await asyncio.to_thread(cycle.tidy)
-        template, number = cycle.table, number + 1
+        template, number = cycle.table(COLLECTION), number + 1
     return False
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from engine.config import Settings
 from engine.control.client import EngineClient, launch
-from engine.control.protocol import Start
+from engine.control.protocol import DiscardRun, Start, Verification, Verify, VerifyReport
 from engine.errors import MigrationError
+from engine.source import snapshot
 from tests.conftest import Source, Target
 from tests.faults.planting import CrashPoints
 from tests.faults.proxy import Proxy, proxy_to
@@ -27,11 +28,15 @@ from tests.soak.oracle import Findings
 from tests.soak.servers import Servers
 
 COLLECTION = "users"
+SECOND = "people"
+"""Copied beside the first one now and then."""
 MODES = ("create", "create", "append", "replace", "upsert")
 MOST_ENGINES = 25
 """A run that is not complete after so many engines never will be."""
 MID_RUN = 0.8
 """Share of the faults that wait until documents are being copied; the others hit whatever is going on."""
+VERIFIED = 0.3
+"""Share of the runs that the program compares, too."""
 STARTED_S = 15.0
 STANDSTILL_S = 150.0
 """No new row for so long, and no end: longer than anybody's patience with a server."""
@@ -39,6 +44,8 @@ GONE_S = 20.0
 """For everything to vanish after an engine's end, on a busy machine."""
 FAILS_BY = {"parked", "workers", "no_server", "connection_lost", "network_timeout", "connect"}
 """Codes of failures that a fault may well cause; and SQLSTATEs, MongoDB's numbers."""
+FORGOTTEN = {"snapshot_too_old", *snapshot.LOST}
+"""The server does not have the moment any more at which a run reads: it cannot be completed."""
 
 
 @dataclass(slots=True)
@@ -50,7 +57,8 @@ class World:
     servers: Servers
     points: CrashPoints
     figures: Figures
-    documents: int
+    documents: dict[str, int]
+    """By collection."""
 
 
 @dataclass(slots=True)
@@ -66,28 +74,52 @@ class Cycle:
     engines: list[Engine] = field(default_factory=list)
     findings: Findings = field(default_factory=Findings)
     mode: str = "create"
+    consistency: str = "fuzzy"
+    collections: tuple[str, ...] = (COLLECTION,)
     n_faults: int = 0
 
-    @property
-    def table(self) -> str:
+    def table(self, collection: str) -> str:
         """Of this run alone."""
-        return f"users_{self.number}"
+        return f"{collection}_{self.number}"
+
+    @property
+    def name(self) -> str:
+        """What kind of run it is, in words."""
+        words = [self.mode, self.consistency if self.consistency != "fuzzy" else "", *self.collections[1:]]
+        return " ".join(filter(None, words))
+
+    @property
+    def _documents(self) -> int:
+        return sum(self.world.documents[name] for name in self.collections)
+
+    @property
+    def _tables(self) -> set[str]:
+        return {*map(self.table, self.collections), *([self.template] if self.template else [])}
 
     async def live(self) -> None:
         """Run to the end; what does not hold is in `findings`."""
         world, chance = self.world, self.chance
         self.mode = chance.choice(MODES) if self.template else "create"
+        self.consistency = chance.choice(("fuzzy", "fuzzy", "snapshot"))
+        self.collections = chance.choice(((COLLECTION,), (COLLECTION,), (COLLECTION, SECOND)))
         await asyncio.to_thread(self._prepare)
         budget = chance.randint(8, 20)
         end: dict[str, Any] | None = None
         async with self._proxies() as proxies:
             settings = self._settings(proxies)
-            for attempt in range(MOST_ENGINES):
+            resume = None
+            for _ in range(MOST_ENGINES):
                 scene = await self._launch(settings, proxies)
                 world.figures.attempts += 1
                 try:
-                    budget = await self._hurt(scene, budget, None if attempt == 0 else "")
+                    budget = await self._hurt(scene, budget, resume)
                     end = await self._end(scene)
+                    resume = ""
+                    if end is not None and end["state"] == "failed" and end["error"]["code"] in FORGOTTEN:
+                        await self._begin_anew(scene)
+                        resume = None
+                    elif end is not None and end["state"] == "completed" and chance.random() < VERIFIED:
+                        await self._verify(scene)
                 finally:
                     await self._leave(scene)
                 if self.findings.problems or (end is not None and end["state"] == "completed"):
@@ -104,10 +136,16 @@ class Cycle:
     def _prepare(self) -> None:
         """What the mode finds: nothing, an empty table, an old one to replace, or rows to overwrite."""
         rows = {"append": "false", "replace": "random() < 0.1", "upsert": "random() < 0.5"}.get(self.mode)
-        if rows is not None:
+        if rows is None:
+            return
+        for collection in self.collections:
+            table = self.table(collection)
+            which = (
+                rows if collection == COLLECTION or self.mode == "replace" else "false"
+            )  # the others have other keys
             self.world.target.execute(
-                f"CREATE TABLE {self.table} (LIKE {self.template} INCLUDING ALL);"
-                f" INSERT INTO {self.table} SELECT * FROM {self.template} WHERE {rows}; UPDATE {self.table} SET age = -1"
+                f"CREATE TABLE {table} (LIKE {self.template} INCLUDING ALL);"
+                f" INSERT INTO {table} SELECT * FROM {self.template} WHERE {which}; UPDATE {table} SET age = -1"
             )
 
     @asynccontextmanager
@@ -125,11 +163,12 @@ class Cycle:
             "source": {"uri": f"{source}&serverSelectionTimeoutMS=5000"},
             "target": {"uri": with_canary(target)},
             "run": {
-                "collections": [f"{self.world.source.database}.{COLLECTION}:public.{self.table}"],
+                "collections": [f"{self.world.source.database}.{name}:public.{self.table(name)}" for name in self.collections],
                 "mode": self.mode,
+                "consistency": self.consistency,
                 "cluster_size": size,
                 "page_size": self.chance.randint(200, 2_000),
-                "throttle": self.world.documents // self.chance.randint(10, 20),
+                "throttle": self._documents // self.chance.randint(10, 20),
             },
         })  # fmt: skip
 
@@ -184,7 +223,7 @@ class Cycle:
             how = end["state"]
         self.world.figures.ends[how] += 1
         scene.say(f"ended: {how} {end.get('error', '') if end else ''}")
-        if end is not None and end["state"] == "failed" and not _is_excusable(end["error"]["code"]):
+        if end is not None and end["state"] == "failed" and not self._is_excusable(end["error"]["code"]):
             self.findings.problems.append(f"the run failed: {end['error']}\n{scene.engine.account()}")
         return end
 
@@ -207,37 +246,74 @@ class Cycle:
         while time.monotonic() < deadline and (engine.process.wait(0) is None or engine.processes()):
             await asyncio.sleep(0.1)
         await asyncio.to_thread(oracle.look_at_processes, self.findings, engine, scene.pids)
-        tables = {self.table, *([self.template] if self.template else [])}
         staging = self.mode == "replace"
-        await asyncio.to_thread(oracle.look_for_remains, self.findings, self.world.target, tables, may_stage=staging)
+        await asyncio.to_thread(
+            oracle.look_for_remains, self.findings, self.world.target, self._tables, may_stage=staging
+        )
         if engine.process.wait(0) is None:
             engine.process.end()
 
+    async def _begin_anew(self, scene: Scene) -> None:
+        """The run can never be completed: drop it with everything that it wrote."""
+        scene.say("the moment is forgotten: begin anew")
+        self.world.figures.forgotten += 1
+        run_id = await asyncio.to_thread(self._run_id)
+        if run_id is not None:  # it may never have come so far
+            await scene.engine.client.call(DiscardRun(run=run_id, drop_tables=True))
+        for collection in self.collections:
+            await asyncio.to_thread(self.world.target.execute, f"DROP TABLE IF EXISTS {self.table(collection)}")
+        await asyncio.to_thread(self._prepare)
+
+    async def _verify(self, scene: Scene) -> None:
+        """The program itself finds no difference either."""
+        run_id = await asyncio.to_thread(self._run_id)
+        assert run_id is not None
+        report = await scene.engine.client.ask(VerifyReport, Verify(run=run_id, level="full"))
+        self.world.figures.verified += 1
+        scene.say(f"verified in full: {report.result.value}")
+        self.findings.require(
+            report.result is Verification.VERIFIED and not report.differences,
+            lambda: f"the full verification says {report.model_dump(mode='json')}",
+        )
+
     # --- afterwards ---------------------------------------------------------------------------------------------------
+
+    def _run_id(self) -> str | None:
+        """Of the newest run into this one's tables, if there is one in the ledger."""
+        run_id: str | None = self.world.target.value(
+            "SELECT run_id FROM mongopg.table_load JOIN mongopg.run USING (run_id) WHERE table_name = $1"
+            " ORDER BY started_at DESC LIMIT 1",
+            self.table(COLLECTION),
+        )
+        return run_id
 
     def _judge(self, end: dict[str, Any]) -> None:
         found, world = self.findings, self.world
-        target, documents = world.target, world.documents
-        run_id = target.value(
-            "SELECT run_id FROM mongopg.table_load WHERE table_name = $1 ORDER BY run_id DESC LIMIT 1", self.table
+        target, documents = world.target, self._documents
+        rejects = sum(
+            oracle.look_at_data(found, world.source, target, name, self.table(name)) for name in self.collections
         )
-        rejects = oracle.look_at_data(found, world.source, target, COLLECTION, self.table)
+        run_id = self._run_id()
+        assert run_id is not None
         oracle.look_at_ledger(found, target, run_id, documents=documents, rejects=rejects)
         if end["tables"]:  # one that was complete already when it was resumed tells nothing more
             oracle.look_at_report(found, end, documents=documents, rejects=rejects)
-        oracle.look_for_remains(found, target, {self.table, *([self.template] if self.template else [])})
+        oracle.look_for_remains(found, target, self._tables)
         world.figures.rows += documents - rejects
-        world.figures.modes[self.mode] += 1
+        world.figures.modes[self.name] += 1
         world.figures.lost += found.lost
         world.figures.duplicated += found.duplicated
 
     def tidy(self) -> None:
-        """Drop the earlier run's table, and the logs of this one's engines; the ledger stays."""
-        if self.template:
-            self.world.target.execute(f"DROP TABLE {self.template}")
+        """Drop all tables but one for the next run, and the logs of this one's engines; the ledger stays."""
+        for table in self._tables - {self.table(COLLECTION)}:
+            self.world.target.execute(f"DROP TABLE {table}")
         for engine in self.engines:
             engine.process.log.unlink()
 
-
-def _is_excusable(code: str) -> bool:
-    return code in FAILS_BY or code.isdigit() or (len(code) == 5 and code.isupper()) or code[:2] in ("08", "57", "53")
+    def _is_excusable(self, code: str) -> bool:
+        if code in FORGOTTEN:
+            return self.consistency == "snapshot"
+        return (
+            code in FAILS_BY or code.isdigit() or (len(code) == 5 and code.isupper()) or code[:2] in ("08", "57", "53")
+        )

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import asyncpg
+from pymongo import MongoClient
 
 from engine.control import protocol
 from engine.control.protocol import RunState, WorkerView
@@ -228,6 +229,27 @@ async def _measure_return(scene: Scene, server: str) -> None:
         scene.say(f"commits again after {took:.2f} s")
 
 
+async def forget_moment(scene: Scene) -> None:
+    """MongoDB keeps no old states for a while: a run that reads as of one moment may not find it any more."""
+    if scene.engine.snapshot.consistency != "snapshot":
+        return
+    scene.say("MongoDB forgets old states")
+    await asyncio.to_thread(_write_with_no_history, scene.servers.source_uri)
+
+
+def _write_with_no_history(uri: str) -> None:
+    parameter = "minSnapshotHistoryWindowInSeconds"
+    with MongoClient[dict[str, object]](uri) as client:
+        before = client.admin.command({"getParameter": 1, parameter: 1})[parameter]
+        client.admin.command({"setParameter": 1, parameter: 0})
+        try:
+            for _ in range(30):  # it only forgets when there is something new
+                client["noise"]["noise"].insert_one({})
+                time.sleep(0.1)
+        finally:
+            client.admin.command({"setParameter": 1, parameter: before})
+
+
 # --- the network ------------------------------------------------------------------------------------------------------
 
 
@@ -345,6 +367,7 @@ MENU: dict[str, tuple[int, Fault]] = {
     "backend killed": (2, crash_postgres),
     "PostgreSQL restarted": (3, restart_postgres),
     "MongoDB restarted": (3, restart_mongod),
+    "moment forgotten": (3, forget_moment),
     "connections cut": (4, cut_connections),
     "network gone": (3, part_from_server),
     "COMMIT unanswered": (3, lose_answers),

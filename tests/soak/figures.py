@@ -11,6 +11,8 @@ REPLACED_WITHIN_S = 1.0
 """From the kill of a worker until another has its partition (issue 5)."""
 COMMITS_WITHIN_S = 5.0
 """From a server's return until the first commit."""
+ENOUGH = 5
+"""Of so few measurements, or fewer, no median is judged."""
 
 
 @dataclass(slots=True)
@@ -36,17 +38,29 @@ class Figures:
     ends: Counter[str] = field(default_factory=Counter)
     """How engines ended."""
     modes: Counter[str] = field(default_factory=Counter)
+    verified: int = 0
+    """Runs that were compared by the program's own full verification, too."""
+    forgotten: int = 0
+    """Runs begun anew, for the server had forgotten the moment at which they read."""
     replaced_s: list[float] = field(default_factory=list)
     recovered_s: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def resumes(self) -> int:
         """Engines that went on with a run."""
-        return self.attempts - self.runs
+        return self.attempts - self.runs - self.forgotten
 
     def recovered(self, server: str, seconds: float) -> None:
         """A server returned, and so long after it the run committed again."""
         self.recovered_s.setdefault(server, []).append(seconds)
+
+    @property
+    def missed(self) -> list[str]:
+        """What usually took longer than it may. One that did is no failure: the machine may be busy."""
+        measured = {"worker replaced": (self.replaced_s, REPLACED_WITHIN_S)} | {
+            f"commits after {server}": (found, COMMITS_WITHIN_S) for server, found in sorted(self.recovered_s.items())
+        }
+        return [what for what, (found, limit_s) in measured.items() if is_missed(found, limit_s)]
 
     def as_json(self) -> dict[str, Any]:
         """Everything."""
@@ -65,10 +79,13 @@ class Figures:
             "faults": dict(sorted(self.faults.items())),
             "engines_ended": dict(sorted(self.ends.items())),
             "modes": dict(sorted(self.modes.items())),
+            "fully_verified": self.verified,
+            "moments_forgotten": self.forgotten,
             "worker_replaced": _spread(self.replaced_s, REPLACED_WITHIN_S),
             "commits_after_return": {
                 server: _spread(found, COMMITS_WITHIN_S) for server, found in sorted(self.recovered_s.items())
             },
+            "missed": self.missed,
         }
 
     def as_table(self) -> str:
@@ -86,6 +103,8 @@ class Figures:
             ("duplicated", f"{self.duplicated:,}"),
             ("faults", _counted(self.faults)),
             ("engines ended", _counted(self.ends)),
+            ("fully verified", f"{self.verified:,} runs"),
+            ("moments forgotten", f"{self.forgotten:,}"),
             ("worker replaced", _in_words(self.replaced_s, REPLACED_WITHIN_S)),
         ]
         lines += [
@@ -93,6 +112,11 @@ class Figures:
             for server, found in sorted(self.recovered_s.items())
         ]
         return "\n".join(f"{name:<26}{value}" for name, value in lines)
+
+
+def is_missed(found: list[float], limit_s: float) -> bool:
+    """More than half of the measurements, and there are enough of them, are above the limit."""
+    return len(found) > ENOUGH and median(found) > limit_s
 
 
 def _counted(counter: Counter[str]) -> str:
@@ -118,5 +142,6 @@ def _in_words(found: list[float], limit_s: float) -> str:
         return "not measured"
     return (
         f"median {spread['median_s']:.2f} s, p95 {spread['p95_s']:.2f} s, longest {spread['longest_s']:.2f} s; "
-        f"{spread['within']} of {spread['n']} within {limit_s:g} s"
+        f"{spread['within'] / spread['n']:.0%} of {spread['n']} within {limit_s:g} s"
+        f"{': MISSED' if is_missed(found, limit_s) else ''}"
     )
