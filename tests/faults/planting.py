@@ -1,4 +1,4 @@
-"""Planting crash points, constants and a jumping clock into engines: see `planted/sitecustomize.py`."""
+"""Planting crash points, constants, a jumping clock and little memory into engines: see `planted/sitecustomize.py`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ def constants(values: dict[str, float]) -> dict[str, str]:
 def jumping_clock(seconds: float) -> dict[str, str]:
     """Variables with which an engine's wall clock jumps to and fro."""
     return _python_path() | {"MONGOPG_PLANTED_CLOCK_S": str(seconds)}
+
+
+def little_memory(mib: int) -> dict[str, str]:
+    """Variables with which an engine's workers may take so much more than they have in the beginning."""
+    return _python_path() | {"MONGOPG_PLANTED_MEMORY_MB": str(mib)}
 
 
 def _python_path() -> dict[str, str]:

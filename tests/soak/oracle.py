@@ -124,3 +124,5 @@ def look_at_processes(found: Findings, engine: Engine, pids: set[int]) -> None:
     alive = engine.processes()
     found.require(not alive, lambda: f"processes are left: {alive}")
     found.problems += remains_here(pids | engine.pids, engine.process.log)
+    log = engine.process.log.read_text(errors="replace")
+    found.require("a lease failed" not in log, lambda: f"a worker met a bug: {log[-3000:]}")

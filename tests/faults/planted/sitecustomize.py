@@ -7,6 +7,8 @@ Constants: MONGOPG_PLANTED_CONSTANTS is a JSON object of "module:NAME" and value
 
 Clock: with MONGOPG_PLANTED_CLOCK_S the wall clock, and it alone, jumps to and fro by so many seconds, once a second.
 
+Memory: with MONGOPG_PLANTED_MEMORY_MB workers may take so many MiB of addresses more than they have in the beginning.
+
 The engine knows nothing of all this.
 """
 
@@ -17,6 +19,7 @@ import functools
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -25,6 +28,7 @@ from typing import Any
 FOLDER = os.environ.get("MONGOPG_CRASH_POINTS", "")
 CONSTANTS = os.environ.get("MONGOPG_PLANTED_CONSTANTS", "")
 CLOCK_S = float(os.environ.get("MONGOPG_PLANTED_CLOCK_S", "0"))
+MEMORY_MB = int(os.environ.get("MONGOPG_PLANTED_MEMORY_MB", "0"))
 AFTER_STATEMENTS = {
     "INSERT INTO mongopg.slice": "claimed",
     "UPDATE mongopg.slice SET upto": "pre_commit",
@@ -143,6 +147,22 @@ def plant_clock() -> None:
     time.time = jumping
 
 
+def plant_memory() -> None:
+    """Let workers have little memory."""
+    worker = importlib.import_module("engine.work.worker")
+    main = worker.main
+
+    @functools.wraps(main)
+    def confined(*arguments: Any) -> None:
+        with open("/proc/self/statm") as sizes:
+            taken = int(sizes.read().split()[0]) * resource.getpagesize()
+        most = taken + MEMORY_MB * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        main(*arguments)
+
+    worker.main = confined
+
+
 if "engine" in sys.orig_argv or any("forkserver" in word for word in sys.orig_argv):
     if FOLDER:
         plant_points()
@@ -150,3 +170,5 @@ if "engine" in sys.orig_argv or any("forkserver" in word for word in sys.orig_ar
         plant_constants()
     if CLOCK_S:
         plant_clock()
+    if MEMORY_MB:
+        plant_memory()
