@@ -38,7 +38,7 @@ NOT_KEPT = frozenset({"seeded"})
 """Kinds of events that are only for the screen."""
 
 _END_BACKEND = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+SELECT pg_terminate_backend(pid, 3000) FROM pg_stat_activity
 WHERE pid = $1 AND starts_with(application_name, $2) AND datname = current_database() AND usename = current_user
 """
 COMMITTING_S = 2.0
