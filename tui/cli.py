@@ -13,7 +13,7 @@ import typer
 
 from engine import __version__
 from engine.errors import EXIT_DONE, UsageError
-from tui.options import Given, HeadlessOption, JsonOption, PlanOption, RunArgument, takes
+from tui.options import Given, HeadlessOption, JsonOption, PlainOption, PlanOption, RunArgument, takes
 
 EPILOG = """Exit codes: 0 done, or detached; 1 run failed; 2 wrong usage or settings, existing table, missing
 collection, different plan, target held by another run; 3 cannot connect; 4 finished, but with rejects, a mismatch, or
@@ -54,6 +54,7 @@ def cockpit(
 def demo(
     given: Given,
     headless: HeadlessOption = False,
+    plain: PlainOption = False,
     as_json: JsonOption = False,
     stop: Annotated[
         bool, typer.Option("--stop", help="Only stop the servers that --keep left running in DIR; their data stay.")
@@ -68,19 +69,21 @@ def demo(
         return stop_servers(Path(folder) if folder else None)
     loaded = given.load(demo__embedded=True)
     loaded.settings.run.collections = [loaded.settings.seed.collection]
-    return run(loaded, Start(seed=True), headless=headless, as_json=as_json)
+    return run(loaded, Start(seed=True), headless=headless, plain=plain, as_json=as_json)
 
 
 @application.command(epilog=SIGNALS)
 @takes(
     "source", "seed_collection", "seed_count", "seed", "cluster_size", "page_size", "into_existing", "ascii", "no_mouse"
 )
-def seed(given: Given, headless: HeadlessOption = False, as_json: JsonOption = False) -> int:
+def seed(
+    given: Given, headless: HeadlessOption = False, plain: PlainOption = False, as_json: JsonOption = False
+) -> int:
     """Generate synthetic users into MongoDB, in parallel, the same ones for the same seed."""
     from engine.control.protocol import Start
     from tui.running import run
 
-    return run(given.load(), Start(seed=True, migrate=False), headless=headless, as_json=as_json)
+    return run(given.load(), Start(seed=True, migrate=False), headless=headless, plain=plain, as_json=as_json)
 
 
 @application.command()
@@ -129,6 +132,7 @@ def run_migration(
     ] = None,
     file: PlanOption = None,
     headless: HeadlessOption = False,
+    plain: PlainOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Copy the collections, and compare the counts of both sides."""
@@ -140,7 +144,7 @@ def run_migration(
     loaded = given.load()
     said = [name for name, origin in loaded.provenance.items() if origin != "default"]
     start = Start(resume=resume, said=said, plan=read_file(file) if file else "")
-    return run(loaded, start, headless=headless, as_json=as_json)
+    return run(loaded, start, headless=headless, plain=plain, as_json=as_json)
 
 
 @application.command()

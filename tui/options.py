@@ -37,6 +37,12 @@ AskOption = Annotated[
     bool, typer.Option("-W", "--ask-password", help="Ask, in the terminal, for each password that no URI holds.")
 ]
 HeadlessOption = Annotated[bool, typer.Option("--headless", help="Print progress instead of opening the cockpit.")]
+PlainOption = Annotated[
+    bool,
+    typer.Option(
+        "--plain", help="Plain lines, nothing redrawn, also in a terminal: for screen readers; implies --headless."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else there; implies --headless.")]
 PlanOption = Annotated[
     Path | None,

@@ -19,13 +19,19 @@ if TYPE_CHECKING:
     from tui.keymap import Keymap
 
 
-def run(loaded: Loaded, start: Start, *, headless: bool, as_json: bool) -> int:
-    """Start a run: in the cockpit where there is a terminal, else printing. Returns the run's exit code."""
+def run(loaded: Loaded, start: Start, *, headless: bool = False, plain: bool = False, as_json: bool = False) -> int:
+    """Start a run: in the cockpit where there is a terminal, else printing. Returns the run's exit code.
+
+    Raises:
+        UsageError: two ways of printing, or a server that nobody named.
+    """
+    if plain and as_json:
+        raise UsageError("Give --plain or --json, not both.")
     if not loaded.settings.demo.embedded:
         require(loaded, "source", *(["target"] if start.migrate else []))
-    if not (headless or as_json) and has_terminal():
+    if not (headless or plain or as_json) and has_terminal():
         return _own_cockpit(loaded, start)
-    return _print_run(loaded, start, as_json=as_json)
+    return _print_run(loaded, start, plain=plain, as_json=as_json)
 
 
 def open_cockpit(loaded: Loaded) -> int:
@@ -109,14 +115,14 @@ def _demand_terminal(instead: str) -> None:
         raise UsageError(f"The cockpit needs a terminal; {instead}.")
 
 
-def _print_run(loaded: Loaded, start: Start, *, as_json: bool) -> int:
+def _print_run(loaded: Loaded, start: Start, *, plain: bool, as_json: bool) -> int:
     from tui.headless import run_headless
     from tui.printers import JsonPrinter, LinePrinter, Printer
 
     printer: Printer
     if as_json:
         printer = JsonPrinter()
-    elif sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+    elif not plain and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         from tui.live import LivePrinter
 
         printer = LivePrinter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import time
@@ -68,6 +69,15 @@ def test_after_a_demo_the_other_screens_tell_of_it(home: dict[str, str]) -> None
 def rows_of(target: Target) -> int:
     exists = target.value("SELECT to_regclass('public.orders') IS NOT NULL")
     return int(target.value("SELECT count(*) FROM public.orders")) if exists else 0
+
+
+def test_plain_lines_on_a_terminal_are_nothing_but_lines(slow_run: dict[str, str], target: Target) -> None:
+    with Terminal([*PROGRAM, "run", "--plain"], {**slow_run, "MONGOPG_RUN_THROTTLE": "4000"}, 80, 24) as terminal:
+        assert terminal.wait_for_end() == 0
+    assert "\x1b" not in terminal.output
+    assert re.search(r"^\[00:0\d\] copying .*rows/s", terminal.output, re.MULTILINE)
+    assert "\n20,000 read = 20,000 written + 0 rejected  " in terminal.output
+    assert rows_of(target) == 20_000
 
 
 def test_sigterm_rolls_back_restores_the_terminal_and_leaves_with_143(slow_run: dict[str, str]) -> None:

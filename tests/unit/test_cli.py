@@ -123,7 +123,7 @@ def test_run_takes_its_options_before_and_after_its_name(
     assert run.mode == "append"
     assert loaded.settings.target.uri.get_secret_value() == "postgresql://host/shop"
     assert (start.seed, start.migrate, start.resume) == (False, True, None)
-    assert how == {"headless": False, "as_json": True}
+    assert how == {"headless": False, "plain": False, "as_json": True}
 
 
 def test_collections_may_be_repeated(accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:
@@ -148,13 +148,13 @@ def test_resume_takes_a_run_or_none(
 
 
 def test_seed_only_seeds(accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:
-    words = "seed --seed-count 5,000 --seed 3 --collection shop.people --into-existing --headless"
+    words = "seed --seed-count 5,000 --seed 3 --collection shop.people --into-existing --plain"
     assert run_command_line(words.split()) == 7
     ((loaded, start, how),) = accepted
     seed = loaded.settings.seed
     assert (seed.count, seed.seed, seed.collection, seed.into_existing) == (5_000, 3, "shop.people", True)
     assert (start.seed, start.migrate) == (True, False)
-    assert how == {"headless": True, "as_json": False}
+    assert how == {"headless": False, "plain": True, "as_json": False}
 
 
 def test_demo_runs_on_servers_of_its_own(tmp_path: Path, accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:
@@ -235,7 +235,8 @@ def test_no_live_run_is_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["run --json --mode x", "run --json --bad", "seed --json", "demo --json --seed-count x"]
+    "words",
+    ["run --json --mode x", "run --json --bad", "run --json --plain", "seed --json", "demo --json --seed-count x"],
 )
 def test_the_last_json_line_of_a_run_that_could_not_start(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(words.split()) == EXIT_USAGE
