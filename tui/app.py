@@ -50,7 +50,7 @@ from tui.screens.setup import SetupScreen
 from tui.screens.verify import VerifyScreen
 from tui.session import EngineSession, situation_of
 from tui.shown import ShownRun
-from tui.themes import HIGH_CONTRAST
+from tui.themes import HIGH_CONTRAST, fitting
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -132,7 +132,7 @@ class Cockpit(App[None]):
     async def on_mount(self) -> None:
         """Signals, colours, the first screen; the engine is connected to in the background."""
         self.leaving.watch_signals()
-        self.theme = self.settings.cockpit.theme
+        self._take_theme()
         wants_run = self._start is not None or self._attach_to is not None
         await self.switch_mode(Place.RUN.value if wants_run else Place.SETUP.value)
         self._begin()
@@ -262,6 +262,9 @@ class Cockpit(App[None]):
         """A refusal that has no field to stand under."""
         self.notify(safe(message), severity="warning", markup=False)
 
+    def _take_theme(self) -> None:
+        self.theme = fitting(self.settings.cockpit.theme, self.console.color_system)
+
     @property
     def connected_settings(self) -> Settings:
         """The settings with the URIs as they stand on Setup."""
@@ -288,7 +291,7 @@ class Cockpit(App[None]):
     def apply(self, settings: Settings) -> None:
         """Take other settings for what comes."""
         self.settings = settings
-        self.theme = settings.cockpit.theme
+        self._take_theme()
         self.refresh()
         self.situation_changed()
 

@@ -6,6 +6,7 @@ import difflib
 
 from textual.theme import BUILTIN_THEMES, Theme
 
+from engine.config import CockpitSettings
 from engine.errors import UsageError
 
 HIGH_CONTRAST = Theme(
@@ -26,6 +27,19 @@ HIGH_CONTRAST = Theme(
 )
 """White, yellow and plain colours on black: every pair of text and ground is at least 7:1 (WCAG 2, level AAA)."""
 NAMES = (HIGH_CONTRAST.name, *BUILTIN_THEMES)
+
+
+def fitting(name: str, colours: str | None) -> str:
+    """The theme to draw with.
+
+    Args:
+        name: the theme of the settings.
+        colours: how many a terminal has, in rich's words; "standard" are sixteen.
+
+    Of sixteen colours, several that Textual's dark theme mixes become one and the same: dimmed words on their panel could not
+    be seen. Who has chosen no theme gets the terminal's own colours there.
+    """
+    return "ansi-dark" if colours == "standard" and name == CockpitSettings().theme else name
 
 
 def check_theme(name: str, where: str) -> str:

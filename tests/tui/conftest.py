@@ -25,6 +25,7 @@ def steady_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     """No animation, and neither colour setting nor time zone of the machine that runs the tests."""
     monkeypatch.setattr("textual.constants.TEXTUAL_ANIMATIONS", "none", raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
 

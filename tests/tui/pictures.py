@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -144,6 +145,7 @@ async def take_moving(settings: Settings) -> None:
 
 def main() -> None:
     """Start servers of our own for each, take the pictures, leave nothing behind."""
+    os.environ["COLORTERM"] = "truecolor"  # wherever this is run
     FOLDER.mkdir(exist_ok=True)
     for take in (take_stills, take_moving):
         with start_servers() as servers:

@@ -6,6 +6,7 @@ import pytest
 
 from engine.control.protocol import ServerReport
 from tui.ascii_filter import to_ascii
+from tui.themes import fitting
 from tui.throughput import CELLS, ThroughputHistory
 from tui.uri import merged, place, shown
 from tui.widgets.bars import cells
@@ -91,6 +92,22 @@ def test_a_bar_is_exact_to_half_a_cell(fraction: float, text: str) -> None:
 
 def test_ascii_keeps_the_width() -> None:
     assert to_ascii("━╸─│✓é計") == "=--|v???"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "colours", "taken"),
+    [
+        ("textual-dark", "standard", "ansi-dark"),
+        ("textual-dark", "256", "textual-dark"),
+        ("textual-dark", "truecolor", "textual-dark"),
+        ("textual-dark", None, "textual-dark"),
+        ("high-contrast", "standard", "high-contrast"),
+    ],
+)
+def test_who_chose_no_theme_gets_the_terminals_own_sixteen_colours(
+    chosen: str, colours: str | None, taken: str
+) -> None:
+    assert fitting(chosen, colours) == taken
 
 
 def test_weak_tls_is_a_warning_on_the_setup_screen() -> None:

@@ -11,7 +11,7 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.control.protocol import ErrorInfo, Event, ProblemView, RunState, WorkerState
-from tests.tui.driving import on_run, on_setup, until_shown
+from tests.tui.driving import on_run, on_setup, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
 
 SIZES = [(120, 40), (80, 24)]
@@ -63,6 +63,17 @@ def test_picture_of_a_run(snap_compare: Any, engine: ScriptedEngine, size: tuple
         engine, running(workers=workers, problems=problems, rejected=14, retried=1, draining=1, cluster_size=3)
     )
     assert snap_compare(app, terminal_size=size, run_before=shown("! stalled 00:12", "page size 8,000"))
+
+
+@pytest.mark.parametrize("theme", ["ansi-dark", "textual-light", "high-contrast"])
+def test_picture_of_a_run_in_other_colours(snap_compare: Any, engine: ScriptedEngine, theme: str) -> None:
+    with_history(engine)
+    settings = settings_with_servers()
+    settings.cockpit.theme = theme
+    workers = [worker(1), worker(2, state=WorkerState.STALLED, idle_s=12.0, rows_per_s=0.0), worker(3), worker(4)]
+    problems = [ProblemView(code="type", message="total: not a number", count=14, collection="shop.orders")]
+    app = on_run(engine, running(workers=workers, problems=problems, rejected=14), settings)
+    assert snap_compare(app, terminal_size=(120, 40), run_before=shown("! stalled 00:12", "page size 8,000"))
 
 
 @pytest.mark.parametrize("size", SIZES)

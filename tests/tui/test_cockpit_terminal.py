@@ -15,6 +15,8 @@ from tests.tui.terminal import Terminal
 PROGRAM = [sys.executable, "-m", "tui"]
 RESTORED = ("\x1b[?1049l", "\x1b[?25h", "\x1b[?1000l")
 """Main screen, cursor, no mouse."""
+INKS, GROUNDS = {*range(30, 38), 39, *range(90, 98)}, {*range(40, 48), 49, *range(100, 108)}
+"""Codes of the sixteen colours and of the terminal's own, for letters and for what is behind them."""
 FIRST_PAINT_CPU_S = 3.0
 """Not seconds by the clock, which belong to whatever else the machine does; four times what it takes with a core for itself."""
 
@@ -78,6 +80,31 @@ def test_plain_lines_on_a_terminal_are_nothing_but_lines(slow_run: dict[str, str
     assert re.search(r"^\[00:0\d\] copying .*rows/s", terminal.output, re.MULTILINE)
     assert "\n20,000 read = 20,000 written + 0 rejected  " in terminal.output
     assert rows_of(target) == 20_000
+
+
+def test_sixteen_colours_are_enough_and_the_terminal_is_left_as_it_was(home: dict[str, str]) -> None:
+    sixteen = {**home, "TERM": "xterm-16color", "COLORTERM": ""}
+    with Terminal(PROGRAM, sixteen, 120, 40) as terminal:
+        terminal.wait_for("Source: MongoDB")
+        terminal.wait_for("f7 Demo servers")
+        terminal.press("?")
+        terminal.wait_for("Help: Setup")
+        terminal.press("\x1b")
+        time.sleep(0.3)
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+        assert_restored(terminal)
+    seen: dict[tuple[int, int], str] = {}
+    ink, ground = 39, 49
+    for codes, words in re.findall(r"\x1b\[([\d;]*)m([^\x1b]*)", terminal.output):
+        for code in map(int, (codes or "0").split(";")):
+            assert code not in {38, 48}, "a colour that is none of the sixteen"
+            ink = 39 if code == 0 else code if code in INKS else ink
+            ground = 49 if code == 0 else code if code in GROUNDS else ground
+        seen[ink, ground] = seen.get((ink, ground), "") + words
+    assert len(seen) > 3
+    unseen = [words for (ink, ground), words in seen.items() if ink + 10 == ground and ink != 39]
+    assert not re.search(r"\w", "".join(unseen)), f"words in the colour of their ground: {unseen}"
 
 
 def test_sigterm_rolls_back_restores_the_terminal_and_leaves_with_143(slow_run: dict[str, str]) -> None:
