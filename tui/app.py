@@ -50,7 +50,7 @@ from tui.screens.setup import SetupScreen
 from tui.screens.verify import VerifyScreen
 from tui.session import EngineSession, situation_of
 from tui.shown import ShownRun
-from tui.themes import HIGH_CONTRAST, fitting
+from tui.themes import OURS, fitting
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -111,7 +111,8 @@ class Cockpit(App[None]):
         self.keymap = keymap or Keymap()
         self.keymap.bind(self, Place.APP)
         self.set_keymap(self.keymap.of_dialogs)
-        self.register_theme(HIGH_CONTRAST)
+        for theme in OURS:
+            self.register_theme(theme)
         self.engines = Engines(process)
         self.helm = Helm(self)
         self.leaving = Leaving(self)

@@ -41,7 +41,7 @@ class Header(Widget):
     def render(self) -> Content:
         """The line, cut to the width from the middle: the state is always there."""
         width = self.content_size.width
-        left = Content.assemble((" mongopg-tui ", "bold $primary"), *self._tabs(width))
+        left = Content.assemble((" mongopg-tui ", "bold $text-primary"), *self._tabs(width))
         sign = self.run.sign if self.run else NO_RUN
         chip = Content.styled(f" {sign} ", f"bold {sign.colour}")
         way = Content.empty()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from engine.control.protocol import RunState, Snapshot, Verification, WorkerState
 from tui.safe import safe
 
-MUTED = "$foreground 60%"
+MUTED = "$foreground 75%"
 """The style of what matters less; `$text-muted` itself only works in stylesheets."""
 
 
