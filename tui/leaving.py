@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_SIGHUP, EXIT_SIGTERM
 from tui.farewell import farewell
 from tui.screens.base import CockpitScreen
-from tui.screens.dialogs import quit_question
+from tui.screens.dialogs import confirm, quit_question
 from tui.screens.run import RunScreen
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Leaving:
         """Leave as soon as the run is over."""
         self.has_begun = False
         """Nothing but the end comes now."""
+        self.would_cut_off = ""
+        """A sentence that names what leaving would cut off, beside a run; empty when there is nothing."""
         self.farewell = ""
         """What is printed once the terminal is the shell's again."""
         self._cockpit = cockpit
@@ -43,7 +45,7 @@ class Leaving:
         """Leave; while a run is going on, ask what becomes of it."""
         session = self._cockpit.run_session
         if session is None or not session.is_live:
-            await self.leave()
+            await self._leave_without_run()
             return
 
         async def answered(answer: str | None) -> None:
@@ -58,6 +60,18 @@ class Leaving:
 
         if isinstance(self._cockpit.screen, CockpitScreen):
             self._cockpit.push_screen(quit_question(session.snapshot), answered)
+
+    async def _leave_without_run(self) -> None:
+        """Leave, unless the operator wants to wait for what would be cut off."""
+
+        async def answered(answer: str | None) -> None:
+            if answer == "go":
+                await self.leave()
+
+        if not self.would_cut_off:
+            await self.leave()
+        elif isinstance(self._cockpit.screen, CockpitScreen):
+            self._cockpit.push_screen(confirm("Leave now?", [self.would_cut_off], go="Leave"), answered)
 
     async def leave(self, *, run_goes_on: bool = False, code: int | None = None, words: str = "") -> None:
         """Close the connections and end the application.

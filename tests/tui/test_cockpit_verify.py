@@ -232,11 +232,16 @@ async def test_nothing_on_the_screen_disturbs_the_writing_of_rejects_and_it_is_s
             await pilot.press("down", "v")
             await until_shown(pilot, "◐ writing 14 rejected documents again…")
             assert len(engine.received("verify")) == n_verified
+            await pilot.press("q")
+            await until_shown(pilot, "Leave now?", "Those written so far stay")
+            await pilot.press("escape")
             second.let_go()
             await until_shown(pilot, "14 rejected documents tried again", "13 written, 1")
             await pilot.press("escape")
             await until_shown(pilot, "as counted at the run's end", "c Count", RUNS[0].run_id)
             assert "◐ writing" not in screen_text(app)
+            await pilot.press("q")
+            await until(pilot, lambda: app._exit)
 
 
 async def test_rejects_that_cannot_be_written_again_are_said_and_the_report_comes_back(

@@ -157,6 +157,9 @@ class VerifyScreen(CockpitScreen):
             if answer == "go" and not self.is_busy:
                 self._begin("retry")
                 self._n_retried = rejected
+                self.cockpit.leaving.would_cut_off = (
+                    "Rejected documents are being written again. Those written so far stay; the rest stay rejects."
+                )
                 self._retry(report.run_id)
 
         settings = self.cockpit.keymap.first("setup.settings")
@@ -182,7 +185,7 @@ class VerifyScreen(CockpitScreen):
         finally:
             if own is not None:
                 await own.close()
-            self._doing = ""
+            self._doing = self.cockpit.leaving.would_cut_off = ""
         if report is not None:
             self.app.push_screen(
                 Sheet("Rejected documents", Content(safe_block(retry_text(report), 4_000)), "the outcome")
