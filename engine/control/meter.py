@@ -12,7 +12,8 @@ ETA_AFTER_S = 5.0
 ETA_AFTER_SHARE = 0.01
 """No ETA before a hundredth is done, or these seconds have passed, whichever comes later (gh-ost's rule)."""
 SAMPLE_EVERY_S = 1.0
-MAX_SAMPLES = 3600
+"""At first. When there are `MAX_SAMPLES`, neighbours are merged and samples are twice as long: a long run is kept whole."""
+MAX_SAMPLES = 3_600
 
 
 @dataclass(slots=True)
@@ -47,11 +48,12 @@ class Meter:
     rows: Window = field(default_factory=lambda: Window(RATE_WINDOW_S))
     bytes: Window = field(default_factory=lambda: Window(RATE_WINDOW_S))
     eta_rows: Window = field(default_factory=lambda: Window(ETA_WINDOW_S))
-    samples: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=MAX_SAMPLES))
-    """(elapsed seconds, rows/s over the second before), for the chart."""
+    samples: list[tuple[float, float]] = field(default_factory=list)
+    """(elapsed seconds, rows/s over the time since the sample before), for the chart."""
     moving_s: float = 0.0
     """Time in which the run moved: pauses do not count."""
     moved_rows: int = 0
+    _sample_every_s: float = SAMPLE_EVERY_S
     _last: tuple[float, int] | None = None
     _last_sample: tuple[float, int] | None = None
 
@@ -73,10 +75,14 @@ class Meter:
             self._forget()
         if self._last_sample is None:
             self._last_sample = (now, written)
-        elif now - self._last_sample[0] >= SAMPLE_EVERY_S:
+        elif now - self._last_sample[0] >= self._sample_every_s:
             at, count = self._last_sample
             self.samples.append((now, max(0.0, (written - count) / (now - at))))
             self._last_sample = (now, written)
+            if len(self.samples) >= MAX_SAMPLES:
+                pairs = zip(self.samples[::2], self.samples[1::2], strict=True)
+                self.samples = [(end, (sooner + later) / 2) for (_, sooner), (end, later) in pairs]
+                self._sample_every_s *= 2
 
     def restart(self) -> None:
         """Something else is counted from here on: seeding is over, the copy begins. The chart goes on."""

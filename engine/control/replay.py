@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.control.meter import RATE_WINDOW_S, Meter, Window
-from engine.control.protocol import Event, Recording, RunInfo, RunState, Snapshot, WorkerState, WorkerView
+from engine.control.protocol import COUNTERS, Event, Recording, RunInfo, RunState, Snapshot, WorkerState, WorkerView
 from engine.control.run import RunRecord
 
 FINEST_S = 0.25
@@ -21,7 +21,6 @@ MAX_WORKER_VIEWS = 12_000
 """Workers in all frames together: a reply has to fit into a line of the protocol."""
 MAX_EVENTS = 1_000
 """Events besides those that only move counters, the newest."""
-COUNTERS = frozenset({"slice", "recount", "seeded", "total"})
 KNOBS = ("cluster_size", "page_size", "seed_count", "throttle")
 
 

@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from engine import __version__
 from engine.config import Settings, redact, secrets_of
 from engine.control import inquiries, protocol, rendezvous, steering
+from engine.control.chronicle import Chronicle
 from engine.control.migration import Migration
 from engine.control.protocol import Attached, Event, Snapshot
 from engine.errors import EXIT_USAGE, MigrationError, UsageError
@@ -31,7 +32,6 @@ from engine.redaction import know
 
 MAX_BACKLOG = 10_000
 """Events waiting for a slow client; with more it is dropped."""
-N_EVENTS_KEPT = 1_000
 FAREWELL_S = 1.0
 """How long the engine's end waits for a client to take the last events."""
 LONELY_START_S = 10.0
@@ -97,7 +97,7 @@ class Server:
         self.run_id = run_id
         self.clients: set[Client] = set()
         self._conversations: set[asyncio.Task[Any]] = set()
-        self.events: deque[Event] = deque(maxlen=N_EVENTS_KEPT)
+        self.chronicle = Chronicle()
         self.migration = Migration(run_id, settings, self._publish)
         self._started = time.monotonic()
         self._had_clients = False
@@ -218,8 +218,8 @@ class Server:
                     version=__version__,
                     log_path=str(rendezvous.log_path(self.run_id)),
                     snapshot=migration.snapshot(),
-                    samples=list(migration.meter.samples),
-                    events=[event.model_dump(mode="json") for event in self.events],
+                    samples=migration.meter.samples,
+                    events=[event.model_dump(mode="json") for event in self.chronicle.events()],
                 ).model_dump(mode="json")
             case protocol.Detach():
                 client.has_left = True
@@ -257,7 +257,7 @@ class Server:
     # --- events and snapshots -----------------------------------------------------------------------------------------
 
     def _publish(self, event: Event) -> None:
-        self.events.append(event)
+        self.chronicle.add(event)
         message = {"event": event.model_dump(mode="json")}
         for client in self.clients:
             client.send(message)

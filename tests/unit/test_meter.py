@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
-from engine.control.meter import Meter, Window, bottleneck
+from engine.control.meter import MAX_SAMPLES, Meter, Window, bottleneck
 
 
 def test_a_window_measures_growth_over_its_span_only() -> None:
@@ -59,6 +61,19 @@ def test_the_chart_has_a_point_a_second_from_committed_rows() -> None:
     run(meter, seconds=5, rate=400)
     assert [round(at) for at, _ in meter.samples] == [1, 2, 3, 4, 5]
     assert all(rate == pytest.approx(400.0) for _, rate in meter.samples)
+
+
+def test_the_chart_of_a_run_of_many_hours_begins_with_its_first_minute() -> None:
+    meter = Meter()
+    hours = 10 * 3_600
+    for second in range(hours + 1):
+        meter.tick(float(second), 50 * second if second < 7_200 else 360_000 + 10 * (second - 7_200), 0, moving=True)
+    assert len(meter.samples) <= MAX_SAMPLES
+    assert meter.samples[0][0] < 60
+    assert meter.samples[-1][0] > hours - 60
+    assert all(rate == pytest.approx(50.0 if at <= 7_200 else 10.0) for at, rate in meter.samples if at % 7_200 > 60)
+    steps = [later[0] - sooner[0] for sooner, later in pairwise(meter.samples)]
+    assert max(steps) == min(steps)
 
 
 def test_the_bottleneck_is_named_with_its_share() -> None:

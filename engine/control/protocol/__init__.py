@@ -46,7 +46,7 @@ from engine.control.protocol.plans import (
     TableView,
     ValuesView,
 )
-from engine.control.protocol.records import Attached, Event, Recording, RunInfo
+from engine.control.protocol.records import COUNTERS, Attached, Event, Recording, RunInfo
 from engine.control.protocol.reports import (
     DifferenceView,
     RejectGroup,
@@ -78,6 +78,7 @@ from engine.control.protocol.wire import (
 
 __all__ = [
     "ACTIVE",
+    "COUNTERS",
     "MAX_LINE",
     "OVER",
     "SNAPSHOT_HZ",

@@ -7,6 +7,9 @@ from typing import Any
 from engine.control.protocol.snapshots import Snapshot
 from engine.control.protocol.wire import Wire
 
+COUNTERS = frozenset({"slice", "recount", "seeded", "total"})
+"""Kinds of events that only move counters: a snapshot has those."""
+
 
 class Event(Wire):
     """A fact, at `at` seconds of the run. `kind` says which fields of `facts` there are:
@@ -29,9 +32,9 @@ class Attached(Wire):
     log_path: str
     snapshot: Snapshot
     samples: list[tuple[float, float]] = []
-    """The throughput so far, (elapsed, rows/s), newest last, for the chart."""
+    """The throughput of the whole run, (elapsed, rows/s), newest last, for the chart: a second each at first."""
     events: list[dict[str, Any]] = []
-    """The newest events, at most 1,000."""
+    """The newest events, at most 1,000, and all knobs, plans and servers, without those that only move counters."""
 
 
 class RunInfo(Wire):
