@@ -36,6 +36,10 @@ from engine.errors import ConnectError, MigrationError, UsageError, error_from
 
 START_TIMEOUT_S = 20.0
 CONNECT_TIMEOUT_S = 2.0
+ATTACH_TIMEOUT_S = 10.0
+"""A busy engine answers within a fraction of that; one that is stopped never does."""
+DETACH_TIMEOUT_S = 3.0
+CLOSE_TIMEOUT_S = 1.0
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -139,8 +143,13 @@ async def find_engine(run: str | None = None) -> Path:
         ConnectError: nobody listens. UsageError: several do; the message lists them.
     """
     found: dict[Path, Snapshot] = {}
+    silent: list[Path] = []
     for path in rendezvous.live_sockets():
-        snapshot = await _snapshot_at(path)
+        try:
+            snapshot = await _snapshot_at(path)
+        except TimeoutError:
+            silent.append(path)
+            continue
         if snapshot is None:
             continue
         # An engine that resumes a run keeps the socket that is called after its own beginning.
@@ -149,6 +158,11 @@ async def find_engine(run: str | None = None) -> Path:
     going_on = [path for path, snapshot in found.items() if snapshot.state.is_active]
     live = going_on if len(going_on) == 1 else list(found)
     if not live:
+        hanging = [path.stem for path in silent if path.stem.startswith(run or "")]
+        if hanging:
+            raise ConnectError(
+                f"The engine of run {', '.join(hanging)} does not answer: its process hangs or is stopped."
+            )
         which = f"no run {run!r}" if run else "no run"
         raise ConnectError(f"There is {which} going on here; `mongopg-tui runs` lists those of the ledger.")
     if len(live) > 1:
@@ -163,13 +177,17 @@ def _has_run(snapshot: Snapshot) -> bool:
 
 
 async def _snapshot_at(path: Path) -> Snapshot | None:
-    """What the engine behind a socket does, asked without attaching; None, and the socket removed, when nobody is there."""
+    """What the engine behind a socket does, asked without attaching; None, and the socket removed, when nobody is there.
+
+    Raises:
+        TimeoutError: somebody is there who does not answer.
+    """
     try:
         reader, writer = await asyncio.wait_for(
             asyncio.open_unix_connection(str(path), limit=protocol.MAX_LINE), CONNECT_TIMEOUT_S
         )
     except TimeoutError:
-        return None
+        raise
     except OSError:
         rendezvous.forget(path)
         return None
@@ -177,8 +195,10 @@ async def _snapshot_at(path: Path) -> Snapshot | None:
         writer.write(json.dumps({"id": 0, "command": protocol.Status().model_dump(mode="json")}).encode() + b"\n")
         line = await asyncio.wait_for(reader.readline(), CONNECT_TIMEOUT_S)
         return Snapshot.model_validate(json.loads(line)["result"])
-    except (OSError, TimeoutError, ValueError, KeyError):
-        return None  # it is ending, or hangs
+    except TimeoutError:
+        raise
+    except (OSError, ValueError, KeyError):
+        return None  # it is ending
     finally:
         writer.close()
         with contextlib.suppress(OSError):
@@ -210,7 +230,7 @@ class EngineClient:
         """Connect and attach.
 
         Raises:
-            ConnectError: nobody listens on `socket`.
+            ConnectError: nobody listens on `socket`, or nobody answers there.
         """
         try:
             reader, writer = await asyncio.wait_for(
@@ -219,7 +239,17 @@ class EngineClient:
         except (OSError, TimeoutError) as error:
             raise ConnectError(f"The engine of run {socket.stem} does not answer; it may have ended.") from error
         client = cls(reader, writer, socket)
-        client.attached = await client.ask(Attached, protocol.Attach(owner=owner, on_disconnect=on_disconnect))
+        try:
+            async with asyncio.timeout(ATTACH_TIMEOUT_S):
+                client.attached = await client.ask(Attached, protocol.Attach(owner=owner, on_disconnect=on_disconnect))
+        except BaseException as error:
+            await client.close()
+            if isinstance(error, TimeoutError):
+                raise ConnectError(
+                    f"The engine of run {socket.stem} does not answer within {ATTACH_TIMEOUT_S:.0f} seconds: "
+                    "its process hangs or is stopped."
+                ) from error
+            raise
         client.snapshot = client.attached.snapshot
         return client
 
@@ -261,9 +291,13 @@ class EngineClient:
             await self._news.wait()
 
     async def detach(self) -> None:
-        """Leave on purpose: the run goes on without an owner."""
-        with contextlib.suppress(MigrationError):  # it has ended: nothing to detach from
-            await self.call(protocol.Detach())
+        """Leave on purpose: the run goes on without an owner.
+
+        An engine that does not answer finds these words as soon as it does anything again.
+        """
+        with contextlib.suppress(MigrationError, TimeoutError):  # it has ended: nothing to detach from
+            async with asyncio.timeout(DETACH_TIMEOUT_S):
+                await self.call(protocol.Detach())
         await self.close()
 
     async def close(self) -> None:
@@ -273,8 +307,11 @@ class EngineClient:
             await self._pump
         self._finish()
         self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._writer.wait_closed()
+        except OSError:  # a timeout, too: what an engine that reads nothing was to be told
+            self._writer.transport.abort()
 
     async def _receive(self) -> None:
         try:
