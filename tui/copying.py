@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from textual.app import App
 
+from tui.safe import safe, safe_block
+
 _SHOWN = 60
 """Characters of what was copied that the notification repeats."""
+_LONGEST = 1_000_000
+"""Characters of a line that are copied."""
 
 
 def copy(app: App[None], text: str, what: str) -> None:
-    """Copy it and say so. A terminal answers nothing: one that knows no OSC 52, or is told to ignore it, copies nothing."""
+    """Copy it and say so. A terminal answers nothing: one that knows no OSC 52, or is told to ignore it, copies nothing.
+
+    Foreign text is made harmless, line feeds stay: what is copied here is pasted into a shell there.
+    """
+    text = safe_block(text.strip(), _LONGEST)
     app.copy_to_clipboard(text)
-    first, *others = text.strip().splitlines() or [""]
-    shown = first.strip()[:_SHOWN]
-    rest = " …" if others or len(first.strip()) > _SHOWN else ""
-    app.notify(f"Copied {what}: {shown}{rest}", markup=False)
+    first, *others = text.split("\n")
+    rest = " …" if others or len(first) > _SHOWN else ""
+    app.notify(f"Copied {what}: {safe(first[:_SHOWN])}{rest}", markup=False)

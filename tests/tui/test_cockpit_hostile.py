@@ -65,6 +65,10 @@ async def test_hostile_text_on_the_run_screen_is_shown_and_does_nothing(engine: 
         engine.show(completed(state=RunState.FAILED, error=error, tables=[table("t", 1, table=HOSTILE)]))
         await until_shown(pilot, "! failed", "Report")
         assert control_characters(app) == set()
+        await pilot.press("y")
+        await until_shown(pilot, "Copied")
+        assert control_characters(app) == set()
+        assert {character for character in app.clipboard if not character.isprintable()} <= {"\n"}
 
 
 async def test_hostile_text_on_the_setup_screen_is_shown_and_does_nothing(engine: ScriptedEngine) -> None:
@@ -72,12 +76,28 @@ async def test_hostile_text_on_the_setup_screen_is_shown_and_does_nothing(engine
     engine.reports["target"] = engine.reports["target"].model_copy(update={"ok": False, "message": HOSTILE})
     engine.reports["source"] = engine.reports["source"].model_copy(update={"detail": HOSTILE, "version": HOSTILE})
     app = on_setup(engine)
-    async with app.run_test(size=(150, 45)) as pilot:
+    async with app.run_test(size=(150, 45), notifications=True) as pilot:
         await until_shown(pilot, f"[x] {VISIBLE}", f"│ {VISIBLE}", "12 ms")
         assert control_characters(app) == set()
+        await pilot.press("y")
+        await until_shown(pilot, "Copied the error:", f" {VISIBLE};c;aGk=")
+        assert control_characters(app) == set()
+        assert app.clipboard.startswith(VISIBLE)
+        assert app.clipboard.isprintable()
         await pilot.press("f9")
         await until_shown(pilot, "The target is not connected.", VISIBLE)
         assert control_characters(app) == set()
+
+
+async def test_the_name_of_a_hostile_collection_is_copied_without_what_acts(engine: ScriptedEngine) -> None:
+    engine.collections = [CollectionInfo(namespace=f"shop.\n{HOSTILE}", kind="collection", documents=5, size_bytes=5)]
+    app = on_setup(engine)
+    async with app.run_test(size=(150, 45), notifications=True) as pilot:
+        await until_shown(pilot, "1 of 1 chosen", "TLS, verified")
+        await pilot.press("y")
+        await until_shown(pilot, "Copied the collection's name: shop.")
+        assert control_characters(app) == set()
+        assert {character for character in app.clipboard if not character.isprintable()} <= {"\n"}
 
 
 def calls_in(path: Path) -> list[ast.Call]:
