@@ -12,7 +12,6 @@ from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel
 from rich.console import RenderableType
-from rich.traceback import Traceback
 from textual import events, work
 from textual.app import App, ScreenStackError
 from textual.binding import Binding
@@ -26,13 +25,13 @@ from textual.worker import WorkerFailed
 from engine.config import Loaded, Settings
 from engine.control.client import EngineProcess
 from engine.control.protocol import Event, Recording, Snapshot, Start
-from engine.errors import EXIT_DONE, MigrationError
+from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
 from tui.ascii_filter import AsciiFilter
 from tui.caches import let_go_of_closed_widgets
 from tui.commands import BY_ACTION, BY_ID, Place, Situation, bindings_of
 from tui.copying import copy
 from tui.crash import crash_words
-from tui.driver import CockpitDriver
+from tui.driver import CockpitDriver, tells_of_lost_terminal
 from tui.engines import Engines
 from tui.helm import Helm
 from tui.keymap import Keymap, key_words
@@ -418,9 +417,10 @@ class Cockpit(App[None]):
 
     def panic(self, *renderables: RenderableType) -> None:
         """Textual's reader of the terminal ends like this when the terminal is gone; SIGHUP may come later or never."""
-        if any(isinstance(each, Traceback) and each.trace.stacks[0].exc_type == "OSError" for each in renderables):
+        if any(map(tells_of_lost_terminal, renderables)):
             self.leaving.signalled(signal.SIGHUP)
         else:
+            self._return_code = EXIT_FAILED
             super().panic(*renderables)
 
     def _handle_exception(self, error: Exception) -> None:

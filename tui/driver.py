@@ -14,10 +14,23 @@ import errno
 import termios
 from typing import Any, TextIO, cast
 
+from rich.console import RenderableType
+from rich.traceback import Traceback
 from textual.drivers.linux_driver import LinuxDriver
 
 _GONE = frozenset({errno.EIO, errno.ENXIO, errno.EBADF, errno.EPIPE})
-"""What a write to a closed terminal fails with."""
+"""What reading from a closed terminal, or writing to it, fails with."""
+
+
+def tells_of_lost_terminal(renderable: RenderableType) -> bool:
+    """Whether this is the traceback with which Textual's reader of the terminal ends when that is gone.
+
+    It holds the error in words only. Any other error of the system, a full disk for instance, is not that of a terminal.
+    """
+    if not isinstance(renderable, Traceback) or not renderable.trace.stacks:
+        return False
+    words = renderable.trace.stacks[0].exc_value
+    return any(words.startswith(f"[Errno {number}]") for number in _GONE)
 
 
 class _Output:

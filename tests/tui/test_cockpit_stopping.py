@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from contextlib import suppress
 
 import pytest
+from rich.traceback import Traceback
 from textual.app import ScreenStackError
 from textual.css.query import NoMatches
 
@@ -141,6 +143,35 @@ async def test_a_run_that_is_refused_at_the_start_leaves_with_its_exit_code(engi
         await until(pilot, lambda: app._exit)
     assert app.return_code == 2
     assert app.leaving.farewell == "The table public.orders exists.\n"
+
+
+def traceback_of(error: BaseException) -> Traceback:
+    """As Textual's reader of the terminal hands it on."""
+    try:
+        raise error
+    except BaseException:
+        return Traceback()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.EIO, "Input/output error"), 129),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 129),
+        (OSError(errno.ENOSPC, "No space left on device"), 1),
+        (ValueError("[Errno 5"), 1),
+    ],
+)
+async def test_only_a_terminal_that_is_gone_counts_as_hanging_up(
+    engine: ScriptedEngine, error: BaseException, code: int
+) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        app.panic(traceback_of(error))
+        await until(pilot, lambda: not app.is_running or app._exit or app.return_code is not None)
+    assert app.return_code == code
+    assert bool(engine.received("detach")) is (code == 129)
 
 
 async def test_an_answer_that_comes_while_the_cockpit_ends_is_no_crash(engine: ScriptedEngine) -> None:
