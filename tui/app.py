@@ -36,6 +36,7 @@ from tui.engines import Engines
 from tui.helm import Helm
 from tui.keymap import Keymap, key_words
 from tui.leaving import Leaving
+from tui.notes import Notes
 from tui.palette import CommandProvider, Palette
 from tui.planning import EditedPlan
 from tui.replay import Replay
@@ -70,6 +71,7 @@ def run_cockpit(
         attach: The socket of a run that is going on.
     """
     app = Cockpit(loaded.settings, loaded.provenance, process=process, start=start, attach=attach, keymap=keymap)
+    app.settings_file = loaded.file
     app.run(mouse=loaded.settings.cockpit.mouse)
     with contextlib.suppress(OSError):  # the terminal may be gone; unbuffered, or Python would try again at its end
         os.write(sys.stdout.fileno(), app.leaving.farewell.encode(errors="backslashreplace"))
@@ -107,6 +109,8 @@ class Cockpit(App[None]):
         super().__init__()
         self.settings = settings
         self.provenance = provenance
+        self.settings_file: Path | None = None
+        """What was read at the start."""
         self.keymap = keymap or Keymap()
         self.keymap.bind(self, Place.APP)
         self.set_keymap(self.keymap.of_dialogs)
@@ -115,6 +119,7 @@ class Cockpit(App[None]):
         self.engines = Engines(process)
         self.helm = Helm(self)
         self.leaving = Leaving(self)
+        self.notes = Notes(self)
         self.replay: Replay | None = None
         """A recorded run that the Run screen shows in the place of the live one."""
         self.draws_next = False
@@ -162,6 +167,7 @@ class Cockpit(App[None]):
         """Make this engine's run the one on the Run screen."""
         self.engines.run = session
         self.replay = None
+        self.notes.hand_over(session)
         self._follow(session)
         self.situation_changed()
 
@@ -259,8 +265,8 @@ class Cockpit(App[None]):
     # --- what the screens ask for ---
 
     def say_problem(self, message: str) -> None:
-        """A refusal that has no field to stand under."""
-        self.notify(safe(message), severity="warning", markup=False)
+        """A refusal that has no field to stand under. The log of the run has all of it, to be read again and copied."""
+        self.notes.say(message)
 
     def _take_theme(self) -> None:
         self.theme = fitting(self.settings.cockpit.theme, self.console.color_system)
@@ -377,7 +383,8 @@ class Cockpit(App[None]):
         """The help screen."""
         if isinstance(self.screen, CockpitScreen):
             session = self.run_session or self.engines.desk
-            files = [("log", str(session.log_path()))] if session else []
+            files = [("settings", str(self.settings_file or "no file was read; --config FILE names one"))]
+            files += [("log", str(session.log_path()))] if session else []
             files += [(name, self.provenance[name]) for name in ("source.uri", "target.uri") if name in self.provenance]
             self.push_screen(HelpScreen(self.screen.PLACE, self.situation, files, self.keymap))
 

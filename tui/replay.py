@@ -130,6 +130,11 @@ class Replay:
         """What is in a ledger is not on servers of ours."""
         return False
 
+    @property
+    def silent_s(self) -> float:
+        """A recording is all there."""
+        return 0.0
+
     def log_path(self) -> Path | None:
         """Nobody knows where that engine's log is."""
         return None

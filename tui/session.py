@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Literal
 
 from engine.config import Settings
 from engine.control.client import EngineClient, EngineProcess
-from engine.control.protocol import Cancel, Event, RunState, SetKnob, Snapshot, Start
+from engine.control.protocol import COUNTERS, Attached, Cancel, Event, RunState, SetKnob, Snapshot, Start
 from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
 from engine.knobs import KNOBS, SEED_COUNT, Knob
 from tui.commands import Situation
@@ -24,8 +25,8 @@ Policy = Literal["continue", "cancel"]
 
 EVENTS_KEPT = 2_000
 """Events for the log pane."""
-_COUNTERS = frozenset({"slice", "recount", "seeded", "total"})
-"""Kinds of events that only move counters: the snapshots show those, and the log would be nothing else."""
+NOTE = "cockpit"
+"""Kind of an event that is the cockpit's own: what it said to the operator."""
 KNOB_NOTE_S = 3.0
 """How long the screen says when a change applies, in seconds of the run."""
 
@@ -43,27 +44,31 @@ class EngineSession:
         self.start_command: Start | None = None
         """How its run was started; None before, and for a guest."""
         self.snapshot: Snapshot = client.snapshot
-        self.history = ThroughputHistory(client.attached.samples)
+        self.history = ThroughputHistory()
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self.n_events = 0
         """Events so far, those that fell off included: tells the log pane what is new."""
         self.servers: dict[str, str] = {}
         """URIs of embedded servers, `source` and `target`."""
+        self._are_servers_passing = False
         self.version = 0
         """Grows with each change: a screen that has drawn this version need not draw again."""
         self.is_lost = False
         """The engine went away without saying that the run is over."""
+        self.heard_at = time.monotonic()
+        """When the engine said something last."""
         self.wanted: dict[str, int] = {}
         """Knob values asked for and not yet in a snapshot."""
         self._ended = asyncio.Event()
         """The run is over, or the engine is gone."""
         self._is_closing = False
+        self._last_event: Event | None = None
+        """The engine's newest, of those that are kept."""
+        self._has_seeded = False
         self._turning: set[str] = set()
         self._answered: set[str] = set()
         self._applies: dict[str, tuple[str, float]] = {}
-        for facts in client.attached.events:
-            self.take(Event.model_validate(facts))
-        self.take(client.snapshot)
+        self._catch_up(client.attached)
 
     @classmethod
     async def own(cls, process: EngineProcess, policy: Policy) -> EngineSession:
@@ -100,7 +105,9 @@ class EngineSession:
     @property
     def is_on_passing_servers(self) -> bool:
         """Its servers are embedded ones that end with its engine."""
-        return self.settings is not None and self.settings.demo.embedded and not self.settings.demo.keep
+        if self.settings is None:
+            return self._are_servers_passing
+        return self.settings.demo.embedded and not self.settings.demo.keep
 
     @property
     def exit_code(self) -> int:
@@ -120,19 +127,15 @@ class EngineSession:
 
     def take(self, message: Event | Snapshot) -> None:
         """Learn from one message of the engine."""
+        self.heard_at = time.monotonic()
         if isinstance(message, Event):
-            if message.kind in _COUNTERS:
-                return
-            self.version += 1
-            self.events.append(message)
-            self.n_events += 1
-            if message.kind == "knob":
-                self.history.mark(message.at, f"{label_of(message.facts)} {value_in(message.facts, 'value')}")
-            elif message.kind == "servers":
-                self.servers = {side: str(message.facts.get(side, "")) for side in ("source", "target")}
+            if message.kind not in COUNTERS:
+                self._last_event = message
+                self._take_event(message)
             return
         self.version += 1
         self.snapshot = message
+        self._has_seeded |= message.state is RunState.SEEDING or message.seeded > 0
         if message.state.is_over:
             self._ended.set()
         if message.state.is_active:
@@ -140,6 +143,41 @@ class EngineSession:
         for name in self._answered:
             self.wanted.pop(name, None)
         self._answered.clear()
+
+    def _take_event(self, event: Event) -> None:
+        self.version += 1
+        self.events.append(event)
+        self.n_events += 1
+        match event.kind:
+            case "knob":
+                self.history.mark(event.at, f"{label_of(event.facts)} {value_in(event.facts, 'value')}")
+            case "servers":
+                self.servers = {side: str(event.facts.get(side, "")) for side in ("source", "target")}
+                self._are_servers_passing = not event.facts.get("keep", False)
+            case "state":
+                self._has_seeded |= event.facts.get("state") == RunState.SEEDING
+
+    def note(self, message: str) -> None:
+        """Keep what the cockpit itself said, beside the engine's events."""
+        self._take_event(Event(kind=NOTE, at=self.snapshot.elapsed, facts={"message": message}))
+
+    def _catch_up(self, attached: Attached) -> None:
+        """Learn what happened before we came, or while we were away; what is known already stays as it is."""
+        for at, rate in attached.samples:
+            self.history.add(at, rate)
+        told = [Event.model_validate(facts) for facts in attached.events]
+        known = self._last_event
+        n_known = max((place for place, event in enumerate(told, start=1) if event == known), default=0)
+        for event in told[n_known:]:
+            # Without the last one that is known, what fell off was before these: only they can be new.
+            if n_known or known is None or event.at > known.at:
+                self.take(event)
+        self.take(attached.snapshot)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds for which a run that goes on has not been heard of; an engine sends a snapshot at least once a second."""
+        return time.monotonic() - self.heard_at if self.is_live and not self.client.is_closed else 0.0
 
     async def messages(self) -> AsyncIterator[Event | Snapshot]:
         """Take and hand on what the engine sends, until it is gone; then `is_lost` says whether that was expected."""
@@ -160,12 +198,12 @@ class EngineSession:
             self.client = await EngineClient.connect(self.client.socket, owner=self.is_owner, on_disconnect=self.policy)
         except MigrationError:
             return False
-        self.take(self.client.snapshot)
+        self._catch_up(self.client.attached)
         return True
 
     def knobs(self) -> list[Knob]:
         """The knobs that its run has: the seed count only when it began with seeding."""
-        is_seeded = self.start_command.seed if self.start_command else self.snapshot.seeded > 0
+        is_seeded = self.start_command.seed if self.start_command else self._has_seeded
         return [knob for knob in KNOBS.values() if is_seeded or knob is not SEED_COUNT]
 
     def knob_value(self, knob: Knob) -> int:

@@ -35,6 +35,10 @@ class ShownRun(Protocol):
     def is_on_passing_servers(self) -> bool:
         """Its servers are embedded ones that end with its engine."""
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds for which a run that goes on has not been heard of."""
+
     def log_path(self) -> Path | None:
         """The engine's log; None when there is no engine."""
 

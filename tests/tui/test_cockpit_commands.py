@@ -128,15 +128,35 @@ async def test_a_click_on_a_key_in_the_footer_is_the_key(engine: ScriptedEngine)
         await until(pilot, lambda: isinstance(app.screen, TuneDialog))
 
 
+async def test_a_dimmed_screen_says_why_it_cannot_be_gone_to(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40), tooltips=True) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.hover(Header, offset=(screen_text(app).splitlines()[0].index("3 Run"), 0))
+        await until_shown(pilot, "There is no run yet")
+        await pilot.hover("#middle")
+        await pilot.hover(Header, offset=(screen_text(app).splitlines()[0].index("2 Plan"), 0))
+        await until_shown(pilot, "The Plan screen.")
+
+
 async def test_help_opens_on_question_mark_and_f1_and_closes_on_escape(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "customers")
         for key in ("question_mark", "f1"):
             await pilot.press(key)
-            await until_shown(pilot, "Help: Setup", "Copy the chosen collections", str(engine.log))
+            await until_shown(pilot, "Help: Setup", "Copy the chosen collections", str(engine.log), "no file was read")
             await pilot.press("escape")
             await until(pilot, lambda: "Help: Setup" not in screen_text(app))
+
+
+async def test_help_names_the_settings_file(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    app.settings_file = Path("/etc/mongopg/night.toml")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("question_mark")
+        await until_shown(pilot, "settings   /etc/mongopg/night.toml")
 
 
 async def test_a_knob_is_set_from_the_palette(engine: ScriptedEngine) -> None:

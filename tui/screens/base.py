@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
+from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Static
 
 from tui.commands import BY_ACTION, Place, Situation
 from tui.widgets.footer import Footer
@@ -18,12 +20,18 @@ if TYPE_CHECKING:
     from tui.app import Cockpit
 
 
+LEAST_WIDTH, LEAST_HEIGHT = 60, 14
+"""Cells and lines below which one line takes the place of everything between header and footer."""
+
+
 class CockpitScreen(Screen[None]):
     """A screen with the header above, the footer below, and commands that depend on the situation."""
 
     PLACE: ClassVar[Place]
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (100, "-normal"), (150, "-wide")]  # noqa: RUF012
-    VERTICAL_BREAKPOINTS = [(0, "-flat"), (14, "-short"), (32, "-tall")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (LEAST_WIDTH, "-narrow"), (100, "-normal"), (150, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (LEAST_HEIGHT, "-short"), (32, "-tall")]  # noqa: RUF012
+    _had_focus: Widget | None = None
+    """What is to have it again when there is room."""
 
     @property
     def cockpit(self) -> Cockpit:
@@ -34,6 +42,7 @@ class CockpitScreen(Screen[None]):
         """Header, body, footer."""
         self.cockpit.keymap.bind(self, self.PLACE)
         yield Header(self.PLACE, self.cockpit.keymap)
+        yield Static(id="tiny-line", markup=False)
         yield from self.body()
         yield Footer()
 
@@ -62,7 +71,36 @@ class CockpitScreen(Screen[None]):
     def show_situation(self) -> None:
         """Draw what depends on the situation."""
         self.query_one(Header).show(self.cockpit.shown_run, self.cockpit.situation)
+        self.show_tiny()
         self.refresh_bindings()
+
+    @property
+    def is_too_small(self) -> bool:
+        """There is room for one line only."""
+        return self.has_class("-tiny") or self.has_class("-flat")
+
+    def tiny_words(self) -> str:
+        """What that line says."""
+        goes_on = " The run goes on." if self.cockpit.situation.is_live else ""
+        return f"{self.PLACE.value.capitalize()} needs a larger terminal: {LEAST_WIDTH}x{LEAST_HEIGHT}.{goes_on}"
+
+    def show_tiny(self) -> None:
+        """Draw that line, where there is room for nothing else."""
+        if self.is_too_small:
+            for line in self.query("#tiny-line").results(Static):
+                line.update(Content(self.tiny_words()), layout=False)
+
+    def on_resize(self) -> None:
+        """What is hidden loses the focus; it gets it back."""
+        if self.focused is not None:
+            self._had_focus = self.focused
+        self.call_after_refresh(self._resized)
+
+    def _resized(self) -> None:
+        self.show_tiny()
+        widget = self._had_focus
+        if widget is not None and self.focused is None and not self.is_too_small and widget.focusable:
+            self.set_focus(widget)
 
     def shown(self) -> None:
         """The operator came to this screen; closing a dialog over it does not count."""

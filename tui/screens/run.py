@@ -19,7 +19,7 @@ from tui.commands import Place, bindings_of
 from tui.export import report_of
 from tui.knob_text import value_text
 from tui.replay import JUMP, Replay
-from tui.screens.base import CockpitScreen
+from tui.screens.base import LEAST_HEIGHT, LEAST_WIDTH, CockpitScreen
 from tui.screens.choosing import ChoosingDialog
 from tui.screens.dialogs import SECOND_PRESS_S, StopQuestion, error_dialog
 from tui.screens.exporting import offer_export
@@ -37,6 +37,10 @@ from tui.widgets.report import ReportPanel
 from tui.widgets.total import TotalPanel, one_line
 from tui.widgets.workers import WorkerBars, WorkersPanel
 
+SILENT_S = 3.0
+"""An engine that has said nothing for so long is slow, stopped or cut off: the operator is told."""
+SILENT = "The engine has been silent for {:.0f} s; the run may go on without the picture."
+
 
 class RunScreen(CockpitScreen):
     """Draws the newest snapshot a few times a second, and at once after a key."""
@@ -53,10 +57,9 @@ class RunScreen(CockpitScreen):
         self._interrupted_at = float("-inf")
 
     def body(self) -> Iterable[Widget]:
-        """The panels, and the one line that takes their place on a tiny screen."""
+        """The panels."""
         keymap = self.cockpit.keymap
         yield Static(id="banner", markup=False)
-        yield Static("Connecting to the engine…", id="tiny-line", markup=False)
         with Vertical(id="run"):
             yield TotalPanel()
             yield ThroughputChart()
@@ -87,9 +90,9 @@ class RunScreen(CockpitScreen):
             return
         if isinstance(session, Replay):
             session.advance()
+        self._show_banner(session)
         if not force and (self._is_frozen or self._drawn == (session, session.version)):
             return
-        self._show_banner(session)
         if self._is_frozen and self._drawn is not None and self._drawn[0] is session:
             return
         self._drawn = (session, session.version)
@@ -106,9 +109,15 @@ class RunScreen(CockpitScreen):
                 self.query_one(WorkersPanel).show(snapshot)
             if self.has_class("-log"):
                 self.query_one(EventLog).show(session)
-            if self.has_class("-tiny") or self.has_class("-flat"):
-                line = Content(f"{one_line(snapshot)}  – enlarge to 60x14 for detail")
-                self.query_one("#tiny-line", Static).update(line, layout=False)
+            self.show_tiny()
+
+    def tiny_words(self) -> str:
+        """The run in one line: as it was drawn last, also on a frozen display."""
+        panels = self.query(TotalPanel).results(TotalPanel)
+        drawn = next((panel.snapshot for panel in panels if panel.snapshot is not None), None)
+        if drawn is None:
+            return "Connecting to the engine…"
+        return f"{one_line(drawn)}  – enlarge to {LEAST_WIDTH}x{LEAST_HEIGHT} for detail"
 
     def _show_end(self, session: ShownRun) -> None:
         """The report takes the workers' place once the run is over."""
@@ -134,6 +143,8 @@ class RunScreen(CockpitScreen):
             words = "Leaving when the run has stopped."
         elif session.is_lost:
             words = "! The engine has ended. What it had committed is in the target."
+        if (silent_s := session.silent_s) >= SILENT_S:
+            words = f"{words} ! {SILENT.format(silent_s)}".lstrip()
         if words != self._banner:
             self._banner = words
             banner = self.query_one("#banner", Static)

@@ -11,7 +11,7 @@ from engine.control.protocol import Event
 from tui.format import duration, number
 from tui.knob_text import label_of, value_in
 from tui.safe import safe
-from tui.session import EVENTS_KEPT
+from tui.session import EVENTS_KEPT, NOTE
 from tui.shown import ShownRun
 from tui.widgets.listing import Lines
 
@@ -87,6 +87,8 @@ def event_words(event: Event) -> str:
         case "planned":
             tables = event.facts.get("tables", ())
             return f"{len(tables)} table{'' if len(tables) == 1 else 's'}"
+        case kind if kind == NOTE:
+            return facts.get("message", "")
         case "table":
             return f"{facts.get('table', '')} {facts.get('what', '')}"
         case "counted":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual import events
 from textual.content import Content
 from textual.style import Style
 from textual.widget import Widget
@@ -17,6 +18,13 @@ _OFF = "$foreground 30%"
 """The style of a screen that cannot be gone to now."""
 NARROW = 100
 """Cells below which only the current screen has its name, the others their keys."""
+_WHY_NOT = {
+    Place.PLAN: "A plan needs both servers: their URIs are on Setup.",
+    Place.RUN: "There is no run yet: Setup starts one.",
+    Place.VERIFY: "Nobody can tell what is in the target: its URI is on Setup.",
+    Place.HISTORY: "The ledger is in the target: its URI is on Setup.",
+}
+"""Why a screen cannot be gone to."""
 _MIN_WAY = 16
 """Cells that source and target need to tell anything."""
 
@@ -65,8 +73,13 @@ class Header(Widget):
             tab = Content.styled(f" {name} ", "bold $text on $primary 30%" if is_current else MUTED)
             command = BY_ACTION.get((Place.APP, f"show_{screen.value}"))
             if command is not None and command.works(self.situation):
-                tab = tab.stylize(Style.from_meta({"@click": f"app.{command.action}"}))
+                tab = tab.stylize(Style.from_meta({"@click": f"app.{command.action}", "help": command.help}))
             elif not is_current:
-                tab = Content.styled(f" {name} ", _OFF)
+                why_not = Style.from_meta({"help": _WHY_NOT.get(screen, "")})
+                tab = Content.styled(f" {name} ", _OFF).stylize(why_not)
             tabs.append(tab)
         return tabs
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """The tooltip is that of the name under the pointer: of one that is dimmed, why."""
+        self.tooltip = event.style.meta.get("help")
