@@ -10,7 +10,7 @@ from tests.tui.scripted_engine import RUN_ID, ScriptedEngine, completed, running
 from tui.screens.run import RunScreen
 from tui.widgets.event_log import EventLog
 from tui.widgets.filter import FilterField
-from tui.widgets.workers import WorkerBars
+from tui.widgets.workers import WorkerBars, age_words
 
 LARGE = (120, 40)
 SMALL = (80, 24)
@@ -59,6 +59,19 @@ async def test_knob_changes_are_marked_in_the_chart(engine: ScriptedEngine) -> N
         await until_shown(pilot, "41.2k┤", "0┼")
         engine.tell("knob", 30.0, knob="cluster_size", old=2, value=4)
         await until_shown(pilot, "▲ workers 4")
+
+
+async def test_the_newest_change_is_marked_at_the_end_of_the_axis_too(engine: ScriptedEngine) -> None:
+    engine.samples = [(float(second), 40_000.0) for second in range(1, 100)]
+    app = on_run(engine, running(elapsed=100.0))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "0┼", "01:50")
+        engine.tell("knob", 20.0, knob="page_size", old=4_000, value=8_000)
+        engine.tell("knob", 106.0, knob="cluster_size", old=2, value=4)
+        await until_shown(pilot, "▲ page size 8,000", " workers 4 ▲")
+        assert "01:50" not in screen_text(app)
+        engine.tell("knob", 102.5, knob="cluster_size", old=4, value=5)
+        await until(pilot, lambda: screen_text(app).count("▲") == 3)
 
 
 async def test_128_workers_scroll_and_the_hidden_ones_are_summed(engine: ScriptedEngine) -> None:
@@ -117,6 +130,46 @@ async def test_enter_shows_the_worker_under_the_cursor_as_it_goes_on(engine: Scr
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         assert "2›! stalled" in screen_text(app)
+
+
+@pytest.mark.parametrize("size", [LARGE, (160, 40)])
+async def test_on_a_wide_screen_each_line_says_where_the_time_goes_and_how_old_the_progress_is(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    workers = [worker(number, reading=0.12, converting=0.3, writing=0.58, idle_s=3.4) for number in range(1, 41)]
+    app = on_run(engine, running(workers=workers, workers_alive=40))
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "time in %", "age", "r 12 c 30 w 58   3s", "━")
+        await pilot.resize_terminal(110, 40)
+        await until(pilot, lambda: "r 12" not in screen_text(app))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.0, "0s"), (59.9, "59s"), (60.0, "1m"), (3_599.0, "59m"), (7_200.0, "2h"), (3e5, "3d")]
+)
+def test_an_age_takes_three_cells(seconds: float, words: str) -> None:
+    assert age_words(seconds) == words
+
+
+async def test_the_dialog_stays_with_its_worker_while_the_order_changes(engine: ScriptedEngine) -> None:
+    workers = [worker(number, rows_per_s=1_000.0 * number) for number in range(1, 4)]
+    app = on_run(engine, running(workers=workers))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "1›◆ converting")
+        await pilot.press("s", "home", "enter")
+        await until_shown(pilot, "Worker 3", "pid 4003")
+        slower = [*workers[:2], workers[2].model_copy(update={"rows_per_s": 10.0})]
+        engine.show(workers=slower, elapsed=90.0)
+        bars = app.screen_stack[0].query_one(WorkerBars)
+        await until(pilot, lambda: [row.id for row in bars.rows] == [2, 1, 3])
+        await pilot.pause(0.5)
+        assert "pid 4003" in screen_text(app)
+        await pilot.press("up")
+        await until_shown(pilot, "Worker 1", "pid 4001")
+        engine.show(workers=workers[1:], workers_alive=2)
+        await until_shown(pilot, "Worker 1 has ended.")
+        await pilot.press("escape")
+        await until_shown(pilot, "3›")
 
 
 async def test_a_worker_that_ends_leaves_the_cursor_on_one_that_lives(engine: ScriptedEngine) -> None:

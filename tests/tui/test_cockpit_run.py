@@ -37,6 +37,17 @@ async def test_the_reason_stands_in_the_place_of_the_eta(engine: ScriptedEngine)
         await until_shown(pilot, "ETA – measuring")
 
 
+async def test_after_seeding_the_time_of_the_copy_stands_beside_the_whole(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running(elapsed=81.0, seconds=75.0))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "copy 01:15   total 01:21")
+        engine.show(elapsed=75.3, seconds=75.0)
+        await until_shown(pilot, "MiB/s   01:15   ETA")
+        engine.show(elapsed=81.0, rejected=1_000_000, retried=1_000)
+        await pilot.resize_terminal(*SMALL)
+        await until_shown(pilot, "  01:21  ", "rejected 1,000,000")
+
+
 async def test_seeding_counts_documents_towards_the_seed_count(engine: ScriptedEngine) -> None:
     app = on_run(engine, running(state=RunState.SEEDING, phase="seeding", seeded=250_000, seed_count=1_000_000))
     async with app.run_test(size=LARGE) as pilot:

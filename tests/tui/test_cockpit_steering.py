@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine.control.protocol import ProblemView
+from engine.control.protocol import ProblemView, RunState
 from engine.knobs import CLUSTER_SIZE
 from tests.tui.driving import on_run, screen_text, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui import profiles
 from tui.screens.tune import TuneDialog
+from tui.widgets.knobs import KnobPanel
 
 LARGE = (120, 40)
 SMALL = (80, 24)
@@ -75,6 +77,47 @@ async def test_knob_keys_send_exact_values(engine: ScriptedEngine) -> None:
         assert [(command["knob"], command["value"]) for command in engine.received("set")] == [
             ("cluster_size", 3), ("page_size", 16_000), ("page_size", 8_000),
         ]  # fmt: skip
+
+
+async def test_the_keys_beside_the_knobs_can_be_clicked(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "Workers     - +  4")
+        panel = app.screen.query_one(KnobPanel)
+        origin = panel.content_region.offset - panel.region.offset
+        minus, plus = (origin + Offset(column, 0) for column in (12, 14))
+        await pilot.click(KnobPanel, offset=plus)
+        await until_shown(pilot, "Workers     - +  4 → 5")
+        await pilot.click(KnobPanel, offset=minus)
+        await pilot.click(KnobPanel, offset=minus)
+        await until(pilot, lambda: [command["value"] for command in engine.received("set")] == [5, 4, 3])
+        await pilot.click(KnobPanel, offset=origin + Offset(14, 1))
+        await until_shown(pilot, "16,000")
+        await pilot.click(KnobPanel, offset=origin + Offset(14, 2))
+        await until(pilot, lambda: isinstance(app.screen, TuneDialog))
+
+
+async def test_the_one_line_of_knobs_opens_what_tunes_them_on_a_click(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running(problems=[ProblemView(code="nul", message="a NUL", count=1)]))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "workers 4", "! problems 1 (e)")
+        await pilot.click(KnobPanel, offset=(2, 0))
+        await until_shown(pilot, "Tune the run")
+        await pilot.press("escape")
+        line = next(line for line in screen_text(app).splitlines() if "! problems" in line)
+        left = app.screen.query_one(KnobPanel).region.x
+        await pilot.click(KnobPanel, offset=(line.index("problems") - left, 0))
+        await until_shown(pilot, "enter opens one")
+
+
+async def test_a_click_on_a_key_that_does_not_work_now_does_nothing(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running(state=RunState.FINISHING, phase="building keys"))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "Workers     - +  4")
+        panel = app.screen.query_one(KnobPanel)
+        await pilot.click(KnobPanel, offset=panel.content_region.offset - panel.region.offset + Offset(14, 0))
+        await pilot.pause()
+        assert engine.received("set") == []
 
 
 async def test_of_a_burst_of_presses_the_engine_gets_the_last_value(engine: ScriptedEngine) -> None:

@@ -29,7 +29,7 @@ _ADVICE = {
 
 
 class WorkerDialog(Sheet):
-    """Follows the worker under the cursor of the bars; up and down go to its neighbours."""
+    """Follows the worker that was under the cursor of the bars, to its end; up and down go to its neighbours."""
 
     HINT = "↑↓ others, {copy} copies, esc closes"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -40,6 +40,7 @@ class WorkerDialog(Sheet):
     def __init__(self, bars: WorkerBars) -> None:
         super().__init__("Worker", Content.empty(), "the worker")
         self._bars = bars
+        self._worker_id = bars.chosen_id
 
     def on_mount(self) -> None:
         """Draw by the clock."""
@@ -49,12 +50,22 @@ class WorkerDialog(Sheet):
     def action_move(self, by: int) -> None:
         """Another worker."""
         self._bars.action_move(by)
+        self._worker_id = self._bars.chosen_id
         self._draw()
 
     def _draw(self) -> None:
-        worker = self._bars.chosen
-        self.query_one(".dialog").border_title = Content(f"Worker {worker.id}" if worker else "Workers")
-        self.write(worker_text(worker, self._bars.scale) if worker else Content("No worker is alive now."))
+        worker = next((each for each in self._bars.rows if each.id == self._worker_id), None)
+        self.query_one(".dialog").border_title = Content(
+            "Workers" if self._worker_id is None else f"Worker {self._worker_id}"
+        )
+        if worker is not None:
+            self.write(worker_text(worker, self._bars.scale))
+        else:
+            self.write(
+                Content(
+                    "No worker is alive now." if self._worker_id is None else f"Worker {self._worker_id} has ended."
+                )
+            )
 
 
 def worker_text(worker: WorkerView, scale: float) -> Content:

@@ -64,17 +64,25 @@ def _rows(columns: Columns, height: int) -> list[str]:
 
 
 def _axis(columns: Columns, width: int) -> Content:
-    """The time axis: marks with what was changed, and the time at its end."""
+    """The time axis: marks with what was changed, and the time at its end, where no mark is."""
     end = f" {duration(columns.bucket_s * width)}"
-    axis = ["─"] * width
+    has_end = all(column < width - len(end) for column, _ in columns.marks)
+    edge = width - len(end) if has_end else width
+    axis = ["─"] * edge + list(end if has_end else "")
     marked = [False] * width
-    for (column, label), (following, _) in pairwise([*columns.marks, (width - len(end), "")]):
+    taken = 0
+    """Cells from the left that have something in them."""
+    for (column, label), (following, _) in pairwise([*columns.marks, (edge, "")]):
         axis[column], marked[column] = "▲", True
         words = f" {label} "
-        if column + 1 + len(words) <= following:
-            axis[column + 1 : column + 1 + len(words)] = words
-            marked[column + 1 : column + 1 + len(words)] = [True] * len(words)
-    axis[width - len(end) :], marked[width - len(end) :] = end, [False] * len(end)
+        begin = column + 1
+        if begin + len(words) > following == edge and column - len(words) >= taken:
+            begin = column - len(words)  # the newest change is often where no room is left after it
+        taken = column + 1
+        if begin + len(words) <= following:
+            axis[begin : begin + len(words)] = words
+            marked[begin : begin + len(words)] = [True] * len(words)
+            taken = max(taken, begin + len(words))
     spans = [(cell, "$warning" if is_mark else MUTED) for cell, is_mark in zip(axis, marked, strict=True)]
     return Content.assemble(*_runs(spans))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from textual.content import Content
+from textual.style import Style
 from textual.widget import Widget
 
 from engine.control.protocol import Snapshot
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
+from tui.commands import BY_ID
 from tui.keymap import Keymap
 from tui.knob_text import value_text
 from tui.shown import ShownRun
@@ -19,10 +21,11 @@ _COMMANDS = {
     THROTTLE.name: ("run.tune",),
 }
 """What turns each knob."""
+_KEYS = len("- +")
 
 
 class KnobPanel(Widget):
-    """One line a knob where there is room, one line for all of them where there is not."""
+    """One line a knob where there is room, one line for all of them where there is not; a click on a key is the key."""
 
     BORDER_TITLE = "Knobs"
     session: ShownRun | None = None
@@ -30,8 +33,8 @@ class KnobPanel(Widget):
     def __init__(self, keymap: Keymap) -> None:
         super().__init__()
         self._drawn: object = None
-        self._keys = {name: " ".join(map(keymap.first, commands)) for name, commands in _COMMANDS.items()}
-        self._problems_key = keymap.first("run.problems")
+        self._keymap = keymap
+        self.set_reactive(Widget.auto_links, False)  # the colours of links would hide that of a warning
 
     def show(self, session: ShownRun) -> None:
         """Draw this session's knobs."""
@@ -54,14 +57,29 @@ class KnobPanel(Widget):
         session = self.session
         knobs = session.knobs()
         if self.content_size.height < len(knobs):
-            words = [Content.styled(f"{knob.label.lower()} ", MUTED) + value_of(session, knob) for knob in knobs]
+            words = [
+                _clickable("run.tune", Content.styled(f"{knob.label.lower()} ", MUTED)) + value_of(session, knob)
+                for knob in knobs
+            ]
             if problems := len(session.snapshot.problems):  # they have no panel here
-                words.append(Content.styled(f"! problems {problems} ({self._problems_key})", "$warning"))
+                key = self._keymap.first("run.problems")
+                words.append(_clickable("run.problems", Content.styled(f"! problems {problems} ({key})", "$warning")))
             return Content("   ").join(words)
-        return Content("\n").join(
-            Content.assemble(f"{knob.label:<12}", (f"{self._keys[knob.name]:>3}  ", MUTED), value_of(session, knob))
-            for knob in knobs
+        return Content("\n").join(self._line(session, knob) for knob in knobs)
+
+    def _line(self, session: ShownRun, knob: Knob) -> Content:
+        """`Workers      - +  8`."""
+        commands = _COMMANDS[knob.name]
+        keys = Content(" ").join(
+            _clickable(command, Content.styled(self._keymap.first(command), MUTED)) for command in commands
         )
+        indent = " " * max(0, _KEYS - keys.cell_length)
+        return Content.assemble(f"{knob.label:<12}", indent, keys, "  ", value_of(session, knob))
+
+
+def _clickable(command_id: str, words: Content) -> Content:
+    """A click on it gives the command, where that works now."""
+    return words.stylize(Style.from_meta({"@click": f"screen.{BY_ID[command_id].action}"}))
 
 
 def value_of(session: ShownRun, knob: Knob) -> Content:

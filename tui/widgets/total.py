@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.content import Content
 from textual.widget import Widget
 
@@ -57,23 +59,37 @@ def progress_line(snapshot: Snapshot, width: int) -> Content:
 def rates_line(snapshot: Snapshot, width: int) -> Content:
     """Rates and times; a counter that is zero is not shown, the least important ones give way to a narrow screen."""
     mean = number(snapshot.rows_per_s_mean)
+    time = Content(times_words(snapshot))
     parts = [
         Content.styled(f"{number(snapshot.rows_per_s):>7} rows/s", "bold"),
         Content.styled(f"mean {mean}", MUTED),
         Content(f"{bytes_size(snapshot.bytes_per_s)}/s"),
-        Content(duration(snapshot.elapsed)),
+        time,
         Content(eta_words(snapshot)),
     ]
     if snapshot.state.is_over:
-        parts = [Content(duration(snapshot.elapsed)), Content(f"mean {mean} rows/s")]
+        parts = [time, Content(f"mean {mean} rows/s")]
     if snapshot.rejected:
         parts.append(Content.styled(f"! rejected {number(snapshot.rejected)}", "$warning"))
     if snapshot.retried:
         parts.append(Content.styled(f"↻ retried {number(snapshot.retried)}", "$warning"))
-    if sum(part.cell_length for part in parts) + len(_GAP) * (len(parts) - 1) > width:
+    if _cells(parts) > width:
         del parts[1]
-    gap = _GAP if sum(part.cell_length for part in parts) + len(_GAP) * (len(parts) - 1) <= width else "  "
-    return Content(gap).join(parts)
+    if _cells(parts) > width:
+        parts = [Content(duration(snapshot.elapsed)) if part is time else part for part in parts]
+    return Content(_GAP if _cells(parts) <= width else "  ").join(parts)
+
+
+def _cells(parts: Sequence[Content]) -> int:
+    """As one line."""
+    return sum(part.cell_length for part in parts) + len(_GAP) * (len(parts) - 1)
+
+
+def times_words(snapshot: Snapshot) -> str:
+    """`01:21`; after seeding `copy 01:15   total 01:21`, of which the first is the one that the report has."""
+    total = duration(snapshot.elapsed)
+    is_apart = 0 < snapshot.seconds < snapshot.elapsed - 1 and snapshot.state is not RunState.SEEDING
+    return f"copy {duration(snapshot.seconds)}   total {total}" if is_apart else total
 
 
 def eta_words(snapshot: Snapshot) -> str:

@@ -37,6 +37,14 @@ CURSOR = "›"
 """After the number of the worker that commands are about."""
 NARROW = 100
 """Cells below which columns give way."""
+WIDE = 116
+"""Cells from which a line also says where the worker's time goes, and how long ago it made progress: a screen of 120."""
+ROOMY = 140
+"""Cells from which that does not take room from the names."""
+_TIME = len("r100 c100 w100")
+"""Reading, converting, writing."""
+_AGE = len("  59m")
+"""Of its last progress."""
 
 
 class Order(StrEnum):
@@ -63,14 +71,18 @@ class Layout:
     partition: int
     share: int
     bar: int
+    is_wide: bool
 
     @classmethod
     def of(cls, width: int) -> Layout:
         """The layout for a line of `width` cells."""
         is_narrow = width < NARROW
         state, collection, partition, share = (16, 13, 0, 5) if is_narrow else (17, 24, 10, 5)
-        fixed = 4 + state + collection + partition + share + 2 + 9 + 13 + 1
-        return cls(is_narrow, state, collection, partition, share, max(4, width - fixed))
+        is_wide = width >= WIDE
+        if is_wide and width < ROOMY:
+            collection -= 4
+        fixed = 4 + state + collection + partition + share + 2 + 9 + 13 + 1 + is_wide * (2 + _TIME + _AGE)
+        return cls(is_narrow, state, collection, partition, share, max(4, width - fixed), is_wide)
 
     def heading(self) -> str:
         """The columns' names."""
@@ -78,7 +90,7 @@ class Layout:
         return (
             f"{'#':>3} {'state':<{self.state}}{'collection':<{self.collection}}{partition}{'done':>{self.share}}"
             f"  {'':<{self.bar}}"
-            f"{'rows/s':>9}{'rows':>13}"
+            f"{'rows/s':>9}{'rows':>13}" + (f"  {'time in %':<{_TIME}}{'age':>{_AGE}}" if self.is_wide else "")
         )
 
 
@@ -104,6 +116,8 @@ class WorkerBars(ScrollView, can_focus=True):
         """Only workers with this in their number, state or collection are shown."""
         self.cursor = 0
         """The line that commands are about."""
+        self.chosen_id: int | None = None
+        """The worker on that line: the cursor stays on it wherever it goes."""
         self.rows: list[WorkerView] = []
         """In the order of the lines."""
         self._ranks: dict[int, int] = {}
@@ -128,8 +142,14 @@ class WorkerBars(ScrollView, can_focus=True):
         if len(self.rows) != self.virtual_size.height or self.virtual_size.width != self.size.width:
             self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows))
             self._drawn.clear()
-        self.cursor = max(0, min(self.cursor, len(self.rows) - 1))
+        place = next((row for row, worker in enumerate(self.rows) if worker.id == self.chosen_id), self.cursor)
+        self._point_at(place)
         self._refresh_changed()
+
+    def _point_at(self, row: int) -> None:
+        self.cursor = max(0, min(row, len(self.rows) - 1))
+        chosen = self.chosen
+        self.chosen_id = chosen.id if chosen is not None else None
 
     @property
     def chosen(self) -> WorkerView | None:
@@ -138,11 +158,14 @@ class WorkerBars(ScrollView, can_focus=True):
 
     def action_move(self, by: int) -> None:
         """Another line under the cursor, in sight."""
-        self.cursor = max(0, min(self.cursor + by, len(self.rows) - 1))
+        self._point_at(self.cursor + by)
+        self._scroll_to_cursor()
+        self._refresh_changed()
+
+    def _scroll_to_cursor(self) -> None:
         top, height = round(self.scroll_y), self.scrollable_content_region.height
         if not top <= self.cursor < top + height:
             self.scroll_to(y=self.cursor if self.cursor < top else self.cursor - height + 1, animate=False)
-        self._refresh_changed()
 
     def action_page(self, by: int) -> None:
         """A page on, or back."""
@@ -177,6 +200,7 @@ class WorkerBars(ScrollView, can_focus=True):
         self.order = order
         self._ranked_at = float("-inf")
         self.show(snapshot)
+        self._scroll_to_cursor()
 
     def _is_chosen(self, row: int) -> bool:
         return row == self.cursor and self.has_focus
@@ -247,7 +271,7 @@ class WorkerBars(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(width, self._style(""))
 
     def _words(self, worker: WorkerView, layout: Layout, *, is_chosen: bool) -> tuple[str, ...]:
-        """The line in pieces: number, state, collection, range, filled and empty part of the bar, numbers."""
+        """The line in pieces: number, state, collection, range, filled and empty part of the bar, numbers, time and age."""
         sign = WORKER[worker.state]
         state = f"{sign} {duration(worker.idle_s)}" if worker.state is WorkerState.STALLED else str(sign)
         collection = safe(worker.collection.partition(".")[2] if layout.is_narrow else worker.collection, 80)
@@ -263,11 +287,12 @@ class WorkerBars(ScrollView, can_focus=True):
             filled,
             REST * (layout.bar - len(filled)),
             f"{number(worker.rows_per_s):>9}{number(worker.written):>13}",
+            f"  {time_words(worker)}{age_words(worker.idle_s):>{_AGE}}" if layout.is_wide else "",
         )
 
     def _segments(self, worker: WorkerView, words: tuple[str, ...]) -> list[Segment]:
         colour = self._COLOURS.get(WORKER[worker.state].colour, "bar--muted")
-        styles = ("bar--muted", colour, "", "bar--muted", "bar", "bar--rest", "")
+        styles = ("bar--muted", colour, "", "bar--muted", "bar", "bar--rest", "", "bar--muted")
         return [Segment(text, self._style(style)) for text, style in zip(words, styles, strict=True)]
 
     def _style(self, name: str) -> Style:
@@ -282,6 +307,20 @@ def range_words(worker: WorkerView) -> str:
         return ""
     done = share(worker.range.done, worker.range.total)
     return f"{done:.0%}" if worker.range.is_exact else f"~{min(done, 0.99):.0%}"
+
+
+def time_words(worker: WorkerView) -> str:
+    """What its time goes to, in per cent: `r 12 c 30 w 58`."""
+    return f"r{worker.reading * 100:>3.0f} c{worker.converting * 100:>3.0f} w{worker.writing * 100:>3.0f}"
+
+
+def age_words(seconds: float) -> str:
+    """How long ago it made progress, in at most four cells: `0s`, `12s`, `59m`, `7h`."""
+    for unit, size in (("s", 60), ("m", 60), ("h", 24)):
+        if seconds < size:
+            return f"{int(seconds)}{unit}"
+        seconds /= size
+    return f"{int(seconds)}d"
 
 
 class Heading(Widget):
