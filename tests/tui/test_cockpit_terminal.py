@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -166,6 +167,11 @@ def test_losing_the_terminal_leaves_the_run_alive(slow_run: dict[str, str], targ
         assert terminal.process.wait(20.0) == 129
         left_behind = rows_of(target)
     assert left_behind < 20_000
+    await_end(slow_run, target)
+
+
+def await_end(slow_run: dict[str, str], target: Target) -> None:
+    """The run that was left ends by itself, with every row."""
     deadline = time.monotonic() + 60.0
     while rows_of(target) < 20_000:
         assert time.monotonic() < deadline, f"{rows_of(target)} rows"
@@ -174,6 +180,36 @@ def test_losing_the_terminal_leaves_the_run_alive(slow_run: dict[str, str], targ
     while list(Path(slow_run["XDG_RUNTIME_DIR"]).rglob("*.sock")):
         assert time.monotonic() < deadline, "the run does not end"
         time.sleep(0.2)
+
+
+def test_an_engine_that_is_stopped_is_told_of_and_does_not_hold_the_cockpit(
+    slow_run: dict[str, str], target: Target
+) -> None:
+    with Terminal([*PROGRAM, "run"], slow_run, 120, 40) as terminal:
+        terminal.wait_for("● running")
+        (engine,) = (pid for pid in children_of(terminal.process.pid) if "-m engine" in command_of(pid))
+        os.kill(engine, signal.SIGSTOP)
+        try:
+            terminal.wait_for("The engine has been silent for")
+            terminal.press("q")
+            terminal.wait_for("A run is going on")
+            terminal.press("\x1b[D\x1b[D\r")
+            assert terminal.wait_for_end(20.0) == 0
+            assert_restored(terminal)
+        finally:
+            os.kill(engine, signal.SIGCONT)
+        assert "mongopg-tui attach" in terminal.output
+    await_end(slow_run, target)
+
+
+def children_of(pid: int) -> list[int]:
+    """Of a process, as long as they live."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
 def test_leaving_detaches_and_attach_comes_back(slow_run: dict[str, str], target: Target) -> None:
