@@ -342,7 +342,7 @@ class Migration:
                 page_size=self.record.knobs["page_size"],
                 throttle=self.record.knobs["throttle"],
             )
-            if self.record.state is RunState.PAUSING:
+            if self.is_paused:  # while the embedded servers were started, for example
                 self.supervisor.hold()
             if command.seed:
                 with _Stopwatch(self):

@@ -245,6 +245,23 @@ async def test_a_pause_in_the_last_moment_holds(source: Source, target: Target, 
     assert (await engine.finished())["exit_code"] == 0
 
 
+async def test_a_pause_before_there_are_workers_holds_them_too(engines: Engines) -> None:
+    """The embedded servers take seconds to start."""
+    engine = await engines.launch(engines.settings(demo={"embedded": True}, seed={"count": 2_000}))
+    await engine.start(seed=True, migrate=False)
+    await engine.pause()
+
+    await engine.until(
+        lambda now: now.workers_alive == 2 and all(worker.state is WorkerState.PAUSED for worker in now.workers),
+        "workers that stand",
+    )
+    await asyncio.sleep(STANDS_STILL_S)
+    assert (engine.snapshot.state, engine.snapshot.seeded) == (RunState.PAUSED, 0)
+
+    await engine.resume()
+    assert (await engine.finished())["seeded"] == 2_000
+
+
 async def test_a_run_is_paused_many_times(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, cluster_size=3)
