@@ -6,6 +6,7 @@ import struct
 from decimal import Decimal
 from typing import Any
 
+import bson
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 from hypothesis import strategies as st
@@ -14,7 +15,23 @@ from engine.mapping.options import MappingOptions
 from tests.corpus.case import element, inner, text
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
-KEYS = st.sampled_from(["a", "b", "c", "d.e", "", "$f", "Ünï", 'q"\n'])
+_USUAL_KEYS = ["a", "b", "c", "d.e", "", "$f", "Ünï", 'q"\n']
+_ODD_KEYS = [
+    "A",
+    "aB",
+    "a_b",
+    "select",
+    "user",
+    "ctid",
+    "doc",
+    "_extra",
+    "_missing",
+    "long " * 20 + "1",
+    "long " * 20 + "2",
+    "ü" * 40,
+]
+"""Spelled alike but for their case, reserved by SQL or taken by this tool, and longer than 63 bytes."""
+KEYS = st.sampled_from(_USUAL_KEYS + _USUAL_KEYS + _ODD_KEYS)
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _DECIMALS = st.one_of(
@@ -47,6 +64,7 @@ SCALARS = st.one_of(
     ),
     st.builds(Timestamp, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
     _TEXTS.map(Code),
+    st.builds(Code, _TEXTS, st.dictionaries(KEYS, st.one_of(st.booleans(), INT64.map(Int64), _TEXTS), max_size=2)),
     st.just(MinKey()),
     st.just(MaxKey()),
 )
@@ -122,7 +140,11 @@ def _raw_code(code: bytes, scope: bytes) -> bytes:
     return struct.pack("<i", len(content) + 4) + content
 
 
-RAW_DOCUMENTS = st.lists(st.recursive(_raw_scalars(), _raw_containers, max_leaves=8), max_size=5).map(
-    lambda parts: inner(*parts)
-)
+_RAW_ELEMENTS = st.recursive(_raw_scalars(), _raw_containers, max_leaves=8)
+RAW_DOCUMENTS = st.lists(_RAW_ELEMENTS, max_size=5).map(lambda parts: inner(*parts))
 """Documents whose frame is right, with any bytes in strings, keys that come twice, bools of 2, with or without `_id`."""
+
+MIXED_DOCUMENTS = st.builds(
+    lambda fields, parts: inner(bson.encode(fields)[4:-1], *parts), DOCUMENTS, st.lists(_RAW_ELEMENTS, max_size=3)
+)
+"""What pymongo writes, and behind it what it would not."""

@@ -1,86 +1,121 @@
-"""What PostgreSQL should hold for a document, said by pymongo's decoder and Python's own types, not by the engine."""
+"""Documents and columns, read by pymongo's decoder and Python's own types, not by the engine.
+
+pymongo makes one thing of several kinds: a symbol becomes a string, undefined None, a dbPointer a reference. And of a key
+that comes twice it keeps one value. So documents are taken apart here, and pymongo decodes one value at a time.
+"""
 
 from __future__ import annotations
 
-import base64
 import json
-import re
-import uuid
-from datetime import UTC, datetime, timedelta
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import bson
-from bson import Binary, Code, Decimal128, MaxKey, MinKey, ObjectId, Regex, Timestamp, json_util
+from bson import Code, DBRef, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
-from bson.datetime_ms import DatetimeMS
 
 from engine.mapping.model import Column, ColumnType
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_YEAR_1_MS = -62_135_596_800_000
-_CYCLE_MS = 146_097 * 86_400_000
-"""400 years, after which the Gregorian calendar repeats itself."""
-_FLAGS = {"i": re.IGNORECASE, "l": re.LOCALE, "m": re.MULTILINE, "s": re.DOTALL, "u": re.UNICODE, "x": re.VERBOSE}
-_LEGACY_REPRESENTATIONS = {"python": 3, "java": 5, "csharp": 6}
-"""pymongo's numbers for the byte orders of binary subtype 3."""
-_AS_IT_IS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+BAD_UTF8 = "surrogateescape"
+"""How bytes that are no UTF-8 stay in a string: each is a surrogate, which no valid text has."""
+_AS_IT_IS: CodecOptions[dict[str, Any]] = CodecOptions(
+    datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler=BAD_UTF8
+)
+_SIZES = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
+"""bsonspec.org: bytes of the kinds that have one size."""
+_LENGTHS = {0x02: 4, 0x0D: 4, 0x0E: 4, 0x0C: 16, 0x03: 0, 0x04: 0, 0x0F: 0, 0x05: 5}
+"""Likewise: of those that begin with a length, what it does not count."""
 
 
-def decode(document: bytes) -> dict[str, Any]:
-    """The document by pymongo, dates of any year included."""
-    return bson.decode(document, _AS_IT_IS)
+class Document(dict[str, Any]):
+    """The fields of a document; of a key that comes twice, the last value, at the first place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overwritten: list[Any] = []
+        """Values before the last of their key."""
 
 
-def plain_json(value: Any, uuid_legacy: str) -> Any:
-    """The value as plain JSON; numbers as Decimal."""
+class Symbol(str):
+    """A deprecated kind of string."""
+
+    __slots__ = ()
+
+
+class Undefined:
+    """A deprecated kind of null."""
+
+
+@dataclass(frozen=True)
+class DbPointer:
+    """A deprecated kind of reference."""
+
+    namespace: str
+    id: ObjectId
+
+
+UNDEFINED = Undefined()
+
+
+def decode(document: bytes) -> Document:
+    """The document, dates of any year and text of any bytes included.
+
+    Raises:
+        bson.errors.InvalidBSON: pymongo refuses a value.
+    """
+    found = Document()
+    for kind, key, payload in _elements(document):
+        if key in found:
+            found.overwritten.append(found[key])
+        found[key] = _value(kind, payload)
+    return found
+
+
+def as_pymongo_has_it(value: Any) -> Any:
+    """A decoded value with the kinds that pymongo does not tell apart made one."""
+    match value:
+        case Undefined():
+            return None
+        case DbPointer():
+            return DBRef(value.namespace, value.id)
+        case Symbol():
+            return str(value)
+        case Code() if value.scope is not None:
+            return Code(str(value), as_pymongo_has_it(value.scope))
+        case dict():
+            return {key: as_pymongo_has_it(inner) for key, inner in value.items()}
+        case list():
+            return [as_pymongo_has_it(inner) for inner in value]
+    return value
+
+
+def is_refused_by_pymongo(document: bytes) -> bool:
+    """Whether it is no BSON to pymongo, whatever its text."""
+    try:
+        bson.decode(document, _AS_IT_IS)
+    except bson.errors.InvalidBSON:
+        return True
+    return False
+
+
+def values_in(value: Any) -> Iterator[Any]:
+    """The value, all keys and values in it, and those overwritten."""
+    yield value
+    inner: list[Any] = []
     match value:
         case Code() if value.scope is not None:
-            scope = json_util.dumps(value.scope, json_options=json_util.CANONICAL_JSON_OPTIONS)
-            return {"$code": str(value), "$scope": json.loads(scope)}
-        case None | bool():
-            return value
-        case str() | ObjectId():
-            return str(value)
-        case int():
-            return Decimal(value)
-        case float():
-            return _finite_or_spelled(Decimal(repr(value)))
-        case Decimal128():
-            return _finite_or_spelled(value.to_decimal())
-        case DatetimeMS():
-            return _iso(int(value))
-        case bytes():
-            return str(_as_uuid(value, uuid_legacy) or base64.b64encode(value).decode())
-        case Regex():
-            return f"/{value.pattern}/{''.join(letter for letter, bit in _FLAGS.items() if value.flags & bit)}"
-        case Timestamp():
-            return {"t": Decimal(value.time), "i": Decimal(value.inc)}
-        case MinKey():
-            return {"$minKey": Decimal(1)}
-        case MaxKey():
-            return {"$maxKey": Decimal(1)}
-        case dict():
-            return {key: plain_json(inner, uuid_legacy) for key, inner in value.items()}
+            inner = [value.scope]
+        case DbPointer():
+            inner = [value.namespace]
+        case Document():
+            inner = [*value.keys(), *value.values(), *value.overwritten]
         case list():
-            return [plain_json(inner, uuid_legacy) for inner in value]
-    raise AssertionError(type(value))
-
-
-def expected_in(column: Column, value: Any, uuid_legacy: str) -> Any:
-    """What `read` gives for a column that holds this value."""
-    if column.array and column.type in (ColumnType.BYTEA, ColumnType.TIMESTAMPTZ):
-        return [expected_in(column.model_copy(update={"array": False}), inner, uuid_legacy) for inner in value]
-    if value is None or column.array:
-        return plain_json(value, uuid_legacy)
-    match column.type:
-        case ColumnType.DOUBLE:
-            return repr(float(value))
-        case ColumnType.TIMESTAMPTZ:
-            return Decimal(int(value))
-        case ColumnType.BYTEA:
-            return (value.binary if isinstance(value, ObjectId) else bytes(value)).hex()
-    return plain_json(value, uuid_legacy)
+            inner = value
+    for each in inner:
+        yield from values_in(each)
 
 
 def select(column: Column, quoted: str) -> str:
@@ -109,40 +144,43 @@ def read(column: Column, shown: str | None) -> Any:
     return repr(float(value)) if column.type is ColumnType.DOUBLE and not column.array else value
 
 
-def strings_in(value: Any) -> list[str]:
-    """Every string, key and code in a value."""
-    match value:
-        case str():
-            return [str(value), *(strings_in(value.scope) if isinstance(value, Code) and value.scope else [])]
-        case dict():
-            return [text for key, inner in value.items() for text in (key, *strings_in(inner))]
-        case list():
-            return [text for inner in value for text in strings_in(inner)]
-    return []
+def _elements(document: bytes) -> Iterator[tuple[int, str, bytes]]:
+    """Kind, key and payload of each element."""
+    position = 4
+    while position < len(document) - 1:
+        kind = document[position]
+        key_end = document.index(0, position + 1)
+        end = _end(kind, document, key_end + 1)
+        yield kind, document[position + 1 : key_end].decode(errors=BAD_UTF8), document[key_end + 1 : end]
+        position = end
 
 
-def _finite_or_spelled(number: Decimal) -> Decimal | str:
-    if number.is_nan():
-        return "NaN"
-    if number.is_infinite():
-        return "Infinity" if number > 0 else "-Infinity"
-    return number
+def _end(kind: int, document: bytes, start: int) -> int:
+    if kind == 0x0B:
+        return document.index(0, document.index(0, start) + 1) + 1
+    if kind in _SIZES:
+        return start + _SIZES[kind]
+    return start + _LENGTHS[kind] + int(struct.unpack_from("<i", document, start)[0])
 
 
-def _as_uuid(value: bytes, legacy: str) -> uuid.UUID | None:
-    if not isinstance(value, Binary) or len(value) != 16:
-        return None
-    if value.subtype == 4:
-        return value.as_uuid()
-    if value.subtype == 3 and legacy:
-        return value.as_uuid(_LEGACY_REPRESENTATIONS[legacy])
-    return None
+def _value(kind: int, payload: bytes) -> Any:
+    match kind:
+        case 0x03:
+            return decode(payload)
+        case 0x04:
+            return [_value(inner, content) for inner, _, content in _elements(payload)]
+        case 0x06:
+            return UNDEFINED
+        case 0x0C:
+            return DbPointer(_text(payload[:-12]), ObjectId(payload[-12:]))
+        case 0x0E:
+            return Symbol(_text(payload))
+        case 0x0F:
+            code_end = 8 + int(struct.unpack_from("<i", payload, 4)[0])
+            return Code(_text(payload[4:code_end]), decode(payload[code_end:]))
+    alone = bytes((kind,)) + b"v\0" + payload
+    return bson.decode(struct.pack("<i", len(alone) + 5) + alone + b"\0", _AS_IT_IS)["v"]
 
 
-def _iso(ms: int) -> str:
-    """ISO 8601 by way of datetime, which knows 9999 years: others are moved among them by whole cycles."""
-    cycles = (ms - _YEAR_1_MS) // _CYCLE_MS
-    moment = _EPOCH + timedelta(milliseconds=ms - cycles * _CYCLE_MS)
-    year = moment.year + 400 * cycles
-    shown = f"{year:04d}" if 0 <= year <= 9999 else f"{'-' if year < 0 else '+'}{abs(year):06d}"
-    return f"{shown}-{moment:%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+def _text(payload: bytes) -> str:
+    return payload[4:-1].decode(errors=BAD_UTF8)

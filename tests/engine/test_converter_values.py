@@ -22,11 +22,11 @@ from engine.mapping.names import quote_identifier
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import propose
 from tests.conftest import Target
-from tests.documents import DOCUMENTS, OPTIONS, VALUES
+from tests.documents import DOCUMENTS, KEYS, MIXED_DOCUMENTS, OPTIONS, RAW_DOCUMENTS, SCALARS, VALUES
 from tests.engine.arrival import assert_arrived, assert_deserved
-from tests.engine.independent_reader import decode, read, select
+from tests.engine.independent_reader import read, select
 
-N_EXAMPLES = 50
+N_EXAMPLES, N_MORE_EXAMPLES = 50, 2_000
 
 
 @pytest.fixture
@@ -67,23 +67,17 @@ async def _stored(connection: asyncpg.Connection, mapping: Mapping, rows: bytes)
     return [{column.name: read(column, record[column.name]) for column in mapping.columns} for record in records]
 
 
-@pytest.mark.parametrize("converter", built_converters())
-@settings(max_examples=N_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seen=st.lists(DOCUMENTS, max_size=3), late=st.lists(DOCUMENTS, max_size=3), options=OPTIONS)
-def test_every_value_arrives_as_an_independent_reader_expects(
+def look_at(
     session: tuple[asyncio.Runner, asyncpg.Connection],
-    seen: list[dict[str, Any]],
-    late: list[dict[str, Any]],
+    seen: list[bytes],
+    late: list[bytes],
     options: MappingOptions,
+    id_kinds: frozenset[Kind],
     converter: Preference,
 ) -> None:
-    unaltered = {"json_values": "plain", "layout": "columns", "flatten": 0, "nul": "reject", "date_range": "reject"}
-    options = options.model_copy(update=unaltered)
-    page = [bson.encode({"_id": number, **fields}) for number, fields in enumerate([*seen, *late])]
-    census = Census()
-    for document in page[: len(seen)]:
-        census.add(document)
-    mapping = propose(census, frozenset({Kind.INT32}), options).mapping
+    """Convert what the census saw and what came later: each document is the row that is expected, or a reject."""
+    page = [*seen, *late]
+    mapping = propose(_census(seen, options), id_kinds, options).mapping
     converted = make_converter(mapping, converter).convert(b"".join(page), 0, len(page))
     runner, connection = session
     rows = runner.run(_stored(connection, mapping, bytes(converted.copy)))
@@ -91,9 +85,77 @@ def test_every_value_arrives_as_an_independent_reader_expects(
     reasons = {reject.offset: reject.reason for reject in converted.rejects}
     for offset, document in zip(accumulate(map(len, page), initial=0), page, strict=False):
         if offset in by_offset:
-            assert_arrived(decode(document), by_offset[offset], mapping)
+            assert_arrived(document, by_offset[offset], mapping)
         else:
-            assert_deserved(decode(document), reasons[offset], mapping)
+            assert_deserved(document, reasons[offset], mapping)
+
+
+def _census(documents: list[bytes], options: MappingOptions) -> Census:
+    census = Census(options.flatten)
+    for document in documents:
+        census.add(document)
+    return census
+
+
+def _with_ids(page: list[dict[str, Any]], ids: list[Any]) -> list[bytes]:
+    """What pymongo writes, with these keys in turn, or numbers where there are none."""
+    return [
+        bson.encode({"_id": ids[number % len(ids)] if ids else number, **fields}) for number, fields in enumerate(page)
+    ]
+
+
+def _kinds_of_ids(page: list[bytes]) -> frozenset[Kind]:
+    """As the index of `_id` tells them."""
+    return _census(page, MappingOptions()).id_kinds
+
+
+PAGES = st.lists(DOCUMENTS, max_size=3)
+IDS = st.lists(st.one_of(st.none(), SCALARS, st.dictionaries(KEYS, SCALARS, max_size=2)), max_size=3)
+RAW_PAGES = st.lists(st.one_of(RAW_DOCUMENTS, MIXED_DOCUMENTS), max_size=3)
+QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+@pytest.mark.parametrize("converter", built_converters())
+@settings(max_examples=N_EXAMPLES, **QUIET)
+@given(seen=PAGES, late=PAGES, ids=IDS, options=OPTIONS)
+def test_every_value_arrives_as_an_independent_reader_expects(
+    session: tuple[asyncio.Runner, asyncpg.Connection],
+    seen: list[dict[str, Any]],
+    late: list[dict[str, Any]],
+    ids: list[Any],
+    options: MappingOptions,
+    converter: Preference,
+) -> None:
+    page = _with_ids([*seen, *late], ids)
+    look_at(session, page[: len(seen)], page[len(seen) :], options, _kinds_of_ids(page), converter)
+
+
+@pytest.mark.parametrize("converter", built_converters())
+@settings(max_examples=N_EXAMPLES, **QUIET)
+@given(seen=RAW_PAGES, late=RAW_PAGES, options=OPTIONS)
+def test_every_raw_value_arrives_too(
+    session: tuple[asyncio.Runner, asyncpg.Connection],
+    seen: list[bytes],
+    late: list[bytes],
+    options: MappingOptions,
+    converter: Preference,
+) -> None:
+    look_at(session, seen, late, options, frozenset(), converter)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("converter", built_converters())
+@settings(max_examples=N_MORE_EXAMPLES, **QUIET)
+@given(seen=st.one_of(PAGES.map(lambda page: _with_ids(page, [])), RAW_PAGES), late=RAW_PAGES, options=OPTIONS)
+def test_every_value_of_many_arrives(
+    session: tuple[asyncio.Runner, asyncpg.Connection],
+    seen: list[bytes],
+    late: list[bytes],
+    options: MappingOptions,
+    converter: Preference,
+) -> None:
+    look_at(session, seen, late, options, frozenset(), converter)
 
 
 @pytest.mark.parametrize("converter", built_converters())

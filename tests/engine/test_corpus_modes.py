@@ -18,6 +18,7 @@ from engine.convert import Preference, built_converters, make_converter
 from engine.convert.interface import Converted
 from engine.mapping.model import Column, Mapping, Role
 from engine.mapping.names import quote_identifier
+from engine.mapping.options import MappingOptions
 from engine.target import finish, ledger, partitions, postgres, prepare, schema
 from engine.target.copy import SliceWriter
 from engine.target.ddl import TableName
@@ -25,7 +26,8 @@ from engine.target.ledger import NewRun, TableLoad
 from engine.target.page import CopyTarget, Page, Piece
 from engine.target.rows import RowSender
 from tests.corpus import CASES, Case, Reject, encode
-from tests.engine.independent_reader import decode, plain_json
+from tests.engine.expectation import Values
+from tests.engine.independent_reader import decode
 from tests.engine.target_tools import RUN, pieces
 
 if TYPE_CHECKING:
@@ -209,6 +211,6 @@ async def test_every_document_arrives_whole_in_one_column(target: Target, conver
             ((_, shown),) = [row.values() for row in await run.rows(number)]
             assert shown is not None
             stored = json.loads(shown, parse_int=Decimal, parse_float=Decimal)
-            assert stored == plain_json(document, ""), case.name
+            assert stored == Values(MappingOptions()).plain(document), case.name
     finally:
         await connection.close()
