@@ -33,7 +33,8 @@ _ODD_KEYS = [
 """Spelled alike but for their case, reserved by SQL or taken by this tool, and longer than 63 bytes."""
 KEYS = st.sampled_from(_USUAL_KEYS + _USUAL_KEYS + _ODD_KEYS)
 
-_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+_ANY_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+_TEXTS = st.one_of(_ANY_TEXTS, _ANY_TEXTS, _ANY_TEXTS, st.sampled_from(["a\0b", "\0"]))
 _DECIMALS = st.one_of(
     st.builds(
         lambda sign, digits, exponent: Decimal128(Decimal((sign, tuple(map(int, str(digits))), exponent))),

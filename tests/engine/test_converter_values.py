@@ -22,6 +22,7 @@ from engine.mapping.names import quote_identifier
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import propose
 from tests.conftest import Target
+from tests.corpus import CASES, encode
 from tests.documents import DOCUMENTS, KEYS, MIXED_DOCUMENTS, OPTIONS, RAW_DOCUMENTS, SCALARS, VALUES
 from tests.engine.arrival import assert_arrived, assert_deserved
 from tests.engine.independent_reader import read, select
@@ -107,6 +108,18 @@ def _with_ids(page: list[dict[str, Any]], ids: list[Any]) -> list[bytes]:
 def _kinds_of_ids(page: list[bytes]) -> frozenset[Kind]:
     """As the index of `_id` tells them."""
     return _census(page, MappingOptions()).id_kinds
+
+
+@pytest.mark.parametrize("converter", built_converters())
+def test_the_independent_reader_knows_every_edge(
+    session: tuple[asyncio.Runner, asyncpg.Connection], converter: Preference
+) -> None:
+    for case in CASES:
+        if not case.changes and not case.ignored:
+            document = encode(case.document)
+            seen = [encode(each) for each in case.seen or (case.document,)]
+            options = MappingOptions(**case.options)
+            look_at(session, seen, [document], options, frozenset(), converter)
 
 
 PAGES = st.lists(DOCUMENTS, max_size=3)
