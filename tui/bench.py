@@ -164,11 +164,10 @@ class _Bench:
             raise ConnectError("The target has no free connections for workers now.")
         best = smallest_good(self._results.clusters)
         for size in page_sizes(best.rows, page_size):
-            measurement = best
-            if size != page_size:
-                measurement = await self._measured(desk, best.cluster_size, size)
-                if measurement is None:
-                    return
+            # Anew also with the page size of before: the best of a series was lucky, too.
+            measurement = await self._measured(desk, best.cluster_size, size)
+            if measurement is None:
+                return
             self._results = replace(self._results, pages=(*self._results.pages, measurement))
 
     async def _warmed_up(self, desk: EngineClient, page_size: int) -> bool:

@@ -111,7 +111,7 @@ def median(measured: Sequence[Measurement]) -> Measurement:
 
 
 def page_sizes(rows: int, measured: int) -> list[int]:
-    """Page sizes to compare, ascending: not larger than all `rows` together, and the one `measured` already."""
+    """Page sizes to compare, ascending: not larger than all `rows` together, and the one `measured` with before."""
     return sorted({measured, *(size for size in PAGE_SIZES if size <= rows)})
 
 
