@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from textual.geometry import Size
 
-from engine.control.protocol import ServerReport
+from engine.control.protocol import RunState, ServerReport, Snapshot, WorkerState, WorkerView
 from tui.ascii_filter import to_ascii
 from tui.themes import fitting
 from tui.throughput import CELLS, ThroughputHistory
 from tui.uri import merged, place, shown
 from tui.widgets.bars import cells
+from tui.widgets.chart import ThroughputChart
 from tui.widgets.connection import report_line
+from tui.widgets.total import rates_line
+from tui.widgets.workers import time_words
 
 
 def test_each_second_is_a_column_while_they_fit() -> None:
@@ -52,6 +56,22 @@ def test_a_mark_falls_into_its_column() -> None:
     history = ThroughputHistory([(200.0, 1.0)])
     history.mark(100.0, "workers 4")
     assert history.columns(100).marks == [(50, "workers 4")]
+
+
+@pytest.mark.parametrize("peak", [9.0, 86_100.0, 241_900.0, 999_900.0])
+def test_the_scale_has_room_whatever_the_peak(peak: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    chart = ThroughputChart()
+    monkeypatch.setattr(ThroughputChart, "content_size", Size(80, 6))
+    chart.show(ThroughputHistory([(float(second), peak) for second in range(1, 40)]))
+    lines = chart.render().plain.split("\n")
+    assert len({line.index(edge) for line in lines for edge in "┤┼" if edge in line}) == 1
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_is_nothing_while_seeding_is_not_shown() -> None:
+    seeding = Snapshot(run_id="r", state=RunState.SEEDING, seed_count=100, seeded=50, rows_per_s=10.0)
+    assert "B/s" not in rates_line(seeding, 100).plain
+    assert not time_words(WorkerView(id=1, pid=2, state=WorkerState.SEEDING)).strip()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tui.throughput import Columns, ThroughputHistory
 from tui.widgets.words import MUTED
 
 _LEVELS = " ▁▂▃▄▅▆▇█"
-_GUTTER = 6
+_GUTTER = len("999.9k┤")
 """Cells left of the chart, for the scale."""
 _NOTE = len("  peak 999.9k")
 

@@ -63,7 +63,7 @@ def rates_line(snapshot: Snapshot, width: int) -> Content:
     parts = [
         Content.styled(f"{number(snapshot.rows_per_s):>7} rows/s", "bold"),
         Content.styled(f"mean {mean}", MUTED),
-        Content(f"{bytes_size(snapshot.bytes_per_s)}/s"),
+        *([Content(f"{bytes_size(snapshot.bytes_per_s)}/s")] if snapshot.bytes_per_s else []),
         time,
         Content(eta_words(snapshot)),
     ]

@@ -310,7 +310,9 @@ def range_words(worker: WorkerView) -> str:
 
 
 def time_words(worker: WorkerView) -> str:
-    """What its time goes to, in per cent: `r 12 c 30 w 58`."""
+    """What its time goes to, in per cent: `r 12 c 30 w 58`; nothing while it does none of the three, as when it seeds."""
+    if not worker.reading + worker.converting + worker.writing:
+        return " " * _TIME
     return f"r{worker.reading * 100:>3.0f} c{worker.converting * 100:>3.0f} w{worker.writing * 100:>3.0f}"
 
 
