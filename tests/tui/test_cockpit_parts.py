@@ -69,7 +69,7 @@ def test_the_scale_has_room_whatever_the_peak(peak: float, monkeypatch: pytest.M
 
 
 def test_what_is_nothing_while_seeding_is_not_shown() -> None:
-    seeding = Snapshot(run_id="r", state=RunState.SEEDING, seed_count=100, seeded=50, rows_per_s=10.0)
+    seeding = Snapshot(run_id="r", state=RunState.SEEDING, phase="seeding", seed_count=100, seeded=50, rows_per_s=10.0)
     assert "B/s" not in rates_line(seeding, 100).plain
     assert not time_words(WorkerView(id=1, pid=2, state=WorkerState.SEEDING)).strip()
 
