@@ -138,7 +138,7 @@ async def test_a_run_whose_processes_are_killed(
     place: str, front_end: FrontEnd, carrier: str, guarded: str, target: Target
 ) -> None:
     plant(place, front_end, carrier, guarded)
-    command = front_end.start("run", "--json", "--throttle", "2000", "--page-size", "200", "--cluster-size", "2")
+    command = front_end.start("run", "--json", "--throttle", "500", "--page-size", "200", "--cluster-size", "2")
     await asyncio.to_thread(command.until_progress, lambda record: record["written"] > 0)
     (engine,) = front_end.engines()
     assert_processes_tell_nothing(engine)
