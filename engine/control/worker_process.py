@@ -12,7 +12,7 @@ from multiprocessing.context import ForkServerProcess
 
 from engine.control.meter import Window
 from engine.control.protocol import RangeView, WorkerState, WorkerView
-from engine.work.messages import Committed, CopyLease, Lease
+from engine.work.messages import OUT_OF_MEMORY, Committed, CopyLease, Lease
 from engine.work.slots import Field, Slot
 
 STALL_S = 10.0
@@ -147,6 +147,8 @@ def start_ticks(pid: int) -> str:
 
 def exit_words(exit_code: int | None) -> str:
     """How a process ended, as "A worker ..." goes on."""
+    if exit_code == OUT_OF_MEMORY:
+        return "ran out of memory (smaller pages take less)"
     if exit_code == -9:
         return "was killed (signal 9; out of memory?)"
     if exit_code is not None and exit_code < 0:

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 
 from engine.mapping.model import Mapping
 
+OUT_OF_MEMORY = 12
+"""Exit code of a worker that the system gives no more memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class CopyTask:

@@ -22,6 +22,7 @@ from engine.convert import converter_name
 from engine.redaction import know, secrets_in
 from engine.work.count import CensusTaker
 from engine.work.messages import (
+    OUT_OF_MEMORY,
     Abort,
     CensusLease,
     CensusTask,
@@ -55,6 +56,9 @@ NICENESS = 5
 """Of a worker with work: ninety on a few cores must not starve the engine, the screen, the databases beside them, nor the
 workers that are still starting."""
 
+NO_THREAD = "can't start new thread"
+"""What Python says then: it has no class for it."""
+
 log = logging.getLogger(__name__)
 
 
@@ -87,6 +91,11 @@ def main(slots: Any, index: int, pipe: Connection, start: WorkerStart) -> None:
     finally:
         logging.shutdown()
         os._exit(code)  # a thread may still wait for a server
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """The system gives this process no more memory, or no thread, which takes some."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and error.args == (NO_THREAD,))
 
 
 def _end_with_engine() -> None:
@@ -209,6 +218,11 @@ class _Worker:
             await self._abort()
             answer = Returned(lease, finished=False, rest=self._rest(lease))
         except Exception as error:
+            if _is_out_of_memory(error):
+                # As if the system had killed us for it: another worker tries, with memory that nothing was left in.
+                log.warning("this worker ends: %s", type(error).__name__)
+                logging.shutdown()
+                os._exit(OUT_OF_MEMORY)
             log.exception("a lease failed")
             answer = Failed(
                 lease, "internal", f"A worker failed with {type(error).__name__}; the log says more.", fatal=True
