@@ -37,6 +37,11 @@ hypothesis.settings.load_profile("patient")
 for size in ("COLUMNS", "LINES"):  # those of the terminal that the tests are run in; a test's terminal has its own
     os.environ.pop(size, None)
 
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as of a shell's job in the background: our programs would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 T = TypeVar("T")
 
 

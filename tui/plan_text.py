@@ -106,15 +106,17 @@ def restore_field(text: str, namespace: str, field: str | list[str], earlier: It
         UsageError: it never had a column.
     """
     wanted = _value(field)
+    column = ""
+    above: list[str] = []
     for before in earlier:
         lines = before.split("\n")
-        above: list[str] = []
-        for number in _lines_of(lines, namespace):
-            key = _key(lines[number])
-            if key == wanted:
-                return _with_column(text, namespace, lines[number], above, wanted)
-            above += [key] if key else []
-    raise UsageError(f"No plan of this screen had a column for {wanted}; look at the source again without edits.")
+        keys = {key: number for number in _lines_of(lines, namespace) if (key := _key(lines[number]))}
+        if wanted in keys:
+            column = column or lines[keys[wanted]]  # as it was last
+            above = [*keys][: [*keys].index(wanted)]  # where it was first, when the fewest others were left out
+    if not column:
+        raise UsageError(f"No plan of this screen had a column for {wanted}; look at the source again without edits.")
+    return _with_column(text, namespace, column, above, wanted)
 
 
 def _with_column(text: str, namespace: str, line: str, above: list[str], field: str) -> str:

@@ -81,6 +81,7 @@ async def test_each_key_of_each_command_gives_it_and_the_palette_offers_it(
 
 
 BEHAVIOURS = {
+    "plan.restore": "test_a_field_that_was_left_out_is_put_back_whatever_was_edited_after_it",
     "setup.choose": "test_space_and_a_choose_collections_and_only_those_are_copied",
     "setup.choose_all": "test_space_and_a_choose_collections_and_only_those_are_copied",
     "setup.start": "test_start_says_what_will_happen_and_sends_what_the_fields_say",

@@ -153,6 +153,37 @@ def test_a_field_that_the_cockpit_leaves_out_and_puts_back_is_as_it_was(plan: Sa
     assert read_plan(now) == plan
 
 
+_FOUR = """\
+version = 1
+mode = "create"
+
+[[tables]]
+collection = "shop.orders"
+schema = "public"
+table = "orders"
+filter = ""
+ignore = []
+columns = [
+  { role = "id", column = "_id", type = "text" },
+  { field = "a", column = "a", type = "text" },
+  { field = "b", column = "b", type = "text" },
+  { field = "c", column = "c", type = "text" },
+  { field = "d", column = "d", type = "text" },
+]
+"""
+
+
+@pytest.mark.parametrize("left_out", [["a", "b"], ["b", "a"], ["c", "a", "b"], ["b", "c", "a"]])
+def test_fields_that_are_put_back_stand_in_the_order_they_had(left_out: list[str]) -> None:
+    steps = [_FOUR]
+    for name in left_out:
+        steps.append(ignore_column(steps[-1], "shop.orders", name))
+    now = steps[-1]
+    for field in fields_left_out(now, "shop.orders"):
+        now = restore_field(now, "shop.orders", field, reversed(steps))
+    assert now == _FOUR
+
+
 @given(plans(), st.data())
 def test_policies_that_the_cockpit_sets_are_read(plan: SavedPlan, data: st.DataObject) -> None:
     table = data.draw(st.sampled_from(plan.tables))
