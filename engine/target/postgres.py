@@ -360,8 +360,9 @@ def _refused_password(server: str, user: str, uri: str) -> str:
     parameters = parse_qs(parts.query)
     if parts.password or "password" in parameters or os.environ.get("PGPASSWORD"):
         return f"{server} refuses the password of {user}: correct it in target.uri, PGPASSWORD or ~/.pgpass."
-    file = Path(parameters.get("passfile", [os.environ.get("PGPASSFILE") or "~/.pgpass"])[-1]).expanduser()
-    with suppress(OSError):
+    file = Path(parameters.get("passfile", [os.environ.get("PGPASSFILE") or "~/.pgpass"])[-1])
+    with suppress(OSError, RuntimeError):  # the home of nobody
+        file = file.expanduser()
         if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             path = one_line(str(file))
             return f"{server} wants a password of {user}; {path} is not used, since others may read it: chmod 600 it."

@@ -319,3 +319,9 @@ async def test_workers_do_not_ask_again_for_tls_that_a_local_server_has_not(
     await (await postgres.connect(plain)).close()
     assert unchanged == [decided, "postgresql://db.example.org/x"]
     assert by_environment == target.uri
+
+
+def test_a_password_file_in_the_home_of_nobody_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    uri = "postgresql://mig@pg1/shop?passfile=~nobody-of-this-name/pgpass"
+    assert "wants a password of mig" in postgres._refused_password("PostgreSQL at pg1", "mig", uri)
