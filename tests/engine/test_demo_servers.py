@@ -241,6 +241,9 @@ def test_programs_on_path_serve_where_there_are_no_wheels(folder: Path, monkeypa
     assert find_binaries() == type(found)(broken, found.initdb, found.postgres)
     with pytest.raises(ConnectError, match="MongoDB did not start: mongod: error while loading shared libraries"):
         start_servers()
+    deadline = time.monotonic() + 10.0  # the process that kept it tidies up behind the message
+    while list(temporary.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert not list(temporary.iterdir())
 
 

@@ -65,11 +65,11 @@ async def test_the_newest_change_is_marked_at_the_end_of_the_axis_too(engine: Sc
     engine.samples = [(float(second), 40_000.0) for second in range(1, 100)]
     app = on_run(engine, running(elapsed=100.0))
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "0┼", "01:50")
+        await until_shown(pilot, "0┼", "01:49")
         engine.tell("knob", 20.0, knob="page_size", old=4_000, value=8_000)
         engine.tell("knob", 106.0, knob="cluster_size", old=2, value=4)
         await until_shown(pilot, "▲ page size 8,000", " workers 4 ▲")
-        assert "01:50" not in screen_text(app)
+        assert "01:49" not in screen_text(app)
         engine.tell("knob", 102.5, knob="cluster_size", old=4, value=5)
         await until(pilot, lambda: screen_text(app).count("▲") == 3)
 
