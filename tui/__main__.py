@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import errno
-import gc
 import io
 import os
 import sys
 
 from engine.errors import EXIT_CANCELLED
-
-OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""Python's own 700 make it look for garbage hundreds of times among what is only being imported."""
+from tui import garbage
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+    garbage.expect_little()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a narrow encoding must not end a run
             stream.reconfigure(errors="backslashreplace")

@@ -27,7 +27,7 @@ from engine.control import rendezvous
 from engine.control.client import EngineClient, EngineProcess, launch
 from engine.control.protocol import Cancel, Pause, Resume, RunState, SetKnob, Snapshot, Start
 from engine.errors import EXIT_FAILED, EXIT_SIGHUP, EXIT_SIGTERM, Cancelled, MigrationError
-from tui import output
+from tui import garbage, output
 from tui.printers import Printer
 from tui.records import finished_record
 from tui.sentences import tls_warnings, workers_table
@@ -111,6 +111,7 @@ class _HeadlessRun:
             raise Cancelled("The run was cancelled before it started.")
         await client.ask(Snapshot, self._start)
         self._is_accepted = True
+        garbage.settle()
         if self._wish is not None:
             self._send(self._wish)
         ticking = asyncio.create_task(self._tick(client), name="tick")

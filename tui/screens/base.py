@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -12,6 +11,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from tui import garbage
 from tui.commands import BY_ACTION, Place, Situation
 from tui.widgets.footer import Footer
 from tui.widgets.header import Header
@@ -109,7 +109,7 @@ class CockpitScreen(Screen[None]):
         """Draw what changed while the screen was made."""
         self.call_after_refresh(self.situation_changed)
         # What a screen consists of stays: looking for garbage in it takes the time in which a key is to be answered.
-        self.call_after_refresh(gc.freeze)
+        self.call_after_refresh(garbage.settle)
 
     def on_screen_resume(self) -> None:
         """Draw what changed while another screen was shown."""
