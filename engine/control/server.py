@@ -144,6 +144,11 @@ class Server:
             await asyncio.wait(self._conversations, timeout=FAREWELL_S)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Cancelled is only who is still here when the loop ends; asyncio (3.11) would take that for a failure of its own.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._talk(reader, writer)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not _is_same_user(writer):
             writer.close()
             return

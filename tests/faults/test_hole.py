@@ -27,7 +27,7 @@ BACK_S = 10.0
 NOTICED_S = {"source": 25.0, "target": 40.0}
 """MongoDB's driver asks its server every 10 s and waits 5 s for the answer; PostgreSQL's connections are the kernel's to watch,
 which gives them up after 30 s."""
-UNSECURED = {"source": "", "target": "?sslmode=disable"}
+UNSECURED = {"source": "&tls=false", "target": "?sslmode=disable"}
 PROBLEMS = {"source": {"connection_lost", "network_timeout", "no_server"}, "target": {"08003", "08006", "connect"}}
 KEEPALIVE = {
     "TCP_KEEPIDLE": postgres.KEEPALIVE_IDLE_S,
