@@ -27,6 +27,11 @@ def constants(values: dict[str, float]) -> dict[str, str]:
     return _python_path() | {"MONGOPG_PLANTED_CONSTANTS": json.dumps(values)}
 
 
+def small_batches(documents: int) -> dict[str, str]:
+    """Variables with which workers read so many documents at a time, so that a range takes several batches."""
+    return constants({f"engine.source.reader:{name}": documents for name in ("BATCH_DOCUMENTS", "MAX_BATCH_DOCUMENTS")})
+
+
 def jumping_clock(seconds: float) -> dict[str, str]:
     """Variables with which an engine's wall clock jumps to and fro."""
     return _python_path() | {"MONGOPG_PLANTED_CLOCK_S": str(seconds)}

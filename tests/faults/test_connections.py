@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from tests.faults.planting import constants
+from tests.faults.planting import constants, small_batches
 from tests.faults.proxy import Proxy, proxy_to
 from tests.running import (
     Engine,
@@ -339,9 +339,6 @@ async def test_the_primary_steps_down(source: Source, target: Target, engines: E
     await completed(engine, source, target)
 
 
-_BATCH_LIMITS = ("BATCH_DOCUMENTS", "MAX_BATCH_DOCUMENTS")
-
-
 @contextmanager
 def failing(source: Source, engine: Engine, times: int, **failure: Any) -> Iterator[None]:
     """Let commands of this run fail so many times."""
@@ -368,8 +365,8 @@ def failing(source: Source, engine: Engine, times: int, **failure: Any) -> Itera
 async def test_commands_to_mongodb_fail_for_a_while(
     source: Source, target: Target, engines: Engines, failure: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in constants({f"engine.source.reader:{limit}": 300 for limit in _BATCH_LIMITS}).items():
-        monkeypatch.setenv(name, value)  # each partition takes several batches
+    for name, value in small_batches(300).items():
+        monkeypatch.setenv(name, value)
     add_users(source, USERS)
     engine = await started(engines)
 

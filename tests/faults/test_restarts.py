@@ -16,7 +16,7 @@ from pymongo import MongoClient
 
 from tests.conftest import Source, Target
 from tests.faults.cursors import open_cursors
-from tests.faults.planting import constants
+from tests.faults.planting import small_batches
 from tests.remains import remains_at, with_canary
 from tests.running import Engine, Engines, add_users, eventually, folders_of_engines
 from tests.slow_run import completed, started
@@ -124,9 +124,8 @@ async def test_mongodb_is_killed_in_the_middle_of_a_scan_and_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its cursors are gone: the rest of each range is read with a new one, from the last key on."""
-    limits = {f"engine.source.reader:{limit}": 300 for limit in ("BATCH_DOCUMENTS", "MAX_BATCH_DOCUMENTS")}
-    for name, value in constants(limits).items():
-        monkeypatch.setenv(name, value)  # otherwise a range is read whole, and no cursor is open
+    for name, value in small_batches(300).items():
+        monkeypatch.setenv(name, value)
     engine = await started(engines_there, **RUN)
 
     async def is_back() -> None:
