@@ -42,7 +42,6 @@ from tui.planning import EditedPlan
 from tui.replay import Replay
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
-from tui.screens.help import HelpScreen
 from tui.screens.history import HistoryScreen
 from tui.screens.plan import PlanScreen
 from tui.screens.run import RunScreen
@@ -386,7 +385,8 @@ class Cockpit(App[None]):
             files = [("settings", str(self.settings_file or "no file was read; --config FILE names one"))]
             files += [("log", str(session.log_path()))] if session else []
             files += [(name, self.provenance[name]) for name in ("source.uri", "target.uri") if name in self.provenance]
-            self.push_screen(HelpScreen(self.screen.PLACE, self.situation, files, self.keymap))
+            self.screen.help.tell(self.situation, files, self.keymap)
+            self.screen.help.open(self)
 
     def action_copy(self) -> None:
         """Copy what is under the cursor."""

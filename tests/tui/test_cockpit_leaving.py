@@ -11,7 +11,7 @@ import weakref
 from tests.tui.driving import on_run, until
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tests.tui.terminal import Terminal
-from tui.screens.tune import TuneDialog
+from tui.screens.dialogs import Question
 
 PROGRAM = [sys.executable, "-m", "tui"]
 CTRL_S = b"\x13"
@@ -22,12 +22,12 @@ async def test_a_closed_dialog_leaves_nothing_in_memory(engine: ScriptedEngine) 
     app = on_run(engine, running())
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: app.screen.query("KnobPanel") and app.situation.is_live)
-        await pilot.press("t")
-        await until(pilot, lambda: isinstance(app.screen, TuneDialog) and app.screen.is_mounted)
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(app.screen, Question) and app.screen.is_mounted)
         await pilot.pause()
         drawers = [weakref.ref(widget._styles_cache) for widget in app.screen.walk_children(with_self=True)]
         await pilot.press("escape")
-        await until(pilot, lambda: not isinstance(app.screen, TuneDialog))
+        await until(pilot, lambda: not isinstance(app.screen, Question))
 
         def is_gone() -> bool:
             gc.collect()

@@ -69,7 +69,9 @@ async def test_a_late_second_press_is_no_answer(engine: ScriptedEngine) -> None:
     app = on_run(engine, running())
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")
-        await app.push_screen(StopQuestion(running(), clock=lambda: now))
+        question = StopQuestion(clock=lambda: now)
+        question.ask_about(running())
+        await app.push_screen(question)
         now += 2.5
         await pilot.press("x")
         assert isinstance(app.screen, StopQuestion)

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from tui import garbage
 from tui.commands import BY_ACTION, Place, Situation
+from tui.screens.help import HelpScreen
 from tui.widgets.footer import Footer
 from tui.widgets.header import Header
 
@@ -37,6 +38,10 @@ class CockpitScreen(Screen[None]):
     def cockpit(self) -> Cockpit:
         """The app, by its own type."""
         return cast("Cockpit", self.app)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.help = HelpScreen(self.PLACE)
 
     def compose(self) -> ComposeResult:
         """Header, body, footer."""

@@ -18,7 +18,7 @@ from engine.control.protocol import RunState, Snapshot
 from tui.copying import copy
 from tui.format import number
 from tui.safe import safe
-from tui.screens.modal import Modal
+from tui.screens.modal import KeptModal, Modal
 
 SECOND_PRESS_S = 2.0
 """A second x or ctrl+c within this time means "stop now"."""
@@ -77,50 +77,67 @@ class Question(Modal[str]):
         self.dismiss(event.button.id or self._default)
 
 
-class StopQuestion(Question):
+class StopQuestion(Question, KeptModal[str]):
     """How to stop: `drain`, `now` or `stay`. A second x or ctrl+c within two seconds means now."""
 
+    KEPT_AS = "stop"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x,ctrl+c", "press_again", "Stop now", id="dialog.stop_now"),
     ]
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        *,
-        can_resume: bool = True,
-        again: str = "x",
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        is_draining = snapshot.state is RunState.CANCELLING
-        rows = number(snapshot.written)
-        kept = f"{rows} rows are committed and stay" if snapshot.written else "Nothing is committed yet"
-        later = f"; the run can be resumed with\n  mongopg-tui run --resume {safe(snapshot.run_id, 40)}"
-        text = Content(
-            f"{kept}{later if can_resume else '; the embedded servers end when you leave.'}\n\n"
-            "Finish pages: workers end their pages early and commit them; within a second or so.\n"
-            f"Stop now: pages in flight are rolled back.   ({again} again within two seconds does it)"
-        )
-        if snapshot.state is RunState.SEEDING:
-            text = Content(
-                f"{number(snapshot.seeded)} documents are in the source and stay; seeding again tops them up.\n\n"
-                "Finish pages: workers end the ranges in their hands.\n"
-                f"Stop now: they are dropped.   ({again} again within two seconds does it)"
-            )
-        answers = [Answer("now", "Stop now, roll back", "error"), Answer("stay", "Keep running", "primary")]
-        if is_draining:
-            text = Content("The workers are finishing their pages. ") + text
-            answers[1] = Answer("stay", "Wait for them", "primary")
-        else:
-            answers.insert(0, Answer("drain", "Finish pages and stop", "warning"))
-        super().__init__("Stop the run?", text, answers, default="stay")
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        answers = [
+            Answer("drain", "Finish pages and stop", "warning"),
+            Answer("now", "Stop now, roll back", "error"),
+            Answer("stay", "Keep running", "primary"),
+        ]
+        super().__init__("Stop the run?", Content.empty(), answers, default="stay")
         self._clock = clock
         self._opened_at = clock()
+        self._is_draining = False
+
+    def ask_about(self, snapshot: Snapshot, *, can_resume: bool = True, again: str = "x") -> None:
+        """Have it ask about this run when it opens.
+
+        Args:
+            again: the key that means now when it is pressed again.
+        """
+        self._text = _stop_text(snapshot, can_resume=can_resume, again=again)
+        self._is_draining = snapshot.state is RunState.CANCELLING
+        self._opened_at = self._clock()
+
+    def on_screen_resume(self) -> None:
+        """The run as it is now; the safe answer has the focus."""
+        self.query_one(".dialog-text Static", Static).update(self._text)
+        self.query_one("#drain").display = not self._is_draining
+        stay = self.query_one("#stay", Button)
+        stay.label = "Wait for them" if self._is_draining else "Keep running"
+        self.set_focus(stay)
 
     def action_press_again(self) -> None:
         """Stop now when it follows the first press quickly; a late one is no answer."""
         if self._clock() - self._opened_at <= SECOND_PRESS_S:
             self.dismiss("now")
+
+
+def _stop_text(snapshot: Snapshot, *, can_resume: bool, again: str) -> Content:
+    """What either way of stopping does."""
+    rows = number(snapshot.written)
+    kept = f"{rows} rows are committed and stay" if snapshot.written else "Nothing is committed yet"
+    later = f"; the run can be resumed with\n  mongopg-tui run --resume {safe(snapshot.run_id, 40)}"
+    text = Content(
+        f"{kept}{later if can_resume else '; the embedded servers end when you leave.'}\n\n"
+        "Finish pages: workers end their pages early and commit them; within a second or so.\n"
+        f"Stop now: pages in flight are rolled back.   ({again} again within two seconds does it)"
+    )
+    if snapshot.state is RunState.SEEDING:
+        text = Content(
+            f"{number(snapshot.seeded)} documents are in the source and stay; seeding again tops them up.\n\n"
+            "Finish pages: workers end the ranges in their hands.\n"
+            f"Stop now: they are dropped.   ({again} again within two seconds does it)"
+        )
+    is_draining = snapshot.state is RunState.CANCELLING
+    return Content("The workers are finishing their pages. ") + text if is_draining else text
 
 
 def quit_question(snapshot: Snapshot) -> Question:

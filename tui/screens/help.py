@@ -15,7 +15,7 @@ from textual.widgets import Static
 from tui.commands import Command, Place, Situation, commands_for
 from tui.keymap import Keymap
 from tui.safe import safe
-from tui.screens.modal import Modal
+from tui.screens.modal import KeptModal
 from tui.widgets.words import MUTED
 
 _KEYS_WIDTH = 10
@@ -35,19 +35,18 @@ _HINTS = {
 }
 
 
-class HelpScreen(Modal[None]):
+class HelpScreen(KeptModal[None]):
     """The commands that work now, and where the files are."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,f1,q", "dismiss", "Close", id="dialog.close_help"),
     ]
 
-    def __init__(self, place: Place, situation: Situation, files: Sequence[tuple[str, str]], keymap: Keymap) -> None:
+    def __init__(self, place: Place) -> None:
         super().__init__()
+        self.KEPT_AS = f"help-{place.value}"
         self._place = place
-        self._situation = situation
-        self._files = files
-        self._keymap = keymap
+        self._text = Content.empty()
 
     def compose(self) -> ComposeResult:
         """The text."""
@@ -55,7 +54,16 @@ class HelpScreen(Modal[None]):
             dialog.border_title = Content(f"Help: {self._place.value.capitalize()}")
             dialog.border_subtitle = Content("esc closes")
             with VerticalScroll():
-                yield Static(help_text(self._place, self._situation, self._files, self._keymap), markup=False)
+                yield Static(self._text, markup=False)
+
+    def tell(self, situation: Situation, files: Sequence[tuple[str, str]], keymap: Keymap) -> None:
+        """Have it tell this when it opens."""
+        self._text = help_text(self._place, situation, files, keymap)
+
+    def on_screen_resume(self) -> None:
+        """From the beginning."""
+        self.query_one(VerticalScroll).scroll_home(animate=False)
+        self.query_one(Static).update(self._text)
 
 
 def help_text(

@@ -17,7 +17,7 @@ from engine.errors import MigrationError
 from tui.copying import copy
 from tui.format import duration, number
 from tui.safe import safe
-from tui.screens.modal import Modal
+from tui.screens.modal import KeptModal
 from tui.screens.sheet import Sheet
 from tui.widgets.listing import Lines
 from tui.widgets.problems import problem_line, sorted_problems
@@ -33,9 +33,10 @@ NO_ADVICE = (
 Ask = Callable[[], Awaitable[RejectsReport]]
 
 
-class ProblemsDialog(Modal[None]):
+class ProblemsDialog(KeptModal[None]):
     """All kinds of problems so far; Enter opens one."""
 
+    KEPT_AS = "problems"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Back", id="dialog.back"),
         Binding("enter", "open", "In full", show=False),
@@ -63,8 +64,15 @@ class ProblemsDialog(Modal[None]):
 
     def on_mount(self) -> None:
         """They become more."""
+        self.set_interval(REDRAW_S, self._redraw)
+
+    def on_screen_resume(self) -> None:
+        """Those of the run now."""
         self._draw()
-        self.set_interval(REDRAW_S, self._draw)
+
+    def _redraw(self) -> None:
+        if self.is_current:
+            self._draw()
 
     def _draw(self) -> None:
         problems = sorted_problems(self._problems())

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from textual import on
+from textual import on, work
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engine.control.protocol import Cancel, ListRejects, Pause, RejectsReport, Resume
+from engine.control.protocol import Cancel, ListRejects, Pause, ProblemView, RejectsReport, Resume
 from engine.errors import KnobError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, Knob
 from tui import profiles
@@ -37,6 +37,8 @@ from tui.widgets.report import ReportPanel
 from tui.widgets.total import TotalPanel, one_line
 from tui.widgets.workers import WorkerBars, WorkersPanel
 
+KEEPS_AFTER_S = 0.5
+"""The screen has been drawn by then."""
 SILENT_S = 3.0
 """An engine that has said nothing for so long is slow, stopped or cut off: the operator is told."""
 SILENT = "The engine has been silent for {:.0f} s; the run may go on without the picture."
@@ -55,6 +57,10 @@ class RunScreen(CockpitScreen):
         self._is_frozen = False
         self._banner = ""
         self._interrupted_at = float("-inf")
+        self._tune = TuneDialog()
+        self._stop = StopQuestion()
+        self._worker = WorkerDialog()
+        self._problems = ProblemsDialog(self._problems_now, self._rejects_now)
 
     def body(self) -> Iterable[Widget]:
         """The panels."""
@@ -71,8 +77,14 @@ class RunScreen(CockpitScreen):
             yield EventLog()
 
     def on_mount(self) -> None:
-        """Draw by the clock."""
+        """Draw by the clock; mount the dialogs once the screen stands."""
         self.set_interval(1 / self.cockpit.settings.cockpit.refresh_hz, self._tick)
+        self.set_timer(KEEPS_AFTER_S, self._keep_dialogs)
+
+    @work(group="keep")
+    async def _keep_dialogs(self) -> None:
+        for dialog in (self._tune, self._stop, self._worker, self.help, self._problems):
+            await dialog.keep(self.cockpit)
 
     def show_situation(self) -> None:
         """Show the report at the end, and draw."""
@@ -126,8 +138,8 @@ class RunScreen(CockpitScreen):
             self.set_class(is_over, "-over")
             if not self.query_one(EventLog).has_focus:
                 self.set_focus(self.query_one(ReportPanel) if is_over else self.query_one(WorkerBars))
-        if is_over and isinstance(self.app.screen, StopQuestion):
-            self.app.screen.dismiss()  # there is nothing left to stop
+        if is_over:
+            self._stop.dismiss()  # there is nothing left to stop
 
     def _tick(self) -> None:
         if self.app.current_mode == self.PLACE:
@@ -191,7 +203,8 @@ class RunScreen(CockpitScreen):
     def action_tune(self) -> None:
         """Exact values."""
         if self.cockpit.run_session is not None:
-            self.app.push_screen(TuneDialog(self.cockpit.run_session))
+            self._tune.session = self.cockpit.run_session
+            self._tune.open(self.cockpit)
 
     def action_preset(self) -> None:
         """Choose a profile, and turn the knobs as it has them."""
@@ -229,7 +242,8 @@ class RunScreen(CockpitScreen):
 
         again = self.cockpit.keymap.first("run.stop")
         can_resume = not session.is_on_passing_servers
-        self.app.push_screen(StopQuestion(session.snapshot, can_resume=can_resume, again=again), stop)
+        self._stop.ask_about(session.snapshot, can_resume=can_resume, again=again)
+        self._stop.open(self.cockpit, stop)
 
     def interrupt(self) -> None:
         """ctrl+c: a hint first, the stop dialog when it is pressed again within two seconds."""
@@ -337,19 +351,21 @@ class RunScreen(CockpitScreen):
         elif self.has_class("-over"):
             self.app.push_screen(Sheet("Report", Content(self.to_copy()[0]), "the report"))
         elif self.cockpit.shown_run is not None:
-            self.app.push_screen(WorkerDialog(self.query_one(WorkerBars)))
+            self._worker.bars = self.query_one(WorkerBars)
+            self._worker.open(self.cockpit)
 
     def action_problems(self) -> None:
         """All problems, and each of them in full."""
+        self._problems.open(self.cockpit)
+
+    def _problems_now(self) -> Sequence[ProblemView]:
         session = self.cockpit.shown_run
-        if session is None:
-            return
+        return session.snapshot.problems if session is not None else ()
 
-        async def rejects() -> RejectsReport:
-            command = ListRejects(run=session.snapshot.run_id, samples=SAMPLES)
-            return await self.cockpit.ask(RejectsReport, command)
-
-        self.app.push_screen(ProblemsDialog(lambda: session.snapshot.problems, rejects))
+    async def _rejects_now(self) -> RejectsReport:
+        session = self.cockpit.shown_run
+        run = session.snapshot.run_id if session is not None else ""
+        return await self.cockpit.ask(RejectsReport, ListRejects(run=run, samples=SAMPLES))
 
     def to_copy(self) -> tuple[str, str]:
         """The event or the worker under the cursor, or the report."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -12,35 +12,50 @@ from textual.content import Content
 from textual.widgets import Button, Input, Static
 
 from engine.errors import MigrationError
-from tui.screens.modal import Modal
+from engine.knobs import KNOBS
+from tui.screens.modal import KeptModal
 from tui.session import EngineSession
 from tui.widgets.fields import KnobField
 
+if TYPE_CHECKING:
+    from tui.app import Cockpit
 
-class TuneDialog(Modal[None]):
+
+class TuneDialog(KeptModal[None]):
     """Fields for the knobs; what the engine refuses is said under the field, and the dialog stays."""
 
+    KEPT_AS = "tune"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
-
-    def __init__(self, session: EngineSession) -> None:
-        super().__init__()
-        self._session = session
-        self._knobs = session.knobs()
+    session: EngineSession | None = None
+    """Whose knobs are turned."""
 
     def compose(self) -> ComposeResult:
         """The dialog."""
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content("Tune the run")
-            for knob in self._knobs:
-                yield KnobField(knob, self._session.knob_value(knob))
+            for knob in KNOBS.values():
+                yield KnobField(knob, knob.low)
             yield Static("The run goes on while this is open. Enter applies.", classes="note", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("Apply", variant="primary", id="apply", compact=True)
                 yield Button("Close", id="close", compact=True)
 
-    def on_mount(self) -> None:
-        """Start in the first field."""
-        self.set_focus(self.query(Input).first())
+    def on_screen_resume(self) -> None:
+        """The run's knobs with their values; start in the first field."""
+        if self.session is None:
+            return
+        knobs = self.session.knobs()
+        for field in self.query(KnobField):
+            field.display = field.knob in knobs
+            field.fill(self.session.knob_value(field.knob))
+            field.say("")
+        first = self._fields[0].query_one(Input)
+        self.set_focus(first)
+        first.action_select_all()
+
+    @property
+    def _fields(self) -> list[KnobField]:
+        return [field for field in self.query(KnobField) if field.display]
 
     @on(Button.Pressed, "#close")
     def _close(self) -> None:
@@ -53,19 +68,22 @@ class TuneDialog(Modal[None]):
 
     @work(group="tune", exclusive=True)
     async def _turn_changed(self) -> None:
-        fields = list(self.query(KnobField))
-        values = [field.value for field in fields]
-        if None in values:
+        values = [(field, field.value) for field in self._fields]
+        session = self.session
+        if session is None or any(value is None for _, value in values):
             return
         refused = False
-        for field, value in zip(fields, values, strict=True):
-            if value is None or value == self._session.knob_value(field.knob):
+        for field, value in values:
+            if value is None or value == session.knob_value(field.knob):
                 continue
             try:
-                self._session.wish(field.knob, value)
-                await self._session.grant(field.knob)
+                session.wish(field.knob, value)
+                await session.grant(field.knob)
             except MigrationError as error:
-                field.say(error.message)
                 refused = True
+                if self.is_active:
+                    field.say(error.message)
+                else:
+                    cast("Cockpit", self.app).say_problem(error.message)
         if not refused:
             self.dismiss()

@@ -10,6 +10,7 @@ from textual.content import Content
 from engine.control.protocol import WorkerState, WorkerView
 from tui.format import duration, number, percent, rate, share
 from tui.safe import safe
+from tui.screens.modal import KeptModal
 from tui.screens.sheet import Sheet
 from tui.widgets.bars import bar
 from tui.widgets.words import MUTED, WORKER
@@ -28,38 +29,49 @@ _ADVICE = {
 """What a state means for the operator, where it is not plain."""
 
 
-class WorkerDialog(Sheet):
+class WorkerDialog(Sheet, KeptModal[None]):
     """Follows the worker that was under the cursor of the bars, to its end; up and down go to its neighbours."""
 
+    KEPT_AS = "worker"
     HINT = "↑↓ others, {copy} copies, esc closes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Previous", show=False, priority=True),
         Binding("down,j", "move(1)", "Next", show=False, priority=True),
     ]
 
-    def __init__(self, bars: WorkerBars) -> None:
+    bars: WorkerBars
+    """Those whose worker is shown."""
+
+    def __init__(self) -> None:
         super().__init__("Worker", Content.empty(), "the worker")
-        self._bars = bars
-        self._worker_id = bars.chosen_id
+        self._worker_id: int | None = None
 
     def on_mount(self) -> None:
         """Draw by the clock."""
+        self.set_interval(REDRAW_S, self._redraw)
+
+    def on_screen_resume(self) -> None:
+        """Draw the worker under the cursor."""
+        self._worker_id = self.bars.chosen_id
         self._draw()
-        self.set_interval(REDRAW_S, self._draw)
+
+    def _redraw(self) -> None:
+        if self.is_current:
+            self._draw()
 
     def action_move(self, by: int) -> None:
         """Another worker."""
-        self._bars.action_move(by)
-        self._worker_id = self._bars.chosen_id
+        self.bars.action_move(by)
+        self._worker_id = self.bars.chosen_id
         self._draw()
 
     def _draw(self) -> None:
-        worker = next((each for each in self._bars.rows if each.id == self._worker_id), None)
+        worker = next((each for each in self.bars.rows if each.id == self._worker_id), None)
         self.query_one(".dialog").border_title = Content(
             "Workers" if self._worker_id is None else f"Worker {self._worker_id}"
         )
         if worker is not None:
-            self.write(worker_text(worker, self._bars.scale))
+            self.write(worker_text(worker, self.bars.scale))
         else:
             self.write(
                 Content(

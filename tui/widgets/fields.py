@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual import on
-from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
@@ -20,31 +18,35 @@ from engine.knobs import Knob
 from tui.format import compact, number
 from tui.knob_text import value_text
 from tui.safe import safe
+from tui.widgets.words import MUTED
 
 
-class KnobField(Vertical):
-    """A number with its bounds beside it and, when it is out of them, the sentence that says so under it."""
+class KnobField(Widget):
+    """A number with its bounds beside it and, when it is out of them, the sentence that says so under it.
+
+    Label and bounds are drawn by the field itself: a widget for each of them would take longer to make than to read.
+    """
 
     def __init__(self, knob: Knob, value: int) -> None:
-        super().__init__(id=f"knob-{knob.name}")
+        self._input = Input(value_text(knob, value), compact=True, select_on_focus=True)
+        self._problem = Static(classes="field-error", markup=False)
+        super().__init__(self._input, id=f"knob-{knob.name}")
         self.knob = knob
-        self._initial = value
 
-    def compose(self) -> ComposeResult:
-        """Label, field, bounds; the error below."""
+    def render(self) -> Content:
+        """Label and bounds, with the unit where there is room for it."""
         off = ", off" if self.knob.zero_is_off else ""
-        with Horizontal():
-            yield Static(self.knob.label, classes="field-label", markup=False)
-            yield Input(value_text(self.knob, self._initial), compact=True, select_on_focus=True)
-            yield Static(f"{number(self.knob.low)}–{compact(self.knob.high)}{off}", classes="field-note", markup=False)
-            yield Static(self.knob.unit, classes="field-unit", markup=False)
-        yield Static(classes="field-error", markup=False)
+        bounds = f" {number(self.knob.low)}–{compact(self.knob.high)}{off}"
+        start = self._input.virtual_region
+        label = f"{self.knob.label[: start.x]:<{start.right}}"
+        unit = f" {self.knob.unit}" if len(label + bounds + self.knob.unit) < self.content_size.width else ""
+        return Content.assemble(label, (f"{bounds}{unit}", MUTED))
 
     @property
     def value(self) -> int | None:
         """What is typed, or None when it is out of bounds; the error is shown then."""
         try:
-            value = self.knob.parse(self.query_one(Input).value)
+            value = self.knob.parse(self._input.value)
         except KnobError as error:
             self.say(error.message)
             return None
@@ -53,13 +55,14 @@ class KnobField(Vertical):
 
     def fill(self, value: int) -> None:
         """Put a value into the field."""
-        self.query_one(Input).value = value_text(self.knob, value)
+        self._input.value = value_text(self.knob, value)
 
     def say(self, problem: str) -> None:
         """Show a sentence under the field; an empty one hides it."""
-        line = self.query_one(".field-error", Static)
-        line.update(Content(safe(problem)))
-        line.display = bool(problem)
+        if problem and not self._problem.is_attached:
+            self.mount(self._problem)
+        self._problem.update(Content(safe(problem)))
+        self._problem.display = bool(problem)
 
     @on(Input.Changed)
     def _check(self, event: Input.Changed) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
 import statistics
 import time
 from collections import defaultdict
-from itertools import cycle
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
 
 from tests.bench.cockpit.limits import judged_keys, p95
 from tests.bench.cockpit.stage import Stage, drain, is_over, read
@@ -16,38 +19,82 @@ BETWEEN_PRESSES_S = 0.2
 SHOWN_WITHIN_S = 10.0
 PAGE_SIZE = 3_777
 """No other number on the screen is this one or its double."""
-DIALOG = "t"
-"""The key that opens one."""
 ESCAPE = "\x1b"
-CLOSED_S = 1.0
-"""A dialog is gone after so long: nothing that it leaves behind on the screen tells when."""
+GONE_S = 1.0
+"""What a key showed is gone so long after the key that takes it back: nothing left on the screen tells when."""
 
 
-def key_delays(stage: Stage, workers: int, presses: int) -> dict[str, list[float]]:
-    """Milliseconds from a key to the bytes that show it, by key; over as many whole runs as it takes.
+@dataclass(frozen=True, slots=True)
+class Press:
+    """A key, and what tells that it was followed."""
+
+    name: str
+    key: str
+    shown: re.Pattern[str]
+    """Found in what the program writes after the key, and in nothing that it writes without it."""
+    back: str = ""
+    """The key that takes it back; none where another press does."""
+
+
+def presses_of(workers: int) -> list[list[Press]]:
+    """All keys that show something while a run copies; those of one list follow each other."""
+
+    def knob(key: str, label: str, keys: str, value: int) -> Press:
+        return Press(key, key, re.compile(rf"{label} +{re.escape(keys)} +(?:[\d,]+ → )?{value:,}(?! →)\b"))
+
+    def other(name: str, shown: str, back: str = ESCAPE, key: str = "") -> list[Press]:
+        return [Press(name, key or name, re.compile(shown), back)]
+
+    return [
+        [knob("]", "Page size", "[ ]", PAGE_SIZE * 2), knob("[", "Page size", "[ ]", PAGE_SIZE)],
+        [knob("+", "Workers", "- +", workers + 1), knob("-", "Workers", "- +", workers)],
+        other("t", "Tune the run"),
+        other("x", r"Stop the run\?"),
+        other("enter", "last progress", key="\r"),
+        other("?", "Help: Run"),
+        other("ctrl+p", "Search for commands", key="\x10"),
+        other("l", "─ Events", back="l"),
+        other("z", "Display frozen", back="z"),
+        other("/", "a part of it"),
+        other("S", ", reversed", back="S"),
+        other("1", "Existing tables", back="3"),
+        other("2", "─ Preview", back="3"),
+        other("4", "Both sides", back="3"),
+        other("5", "─ Runs", back="3"),
+    ]
+
+
+def key_delays(stage: Stage, workers: int, presses: int, names: Sequence[str] = ()) -> dict[str, list[float]]:
+    """Milliseconds from a key to the bytes that show it, by its name; over as many whole runs as it takes.
 
     A key whose effect does not show within `SHOWN_WITHIN_S`, while the run goes on, counts with that time.
+
+    Args:
+        names: only lists with one of these keys.
     """
+    chosen = [group for group in presses_of(workers) if not names or {press.name for press in group} & {*names}]
     delays: dict[str, list[float]] = defaultdict(list)
-    while sum(map(len, delays.values())) < presses:
+    for seed in count():
+        if sum(map(len, delays.values())) >= presses:
+            return dict(delays)
         before = sum(map(len, delays.values()))
         with stage.running(workers, page_size=PAGE_SIZE, throttle=0) as terminal:
-            for key, shown in cycle(_presses(workers)):
-                delay = _delay(terminal, key, shown)
-                if delay is None or sum(map(len, delays.values())) == presses:
+            for press in _mixed(chosen, seed):
+                delay = _delay(terminal, press)
+                if delay is None or sum(map(len, delays.values())) >= presses:
                     break
-                delays[key].append(delay * 1_000)
-                if is_over(drain(terminal, BETWEEN_PRESSES_S) + (_close(terminal) if key == DIALOG else "")):
+                delays[press.name].append(delay * 1_000)
+                if is_over(drain(terminal, BETWEEN_PRESSES_S) + _take_back(terminal, press)):
                     break
         if sum(map(len, delays.values())) == before:
             raise RuntimeError("The run is over before a key can be pressed: take more documents.")
-    return dict(delays)
+    raise AssertionError("unreachable")
 
 
 def words(delays: dict[str, list[float]]) -> list[str]:
-    """One line for the keys that turn a knob, one for each of them, one for that which opens a dialog."""
-    every = [delay for key, of_key in delays.items() if key != DIALOG for delay in of_key]
-    return [_line("key to screen", every), *(_line(f"  {key}", of_key) for key, of_key in delays.items())]
+    """One line for all keys, one for each of them."""
+    every = [delay for of_key in delays.values() for delay in of_key]
+    return [_line("key to screen", every), *(_line(f"  {name}", of_key) for name, of_key in delays.items())]
 
 
 def _line(name: str, delays: list[float]) -> str:
@@ -56,32 +103,27 @@ def _line(name: str, delays: list[float]) -> str:
     return judged_keys(f"{figures}, longest {max(delays):.0f} ms", delays)
 
 
-def _presses(workers: int) -> list[tuple[str, re.Pattern[str]]]:
-    """Keys of the knobs, in an order that comes back to where it began, and what the screen says after each."""
-
-    def knob(label: str, keys: str, value: int) -> re.Pattern[str]:
-        return re.compile(rf"{label} +{re.escape(keys)} +(?:[\d,]+ → )?{value:,}(?! →)\b")
-
-    return [
-        ("]", knob("Page size", "[ ]", PAGE_SIZE * 2)),
-        ("+", knob("Workers", "- +", workers + 1)),
-        ("[", knob("Page size", "[ ]", PAGE_SIZE)),
-        ("-", knob("Workers", "- +", workers)),
-        (DIALOG, re.compile("Tune the run")),
-    ]
+def _mixed(groups: Sequence[Sequence[Press]], seed: int) -> Iterator[Press]:
+    """Again and again all of them, each time in another order: no key always comes early in a run."""
+    lot = random.Random(seed)
+    while True:
+        for group in lot.sample(groups, len(groups)):
+            yield from group
 
 
-def _close(terminal: Terminal) -> str:
-    terminal.press(ESCAPE)
-    return drain(terminal, CLOSED_S)
+def _take_back(terminal: Terminal, press: Press) -> str:
+    if not press.back:
+        return ""
+    terminal.press(press.back)
+    return drain(terminal, GONE_S)
 
 
-def _delay(terminal: Terminal, key: str, shown: re.Pattern[str]) -> float | None:
+def _delay(terminal: Terminal, press: Press) -> float | None:
     """Seconds until what the key does is in what the program writes; None when the run is over instead."""
     pressed = time.perf_counter()
-    terminal.press(key)
+    terminal.press(press.key)
     written = ""
-    while not shown.search(written):
+    while not press.shown.search(written):
         if is_over(written):
             return None
         if time.perf_counter() > pressed + SHOWN_WITHIN_S:
