@@ -115,6 +115,7 @@ class Cockpit(App[None]):
         self.set_keymap(self.keymap.of_dialogs)
         for theme in OURS:
             self.register_theme(theme)
+        self.stylesheet.set_variables(self.get_css_variables())  # those of Textual's theme of the same name are in it
         self.engines = Engines(process)
         self.helm = Helm(self)
         self.leaving = Leaving(self)
@@ -352,6 +353,8 @@ class Cockpit(App[None]):
         """Another screen; leaving a replay ends it."""
         if place is not Place.RUN:
             self.replay = None
+        if isinstance(self.screen, CockpitScreen) and self.screen.PLACE is not place:
+            await self.screen.lead_to(place)
         await self.switch_mode(place.value)
         if isinstance(self.screen, CockpitScreen):
             self.screen.shown()

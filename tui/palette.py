@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from rich.console import RenderableType
 from textual.await_complete import AwaitComplete
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
@@ -14,6 +15,7 @@ from textual.markup import escape
 from tui.commands import Command, commands_for, knob_wish
 from tui.format import number
 from tui.screens.base import CockpitScreen
+from tui.screens.modal import dimming
 
 if TYPE_CHECKING:
     from tui.app import Cockpit
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 class Palette(CommandPalette):
     """Textual's, for keys that come faster than it closes and for windows that have no room for its list."""
+
+    def render(self) -> RenderableType:
+        """The screen below it, dimmed."""
+        return dimming(super().render())
 
     def dismiss(self, result: None = None) -> AwaitComplete:
         """Leave, unless that has happened."""

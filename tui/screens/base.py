@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -25,6 +27,10 @@ LEAST_WIDTH, LEAST_HEIGHT = 60, 14
 """Cells and lines below which one line takes the place of everything between header and footer."""
 
 
+DRAWN_WITHIN_S = 0.1
+"""A key is not held up for longer by what it has drawn first."""
+
+
 class CockpitScreen(Screen[None]):
     """A screen with the header above, the footer below, and commands that depend on the situation."""
 
@@ -41,6 +47,8 @@ class CockpitScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
+        # What is mounted now has the newest styles. Textual 8.2.8 would read all of them anew, twice, when it is first shown.
+        self._css_update_count = self.app._css_update_count
         self.help = HelpScreen(self.PLACE)
 
     def compose(self) -> ComposeResult:
@@ -78,6 +86,14 @@ class CockpitScreen(Screen[None]):
         self.query_one(Header).show(self.cockpit.shown_run, self.cockpit.situation)
         self.show_tiny()
         self.refresh_bindings()
+
+    async def lead_to(self, place: Place) -> None:
+        """Draw that another screen comes: while every core is busy, mounting and drawing all of it takes its time."""
+        self.query_one(Header).lead_to(place)
+        drawn = asyncio.Event()
+        self.call_after_refresh(drawn.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(drawn.wait(), DRAWN_WITHIN_S)
 
     @property
     def is_too_small(self) -> bool:

@@ -34,8 +34,7 @@ class Modal(ModalScreen[Result], Generic[Result]):
 
     def render(self) -> RenderableType:
         """The screen below it, dimmed."""
-        below = super().render()
-        return _Dimmed(below.screen, below.color) if isinstance(below, BackgroundScreen) else below
+        return dimming(super().render())
 
 
 class KeptModal(Modal[Result], Generic[Result]):
@@ -63,6 +62,11 @@ class KeptModal(Modal[Result], Generic[Result]):
     def _install(self, cockpit: Cockpit) -> None:
         if not cockpit.is_screen_installed(self):
             cockpit.install_screen(self, self.KEPT_AS)
+
+
+def dimming(below: RenderableType) -> RenderableType:
+    """What a modal screen of Textual draws, drawn faster."""
+    return _Dimmed(below.screen, below.color) if isinstance(below, BackgroundScreen) else below
 
 
 class _Dimmed(BackgroundScreen):

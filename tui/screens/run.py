@@ -119,8 +119,8 @@ class RunScreen(CockpitScreen):
                 self.query_one(ReportPanel).show(session, self.cockpit.situation)
             else:
                 self.query_one(WorkersPanel).show(snapshot)
-            if self.has_class("-log"):
-                self.query_one(EventLog).show(session)
+            if (log := self.query_one(EventLog)).display:
+                log.show(session)
             self.show_tiny()
 
     def tiny_words(self) -> str:
@@ -306,10 +306,13 @@ class RunScreen(CockpitScreen):
 
     def action_log(self) -> None:
         """Show or hide the events; the cursor goes there and back."""
-        self.toggle_class("-log")
-        self.draw(force=True)
-        is_over = self.has_class("-over")
-        self.set_focus(self.query_one(EventLog if self.has_class("-log") else ReportPanel if is_over else WorkerBars))
+        log = self.query_one(EventLog)
+        log.display = not log.display  # a class of the screen would have all of it styled anew
+        session = self.cockpit.shown_run
+        if log.display and session is not None:
+            log.show(session)
+        self.set_focus(log if log.display else self.query_one(ReportPanel if self.has_class("-over") else WorkerBars))
+        self.call_after_refresh(self.draw, force=True)
 
     def action_freeze(self) -> None:
         """Keep the picture while the run goes on, or let it move again."""
@@ -334,7 +337,7 @@ class RunScreen(CockpitScreen):
     def action_filter(self) -> None:
         """Only some of the workers."""
         self.query_one(FilterField).open()
-        self.draw(force=True)
+        self.call_after_refresh(self.draw, force=True)
 
     @on(FilterField.Typed)
     def _filtered(self, event: FilterField.Typed) -> None:

@@ -35,7 +35,7 @@ class FilterField(Input):
 
     def open(self) -> None:
         """Show it and type."""
-        self.add_class("-open")
+        self.display = True
         self.focus()
 
     def action_give_up(self) -> None:
@@ -45,7 +45,7 @@ class FilterField(Input):
 
     def action_leave(self) -> None:
         """Back to the list; a text goes on to count."""
-        self.set_class(bool(self.value), "-open")
+        self.display = bool(self.value)
         self.screen.query_one(self._listing).focus()
 
     @on(Input.Submitted)
@@ -60,7 +60,7 @@ class FilterField(Input):
 
     def on_blur(self) -> None:
         """Nothing typed, nothing to show."""
-        self.set_class(bool(self.value), "-open")
+        self.display = bool(self.value)
 
 
 def has(text: str, sought: str) -> bool:

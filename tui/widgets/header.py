@@ -39,11 +39,17 @@ class Header(Widget):
     def __init__(self, current: Place, keymap: Keymap) -> None:
         super().__init__()
         self._keymap = keymap
-        self._current = current
+        self._own = self._current = current
 
     def show(self, run: ShownRun | None, situation: Situation) -> None:
         """Draw this run, and the screens that can be gone to."""
         self.run, self.situation = run, situation
+        self._current = self._own
+        self.refresh()
+
+    def lead_to(self, place: Place) -> None:
+        """Show that another screen comes, before it does; until this one is shown again."""
+        self._current = place
         self.refresh()
 
     def render(self) -> Content:

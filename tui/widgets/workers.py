@@ -351,7 +351,7 @@ class WorkersPanel(Vertical):
         """Draw this snapshot."""
         bars = self.query_one(WorkerBars)
         bars.show(snapshot)
-        is_filtering = self.query_one(FilterField).has_class("-open")
+        is_filtering = self.query_one(FilterField).display
         height = max(1, len(snapshot.workers)) + 1 + is_filtering + self.gutter.height
         if height != self._height:  # even an equal value would make Textual lay out the screen anew
             self._height = height
@@ -373,7 +373,7 @@ class WorkersPanel(Vertical):
         """Sum the workers out of sight; without any there is no such line."""
         bars = self.query_one(WorkerBars)
         # The line itself takes one: what fits without it is not hidden.
-        is_filtering = self.query_one(FilterField).has_class("-open")
+        is_filtering = self.query_one(FilterField).display
         hidden = bars.hidden() if len(bars.rows) > self.content_size.height - 1 - is_filtering else []
         line = self.query_one("#hidden-workers", Static)
         line.display = bool(hidden)

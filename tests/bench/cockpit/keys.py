@@ -23,6 +23,8 @@ ESCAPE = "\x1b"
 GONE_S = 1.0
 """What a key showed is gone so long after the key that takes it back: nothing left on the screen tells when."""
 
+_IN_FULL = ", all of it"
+
 
 @dataclass(frozen=True, slots=True)
 class Press:
@@ -34,6 +36,8 @@ class Press:
     """Found in what the program writes after the key, and in nothing that it writes without it."""
     back: str = ""
     """The key that takes it back; none where another press does."""
+    in_full: re.Pattern[str] | None = None
+    """Found when all of it is there, where something is shown before that."""
 
 
 def presses_of(workers: int) -> list[list[Press]]:
@@ -44,6 +48,10 @@ def presses_of(workers: int) -> list[list[Press]]:
 
     def other(name: str, shown: str, back: str = ESCAPE, key: str = "") -> list[Press]:
         return [Press(name, key or name, re.compile(shown), back)]
+
+    def screen(key: str, in_full: str) -> list[Press]:
+        """The header is written when another tab is lit, and when the state of the run changes."""
+        return [Press(key, key, re.compile("mongopg-tui +1 Setup +2 Plan"), "3", re.compile(in_full))]
 
     return [
         [knob("]", "Page size", "[ ]", PAGE_SIZE * 2), knob("[", "Page size", "[ ]", PAGE_SIZE)],
@@ -57,15 +65,15 @@ def presses_of(workers: int) -> list[list[Press]]:
         other("z", "Display frozen", back="z"),
         other("/", "a part of it"),
         other("S", ", reversed", back="S"),
-        other("1", "Existing tables", back="3"),
-        other("2", "─ Preview", back="3"),
-        other("4", "Both sides", back="3"),
-        other("5", "─ Runs", back="3"),
+        screen("1", "Existing tables"),
+        screen("2", "─ Preview"),
+        screen("4", "Both sides"),
+        screen("5", "─ Runs"),
     ]
 
 
 def key_delays(stage: Stage, workers: int, presses: int, names: Sequence[str] = ()) -> dict[str, list[float]]:
-    """Milliseconds from a key to the bytes that show it, by its name; over as many whole runs as it takes.
+    """Milliseconds from a key to the bytes that show it, by name, and to those that end it; over as many runs as it takes.
 
     A key whose effect does not show within `SHOWN_WITHIN_S`, while the run goes on, counts with that time.
 
@@ -80,11 +88,12 @@ def key_delays(stage: Stage, workers: int, presses: int, names: Sequence[str] = 
         before = sum(map(len, delays.values()))
         with stage.running(workers, page_size=PAGE_SIZE, throttle=0) as terminal:
             for press in _mixed(chosen, seed):
-                delay = _delay(terminal, press)
-                if delay is None or sum(map(len, delays.values())) >= presses:
+                measured = _delays(terminal, press)
+                if not measured or sum(map(len, delays.values())) >= presses:
                     break
-                delays[press.name].append(delay * 1_000)
-                if is_over(drain(terminal, BETWEEN_PRESSES_S) + _take_back(terminal, press)):
+                for name, delay in measured.items():
+                    delays[name].append(delay * 1_000)
+                if is_over(_take_back(terminal, press)):
                     break
         if sum(map(len, delays.values())) == before:
             raise RuntimeError("The run is over before a key can be pressed: take more documents.")
@@ -92,8 +101,8 @@ def key_delays(stage: Stage, workers: int, presses: int, names: Sequence[str] = 
 
 
 def words(delays: dict[str, list[float]]) -> list[str]:
-    """One line for all keys, one for each of them."""
-    every = [delay for of_key in delays.values() for delay in of_key]
+    """One line for all keys, one for each of them, and one for each of what takes longer than its first sign."""
+    every = [delay for name, of_key in delays.items() if not name.endswith(_IN_FULL) for delay in of_key]
     return [_line("key to screen", every), *(_line(f"  {name}", of_key) for name, of_key in delays.items())]
 
 
@@ -112,21 +121,27 @@ def _mixed(groups: Sequence[Sequence[Press]], seed: int) -> Iterator[Press]:
 
 
 def _take_back(terminal: Terminal, press: Press) -> str:
+    """What the program writes while it does: History writes of other runs' ends before."""
+    written = drain(terminal, BETWEEN_PRESSES_S)
     if not press.back:
-        return ""
+        return written
     terminal.press(press.back)
     return drain(terminal, GONE_S)
 
 
-def _delay(terminal: Terminal, press: Press) -> float | None:
-    """Seconds until what the key does is in what the program writes; None when the run is over instead."""
+def _delays(terminal: Terminal, press: Press) -> dict[str, float]:
+    """Seconds until what the key does is in what the program writes, and until all of it is; none when the run is over."""
     pressed = time.perf_counter()
     terminal.press(press.key)
+    awaited = {press.name: press.shown} | ({press.name + _IN_FULL: press.in_full} if press.in_full else {})
+    found: dict[str, float] = {}
     written = ""
-    while not press.shown.search(written):
-        if is_over(written):
-            return None
-        if time.perf_counter() > pressed + SHOWN_WITHIN_S:
-            return SHOWN_WITHIN_S
+    while len(found) < len(awaited):
+        seconds = time.perf_counter() - pressed
+        for name, pattern in awaited.items():
+            if name not in found and (pattern.search(written) or seconds > SHOWN_WITHIN_S):
+                found[name] = min(seconds, SHOWN_WITHIN_S)
+        if is_over(written) and not found:
+            return {}
         written += read(terminal, 0.01)
-    return time.perf_counter() - pressed
+    return found
