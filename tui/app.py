@@ -37,7 +37,7 @@ from tui.helm import Helm
 from tui.keymap import Keymap, key_words
 from tui.leaving import Leaving
 from tui.notes import Notes
-from tui.palette import CommandProvider, Palette
+from tui.palette import CommandProvider, CommandsPalette, Palette
 from tui.planning import EditedPlan
 from tui.replay import Replay
 from tui.safe import safe
@@ -120,6 +120,7 @@ class Cockpit(App[None]):
         self.helm = Helm(self)
         self.leaving = Leaving(self)
         self.notes = Notes(self)
+        self.palette = CommandsPalette()
         self.replay: Replay | None = None
         """A recorded run that the Run screen shows in the place of the live one."""
         self.draws_next = False
@@ -402,7 +403,7 @@ class Cockpit(App[None]):
     def action_command_palette(self) -> None:
         """All commands by name."""
         if not isinstance(self.screen, Palette):
-            self.push_screen(Palette())
+            self.palette.open(self)
 
     def search_themes(self) -> None:
         """Choose the colours."""

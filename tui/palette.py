@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, cast
 
 from rich.console import RenderableType
 from textual.await_complete import AwaitComplete
-from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandInput, CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
+from textual.events import Mount
 from textual.markup import escape
+from textual.widgets import Input
 
 from tui.commands import Command, commands_for, knob_wish
 from tui.format import number
 from tui.screens.base import CockpitScreen
-from tui.screens.modal import dimming
+from tui.screens.modal import Kept, dimming
 
 if TYPE_CHECKING:
     from tui.app import Cockpit
@@ -45,6 +47,26 @@ class Palette(CommandPalette):
     async def _watch__show_busy(self) -> None:
         if self.query(CommandList):
             await super()._watch__show_busy()
+
+
+class CommandsPalette(Kept[None], Palette):
+    """That of the commands, kept: where it is shown again, it begins anew."""
+
+    KEPT_AS = "palette"
+
+    def _on_mount(self, event: Mount) -> None:
+        """Textual's would look for commands now, when nothing is below it yet; and show nothing before it has found some."""
+        event.prevent_default()
+        self.add_class("-ready")
+
+    def on_screen_resume(self) -> None:
+        """Nothing is typed; what works now is offered."""
+        with self.prevent(Input.Changed):
+            self.query_one(CommandInput).value = ""
+        self.query_one(CommandList).clear_options()
+        self._list_visible = False
+        self._selected_command = None
+        CommandPalette._on_mount(self, Mount())
 
 
 class CommandProvider(Provider):

@@ -89,9 +89,7 @@ class CockpitScreen(Screen[None]):
 
     async def lead_to(self, place: Place) -> None:
         """Draw that another screen comes: while every core is busy, mounting and drawing all of it takes its time."""
-        self.query_one(Header).lead_to(place)
-        drawn = asyncio.Event()
-        self.call_after_refresh(drawn.set)
+        drawn = self.query_one(Header).lead_to(place)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(drawn.wait(), DRAWN_WITHIN_S)
 

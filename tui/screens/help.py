@@ -46,7 +46,7 @@ class HelpScreen(KeptModal[None]):
         super().__init__()
         self.KEPT_AS = f"help-{place.value}"
         self._place = place
-        self._text = Content.empty()
+        self._text = self._told = Content.empty()
 
     def compose(self) -> ComposeResult:
         """The text."""
@@ -63,7 +63,9 @@ class HelpScreen(KeptModal[None]):
     def on_screen_resume(self) -> None:
         """From the beginning."""
         self.query_one(VerticalScroll).scroll_home(animate=False)
-        self.query_one(Static).update(self._text)
+        if self._text != self._told:
+            self._told = self._text
+            self.query_one(Static).update(self._text)
 
 
 def help_text(

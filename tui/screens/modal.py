@@ -12,7 +12,7 @@ from rich.style import Style
 from textual.await_complete import AwaitComplete
 from textual.color import Color
 from textual.renderables.background_screen import BackgroundScreen
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 
 if TYPE_CHECKING:
     from tui.app import Cockpit
@@ -37,8 +37,8 @@ class Modal(ModalScreen[Result], Generic[Result]):
         return dimming(super().render())
 
 
-class KeptModal(Modal[Result], Generic[Result]):
-    """A dialog that is mounted once and shown again and again.
+class Kept(Generic[Result]):
+    """A screen that is mounted once and shown again and again.
 
     Mounting a dialog is most of what opening it takes: 30 to 60 ms of processor, and while workers keep every core busy
     the cockpit gets a quarter of one. A subclass takes what it is to show in `on_screen_resume`, whenever it is opened.
@@ -49,19 +49,25 @@ class KeptModal(Modal[Result], Generic[Result]):
 
     async def keep(self, cockpit: Cockpit) -> None:
         """Mount it behind everything."""
-        self._install(cockpit)
+        self._installed(cockpit)
         # Textual mounts an installed screen when it is pushed for the first time, and has no other name for that.
         await cockpit._get_screen(self.KEPT_AS)[1]
 
     def open(self, cockpit: Cockpit, answered: Callable[[Result | None], None] | None = None) -> None:
         """Show it, mounted or not; it is there once, however often it is asked for."""
-        self._install(cockpit)
-        if self not in cockpit.screen_stack:
-            cockpit.push_screen(self, answered)
+        screen = self._installed(cockpit)
+        if screen not in cockpit.screen_stack:
+            cockpit.push_screen(screen, answered)
 
-    def _install(self, cockpit: Cockpit) -> None:
-        if not cockpit.is_screen_installed(self):
-            cockpit.install_screen(self, self.KEPT_AS)
+    def _installed(self, cockpit: Cockpit) -> Screen[Result]:
+        screen = cast("Screen[Result]", self)
+        if not cockpit.is_screen_installed(screen):
+            cockpit.install_screen(screen, self.KEPT_AS)
+        return screen
+
+
+class KeptModal(Kept[Result], Modal[Result], Generic[Result]):
+    """A dialog that is kept."""
 
 
 def dimming(below: RenderableType) -> RenderableType:

@@ -83,7 +83,7 @@ class RunScreen(CockpitScreen):
 
     @work(group="keep")
     async def _keep_dialogs(self) -> None:
-        for dialog in (self._tune, self._stop, self._worker, self.help, self._problems):
+        for dialog in (self._tune, self._stop, self._worker, self.help, self._problems, self.cockpit.palette):
             await dialog.keep(self.cockpit)
 
     def show_situation(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from textual import events
 from textual.content import Content
 from textual.style import Style
@@ -40,6 +42,7 @@ class Header(Widget):
         super().__init__()
         self._keymap = keymap
         self._own = self._current = current
+        self._is_drawn = asyncio.Event()
 
     def show(self, run: ShownRun | None, situation: Situation) -> None:
         """Draw this run, and the screens that can be gone to."""
@@ -47,13 +50,16 @@ class Header(Widget):
         self._current = self._own
         self.refresh()
 
-    def lead_to(self, place: Place) -> None:
-        """Show that another screen comes, before it does; until this one is shown again."""
+    def lead_to(self, place: Place) -> asyncio.Event:
+        """Show that another screen comes, until this one is shown again. What is returned tells when it is drawn."""
         self._current = place
+        self._is_drawn = asyncio.Event()
         self.refresh()
+        return self._is_drawn
 
     def render(self) -> Content:
         """The line, cut to the width from the middle: the state is always there."""
+        self._is_drawn.set()
         width = self.content_size.width
         left = Content.assemble((" mongopg-tui ", "bold $text-primary"), *self._tabs(width))
         sign = self.run.sign if self.run else NO_RUN
