@@ -18,7 +18,7 @@ from engine.control.protocol import (
     RunInfo,
 )
 from engine.errors import EXIT_DONE
-from tui.driven import outcome_words
+from tui.driven import driven_s, outcome_words, rows_per_s
 from tui.format import NO_NUMBER, duration, number, rate
 from tui.headless import ended, started
 from tui.output import say, say_json
@@ -92,8 +92,8 @@ def _runs_text(runs: list[RunInfo]) -> str:
             ", ".join(run.collections),
             run.mode,
             number(run.written),
-            duration(run.seconds),
-            rate(run.written / run.seconds) if run.seconds else NO_NUMBER,
+            duration(driven_s(run)),
+            rate(speed) if (speed := rows_per_s(run)) is not None else NO_NUMBER,
             number(run.rejected),
             outcome_words(run),
         ]

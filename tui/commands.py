@@ -58,6 +58,8 @@ class Situation:
     """The plan was edited."""
     is_counted: bool = False
     """The plan is made from a full census, or is about to be."""
+    is_chosen_free: bool = False
+    """No engine is at the run under the cursor."""
     can_resume_chosen: bool = False
     """The run under the cursor has something left to do."""
 
@@ -262,7 +264,7 @@ COMMANDS: tuple[Command, ...] = (
             "Go on from what the run has committed; asks first.",
             lambda now: now.can_resume_chosen and now.is_free and now.has_source and now.has_target),
     Command("history.forget", Place.HISTORY, "forget", "delete", "Forget…",
-            "Drop the run from the ledger, with its tables or without; asks first.", _has_result),
+            "Drop the run from the ledger, with its tables or without; asks first.", lambda now: now.is_chosen_free),
     Command("history.again", Place.HISTORY, "again", "f5", "Read again", "Read the ledger again.", _can_ask,
             in_footer=False),
     Command("app.help", Place.APP, "help", "question_mark,f1", "Help", "The commands that work now; where files are."),

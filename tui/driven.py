@@ -22,6 +22,19 @@ def is_interrupted(run: RunInfo, now: Callable[[], float] = time.time) -> bool:
     return run.state in _ACTIVE and not is_driven(run, now)
 
 
+def driven_s(run: RunInfo, now: Callable[[], float] = time.time) -> float | None:
+    """Seconds that engines were at it; None when one is at it again: the ledger is told of that time at its end."""
+    if not is_driven(run, now):
+        return run.seconds
+    return now() - run.started_unix if not run.seconds else None
+
+
+def rows_per_s(run: RunInfo, now: Callable[[], float] = time.time) -> float | None:
+    """Its mean rate; None when it is not known."""
+    seconds = driven_s(run, now)
+    return run.written / seconds if seconds else None
+
+
 def outcome_words(run: RunInfo, now: Callable[[], float] = time.time) -> str:
     """`completed, verified`; `interrupted, resumable`; the state alone while an engine is at it."""
     if is_driven(run, now):

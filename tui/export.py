@@ -19,13 +19,18 @@ _FULL = ("equal", "different", "missing", "extra", "kept")
 _DIFFERENCE = ("namespace", "table", "kind", "id", "field", "column", "source", "target", "reason", "source_changed")
 
 
-def report_of(end: Snapshot) -> VerifyReport:
-    """What the end of a run says as a report; tables that were not compared say so."""
+def report_of(end: Snapshot, *, goes_on: bool = False) -> VerifyReport:
+    """What the end of a run says as a report; tables that were not compared say so.
+
+    Args:
+        goes_on: it is not the end: an engine is at the run.
+    """
+    why_not = f"not compared: the run {'goes on' if goes_on else 'did not come to its end'}"
     tables = [
         TableCounts(
             namespace=table.namespace, table=table.table, source=table.source_count, read=table.read,
             written=table.written, rejected=table.rejected, target=table.target_count, ok=table.ok is True,
-            message="" if table.ok is not None else "not compared: the run did not come to its end",
+            message="" if table.ok is not None else why_not,
         )
         for table in end.tables
     ]  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 
 from engine.config import Settings, redact
+from engine.control.diary import Diary
 from engine.control.holding import UNREACHABLE, TableHold
 from engine.control.protocol import Event, RunState
 from engine.errors import MigrationError, PlanChanged, TargetHeld
@@ -29,13 +30,8 @@ from engine.target.prepare import prepare
 from engine.work.messages import CopyLease
 from engine.work.retry import Patience
 
-FLUSH_S = 0.5
-"""Events are written to the ledger this often."""
-HEARTBEAT_S = 2.0
 OTHER_ENGINE_S = 5.0
 """A resume waits so long for the run's last engine to end."""
-NOT_KEPT = frozenset({"seeded"})
-"""Kinds of events that are only for the screen."""
 
 _END_BACKEND = """
 SELECT pg_terminate_backend(pid, 3000) FROM pg_stat_activity
@@ -75,10 +71,7 @@ class Journal:
         self._hold = TableHold(uri, on_lost)
         self._turn = asyncio.Lock()
         self._loads: dict[int, TableLoad] = {}
-        self._events: list[tuple[int, float, str, dict[str, Any]]] = []
-        self._next_seq = 0
-        self._is_begun = False
-        self._flushing: asyncio.Task[None] | None = None
+        self._diary = Diary(self.session)
 
     @classmethod
     @asynccontextmanager
@@ -177,7 +170,7 @@ class Journal:
                 await self._write_run(connection, plan, mode, settings, leases, at)
             # Read back: the ledger has found out which tables these are.
             self._loads = {load.task_id: load for load in await ledger.table_loads(connection, self.run_id)}
-        self._keep_events()
+        self._diary.begin(self.run_id)
         return plan.with_mappings(_mappings_of(self._loads.values()))
 
     async def _write_run(
@@ -256,9 +249,9 @@ class Journal:
             await ledger.check_same_tables(connection, self.run_id)
             await ledger.take_over(connection, self.run_id, RunState.RUNNING.value)
             self._loads = {load.task_id: load for load in await ledger.table_loads(connection, self.run_id)}
-            self._next_seq = await ledger.next_event_seq(connection, self.run_id)
+            next_seq = await ledger.next_event_seq(connection, self.run_id)
             positions = await partitions.positions(connection, self.run_id)
-        self._keep_events()
+        self._diary.begin(self.run_id, next_seq)
         return found, positions
 
     async def move_snapshot(self, at: int) -> bool:
@@ -307,7 +300,7 @@ class Journal:
 
     async def last_totals(self) -> tuple[list[dict[str, int]], int] | None:
         """`totals` at a run's end; None when it never began, or when the ledger cannot be reached any more."""
-        if not self._is_begun:
+        if not self._diary.is_begun:
             return None
         try:
             await self._until_nobody_commits()
@@ -371,49 +364,14 @@ class Journal:
 
     def note(self, event: Event) -> None:
         """Keep an event for history and replay."""
-        if event.kind not in NOT_KEPT:
-            self._events.append((self._next_seq, event.at, event.kind, event.facts))
-            self._next_seq += 1
-
-    def _keep_events(self) -> None:
-        self._is_begun = True
-        # Events noted before a resumed run was found got numbers from 0.
-        renumbered = self._next_seq
-        self._events = [(renumbered + place, *rest) for place, (_, *rest) in enumerate(self._events)]  # type: ignore[misc]
-        self._next_seq = renumbered + len(self._events)
-        self._flushing = asyncio.create_task(self._flush_regularly(), name="keep events")
-
-    async def _flush_regularly(self) -> None:
-        beaten = time.monotonic()
-        while True:
-            await asyncio.sleep(FLUSH_S)
-            try:
-                await self._flush()
-                if time.monotonic() - beaten >= HEARTBEAT_S:
-                    beaten = time.monotonic()
-                    async with self.session() as connection:
-                        await ledger.heartbeat(connection, self.run_id)
-            except UNREACHABLE as error:
-                log.warning("the ledger cannot be reached now: %s", sqlstates.describe(error)[1])
-
-    async def _flush(self) -> None:
-        events, self._events = self._events, []
-        if not events:
-            return
-        try:
-            async with self.session() as connection:
-                await ledger.append_events(connection, self.run_id, events)
-        except BaseException:
-            self._events = events + self._events
-            raise
+        self._diary.note(event)
 
     async def close(self, state: RunState, seconds: float, verification: str, error: str) -> None:
         """Write the run's end, and let the target go. What cannot be written any more is logged."""
-        if self._flushing is not None:
-            self._flushing.cancel()
+        self._diary.stop()
         try:
-            if self._is_begun:
-                await self._flush()
+            if self._diary.is_begun:
+                await self._diary.flush()
                 async with self.session() as connection:
                     await ledger.set_state(
                         connection,

@@ -269,12 +269,16 @@ async def set_verification(connection: asyncpg.Connection, run_id: str, verifica
     await connection.execute("UPDATE mongopg.run SET verification = $2 WHERE run_id = $1", run_id, verification)
 
 
-async def heartbeat(connection: asyncpg.Connection, run_id: str) -> None:
-    """Say that the run's engine lives: for people, and for the message to whoever else wants its tables."""
+async def heartbeat(connection: asyncpg.Connection, run_id: str, state: str | None = None) -> None:
+    """Say that the run's engine lives: for people, and for the message to whoever else wants its tables.
+
+    Args:
+        state: that of the run now; None leaves it as it is.
+    """
     await connection.execute(
-        "UPDATE mongopg.run SET heartbeat_at = clock_timestamp()"
+        "UPDATE mongopg.run SET heartbeat_at = clock_timestamp(), state = coalesce($4, state)"
         " WHERE run_id = $1 AND engine_host = $2 AND engine_pid = $3",
-        run_id, socket.gethostname(), os.getpid(),
+        run_id, socket.gethostname(), os.getpid(), state,
     )  # fmt: skip
 
 

@@ -113,7 +113,7 @@ async def test_the_last_count_waits_for_a_commit_that_is_being_made(
 ) -> None:
     run_id = await completed_run(source, engines)
     async with journal_of(target, run_id) as journal:
-        journal._is_begun = True
+        journal._diary.is_begun = True
         leaver = await postgres.connect(target.uri, application_name=journal.app_name)
         committing = asyncio.create_task(leaver.execute("SELECT pg_sleep(0.5)"))
         await asyncio.sleep(0.1)

@@ -32,6 +32,15 @@ STANDS_STILL_S = 0.7
 """So long nothing may be committed in a pause; a slice ends after half a second at the latest."""
 
 
+TOLD_WITHIN_S = 10.0
+"""The ledger hears of a run's state every two seconds."""
+
+
+def state_kept(target: Target) -> str:
+    """The run's state, for those who look into the ledger."""
+    return str(target.value("SELECT state FROM mongopg.run"))
+
+
 def working(snapshot: Snapshot) -> int:
     """Workers that are ready and stay."""
     return sum(worker.state not in (WorkerState.STARTING, WorkerState.DRAINING) for worker in snapshot.workers)
@@ -222,9 +231,11 @@ async def test_a_paused_run_stands_still_and_goes_on(source: Source, target: Tar
     assert committed(target) == stands_at
     shown = await engine.client.ask(Snapshot, Status())
     assert (shown.written, shown.state) == (stands_at, RunState.PAUSED)
+    await eventually(lambda: state_kept(target) == "paused", TOLD_WITHIN_S, lambda: state_kept(target))
 
     await engine.resume()
     await engine.until_written(stands_at + 1)
+    await eventually(lambda: state_kept(target) == "running", TOLD_WITHIN_S, lambda: state_kept(target))
     await completed(engine, source, target)
 
 

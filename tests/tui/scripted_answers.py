@@ -87,7 +87,8 @@ def recording(info: RunInfo, seconds: int = 60) -> Recording:
         )
         table = TableProgress(
             namespace="shop.orders", table="public.orders", total=1_000 * seconds, read=1_000 * second,
-            written=1_000 * second, rejected=0, source_count=1_000 * second, target_count=1_000 * second, ok=True,
+            written=1_000 * second, rejected=0, source_count=1_000 * second, target_count=1_000 * second,
+            ok=None if info.state == "running" else True,
         )  # fmt: skip
         frames.append(
             Snapshot(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from textual.pilot import Pilot
@@ -11,9 +12,9 @@ from tests.tui.driving import on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_answers import RUNS, STARTED, recording, run_info
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.app import Cockpit
-from tui.driven import is_driven, outcome_words
+from tui.driven import driven_s, is_driven, outcome_words, rows_per_s
 from tui.replay import Replay
-from tui.screens.history import sign_of
+from tui.screens.history import HistoryScreen, sign_of
 from tui.screens.run import RunScreen
 
 
@@ -219,3 +220,31 @@ async def test_two_runs_are_compared_side_by_side(engine: ScriptedEngine) -> Non
         await pilot.press("y")
         assert "20261123-1402-k3f9" in app.clipboard
         assert "20261123-1320-b7aa" in app.clipboard
+
+
+def test_a_run_that_is_driven_has_taken_the_time_until_now() -> None:
+    going = run_info("x", state="running", verification="none", written=500, seconds=0.0, heartbeat_unix=STARTED + 9)
+    now = STARTED + 10
+    assert (driven_s(going, lambda: now), rows_per_s(going, lambda: now)) == (10.0, 50.0)
+    # Of one that was taken up again only its engine knows, and tells at the end.
+    again = going.model_copy(update={"seconds": 4.0})
+    assert (driven_s(again, lambda: now), rows_per_s(again, lambda: now)) == (None, None)
+    # Nobody is at it any more.
+    assert (driven_s(again, lambda: now + 60), rows_per_s(again, lambda: now + 60)) == (4.0, 125.0)
+
+
+async def test_a_run_that_goes_on_is_not_offered_to_be_forgotten(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_history(pilot)
+        assert "Forget…" in screen_text(app)
+        screen = app.screen
+        assert isinstance(screen, HistoryScreen)
+        going = run_info("20261123-1500-zzzz", state="running", verification="none", heartbeat_unix=time.time())
+        screen.runs = [going, *screen.runs]
+        screen._fill()
+        await pilot.press("home")
+        await until(pilot, lambda: screen.chosen == going)
+        await until(pilot, lambda: "Forget…" not in screen_text(app))
+        await pilot.press("down")
+        await until_shown(pilot, "Forget…")

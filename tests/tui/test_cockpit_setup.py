@@ -545,3 +545,11 @@ async def test_q_leaves_at_once_when_there_is_no_run(engine: ScriptedEngine) -> 
         await until(pilot, lambda: app._exit)
     assert app.return_code == 0
     assert app.leaving.farewell == ""
+
+
+async def test_setup_says_why_it_lists_nothing_while_a_run_goes_on(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("1")
+        await until_shown(pilot, "Collections are listed when no run is going on.")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import resource
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from engine.config import Settings, merged
 from engine.control.protocol import ComparingView
 from engine.errors import UsageError
 from tests.tui.driving import on_setup, process_of, screen_text, until, until_shown
-from tests.tui.scripted_answers import RUNS, verify_report
+from tests.tui.scripted_answers import RUNS, run_info, verify_report
 from tests.tui.scripted_engine import ScriptedEngine, idle
 from tui.export import csv_text, json_text, markdown, write_report
 from tui.files import write_new
@@ -277,3 +278,14 @@ async def test_escape_leaves_the_chosen_run_for_the_newest(engine: ScriptedEngin
         await pilot.press("c")
         await until(pilot, lambda: engine.received("verify"))
         assert engine.received("verify")[0]["run"] == ""
+
+
+async def test_of_a_run_that_goes_on_nothing_is_said_to_have_ended(engine: ScriptedEngine) -> None:
+    going = run_info("20261123-1500-zzzz", state="running", verification="none", heartbeat_unix=time.time())
+    engine.runs = [going, *RUNS]
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("4")
+        await until_shown(pilot, "it goes on: this is what it had committed", "not compared: the run goes on")
+        assert "at the run's end" not in screen_text(app)

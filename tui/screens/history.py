@@ -16,7 +16,7 @@ from engine.config import merged
 from engine.control.protocol import DiscardRun, ListRuns, Recording, Replay, RunInfo, Start
 from engine.errors import MigrationError, UsageError
 from tui.commands import Place, Situation, bindings_of
-from tui.driven import is_driven, is_interrupted
+from tui.driven import driven_s, is_driven, is_interrupted, rows_per_s
 from tui.format import NO_NUMBER, compact, duration, number
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
@@ -91,8 +91,11 @@ class HistoryScreen(CockpitScreen):
     def adjusted(self, now: Situation) -> Situation:
         """What can be done with the run under the cursor."""
         run = self.chosen
-        can_resume = run is not None and run.resumable and not is_driven(run)
-        return replace(now, has_result=run is not None, can_resume_chosen=can_resume, is_busy=self._is_busy)
+        is_free = run is not None and not is_driven(run)
+        can_resume = run is not None and run.resumable and is_free
+        return replace(
+            now, has_result=run is not None, is_chosen_free=is_free, can_resume_chosen=can_resume, is_busy=self._is_busy
+        )
 
     # --- the ledger ---
 
@@ -306,8 +309,8 @@ def _row(run: RunInfo) -> list[str | Content]:
         time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started_unix)),
         Content.styled(f"{safe(run.source, 80)} → {safe(place(run.target), 80)}", MUTED),
         number(run.written),
-        duration(run.seconds),
-        compact(run.written / run.seconds) if run.seconds > 0 else NO_NUMBER,
+        duration(driven_s(run)),
+        compact(speed) if (speed := rows_per_s(run)) is not None else NO_NUMBER,
         Content.styled(number(run.rejected), "$warning") if run.rejected else "0",
         Content.styled(str(sign), sign.colour),
     ]

@@ -107,6 +107,9 @@ class SetupScreen(CockpitScreen):
             works = BY_ACTION[Place.SETUP, button.id or ""].works(now)
             button.disabled = not works
             button.display = works or button.id != "demo"
+        collections = self.query_one(CollectionsPanel)
+        if not collections.listing.is_filled:
+            collections.say("" if now.is_free else "Collections are listed when no run is going on.")
         note = "" if now.is_free else f"A run is going on; key {self.cockpit.keymap.first('app.run')} shows it."
         if BY_ACTION[Place.SETUP, "demo"].works(now):
             note = "Type URIs, or use embedded servers:"

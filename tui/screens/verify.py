@@ -27,6 +27,7 @@ from engine.control.protocol import (
 )
 from engine.errors import MigrationError
 from tui.commands import Place, Situation, bindings_of
+from tui.driven import is_driven
 from tui.export import report_of
 from tui.format import NO_NUMBER, duration, number, percent, share
 from tui.rejected import retry_text
@@ -71,6 +72,8 @@ class VerifyScreen(CockpitScreen):
         self.report: VerifyReport | None = None
         self.is_recorded = False
         """The report is of the counts at the run's end; nothing was verified since."""
+        self._goes_on = False
+        """The run was not over when that report was made."""
         self._doing: Doing = ""
         """What the screen waits for; nothing else is begun meanwhile."""
         self._began_at = 0.0
@@ -214,7 +217,9 @@ class VerifyScreen(CockpitScreen):
         except MigrationError as error:
             self._say(error)
             return
-        self._show(report_of(recording.frames[-1]), is_recorded=True)
+        end = recording.frames[-1]
+        self._goes_on = is_driven(recording.run)
+        self._show(report_of(end, goes_on=self._goes_on), is_recorded=True)
 
     @work(group="verify", exclusive=True)
     async def _ask(self, level: Level) -> None:
@@ -274,7 +279,9 @@ class VerifyScreen(CockpitScreen):
     def _show(self, report: VerifyReport, *, is_recorded: bool, problem: MigrationError | None = None) -> None:
         self.report, self.is_recorded = report, is_recorded
         words, colour = _RESULTS.get(report.result, ("· not verified", MUTED))
-        how = "as counted at the run's end" if is_recorded else f"level {safe(report.level, 20)}, now"
+        how = f"level {safe(report.level, 20)}, now"
+        if is_recorded:
+            how = "it goes on: this is what it had committed" if self._goes_on else "as counted at the run's end"
         lines = [
             Content.assemble((f"{words}  ", f"bold {colour}"), f"run {safe(report.run_id, 40)}", (f"  {how}", MUTED)),
             Content.styled(f"! {safe(problem.message, 600)}", "$error") if problem else _identity(report),

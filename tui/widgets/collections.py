@@ -168,6 +168,12 @@ class CollectionsPanel(Vertical):
         self.border_title = Content("Collections")
         self.listing.fill([], [], chooses_all=True)
 
+    def say(self, note: str) -> None:
+        """Why nothing was listed yet; an empty note takes that back."""
+        if note != self._note:
+            self._note = note
+            self._count()
+
     def chosen(self) -> list[str]:
         """What `run.collections` is to be: entries that were configured keep their tables."""
         configured = {entry.partition(":")[0]: entry for entry in self._entries}

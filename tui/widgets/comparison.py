@@ -6,6 +6,7 @@ from textual.content import Content
 
 from engine.control.protocol import Recording, Snapshot
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, THROTTLE
+from tui.driven import driven_s
 from tui.format import duration, number, rate
 from tui.knob_text import value_text
 from tui.safe import safe
@@ -44,7 +45,7 @@ def _facts(recording: Recording) -> list[tuple[str, str]]:
         ("read", number(run.read)),
         ("written", number(run.written)),
         ("rejected", number(run.rejected)),
-        ("time", duration(run.seconds)),
+        ("time", duration(driven_s(run))),
         ("rows/s", rate(_pace(end))),
         ("workers", value_text(CLUSTER_SIZE, end.cluster_size)),
         ("page size", value_text(PAGE_SIZE, end.page_size)),
