@@ -13,6 +13,7 @@ from tests.tui.driving import on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
 from tui.app import Cockpit
 from tui.commands import COMMANDS, SCREENS, Place, Situation, knob_wish
+from tui.keymap import Keymap
 from tui.palette import Palette
 from tui.screens.help import help_text
 from tui.screens.history import HistoryScreen
@@ -64,14 +65,24 @@ def test_no_key_means_two_things_at_once_on_a_screen() -> None:
 
 
 def test_help_lists_every_command_of_the_screen_and_sets_apart_what_does_not_work_now() -> None:
-    text = help_text(Place.RUN, Situation(state=RunState.PAUSED), [("log", "/var/log/x")]).plain
-    now, later = text.split("Not now")
+    text = help_text(Place.RUN, Situation(state=RunState.PAUSED), [("log", "/var/log/x")], Keymap(), 100).plain
+    now, later = " ".join(text.split()).split("Not now")
     for command in COMMANDS:
         if command.place in {Place.RUN, Place.APP}:
             works = command.works(Situation(state=RunState.PAUSED))
             assert (command.help in now) is works, command.id
             assert (command.help in later) is not works, command.id
     assert "/var/log/x" in text
+
+
+@pytest.mark.parametrize("width", [51, 70, 112])
+def test_a_sentence_of_the_help_goes_on_under_itself(width: int) -> None:
+    commands = help_text(Place.RUN, Situation(state=RunState.PAUSED), [], Keymap(), width).plain.split("\n\n")[0]
+    lines = commands.splitlines()
+    assert max(map(len, lines)) <= width
+    starts = [line for line in lines if line[0] != " "]
+    assert len(starts) < len(lines)
+    assert all(line.startswith(" " * 28) and line[28] != " " for line in lines if line not in starts)
 
 
 @pytest.mark.parametrize(

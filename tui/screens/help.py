@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -18,6 +21,10 @@ from tui.safe import safe
 from tui.screens.modal import KeptModal
 from tui.widgets.words import MUTED
 
+_WIDEST, _SHARE, _FRAME = 118, 0.96, 6
+"""Cells of the dialog at most, its share of the screen, and cells of border, padding and scrollbar: as in cockpit.tcss."""
+_LEAST = 20
+"""Cells of a sentence: in less, each word would have a line."""
 _KEYS_WIDTH = 10
 _LABEL_WIDTH = 16
 
@@ -46,7 +53,8 @@ class HelpScreen(KeptModal[None]):
         super().__init__()
         self.KEPT_AS = f"help-{place.value}"
         self._place = place
-        self._text = self._told = Content.empty()
+        self._write: Callable[[int], Content] = lambda _: Content.empty()
+        self._told = Content.empty()
 
     def compose(self) -> ComposeResult:
         """The text."""
@@ -54,41 +62,51 @@ class HelpScreen(KeptModal[None]):
             dialog.border_title = Content(f"Help: {self._place.value.capitalize()}")
             dialog.border_subtitle = Content("esc closes")
             with VerticalScroll():
-                yield Static(self._text, markup=False)
+                yield Static(markup=False)
 
     def tell(self, situation: Situation, files: Sequence[tuple[str, str]], keymap: Keymap) -> None:
         """Have it tell this when it opens."""
-        self._text = help_text(self._place, situation, files, keymap)
+        self._write = partial(help_text, self._place, situation, files, keymap)
 
     def on_screen_resume(self) -> None:
         """From the beginning."""
         self.query_one(VerticalScroll).scroll_home(animate=False)
-        if self._text != self._told:
-            self._told = self._text
-            self.query_one(Static).update(self._text)
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """The lines follow the width; what is there already is not laid out again."""
+        text = self._write(min(_WIDEST, int(self.app.size.width * _SHARE)) - _FRAME)
+        if text != self._told:
+            self._told = text
+            self.query_one(Static).update(text)
 
 
 def help_text(
-    place: Place, situation: Situation, files: Sequence[tuple[str, str]], keymap: Keymap | None = None
+    place: Place, situation: Situation, files: Sequence[tuple[str, str]], keymap: Keymap, width: int
 ) -> Content:
-    """Commands that work now, hints and files; then the commands that do not work now, dimmed."""
-    keymap = keymap or Keymap()
+    """Commands that work now, hints and files; then the commands that do not work now, dimmed.
+
+    Args:
+        width: of a line, in cells.
+    """
     commands = commands_for(place)
     now = [command for command in commands if command.works(situation)]
     later = [command for command in commands if command not in now]
-    lines = [_line(command, keymap) for command in now]
+    lines = [_line(command, keymap, width) for command in now]
     lines += [Content(""), Content(_HINTS[place]), Content("")]
     for name, path in [*files, *([("NO_COLOR", "is set")] if "NO_COLOR" in os.environ else [])]:
         lines.append(Content.assemble((f"{name:<{_KEYS_WIDTH}} ", MUTED), safe(path, 300)))
     if later:
         lines += [Content(""), Content.styled("Not now", MUTED)]
-        lines += [_line(command, keymap).stylize(MUTED) for command in later]
+        lines += [_line(command, keymap, width).stylize(MUTED) for command in later]
     return Content("\n").join(lines)
 
 
-def _line(command: Command, keymap: Keymap) -> Content:
-    return Content.assemble(
-        (f"{keymap.shown(command.id):<{_KEYS_WIDTH}} ", "bold"),
-        f"{command.label:<{_LABEL_WIDTH}} {command.help}",
-        (f"  {command.id}", MUTED),
+def _line(command: Command, keymap: Keymap, width: int) -> Content:
+    """Keys, label, sentence and id; what has no room goes on under the sentence."""
+    left = Content.assemble(
+        (f"{keymap.shown(command.id):<{_KEYS_WIDTH}} ", "bold"), f"{command.label:<{_LABEL_WIDTH}} "
     )
+    words = textwrap.wrap(f"{command.help}  {command.id}", max(_LEAST, width - left.cell_length))
+    indent = "\n" + " " * left.cell_length
+    return left + Content(indent.join(words)).highlight_regex(rf"{re.escape(command.id)}$", style=MUTED)
