@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from rich.cells import cell_len
 from textual.geometry import Size
 
 from engine.control.protocol import RunState, ServerReport, Snapshot, WorkerState, WorkerView
+from tests.tui.scripted_answers import plan_view
 from tui.ascii_filter import to_ascii
 from tui.themes import fitting
 from tui.throughput import CELLS, ThroughputHistory
@@ -13,6 +15,7 @@ from tui.uri import merged, place, shown
 from tui.widgets.bars import cells
 from tui.widgets.chart import ThroughputChart
 from tui.widgets.connection import report_line
+from tui.widgets.planned import preview_text
 from tui.widgets.total import rates_line
 from tui.widgets.workers import time_words
 
@@ -136,3 +139,17 @@ def test_weak_tls_is_a_warning_on_the_setup_screen() -> None:
     warned = report_line(report.model_copy(update={"tls_is_weak": True}))
     assert warned.plain == "✓ connected  ! TLS, not verified  1 ms"
     assert any(span.style == "$warning" for span in warned.spans)
+
+
+@pytest.mark.parametrize("value", ["x" * 60, "漢字" * 15, '{"street":"8056 Coffey Canyon","city":"North Manuelbury"}'])
+def test_a_long_value_of_the_preview_goes_on_under_itself(value: str) -> None:
+    view = plan_view().tables[0]
+    row = view.preview[0].model_copy(update={"values": [value, "7", None], "reject": ""})
+    lines = preview_text(view.model_copy(update={"preview": [row]}), 40).plain.splitlines()[1:]
+    names = [column.column for column in view.columns]
+    start = max(map(len, names[:3])) + 4
+    assert lines[0].startswith(f"  {names[0]} ")
+    assert lines[-1].split() == [names[1], "7"]
+    assert "".join(line[start:] for line in lines[:-1]) == value
+    assert all(cell_len(line) <= 40 for line in lines)
+    assert all(line[:start].isspace() for line in lines[1:-1])

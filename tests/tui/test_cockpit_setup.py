@@ -552,4 +552,4 @@ async def test_setup_says_why_it_lists_nothing_while_a_run_goes_on(engine: Scrip
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")
         await pilot.press("1")
-        await until_shown(pilot, "Collections are listed when no run is going on.")
+        await until_shown(pilot, "Not listed while a run goes on.")

@@ -287,5 +287,5 @@ async def test_of_a_run_that_goes_on_nothing_is_said_to_have_ended(engine: Scrip
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "4 of 4 chosen")
         await pilot.press("4")
-        await until_shown(pilot, "it goes on: this is what it had committed", "not compared: the run goes on")
+        await until_shown(pilot, "run 20261123-1500-zzzz  the run goes on", "not compared: the run goes on")
         assert "at the run's end" not in screen_text(app)

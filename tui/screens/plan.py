@@ -407,7 +407,9 @@ class PlanScreen(CockpitScreen):
         self.query_one("#fields", Listing).fill([column_row(column) for column in table.columns])
         indexes = "".join(f"{index.sql};\n" for index in table.indexes)
         self.query_one("#ddl-text", Static).update(Content(safe_block(table.ddl + indexes, 2_000)))
-        self.query_one("#preview-text", Static).update(preview_text(table))
+        self.query_one("#preview-text", Static).update(
+            preview_text(table, self.query_one("#preview").scrollable_content_region.width)
+        )
         others = [warning for warning in self.plan.warnings if not warning.startswith(f"{table.namespace}: ")]
         self.query_one("#warnings-text", Static).update(warnings_text(table.warnings, others))
         count = len(table.warnings)

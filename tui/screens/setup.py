@@ -109,7 +109,7 @@ class SetupScreen(CockpitScreen):
             button.display = works or button.id != "demo"
         collections = self.query_one(CollectionsPanel)
         if not collections.listing.is_filled:
-            collections.say("" if now.is_free else "Collections are listed when no run is going on.")
+            collections.say("" if now.is_free else "Not listed while a run goes on.")
         note = "" if now.is_free else f"A run is going on; key {self.cockpit.keymap.first('app.run')} shows it."
         if BY_ACTION[Place.SETUP, "demo"].works(now):
             note = "Type URIs, or use embedded servers:"

@@ -281,7 +281,7 @@ class VerifyScreen(CockpitScreen):
         words, colour = _RESULTS.get(report.result, ("· not verified", MUTED))
         how = f"level {safe(report.level, 20)}, now"
         if is_recorded:
-            how = "it goes on: this is what it had committed" if self._goes_on else "as counted at the run's end"
+            how = "the run goes on" if self._goes_on else "as counted at the run's end"
         lines = [
             Content.assemble((f"{words}  ", f"bold {colour}"), f"run {safe(report.run_id, 40)}", (f"  {how}", MUTED)),
             Content.styled(f"! {safe(problem.message, 600)}", "$error") if problem else _identity(report),

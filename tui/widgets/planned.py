@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import chop_cells
 from textual.content import Content
 
 from engine.control.protocol import ColumnView, CountingView, PlanView, TableView
@@ -13,6 +14,9 @@ from tui.widgets.listing import Cell
 from tui.widgets.words import MUTED
 
 _NAME = 24
+"""Cells of a column's name, at most."""
+_LEAST = 10
+"""Cells of a line of a value, at least."""
 _BAR = 16
 """Cells of the bar of a full census."""
 _VALUE = 60
@@ -75,20 +79,27 @@ def _seen(column: ColumnView) -> str:
     return ", ".join(filter(None, [values_words(column.values), safe(remark, 200)]))
 
 
-def preview_text(table: TableView) -> Content:
-    """The sampled documents as rows, a line for each column that has a value."""
+def preview_text(table: TableView, width: int) -> Content:
+    """The sampled documents as rows, a line for each column that has a value; a long one goes on under itself.
+
+    Args:
+        width: of a line, in cells.
+    """
     if not table.preview:
         return Content.styled("no rows to show", MUTED)
+    names = [Content(safe(column.column, 60)).truncate(_NAME, ellipsis=True) for column in table.columns]
+    indent = max((name.cell_length for name in names), default=0) + 4
+    next_line = "\n" + " " * indent
     blocks = []
     for row in table.preview:
         lines = [Content.styled(f"_id {safe(row.id, 80)}", "bold")]
         if row.reject:
             lines.append(Content.styled(f"! rejected: {safe(row.reject, 200)}", "$warning"))
-        for column, value in zip(table.columns, row.values, strict=False):
+        for name, value in zip(names, row.values, strict=False):
             if value is not None:
-                name = Content(safe(column.column, 60)).truncate(_NAME, ellipsis=True)
-                blank = " " * (_NAME + 2 - name.cell_length)
-                lines.append(Content.assemble("  ", name.stylize(MUTED), blank, safe(value, _VALUE)))
+                blank = " " * (indent - 2 - name.cell_length)
+                words = next_line.join(chop_cells(safe(value, _VALUE), max(_LEAST, width - indent)))
+                lines.append(Content.assemble("  ", name.stylize(MUTED), blank, words))
         blocks.append(Content("\n").join(lines))
     return Content("\n\n").join(blocks)
 
