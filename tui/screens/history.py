@@ -281,7 +281,7 @@ class Discarded(BaseModel):
 def _forget_question(run: RunInfo) -> Question:
     text = Content(
         f"Run {safe(run.run_id, 40)}: {number(run.written)} rows, {safe(ledger_sign(run.state, run.verification).word)}.\n\n"
-        "Forget: its rows in the ledger go, with its rejects and its events; it cannot be resumed,\n"
+        "Forget: its rows in the ledger go, with its rejects and its events; it cannot be resumed, "
         "verified or replayed then. Tables that it filled stay as they are.\n"
         "Forget and drop: also the tables that it made itself are dropped, with their rows."
     )

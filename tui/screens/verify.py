@@ -168,7 +168,7 @@ class VerifyScreen(CockpitScreen):
         settings = self.cockpit.keymap.first("setup.settings")
         effects = [
             f"Run {safe(report.run_id, 40)} has {number(rejected)} rejected documents.",
-            f"Each is converted again, with the run's columns and today's policies ({settings} on Setup),",
+            f"Each is converted again, with the run's columns and today's policies ({settings} on Setup), "
             "and written into the table as it is. Row and reject change places in one transaction.",
         ]
         self.app.push_screen(confirm("Write rejected documents again?", effects, go="Retry"), answered)
