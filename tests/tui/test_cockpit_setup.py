@@ -22,7 +22,7 @@ from tests.tui.driving import (
     until,
     until_shown,
 )
-from tests.tui.scripted_engine import ScriptedEngine, completed, running
+from tests.tui.scripted_engine import ELSEWHERE, ScriptedEngine, completed, running
 from tui.app import Cockpit
 from tui.screens.dialogs import Question
 from tui.screens.setup import SetupScreen
@@ -553,3 +553,14 @@ async def test_setup_says_why_it_lists_nothing_while_a_run_goes_on(engine: Scrip
         await until_shown(pilot, "● running")
         await pilot.press("1")
         await until_shown(pilot, "Not listed while a run goes on.")
+
+
+async def test_testing_again_keeps_what_was_chosen_and_takes_what_is_new(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("down", "space")
+        await until_shown(pilot, "[ ] orders", "3 of 4 chosen")
+        engine.collections = [*engine.collections, ELSEWHERE.model_copy(update={"namespace": "shop.returns"})]
+        await pilot.press("f5")
+        await until_shown(pilot, "[x] returns", "[ ] orders", "4 of 5 chosen")

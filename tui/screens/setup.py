@@ -171,7 +171,8 @@ class SetupScreen(CockpitScreen):
             return
         found = (await desk.client.ask(Collections, ListCollections(database=self._database))).collections
         if asked == self._database_asked_for:
-            panel.fill(database, found, self.cockpit.settings.run.collections, is_picked=bool(self._database))
+            entries, is_again = self.cockpit.settings.run.collections, self._listed == asked
+            panel.fill(database, found, entries, is_picked=bool(self._database), again=is_again)
             self._listed = asked
 
     @property

@@ -50,12 +50,20 @@ class CollectionList(Options, inherit_bindings=False):
         self.chosen: set[str] = set()
         """Namespaces."""
 
-    def fill(self, collections: Iterable[CollectionInfo], chosen: Collection[str], *, chooses_all: bool) -> None:
-        """List these collections with the chosen ones, or with all, marked."""
+    def fill(
+        self, collections: Iterable[CollectionInfo], chosen: Collection[str], *, chooses_all: bool, again: bool = False
+    ) -> None:
+        """List these collections with the chosen ones, or with all, marked.
+
+        Args:
+            again: the same database as before: what was there already stays chosen, or left out.
+        """
+        before = {info.namespace for info in self.collections} if again else set()
         self.collections = list(collections)
         self.is_filled = True
         known = {info.namespace for info in self.collections}
-        self.chosen = known if chooses_all else set(chosen) & known
+        wanted = known if chooses_all else set(chosen) & known
+        self.chosen = (wanted - before) | (self.chosen & before & known)
         self.shown = [info for info in self.collections if has(info.namespace.partition(".")[2], self.sought)]
         self._draw()
 
@@ -147,12 +155,21 @@ class CollectionsPanel(Vertical):
         """What the list is filtered by."""
         return self.query_one(FilterField)
 
-    def fill(self, database: str, found: Sequence[CollectionInfo], entries: Sequence[str], *, is_picked: bool) -> None:
+    def fill(
+        self,
+        database: str,
+        found: Sequence[CollectionInfo],
+        entries: Sequence[str],
+        *,
+        is_picked: bool,
+        again: bool = False,
+    ) -> None:
         """Show the collections of a database.
 
         Args:
             entries: `run.collections` of the settings; those of this database are chosen, all when there are none.
             is_picked: the database was picked from the server's: what is configured in others does not count.
+            again: it is shown already, and what was chosen stays chosen.
         """
         own = f"{database}."
         self._entries = [entry for entry in entries if entry.startswith(own)]
@@ -160,7 +177,7 @@ class CollectionsPanel(Vertical):
         self._note = ""
         self.border_title = Content(f"Collections of {safe(database, 60)}")
         configured = {entry.partition(":")[0] for entry in self._entries}
-        self.listing.fill(found, configured, chooses_all=not configured and not self._elsewhere)
+        self.listing.fill(found, configured, chooses_all=not configured and not self._elsewhere, again=again)
 
     def empty(self, note: str) -> None:
         """There is nothing to list, and why."""
