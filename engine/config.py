@@ -6,6 +6,7 @@ else `$XDG_CONFIG_HOME/mongopg-tui/config.toml`.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,6 +139,11 @@ class DemoSettings(_Section):
     """Folder for their data; empty is a temporary one."""
     keep: bool = False
     """Leave the servers running and their data in place at the end."""
+
+    @property
+    def folder(self) -> Path | None:
+        """`dir`, with ~ for the home directory; None for a temporary one."""
+        return Path(os.path.expanduser(self.dir)) if self.dir else None
 
 
 class CockpitSettings(_Section):

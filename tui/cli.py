@@ -61,12 +61,12 @@ def demo(
     ] = False,
 ) -> int:
     """Start embedded MongoDB and PostgreSQL, seed, migrate and verify."""
+    from engine.config import DemoSettings
     from engine.control.protocol import Start
     from tui.running import run, stop_servers
 
     if stop:
-        folder = given.settings.get("demo.dir")
-        return stop_servers(Path(folder) if folder else None)
+        return stop_servers(DemoSettings(dir=given.settings.get("demo.dir") or "").folder)
     loaded = given.load(demo__embedded=True)
     loaded.settings.run.collections = [loaded.settings.seed.collection]
     return run(loaded, Start(seed=True), headless=headless, plain=plain, as_json=as_json)

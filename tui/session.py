@@ -31,6 +31,10 @@ KNOB_NOTE_S = 3.0
 """How long the screen says when a change applies, in seconds of the run."""
 
 
+GONE = "the engine has ended"
+"""Why a run that lost its engine has no ETA."""
+
+
 class EngineSession:
     """A connection to one engine and everything learned through it."""
 
@@ -189,6 +193,10 @@ class EngineSession:
                 break
         self._ended.set()
         self.is_lost = self.snapshot.state.is_active and not self._is_closing
+        if self.is_lost:  # what was so in its last moment is not so any more
+            self.snapshot = self.snapshot.model_copy(
+                update={"rows_per_s": 0.0, "bytes_per_s": 0.0, "eta_s": None, "eta_reason": GONE, "bottleneck": ""}
+            )
         self.version += 1
 
     async def _reconnect(self) -> bool:

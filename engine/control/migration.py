@@ -375,12 +375,11 @@ class Migration:
         return EXIT_DONE
 
     async def _start_servers(self) -> None:
-        from pathlib import Path
 
         from engine.demo import start_servers
 
         demo = self.settings.demo
-        self._servers = await asyncio.to_thread(start_servers, Path(demo.dir) if demo.dir else None, keep=demo.keep)
+        self._servers = await asyncio.to_thread(start_servers, demo.folder, keep=demo.keep)
         self.source_uri = self._servers.source_uri
         self.target_uri = self._servers.target_uri
         self.settings = merged(self.settings, {"source": {"uri": self.source_uri}, "target": {"uri": self.target_uri}})

@@ -65,6 +65,7 @@ async def test_an_engine_that_dies_is_named_with_its_log_and_how_to_resume(engin
         engine.die()
         await until_shown(pilot, "! engine lost", "The engine has ended", "run --resume 20261123-1402-k3f9")
         await until_shown(pilot, str(engine.log)[:40])
+        await until_shown(pilot, "      0 rows/s", "ETA – the engine has ended")
         await pilot.press("plus", "space", "x")
         await pilot.press("q")
         await until(pilot, lambda: app._exit)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import Settings, redact, reveal
+from engine.config import DemoSettings, Settings, redact, reveal
 from engine.control.client import _environment
 from engine.errors import UsageError
 from engine.knobs import CLUSTER_SIZE
@@ -333,3 +333,10 @@ def test_the_engine_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = _environment(load_settings(None, {}).settings)
     assert "canary" not in str(environment)
     assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_the_folder_of_the_demo_may_be_in_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/op")
+    assert DemoSettings(dir="~/demo").folder == Path("/home/op/demo")
+    assert DemoSettings(dir="~nobody-of-that-name/demo").folder == Path("~nobody-of-that-name/demo")
+    assert DemoSettings().folder is None
