@@ -17,9 +17,12 @@ import asyncpg
 
 from engine.errors import MigrationError, PlanChanged, TargetExists, UsageError
 from engine.target.ddl import TableName, drop_table
+from engine.target.locks import naming_blockers
 from engine.target.sqlstates import describe, may_pass
 
 COMPLETED = "completed"
+DISCARD_LOCK_S = 10.0
+"""How long dropping a table waits for those who use it; new readers wait behind it."""
 """The one state from which there is nothing to resume."""
 _EVENTS_AT_ONCE = 2_000
 
@@ -337,23 +340,29 @@ async def recorded_events(
 async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: bool = False) -> list[TableName]:
     """Drop a run's staging tables and all it has in the ledger; returns the tables dropped.
 
-    Hold the run's tables first (`engine.target.locks`). Waits for the end of a forgotten worker's transaction.
+    Hold the run's tables first (`engine.target.locks`). Waits for the end of a forgotten worker's transaction; for
+    others who use a table that is to be dropped no longer than `DISCARD_LOCK_S`.
 
     Args:
         drop_tables: also drop the target tables that the run made itself. Others always stay.
 
     Raises:
         UsageError: something depends on such a table; nothing is changed then.
+        MigrationError: somebody goes on using one, and is named; nothing is changed then.
     """
     dropped: list[TableName] = []
+    loads = await table_loads(connection, run_id)
+    owned = [(load, table) for load in loads for table in _own_tables(load, drop_tables=drop_tables)]
+    wanted = [table for _, table in owned]
     try:
-        async with connection.transaction():
-            for load in await table_loads(connection, run_id):
-                for table in _own_tables(load, drop_tables=drop_tables):
-                    oid = await connection.fetchval("SELECT to_regclass($1)::oid", table.sql)
-                    if oid == load.table_oid:  # never drop another table that has taken the name
-                        await connection.execute(drop_table(table))
-                        dropped.append(table)
+        async with naming_blockers(connection, wanted, "AccessExclusiveLock"), connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = {round(DISCARD_LOCK_S * 1000)}")
+            for load, table in owned:
+                oid = await connection.fetchval("SELECT to_regclass($1)::oid", table.sql)
+                if oid == load.table_oid:  # never drop another table that has taken the name
+                    await connection.execute(drop_table(table))
+                    dropped.append(table)
+            await connection.execute("SET LOCAL lock_timeout = 0")  # what a forgotten worker has open ends by itself
             await connection.execute("DELETE FROM mongopg.run WHERE run_id = $1", run_id)
     except asyncpg.DependentObjectsStillExistError as error:
         raise UsageError(f"A table of run {run_id} cannot be dropped: {describe(error)[1]}") from error

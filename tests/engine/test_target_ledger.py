@@ -325,6 +325,26 @@ async def test_a_discarded_run_leaves_its_tables_and_loses_the_rest(target: Targ
         assert target.value("SELECT to_regclass('other') IS NOT NULL")
 
 
+async def test_a_run_whose_table_somebody_uses_is_not_discarded_and_says_who(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "DISCARD_LOCK_S", 0.2)
+    staging = staging_name(USERS, "replacing")
+    async with bench(target.uri) as made:
+        await begin_run(made.connection, "replacing", [f"CREATE TABLE {staging.sql} (x int)"], staging=staging)
+        reader = await postgres.connect(target.uri, application_name="a report")
+        async with reader.transaction():
+            await reader.execute(f"LOCK {staging.sql} IN ACCESS SHARE MODE")
+            with pytest.raises(
+                MigrationError, match=rf"{staging.table}.* is locked: .*a report.*AccessShareLock"
+            ) as said:
+                await ledger.discard(made.connection, "replacing")
+            assert said.value.code == "55P03"
+            assert target.value("SELECT count(*) FROM mongopg.run WHERE run_id = 'replacing'") == 1
+        await reader.close()
+        assert await ledger.discard(made.connection, "replacing") == [staging]
+
+
 async def test_events_are_kept_once_and_numbered_on(target: Target) -> None:
     async with bench(target.uri) as made:
         events: list[tuple[int, float, str, dict[str, Any]]] = [
