@@ -81,7 +81,15 @@ async def count_rows(connection: asyncpg.Connection, load: TableLoad) -> int:
         MigrationError: somebody locks it; trying again may help.
         asyncpg.PostgresError, OSError: the server or the connection is at fault.
     """
-    table = await current_name(connection, load)
+    return await rows_in(connection, await current_name(connection, load))
+
+
+async def rows_in(connection: asyncpg.Connection, table: TableName) -> int:
+    """Rows in a table, unless somebody keeps it locked.
+
+    Raises:
+        MigrationError: somebody locks it; trying again may help.
+    """
     # Others use this connection, too: it may not wait for ever.
     async with naming_blockers(connection, [table], "AccessShareLock"), connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = {round(LOCK_TIMEOUT_S * 1000)}")

@@ -12,7 +12,7 @@ from engine.mapping.model import ColumnType, Mapping
 from engine.mapping.names import quote_identifier
 from engine.target import ddl, tables
 from engine.target.ddl import TableName
-from engine.target.finish import dependants
+from engine.target.finish import dependants, rows_in
 from engine.target.ledger import TableLoad
 from engine.target.preflight import preflight
 
@@ -31,6 +31,7 @@ async def prepare(
         TargetExists: mode `create`, and a table is there.
         UsageError: the server or the role's rights do not do, or a table that is there does not fit the mapping or cannot
             be replaced; every problem is named.
+        MigrationError: somebody locks a table whose rows are to be counted; trying again may help.
     """
     await preflight(connection, [target for _, _, target, _, _, _ in wanted], mode)
     loads: list[TableLoad] = []
@@ -49,7 +50,7 @@ async def prepare(
             )
         if is_there and mode in ("append", "upsert"):
             mapping = await _fitted(connection, target, mapping)
-            count_before = int(await connection.fetchval(f"SELECT count(*) FROM {target.sql}"))  # noqa: S608 - quoted
+            count_before = await rows_in(connection, target)
             if mode == "upsert" and not await tables.has_unique(connection, target, mapping.id_column.name):
                 name = ddl.fitted(target.table, "__id_key")
                 statements.append(ddl.create_unique_index(target, mapping.id_column.name, name))

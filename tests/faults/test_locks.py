@@ -78,6 +78,27 @@ async def test_a_reader_of_the_old_table_delays_the_swap_and_no_other_reader_for
     await completed(engine, source, target)
 
 
+async def test_a_table_that_is_locked_when_a_run_begins_to_append_delays_it(
+    source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    add_users(source, USERS)
+    _, first = await engines.run(engines.settings("users"))
+    assert first["state"] == "completed"
+    source.db.users.delete_many({})
+    add_users(source, USERS, first=USERS)
+    engine = await engines.launch(engines.settings("users", run={"mode": "append"}))
+    async with holding(target, "LOCK TABLE users") as other:
+        await engine.start()
+        found = await engine.event("problem", lambda facts: facts["code"] == "55P03")
+        assert told_of(other, "AccessExclusiveLock") in found.facts["message"]
+        assert not engine.snapshot.state.is_over
+
+    end = await engine.finished()
+    assert (end["exit_code"], end["written"]) == (0, USERS)
+    assert target.value("SELECT count(*) FROM users") == 2 * USERS
+
+
 async def test_a_lock_on_the_new_table_delays_its_key(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     source.db.users.create_index("username")
