@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from engine.config import Settings, merged, secrets_of
 from engine.control import history, steering
 from engine.control.census_leases import FullCensus
+from engine.control.clock import RunClock
 from engine.control.copying import Copying
 from engine.control.foreman import Foreman
 from engine.control.meter import Meter
@@ -80,10 +81,7 @@ class Migration:
         self.source_uri = settings.source.connection
         self.target_uri = settings.target.connection
         self._publish = publish
-        self._accepted = time.monotonic()
-        self._not_counted_s = 0.0
-        """Seconds of seeding and of starting the embedded servers: `seconds` leaves them out."""
-        self._ended: float | None = None
+        self._clock = RunClock()
         self._main: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -108,14 +106,12 @@ class Migration:
     @property
     def elapsed(self) -> float:
         """Seconds since the run was accepted, standing still after its end."""
-        if self._main is None:
-            return 0.0
-        return (self._ended or time.monotonic()) - self._accepted
+        return self._clock.elapsed
 
     @property
     def seconds(self) -> float:
         """`elapsed` without seeding and without starting servers: plan, copy, keys, ANALYZE, counts."""
-        return self.elapsed - self._not_counted_s
+        return self._clock.seconds
 
     async def start(self, command: Start) -> None:
         """Accept the run; everything that goes wrong from here on ends it as failed."""
@@ -130,7 +126,7 @@ class Migration:
             self.source_uri = self.settings.source.connection
             self.target_uri = self.settings.target.connection
             self.record.knobs.update(steering.knobs_of(self.settings))
-        self._accepted = time.monotonic()
+        self._clock.start()
         self.started_unix = time.time()
         self.enter(RunState.STARTING, "starting")
         self._main = asyncio.create_task(self._live(command), name="run")
@@ -331,7 +327,7 @@ class Migration:
 
     async def _work(self, command: Start) -> None:
         if self.settings.demo.embedded:
-            with _Stopwatch(self):
+            with self._clock.left_out():
                 self.enter(RunState.STARTING, "starting the embedded servers")
                 await self.interruptible(self._start_servers())
         ticking = asyncio.create_task(self._tick(), name="tick")
@@ -345,7 +341,7 @@ class Migration:
             if self.is_paused:  # while the embedded servers were started, for example
                 self.supervisor.hold()
             if command.seed:
-                with _Stopwatch(self):
+                with self._clock.left_out():
                     self.seeding = Seeding(self)
                     await self.seeding.run()
             if command.migrate:
@@ -363,7 +359,7 @@ class Migration:
         if self.copying is not None:
             await self.copying.end_own_work()
             await self.copying.tally.last_count()
-        self._ended = time.monotonic()
+        self._clock.stop()
         self.emit("finished", **outcome(self, state, error, code))
         if self.copying is not None:
             await self.copying.close(state, error.message if error is not None else "")
@@ -442,16 +438,3 @@ class Migration:
         """There is new work: hand it out."""
         if self.supervisor is not None:
             self.supervisor.dispatch()
-
-
-class _Stopwatch:
-    """Time that `seconds` leaves out."""
-
-    def __init__(self, migration: Migration) -> None:
-        self._migration = migration
-
-    def __enter__(self) -> None:
-        self._began = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self._migration._not_counted_s += time.monotonic() - self._began

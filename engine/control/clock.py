@@ -1,0 +1,45 @@
+"""How long a run has been going on, and how long of that counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class RunClock:
+    """Stands at 0 until it is started."""
+
+    def __init__(self) -> None:
+        self._started: float | None = None
+        self._stopped: float | None = None
+        self._left_out_s = 0.0
+
+    def start(self) -> None:
+        """The run is accepted."""
+        self._started = time.monotonic()
+
+    def stop(self) -> None:
+        """The run is over."""
+        self._stopped = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start, standing still after the end."""
+        if self._started is None:
+            return 0.0
+        return (self._stopped or time.monotonic()) - self._started
+
+    @property
+    def seconds(self) -> float:
+        """`elapsed` without what was left out."""
+        return self.elapsed - self._left_out_s
+
+    @contextmanager
+    def left_out(self) -> Iterator[None]:
+        """Within the block time does not count: seeding, starting embedded servers."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._left_out_s += time.monotonic() - began
