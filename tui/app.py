@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -123,6 +124,8 @@ class Cockpit(App[None]):
         self.palette = CommandsPalette()
         self.replay: Replay | None = None
         """A recorded run that the Run screen shows in the place of the live one."""
+        self.asked_at = float("-inf")
+        """When a key was pressed last, or the mouse moved."""
         self.draws_next = False
         """Draw the next snapshot as it comes, without waiting for the clock: something was asked for."""
         self._start = start
@@ -189,6 +192,8 @@ class Cockpit(App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         """A key behind the one that leaves means nothing: it may not start a run, say."""
+        if isinstance(event, events.InputEvent):
+            self.asked_at = time.monotonic()
         if not (self.leaving.has_begun and isinstance(event, events.InputEvent)):
             await super().on_event(event)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from engine.control.protocol import ProblemView, RangeView, WorkerState
-from tests.tui.driving import on_run, screen_text, until, until_shown
+from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import RUN_ID, ScriptedEngine, completed, running, worker
 from tui.screens.run import RunScreen
 from tui.widgets.event_log import EventLog
@@ -27,8 +29,7 @@ async def test_a_frozen_display_keeps_its_numbers_while_the_run_goes_on(engine: 
         await pilot.press("z")
         await until_shown(pilot, "Display frozen, the run continues.")
         engine.show(written=3_000_000)
-        session = app.run_session
-        assert session is not None
+        session = session_of(app)
         await until(pilot, lambda: session.snapshot.written == 3_000_000)
         await pilot.pause(0.5)
         assert "2,952,110 /" in screen_text(app)
@@ -303,3 +304,22 @@ async def test_the_log_follows_what_comes_unless_the_cursor_is_elsewhere(engine:
         log = app.screen.query_one(EventLog)
         await until(pilot, lambda: len(log.lines) == 32)
         assert log.chosen.endswith("partition 0 of shop.orders")
+
+
+async def test_the_clock_gives_way_to_a_key_once_and_not_to_a_key_that_is_held_down(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "2,952,110 /")
+        screen = app.screen
+        assert isinstance(screen, RunScreen)
+        drawn: list[bool] = []
+        monkeypatch.setattr(screen, "draw", lambda *, force=False: drawn.append(force))
+        app.asked_at = float("-inf")
+        screen._tick()
+        assert len(drawn) == 1
+        for expected in (1, 2, 2, 3):
+            app.asked_at = time.monotonic()
+            screen._tick()
+            assert len(drawn) == expected

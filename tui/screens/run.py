@@ -39,6 +39,8 @@ from tui.widgets.workers import WorkerBars, WorkersPanel
 
 KEEPS_AFTER_S = 0.5
 """The screen has been drawn by then."""
+ANSWER_S = 0.1
+"""So long the drawing by the clock gives way to what a key has to show."""
 SILENT_S = 3.0
 """An engine that has said nothing for so long is slow, stopped or cut off: the operator is told."""
 SILENT = "The engine has been silent for {:.0f} s; the run may go on without the picture."
@@ -56,6 +58,7 @@ class RunScreen(CockpitScreen):
         self._drawn: tuple[ShownRun, int] | None = None
         self._is_frozen = False
         self._banner = ""
+        self._gives_way = False
         self._interrupted_at = float("-inf")
         self._tune = TuneDialog()
         self._stop = StopQuestion()
@@ -142,7 +145,11 @@ class RunScreen(CockpitScreen):
             self._stop.dismiss()  # there is nothing left to stop
 
     def _tick(self) -> None:
-        if self.app.current_mode == self.PLACE:
+        """A key is answered first, where the processor is busy; once: who holds a key down sees the run move, too."""
+        if self.app.current_mode != self.PLACE:
+            return
+        self._gives_way = not self._gives_way and time.monotonic() - self.cockpit.asked_at < ANSWER_S
+        if not self._gives_way:
             self.draw()
 
     def _show_banner(self, session: ShownRun) -> None:
