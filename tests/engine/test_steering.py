@@ -46,6 +46,16 @@ def working(snapshot: Snapshot) -> int:
     return sum(worker.state not in (WorkerState.STARTING, WorkerState.DRAINING) for worker in snapshot.workers)
 
 
+def sent(snapshot: Snapshot) -> int:
+    """Rows that the workers have sent, committed or not."""
+    return sum(worker.sent for worker in snapshot.workers)
+
+
+def sent_per_s(before: Snapshot, after: Snapshot) -> float:
+    """Rows a second between two moments of a run."""
+    return (sent(after) - sent(before)) / (after.elapsed - before.elapsed)
+
+
 async def test_a_worker_says_how_far_it_is_with_its_range(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, cluster_size=1)
@@ -168,12 +178,9 @@ async def test_the_throttle_holds_for_the_whole_cluster_and_comes_off(
     add_users(source, USERS)
     engine = await started(engines, cluster_size=3)
 
-    def sent(shown: Snapshot) -> int:
-        return sum(worker.sent for worker in shown.workers)
-
     before = engine.snapshot
     after = await engine.until(lambda now: sent(now) >= sent(before) + 2 * ROWS_PER_S, "two seconds' rows")
-    rate = (sent(after) - sent(before)) / (after.elapsed - before.elapsed)
+    rate = sent_per_s(before, after)
     assert rate < 1.4 * ROWS_PER_S, rate  # one piece more or less of each worker
     assert WorkerState.THROTTLED in {worker.state for worker in after.workers}
 
@@ -188,12 +195,9 @@ async def test_a_worker_alone_with_the_work_has_the_whole_throttle(
     engine = await engines.launch(engines.settings("same_users", run={"throttle": ROWS_PER_S, "cluster_size": 4}))
     await engine.start()
 
-    def sent(shown: Snapshot) -> int:
-        return sum(worker.sent for worker in shown.workers)
-
     before = await engine.until(lambda now: sent(now) > 0 and working(now) == 4, "everybody there, one at work")
     after = await engine.until(lambda now: sent(now) >= sent(before) + 3 * ROWS_PER_S, "three seconds' rows")
-    assert ROWS_PER_S / 2 < (sent(after) - sent(before)) / (after.elapsed - before.elapsed) < 1.4 * ROWS_PER_S
+    assert ROWS_PER_S / 2 < sent_per_s(before, after) < 1.4 * ROWS_PER_S
     assert "held back by the throttle" in after.bottleneck
     await engine.set("throttle", 0)
     await engine.finished()

@@ -37,6 +37,20 @@ BROKEN = {"57P01", "08003", "08006"}
 COPYING = "starts_with(application_name, 'mongopg-tui') AND datname = current_database() AND query LIKE 'COPY %'"
 
 
+async def _cut_three_times(proxy: Proxy, engine: Engine) -> None:
+    """Break every connection, and wait each time until the run goes on."""
+    for _ in range(3):
+        proxy.cut()
+        await engine.until_written(engine.snapshot.written + 1)
+
+
+async def _take_down(proxy: Proxy, engine: Engine) -> None:
+    """Break every connection and let no new one through, until `is_down` is reset; the run has met it by now."""
+    proxy.is_down = True
+    proxy.cut()
+    await engine.event("problem")
+
+
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
 
 
@@ -191,9 +205,7 @@ async def test_the_network_to_postgres_is_cut(
     add_users(source, USERS)
     engine = await started(engines, sections={"target": {"uri": target_proxy.uri}})
 
-    for _ in range(3):
-        target_proxy.cut()
-        await engine.until_written(engine.snapshot.written + 1)
+    await _cut_three_times(target_proxy, engine)
 
     await completed(engine, source, target)
 
@@ -204,9 +216,7 @@ async def test_postgres_is_away_for_a_while(
     add_users(source, USERS)
     engine = await started(engines, sections={"target": {"uri": target_proxy.uri}})
 
-    target_proxy.is_down = True
-    target_proxy.cut()
-    await engine.event("problem")
+    await _take_down(target_proxy, engine)
     await asyncio.sleep(DOWN_S)
     stands_at = committed(target)
     assert target_proxy.n_links == 0
@@ -236,9 +246,7 @@ async def test_a_cancel_while_postgres_is_away_ends_the_run(
 ) -> None:
     add_users(source, USERS)
     engine = await started(engines, sections={"target": {"uri": target_proxy.uri}})
-    target_proxy.is_down = True
-    target_proxy.cut()
-    await engine.event("problem")
+    await _take_down(target_proxy, engine)
 
     await engine.cancel()
 
@@ -305,9 +313,7 @@ async def test_the_network_to_mongodb_is_cut(
     add_users(source, USERS)
     engine = await started(engines, sections={"source": {"uri": source_proxy.uri}})
 
-    for _ in range(3):
-        source_proxy.cut()
-        await engine.until_written(engine.snapshot.written + 1)
+    await _cut_three_times(source_proxy, engine)
 
     await completed(engine, source, target)
 
@@ -318,9 +324,7 @@ async def test_mongodb_is_away_for_a_while(
     add_users(source, USERS)
     engine = await started(engines, sections={"source": {"uri": f"{source_proxy.uri}&serverSelectionTimeoutMS=300"}})
 
-    source_proxy.is_down = True
-    source_proxy.cut()
-    await engine.event("problem")
+    await _take_down(source_proxy, engine)
     await asyncio.sleep(DOWN_S)
     source_proxy.is_down = False
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from textual.app import App
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from engine.config import Settings
 from engine.control.protocol import Snapshot
 from tests.tui.scripted_engine import RUN_ID, ScriptedEngine
 from tui.app import Cockpit
+from tui.session import EngineSession
 
 WAIT_S = 30.0
 SOURCE_URI = "mongodb://app:s3cret@db1:27017/shop"
@@ -62,6 +64,12 @@ def on_run(engine: ScriptedEngine, snapshot: Snapshot, settings: Settings | None
     return Cockpit(settings or settings_with_servers(), {}, attach=engine.socket)
 
 
+def session_of(app: Cockpit) -> EngineSession:
+    """The cockpit's run, which must be there."""
+    assert app.run_session is not None
+    return app.run_session
+
+
 async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
     """Wait until `condition` is true; the test fails when that takes too long."""
     deadline = time.monotonic() + WAIT_S
@@ -73,6 +81,26 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
 async def until_shown(pilot: Pilot[Any], *texts: str) -> None:
     """Wait until the screen shows each of `texts`."""
     await until(pilot, lambda: all(text in screen_text(pilot.app) for text in texts))
+
+
+async def confirm_start(pilot: Pilot[Any]) -> None:
+    """On Setup, where collections are chosen: ask for a run, and say yes."""
+    await pilot.press("f9")
+    await until_shown(pilot, "Start this run?")
+    await pilot.click("#go")
+
+
+def input_in(app: App[Any], field: str) -> Input:
+    """Where one types in a field of Setup: "#source" and "#target" are the URIs, "#knob-throttle" is a knob."""
+    return app.screen.query_one(field).query_one(Input)
+
+
+def edit(app: App[Any], field: str, value: str) -> Input:
+    """Put the cursor into a field of Setup and replace what stands there; nothing has left the field yet."""
+    found = input_in(app, field)
+    found.focus()
+    found.value = value
+    return found
 
 
 def screen_text(app: App[Any]) -> str:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from engine.control.protocol import Event, RunState
-from tests.tui.driving import on_run, screen_text, until, until_shown
+from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table
 from tui.farewell import farewell
 from tui.widgets.event_log import EventLog
@@ -27,8 +27,7 @@ async def test_what_happened_while_the_cockpit_was_cut_off_is_there_once(engine:
     app = on_run(engine, running(elapsed=70.0))
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running", "▲ workers 2")
-        session = app.run_session
-        assert session is not None
+        session = session_of(app)
         engine.tell("problem", 71.0, code="40P01", message="deadlock detected")
         await until(pilot, lambda: session.n_events == 2)
         engine.events += [knob(75.0, 4), knob(75.0, 4), Event(kind="parked", at=76.0, facts={"partition": 7})]
@@ -51,8 +50,7 @@ async def test_events_that_came_and_fell_off_meanwhile_are_not_taken_for_old_one
     app = on_run(engine, running(elapsed=70.0))
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")
-        session = app.run_session
-        assert session is not None
+        session = session_of(app)
         engine.events = [knob(20.0, 2), *(Event(kind="parked", at=80.0 + n, facts={"partition": n}) for n in range(3))]
         engine.drop_clients()
         await until(pilot, lambda: session.n_events == 5)
@@ -98,8 +96,7 @@ async def test_an_engine_that_is_silent_is_told_of_until_it_speaks(
     app = on_run(engine, running())
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")
-        session = app.run_session
-        assert session is not None
+        session = session_of(app)
         session.heard_at -= 12.0
         await until_shown(pilot, "! The engine has been silent for 1", " s; the run may go on without the picture.")
         await pilot.press("z")
@@ -119,8 +116,7 @@ async def test_a_guest_of_a_demo_is_not_told_to_resume_what_ends_with_it(engine:
     app = on_run(engine, running(tables=[table("orders", 10)]))
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")
-        session = app.run_session
-        assert session is not None
+        session = session_of(app)
         assert session.is_on_passing_servers
         await pilot.press("x")
         await until_shown(pilot, "Stop the run?", "the embedded servers end")
@@ -136,8 +132,7 @@ async def test_a_guest_of_servers_that_stay_is_told_how_to_go_on(engine: Scripte
     app = on_run(engine, running(state=RunState.CANCELLED, tables=[table("orders", 10)], exit_code=130))
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "× cancelled")
-        session = app.run_session
-        assert session is not None
+        session = session_of(app)
         assert "run --resume" in farewell(session, run_goes_on=False)
 
 

@@ -11,7 +11,7 @@ from textual.widgets import Button, Input
 
 from engine.control.protocol import ProblemView, RunState
 from engine.knobs import PAGE_SIZE, THROTTLE
-from tests.tui.driving import on_run, screen_text, until, until_shown
+from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.app import Cockpit
 from tui.commands import Place
@@ -112,8 +112,7 @@ async def test_what_is_refused_after_tune_was_left_is_said_on_the_screen(engine:
     app = on_run(engine, running())
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await kept(pilot, app)
-        session = app.run_session
-        assert session is not None
+        session = session_of(app)
         await pilot.press("t")
         await until_shown(pilot, "Tune the run")
         field = next(field for field in app.screen.query(KnobField) if field.knob is PAGE_SIZE)

@@ -13,7 +13,7 @@ import pytest
 
 from engine.config import Settings
 from engine.errors import ConnectError
-from tests.tui.driving import on_setup, process_of, settings_with_servers, until, until_shown
+from tests.tui.driving import confirm_start, on_setup, process_of, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed
 from tui.engines import Engines
 
@@ -98,9 +98,7 @@ async def test_setup_after_a_run_launches_one_engine_however_often_it_is_asked_f
             async with app.run_test(size=(120, 40)) as pilot:
                 await until_shown(pilot, "4 of 4 chosen")
                 engine.on_start = lambda scripted: scripted.show(completed())
-                await pilot.press("f9")
-                await until_shown(pilot, "Start this run?")
-                await pilot.click("#go")
+                await confirm_start(pilot)
                 await until_shown(pilot, "✓ verified")
                 await pilot.press("1")
                 await until(pilot, launcher.begun.is_set)

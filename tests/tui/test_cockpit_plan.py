@@ -14,7 +14,7 @@ from textual.widgets import Button, Input
 from engine.control.protocol import CountingView
 from engine.errors import UsageError
 from engine.mapping import options
-from tests.tui.driving import SOURCE_URI, on_run, on_setup, screen_text, until, until_shown
+from tests.tui.driving import SOURCE_URI, input_in, on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_answers import TOML
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.app import Cockpit
@@ -55,6 +55,29 @@ async def edit_once(pilot: Pilot[Any]) -> str:
     await until_shown(pilot, "1 edit")
     assert isinstance(pilot.app, Cockpit)
     return screen_of(pilot.app).edited_text
+
+
+async def change_next_column(pilot: Pilot[Any], field: str, what: str, value: str) -> None:
+    """Go down to the column of a field and change one thing of it, in the column's dialog."""
+    await pilot.press("down", "e")
+    await until_shown(pilot, f"Field {field}")
+    pilot.app.screen.query_one(what, Input).value = value
+    await pilot.press("enter")
+
+
+async def start_edited_plan(pilot: Pilot[Any]) -> None:
+    """Ask for a run of the plan that is shown, and say yes."""
+    await pilot.press("enter")
+    await until_shown(pilot, "Start this run with the edited plan?")
+    await pilot.press("right", "enter")
+
+
+async def save_into(pilot: Pilot[Any], file: Path) -> None:
+    """Ask for the plan to be saved under this name."""
+    await pilot.press("w")
+    await until_shown(pilot, "Save the plan")
+    pilot.app.screen.query_one(Input).value = str(file)
+    await pilot.press("enter")
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
@@ -100,7 +123,7 @@ async def test_what_does_not_change_a_plan_does_not_make_it_anew(engine: Scripte
     async with app.run_test(size=(120, 40)) as pilot:
         await to_plan(pilot)
         await pilot.press("1")
-        app.screen.query_one("#knob-throttle").query_one(Input).value = "5,000"
+        input_in(app, "#knob-throttle").value = "5,000"
         await pilot.press("2")
         await pilot.pause(0.3)
         assert len(engine.received("plan")) == 1
@@ -153,7 +176,7 @@ async def test_edits_stay_without_a_question_when_setup_says_nothing_against_the
     async with app.run_test(size=(120, 40)) as pilot:
         edited = await edit_once(pilot)
         await pilot.press("1")
-        app.screen.query_one("#knob-cluster_size").query_one(Input).value = "12"
+        input_in(app, "#knob-cluster_size").value = "12"
         await pilot.press("2")
         await until(pilot, lambda: len(engine.received("plan")) == 3)
         assert engine.received("plan")[2]["plan"] == edited
@@ -233,10 +256,7 @@ async def test_a_field_that_was_left_out_is_put_back_whatever_was_edited_after_i
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
         await edit_once(pilot)
-        await pilot.press("down", "e")
-        await until_shown(pilot, "Field address.city")
-        app.screen.query_one("#column", Input).value = "town"
-        await pilot.press("enter")
+        await change_next_column(pilot, "address.city", "#column", "town")
         await until_shown(pilot, "2 edits")
         await pilot.press("b")
         await until_shown(pilot, "Fields left out", "total")
@@ -266,16 +286,11 @@ async def test_a_column_is_retyped_and_the_edited_plan_is_what_is_started(engine
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
         await to_plan(pilot)
-        await pilot.press("down", "e")
-        await until_shown(pilot, "Field total")
-        app.screen.query_one("#type", Input).value = "numeric"
-        await pilot.press("enter")
+        await change_next_column(pilot, "total", "#type", "numeric")
         await until_shown(pilot, "1 edit")
         edited = engine.received("plan")[-1]["plan"]
         assert tomllib.loads(edited)["tables"][0]["columns"][1]["type"] == "numeric"
-        await pilot.press("enter")
-        await until_shown(pilot, "Start this run with the edited plan?")
-        await pilot.press("right", "enter")
+        await start_edited_plan(pilot)
         await until(pilot, lambda: engine.received("start"))
         assert engine.received("start")[0]["plan"] == edited
 
@@ -329,9 +344,7 @@ async def test_who_counted_all_edits_and_starts_with_that(engine: ScriptedEngine
         await pilot.press("down", "i")
         await until_shown(pilot, "1 edit")
         assert (engine.received("plan")[2]["census"], engine.received("plan")[2]["recount"]) == ("full", False)
-        await pilot.press("enter")
-        await until_shown(pilot, "Start this run with the edited plan?")
-        await pilot.press("right", "enter")
+        await start_edited_plan(pilot)
         await until(pilot, lambda: engine.received("start"))
         assert engine.received("start")[0]["settings"]["run"]["census"] == "full"
 
@@ -366,18 +379,12 @@ async def test_the_plan_is_saved_into_a_new_file_only(engine: ScriptedEngine, tm
     file = tmp_path / "plan.toml"
     async with app.run_test(size=(120, 40)) as pilot:
         await to_plan(pilot)
-        await pilot.press("w")
-        await until_shown(pilot, "Save the plan")
-        app.screen.query_one(Input).value = str(file)
-        await pilot.press("enter")
+        await save_into(pilot, file)
         await until(pilot, file.exists)
         assert file.read_text() == TOML
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         await until(pilot, lambda: isinstance(app.screen, PlanScreen))
-        await pilot.press("w")
-        await until_shown(pilot, "Save the plan")
-        app.screen.query_one(Input).value = str(file)
-        await pilot.press("enter")
+        await save_into(pilot, file)
         await until_shown(pilot, "exists already")
 
 

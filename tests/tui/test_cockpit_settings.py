@@ -8,7 +8,7 @@ import pytest
 from textual.widgets import Button, Input
 
 from engine.loading import setting_names
-from tests.tui.driving import on_setup, until, until_shown
+from tests.tui.driving import input_in, on_setup, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine
 from tui import profiles
 from tui.screens.settings import SettingsDialog, editable_settings
@@ -119,7 +119,7 @@ async def test_a_profile_is_saved_and_opened(engine: ScriptedEngine, home: Path)
         await pilot.press("ctrl+o")
         await until_shown(pilot, "No profile was saved yet; ^s saves what is set here.")
         await pilot.press("escape")
-        app.screen.query_one("#knob-throttle").query_one(Input).value = "5,000"
+        input_in(app, "#knob-throttle").value = "5,000"
         await pilot.press("ctrl+s")
         await until_shown(pilot, "Save a profile", "Passwords are not kept.")
         await pilot.press(*"a/b", "enter")
@@ -131,7 +131,7 @@ async def test_a_profile_is_saved_and_opened(engine: ScriptedEngine, home: Path)
         text = (home / "night.toml").read_text()
         assert "throttle = 5000" in text
         assert "s3cret" not in text
-        app.screen.query_one("#knob-throttle").query_one(Input).value = "off"
+        input_in(app, "#knob-throttle").value = "off"
         await pilot.press("ctrl+o")
         await until_shown(pilot, "Open a profile", "night")
         await pilot.press("enter")

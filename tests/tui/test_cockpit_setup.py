@@ -1,22 +1,17 @@
-"""The Setup screen: connections, collections, fields, and what its buttons start."""
+"""The Setup screen: connections, collections and fields; what it starts is in test_cockpit_starting.py."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from textual.widgets import Button, Input
 
-from engine.config import Settings
-from engine.control.client import EngineProcess
-from engine.control.protocol import RunState, Start
 from tests.tui.driving import (
     SOURCE_URI,
-    TARGET_URI,
+    edit,
+    input_in,
     on_run,
     on_setup,
-    process_of,
     screen_text,
     settings_with_servers,
     until,
@@ -24,13 +19,18 @@ from tests.tui.driving import (
 )
 from tests.tui.scripted_engine import ELSEWHERE, ScriptedEngine, completed, running
 from tui.app import Cockpit
-from tui.screens.dialogs import Question
 from tui.screens.setup import SetupScreen
 from tui.widgets.collections import CollectionList
 from tui.widgets.footer import Footer
 
 LARGE = (120, 40)
 SMALL = (80, 24)
+
+
+def setup_of(app: Cockpit) -> SetupScreen:
+    """The screen that is shown, which must be Setup."""
+    assert isinstance(app.screen, SetupScreen)
+    return app.screen
 
 
 @pytest.mark.parametrize("size", [LARGE, SMALL])
@@ -69,50 +69,12 @@ async def test_leaving_an_edited_field_tests_it_with_the_password_kept(engine: S
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "customers")
         n_tests = len(engine.received("inspect"))
-        field = app.screen.query_one("#source").query_one(Input)
-        field.focus()
-        field.value = "mongodb://app:***@db2:27017/shop"
+        edit(app, "#source", "mongodb://app:***@db2:27017/shop")
         await pilot.press("tab")
         await until(pilot, lambda: len(engine.received("inspect")) > n_tests)
         assert engine.received("inspect")[-1] == {
             "name": "inspect", "side": "source", "uri": SOURCE_URI.replace("db1", "db2"), "keep": True,
         }  # fmt: skip
-
-
-async def test_a_start_from_within_a_field_means_the_uri_that_stands_there(engine: ScriptedEngine) -> None:
-    app = on_setup(engine)
-    async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
-        field = app.screen.query_one("#target").query_one(Input)
-        field.focus()
-        field.value = "postgresql://mig:***@pg2:5432/shop"
-        await pilot.press("f9")
-        await until_shown(pilot, "Start this run?", "pg2:5432/shop")
-        await pilot.click("#go")
-        await until(pilot, lambda: engine.received("start"))
-        assert engine.received("start")[0]["settings"]["target"]["uri"] == TARGET_URI.replace("pg1", "pg2")
-
-
-async def test_another_source_is_started_from_once_its_collections_are_shown(engine: ScriptedEngine) -> None:
-    app = on_setup(engine)
-    async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
-        n_lists = len(engine.received("collections"))
-        field = app.screen.query_one("#source").query_one(Input)
-        field.focus()
-        field.value = "mongodb://app:***@db2:27017/shop"
-        engine.is_mute = True
-        await pilot.press("f9")
-        await until_shown(pilot, "Not yet", "The source is another one now")
-        await pilot.press("escape", "f8")
-        await until_shown(pilot, "Seed the source?", "db2:27017/shop")
-        await pilot.press("escape")
-        engine.is_mute = False
-        await pilot.press("f5")
-        await until(pilot, lambda: len(engine.received("collections")) > n_lists)
-        await until_shown(pilot, "4 of 4 chosen", "connected  12 ms")
-        await pilot.press("f9")
-        await until_shown(pilot, "Start this run?", "db2:27017/shop")
 
 
 async def test_what_is_typed_into_an_empty_field_counts_before_it_is_left(engine: ScriptedEngine) -> None:
@@ -122,7 +84,7 @@ async def test_what_is_typed_into_an_empty_field_counts_before_it_is_left(engine
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "4 of 4 chosen", "not set")
         assert app.screen.query_one("#start", Button).disabled
-        app.screen.query_one("#target").query_one(Input).focus()
+        input_in(app, "#target").focus()
         await pilot.press(*"postgresql://pg1/x")
         await until(pilot, lambda: not app.screen.query_one("#start", Button).disabled)
         await pilot.press("f9")
@@ -133,32 +95,10 @@ async def test_what_is_typed_counts_behind_a_dialog_too(engine: ScriptedEngine) 
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "4 of 4 chosen")
-        field = app.screen.query_one("#target").query_one(Input)
-        field.focus()
-        field.value = "postgresql://mig:n3w@pg2:5432/shop"
+        field = edit(app, "#target", "postgresql://mig:n3w@pg2:5432/shop")
         await pilot.press("ctrl+p")
         await until(pilot, lambda: [each for each in engine.received("inspect") if "n3w@pg2" in each["uri"]])
         assert field.value == "postgresql://mig:***@pg2:5432/shop"
-
-
-async def test_a_second_start_is_refused_while_the_first_is_on_its_way_and_while_it_goes_on(
-    engine: ScriptedEngine,
-) -> None:
-    app = on_setup(engine)
-    async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
-        engine.is_slow = True
-        for _ in range(2):
-            await pilot.press("f9")
-            await until_shown(pilot, "Start this run?")
-            await pilot.click("#go")
-        await until_shown(pilot, "The run was not started", "Another run is being started")
-        await pilot.press("escape")
-        engine.is_slow = False
-        await until_shown(pilot, "● running")
-        app.helm.start(settings_with_servers(), Start())
-        await until_shown(pilot, "The run was not started", "A run is going on")
-        assert len(engine.received("start")) == 1
 
 
 async def test_a_field_that_was_not_changed_is_not_tested_again(engine: ScriptedEngine) -> None:
@@ -196,7 +136,7 @@ async def test_choosing_is_offered_while_the_cursor_is_in_the_list_and_by_the_pa
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "4 of 4 chosen")
         await until(pilot, lambda: {"Choose", "All"} <= names_of(app))
-        app.screen.query_one("#knob-throttle").query_one(Input).focus()
+        input_in(app, "#knob-throttle").focus()
         await until(pilot, lambda: not {"Choose", "All"} & names_of(app))
         await pilot.press("escape")
         await until(pilot, lambda: {"Choose", "All"} <= names_of(app))
@@ -213,7 +153,7 @@ async def test_escape_leaves_a_field_for_the_list(engine: ScriptedEngine) -> Non
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "4 of 4 chosen")
-        app.screen.query_one("#knob-throttle").query_one(Input).focus()
+        input_in(app, "#knob-throttle").focus()
         await pilot.press("escape")
         assert isinstance(app.focused, CollectionList)
 
@@ -235,8 +175,7 @@ async def test_configured_collections_are_the_ones_chosen_and_keep_their_tables(
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "1 of 4 chosen", "[ ] customers", "[x] orders")
-        screen = app.screen
-        assert isinstance(screen, SetupScreen)
+        screen = setup_of(app)
         assert screen.edited_settings().run.collections == ["shop.orders:sales.orders"]
 
 
@@ -248,29 +187,6 @@ async def test_configured_collections_that_do_not_exist_do_not_choose_all_others
         await until_shown(pilot, "0 of 4 chosen")
         await pilot.press("f9")
         await until_shown(pilot, "No collection is chosen")
-
-
-async def test_start_says_what_will_happen_and_sends_what_the_fields_say(engine: ScriptedEngine) -> None:
-    app = on_setup(engine)
-    async with app.run_test(size=SMALL) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
-        screen = app.screen
-        screen.query_one("#knob-cluster_size").query_one(Input).value = "12"
-        screen.query_one("#knob-throttle").query_one(Input).value = "5,000"
-        screen.query_one("#mode-choice").focus()
-        await pilot.press("right")
-        await until_shown(pilot, "(•) append", "rows are added")
-        await pilot.press("f9")
-        await until_shown(pilot, "Start this run?", "12 workers, 8,000 documents a page", "Mode append: rows are added")
-        await until_shown(pilot, "db1:27017/shop", "pg1:5432/shop, schema public")
-        await pilot.click("#go")
-        await until_shown(pilot, "● running")
-        sent = engine.received("start")[0]
-        assert (sent["seed"], sent["migrate"], sent["resume"]) == (False, True, None)
-        assert sent["settings"]["run"]["cluster_size"] == 12
-        assert sent["settings"]["run"]["throttle"] == 5_000
-        assert sent["settings"]["run"]["mode"] == "append"
-        assert sent["settings"]["source"]["uri"] == SOURCE_URI
 
 
 async def test_a_filter_shows_some_collections_as_it_is_typed_and_what_was_chosen_stays(engine: ScriptedEngine) -> None:
@@ -326,8 +242,7 @@ async def test_collections_configured_in_other_databases_are_named_and_copied_to
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "1 of 4 chosen", "and 1 of other databases")
-        screen = app.screen
-        assert isinstance(screen, SetupScreen)
+        screen = setup_of(app)
         assert screen.edited_settings().run.collections == ["shop.orders:sales.orders", "crm.leads:sales.leads"]
         await pilot.press("d")
         await until_shown(pilot, "Databases of the server")
@@ -347,40 +262,15 @@ async def test_databases_that_cannot_be_listed_are_explained(engine: ScriptedEng
         assert app.clipboard == "MongoDB at db1:27017 does not answer."
 
 
-@pytest.mark.parametrize("keys", [["enter"], ["escape"]])
-async def test_the_safe_answer_starts_nothing(engine: ScriptedEngine, keys: list[str]) -> None:
-    app = on_setup(engine)
-    async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
-        await pilot.press("f9")
-        await until_shown(pilot, "Start this run?")
-        await pilot.press(*keys)
-        await until(pilot, lambda: not isinstance(app.screen, Question))
-        assert engine.received("start") == []
-
-
 async def test_a_knob_out_of_bounds_is_explained_under_its_field_and_starts_nothing(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "4 of 4 chosen")
-        app.screen.query_one("#knob-page_size").query_one(Input).value = "50"
+        input_in(app, "#knob-page_size").value = "50"
         await until_shown(pilot, "page_size must be between 100 and 100,000")
         await pilot.press("f9")
         await until_shown(pilot, "Not yet")
         assert engine.received("start") == []
-
-
-async def test_what_the_engine_refuses_is_said_and_setup_stays(engine: ScriptedEngine) -> None:
-    engine.refusals["start"] = ("table_exists", "The table public.orders exists.")
-    app = on_setup(engine)
-    async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
-        await pilot.press("f9")
-        await until_shown(pilot, "Start this run?")
-        await pilot.click("#go")
-        await until_shown(pilot, "The run was not started", "The table public.orders exists.")
-        await pilot.press("enter")
-        assert isinstance(app.screen, SetupScreen)
 
 
 async def test_an_edit_does_not_leak_into_the_settings_that_others_hold(engine: ScriptedEngine) -> None:
@@ -388,125 +278,10 @@ async def test_an_edit_does_not_leak_into_the_settings_that_others_hold(engine: 
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "4 of 4 chosen")
-        screen = app.screen
-        assert isinstance(screen, SetupScreen)
-        screen.query_one("#knob-cluster_size").query_one(Input).value = "12"
+        screen = setup_of(app)
+        input_in(app, "#knob-cluster_size").value = "12"
         assert screen.edited_settings().run.cluster_size == 12
         assert settings.run.cluster_size != 12
-
-
-@pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Engines to be launched by the cockpit: append (engine), read back (settings) from `.seen`."""
-
-    class Queue(list[Any]):
-        seen: list[Settings]
-
-    waiting = Queue()
-    waiting.seen = []
-
-    def launch(settings: Settings) -> EngineProcess:
-        waiting.seen.append(settings)
-        process: EngineProcess = process_of(waiting.pop(0))
-        return process
-
-    monkeypatch.setattr("tui.engines.launch", launch)
-    return waiting
-
-
-async def test_without_servers_the_demo_is_offered_and_runs_on_embedded_ones(
-    engine: ScriptedEngine, launched: Any
-) -> None:
-    app = on_setup(engine, Settings())
-    with ScriptedEngine() as demo_engine:
-        launched.append(demo_engine)
-        async with app.run_test(size=SMALL) as pilot:
-            await until_shown(pilot, "Demo servers…", "Type URIs, or use embedded servers")
-            assert app.screen.query_one("#start", Button).disabled
-            assert engine.received("inspect") == []
-            await pilot.press("f7")
-            await until_shown(pilot, "Run the demo?", "Start MongoDB and PostgreSQL on this machine")
-            await pilot.click("#go")
-            await until_shown(pilot, "● running")
-            sent = demo_engine.received("start")[0]
-            assert (sent["seed"], sent["migrate"]) == (True, True)
-            assert demo_engine.received("attach")[0]["on_disconnect"] == "cancel"
-            assert launched.seen[0].demo.embedded
-
-
-async def test_seed_asks_and_seeds_only(engine: ScriptedEngine, launched: Any) -> None:
-    app = on_setup(engine)
-    with ScriptedEngine() as seeding_engine:
-        seeding_engine.on_start = lambda scripted: scripted.show(
-            running(state=RunState.SEEDING, seeded=5, seed_count=10)
-        )
-        launched.append(seeding_engine)
-        async with app.run_test(size=LARGE) as pilot:
-            await until_shown(pilot, "4 of 4 chosen")
-            await pilot.press("f8")
-            await until_shown(pilot, "Seed the source?", "synthetic users, up to 1,000,000", "Nothing is deleted")
-            await pilot.click("#go")
-            await until_shown(pilot, "● seeding")
-            sent = seeding_engine.received("start")[0]
-            assert (sent["seed"], sent["migrate"]) == (True, False)
-
-
-async def test_while_a_run_is_on_setup_starts_no_other_and_after_it_does(engine: ScriptedEngine, launched: Any) -> None:
-    app = on_setup(engine)
-    with ScriptedEngine() as second:
-        launched.append(second)
-        async with app.run_test(size=LARGE) as pilot:
-            await until_shown(pilot, "4 of 4 chosen")
-            await pilot.press("f9")
-            await until_shown(pilot, "Start this run?")
-            await pilot.click("#go")
-            await until_shown(pilot, "● running")
-            await pilot.press("1")
-            await until_shown(pilot, "A run is going on; key 3 shows it.")
-            assert app.screen.query_one("#start", Button).disabled
-            await pilot.press("f9")
-            assert len(engine.received("start")) == 1
-            engine.show(completed())
-            await until(pilot, lambda: not app.screen.query_one("#start", Button).disabled)
-            await until(pilot, lambda: second.received("inspect"))
-            await pilot.press("3")
-            await until_shown(pilot, "Report", "✓ verified")
-
-
-async def test_a_cancelled_run_is_resumed_in_a_new_engine(engine: ScriptedEngine, launched: Any) -> None:
-    app = on_setup(engine)
-    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
-    with ScriptedEngine() as second:
-        launched.append(second)
-        async with app.run_test(size=LARGE) as pilot:
-            await until_shown(pilot, "4 of 4 chosen")
-            await pilot.press("f9")
-            await until_shown(pilot, "Start this run?")
-            await pilot.click("#go")
-            await until_shown(pilot, "● running")
-            await pilot.press("x", "x")
-            await until_shown(pilot, "× cancelled", "r goes on from what is committed")
-            await pilot.press("r")
-            await until_shown(pilot, "● running")
-            assert second.received("start")[0]["resume"] == engine.snapshot.run_id
-
-
-async def test_a_run_whose_engine_dies_is_resumed_in_a_new_one(engine: ScriptedEngine, launched: Any) -> None:
-    app = on_setup(engine)
-    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
-    with ScriptedEngine() as second:
-        launched.append(second)
-        async with app.run_test(size=SMALL) as pilot:
-            await until_shown(pilot, "4 of 4 chosen")
-            await pilot.press("f9")
-            await until_shown(pilot, "Start this run?")
-            await pilot.click("#go")
-            await until_shown(pilot, "● running")
-            engine.die()
-            await until_shown(pilot, "! engine lost", "r Resume run", "r goes on from what is committed")
-            await pilot.press("r")
-            await until_shown(pilot, "● running")
-            assert second.received("start")[0]["resume"] == engine.snapshot.run_id
 
 
 async def test_the_palette_sets_a_field_while_no_run_is_on(engine: ScriptedEngine) -> None:
@@ -517,8 +292,7 @@ async def test_the_palette_sets_a_field_while_no_run_is_on(engine: ScriptedEngin
         await pilot.press(*"workers", "space", *"12")
         await until_shown(pilot, "Set workers to 12, for the next run")
         await pilot.press("enter")
-        screen = app.screen
-        assert isinstance(screen, SetupScreen)
+        screen = setup_of(app)
         await until(pilot, lambda: screen.edited_settings().run.cluster_size == 12)
         await until_shown(pilot, "Workers 12: for the next run.")
         assert engine.received("set") == []

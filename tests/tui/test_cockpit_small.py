@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tui.driving import on_run, on_setup, screen_text, until, until_shown
+from tests.tui.driving import on_run, on_setup, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.widgets.collections import CollectionList
 from tui.widgets.workers import WorkerBars
@@ -49,8 +49,7 @@ async def test_a_frozen_display_stays_frozen_when_it_becomes_tiny(engine: Script
         await pilot.press("z")
         await until_shown(pilot, "Display frozen")
         engine.show(written=4_000_000, rows_per_s=99.0)
-        session = app.run_session
-        assert session is not None
+        session = session_of(app)
         await until(pilot, lambda: session.snapshot.written == 4_000_000)
         await pilot.resize_terminal(50, 10)
         await until_shown(pilot, "58.3%  41,220 rows/s")

@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from engine.control.protocol import ProblemView, RunState
 from engine.knobs import CLUSTER_SIZE
-from tests.tui.driving import on_run, screen_text, settings_with_servers, until, until_shown
+from tests.tui.driving import on_run, screen_text, session_of, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui import profiles
 from tui.screens.tune import TuneDialog
@@ -47,8 +47,7 @@ async def test_a_snapshot_of_the_last_wish_does_not_take_the_next_one(engine: Sc
     app = on_run(engine, running())
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")
-        session = app.run_session
-        assert session is not None
+        session = session_of(app)
         session.wish(CLUSTER_SIZE, 5)
         await session.grant(CLUSTER_SIZE)
         session.wish(CLUSTER_SIZE, 6)
@@ -127,8 +126,7 @@ async def test_of_a_burst_of_presses_the_engine_gets_the_last_value(engine: Scri
         for _ in range(8):
             app.simulate_key("plus")
         await until(pilot, lambda: engine.snapshot.cluster_size == 12)
-        session = app.run_session
-        assert session is not None
+        session = session_of(app)
         await until(pilot, lambda: session.knob_value(CLUSTER_SIZE) == 12)
 
 

@@ -1,0 +1,228 @@
+"""What Setup starts: a run as its fields say, a seed, the demo; one at a time, in an engine that does for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Button
+
+from engine.config import Settings
+from engine.control.client import EngineProcess
+from engine.control.protocol import RunState, Start
+from tests.tui.driving import (
+    SOURCE_URI,
+    TARGET_URI,
+    confirm_start,
+    edit,
+    input_in,
+    on_setup,
+    process_of,
+    settings_with_servers,
+    until,
+    until_shown,
+)
+from tests.tui.scripted_engine import ScriptedEngine, completed, running
+from tui.screens.dialogs import Question
+from tui.screens.setup import SetupScreen
+
+LARGE = (120, 40)
+SMALL = (80, 24)
+
+
+async def test_start_says_what_will_happen_and_sends_what_the_fields_say(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        input_in(app, "#knob-cluster_size").value = "12"
+        input_in(app, "#knob-throttle").value = "5,000"
+        app.screen.query_one("#mode-choice").focus()
+        await pilot.press("right")
+        await until_shown(pilot, "(•) append", "rows are added")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?", "12 workers, 8,000 documents a page", "Mode append: rows are added")
+        await until_shown(pilot, "db1:27017/shop", "pg1:5432/shop, schema public")
+        await pilot.click("#go")
+        await until_shown(pilot, "● running")
+        sent = engine.received("start")[0]
+        assert (sent["seed"], sent["migrate"], sent["resume"]) == (False, True, None)
+        assert sent["settings"]["run"]["cluster_size"] == 12
+        assert sent["settings"]["run"]["throttle"] == 5_000
+        assert sent["settings"]["run"]["mode"] == "append"
+        assert sent["settings"]["source"]["uri"] == SOURCE_URI
+
+
+async def test_a_start_from_within_a_field_means_the_uri_that_stands_there(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        edit(app, "#target", "postgresql://mig:***@pg2:5432/shop")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?", "pg2:5432/shop")
+        await pilot.click("#go")
+        await until(pilot, lambda: engine.received("start"))
+        assert engine.received("start")[0]["settings"]["target"]["uri"] == TARGET_URI.replace("pg1", "pg2")
+
+
+async def test_another_source_is_started_from_once_its_collections_are_shown(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        n_lists = len(engine.received("collections"))
+        edit(app, "#source", "mongodb://app:***@db2:27017/shop")
+        engine.is_mute = True
+        await pilot.press("f9")
+        await until_shown(pilot, "Not yet", "The source is another one now")
+        await pilot.press("escape", "f8")
+        await until_shown(pilot, "Seed the source?", "db2:27017/shop")
+        await pilot.press("escape")
+        engine.is_mute = False
+        await pilot.press("f5")
+        await until(pilot, lambda: len(engine.received("collections")) > n_lists)
+        await until_shown(pilot, "4 of 4 chosen", "connected  12 ms")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?", "db2:27017/shop")
+
+
+@pytest.mark.parametrize("keys", [["enter"], ["escape"]])
+async def test_the_safe_answer_starts_nothing(engine: ScriptedEngine, keys: list[str]) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?")
+        await pilot.press(*keys)
+        await until(pilot, lambda: not isinstance(app.screen, Question))
+        assert engine.received("start") == []
+
+
+async def test_what_the_engine_refuses_is_said_and_setup_stays(engine: ScriptedEngine) -> None:
+    engine.refusals["start"] = ("table_exists", "The table public.orders exists.")
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await confirm_start(pilot)
+        await until_shown(pilot, "The run was not started", "The table public.orders exists.")
+        await pilot.press("enter")
+        assert isinstance(app.screen, SetupScreen)
+
+
+async def test_a_second_start_is_refused_while_the_first_is_on_its_way_and_while_it_goes_on(
+    engine: ScriptedEngine,
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        engine.is_slow = True
+        for _ in range(2):
+            await confirm_start(pilot)
+        await until_shown(pilot, "The run was not started", "Another run is being started")
+        await pilot.press("escape")
+        engine.is_slow = False
+        await until_shown(pilot, "● running")
+        app.helm.start(settings_with_servers(), Start())
+        await until_shown(pilot, "The run was not started", "A run is going on")
+        assert len(engine.received("start")) == 1
+
+
+@pytest.fixture
+def launched() -> list[Settings]:
+    """What the cockpit launched engines with."""
+    return []
+
+
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch, launched: list[Settings]) -> Iterator[ScriptedEngine]:
+    """The engine that the cockpit launches itself, where the first one does not do; there is no third."""
+    with ScriptedEngine() as scripted:
+
+        def launch(settings: Settings) -> EngineProcess:
+            assert not launched, "a third engine is launched"
+            launched.append(settings)
+            process: EngineProcess = process_of(scripted)
+            return process
+
+        monkeypatch.setattr("tui.engines.launch", launch)
+        yield scripted
+
+
+async def start_a_run(pilot: Pilot[Any]) -> None:
+    """From Setup, once its collections are listed, until the run is shown."""
+    await until_shown(pilot, "4 of 4 chosen")
+    await confirm_start(pilot)
+    await until_shown(pilot, "● running")
+
+
+async def test_without_servers_the_demo_is_offered_and_runs_on_embedded_ones(
+    engine: ScriptedEngine, second: ScriptedEngine, launched: list[Settings]
+) -> None:
+    app = on_setup(engine, Settings())
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "Demo servers…", "Type URIs, or use embedded servers")
+        assert app.screen.query_one("#start", Button).disabled
+        assert engine.received("inspect") == []
+        await pilot.press("f7")
+        await until_shown(pilot, "Run the demo?", "Start MongoDB and PostgreSQL on this machine")
+        await pilot.click("#go")
+        await until_shown(pilot, "● running")
+        sent = second.received("start")[0]
+        assert (sent["seed"], sent["migrate"]) == (True, True)
+        assert second.received("attach")[0]["on_disconnect"] == "cancel"
+        assert launched[0].demo.embedded
+
+
+async def test_seed_asks_and_seeds_only(engine: ScriptedEngine, second: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    second.on_start = lambda scripted: scripted.show(running(state=RunState.SEEDING, seeded=5, seed_count=10))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "4 of 4 chosen")
+        await pilot.press("f8")
+        await until_shown(pilot, "Seed the source?", "synthetic users, up to 1,000,000", "Nothing is deleted")
+        await pilot.click("#go")
+        await until_shown(pilot, "● seeding")
+        sent = second.received("start")[0]
+        assert (sent["seed"], sent["migrate"]) == (True, False)
+
+
+async def test_while_a_run_is_on_setup_starts_no_other_and_after_it_does(
+    engine: ScriptedEngine, second: ScriptedEngine
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await start_a_run(pilot)
+        await pilot.press("1")
+        await until_shown(pilot, "A run is going on; key 3 shows it.")
+        assert app.screen.query_one("#start", Button).disabled
+        await pilot.press("f9")
+        assert len(engine.received("start")) == 1
+        engine.show(completed())
+        await until(pilot, lambda: not app.screen.query_one("#start", Button).disabled)
+        await until(pilot, lambda: second.received("inspect"))
+        await pilot.press("3")
+        await until_shown(pilot, "Report", "✓ verified")
+
+
+async def test_a_cancelled_run_is_resumed_in_a_new_engine(engine: ScriptedEngine, second: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    async with app.run_test(size=LARGE) as pilot:
+        await start_a_run(pilot)
+        await pilot.press("x", "x")
+        await until_shown(pilot, "× cancelled", "r goes on from what is committed")
+        await pilot.press("r")
+        await until_shown(pilot, "● running")
+        assert second.received("start")[0]["resume"] == engine.snapshot.run_id
+
+
+async def test_a_run_whose_engine_dies_is_resumed_in_a_new_one(engine: ScriptedEngine, second: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    async with app.run_test(size=SMALL) as pilot:
+        await start_a_run(pilot)
+        engine.die()
+        await until_shown(pilot, "! engine lost", "r Resume run", "r goes on from what is committed")
+        await pilot.press("r")
+        await until_shown(pilot, "● running")
+        assert second.received("start")[0]["resume"] == engine.snapshot.run_id
