@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SIGNAL_CANCEL_S = 3.0
 """How long an end by signal waits for the engine to roll back."""
+SAID_AFTER_S = 0.3
+"""Who leaves and still sees the screen after so long is told what for."""
 _CODES = {signal.SIGTERM: EXIT_SIGTERM, signal.SIGHUP: EXIT_SIGHUP, signal.SIGINT: EXIT_CANCELLED}
 
 
@@ -87,8 +89,12 @@ class Leaving:
             code = code if code is not None else EXIT_DONE if run_goes_on else session.exit_code
             words = words or farewell(session, run_goes_on=run_goes_on)
         self.farewell = words
+        self._cockpit.set_timer(SAID_AFTER_S, self._say)
         await self._cockpit.engines.close(run_goes_on=run_goes_on)
         self._cockpit.exit(return_code=code or EXIT_DONE)
+
+    def _say(self) -> None:
+        self._cockpit.notify("Leaving: the engine takes its time to answer.", markup=False)
 
     def signalled(self, number: signal.Signals) -> None:
         """End by a signal; only the first one counts."""

@@ -73,15 +73,16 @@ async def test_an_engine_that_does_not_answer_an_attach_is_left_with_a_sentence(
 async def test_leaving_an_engine_that_does_not_answer_takes_no_longer_than_a_few_seconds(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.control.client.DETACH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("engine.control.client.DETACH_TIMEOUT_S", 1.5)
     app = on_run(engine, running())
-    async with app.run_test(size=LARGE) as pilot:
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
         await until_shown(pilot, "● running")
         engine.is_mute = True
         await pilot.press("q")
         await until_shown(pilot, "Leave it running")
         began = time.monotonic()
         await pilot.click("#leave")
+        await until_shown(pilot, "Leaving: the engine takes its time to answer.")
         await until(pilot, lambda: app._exit)
         assert time.monotonic() - began < 10.0
     assert app.return_code == 0
