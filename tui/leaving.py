@@ -47,12 +47,12 @@ class Leaving:
         """Leave; while a run is going on, ask what becomes of it."""
         session = self._cockpit.run_session
         if session is None or not session.is_live:
-            await self._leave_without_run()
+            self._leave_without_run()
             return
 
         async def answered(answer: str | None) -> None:
             if answer == "leave":
-                await self.leave(run_goes_on=session.is_live)  # it may have ended while the question stood
+                self._leave_soon(run_goes_on=session.is_live)  # it may have ended while the question stood
             elif answer == "stop":
                 self._cockpit.replay = None
                 await self._cockpit.action_show_run()
@@ -63,17 +63,22 @@ class Leaving:
         if isinstance(self._cockpit.screen, CockpitScreen):
             self._cockpit.push_screen(quit_question(session.snapshot), answered)
 
-    async def _leave_without_run(self) -> None:
+    def _leave_without_run(self) -> None:
         """Leave, unless the operator wants to wait for what would be cut off."""
 
-        async def answered(answer: str | None) -> None:
+        def answered(answer: str | None) -> None:
             if answer == "go":
-                await self.leave()
+                self._leave_soon()
 
         if not self.would_cut_off:
-            await self.leave()
+            self._leave_soon()
         elif isinstance(self._cockpit.screen, CockpitScreen):
             self._cockpit.push_screen(confirm("Leave now?", [self.would_cut_off], go="Leave"), answered)
+
+    def _leave_soon(self, *, run_goes_on: bool = False) -> None:
+        """In the background: the screen can still be drawn, while no key means anything any more."""
+        self.has_begun = True
+        self._cockpit.run_worker(self.leave(run_goes_on=run_goes_on), group="leave")
 
     async def leave(self, *, run_goes_on: bool = False, code: int | None = None, words: str = "") -> None:
         """Close the connections and end the application.
