@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from textual.color import Color
 from textual.command import CommandInput, CommandList
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
@@ -169,3 +170,33 @@ async def test_a_tab_is_lit_before_its_screen_is_there(engine: ScriptedEngine) -
         await pilot.press("3")
         await until(pilot, lambda: app.screen is run)
         assert lit() == [" 3 Run "]
+
+
+async def test_a_dialog_that_was_mounted_before_has_the_colours_of_the_theme_that_is_chosen_now(
+    engine: ScriptedEngine,
+) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=SIZE) as pilot:
+        await kept(pilot, app)
+        app.theme = "textual-light"
+        await pilot.pause()
+        await pilot.press("t")
+        await until_shown(pilot, "Tune the run")
+        surface = Color.parse(app.get_css_variables()["surface"])
+        assert app.screen.query_one(".dialog").styles.background.rgb == surface.rgb
+
+
+async def test_a_dialog_that_was_mounted_before_fits_into_the_window_as_it_is_now(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=SIZE) as pilot:
+        await kept(pilot, app)
+        for width, height in ((70, 20), (120, 40)):
+            await pilot.resize_terminal(width, height)
+            await pilot.press("question_mark")
+            await until_shown(pilot, "Help: Run", "One worker more, at once.")
+            dialog = app.screen.query_one(".dialog").region
+            assert dialog.x >= 0
+            assert dialog.right <= width
+            assert dialog.bottom <= height
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, RunScreen))
