@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, nargs="+", default=[16, 128], help="memory, keys, seconds: the first one"
     )
-    parser.add_argument("--presses", type=int, default=200)
+    parser.add_argument("--presses", type=int, default=400)
     parser.add_argument("--starts", type=int, default=10, help="of the program, for paint")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement of core")
     parser.add_argument("--minutes", type=float, default=15.0, help="of memory")
