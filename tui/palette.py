@@ -12,6 +12,7 @@ from textual.command import CommandInput, CommandList, CommandPalette, Discovery
 from textual.content import Content
 from textual.events import Mount
 from textual.markup import escape
+from textual.visual import Visual
 from textual.widgets import Input
 
 from tui.commands import Command, commands_for, knob_wish
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Palette(CommandPalette):
     """Textual's, for keys that come faster than it closes and for windows that have no room for its list."""
 
-    def render(self) -> RenderableType:
+    def render(self) -> RenderableType | Visual:  # type: ignore[override]  # a screen may be as visual as any widget
         """The screen below it, dimmed."""
         return dimming(super().render())
 

@@ -17,7 +17,7 @@ from tui.commands import COMMANDS, SCREENS, Command, Place, Situation, commands_
 from tui.palette import CommandProvider
 
 BOTH = {"has_source": True, "has_target": True}
-WITH_RESULT = BOTH | {"has_result": True, "has_edits": True, "can_resume_chosen": True}
+WITH_RESULT = BOTH | {"has_result": True, "has_edits": True, "is_chosen_free": True, "can_resume_chosen": True}
 SCENES = (
     Situation(**WITH_RESULT),
     Situation(has_source=True),
@@ -160,14 +160,20 @@ BEHAVIOURS = {
 
 
 def words_in_tests() -> dict[str, set[str]]:
-    """The strings in each test of this folder."""
-    found = {}
-    for file in Path(__file__).parent.glob("test_*.py"):
+    """The strings in each test of this folder, and in what it calls of the functions that stand there beside it."""
+    words: dict[str, set[str]] = {}
+    called: dict[str, set[str]] = {}
+    for file in Path(__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 strings = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
-                found[node.name] = {each for each in strings if isinstance(each, str)}
-    return found
+                words[node.name] = {each for each in strings if isinstance(each, str)}
+                called[node.name] = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    return {
+        name: own.union(*(words[each] for each in called[name] & words.keys() if not each.startswith("test_")))
+        for name, own in words.items()
+        if name.startswith("test_")
+    }
 
 
 def test_each_command_has_a_test_of_what_it_does() -> None:

@@ -16,6 +16,7 @@ from textual.widgets import Static
 from tui import garbage
 from tui.commands import BY_ACTION, Place, Situation
 from tui.screens.help import HelpScreen
+from tui.screens.resuming import KeepsStyles
 from tui.widgets.footer import Footer
 from tui.widgets.header import Header
 
@@ -31,7 +32,7 @@ DRAWN_WITHIN_S = 0.1
 """A key is not held up for longer by what it has drawn first."""
 
 
-class CockpitScreen(Screen[None]):
+class CockpitScreen(KeepsStyles, Screen[None]):
     """A screen with the header above, the footer below, and commands that depend on the situation."""
 
     PLACE: ClassVar[Place]
@@ -49,6 +50,7 @@ class CockpitScreen(Screen[None]):
         super().__init__()
         # What is mounted now has the newest styles. Textual 8.2.8 would read all of them anew, twice, when it is first shown.
         self._css_update_count = self.app._css_update_count
+        self.has_newest_styles()
         self.help = HelpScreen(self.PLACE)
 
     def compose(self) -> ComposeResult:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from rich.console import RenderableType
 from rich.segment import Segment
 from rich.style import Style
 from textual.await_complete import AwaitComplete
 from textual.color import Color
+from textual.css.styles import RulesMap
+from textual.geometry import Size
 from textual.renderables.background_screen import BackgroundScreen
 from textual.screen import ModalScreen, Screen
+from textual.strip import Strip
+from textual.style import Style as TextualStyle
+from textual.visual import RenderOptions, Visual
+
+from tui.screens.resuming import KeepsStyles
 
 if TYPE_CHECKING:
     from tui.app import Cockpit
@@ -32,12 +39,12 @@ class Modal(ModalScreen[Result], Generic[Result]):
         """Leave, unless that has happened."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
 
-    def render(self) -> RenderableType:
+    def render(self) -> RenderableType | Visual:  # type: ignore[override]  # a screen may be as visual as any widget
         """The screen below it, dimmed."""
         return dimming(super().render())
 
 
-class Kept(Generic[Result]):
+class Kept(KeepsStyles, Generic[Result]):
     """A screen that is mounted once and shown again and again.
 
     Mounting a dialog is most of what opening it takes: 30 to 60 ms of processor, and while workers keep every core busy
@@ -52,6 +59,7 @@ class Kept(Generic[Result]):
         self._installed(cockpit)
         # Textual mounts an installed screen when it is pushed for the first time, and has no other name for that.
         await cockpit._get_screen(self.KEPT_AS)[1]
+        self.has_newest_styles()
 
     def open(self, cockpit: Cockpit, answered: Callable[[Result | None], None] | None = None) -> None:
         """Show it, mounted or not; it is there once, however often it is asked for."""
@@ -70,19 +78,37 @@ class KeptModal(Kept[Result], Modal[Result], Generic[Result]):
     """A dialog that is kept."""
 
 
-def dimming(below: RenderableType) -> RenderableType:
+def dimming(below: RenderableType) -> RenderableType | Visual:
     """What a modal screen of Textual draws, drawn faster."""
     return _Dimmed(below.screen, below.color) if isinstance(below, BackgroundScreen) else below
 
 
-class _Dimmed(BackgroundScreen):
-    """Textual's own computes two colours for each of some 400 pieces of text, whenever something moves below a dialog."""
+class _Dimmed(Visual):
+    """The screen below a dialog.
 
-    @classmethod
-    def process_segments(cls, segments: Iterable[Segment], color: Color) -> Iterable[Segment]:
-        """The same with the colours of a style remembered."""
-        for segment in segments:
-            yield segment if segment.control else Segment(segment.text, _dimmed(segment.style or Style.null(), color))
+    Textual's own goes through rich's console, and computes two colours for each of some 400 pieces of text, whenever something
+    moves below a dialog.
+    """
+
+    def __init__(self, screen: Screen[Any], tint: Color) -> None:
+        self._screen = screen
+        self._tint = tint
+
+    def render_strips(self, width: int, height: int | None, style: TextualStyle, options: RenderOptions) -> list[Strip]:
+        """Its lines, with their colours towards that of the dialog's screen."""
+        tint = self._tint
+        return [
+            Strip([Segment(text, _dimmed(own or Style.null(), tint), control) for text, own, control in strip])
+            for strip in self._screen._compositor.render_strips(Size(width, height or self._screen.size.height))
+        ]
+
+    def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
+        """All there is."""
+        return container_width
+
+    def get_height(self, rules: RulesMap, width: int) -> int:
+        """That of the screen."""
+        return self._screen.size.height
 
 
 @lru_cache(1024)
