@@ -42,7 +42,7 @@ def _measure(ready: Stage, part: str, options: argparse.Namespace) -> None:
             _say(limits.judged_seconds(paint.words("first paint", painted), painted, limits.PAINT_S))
             _say(limits.judged_seconds(paint.words("--help", helped), helped, limits.HELP_S))
         case "keys":
-            for line in keys.words(keys.key_delays(ready, workers, options.presses)):
+            for line in keys.words(*keys.key_delays(ready, workers, options.presses)):
                 _say(line)
         case "core":
             for size in options.workers:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
 from tests.bench.cockpit.limits import judged_keys, p95
 from tests.bench.cockpit.stage import Stage, drain, is_over, read
@@ -72,38 +73,49 @@ def presses_of(workers: int) -> list[list[Press]]:
     ]
 
 
-def key_delays(stage: Stage, workers: int, presses: int, names: Sequence[str] = ()) -> dict[str, list[float]]:
+def key_delays(
+    stage: Stage, workers: int, presses: int, names: Sequence[str] = ()
+) -> tuple[dict[str, list[float]], float]:
     """Milliseconds from a key to the bytes that show it, by name, and to those that end it; over as many runs as it takes.
 
-    A key whose effect does not show within `SHOWN_WITHIN_S`, while the run goes on, counts with that time.
+    A key whose effect does not show within `SHOWN_WITHIN_S`, while the run goes on, counts with that time. The second value is
+    the share of the cores' time that something used meanwhile.
 
     Args:
         names: only lists with one of these keys.
     """
     chosen = [group for group in presses_of(workers) if not names or {press.name for press in group} & {*names}]
     delays: dict[str, list[float]] = defaultdict(list)
+    used = whole = 0.0
     for seed in count():
         if sum(map(len, delays.values())) >= presses:
-            return dict(delays)
+            return dict(delays), used / whole
         before = sum(map(len, delays.values()))
         with stage.running(workers, page_size=PAGE_SIZE, throttle=0) as terminal:
+            used_before, whole_before = used_now, whole_now = _cores()
             for press in _mixed(chosen, seed):
                 measured = _delays(terminal, press)
                 if not measured or sum(map(len, delays.values())) >= presses:
                     break
                 for name, delay in measured.items():
                     delays[name].append(delay * 1_000)
+                used_now, whole_now = _cores()
                 if is_over(_take_back(terminal, press)):
                     break
+            used, whole = used + used_now - used_before, whole + whole_now - whole_before
         if sum(map(len, delays.values())) == before:
             raise RuntimeError("The run is over before a key can be pressed: take more documents.")
     raise AssertionError("unreachable")
 
 
-def words(delays: dict[str, list[float]]) -> list[str]:
-    """One line for all keys, one for each of them, and one for each of what takes longer than its first sign."""
+def words(delays: dict[str, list[float]], busy: float) -> list[str]:
+    """How busy the cores were; a line for all keys, one for each, and one for each of what goes on after its first sign."""
     every = [delay for name, of_key in delays.items() if not name.endswith(_IN_FULL) for delay in of_key]
-    return [_line("key to screen", every), *(_line(f"  {name}", of_key) for name, of_key in delays.items())]
+    return [
+        f"cores busy: {busy:.0%}",
+        _line("key to screen", every),
+        *(_line(f"  {name}", of_key) for name, of_key in delays.items()),
+    ]
 
 
 def _line(name: str, delays: list[float]) -> str:
@@ -118,6 +130,12 @@ def _mixed(groups: Sequence[Sequence[Press]], seed: int) -> Iterator[Press]:
     while True:
         for group in lot.sample(groups, len(groups)):
             yield from group
+
+
+def _cores() -> tuple[float, float]:
+    """Time that the cores have worked, and all of it, since the machine was started; proc(5), /proc/stat."""
+    ticks = [float(each) for each in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
 
 
 def _take_back(terminal: Terminal, press: Press) -> str:
