@@ -88,6 +88,7 @@ async def test_a_run_without_checksums_is_verified_and_what_cannot_be_told_is_sa
     assert [difference.source_changed for difference in report.differences] == [False]
 
 
+@pytest.mark.slow
 async def test_the_slices_of_a_slow_run_are_verified_one_by_one(
     source: Source, target: Target, engines: Engines
 ) -> None:

@@ -14,9 +14,16 @@ def test_of_times_the_median_counts_and_the_limit_stands_behind_the_figures() ->
 
 def test_of_keys_one_in_twenty_may_be_late() -> None:
     kept, missed = [20.0] * 99 + [900.0], [20.0] * 90 + [101.0] * 10
-    lines = keys.words({"+": kept, "-": missed})
-    assert lines[1].endswith("longest 900 ms  [at most 100 ms p95: kept]")
-    assert lines[2].endswith("longest 101 ms  [at most 100 ms p95: MISSED]")
+    lines = keys.words({"+": kept, "-": missed}, 0.968)
+    assert lines[0] == "cores busy: 97%"
+    assert lines[2].endswith("longest 900 ms  [at most 100 ms p95: kept]")
+    assert lines[3].endswith("longest 101 ms  [at most 100 ms p95: MISSED]")
+
+
+def test_what_goes_on_after_its_first_sign_does_not_count_among_all_keys() -> None:
+    lines = keys.words({"2": [20.0] * 20, "2, all of it": [400.0] * 20}, 1.0)
+    assert lines[1].startswith("key to screen, 20 presses: p50 20 ms")
+    assert lines[3].startswith("  2, all of it, 20 presses: p50 400 ms")
 
 
 @pytest.mark.parametrize(
