@@ -25,7 +25,7 @@ from textual.worker import WorkerFailed
 
 from engine.config import Loaded, Settings
 from engine.control.client import EngineProcess
-from engine.control.protocol import Event, Recording, Snapshot, Start
+from engine.control.protocol import Event, Recording, RunInfo, Snapshot, Start
 from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
 from tui.ascii_filter import AsciiFilter
 from tui.caches import let_go_of_closed_widgets
@@ -324,6 +324,12 @@ class Cockpit(App[None]):
             MigrationError: it cannot answer; the message says why.
         """
         return await (await self.engine_to_ask()).client.ask(reply, command)
+
+    def as_known(self, run: RunInfo) -> RunInfo:
+        """A run of the ledger; of one whose engine was seen to go, the last sign of life is none."""
+        session = self.run_session
+        is_lost = session is not None and session.is_lost and session.snapshot.run_id == run.run_id
+        return run.model_copy(update={"heartbeat_unix": 0.0}) if is_lost else run
 
     async def play(self, recording: Recording) -> None:
         """Show a recorded run on the Run screen."""

@@ -29,8 +29,6 @@ NOTE = "cockpit"
 """Kind of an event that is the cockpit's own: what it said to the operator."""
 KNOB_NOTE_S = 3.0
 """How long the screen says when a change applies, in seconds of the run."""
-
-
 GONE = "the engine has ended"
 """Why a run that lost its engine has no ETA."""
 

@@ -21,9 +21,9 @@ from engine.target.locks import naming_blockers
 from engine.target.sqlstates import describe, may_pass
 
 COMPLETED = "completed"
+"""The one state from which there is nothing to resume."""
 DISCARD_LOCK_S = 10.0
 """How long dropping a table waits for those who use it; new readers wait behind it."""
-"""The one state from which there is nothing to resume."""
 _EVENTS_AT_ONCE = 2_000
 
 
@@ -340,8 +340,8 @@ async def recorded_events(
 async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: bool = False) -> list[TableName]:
     """Drop a run's staging tables and all it has in the ledger; returns the tables dropped.
 
-    Hold the run's tables first (`engine.target.locks`). Waits for the end of a forgotten worker's transaction; for
-    others who use a table that is to be dropped no longer than `DISCARD_LOCK_S`.
+    Hold the run's tables first (`engine.target.locks`). Waits for the end of a forgotten worker's transaction, but
+    for whoever uses a table that is to be dropped no longer than `DISCARD_LOCK_S`.
 
     Args:
         drop_tables: also drop the target tables that the run made itself. Others always stay.
@@ -362,7 +362,7 @@ async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: b
                 if oid == load.table_oid:  # never drop another table that has taken the name
                     await connection.execute(drop_table(table))
                     dropped.append(table)
-            await connection.execute("SET LOCAL lock_timeout = 0")  # what a forgotten worker has open ends by itself
+            await connection.execute("SET LOCAL lock_timeout = 0")  # a forgotten worker's transaction ends by itself
             await connection.execute("DELETE FROM mongopg.run WHERE run_id = $1", run_id)
     except asyncpg.DependentObjectsStillExistError as error:
         raise UsageError(f"A table of run {run_id} cannot be dropped: {describe(error)[1]}") from error

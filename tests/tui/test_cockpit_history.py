@@ -8,14 +8,15 @@ from typing import Any
 from textual.pilot import Pilot
 
 from engine.control.protocol import RunState
-from tests.tui.driving import on_run, on_setup, screen_text, until, until_shown
+from tests.tui.driving import on_run, on_setup, screen_text, session_of, until, until_shown
 from tests.tui.scripted_answers import RUNS, STARTED, recording, run_info
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.app import Cockpit
 from tui.driven import driven_s, is_driven, outcome_words, rows_per_s
 from tui.replay import Replay
-from tui.screens.history import HistoryScreen, sign_of
+from tui.screens.history import HistoryScreen
 from tui.screens.run import RunScreen
+from tui.widgets.words import sign_of
 
 
 async def to_history(pilot: Pilot[Any]) -> None:
@@ -248,3 +249,19 @@ async def test_a_run_that_goes_on_is_not_offered_to_be_forgotten(engine: Scripte
         await until(pilot, lambda: "Forget…" not in screen_text(app))
         await pilot.press("down")
         await until_shown(pilot, "Forget…")
+
+
+async def test_a_run_whose_engine_was_seen_to_die_does_not_go_on_whatever_its_last_heartbeat(
+    engine: ScriptedEngine,
+) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "● running")
+        session = session_of(app)
+        mine = run_info(session.snapshot.run_id, state="running", verification="none", heartbeat_unix=time.time())
+        assert sign_of(app.as_known(mine)).word == "running"
+        engine.die()
+        await until_shown(pilot, "! engine lost")
+        assert sign_of(app.as_known(mine)).word == "interrupted"
+        other = mine.model_copy(update={"run_id": "another"})
+        assert sign_of(app.as_known(other)).word == "running"

@@ -16,7 +16,7 @@ from engine.config import merged
 from engine.control.protocol import DiscardRun, ListRuns, Recording, Replay, RunInfo, Start
 from engine.errors import MigrationError, UsageError
 from tui.commands import Place, Situation, bindings_of
-from tui.driven import driven_s, is_driven, is_interrupted, rows_per_s
+from tui.driven import driven_s, is_driven, rows_per_s
 from tui.format import NO_NUMBER, compact, duration, number
 from tui.safe import safe
 from tui.screens.base import CockpitScreen
@@ -27,7 +27,7 @@ from tui.widgets.comparison import comparison_text
 from tui.widgets.filter import FilterField, has
 from tui.widgets.listing import Column, Lines, Listing
 from tui.widgets.report import headline, tables
-from tui.widgets.words import INTERRUPTED, MUTED, Sign, ledger_sign
+from tui.widgets.words import MUTED, sign_of
 
 _REPORT_WIDTH = 68
 _COLUMNS = (
@@ -104,7 +104,7 @@ class HistoryScreen(CockpitScreen):
         self._ask("reading the ledger…", self._read)
 
     async def _read(self) -> None:
-        self.runs = (await self.cockpit.ask(Runs, ListRuns())).runs
+        self.runs = list(map(self.cockpit.as_known, (await self.cockpit.ask(Runs, ListRuns())).runs))
         self._fill()
 
     def _fill(self) -> None:
@@ -280,7 +280,7 @@ class Discarded(BaseModel):
 
 def _forget_question(run: RunInfo) -> Question:
     text = Content(
-        f"Run {safe(run.run_id, 40)}: {number(run.written)} rows, {safe(ledger_sign(run.state, run.verification).word)}.\n\n"
+        f"Run {safe(run.run_id, 40)}: {number(run.written)} rows, {safe(sign_of(run).word)}.\n\n"
         "Forget: its rows in the ledger go, with its rejects and its events; it cannot be resumed, "
         "verified or replayed then. Tables that it filled stay as they are.\n"
         "Forget and drop: also the tables that it made itself are dropped, with their rows."
@@ -296,11 +296,6 @@ def _forget_question(run: RunInfo) -> Question:
 def _words_of(run: RunInfo) -> str:
     """What a filter looks in: what stands on the screen about a run."""
     return " ".join([run.run_id, run.source, run.target, run.mode, sign_of(run).word, *run.collections])
-
-
-def sign_of(run: RunInfo, now: Callable[[], float] = time.time) -> Sign:
-    """How the run ended; or that it goes on, or that nobody drives it any more."""
-    return INTERRUPTED if is_interrupted(run, now) else ledger_sign(run.state, run.verification)
 
 
 def _row(run: RunInfo) -> list[str | Content]:

@@ -31,9 +31,14 @@ class Modal(ModalScreen[Result], Generic[Result]):
     """A dialog that is left once, however fast keys come: a second answer would take the screen below it away."""
 
     @property
+    def cockpit(self) -> Cockpit:
+        """The app, by its own type."""
+        return cast("Cockpit", self.app)
+
+    @property
     def copy_key(self) -> str:
         """The key that copies, here as everywhere, for hints."""
-        return cast("Cockpit", self.app).keymap.first("app.copy")
+        return self.cockpit.keymap.first("app.copy")
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Leave, unless that has happened."""
@@ -77,6 +82,14 @@ class Kept(KeepsStyles, Generic[Result]):
 class KeptModal(Kept[Result], Modal[Result], Generic[Result]):
     """A dialog that is kept."""
 
+    def redraws(self, every_s: float, draw: Callable[[], None]) -> None:
+        """Call `draw` by the clock, but only while the dialog is the one in front.
+
+        Args:
+            every_s: seconds.
+        """
+        self.set_interval(every_s, lambda: draw() if self.is_current else None)
+
 
 def dimming(below: RenderableType) -> RenderableType | Visual:
     """What a modal screen of Textual draws, drawn faster."""
@@ -98,7 +111,10 @@ class _Dimmed(Visual):
         """Its lines, with their colours towards that of the dialog's screen."""
         tint = self._tint
         return [
-            Strip([Segment(text, _dimmed(own or Style.null(), tint), control) for text, own, control in strip])
+            Strip(
+                [Segment(text, _dimmed(own or Style.null(), tint), control) for text, own, control in strip],
+                strip.cell_length,
+            )
             for strip in self._screen._compositor.render_strips(Size(width, height or self._screen.size.height))
         ]
 

@@ -64,15 +64,11 @@ class ProblemsDialog(KeptModal[None]):
 
     def on_mount(self) -> None:
         """They become more."""
-        self.set_interval(REDRAW_S, self._redraw)
+        self.redraws(REDRAW_S, self._draw)
 
     def on_screen_resume(self) -> None:
         """Those of the run now."""
         self._draw()
-
-    def _redraw(self) -> None:
-        if self.is_current:
-            self._draw()
 
     def _draw(self) -> None:
         problems = sorted_problems(self._problems())

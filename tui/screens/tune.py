@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -16,9 +16,6 @@ from engine.knobs import KNOBS
 from tui.screens.modal import KeptModal
 from tui.session import EngineSession
 from tui.widgets.fields import KnobField
-
-if TYPE_CHECKING:
-    from tui.app import Cockpit
 
 
 class TuneDialog(KeptModal[None]):
@@ -84,6 +81,6 @@ class TuneDialog(KeptModal[None]):
                 if self.is_active:
                     field.say(error.message)
                 else:
-                    cast("Cockpit", self.app).say_problem(error.message)
+                    self.cockpit.say_problem(error.message)
         if not refused:
             self.dismiss()

@@ -218,7 +218,7 @@ class VerifyScreen(CockpitScreen):
             self._say(error)
             return
         end = recording.frames[-1]
-        self._goes_on = is_driven(recording.run)
+        self._goes_on = is_driven(self.cockpit.as_known(recording.run))
         self._show(report_of(end, goes_on=self._goes_on), is_recorded=True)
 
     @work(group="verify", exclusive=True)

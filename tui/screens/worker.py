@@ -48,16 +48,12 @@ class WorkerDialog(Sheet, KeptModal[None]):
 
     def on_mount(self) -> None:
         """Draw by the clock."""
-        self.set_interval(REDRAW_S, self._redraw)
+        self.redraws(REDRAW_S, self._draw)
 
     def on_screen_resume(self) -> None:
         """Draw the worker under the cursor."""
         self._worker_id = self.bars.chosen_id
         self._draw()
-
-    def _redraw(self) -> None:
-        if self.is_current:
-            self._draw()
 
     def action_move(self, by: int) -> None:
         """Another worker."""

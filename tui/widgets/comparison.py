@@ -10,7 +10,7 @@ from tui.driven import driven_s
 from tui.format import duration, number, rate
 from tui.knob_text import value_text
 from tui.safe import safe
-from tui.widgets.words import MUTED, ledger_sign
+from tui.widgets.words import MUTED, sign_of
 
 _LABEL = 14
 _COLUMN = 26
@@ -39,7 +39,7 @@ def _facts(recording: Recording) -> list[tuple[str, str]]:
     run, end = recording.run, recording.frames[-1]
     return [
         ("run", run.run_id),
-        ("outcome", ledger_sign(run.state, run.verification).word),
+        ("outcome", sign_of(run).word),
         ("mode", run.mode),
         ("collections", number(len(run.collections))),
         ("read", number(run.read)),

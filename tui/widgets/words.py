@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.control.protocol import RunState, Snapshot, Verification, WorkerState
+from engine.control.protocol import RunInfo, RunState, Snapshot, Verification, WorkerState
+from tui.driven import is_interrupted
 from tui.safe import safe
 
 MUTED = "$foreground 75%"
@@ -65,12 +68,14 @@ WORKER = {
 }
 
 
-def ledger_sign(state: str, verification: str) -> Sign:
-    """The sign of a run in the ledger; a word of a newer version stands for itself."""
+def sign_of(run: RunInfo, now: Callable[[], float] = time.time) -> Sign:
+    """How a run of the ledger ended; or that it goes on, or that nobody drives it any more. A newer version's word stays."""
+    if is_interrupted(run, now):
+        return INTERRUPTED
     try:
-        known, found = RunState(state), Verification(verification)
+        known, found = RunState(run.state), Verification(run.verification)
     except ValueError:
-        return Sign("?", safe(state, 20), MUTED)
+        return Sign("?", safe(run.state, 20), MUTED)
     return _VERIFICATION.get(found, _RUN[known]) if known is RunState.COMPLETED else _RUN[known]
 
 
