@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from engine.control.protocol import Snapshot, WorkerState
 from tests.running import Engine, Engines, assert_ledger, assert_users_equal
 
 if TYPE_CHECKING:
@@ -51,3 +52,8 @@ async def completed(engine: Engine, source: Source, target: Target) -> dict[str,
     assert_users_equal(source, target)
     assert_ledger(target, engine.run_id, rows=users)
     return end
+
+
+def working(snapshot: Snapshot) -> int:
+    """Workers that are ready and stay."""
+    return sum(worker.state not in (WorkerState.STARTING, WorkerState.DRAINING) for worker in snapshot.workers)

@@ -1,17 +1,14 @@
-"""What an operator does to a run while it goes on: every knob, pause, cancel, a second pair of eyes. Nothing gets lost."""
+"""What an operator does to a run while it goes on: every knob, pause, cancel. Nothing gets lost."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.control.client import EngineClient, find_engine
-from engine.control.protocol import RunState, SetKnob, Snapshot, Status, WorkerState
-from engine.errors import ConnectError, KnobError, UsageError
+from engine.control.protocol import RunState, Snapshot, Status, WorkerState
+from engine.errors import KnobError, UsageError
 from tests.running import (
     Engines,
     add_users,
@@ -20,7 +17,7 @@ from tests.running import (
     eventually,
     nothing_open,
 )
-from tests.slow_run import ROWS_PER_S, completed, started
+from tests.slow_run import ROWS_PER_S, completed, started, working
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -39,11 +36,6 @@ TOLD_WITHIN_S = 10.0
 def state_kept(target: Target) -> str:
     """The run's state, for those who look into the ledger."""
     return str(target.value("SELECT state FROM mongopg.run"))
-
-
-def working(snapshot: Snapshot) -> int:
-    """Workers that are ready and stay."""
-    return sum(worker.state not in (WorkerState.STARTING, WorkerState.DRAINING) for worker in snapshot.workers)
 
 
 def sent(snapshot: Snapshot) -> int:
@@ -380,7 +372,7 @@ def limited_role(target: Target) -> str:
     return target.uri.replace("postgres@", f"{role}@")
 
 
-# --- before the run, and others who look on ---------------------------------------------------------------------------
+# --- before the run ---------------------------------------------------------------------------------------------------
 
 
 async def test_knobs_turned_before_the_run_hold_for_it(source: Source, target: Target, engines: Engines) -> None:
@@ -396,66 +388,3 @@ async def test_knobs_turned_before_the_run_hold_for_it(source: Source, target: T
     assert (shown.cluster_size, shown.page_size, shown.throttle) == (3, 700, 2_000)
     assert shown.workers_alive == 3
     await completed(engine, source, target)
-
-
-async def test_a_second_client_sees_and_steers_the_same_run(source: Source, target: Target, engines: Engines) -> None:
-    add_users(source, USERS)
-    engine = await started(engines)
-
-    other = await EngineClient.connect(await find_engine(engine.run_id[:-2]))
-    assert other.attached.run_id == engine.run_id
-    kinds = [event["kind"] for event in other.attached.events]
-    assert kinds[0] == "state"
-    assert "planned" in kinds
-    assert "slice" not in kinds
-    await other.call(SetKnob(knob="cluster_size", value=4))
-    await engine.until(lambda now: working(now) == 4, "the second client's four workers")
-    await eventually(lambda: working(other.snapshot) == 4, 5.0, engine.account)
-    await other.close()
-
-    await completed(engine, source, target)
-
-
-async def test_a_client_that_detaches_leaves_the_run_going_on(source: Source, target: Target, engines: Engines) -> None:
-    add_users(source, USERS)
-    engine = await started(engines)
-
-    await engine.client.detach()
-    other = await EngineClient.connect(engine.process.socket)
-    assert other.attached.snapshot.state is RunState.RUNNING
-    await other.call(SetKnob(knob="throttle", value=0))
-    await eventually(lambda: other.snapshot.state is RunState.COMPLETED, 60.0, engine.account)
-    await other.close()
-
-    assert_users_equal(source, target)
-    await engine.until_gone()
-
-
-async def test_a_detach_from_an_engine_that_stands_still_counts_when_it_goes_on(
-    source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_users(source, USERS)
-    engine = await started(engines)
-
-    os.kill(engine.pid, signal.SIGSTOP)
-    try:
-        with monkeypatch.context() as impatient:
-            impatient.setattr("engine.control.client.DETACH_TIMEOUT_S", 0.3)
-            impatient.setattr("engine.control.client.ATTACH_TIMEOUT_S", 0.3)
-            impatient.setattr("engine.control.client.CONNECT_TIMEOUT_S", 0.3)
-            with pytest.raises(ConnectError, match="does not answer"):
-                await find_engine()
-            with pytest.raises(ConnectError, match="does not answer"):
-                await EngineClient.connect(engine.process.socket)
-            async with asyncio.timeout(5.0):
-                await engine.client.detach()
-    finally:
-        os.kill(engine.pid, signal.SIGCONT)
-    other = await EngineClient.connect(engine.process.socket)
-    assert other.attached.snapshot.state is RunState.RUNNING
-    await other.call(SetKnob(knob="throttle", value=0))
-    await eventually(lambda: other.snapshot.state is RunState.COMPLETED, 60.0, engine.account)
-    await other.close()
-
-    assert_users_equal(source, target)
-    await engine.until_gone()
