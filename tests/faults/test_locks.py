@@ -13,7 +13,6 @@ import pytest
 
 from engine.control.protocol import RunState
 from engine.errors import EXIT_CANCELLED
-from engine.target.finish import SWAP_LOCK_S
 from tests.faults.planting import constants
 from tests.running import Engine, Engines, add_users, assert_users_equal
 from tests.slow_run import completed, started
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 USERS = 3_000
+SWAP_LOCK_S = 1.0
+"""Of the run whose swap a reader delays: a third of what it is otherwise."""
 SOME_MORE_S = 1.5
 """What else a busy machine may take for a query."""
 IMPATIENT = {
@@ -54,8 +55,10 @@ def told_of(other: asyncpg.Connection, lock: str) -> str:
 
 
 async def test_a_reader_of_the_old_table_delays_the_swap_and_no_other_reader_for_long(
-    source: Source, target: Target, engines: Engines
+    source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in constants({"engine.target.finish:SWAP_LOCK_S": SWAP_LOCK_S}).items():
+        monkeypatch.setenv(name, value)
     target.execute("CREATE TABLE users AS SELECT 'old'::text AS _id")
     engine = await replacing(engines, target)
     async with holding(target) as reader:

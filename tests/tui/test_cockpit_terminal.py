@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.bench.measure import cpu_s
 from tests.conftest import Target
+from tests.tui.left_alone import goes_on_to_its_end, rows_of
 from tests.tui.terminal import Terminal
 
 PROGRAM = [sys.executable, "-m", "tui"]
@@ -67,11 +68,6 @@ def test_after_a_demo_the_other_screens_tell_of_it(home: dict[str, str]) -> None
         terminal.press("q")
         assert terminal.wait_for_end() == 0
         assert_restored(terminal)
-
-
-def rows_of(target: Target) -> int:
-    exists = target.value("SELECT to_regclass('public.orders') IS NOT NULL")
-    return int(target.value("SELECT count(*) FROM public.orders")) if exists else 0
 
 
 def test_plain_lines_on_a_terminal_are_nothing_but_lines(slow_run: dict[str, str], target: Target) -> None:
@@ -167,19 +163,7 @@ def test_losing_the_terminal_leaves_the_run_alive(slow_run: dict[str, str], targ
         assert terminal.process.wait(20.0) == 129
         left_behind = rows_of(target)
     assert left_behind < 20_000
-    await_end(slow_run, target)
-
-
-def await_end(slow_run: dict[str, str], target: Target) -> None:
-    """The run that was left ends by itself, with every row."""
-    deadline = time.monotonic() + 60.0
-    while rows_of(target) < 20_000:
-        assert time.monotonic() < deadline, f"{rows_of(target)} rows"
-        time.sleep(0.2)
-    # Its keys and counts are still to come: with its database gone it would wait for it.
-    while list(Path(slow_run["XDG_RUNTIME_DIR"]).rglob("*.sock")):
-        assert time.monotonic() < deadline, "the run does not end"
-        time.sleep(0.2)
+    goes_on_to_its_end(slow_run, target)
 
 
 def test_an_engine_that_is_stopped_is_told_of_and_does_not_hold_the_cockpit(
@@ -199,7 +183,7 @@ def test_an_engine_that_is_stopped_is_told_of_and_does_not_hold_the_cockpit(
         finally:
             os.kill(engine, signal.SIGCONT)
         assert "mongopg-tui attach" in terminal.output
-    await_end(slow_run, target)
+    goes_on_to_its_end(slow_run, target)
 
 
 def children_of(pid: int) -> list[int]:

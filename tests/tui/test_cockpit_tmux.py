@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Target
+from tests.tui.left_alone import goes_on, goes_on_to_its_end
 from tests.tui.terminal import ROOT, Terminal
 
 WAIT_S = 60.0
@@ -87,14 +88,6 @@ def tmux(slow_run: dict[str, str]) -> Iterator[Tmux]:
         window.end()
 
 
-def rows_become(target: Target, rows: int) -> None:
-    """Wait until the table has so many."""
-    deadline = time.monotonic() + WAIT_S
-    while target.value("SELECT count(*) FROM public.orders") != rows:
-        assert time.monotonic() < deadline
-        time.sleep(POLL_S)
-
-
 def test_a_run_in_tmux_is_seen_resized_steered_and_left(tmux: Tmux) -> None:
     tmux.wait_for("Throughput, rows/s")
     tmux.wait_for("● running")
@@ -120,7 +113,9 @@ def is_drawn(client: Terminal, *texts: str) -> None:
         client.read()
 
 
-def test_a_client_that_detaches_leaves_the_run_alone_and_the_next_one_sees_it(tmux: Tmux, target: Target) -> None:
+def test_a_client_that_detaches_leaves_the_run_alone_and_the_next_one_sees_it(
+    tmux: Tmux, target: Target, slow_run: dict[str, str]
+) -> None:
     tmux.wait_for("● running")
     with tmux.attach(120, 40) as client:
         is_drawn(client, "Throughput, rows/s", "● running")
@@ -134,7 +129,7 @@ def test_a_client_that_detaches_leaves_the_run_alone_and_the_next_one_sees_it(tm
         client.press(" ")
         tmux.wait_for("● running")
         client.hang_up()  # as a broken connection does
-    rows_become(target, 20_000)
+    goes_on(slow_run, target)
     with tmux.attach(100, 30) as client:
         is_drawn(client, "20,000 read = 20,000 written + 0 rejected", "✓ verified")
         client.press("q")
@@ -156,9 +151,4 @@ def test_a_signal_rolls_back_and_ends_the_program_in_tmux(
 def test_a_killed_tmux_leaves_the_run_alive(tmux: Tmux, target: Target, slow_run: dict[str, str]) -> None:
     tmux.wait_for("● running")
     tmux.do("kill-server")
-    rows_become(target, 20_000)
-    # Its keys and counts are still to come: with its database gone it would wait for it, longer than the session.
-    deadline = time.monotonic() + WAIT_S
-    while list(Path(slow_run["XDG_RUNTIME_DIR"]).rglob("*.sock")):
-        assert time.monotonic() < deadline, "the run does not end"
-        time.sleep(POLL_S)
+    goes_on_to_its_end(slow_run, target)
