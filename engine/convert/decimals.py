@@ -32,6 +32,13 @@ def parse_double(text: str) -> Decimal:
     return Decimal(text[0] == "-", int(whole + behind_point), int(exponent or 0) - len(behind_point))
 
 
+def is_number_itself(text: str, number: float) -> bool:
+    """Whether the shortest text of a double that is whole, written with an exponent, is exactly its value."""
+    spelled = parse_double(text)
+    value: int = spelled.coefficient * 10**spelled.exponent
+    return value == abs(int(number))
+
+
 def encode_numeric(number: Decimal) -> bytes:
     """The number as a field of binary COPY: its length, then `numeric`. Zeros behind the point are kept, -0 is 0."""
     if number.special:

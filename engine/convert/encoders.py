@@ -25,6 +25,7 @@ from engine.convert.scalars import (
     NOT_FINITE,
     PLAIN_TEXTS,
     binary_payload,
+    is_huge,
     unpack_double,
     unpack_int64,
     uuid_bytes,
@@ -298,7 +299,10 @@ def _int64_as_numeric(document: bytes, start: int, end: int) -> bytes:
 
 
 def _double_as_numeric(document: bytes, start: int, end: int) -> bytes:
-    text = repr(unpack_double(document, start)[0])
+    number = unpack_double(document, start)[0]
+    if is_huge(number):
+        return encode_integer(int(number))
+    text = repr(number)
     if text in NOT_FINITE:
         return {"nan": NUMERIC_NAN, "inf": NUMERIC_INFINITY}.get(text, NUMERIC_NEGATIVE_INFINITY)
     return encode_numeric(parse_double(text))

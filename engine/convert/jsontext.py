@@ -2,7 +2,8 @@
 
 The text is defined to the byte, because the native converter writes the same: no spaces; keys in the document's order,
 one that comes twice at its first place with its last value; `"`, `\\` and control characters escaped (`\\b \\f \\n \\r
-\\t`, else `\\u00xx` in small hex digits), everything else as UTF-8; numbers as in `engine.convert.scalars`.
+\\t`, else `\\u00xx` in small hex digits), everything else as UTF-8; numbers as in `engine.convert.scalars`, and a double
+that is whole as exactly its value: all its digits, or its shortest text where that is the number itself and shorter (`1e+22`).
 
 Extended JSON: canonical format of the MongoDB Extended JSON specification, version 2.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from json.encoder import encode_basestring
 
+from engine.convert.decimals import is_number_itself
 from engine.convert.rejection import RejectedError
 from engine.convert.scalars import (
     PLAIN_TEXTS,
@@ -22,7 +24,9 @@ from engine.convert.scalars import (
     double_text,
     int32_text,
     int64_text,
+    is_huge,
     object_id_text,
+    unpack_double,
     unpack_timestamp,
     uuid_bytes,
     uuid_text,
@@ -246,7 +250,11 @@ class JsonWriter:
 
 
 def _plain_double(document: bytes, start: int, end: int) -> str:
+    number = unpack_double(document, start)[0]
     text = double_text(document, start, end)
+    if is_huge(number):
+        digits = str(int(number))
+        return text if len(text) < len(digits) and is_number_itself(text, number) else digits
     return f'"{text}"' if text[-1] in "Ny" else text
 
 

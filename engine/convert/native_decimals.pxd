@@ -6,7 +6,17 @@
 from libc.stdint cimport int64_t, uint16_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
 
-from engine.convert.native_doubles cimport Decimal64, count_digits, has_exponent, is_special, put_digits, shortest
+from engine.convert.native_doubles cimport (
+    MOST_WORDS,
+    Decimal64,
+    Whole,
+    count_digits,
+    has_exponent,
+    is_special,
+    put_digits,
+    shortest,
+    whole_digits,
+)
 from engine.convert.native_memory cimport NO_MEMORY, OK, Buffer, append, get_64, put_16, reserve
 
 
@@ -262,6 +272,33 @@ cdef inline int write_numeric(Buffer *out, const Decimal *number) noexcept nogil
     elif number.is_negative:
         sign = SIGN_NEGATIVE
     if write_numeric_header(out, n - first, weight, sign, scale) < 0 or reserve(out, 2 * MOST_GROUPS) < 0:
+        return NO_MEMORY
+    while n > first:
+        n -= 1
+        put_16(out.data + out.size, groups[n])
+        out.size += 2
+    return OK
+
+
+cdef inline int write_whole_numeric(Buffer *out, uint64_t bits) noexcept nogil:
+    """A double that `is_huge` as the content of a `numeric` field, exactly."""
+    cdef Whole whole = whole_digits(bits)
+    cdef uint16_t groups[MOST_WORDS * GROUPS_IN_WORD]  # the last first
+    cdef int n = 0, first = 0, at
+    cdef uint64_t word
+    for at in range(whole.n):
+        word = whole.words[at]
+        for _ in range(GROUPS_IN_WORD):
+            groups[n] = word % GROUP
+            word //= GROUP
+            n += 1
+    while not groups[n - 1]:
+        n -= 1
+    while not groups[first]:
+        first += 1
+    if write_numeric_header(out, n - first, n - 1, SIGN_NEGATIVE if bits >> 63 else SIGN_POSITIVE, 0) < 0:
+        return NO_MEMORY
+    if reserve(out, 2 * (n - first)) < 0:
         return NO_MEMORY
     while n > first:
         n -= 1

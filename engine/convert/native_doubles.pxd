@@ -16,6 +16,10 @@ cdef extern from *:
     /* 10**k for k from -292 to 324 as 128 bits, the highest of them set, rounded up; made when the module is loaded. */
     static uint64_t native_powers[617][2];
 
+    #define NATIVE_BITS_OF_1E16 UINT64_C(0x4341C37937E08000)
+    #define NATIVE_BITS_OF_INFINITY UINT64_C(0x7FF0000000000000)
+    #define NATIVE_WORD_BASE UINT64_C(10000000000000000)
+
     /* The high 64 bits of g * c, the lowest of them also set when anything not 0 is cut off. */
     static inline uint64_t native_round_to_odd(const uint64_t *g, uint64_t c) {
         unsigned __int128 x = (unsigned __int128)g[1] * c;
@@ -24,6 +28,9 @@ cdef extern from *:
     }
     """
     uint64_t powers "native_powers"[617][2]
+    const uint64_t BITS_OF_1E16 "NATIVE_BITS_OF_1E16"
+    const uint64_t BITS_OF_INFINITY "NATIVE_BITS_OF_INFINITY"
+    const uint64_t WORD_BASE "NATIVE_WORD_BASE"
     uint64_t round_to_odd "native_round_to_odd"(const uint64_t *g, uint64_t c) noexcept nogil
 
 cdef enum:
@@ -32,6 +39,9 @@ cdef enum:
     SIGNIFICAND_BITS = 52
     EXPONENT_BIAS = 1075  # of a significand that is an integer
     REPR_SIZE = 32  # bytes that `put_double` may write
+    WORD_DIGITS = 16  # decimal digits in a word of a `Whole`
+    MOST_WORDS = 20  # of 309 digits
+    SHIFT_BITS = 10  # that a word has to spare
 
 cdef enum:
     # `repr` writes 1e16 and 1e-05 with an exponent.
@@ -43,6 +53,12 @@ cdef struct Decimal64:
     # digits * 10 ** exponent; the last digit is not 0 unless it is the only one.
     uint64_t digits
     int exponent
+
+
+cdef struct Whole:
+    # A whole number to the base 10 ** 16, the last digits first.
+    uint64_t words[MOST_WORDS]
+    int n
 
 
 cdef inline Decimal64 shortest(uint64_t bits) noexcept nogil:
@@ -162,6 +178,90 @@ cdef inline int write_double(Buffer *out, const uint8_t *value) noexcept nogil:
         to += n + 1
     out.size = to - out.data
     return OK
+
+
+cdef inline bint is_huge(uint64_t bits) noexcept nogil:
+    """A finite double that `repr` writes with an exponent above 0: all of them are whole."""
+    cdef uint64_t size = bits << 1 >> 1
+    return BITS_OF_1E16 <= size < BITS_OF_INFINITY
+
+
+cdef inline Whole whole_digits(uint64_t bits) noexcept nogil:
+    """All digits of such a double, whatever its sign."""
+    cdef int to_shift = <int>(bits >> SIGNIFICAND_BITS & 0x7FF) - EXPONENT_BIAS
+    cdef int at, shift
+    cdef uint64_t word, carry
+    cdef Whole whole
+    whole.words[0] = bits & (<uint64_t>1 << SIGNIFICAND_BITS) - 1 | <uint64_t>1 << SIGNIFICAND_BITS
+    whole.n = 1
+    while to_shift:
+        shift = to_shift if to_shift < SHIFT_BITS else SHIFT_BITS
+        carry = 0
+        for at in range(whole.n):
+            word = (whole.words[at] << shift) + carry
+            whole.words[at] = word % WORD_BASE
+            carry = word // WORD_BASE
+        if carry:
+            whole.words[whole.n] = carry
+            whole.n += 1
+        to_shift -= shift
+    return whole
+
+
+cdef inline bint is_short_exact(uint64_t bits) noexcept nogil:
+    """Whether the shortest text of such a double is exactly its value and has fewer characters than all its digits.
+
+    When it is exact, the two odd numbers are equal that are left of them without their factors of two.
+    """
+    cdef Decimal64 number = shortest(bits)
+    cdef uint64_t c = bits & (<uint64_t>1 << SIGNIFICAND_BITS) - 1 | <uint64_t>1 << SIGNIFICAND_BITS
+    cdef uint64_t odd = number.digits
+    cdef int exponent = number.exponent
+    if exponent <= 4 + (number.digits >= 10):  # what `.` and `e+16` take
+        return False
+    while not c & 1:
+        c >>= 1
+    while not odd & 1:
+        odd >>= 1
+    while exponent and odd < c:
+        odd *= 5
+        exponent -= 1
+    return exponent == 0 and odd == c
+
+
+cdef inline int write_whole(Buffer *out, uint64_t bits) noexcept nogil:
+    """All digits of a double that `is_huge`."""
+    cdef Whole whole = whole_digits(bits)
+    cdef uint8_t *to
+    cdef int n
+    if reserve(out, (MOST_WORDS + 1) * WORD_DIGITS) < 0:
+        return NO_MEMORY
+    to = out.data + out.size
+    if bits >> 63:
+        to[0] = c"-"
+        to += 1
+    whole.n -= 1
+    n = count_digits(whole.words[whole.n])
+    put_digits(to, whole.words[whole.n], n)
+    to += n
+    while whole.n:
+        whole.n -= 1
+        put_digits(to, whole.words[whole.n], WORD_DIGITS)
+        to += WORD_DIGITS
+    out.size = to - out.data
+    return OK
+
+
+cdef inline int write_full_double(Buffer *out, const uint8_t *value) noexcept nogil:
+    """A double in BSON as `write_double` does, but all digits of one that `is_huge`."""
+    return write_whole(out, get_64(value)) if is_huge(get_64(value)) else write_double(out, value)
+
+
+cdef inline int write_exact_double(Buffer *out, const uint8_t *value) noexcept nogil:
+    """The same, but for those whose shortest text `is_short_exact`."""
+    if is_huge(get_64(value)) and not is_short_exact(get_64(value)):
+        return write_whole(out, get_64(value))
+    return write_double(out, value)
 
 
 cdef inline bint is_special(uint64_t bits) noexcept nogil:

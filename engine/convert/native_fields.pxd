@@ -17,8 +17,9 @@ from engine.convert.native_decimals cimport (
     write_decimal,
     write_integer,
     write_numeric,
+    write_whole_numeric,
 )
-from engine.convert.native_doubles cimport write_double
+from engine.convert.native_doubles cimport is_huge, write_full_double
 from engine.convert.native_json cimport read_uuid, write_bool, write_value
 from engine.convert.native_memory cimport (
     MISFIT,
@@ -201,12 +202,14 @@ cdef inline int write_as_decimal(Buffer *out, int operation, const uint8_t *star
     if operation == OP_INT64_TEXT:
         return write_integer(out, <int64_t>get_64(start))
     if operation == OP_DOUBLE_TEXT:
-        return write_double(out, start)
+        return write_full_double(out, start)
     if operation == OP_INT32_AS_NUMERIC:
         decimal = of_integer(<int32_t>get_32(start))
     elif operation == OP_INT64_AS_NUMERIC:
         decimal = of_integer(<int64_t>get_64(start))
     elif operation == OP_DOUBLE_AS_NUMERIC:
+        if is_huge(get_64(start)):
+            return write_whole_numeric(out, get_64(start))
         decimal = of_double(get_64(start))
     else:
         decimal = of_decimal128(start)

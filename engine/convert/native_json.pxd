@@ -36,7 +36,7 @@ from engine.convert.native_bson cimport (
 )
 from engine.convert.native_dates cimport write_iso
 from engine.convert.native_decimals cimport FINITE, Decimal, of_decimal128, write_decimal, write_integer
-from engine.convert.native_doubles cimport is_special, write_double
+from engine.convert.native_doubles cimport is_special, write_double, write_exact_double
 from engine.convert.native_members cimport drop_overwritten, push_member
 from engine.convert.native_memory cimport NO_MEMORY, OK, Buffer, append, append_byte, get_32, get_64
 from engine.convert.native_text cimport write_base64, write_hex, write_quoted, write_uuid_text
@@ -183,7 +183,7 @@ cdef inline int write_number(Buffer *out, const Element *element, bint is_quoted
     if is_quoted and append_byte(out, c'"') < 0:
         return NO_MEMORY
     if element.kind == DOUBLE:
-        code = write_double(out, element.start)
+        code = write_exact_double(out, element.start)
     else:
         decimal = of_decimal128(element.start)
         code = write_decimal(out, &decimal)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
+from math import inf
 from struct import Struct
 from typing import Any
 
@@ -50,6 +51,22 @@ def double_text(document: bytes, start: int, end: int) -> str:
     text = repr(unpack_double(document, start)[0])
     return NOT_FINITE.get(text, text)
 
+
+def full_double_text(document: bytes, start: int, end: int) -> str:
+    """The same, but all digits of doubles that `repr` writes as a multiple of a power of ten.
+
+    These are whole, and beyond 2**53 the shortest text is seldom the number itself: `1.152921504606847e+18` is 2**60.
+    """
+    number = unpack_double(document, start)[0]
+    return str(int(number)) if is_huge(number) else double_text(document, start, end)
+
+
+def is_huge(number: float) -> bool:
+    """A finite double that `repr` writes with an exponent above 0: all of them are whole."""
+    return FIRST_HUGE <= number < inf or -inf < number <= -FIRST_HUGE
+
+
+FIRST_HUGE = 1e16
 
 NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 """How `repr` spells the doubles that are no JSON numbers, and how we do."""
@@ -105,7 +122,7 @@ PLAIN_TEXTS: dict[Kind, Text] = {
     Kind.BOOL: bool_text,
     Kind.INT32: int32_text,
     Kind.INT64: int64_text,
-    Kind.DOUBLE: double_text,
+    Kind.DOUBLE: full_double_text,
     Kind.DECIMAL128: decimal128_text,
     Kind.DATE: date_text,
     Kind.BINARY: base64_text,

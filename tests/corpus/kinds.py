@@ -7,6 +7,7 @@ import struct
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 
+from engine.mapping.model import ColumnType
 from tests.corpus.case import (
     FIRST_DATE,
     LAST_DATE,
@@ -43,6 +44,17 @@ KINDS = [
     value("int64 beyond 53 bits among doubles", Int64(2**53 + 1), "9007199254740993", "numeric", 0.5),
     value("double among integers beyond 53 bits", 0.1, "0.1", "numeric", Int64(2**53 + 1)),
     value("huge double as numeric", 1e22, "1" + 22 * "0", "numeric", Decimal128("1")),
+    value("double of 2**60 as numeric", 2.0**60, str(2**60), "numeric", Decimal128("1")),
+    value("double that no power of ten is near as numeric", -1e23, "-99999999999999991611392", "numeric", Int64(2**60)),
+    value("largest double as numeric", 1.7976931348623157e308, str(2**1024 - 2**971), "numeric", Decimal128("1")),
+    value("double of 16 digits as numeric", 9999999999999998.0, "9999999999999998.0", "numeric", Decimal128("1")),
+    value(
+        "numeric array of int64 and the doubles beside them",
+        [Int64(2**60), 2.0**60, Int64(2**60 + 1), -(2.0**63), 1e16],
+        f"{{{2**60},{2**60},{2**60 + 1},-{2**63},{10**16}}}",
+        "numeric[]",
+        arrays="native",
+    ),
     value("tiny double as numeric", -2.5e-10, "-0.00000000025", "numeric", Decimal128("1")),
     value("NaN as numeric", float("nan"), "NaN", "numeric", Decimal128("1")),
     value("infinity as numeric", float("-inf"), "-Infinity", "numeric", Decimal128("1")),
@@ -143,6 +155,36 @@ KINDS = [
         '"+010000-01-01T00:00:00.000Z", "-292275055-05-16T16:47:04.192Z", "+292278994-08-17T07:12:55.807Z", '
         '"+294277-01-01T00:00:00.000Z"]',
         "jsonb",
+    ),
+    value(
+        "doubles that are whole are exact inside jsonb",
+        {"a": [2.0**60, [{"b": -(2.0**63)}]], "i": Int64(2**60), "n": 1e23, "p": 1e22, "q": 1.2345678901234568e17},
+        f'{{"a": [{2**60}, [{{"b": -{2**63}}}]], "i": {2**60}, "n": 99999999999999991611392, "p": 1{22 * "0"},'
+        ' "q": 123456789012345680}',
+        "jsonb",
+    ),
+    value("largest double inside jsonb", [1.7976931348623157e308], f"[{2**1024 - 2**971}]", "jsonb"),
+    value("double of 2**60 in a mixed field", 2.0**60, str(2**60), "jsonb", "a"),
+    value(
+        "doubles that are whole are exact in json",
+        {"a": 2.0**60, "b": 1e22, "c": 1e25, "d": 2e16, "e": 10000000000000002.0, "f": 5e-324, "g": -0.0, "h": 1e15},
+        f'{{"a":{2**60},"b":1e+22,"c":10000000000000000905969664,"d":2e+16,"e":10000000000000002,"f":5e-324,"g":-0.0,'
+        '"h":1000000000000000.0}',
+        "json",
+        documents="json",
+    ),
+    value(
+        "Extended JSON has the shortest digits of a double",
+        {"a": 2.0**60, "b": 1e23},
+        '{"a": {"$numberDouble": "1.152921504606847e+18"}, "b": {"$numberDouble": "1e+23"}}',
+        "jsonb",
+        json_values="extended",
+    ),
+    Case(
+        "double of 2**60 in a text column",
+        {"v": 2.0**60, "w": -1e22, "x": 0.5},
+        {"v": str(2**60), "w": "-1" + 22 * "0", "x": "0.5"},
+        changes={key: {"type": ColumnType.TEXT} for key in "vwx"},
     ),
     value(
         "decimals inside jsonb are exact",

@@ -141,6 +141,13 @@ DRIFT = [
         hits={"overflow": 1},
     ),
     Case("late double among integers", {"v": 5.0}, {"_extra": '{"v": 5.0}'}, seen=({"v": 1},), hits={"overflow": 1}),
+    Case(
+        "late double of 2**60 among integers",
+        {"v": 2.0**60},
+        {"_extra": f'{{"v": {2**60}}}'},
+        seen=({"v": 1},),
+        hits={"overflow": 1},
+    ),
     Case("late string", {"v": "a"}, {"_extra": '{"v": "a"}'}, seen=({"v": 1},), hits={"overflow": 1}),
     Case(
         "late string in a field of its own policy",

@@ -161,8 +161,9 @@ class Values:
         if kind_of(value) not in column.kinds or not _is_in_range(column.type, value):
             return _MISFIT
         match column.type:
-            case ColumnType.DOUBLE if not column.array:
-                return repr(float(value))
+            case ColumnType.DOUBLE:
+                shown = repr(float(value))
+                return _finite_or_spelled(Decimal(shown)) if column.array else shown
             case ColumnType.TIMESTAMPTZ:
                 return self._date(int(value))
             case ColumnType.BYTEA:
@@ -201,7 +202,7 @@ class Values:
             case int():
                 return Decimal(value)
             case float():
-                return _finite_or_spelled(Decimal(repr(value)))
+                return _finite_or_spelled(Decimal(value if value.is_integer() else repr(value)))
             case Decimal128():
                 return _finite_or_spelled(_decimal(value))
             case DatetimeMS():

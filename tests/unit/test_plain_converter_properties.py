@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import struct
 import zlib
+from decimal import Decimal
 
+import bson
 import pytest
+from bson import Decimal128
+from bson.decimal128 import create_decimal128_context
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.convert import make_converter
+from engine.convert import Preference, built_converters, make_converter
 from engine.convert.interface import Converted
 from engine.mapping.bson import documents
 from engine.mapping.census import Census
-from engine.mapping.model import Mapping
+from engine.mapping.model import Column, Kind, Mapping, Role
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import propose
 from tests.documents import OPTIONS, RAW_DOCUMENTS
@@ -122,3 +126,35 @@ def test_any_bytes_give_a_result_or_a_value_error(batch: bytes) -> None:
 def test_an_empty_page_is_nothing() -> None:
     converted = make_converter(mapping_from([], MappingOptions()), "plain").convert(b"", 0, 10)
     assert (converted.n_read, converted.end, bytes(converted.copy), list(converted.row_ends)) == (0, 0, b"", [])
+
+
+WHOLE_DOUBLES = st.one_of(
+    st.integers(-(2**1024) + 2**971, 2**1024 - 2**971).map(float),
+    st.integers(-(2**70), 2**70).map(float),
+    st.builds(lambda digits, zeros: float(digits * 10**zeros), st.integers(1, 10**17), st.integers(0, 25)),
+)
+
+
+@pytest.mark.parametrize("converter", built_converters())
+@given(number=WHOLE_DOUBLES)
+def test_a_whole_double_is_exactly_its_value_wherever_it_has_digits(number: float, converter: Preference) -> None:
+    kinds = frozenset({Kind.DOUBLE})
+    columns = [
+        Column(name="_id", type="json", role=Role.ID, path=("_id",)),
+        Column(name="array", type="json", path=("array",)),
+        Column(name="text", type="text", path=("text",), kinds=kinds),
+        Column(name="numeric", type="numeric", path=("numeric",), kinds=kinds),
+        Column(name="whole", type="numeric", path=("whole",), kinds=frozenset({Kind.DECIMAL128})),
+        Column(name="_extra", type="json", role=Role.EXTRA),
+    ]
+    exact = Decimal128(create_decimal128_context().create_decimal(Decimal(number))) if abs(number) < 10**34 else None
+    document = {"_id": number, "array": [number], "text": number, "numeric": number, "whole": exact, "unknown": number}
+    converted = make_converter(Mapping(columns=tuple(columns)), converter).convert(bson.encode(document), 0, 1)
+    (row,) = tuples(converted)
+    key, in_array, text, numeric, whole, extra = (field or b"" for field in row)
+    for spelled in (key, in_array[1:-1], text, extra.removeprefix(b'{"unknown":')[:-1]):
+        assert float(spelled) == number
+        assert Decimal(spelled.decode()) == Decimal(number)
+    if exact is not None:
+        # Words of the header apart from the digits behind the point, and the digits: the same as of the Decimal128.
+        assert (numeric[:6], numeric[8:]) == (whole[:6], whole[8:])
