@@ -8,6 +8,7 @@
      |   |- TargetExists           2  an existing table in mode "create"
      |   |- MissingCollection      2  the source has no such collection
      |   |- PlanChanged            2  resume with a different plan
+     |   |- OtherVersion           2  the run's engine is of another version of this program
      |   `- TargetHeld             2  another run holds the target, or the run is held
      |- ConnectError               3  cannot connect, or nobody is there
      |- Incomplete                 4  finished, but with rejects or a mismatch
@@ -71,6 +72,12 @@ class PlanChanged(UsageError):
     """The run to resume was made from a different plan."""
 
     code = "plan_changed"
+
+
+class OtherVersion(UsageError):
+    """The engine and its front end are of versions that do not understand each other."""
+
+    code = "other_version"
 
 
 class TargetHeld(UsageError):

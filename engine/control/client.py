@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import select
 import signal
@@ -27,12 +28,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from engine.config import LIBPQ_PASSWORD, Settings, reveal, secrets_of, variable_of
 from engine.control import protocol, rendezvous
-from engine.control.protocol import Attached, Event, RunState, Snapshot
-from engine.errors import ConnectError, MigrationError, UsageError, error_from
+from engine.control.peers import peer_of
+from engine.control.protocol import Attached, Event, RunState, Snapshot, handshake
+from engine.errors import ConnectError, MigrationError, OtherVersion, UsageError, error_from
 
 START_TIMEOUT_S = 20.0
 CONNECT_TIMEOUT_S = 2.0
@@ -42,6 +44,7 @@ DETACH_TIMEOUT_S = 3.0
 CLOSE_TIMEOUT_S = 1.0
 
 Reply = TypeVar("Reply", bound=BaseModel)
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -140,15 +143,22 @@ async def find_engine(run: str | None = None) -> Path:
     """The socket of the only live engine with a run, or of the one whose run's id begins with `run`.
 
     Raises:
-        ConnectError: nobody listens. UsageError: several do; the message lists them.
+        ConnectError: no engine listens.
+        OtherVersion: the one that does is of another version.
+        UsageError: several do; the message lists them.
     """
     found: dict[Path, Snapshot] = {}
     silent: list[Path] = []
+    others: list[OtherVersion] = []
     for path in rendezvous.live_sockets():
         try:
             snapshot = await _snapshot_at(path)
         except TimeoutError:
             silent.append(path)
+            continue
+        except OtherVersion as error:
+            if path.stem.startswith(run or ""):
+                others.append(error)
             continue
         if snapshot is None:
             continue
@@ -158,6 +168,8 @@ async def find_engine(run: str | None = None) -> Path:
     going_on = [path for path, snapshot in found.items() if snapshot.state.is_active]
     live = going_on if len(going_on) == 1 else list(found)
     if not live:
+        if others:
+            raise others[0]
         hanging = [path.stem for path in silent if path.stem.startswith(run or "")]
         if hanging:
             raise ConnectError(
@@ -180,7 +192,8 @@ async def _snapshot_at(path: Path) -> Snapshot | None:
     """What the engine behind a socket does, asked without attaching; None, and the socket removed, when nobody is there.
 
     Raises:
-        TimeoutError: somebody is there who does not answer.
+        TimeoutError: an engine is there that does not answer.
+        OtherVersion: it is of another version.
     """
     try:
         reader, writer = await asyncio.wait_for(
@@ -192,9 +205,10 @@ async def _snapshot_at(path: Path) -> Snapshot | None:
         rendezvous.forget(path)
         return None
     try:
-        writer.write(json.dumps({"id": 0, "command": protocol.Status().model_dump(mode="json")}).encode() + b"\n")
-        line = await asyncio.wait_for(reader.readline(), CONNECT_TIMEOUT_S)
-        return Snapshot.model_validate(json.loads(line)["result"])
+        writer.write(handshake.request(0, protocol.Status()))
+        reply = json.loads(await asyncio.wait_for(reader.readline(), CONNECT_TIMEOUT_S))
+        handshake.check_engine(reply, path.stem, _pid_behind(writer))
+        return Snapshot.model_validate(reply["result"])
     except TimeoutError:
         raise
     except (OSError, ValueError, KeyError):
@@ -230,7 +244,8 @@ class EngineClient:
         """Connect and attach.
 
         Raises:
-            ConnectError: nobody listens on `socket`, or nobody answers there.
+            ConnectError: no engine listens on `socket`, or it does not answer.
+            OtherVersion: it is of another version.
         """
         try:
             reader, writer = await asyncio.wait_for(
@@ -270,15 +285,25 @@ class EngineClient:
         self._next_id += 1
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[self._next_id] = future
-        line = json.dumps({"id": self._next_id, "command": command.model_dump(mode="json")})
-        self._writer.write(line.encode() + b"\n")
+        self._writer.write(handshake.request(self._next_id, command))
         with contextlib.suppress(ConnectionError):  # the pump notices, and fails the future
             await self._writer.drain()
         return await future
 
     async def ask(self, reply: type[Reply], command: BaseModel) -> Reply:
-        """`call`, with the result as one of the protocol's models."""
-        return reply.model_validate(await self.call(command))
+        """`call`, with the result as one of the protocol's models.
+
+        Raises:
+            OtherVersion: the result cannot be read as one.
+        """
+        result = await self.call(command)
+        try:
+            return reply.model_validate(result)
+        except ValidationError as error:
+            raise OtherVersion(
+                f"The engine of run {self.socket.stem} answers in a way that this version of mongopg-tui does not "
+                "understand: steer the run with the version that started it."
+            ) from error
 
     async def messages(self) -> AsyncIterator[Event | Snapshot]:
         """Events and snapshots as they come, until the connection is gone. A backlog of snapshots is one: the newest."""
@@ -327,15 +352,26 @@ class EngineClient:
             future = self._waiting.pop(message["reply"], None)
             if future is None or future.done():
                 return
+            try:
+                handshake.check_engine(message, self.socket.stem, _pid_behind(self._writer))
+            except OtherVersion as error:
+                future.set_exception(error)
+                return
             if "error" in message:
                 future.set_exception(error_from(**message["error"]))
             else:
                 future.set_result(message["result"])
             return
-        if "event" in message:
-            self._inbox.append(Event.model_validate(message["event"]))
-        else:
-            self.snapshot = Snapshot.model_validate(message["snapshot"])
+        try:
+            news = _read_news(message)
+        except ValidationError as error:
+            # The engine lives, whatever it says there; taking it for gone would end more than this message.
+            log.warning("a message of the engine cannot be read: %s", error.errors(include_input=False)[:3])
+            return
+        if isinstance(news, Event):
+            self._inbox.append(news)
+        elif news is not None:
+            self.snapshot = news
             if self._inbox and isinstance(self._inbox[-1], Snapshot):
                 self._inbox.pop()
             self._inbox.append(self.snapshot)
@@ -348,3 +384,15 @@ class EngineClient:
                 future.set_exception(ConnectError(f"The engine of run {self.socket.stem} has ended."))
         self._waiting.clear()
         self._news.set()
+
+
+def _pid_behind(writer: asyncio.StreamWriter) -> int | None:
+    peer = peer_of(writer)
+    return peer.pid if peer is not None else None
+
+
+def _read_news(message: dict[str, Any]) -> Event | Snapshot | None:
+    """What an engine tells without being asked; None is of a kind that is not known here."""
+    if "event" in message:
+        return Event.model_validate(message["event"])
+    return Snapshot.model_validate(message["snapshot"]) if "snapshot" in message else None

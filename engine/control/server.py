@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import socket
-import struct
 import sys
 import time
 from collections import deque
@@ -26,8 +25,9 @@ from engine.config import Settings, redact, secrets_of
 from engine.control import inquiries, protocol, rendezvous, steering
 from engine.control.chronicle import Chronicle
 from engine.control.migration import Migration
-from engine.control.protocol import Attached, Event, Snapshot
-from engine.errors import EXIT_USAGE, MigrationError, UsageError
+from engine.control.peers import peer_of
+from engine.control.protocol import Attached, Event, Snapshot, handshake
+from engine.errors import MigrationError, OtherVersion, UsageError
 from engine.redaction import know
 
 MAX_BACKLOG = 10_000
@@ -181,32 +181,24 @@ class Server:
         try:
             message = json.loads(line)
             number = message["id"]
+            handshake.check_front_end(message, self.run_id)
             command = _commands.validate_python(message["command"])
+        except OtherVersion as error:
+            client.send(handshake.reply(number, _error(error)))
+            return
         except (ValidationError, KeyError, TypeError, ValueError):
             log.info("a command that is not of the protocol")
-            client.send(
-                {
-                    "reply": number,
-                    "error": {
-                        "code": "usage",
-                        "message": "This is not one of the engine's commands.",
-                        "exit_code": EXIT_USAGE,
-                    },
-                }
-            )
+            client.send(handshake.reply(number, _error(UsageError("This is not one of the engine's commands."))))
             return
         try:
             result = await self._obey(client, command)
         except MigrationError as error:
-            wire = {"code": error.code, "message": redact(error.message), "exit_code": error.exit_code}
-            client.send({"reply": number, "error": wire})
+            client.send(handshake.reply(number, _error(error)))
         except Exception:
             log.exception("a command failed")
-            client.send(
-                {"reply": number, "error": {"code": "failed", "message": "The engine failed at this; see its log."}}
-            )
+            client.send(handshake.reply(number, _error(MigrationError("The engine failed at this; see its log."))))
         else:
-            client.send({"reply": number, "result": result})
+            client.send(handshake.reply(number, {"result": result}))
             self._news.set()
 
     async def _obey(self, client: Client, command: protocol.Command) -> Any:
@@ -285,17 +277,18 @@ class Server:
             client.show(line)
 
 
+def _error(error: MigrationError) -> dict[str, Any]:
+    return {"error": {"code": error.code, "message": redact(error.message), "exit_code": error.exit_code}}
+
+
 async def _flush(client: Client) -> None:
     await client.writer.drain()
 
 
 def _is_same_user(writer: asyncio.StreamWriter) -> bool:
-    """Whether the peer runs under our user id (SO_PEERCRED on Linux; elsewhere the folder's mode must do)."""
-    peer: socket.socket = writer.get_extra_info("socket")
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return bool(uid == os.getuid())
+    """Whether the peer runs under our user id; where the kernel does not tell, the folder's mode must do."""
+    peer = peer_of(writer)
+    return peer is None or peer.uid == os.getuid()
 
 
 def run(run_id: str, listener: socket.socket, answers: TextIO) -> None:

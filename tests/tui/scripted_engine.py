@@ -29,6 +29,7 @@ from engine.control.protocol import (
     TableProgress,
     WorkerState,
     WorkerView,
+    handshake,
 )
 from engine.errors import KnobError
 from engine.knobs import KNOBS
@@ -268,7 +269,7 @@ class ScriptedEngine:
             writer.close()
 
     def _reply(self, writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
-        reply = {"reply": message["id"], **self._answer(message["command"])}
+        reply = handshake.reply(message["id"], self._answer(message["command"]))
         writer.write(json.dumps(reply).encode() + b"\n")
 
     def _answer(self, command: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 One Unix-domain socket a run, JSON lines of at most 32 MiB, each an object::
 
-    -> {"id": 7, "command": {"name": "set", "knob": "cluster_size", "value": 12}}
-    <- {"reply": 7, "result": {...}}                    or  {"reply": 7, "error": {"code", "message", "exit_code"}}
+    -> {"id": 7, "command": {"name": "set", "knob": "cluster_size", "value": 12}, "protocol": 1, "version": "0.1.0"}
+    <- {"reply": 7, "result": {...}, "protocol": ...}   or  {"reply": 7, "error": {"code", "message", "exit_code"}, ...}
     <- {"event": {"kind": "knob", "at": 12.5, ...}}     facts: every client gets each of them, in order
     <- {"snapshot": {...}}                              the state now: a slow client gets only the newest
+
+What the versions at both ends mean for each other is in `handshake`.
 
 Times: `at` and `elapsed` are seconds since the run was accepted (monotonic); `*_unix` are seconds since 1970.
 """

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from engine.control.protocol.wire import Wire
+from engine.control.protocol.wire import Request
 
 
-class Attach(Wire):
+class Attach(Request):
     """First word of a client. The reply is an `Attached`; events and snapshots follow."""
 
     name: Literal["attach"] = "attach"
@@ -18,13 +18,13 @@ class Attach(Wire):
     on_disconnect: Literal["continue", "cancel"] = "continue"
 
 
-class Detach(Wire):
+class Detach(Request):
     """The client leaves on purpose: the run goes on."""
 
     name: Literal["detach"] = "detach"
 
 
-class Inspect(Wire):
+class Inspect(Request):
     """Test the connection to one side; the reply is a `ServerReport` (unreachable servers are in it, not an error)."""
 
     name: Literal["inspect"] = "inspect"
@@ -34,13 +34,13 @@ class Inspect(Wire):
     keep: bool = False
 
 
-class ListDatabases(Wire):
+class ListDatabases(Request):
     """Databases of the source's server that its user may see; the reply is {"databases": [DatabaseInfo]}."""
 
     name: Literal["databases"] = "databases"
 
 
-class ListCollections(Wire):
+class ListCollections(Request):
     """Collections of one of the source's databases; the reply is {"collections": [CollectionInfo]}."""
 
     name: Literal["collections"] = "collections"
@@ -48,7 +48,7 @@ class ListCollections(Wire):
     """Empty is the one that the URI names."""
 
 
-class MakePlan(Wire):
+class MakePlan(Request):
     """Census and mapping of the chosen collections; the reply is a `PlanView`. Nothing is written."""
 
     name: Literal["plan"] = "plan"
@@ -64,7 +64,7 @@ class MakePlan(Wire):
     """As in `Start`, for this plan alone: what a run that is started with them would do."""
 
 
-class Start(Wire):
+class Start(Request):
     """Start the run (or its seeding). Answered when it is accepted, before work begins; the reply is a `Snapshot`."""
 
     name: Literal["start"] = "start"
@@ -83,26 +83,26 @@ class Start(Wire):
     """Settings that differ from those the engine was started with, `{"run": {"mode": "append"}}`."""
 
 
-class Pause(Wire):
+class Pause(Request):
     """End pages early, commit, and stand still. Answered at once."""
 
     name: Literal["pause"] = "pause"
 
 
-class Resume(Wire):
+class Resume(Request):
     """Go on after a pause."""
 
     name: Literal["resume"] = "resume"
 
 
-class Cancel(Wire):
+class Cancel(Request):
     """Stop: commit slices in hand (`now`: roll them back). What is committed stays, and the run can be resumed."""
 
     name: Literal["cancel"] = "cancel"
     now: bool = False
 
 
-class SetKnob(Wire):
+class SetKnob(Request):
     """Turn a knob; the reply is {"knob", "value", "applies": "at once" | "from the next page" | ...}."""
 
     name: Literal["set"] = "set"
@@ -110,13 +110,13 @@ class SetKnob(Wire):
     value: int
 
 
-class Status(Wire):
+class Status(Request):
     """The reply is a `Snapshot`."""
 
     name: Literal["status"] = "status"
 
 
-class Verify(Wire):
+class Verify(Request):
     """Compare both sides; the reply is a `VerifyReport`. Level `full` reads everything again, with progress in
     `Snapshot.comparing`; `cancel` breaks it off."""
 
@@ -130,7 +130,7 @@ class Verify(Wire):
     """Describe them without values."""
 
 
-class ListRejects(Wire):
+class ListRejects(Request):
     """Rejected documents by reason; the reply is a `RejectsReport`."""
 
     name: Literal["rejects"] = "rejects"
@@ -138,7 +138,7 @@ class ListRejects(Wire):
     samples: int = 5
 
 
-class RetryRejects(Wire):
+class RetryRejects(Request):
     """Write rejected documents again, under today's policies and into the table as it is; those that succeed are rejects no
     longer. The reply is a `RetryReport`."""
 
@@ -149,13 +149,13 @@ class RetryRejects(Wire):
     samples: int = 5
 
 
-class ListRuns(Wire):
+class ListRuns(Request):
     """History from the ledger; the reply is {"runs": [RunInfo]}."""
 
     name: Literal["runs"] = "runs"
 
 
-class Replay(Wire):
+class Replay(Request):
     """A recorded run, from its events in the ledger; the reply is a `Recording`."""
 
     name: Literal["replay"] = "replay"
@@ -165,7 +165,7 @@ class Replay(Wire):
     """1 is the run's end alone."""
 
 
-class DiscardRun(Wire):
+class DiscardRun(Request):
     """Drop a run's staging tables and its rows in the ledger; the target tables stay, unless they are to go too."""
 
     name: Literal["discard"] = "discard"
@@ -174,7 +174,7 @@ class DiscardRun(Wire):
     """Also drop the target tables that the run made itself, with their rows."""
 
 
-class Shutdown(Wire):
+class Shutdown(Request):
     """End an engine with no active run now, without waiting for clients to leave."""
 
     name: Literal["shutdown"] = "shutdown"

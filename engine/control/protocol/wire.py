@@ -13,9 +13,15 @@ SNAPSHOT_HZ = 10
 
 
 class Wire(BaseModel):
-    """What every object on the socket is: immutable, and refused when it has a field that nobody knows."""
+    """What every object on the socket is: immutable. A field that is not known is passed over: a newer engine may have it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Request(Wire):
+    """What a front end asks for: refused when it has a field that is not known, since it would be carried out without it."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class ErrorInfo(Wire):
