@@ -61,6 +61,11 @@ fuzz: $(DEV) ## Search for batches that harm the native converter or census, SEC
 	$(PIP) install atheris cython
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
+DIR ?= specifications
+.PHONY: specs
+specs: $(DEV) ## Run the drivers' public specifications, files in DIR: make specs DIR=...
+	$(BIN)/python -m tests.specs $(DIR)
+
 .PHONY: snapshots
 snapshots: $(DEV) ## Accept the screens as they look now
 	$(BIN)/python -m pytest tests/tui --snapshot-update

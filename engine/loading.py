@@ -26,6 +26,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from engine.config import LIBPQ_PASSWORD, PREFIX, Loaded, Settings, reveal, secrets_of, variable_of
 from engine.errors import UsageError
+from engine.mongo_needs import left_out
+from engine.mongo_uri import read_uri
 from engine.redaction import holds_secret, know
 
 FLAG_NAMES = {
@@ -82,6 +84,14 @@ def load_settings(config_file: Path | None, flags: Mapping[str, object]) -> Load
             raise UsageError(f"{given[key].where} must begin with {' or '.join(schemes)}.")
     provenance = {key: given[key].provenance if key in given else "default" for key in setting_names()}
     return Loaded(settings, provenance, tuple(warnings), file)
+
+
+def source_warnings(settings: Settings) -> list[str]:
+    """A sentence for each option of the source's connection string that is left out; of one that is wrong, nothing yet."""
+    try:
+        return left_out(read_uri(settings.source.uri.get_secret_value()))
+    except UsageError:
+        return []
 
 
 def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:

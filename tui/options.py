@@ -172,12 +172,12 @@ class Given:
         Raises:
             UsageError: one does not hold, a file cannot be read, or there is no terminal to ask in.
         """
-        from engine.loading import load_settings
+        from engine.loading import load_settings, source_warnings
         from tui.output import warn
 
         added = {name.replace("__", "."): value for name, value in more.items()}
         loaded = load_settings(self.config, {**self.settings, **added})
-        for warning in loaded.warnings:
+        for warning in [*loaded.warnings, *(source_warnings(loaded.settings) if "source" in self.sides else [])]:
             warn(warning)
         if self.asks:
             from tui.password import ask_passwords

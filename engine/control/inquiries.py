@@ -14,6 +14,8 @@ from engine.control.protocol import CollectionInfo, DatabaseInfo, PlanView, Serv
 from engine.control.retrying import retry
 from engine.control.verification import verify
 from engine.errors import MigrationError, UsageError
+from engine.mongo_needs import left_out
+from engine.mongo_uri import read_uri
 from engine.redaction import know, secrets_in
 from engine.source import catalogue, mongo
 from engine.target import postgres
@@ -100,7 +102,7 @@ def _inspect_source(uri: str) -> ServerReport:
     return ServerReport(
         side="source", uri=redact(uri), ok=True, message="connected", version=found.version,
         latency_ms=found.latency_ms, detail=found.topology, tls=found.tls,
-        tls_is_weak=tls.is_weak(found.tls, local=mongo.is_local(uri)),
+        tls_is_weak=tls.is_weak(found.tls, local=mongo.is_local(uri)), warnings=left_out(read_uri(uri)),
     )  # fmt: skip
 
 

@@ -6,11 +6,12 @@ verified, unless `source.uri` says otherwise (`tls=false`). On this machine TLS 
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import ssl
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,10 +24,12 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
-from pymongo.uri_parser import parse_uri
 
 from engine import tls
 from engine.errors import ConnectError, MigrationError, UsageError
+from engine.mongo_needs import file_that_fails, require_usable
+from engine.mongo_options import OPTIONS
+from engine.mongo_uri import SRV_SCHEME, MongoUri, read_uri
 from engine.source import handshake
 from engine.source.faults import AUTHENTICATION_CODES, UNAUTHORIZED, code_of, describe
 from engine.source.grants import grant_command
@@ -34,9 +37,7 @@ from engine.source.grants import grant_command
 Document = dict[str, Any]
 Client = MongoClient[Document]
 
-SCHEMES = ("mongodb://", "mongodb+srv://")
 DEFAULT_TIMEOUT_S = 5.0
-DEFAULT_PORT = 27017
 MIN_VERSION = (4, 4)
 _NEEDED = "MongoDB 4.4 or newer is needed"
 _PINGS = 3
@@ -45,13 +46,11 @@ _HOSTS_SHOWN = 3
 _HOST_LENGTH = 100
 """Characters of a host shown, at most."""
 _PROBE_TIMEOUT_S = 1.0
+_FILE_OPTIONS = ("tlscafile", "tlscertificatekeyfile", "tlscrlfile")
 
-_URI = re.compile(r"mongodb(?:\+srv)?://(?:[^@/?]*@)?(?P<hosts>[^@/?]+)(?:/(?P<path>[^@?]*))?(?:\?[^@]*)?")
+_SHAPE = re.compile(r"mongodb(?:\+srv)?://(?:[^@/?]*@)?(?P<hosts>[^@/?]+)(?:/[^@?]*)?(?:\?(?P<options>.*))?", re.DOTALL)
 """Matches only where it is beyond doubt which part is the password, so that nothing of it can be taken for a host."""
-_INVALID_URI = (
-    "source.uri is not a valid MongoDB connection string: it must look like mongodb://user:password@host:27017/database, "
-    "with special characters in user and password percent-encoded."
-)
+_OPTION_NAMES = {option.name for option in OPTIONS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +77,33 @@ def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S, pr
         UsageError: the URI, or an option in it, is wrong.
         ConnectError: the server cannot be reached, refuses the password, or is too old.
     """
-    uri = uri.strip()
-    parsed = _parsed(uri)
-    given = {name.lower() for name in parsed["options"]}
-    limits: dict[str, Any] = {
+    found = read_uri(uri)
+    require_usable(found)
+    more: dict[str, Any] = {
         name: round(timeout_s * 1000)
         for name in ("serverSelectionTimeoutMS", "connectTimeoutMS")
-        if name.lower() not in given
+        if name.lower() not in found.options
     }
+    more |= {name: os.path.expanduser(found.options[name]) for name in _FILE_OPTIONS if name in found.options}
+    if found.properties:
+        more["authMechanismProperties"] = found.properties
+    if "appname" not in found.options:
+        more["appname"] = app_name
     if is_secured_by_default(uri):
-        limits["tls"] = True
-    if not probe and "servermonitoringmode" not in given:
-        limits["serverMonitoringMode"] = "poll"
+        more["tls"] = True
+    if not probe and "servermonitoringmode" not in found.options:
+        more["serverMonitoringMode"] = "poll"
     try:
-        client: Client = MongoClient(uri, appname=app_name, driver=DriverInfo("mongopg-tui"), connect=probe, **limits)
-    except (PyMongoError, OSError, ValueError, TypeError) as exc:
+        client: Client = MongoClient(found.text, driver=DriverInfo("mongopg-tui"), connect=probe, **more)
+    except (PyMongoError, OSError, ValueError, TypeError, UnicodeError) as exc:
         raise _explained(exc, uri) from None
     if not probe:
         return client
     try:
         _check_version(client, hosts_of(uri))
-        _check_login(client, parsed["database"] or "admin")
-    except (PyMongoError, OSError) as exc:
-        error = _explained(exc, uri, client, parsed["nodelist"])
+        _check_login(client, found.database or "admin")
+    except (PyMongoError, OSError, ValueError) as exc:
+        error = _explained(exc, uri, client)
         client.close()
         raise error from None
     except ConnectError:
@@ -120,7 +123,7 @@ def inspect(client: Client, uri: str) -> SourceReport:
         hello = client.admin.command("hello", read_preference=client.read_preference)
         latency_s = min(_ping_s(client) for _ in range(_PINGS))
     except (PyMongoError, OSError) as exc:
-        raise _explained(exc, uri, client, []) from None
+        raise _explained(exc, uri, client) from None
     return SourceReport(version[:40], _topology(hello), round(latency_s * 1000, 2), tls_in_words(uri))
 
 
@@ -130,11 +133,7 @@ def database_of(uri: str) -> str:
     Raises:
         UsageError: it names none.
     """
-    _check_scheme(uri)
-    shape = _URI.fullmatch(uri.strip())
-    if shape is None:
-        raise UsageError(_INVALID_URI)
-    name = unquote(shape["path"] or "").split(".", 1)[0]
+    name = read_uri(uri).database
     if not name:
         raise UsageError("source.uri names no database: put it behind the host, as in mongodb://host:27017/shop.")
     return name
@@ -142,8 +141,8 @@ def database_of(uri: str) -> str:
 
 def hosts_of(uri: str) -> str:
     """The hosts of the URI for messages: no user, no password, at most three of them."""
-    shape = _URI.fullmatch(uri.strip())
-    if shape is None:
+    shape = _SHAPE.fullmatch(uri.strip())
+    if shape is None or ("@" in (shape["options"] or "") and not _is_sound(uri)):
         return "the host of source.uri"
     hosts = [_printable(unquote(host)) for host in shape["hosts"].split(",")]
     return ", ".join(hosts[:_HOSTS_SHOWN]) + (f" and {len(hosts) - _HOSTS_SHOWN} more" if hosts[_HOSTS_SHOWN:] else "")
@@ -160,42 +159,38 @@ def tls_in_words(uri: str) -> str:
 
 def is_local(uri: str) -> bool:
     """Every host of the URI is this machine."""
-    shape = _URI.fullmatch(uri.strip())
-    hosts = [unquote(host) for host in shape["hosts"].split(",")] if shape else [""]
-    return all(tls.is_local(re.sub(r":\d*$", "", host).strip("[]")) for host in hosts)
+    return _is_sound(uri) and all(host.is_socket or tls.is_local(host.name) for host in read_uri(uri).hosts)
 
 
 def is_secured_by_default(uri: str) -> bool:
     """TLS is used though the URI says nothing about it, since a host of it is not this machine."""
-    if uri.strip().startswith("mongodb+srv"):
+    if uri.strip().startswith(SRV_SCHEME):
         return False  # the driver uses TLS with it by itself
-    return not is_local(uri) and not _parsed(uri)["options"].keys() & {"tls", "ssl"}
+    return not is_local(uri) and not read_uri(uri).options.keys() & {"tls", "ssl"}
+
+
+def _is_sound(uri: str) -> bool:
+    try:
+        read_uri(uri)
+    except UsageError:
+        return False
+    return True
 
 
 def _options(uri: str) -> dict[str, Any]:
     """What holds for connections of this URI, names in lower case: what it says, and TLS by default."""
-    options = {name.lower(): value for name, value in _parsed(uri)["options"].items()}
-    return options | {"tls": True} if is_secured_by_default(uri) else options
+    found = read_uri(uri)
+    options: dict[str, Any] = {
+        name: {"true": True, "false": False}.get(value, value) for name, value in found.options.items()
+    }
+    options |= {name: os.path.expanduser(options[name]) for name in _FILE_OPTIONS if name in options}
+    if is_secured_by_default(uri) or (found.is_srv and not found.options.keys() & {"tls", "ssl"}):
+        options["tls"] = True
+    return options
 
 
 def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text[:_HOST_LENGTH])
-
-
-def _check_scheme(uri: str) -> None:
-    if not uri.strip():
-        raise UsageError("source.uri is empty: set it to mongodb://host:27017/database.")
-    if not uri.strip().startswith(SCHEMES):
-        raise UsageError("source.uri must begin with mongodb:// or mongodb+srv://.")
-
-
-def _parsed(uri: str) -> dict[str, Any]:
-    """The URI's parts; unlike MongoClient, which only warns, this refuses options that do not exist."""
-    _check_scheme(uri)
-    try:
-        return parse_uri(uri, validate=True, warn=False)
-    except (PyMongoError, OSError, ValueError, TypeError) as exc:
-        raise _explained(exc, uri) from None
 
 
 def _check_version(client: Client, at: str) -> None:
@@ -227,51 +222,52 @@ def _topology(hello: Document) -> str:
     return "standalone"
 
 
-def _explained(
-    exc: Exception, uri: str, client: Client | None = None, seeds: Sequence[tuple[str, int | None]] = ()
-) -> MigrationError:
+def _explained(exc: Exception, uri: str, client: Client | None = None) -> MigrationError:
     """The error for a failed connection, decided by class and code of what the driver raised."""
     at = hosts_of(uri)
+    found = read_uri(uri)
     if isinstance(exc, OperationFailure):
-        return _refused(at, exc, uri)
+        return _refused(at, exc, found)
     if isinstance(exc, ServerSelectionTimeoutError) and client is not None:
-        return ConnectError(_no_server(at, client, seeds, uri))
-    if isinstance(exc, InvalidURI):
-        return UsageError(_INVALID_URI)
-    if isinstance(exc, ConfigurationError) and client is not None:
+        return ConnectError(_no_server(at, client, found, uri))
+    if isinstance(exc, ssl.SSLError) or (isinstance(exc, ConfigurationError) and file_that_fails(found)):
+        which = file_that_fails(found) or "an option for TLS"
+        return UsageError(
+            f"The file that {which} in source.uri names cannot be used: it must be PEM, with what the option is for, and "
+            "tlsCertificateKeyFilePassword must fit its key."
+        )
+    named = sorted(name for name in _OPTION_NAMES if re.search(rf"\b{re.escape(name)}\b", str(exc)))
+    if isinstance(exc, ConfigurationError | InvalidURI) and found.is_srv and not named:
+        return ConnectError(
+            f"The DNS entries (SRV) of {at} cannot be found: check the host in source.uri, and that this machine can ask DNS."
+        )
+    if isinstance(exc, ConfigurationError) and client is not None and not named:
         return ConnectError(f"MongoDB at {at} is too old or does not fit the options of source.uri; {_NEEDED}.")
-    if isinstance(exc, ConfigurationError) and uri.startswith("mongodb+srv") and not _is_option_error(uri):
-        return ConnectError(f"The DNS entries (SRV) of {at} cannot be found: check the host in source.uri.")
-    if isinstance(exc, ConfigurationError | ValueError | TypeError):
-        return UsageError("source.uri has a host, a port or an option that MongoDB's driver does not accept.")
+    if isinstance(exc, ConfigurationError | InvalidURI | ValueError | TypeError):
+        which = ", ".join(named) if named else "a host or an option"
+        return UsageError(f"source.uri has {which} with a value that MongoDB's driver does not accept: check it.")
     if isinstance(exc, FileNotFoundError | PermissionError):
-        return UsageError("A file named in source.uri (tlsCAFile, tlsCertificateKeyFile) cannot be read.")
+        return UsageError("A file named in source.uri (tlsCAFile, tlsCertificateKeyFile, tlsCRLFile) cannot be read.")
     return ConnectError(f"MongoDB at {at} cannot be reached: {describe(exc)[1]}")
 
 
-def _is_option_error(uri: str) -> bool:
-    """Whether it is the options of an SRV connection string that are wrong, not its DNS entries."""
-    try:
-        parse_uri("mongodb://localhost/" + uri[uri.find("?") :] if "?" in uri else "mongodb://localhost/", warn=False)
-    except (PyMongoError, ValueError, TypeError):
-        return True
-    return False
-
-
-def _refused(at: str, exc: OperationFailure, uri: str) -> ConnectError:
+def _refused(at: str, exc: OperationFailure, uri: MongoUri) -> ConnectError:
     code = code_of(exc)
+    database = uri.database or "admin"
+    defined_in = uri.options.get("authsource", database)
     if exc.code in AUTHENTICATION_CODES:
+        where = (
+            "" if "authsource" in uri.options or not uri.database else
+            f" The user was looked for in database {_printable(database)}: if it is defined elsewhere, add authSource=admin."
+        )  # fmt: skip
         return ConnectError(
-            f"MongoDB at {at} refused the user name or the password; check both, and authSource, in source.uri.",
+            f"MongoDB at {at} refused the user name or the password; check both, and authSource, in source.uri.{where}",
             code=code,
         )
     if exc.code == UNAUTHORIZED:
-        parsed = _parsed(uri)
-        if not parsed["username"]:
+        if not uri.user:
             return ConnectError(f"MongoDB at {at} wants a login: put user and password into source.uri.", code=code)
-        database = parsed["database"] or "admin"
-        defined_in = parsed["options"].get("authSource", database)
-        command = grant_command(parsed["username"], defined_in, "read", [database])
+        command = grant_command(uri.user, defined_in, "read", [database])
         return ConnectError(
             f"The user of source.uri has no rights in that database of MongoDB at {at}; as an administrator, run: {command}",
             code=code,
@@ -279,7 +275,7 @@ def _refused(at: str, exc: OperationFailure, uri: str) -> ConnectError:
     return ConnectError(f"MongoDB at {at} refused the connection: {describe(exc)[1]}", code=code)
 
 
-def _no_server(at: str, client: Client, seeds: Sequence[tuple[str, int | None]], uri: str) -> str:
+def _no_server(at: str, client: Client, found: MongoUri, uri: str) -> str:
     """Why no server was selected: what the driver knows of the servers, and how the first unknown one takes a connection.
 
     The driver keeps the failure of each server as text only, so the cause is found out by trying.
@@ -287,24 +283,74 @@ def _no_server(at: str, client: Client, seeds: Sequence[tuple[str, int | None]],
     servers = client.topology_description.server_descriptions()
     unknown = [address for address, server in servers.items() if server.server_type_name == "Unknown"]
     if len(unknown) < len(servers) or not servers:
-        return (
+        return _other_set(at, found, uri) or (
             f"MongoDB at {at} answers, but has no server that fits: check replicaSet and readPreference in source.uri, "
             f"and that the set has a primary."
         )
-    named = [address for address in unknown if address not in seeds]
+    seeds = [(host.name, host.port) for host in found.hosts]
+    named = [address for address in unknown if address not in seeds and not found.is_srv]
     if named:
         return (
             f"MongoDB at {at} answers, but calls itself {_printable(named[0][0])}:{named[0][1]}, which cannot be reached "
             f"from here: make that name known, or add directConnection=true to source.uri."
         )
+    host, port = unknown[0]
+    if port is None:
+        return _no_socket(host)
     try:
-        host, port = unknown[0]
-        with socket.create_connection((host, port or DEFAULT_PORT), timeout=_PROBE_TIMEOUT_S) as connection:
-            found = handshake.trouble(connection, host, at, _options(uri), by_default=is_secured_by_default(uri))
-    except socket.gaierror:
+        with socket.create_connection((host, port), timeout=_PROBE_TIMEOUT_S) as connection:
+            trouble = handshake.trouble(connection, host, at, _options(uri), by_default=is_secured_by_default(uri))
+    except (socket.gaierror, UnicodeError):
         return f"The host name in {at} cannot be resolved: check source.uri."
     except ConnectionRefusedError:
         return f"MongoDB at {at} refuses connections: check host and port in source.uri, and that the server runs."
     except OSError:
         return f"MongoDB at {at} does not answer: check host and port in source.uri, and firewalls in between."
-    return found or f"{at} takes connections but does not answer as MongoDB: check the port in source.uri."
+    return trouble or f"{at} takes connections but does not answer as MongoDB: check the port in source.uri."
+
+
+def _no_socket(path: str) -> str:
+    """Why the server behind a Unix socket was not reached."""
+    shown = _printable(path)
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_PROBE_TIMEOUT_S)
+            connection.connect(path)
+    except FileNotFoundError:
+        return (
+            f"There is no Unix socket {shown}: check its path in source.uri, and that the server runs on this machine."
+        )
+    except ConnectionRefusedError:
+        return f"No server listens on the Unix socket {shown}: check source.uri, and that the server runs."
+    except PermissionError:
+        return f"The Unix socket {shown} may not be used by this user: check its rights, or use a host and port in source.uri."
+    except OSError:
+        return f"The Unix socket {shown} of source.uri cannot be used: its path may be too long, or it is no socket."
+    return f"The Unix socket {shown} takes connections but does not answer as MongoDB: check its path in source.uri."
+
+
+def _other_set(at: str, found: MongoUri, uri: str) -> str:
+    """The sentence for a replicaSet that is not that of the servers; empty when it is not that."""
+    wanted = found.options.get("replicaset")
+    if wanted is None:
+        return ""
+    kept = {name: value for name, value in found.options.items() if name.startswith(("tls", "ssl"))}
+    alone = replace(
+        found, user=None, password=None, hosts=found.hosts[:1], options={**kept, "directconnection": "true"}, tags=(),
+        is_srv=False,
+    )  # fmt: skip
+    more = {"tls": True} if is_secured_by_default(uri) else {}
+    try:
+        limit_ms = round(_PROBE_TIMEOUT_S * 1000)
+        with MongoClient[Document](alone.text, serverSelectionTimeoutMS=limit_ms, **more) as client:  # type: ignore[arg-type]
+            name = client.admin.command("hello").get("setName")
+    except (PyMongoError, OSError, ValueError):
+        return ""
+    if name is None:
+        return f"MongoDB at {at} is no replica set, but source.uri says replicaSet={_printable(wanted)}: take it out."
+    if name != wanted:
+        return (
+            f"MongoDB at {at} is the replica set {_printable(str(name))}, but source.uri says replicaSet={_printable(wanted)}: "
+            "correct it, or take it out."
+        )
+    return ""

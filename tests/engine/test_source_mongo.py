@@ -196,7 +196,7 @@ def test_a_set_that_calls_itself_by_a_name_unknown_here_is_told(source: Source) 
         f"mongodb://user:{SECRET}@host:99999/db",
         f"mongodb://user:{SECRET}@/db",
         f"mongodb://user:{SECRET}@host/db?replicaset",
-        f"mongodb://user:{SECRET}@host/db?noSuchOption=1",
+        f"mongodb://user:12?noSuchOption={SECRET}@host/db",
         f"mongodb://user:{SECRET}@host/db?authMechanism=NONSENSE",
         f"mongodb://user:{SECRET}@host/db?tls=true&tlsCAFile=/nowhere/{SECRET}.pem",
         f"postgresql://user:{SECRET}@host/db",
@@ -239,6 +239,75 @@ def test_nothing_of_a_password_that_should_have_been_encoded_is_shown(userinfo: 
         assert SECRET not in shown
         assert "12" not in shown
         failure(f"mongodb://{userinfo}@host:1/db{options}")
+
+
+def test_a_server_is_reached_by_strings_as_they_are_pasted(source: Source) -> None:
+    for options in (
+        "appName=@shop@&retrywrites=false&maxIdleTimeMS=0",
+        "noSuchOption=1&compressors=lzma&journal=",
+        "appName=a%2Bb",
+    ):
+        uri = with_options(source.uri, options)
+        with connect(uri, app_name="test") as client:
+            assert inspect(client, uri).topology.startswith("replica set ")
+
+
+def test_a_replica_set_is_named_by_its_own_name(source: Source) -> None:
+    name = source.client.admin.command("hello")["setName"]
+    error = failure(f"mongodb://{urlsplit(source.uri).netloc}/db?replicaSet=another")
+    assert f"is the replica set {name}, but source.uri says replicaSet=another" in error.message
+
+
+def test_a_unix_socket_that_is_not_there_is_told(tmp_path: Path) -> None:
+    path = str(tmp_path / "mongodb-1.sock")
+    written = path.replace("/", "%2F")
+    error = failure(f"mongodb://{written}/db")
+    assert type(error) is ConnectError
+    assert f"There is no Unix socket {path}" in error.message
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(path)
+    assert "No server listens on the Unix socket" in failure(f"mongodb://{written}/db").message
+
+
+@pytest.mark.parametrize(
+    ("rest", "words"),
+    [
+        ("app@host/db", "names the user app and no password: set MONGOPG_SOURCE_PASSWORD"),
+        ("app:@host/db", "names the user app and no password"),
+        ("host/db?authMechanism=SCRAM-SHA-256", "authMechanism=SCRAM-SHA-256 needs a user"),
+        ("a:b@host/db?authMechanism=GSSAPI", "needs the package pymongo[gssapi]"),
+        ("host/db?authMechanism=MONGODB-AWS", "needs the package pymongo[aws]"),
+        ("host/db?authMechanism=MONGODB-OIDC", "needs authMechanismProperties=ENVIRONMENT:NAME"),
+        ("host/db?authMechanism=MONGODB-OIDC&authMechanismProperties=ENVIRONMENT:gcp", "needs TOKEN_RESOURCE:AUDIENCE"),
+        ("host/db?authMechanism=MONGODB-X509", "name its file as tlsCertificateKeyFile"),
+        (f"a:{SECRET}@host/db?authMechanism=MONGODB-X509", "takes no password"),
+        (
+            "host/db?tlsCAFile=/nowhere/ca.pem",
+            "The file that tlsCAFile in source.uri names cannot be read: No such file",
+        ),
+        (
+            "host/db?tlsCertificateKeyFile=~/nowhere.pem",
+            "tlsCertificateKeyFile in source.uri names cannot be read: No such",
+        ),
+        ("host/db?tlsCRLFile=/", "tlsCRLFile in source.uri names cannot be read: Is a directory"),
+        (
+            "localhost/db?tlsCAFile=/dev/null",
+            "The file that tlsCAFile in source.uri names cannot be used: it must be PEM",
+        ),
+        ("localhost/db?tls=false&tlsCAFile=/dev/null", "says tls=false, and tlsCAFile, which is for TLS"),
+        ("host/my%20db", "cannot hold blanks"),
+    ],
+)
+def test_what_a_connection_lacks_is_named_before_anything_is_connected(rest: str, words: str) -> None:
+    error = failure(f"mongodb://{rest}")
+    assert type(error) is UsageError
+    assert words in error.message
+
+
+def test_a_name_without_srv_entries_is_told() -> None:
+    error = failure("mongodb+srv://cluster0.nowhere.invalid/db?retryWrites=true&w=majority&appName=Cluster0")
+    assert type(error) is ConnectError
+    assert "DNS entries (SRV) of cluster0.nowhere.invalid" in error.message
 
 
 def test_the_uris_own_timeout_holds() -> None:

@@ -156,6 +156,8 @@ class SetupScreen(CockpitScreen):
             if panel.uri != uri:
                 return
             panel.show(report)
+            for warning in report.warnings:
+                self.app.notify(safe(warning), severity="warning", markup=False)
             if panel.side == "source" and report.ok:
                 await self._list_collections(desk)
         except MigrationError as error:

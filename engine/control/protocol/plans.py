@@ -25,6 +25,8 @@ class ServerReport(Wire):
     tls_is_weak: bool = False
     """Somebody on the network could read or forge what is sent; "no TLS" on this machine itself is not weak."""
     free_connections: int | None = None
+    warnings: list[str] = []
+    """A sentence for each option of the connection string that is left out."""
 
 
 class DatabaseInfo(Wire):
