@@ -16,6 +16,7 @@ from typing import Any
 import asyncpg
 
 from engine.errors import MigrationError, PlanChanged, TargetExists, UsageError
+from engine.target import earlier
 from engine.target.ddl import TableName, drop_table
 from engine.target.locks import naming_blockers
 from engine.target.sqlstates import describe, may_pass
@@ -340,6 +341,8 @@ async def recorded_events(
 async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: bool = False) -> list[TableName]:
     """Drop a run's staging tables and all it has in the ledger; returns the tables dropped.
 
+    Of tables that stay, the ledger goes on knowing which columns the run has written.
+
     Hold the run's tables first (`engine.target.locks`). Waits for the end of a forgotten worker's transaction, but
     for whoever uses a table that is to be dropped no longer than `DISCARD_LOCK_S`.
 
@@ -363,6 +366,7 @@ async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: b
                     await connection.execute(drop_table(table))
                     dropped.append(table)
             await connection.execute("SET LOCAL lock_timeout = 0")  # a forgotten worker's transaction ends by itself
+            await earlier.remember(connection, run_id)
             await connection.execute("DELETE FROM mongopg.run WHERE run_id = $1", run_id)
     except asyncpg.DependentObjectsStillExistError as error:
         raise UsageError(f"A table of run {run_id} cannot be dropped: {describe(error)[1]}") from error

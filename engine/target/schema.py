@@ -125,6 +125,20 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE mongopg.run ADD COLUMN taken_at timestamptz;
     ALTER TABLE mongopg.run ALTER COLUMN taken_at SET DEFAULT clock_timestamp();
     """,
+    # Where a publication takes all tables, PostgreSQL updates none without a key.
+    "ALTER TABLE mongopg.version ADD PRIMARY KEY (version)",
+    """
+    CREATE TABLE mongopg.former_load (
+        run_id    text NOT NULL,
+        load_no   integer NOT NULL,
+        table_oid oid NOT NULL,
+        namespace text NOT NULL,
+        mapping   jsonb NOT NULL,
+        began_at  timestamptz NOT NULL,
+        PRIMARY KEY (run_id, load_no)
+    );
+    CREATE INDEX ON mongopg.former_load (table_oid);
+    """,
 )
 """Statement blocks; number n brings the ledger from version n to n + 1. Never edit one that was released."""
 

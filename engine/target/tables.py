@@ -13,16 +13,55 @@ from dataclasses import dataclass
 import asyncpg
 
 from engine.errors import UsageError
-from engine.mapping.model import Column, Kind, Mapping, Role
+from engine.mapping.kinds import INTEGERS
+from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.target.ddl import TableName
 from engine.target.sqlstates import one_line
 
 OBJECT_ID_LENGTH = 24
 """Characters of an objectId as text."""
 _TEXT_TYPES = frozenset({"text", "character varying", "citext"})
+_WITHOUT_ZONE = "timestamp without time zone"
 _SPELLINGS = {"timestamptz": "timestamp with time zone", "timestamptz[]": "timestamp with time zone[]"}
 """How format_type() spells what DDL spells otherwise."""
 _NO_LENGTH = -1
+_DESCRIBE = """
+    WITH RECURSIVE down AS (
+        SELECT a.attnum, a.atttypid AS type, a.atttypmod AS modifier, false AS is_required, false AS has_default,
+               0 AS depth
+        FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT d.attnum, t.typbasetype, t.typtypmod, d.is_required OR t.typnotnull,
+               d.has_default OR t.typdefault IS NOT NULL, d.depth + 1
+        FROM down d JOIN pg_type t ON t.oid = d.type WHERE t.typtype = 'd'
+    ), bottom AS (
+        SELECT DISTINCT ON (attnum) * FROM down ORDER BY attnum, depth DESC
+    )
+    SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
+           CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN format_type(t.oid, NULL)
+                WHEN e.objid IS NOT NULL THEN t.typname
+                ELSE format('%s.%s', n.nspname, t.typname) END AS base,
+           CASE WHEN t.oid = 'varchar'::regtype THEN greatest(b.modifier - 4, -1) ELSE -1 END AS length,
+           NOT (a.attnotnull OR b.is_required) AS nullable,
+           a.atthasdef OR a.attidentity <> '' OR b.has_default AS has_default,
+           a.attgenerated <> '' AS generated,
+           CASE WHEN t.oid IN ('numeric'::regtype, 'numeric[]'::regtype) THEN b.modifier >= 0
+                WHEN t.oid IN ('timestamptz'::regtype, 'timestamptz[]'::regtype, 'timestamp'::regtype)
+                THEN b.modifier BETWEEN 0 AND 2
+                ELSE false END AS rounds,
+           t.oid IN ('numeric'::regtype, 'numeric[]'::regtype)
+           AND (b.modifier < 0 OR (((b.modifier - 4) & 2047) # 1024) - 1024 >= 0) AS keeps_integers,
+           a.attidentity = 'a' AS is_identity,
+           coalesce(NOT c.collisdeterministic, false) AS folds
+    FROM pg_attribute a JOIN bottom b USING (attnum) JOIN pg_type t ON t.oid = b.type
+    JOIN pg_namespace n ON n.oid = t.typnamespace
+    LEFT JOIN pg_collation c ON c.oid = a.attcollation
+    LEFT JOIN pg_depend e ON e.classid = 'pg_type'::regclass AND e.objid = t.oid AND e.deptype = 'e'
+    WHERE a.attrelid = to_regclass($1)
+    ORDER BY a.attnum
+"""
+"""Domains are followed to the type at their bottom: the last of them says how long or exact its values are. What an extension
+brings is known by its own name, in whatever schema it lies. A scale has 11 bits with a sign (`numeric_typmod_scale`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +72,8 @@ class ExistingColumn:
     type: str
     """As format_type() spells it, with its modifier: `character varying(20)`, `numeric(10,2)`."""
     base: str
-    """The same without the modifier; of a domain, the type beneath."""
+    """The same without the modifier; of a domain, the type at the bottom; `schema.name` where it is neither PostgreSQL's own
+    nor an extension's."""
     length: int
     """Characters that fit, for varchar(n); -1 without such a limit."""
     nullable: bool
@@ -43,6 +83,12 @@ class ExistingColumn:
     """Cannot be written."""
     rounds: bool = False
     """Keeps fewer digits than a value may have: numeric(p,s), or a time of less than milliseconds."""
+    keeps_integers: bool = False
+    """A numeric that changes no integer: one of too many digits is refused."""
+    is_identity: bool = False
+    """GENERATED ALWAYS AS IDENTITY: rows bring their own values, but no UPDATE changes them."""
+    folds: bool = False
+    """Its collation takes texts for equal that are not the same bytes."""
 
 
 async def describe_table(connection: asyncpg.Connection, table: TableName) -> list[ExistingColumn]:
@@ -58,30 +104,7 @@ async def describe_table(connection: asyncpg.Connection, table: TableName) -> li
         raise UsageError(
             f"{table} is not a table (a view, a foreign table or the like): rows cannot be copied into it."
         )
-    rows = await connection.fetch(
-        """
-        SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
-               format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL) AS base,
-               CASE WHEN coalesce(nullif(t.typbasetype, 0), t.oid) = 'varchar'::regtype
-                    THEN greatest(m.modifier - 4, -1)
-                    ELSE -1 END AS length,
-               NOT (a.attnotnull OR t.typnotnull) AS nullable,
-               a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL AS has_default,
-               a.attgenerated <> '' AS generated,
-               CASE WHEN coalesce(nullif(t.typbasetype, 0), t.oid) IN ('numeric'::regtype, 'numeric[]'::regtype)
-                    THEN m.modifier >= 0
-                    WHEN coalesce(nullif(t.typbasetype, 0), t.oid) IN ('timestamptz'::regtype, 'timestamptz[]'::regtype)
-                    THEN m.modifier BETWEEN 0 AND 2
-                    ELSE false END AS rounds
-        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN t.typbasetype = 0 THEN a.atttypmod ELSE t.typtypmod END AS modifier
-        ) m
-        WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
-        ORDER BY a.attnum
-        """,
-        table.sql,
-    )
+    rows = await connection.fetch(_DESCRIBE, table.sql)
     return [ExistingColumn(**dict(row.items())) for row in rows]
 
 
@@ -147,6 +170,26 @@ def _bounded(column: Column, found: ExistingColumn | None) -> Column:
     return column.model_copy(update={"length": length, "nullable": nullable})
 
 
+def holds(found: ExistingColumn, wanted: ColumnType, *, is_array: bool = False) -> bool:
+    """COPY's binary format of a type is that of the column.
+
+    Times without a zone have the same bytes, and get those of UTC.
+    """
+    needed = spelling(f"{wanted.value}[]" if is_array else wanted.value)
+    if needed == "text":
+        return found.base in _TEXT_TYPES
+    return found.base == needed or (found.base == _WITHOUT_ZONE and needed == _SPELLINGS["timestamptz"])
+
+
+def type_of(found: ExistingColumn) -> tuple[ColumnType, bool] | None:
+    """Which of our types a column holds, and whether an array of it; None for a type that this program does not write."""
+    for wanted in ColumnType:
+        for is_array in (False, True):
+            if holds(found, wanted, is_array=is_array):
+                return wanted, is_array
+    return None
+
+
 def spelling(sql_type: str) -> str:
     """How format_type() spells a type that DDL spells `sql_type`."""
     return _SPELLINGS.get(sql_type, sql_type)
@@ -156,10 +199,9 @@ def _misfits(column: Column, found: ExistingColumn, longest: int) -> list[str]:
     name = f"Column {one_line(column.name)}"
     if found.generated:
         return [f"{name} is generated and cannot be written."]
-    needed = spelling(column.sql_type)
-    if needed != found.base and not (needed == "text" and found.base in _TEXT_TYPES):
+    if not holds(found, column.type, is_array=column.array):
         return [f"{name} is {one_line(found.type)}, the plan needs {column.sql_type}."]
-    if found.rounds:
+    if found.rounds and not (found.keeps_integers and column.kinds and column.kinds <= INTEGERS):
         return [f"{name} is {one_line(found.type)}, which would round values: the plan needs {column.sql_type}."]
     if column.kinds == {Kind.OBJECT_ID}:
         longest = max(longest, OBJECT_ID_LENGTH)
