@@ -35,10 +35,16 @@ _CONDITIONS = """
         SELECT FROM pg_trigger WHERE tgrelid = t.oid AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 7 = 7
     )
     AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = t.oid AND attgenerated <> '')
+    AND NOT EXISTS (
+        SELECT FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid
+        WHERE d.classid = 'pg_constraint'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_proc'::regclass
+        AND p.provolatile <> 'i'
+    )
     ORDER BY c.conname
 """
 """The conditions of constraints, where a row is the same in the WHERE and in the constraint: triggers before each row (bits 1,
-2 and 4 of their type: for each row, before, at INSERT) and generated columns would change it."""
+2 and 4 of their type: for each row, before, at INSERT) and generated columns would change it. What a condition calls must say
+the same whenever it is called, too: a function that reads a table may have let the row in a moment later."""
 
 
 @dataclass(slots=True)
@@ -48,16 +54,17 @@ class Guards:
     has_news: bool = False
     """A constraint has refused its first row since `where` was asked."""
     _examples: dict[str, Refusal] = field(default_factory=dict)
-    """By name of each constraint that has refused a row: what became of that row, and so becomes of others."""
+    """By name of each constraint of the table that has refused a row: what became of that row, and so becomes of others."""
     _usable: dict[str, bool] = field(default_factory=dict)
     """By name, whether PostgreSQL takes its condition in a WHERE."""
     _names: list[str] = field(default_factory=list)
     """Of the constraints in the WHERE; their places are the numbers that are reported."""
 
-    def note(self, error: asyncpg.PostgresError, refusal: Refusal) -> None:
-        """A row was refused."""
+    def note(self, error: asyncpg.PostgresError, refusal: Refusal, table: TableName) -> None:
+        """A row was refused, though perhaps by another table, into which a trigger of this one writes."""
         name = error.constraint_name
-        if sqlstate_of(error) == CHECK_VIOLATION and name and name not in self._examples:
+        is_own = (error.schema_name, error.table_name) == (table.schema, table.table)
+        if sqlstate_of(error) == CHECK_VIOLATION and is_own and name and name not in self._examples:
             self._examples[name] = refusal
             self.has_news = True
 

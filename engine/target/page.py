@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -120,6 +120,8 @@ class Refusal:
     column: str
     """Empty when the server names none."""
     detail: str
+    constraint: str = ""
+    """Empty when the server names none."""
     is_passed_by: bool = False
     """COPY left it out, and ended for none of it."""
 
@@ -165,12 +167,30 @@ class Page:
 
 
 def line_of(context: str, table: str) -> int | None:
-    """The line of a COPY at which an error arose, 1 being the first row; None when the context does not say.
+    """The line of a COPY at which an error seems to have arisen, 1 being the first row; None when the context does not say.
 
-    The context is localised ("COPY users, line 7", "COPY users, Zeile 7"), but the line is always the first number after
-    the table's name. What begins like PostgreSQL's own words is believed before the rest, which may quote values.
+    The context is localised ("COPY users, line 7", "COPY users, Zeile 7"), but COPY's own words are its last line, and the
+    line's number is the first one after the table's name. It is a hint only: COPY collects rows, and names the last one
+    that it has read for what is wrong with an earlier one.
     """
-    name = re.escape(table)
-    own = re.search(rf"(?m)^COPY {name}\D+(\d+)", context)
-    found = own or re.search(rf"{name}\D+(\d+)", context)
-    return int(found[1]) if found else None
+    own = _own_words(context, table)
+    return int(own[1]) if own else None
+
+
+def column_of(context: str, table: str, columns: Iterable[str]) -> str:
+    """The column that COPY was at according to its own words, which end with its name; empty when they name none of these."""
+    own = _own_words(context, table)
+    rest = own.string[own.end() :] if own else ""
+    return max((column for column in columns if rest.endswith(f" {column}")), key=len, default="")
+
+
+def _own_words(context: str, table: str) -> re.Match[str] | None:
+    """Where COPY's own words in an error's context have the number of the line."""
+    found = re.search(rf"{re.escape(table)}[^0-9]+([0-9]+)", context[_last_line(context, table) :])
+    return None if found is None or found.string.startswith("PL/") else found
+
+
+def _last_line(context: str, table: str) -> int:
+    """Where the last line of a context begins; names of tables may have line breaks."""
+    at = context.rfind(table)
+    return context.rfind("\n", 0, len(context) if at < 0 or "\n" not in table else at) + 1

@@ -1,20 +1,24 @@
 """Rows into a table by COPY, where a bad row costs one row.
 
-All of a page goes in one COPY, as long as the table refuses nothing. When the server refuses it at row k, everything since
-the savepoint is undone; the rows before k go again in one COPY, row k is left out, and those behind it follow in runs of
-about twice the last run that went well. So the server takes a row in at most twice as long as errors name their row, and a
-page of nothing but bad rows goes row by row instead of being sent whole for each of them. Errors that name no row (foreign
-keys, which are checked at the end of a COPY, and the INSERT of an upsert) are found by halving.
+All of a page goes in one COPY, as long as the table refuses nothing. When the server refuses it, everything since the
+savepoint is undone. What the server says of the place is a hint: where it names row k, the rows before k go again in one
+COPY, row k goes alone, and those behind it follow in runs of about twice the last run that went well. Where it names none
+(foreign keys and triggers, which are looked at when a COPY has ended, and the INSERT of an upsert), or named a row that then
+went in alone, the row is found by halving. A row is refused for nothing but its own failure, alone in its COPY; rows that
+fail only together end up one by one. So the server takes a row in at most twice as long as errors name their row, and a
+page of nothing but bad rows goes row by row instead of being sent whole for each of them.
 
 Where bad rows keep coming, pages go in runs from the start, each behind a savepoint of its own: short enough that little is
 undone with a bad row, long enough that a COPY is worth its round trips (`Caution`). Only a CHECK refuses no second row:
 from then on COPY itself leaves out those that break its condition, and says which (`engine.target.guards`).
+
+An error that need not be about a row (a right that is missing, say) is one row's fault where the table takes a COPY of no
+rows, and other rows. Otherwise it ends the page.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
@@ -24,8 +28,26 @@ from engine.errors import MigrationError
 from engine.mapping.names import quote_identifier
 from engine.target.ddl import TableName, upsert
 from engine.target.guards import Guards, Reports
-from engine.target.page import COPY_HEADER, COPY_TRAILER, Buffer, CopyTarget, Page, Piece, Refusal, line_of
-from engine.target.sqlstates import CARDINALITY_VIOLATION, UNIQUE_VIOLATION, condition_name, is_data_error, sqlstate_of
+from engine.target.page import (
+    COPY_HEADER,
+    COPY_TRAILER,
+    Buffer,
+    CopyTarget,
+    Page,
+    Piece,
+    Refusal,
+    column_of,
+    line_of,
+)
+from engine.target.sqlstates import (
+    CARDINALITY_VIOLATION,
+    FOREIGN_KEY_VIOLATION,
+    UNIQUE_VIOLATION,
+    condition_name,
+    is_data_error,
+    may_be_data_error,
+    sqlstate_of,
+)
 
 UNPROVEN_ROWS = 2_048
 """Rows sent at once behind the first bad one of a page, at most."""
@@ -33,9 +55,10 @@ COPY_COST_ROWS = 110
 """What a COPY with its savepoint costs, in rows of middling size that the two processes deal with in the meantime."""
 MEMORY_ROWS = 50_000
 """How often the table refused rows is remembered for about so many of them."""
+MOST_ODD = 100
+"""So many rows fail in a way that need not be about them, and none goes in: then it is not."""
 UPSERT_PAGE = TableName("pg_temp", "mongopg_page")
 """Where rows of an upsert are collected; gone at COMMIT."""
-_COLUMN = re.compile(r"column \"?([^\s\":]+)")
 
 
 @dataclass(slots=True)
@@ -43,6 +66,10 @@ class Caution:
     """How often a table has refused rows lately, and how many to send it at once."""
 
     guards: Guards = field(default_factory=Guards)
+    doubted: set[str] = field(default_factory=set)
+    """SQLSTATEs whose errors have named a row that then went in alone."""
+    within_table: dict[str, bool] = field(default_factory=dict)
+    """By name of a foreign key that has refused rows, whether it is one from the table to itself."""
     _rows: float = 0.0
     _refused: float = 0.0
 
@@ -56,6 +83,11 @@ class Caution:
         """What refused rows so far will do so no longer."""
         self._rows = self._refused = 0.0
 
+    @property
+    def has_taken_rows(self) -> bool:
+        """The table has taken some, lately."""
+        return self._rows - self._refused >= 1
+
     def run_rows(self) -> int:
         """Rows that go in one COPY; 0 is all of a page.
 
@@ -65,6 +97,23 @@ class Caution:
         if self._refused < 1:
             return 0
         return math.ceil(math.sqrt(2 * COPY_COST_ROWS * self._rows / self._refused))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Rows first <= i < end of a page, to be sent."""
+
+    first: int
+    end: int
+    is_whole: bool = False
+    """In one COPY: they stood before a row that was named, or are a half of what was refused."""
+    named_by: str = ""
+    """The SQLSTATE of the error that named the row behind these, or this row."""
+
+    @property
+    def is_one(self) -> bool:
+        """Whatever the server says then is about this row."""
+        return self.end - self.first == 1
 
 
 @dataclass(slots=True)
@@ -80,6 +129,12 @@ class RowSender:
     """Of every COPY; None: to be asked for, in each transaction anew."""
     _has_learnt: bool = field(init=False, default=False)
     """In the page in hand: how often the table refused its rows says nothing of the next one."""
+    _n_written: int = field(init=False, default=0)
+    """Of the page in hand."""
+    _odd: list[tuple[int, asyncpg.PostgresError]] = field(init=False, default_factory=list)
+    """Rows of the page in hand that fail alone with an error that need not be about a row."""
+    _takes_none: bool = field(init=False, default=False)
+    """A COPY without rows went well, in the page in hand."""
 
     def __post_init__(self) -> None:
         self._reports = Reports(self._into.table)
@@ -110,7 +165,7 @@ class RowSender:
         first = await anext(tuples, None)
         if first is None:
             return 0, []
-        self._has_learnt = False
+        self._has_learnt, self._takes_none, self._n_written, self._odd = False, False, 0, []
         await self._prepare_guards()
         await self.connection.execute("SAVEPOINT page")
         refusals: list[Refusal] = []
@@ -118,16 +173,22 @@ class RowSender:
         self.connection.add_log_listener(self._reports)
         try:
             if run_rows:
-                n_written = await self._send_runs(page, tuples, run_rows, refusals)
+                await self._send_runs(page, tuples, run_rows, refusals)
             else:
-                n_written = await self._send_whole(page, first, tuples, refusals)
+                await self._send_whole(page, first, tuples, refusals)
         finally:
             self.connection.remove_log_listener(self._reports)
+        if refusals:
+            await self._try_again(page, refusals)
+        if self._odd:
+            if not self._n_written and not self.caution.has_taken_rows:
+                raise self._odd[0][1]
+            refusals += [self._refusal(row, error) for row, error in self._odd]
         await self.connection.execute("RELEASE SAVEPOINT page")
         if not self._has_learnt:
             self.caution.note(page.n_rows, sum(not refusal.is_passed_by for refusal in refusals))
         refusals.sort(key=lambda refusal: refusal.row)
-        return n_written, refusals
+        return self._n_written, refusals
 
     async def _prepare_guards(self) -> None:
         """The WHERE of the next COPYs."""
@@ -138,58 +199,131 @@ class RowSender:
         if self._where is None or guards.has_news:
             self._where = await guards.where(self.connection, self.target.table, self._into, self.target.columns)
 
-    async def _send_whole(self, page: Page, first: Buffer, rest: AsyncIterator[Buffer], refusals: list[Refusal]) -> int:
-        """Write a page in one COPY while it comes; when it is refused, what is good of it. The number of rows written."""
+    async def _send_whole(
+        self, page: Page, first: Buffer, rest: AsyncIterator[Buffer], refusals: list[Refusal]
+    ) -> None:
+        """Write a page in one COPY while it comes; when it is refused, what is good of it."""
         try:
-            return await self._put(page, 0, None, self._stream(first, rest), refusals)
+            await self._put(page, 0, None, self._stream(first, rest), refusals)
         except asyncpg.PostgresError as error:
-            if not self._is_row_error(error):
-                raise
             # asyncpg takes the source to its end before it raises, so the page is complete here.
-            todo: list[tuple[int, int, bool]] = []
-            n_good = self._split(0, page.n_rows, error, todo, refusals)
-            await self._undo()
-            return await self._sort_out(page, todo, _within(2 * n_good, UNPROVEN_ROWS), UNPROVEN_ROWS, refusals)
+            todo: list[_Stretch] = []
+            n_good = await self._take_apart(_Stretch(0, page.n_rows), error, todo, refusals)
+            await self._sort_out(page, todo, _within(2 * n_good, UNPROVEN_ROWS), UNPROVEN_ROWS, refusals)
 
-    async def _send_runs(self, page: Page, rest: AsyncIterator[Buffer], run_rows: int, refusals: list[Refusal]) -> int:
-        """Write what is good of a page in runs of so many rows, each piece when it has come; the number of rows written."""
-        n_written, first = 0, 0
+    async def _send_runs(self, page: Page, rest: AsyncIterator[Buffer], run_rows: int, refusals: list[Refusal]) -> None:
+        """Write what is good of a page in runs of so many rows, each piece when it has come."""
+        first = 0
         while True:
-            todo = [(first, page.n_rows, False)]
+            todo = [_Stretch(first, page.n_rows)]
             first = page.n_rows
-            n_written += await self._sort_out(page, todo, run_rows, run_rows, refusals)
+            await self._sort_out(page, todo, run_rows, run_rows, refusals)
             if await anext(rest, None) is None:
-                return n_written
+                return
 
     async def _sort_out(
-        self, page: Page, todo: list[tuple[int, int, bool]], run_rows: int, most: int, refusals: list[Refusal]
-    ) -> int:
-        """Write what is good of some rows of a page; the number of rows written.
+        self, page: Page, todo: list[_Stretch], run_rows: int, most: int, refusals: list[Refusal]
+    ) -> None:
+        """Write what is good of some rows of a page.
 
         Args:
-            todo: ranges of rows, the next one last; True for those that stood before a bad row.
+            todo: the next stretch last.
             run_rows: as many unproven rows are sent at once; fewer where they are bad, then more again.
             most: rows that runs grow to.
         """
-        n_written = 0
         while todo:
-            first, end, is_proven = todo.pop()
-            limit = first + run_rows
-            if not is_proven and end > limit:
-                todo.append((limit, end, False))
-                end = limit
+            stretch = todo.pop()
+            limit = stretch.first + run_rows
+            if not stretch.is_whole and stretch.end > limit:
+                todo.append(_Stretch(limit, stretch.end))
+                stretch = _Stretch(stretch.first, limit)
+            rows = _rows(page.tuples(stretch.first, stretch.end))
             try:
-                n_written += await self._put(page, first, end, _rows(page.tuples(first, end)), refusals)
+                n_written = await self._put(page, stretch.first, stretch.end, rows, refusals)
             except asyncpg.PostgresError as error:
-                if not self._is_row_error(error):
-                    raise
-                n_good = self._split(first, end, error, todo, refusals)
-                await self._undo()
-                run_rows = _within(max(2 * n_good, run_rows // 2), most)
+                n_good = await self._take_apart(stretch, error, todo, refusals)
+                if not (stretch.named_by and stretch.is_one):
+                    run_rows = _within(max(2 * n_good, run_rows // 2), most)
             else:
                 await self.connection.execute("RELEASE SAVEPOINT page; SAVEPOINT page")
-                run_rows = run_rows if is_proven else _within(2 * run_rows, most)
-        return n_written
+                if stretch.named_by and stretch.is_one and n_written and not stretch.is_whole:
+                    self.caution.doubted.add(stretch.named_by)
+                run_rows = run_rows if stretch.is_whole or stretch.named_by else _within(2 * run_rows, most)
+
+    async def _take_apart(
+        self, stretch: _Stretch, error: asyncpg.PostgresError, todo: list[_Stretch], refusals: list[Refusal]
+    ) -> int:
+        """Undo a COPY that was refused, and divide its rows; how many before the one at fault seem to be good.
+
+        Raises:
+            asyncpg.PostgresError: the error, when it is not a row's fault.
+        """
+        is_data = self._is_row_error(error)
+        if self.connection.is_closed() or not (is_data or may_be_data_error(error)):
+            raise error
+        self.caution.guards.note(error, self._refusal(stretch.first, error), self.target.table)
+        await self._undo()
+        if not is_data and not self._takes_none:
+            await self._try_no_rows(error)
+        if stretch.is_one:
+            if is_data:
+                refusals.append(self._refusal(stretch.first, error))
+            else:
+                self._odd.append((stretch.first, error))
+                if not self._n_written and len(self._odd) >= MOST_ODD:
+                    raise self._odd[0][1]
+            return 0
+        return self._divide(stretch, error, todo)
+
+    def _divide(self, stretch: _Stretch, error: asyncpg.PostgresError, todo: list[_Stretch]) -> int:
+        """What to send instead of a stretch that was refused; how many of its first rows seem to be good."""
+        first, end = stretch.first, stretch.end
+        code = sqlstate_of(error)
+        line = line_of(error.context or "", self._into.table)
+        # What stood before a row that was named is good. If it is not, rows cannot be told apart by names.
+        is_named = line is not None and 1 <= line <= end - first and not stretch.is_whole
+        if line is None or not is_named or code in self.caution.doubted:
+            middle = (first + end) // 2
+            todo += [_Stretch(middle, end, is_whole=True), _Stretch(first, middle, is_whole=True)]
+            return middle - first
+        named = first + line - 1
+        if named + 1 < end:
+            todo.append(_Stretch(named + 1, end))
+        todo.append(_Stretch(named, named + 1, named_by=code))
+        if first < named:
+            todo.append(_Stretch(first, named, is_whole=True, named_by=code))
+        return named - first
+
+    async def _try_again(self, page: Page, refusals: list[Refusal]) -> None:
+        """Write rows that were refused for want of other rows of the table, where those have gone in behind them."""
+        n_before = -1
+        while self._n_written > n_before:
+            n_before = self._n_written
+            for refusal in [each for each in refusals if await self._refers_to_table(each)]:
+                try:
+                    await self._put(
+                        page, refusal.row, refusal.row + 1, _rows(page.tuples(refusal.row, refusal.row + 1)), []
+                    )
+                except asyncpg.PostgresError as error:
+                    if not self._is_row_error(error):
+                        raise
+                    await self._undo()
+                else:
+                    await self.connection.execute("RELEASE SAVEPOINT page; SAVEPOINT page")
+                    refusals.remove(refusal)
+
+    async def _refers_to_table(self, refusal: Refusal) -> bool:
+        """What the row was refused for is a foreign key from the table to itself."""
+        if refusal.sqlstate != FOREIGN_KEY_VIOLATION or not refusal.constraint:
+            return False
+        known = self.caution.within_table
+        if refusal.constraint not in known:
+            known[refusal.constraint] = await self.connection.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_constraint"
+                " WHERE contype = 'f' AND conname = $1 AND confrelid = to_regclass($2))",
+                refusal.constraint, self.target.table.sql,
+            )  # fmt: skip
+        return known[refusal.constraint]
 
     async def _undo(self) -> None:
         """Back to the savepoint, with a WHERE for what comes now."""
@@ -200,36 +334,19 @@ class RowSender:
             await self._prepare_guards()
             await self.connection.execute("SAVEPOINT page")
 
-    def _split(
-        self,
-        first: int,
-        end: int,
-        error: asyncpg.PostgresError,
-        todo: list[tuple[int, int, bool]],
-        refusals: list[Refusal],
-    ) -> int:
-        """Divide a refused range around the row at fault; how many rows before it were good."""
-        self.caution.guards.note(error, _refusal(first, error))
-        line = line_of(error.context or "", self._into.table)
-        if end - first == 1:
-            bad = first
-        elif line is not None and 1 <= line <= end - first:
-            bad = first + line - 1
-        else:
-            middle = (first + end) // 2
-            todo += [(middle, end, True), (first, middle, True)]
-            return middle - first
-        refusals.append(_refusal(bad, error))
-        if bad + 1 < end:
-            todo.append((bad + 1, end, False))
-        if first < bad:
-            todo.append((first, bad, True))
-        return bad - first
+    async def _try_no_rows(self, error: asyncpg.PostgresError) -> None:
+        """Raise `error` when a COPY without rows fails, too: then no row is at fault."""
+        try:
+            await self._copy(_rows(()))
+            await self._upsert()
+        except asyncpg.PostgresError:
+            raise error from None
+        self._takes_none = True
 
     async def _put(
         self, page: Page, first: int, end: int | None, source: AsyncIterator[Buffer], refusals: list[Refusal]
     ) -> int:
-        """One COPY, followed by the INSERT of an upsert; the number of rows that the target took.
+        """One COPY, followed by the INSERT of an upsert; the number of rows that the target took, which is added to the page's.
 
         Args:
             first: of the rows of `page` that `source` has.
@@ -242,6 +359,20 @@ class RowSender:
             MigrationError: it left rows out without naming them.
         """
         self._reports.rows.clear()
+        n_written = await self._copy(source)
+        passed_by = [self.caution.guards.refusal(number, first + row) for number, row in self._reports.rows]
+        if self._where and n_written + len(passed_by) != (page.n_rows if end is None else end) - first:
+            raise MigrationError(
+                f"PostgreSQL left rows out of a COPY to table {self.target.table} without naming them."
+            )
+        if self.target.upsert_key:
+            n_written = await self._upsert()
+        refusals += passed_by
+        self._n_written += n_written
+        return n_written
+
+    async def _copy(self, source: AsyncIterator[Buffer]) -> int:
+        """The rows that COPY took."""
         status = await self.connection.copy_to_table(
             self._into.table,
             schema_name=self._into.schema,
@@ -250,17 +381,16 @@ class RowSender:
             format="binary",
             where=self._where or None,
         )
-        passed_by = [self.caution.guards.refusal(number, first + row) for number, row in self._reports.rows]
-        if self._where and _count(status) + len(passed_by) != (page.n_rows if end is None else end) - first:
-            raise MigrationError(
-                f"PostgreSQL left rows out of a COPY to table {self.target.table} without naming them."
-            )
-        if self.target.upsert_key:
-            status = await self.connection.execute(
-                upsert(self.target.table, UPSERT_PAGE, self.target.columns, self.target.upsert_key)
-            )
-            await self.connection.execute(f"TRUNCATE {UPSERT_PAGE.sql}")
-        refusals += passed_by
+        return _count(status)
+
+    async def _upsert(self) -> int:
+        """The collected rows that the target took; 0 where rows are not collected."""
+        if not self.target.upsert_key:
+            return 0
+        status = await self.connection.execute(
+            upsert(self.target.table, UPSERT_PAGE, self.target.columns, self.target.upsert_key)
+        )
+        await self.connection.execute(f"TRUNCATE {UPSERT_PAGE.sql}")
         return _count(status)
 
     async def _stream(self, first: Buffer, rest: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
@@ -277,6 +407,24 @@ class RowSender:
         twice = bool(self.target.upsert_key) and sqlstate_of(error) == CARDINALITY_VIOLATION
         return twice or is_data_error(error)
 
+    def _refusal(self, row: int, error: asyncpg.PostgresError) -> Refusal:
+        """Of a row, for an error that is its own."""
+        context = error.context or ""
+        return Refusal(
+            row=row,
+            reason=condition_name(error),
+            sqlstate=sqlstate_of(error),
+            column=self._own_column(error) or column_of(context, self._into.table, self.target.columns),
+            # DETAIL quotes the whole row, except here, where it names the key that both rows have.
+            detail=" ".join(filter(None, (error.args[0], error.detail if error.sqlstate == UNIQUE_VIOLATION else ""))),
+            constraint=error.constraint_name or "",
+        )
+
+    def _own_column(self, error: asyncpg.PostgresError) -> str:
+        """The column that the server names, if it is none of another table's, into which a trigger writes."""
+        name = error.column_name or ""
+        return name if error.table_name == self.target.table.table or name in self.target.columns else ""
+
 
 def _count(status: str) -> int:
     """The rows of a command tag, such as `COPY 8000`."""
@@ -285,18 +433,6 @@ def _count(status: str) -> int:
 
 def _within(rows: int, most: int) -> int:
     return max(1, min(rows, most))
-
-
-def _refusal(row: int, error: asyncpg.PostgresError) -> Refusal:
-    in_context = _COLUMN.search(error.context or "")
-    return Refusal(
-        row=row,
-        reason=condition_name(error),
-        sqlstate=sqlstate_of(error),
-        column=error.column_name or (in_context[1] if in_context else ""),
-        # DETAIL quotes the whole row, except here, where it names the key that both rows have.
-        detail=" ".join(filter(None, (error.args[0], error.detail if error.sqlstate == UNIQUE_VIOLATION else ""))),
-    )
 
 
 async def _rows(runs: Iterable[Buffer]) -> AsyncIterator[Buffer]:

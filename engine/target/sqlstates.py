@@ -19,14 +19,23 @@ LOCK_NOT_AVAILABLE = "55P03"
 DISK_FULL = "53100"
 TOO_MANY_CONNECTIONS = "53300"
 """For the server, the database or the role."""
+FOREIGN_KEY_VIOLATION = "23503"
 UNIQUE_VIOLATION = "23505"
 CHECK_VIOLATION = "23514"
 CARDINALITY_VIOLATION = "21000"
 """ON CONFLICT DO UPDATE met one key twice in the same command."""
-DATA_CLASSES = frozenset({"22", "23", "54"})
-"""Data exception, integrity constraint violation, program limit exceeded: one row's fault, not the server's."""
-RAISED = "P0001"
-"""RAISE EXCEPTION in somebody's trigger: it refuses a row, too."""
+DATA_CLASSES = frozenset({"09", "20", "21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0"})
+"""What is one row's fault, not the server's: data exception, integrity constraint violation, program limit exceeded, and what
+triggers and the functions that they call raise by themselves."""
+SERVER_CLASSES = frozenset(
+    {"00", "01", "02", "03", "08", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "24", "25", "26", "28", "2B", "2D", "34",
+     "3B", "3D", "3F", "40", "42", "53", "55", "57", "58", "72", "F0", "HV", "XX"}
+)  # fmt: skip
+"""The other classes that PostgreSQL has, so any further one is somebody's own: only their trigger can have raised it."""
+RAISING_FUNCTIONS = frozenset({"exec_stmt_raise", "plperl_elog", "PLy_elog_impl", "PLy_output", "pltcl_elog"})
+"""Of the server's procedural languages: they raise what a function wants to be raised, whatever SQLSTATE it gives to it."""
+CORRUPTED = frozenset({"XX001", "XX002"})
+"""Of a table or an index: no row is at fault, and no row ought to be written any more."""
 TRANSIENT_CLASSES = frozenset({"08", "40"})
 """Connection exception, transaction rollback (deadlock, serialization failure)."""
 PROTOCOL_VIOLATION = "08P01"
@@ -86,9 +95,24 @@ def may_pass(error: BaseException) -> bool:
 
 
 def is_data_error(error: BaseException) -> bool:
-    """The server refused a row for what is in it."""
+    """The server refused a row for what is in it, or somebody's trigger did: those choose an SQLSTATE as they like."""
+    if not isinstance(error, asyncpg.PostgresError) or _ends_session(error):
+        return False
     code = sqlstate_of(error)
-    return code[:2] in DATA_CLASSES or code == RAISED
+    is_own = len(code) == 5 and code[:2] not in SERVER_CLASSES
+    return is_own or code[:2] in DATA_CLASSES or error.server_source_function in RAISING_FUNCTIONS
+
+
+def may_be_data_error(error: BaseException) -> bool:
+    """The server did not say that a row is at fault, yet one may be: an odd code of a statement within a trigger, say."""
+    if not isinstance(error, asyncpg.PostgresError) or _ends_session(error):
+        return False
+    code = sqlstate_of(error)
+    return not may_pass(error) and code[:2] not in ("53", "57", "58") and code not in CORRUPTED
+
+
+def _ends_session(error: asyncpg.PostgresError) -> bool:
+    return getattr(error, "severity_en", None) in ("FATAL", "PANIC")
 
 
 def condition_name(error: asyncpg.PostgresError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.target import ddl
 from engine.target.ddl import TableName
-from engine.target.page import line_of
+from engine.target.page import column_of, line_of
 from engine.target.tables import ExistingColumn, check_fits
 
 ID = Column(name="_id", type=ColumnType.TEXT, role=Role.ID, kinds=frozenset({Kind.OBJECT_ID}), nullable=False)
@@ -66,6 +66,26 @@ def test_the_line_is_the_first_number_behind_the_tables_name() -> None:
     assert line_of("users の COPY、行番号 8", "users") == 8
     assert line_of('SQL statement "SELECT 1 FROM ONLY parent x"', "users") is None
     assert line_of("", "users") is None
+
+
+def test_what_a_trigger_says_is_no_line_of_copy() -> None:
+    assert line_of("PL/pgSQL function users_check() line 3 at RAISE", "users") is None
+    audit = (
+        'SQL statement "INSERT INTO users_audit VALUES (1)"\nPL/pgSQL function users_check() line 3 at SQL statement'
+    )
+    assert line_of(audit, "users") is None
+    assert line_of(f"{audit}\nCOPY users, Zeile 9", "users") == 9
+    assert line_of('COPY a"b, line 7: x, line 12, column n', 'a"b, line 7: x') == 12
+    assert line_of("COPY a\nb 3, line 12", "a\nb 3") == 12
+
+
+def test_the_column_is_what_copys_words_end_with() -> None:
+    columns = ["_id", "say 3", "3", "n"]
+    assert column_of("COPY users, line 7, column say 3", "users", columns) == "say 3"
+    assert column_of("COPY users, Zeile 7, Spalte n", "users", columns) == "n"
+    assert column_of("users の COPY、行番号 8、列 _id", "users", columns) == "_id"
+    assert column_of("COPY users, line 3", "users", columns) == ""
+    assert column_of('SQL statement "SELECT column n"', "users", columns) == ""
 
 
 def existing(
