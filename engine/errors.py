@@ -11,7 +11,6 @@
      |   |- OtherVersion           2  the run's engine is of another version of this program
      |   `- TargetHeld             2  another run holds the target, or the run is held
      |- ConnectError               3  cannot connect, or nobody is there
-     |- Incomplete                 4  finished, but with rejects or a mismatch
      `- Cancelled                130  cancelled, however asked
 
 A message is one clear sentence that names the setting, field or server and what to do. It never holds a secret: build it
@@ -25,6 +24,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CONNECT = 3
 EXIT_INCOMPLETE = 4
+"""Finished, but with rejects or a mismatch; no error stands for it."""
 EXIT_CANCELLED = 130
 EXIT_SIGHUP = 129
 EXIT_SIGTERM = 143
@@ -91,13 +91,6 @@ class ConnectError(MigrationError):
 
     exit_code = EXIT_CONNECT
     code = "connect"
-
-
-class Incomplete(MigrationError):
-    """Finished, but with rejects or a mismatch."""
-
-    exit_code = EXIT_INCOMPLETE
-    code = "incomplete"
 
 
 class Cancelled(MigrationError):

@@ -20,7 +20,7 @@ def farewell(session: EngineSession, *, run_goes_on: bool) -> str:
             f"Its log: {safe(str(session.log_path()), 300)}\n"
             + (f"Go on with: mongopg-tui run --resume {run_id}\n" if not session.is_on_passing_servers else "")
         )
-    if snapshot.state in {RunState.IDLE, RunState.PLANNED}:
+    if snapshot.state is RunState.IDLE:
         return ""
     lines = [f"Run {run_id} {snapshot.state.value}: {_counts(snapshot)} in {duration(snapshot.elapsed)}."]
     if snapshot.error is not None:

@@ -185,7 +185,7 @@ async def find_engine(run: str | None = None) -> Path:
 
 def _has_run(snapshot: Snapshot) -> bool:
     """Whether the engine was told to start; one that only waits behind somebody's Setup screen has nothing to steer."""
-    return snapshot.state not in (RunState.IDLE, RunState.PLANNED)
+    return snapshot.state is not RunState.IDLE
 
 
 async def _snapshot_at(path: Path) -> Snapshot | None:

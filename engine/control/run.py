@@ -26,7 +26,7 @@ ADVICE = {
 """What to do, by reason code."""
 
 MAY: dict[str, frozenset[RunState]] = {
-    "start": frozenset({RunState.IDLE, RunState.PLANNED}),
+    "start": frozenset({RunState.IDLE}),
     "pause": frozenset({RunState.SEEDING, RunState.STARTING, RunState.RUNNING}),
     "resume": frozenset({RunState.PAUSING, RunState.PAUSED}),
     "cancel": frozenset(
@@ -34,7 +34,7 @@ MAY: dict[str, frozenset[RunState]] = {
          RunState.CANCELLING}
     ),
     "set": frozenset(
-        {RunState.IDLE, RunState.PLANNED, RunState.SEEDING, RunState.STARTING, RunState.RUNNING, RunState.PAUSING,
+        {RunState.IDLE, RunState.SEEDING, RunState.STARTING, RunState.RUNNING, RunState.PAUSING,
          RunState.PAUSED}
     ),
 }  # fmt: skip
@@ -42,7 +42,6 @@ MAY: dict[str, frozenset[RunState]] = {
 
 NOW = {
     RunState.IDLE: "has not started",
-    RunState.PLANNED: "has not started",
     RunState.FINISHING: "is building keys and counting",
     RunState.CANCELLING: "is being cancelled",
     RunState.COMPLETED: "is completed",

@@ -102,7 +102,6 @@ class Server:
         self._started = time.monotonic()
         self._had_clients = False
         self._is_ending = False
-        self._last_snapshot: Snapshot | None = None
         self._last_shown = 0.0
         self._news = asyncio.Event()
 

@@ -59,7 +59,6 @@ class JsonWriter:
         self._policies = policies
         self._hit = hit
         self._uuid_legacy = uuid_legacy
-        self._extended = extended
         self._names: dict[bytes, str] = {}
         self._texts: dict[int, Text] = {
             Kind.BOOL: bool_text,

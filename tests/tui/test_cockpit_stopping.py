@@ -16,6 +16,7 @@ from tests.tui.driving import on_run, process_of, settings_with_servers, until, 
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
 from tui.app import Cockpit
 from tui.screens.dialogs import StopQuestion
+from tui.screens.run import RunScreen
 
 LARGE = (120, 40)
 SMALL = (80, 24)
@@ -72,9 +73,27 @@ async def test_a_late_second_press_is_no_answer(engine: ScriptedEngine) -> None:
         question = StopQuestion(clock=lambda: now)
         question.ask_about(running())
         await app.push_screen(question)
+        await until_shown(pilot, "Keep running")
         now += 2.5
         await pilot.press("x")
         assert isinstance(app.screen, StopQuestion)
+
+
+async def test_a_press_before_the_question_was_painted_is_no_answer(engine: ScriptedEngine) -> None:
+    """On a busy machine two more Ctrl-C can be waiting when the dialog opens: nobody has read it yet."""
+    app = on_run(engine, running())
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "● running")
+        assert isinstance(app.screen, RunScreen)
+        app.screen.action_stop()
+        question = app.screen
+        assert isinstance(question, StopQuestion)
+        question.action_press_again()
+        await until_shown(pilot, "Keep running")
+        assert app.screen is question
+        assert engine.received("cancel") == []
+        await pilot.press("x")
+        await until(pilot, lambda: engine.received("cancel") == [{"name": "cancel", "now": True}])
 
 
 async def test_ctrl_c_hints_first_and_then_opens_the_stop_dialog(engine: ScriptedEngine) -> None:

@@ -78,7 +78,7 @@ class Question(Modal[str]):
 
 
 class StopQuestion(Question, KeptModal[str]):
-    """How to stop: `drain`, `now` or `stay`. A second x or ctrl+c within two seconds means now."""
+    """How to stop: `drain`, `now` or `stay`. A second x or ctrl+c within two seconds of seeing it means now."""
 
     KEPT_AS = "stop"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -93,7 +93,8 @@ class StopQuestion(Question, KeptModal[str]):
         ]
         super().__init__("Stop the run?", Content.empty(), answers, default="stay")
         self._clock = clock
-        self._opened_at = clock()
+        self._seen_at: float | None = None
+        """When it was painted; None before: what is pressed then cannot be its answer."""
         self._is_draining = False
 
     def ask_about(self, snapshot: Snapshot, *, can_resume: bool = True, again: str = "x") -> None:
@@ -104,7 +105,7 @@ class StopQuestion(Question, KeptModal[str]):
         """
         self._text = _stop_text(snapshot, can_resume=can_resume, again=again)
         self._is_draining = snapshot.state is RunState.CANCELLING
-        self._opened_at = self._clock()
+        self._seen_at = None
 
     def on_screen_resume(self) -> None:
         """The run as it is now; the safe answer has the focus."""
@@ -113,11 +114,16 @@ class StopQuestion(Question, KeptModal[str]):
         stay = self.query_one("#stay", Button)
         stay.label = "Wait for them" if self._is_draining else "Keep running"
         self.set_focus(stay)
+        self.call_after_refresh(self._painted)
 
     def action_press_again(self) -> None:
-        """Stop now when it follows the first press quickly; a late one is no answer."""
-        if self._clock() - self._opened_at <= SECOND_PRESS_S:
+        """Stop now when the question was seen and that is not long ago; a late press is no answer."""
+        if self._seen_at is not None and self._clock() - self._seen_at <= SECOND_PRESS_S:
             self.dismiss("now")
+
+    def _painted(self) -> None:
+        if self._seen_at is None:
+            self._seen_at = self._clock()
 
 
 def _stop_text(snapshot: Snapshot, *, can_resume: bool, again: str) -> Content:

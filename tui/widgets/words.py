@@ -30,7 +30,6 @@ class Sign:
 
 _RUN = {
     RunState.IDLE: Sign("◌", "idle", MUTED),
-    RunState.PLANNED: Sign("◌", "planned", MUTED),
     RunState.SEEDING: Sign("●", "seeding", "$success"),
     RunState.STARTING: Sign("●", "starting", "$success"),
     RunState.RUNNING: Sign("●", "running", "$success"),

@@ -15,7 +15,7 @@ class Event(Wire):
     """A fact, at `at` seconds of the run. `kind` says which fields of `facts` there are:
 
     state {state, reason} - knob {knob, old, value, by} - worker {id, pid, what: started|retired|died, exit} -
-    problem {code, message} - parked {partition, namespace} - planned {tables, knobs} - table {namespace, table, what} -
+    problem {code, message} - parked {partition, namespace} - planned {tables, knobs} -
     finished {the last JSON line of `run --json`}
     """
 

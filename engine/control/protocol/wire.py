@@ -35,7 +35,6 @@ class RunState(StrEnum):
     """A run's life."""
 
     IDLE = "idle"
-    PLANNED = "planned"
     SEEDING = "seeding"
     STARTING = "starting"
     RUNNING = "running"
@@ -59,7 +58,7 @@ class RunState(StrEnum):
 
 
 OVER = frozenset({RunState.COMPLETED, RunState.CANCELLED, RunState.FAILED})
-ACTIVE = frozenset(set(RunState) - OVER - {RunState.IDLE, RunState.PLANNED})
+ACTIVE = frozenset(set(RunState) - OVER - {RunState.IDLE})
 
 
 class Verification(StrEnum):
