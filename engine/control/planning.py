@@ -16,6 +16,7 @@ from engine.control.protocol import (
     TableView,
     ValuesView,
 )
+from engine.errors import MigrationError
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import KIND_NAMES
 from engine.mapping.model import Column, Kind, Role
@@ -27,7 +28,7 @@ from engine.plan.making import Survey, survey_all
 from engine.plan.preview import Preview, preview
 from engine.plan.reading import read_plan
 from engine.plan.saved import saved_of
-from engine.plan.writing import Remarks, write_plan
+from engine.plan.writing import Remarks, harmless, write_plan
 from engine.source import mongo
 from engine.target import ddl
 from engine.target.indexes import create_index
@@ -59,8 +60,8 @@ def view_plan(settings: Settings, uri: str, text: str, full: dict[int, Census] |
         client.close()
     tables, weighed, remarks = [], [], {}
     for survey in surveys:
-        shown = preview(survey.documents, survey.table.mapping, settings.run.converter)
-        warnings = _warnings(survey, shown)
+        shown, failure = _preview(survey, settings)
+        warnings = _warnings(survey, shown, failure)
         tables.append(_table_view(settings, survey, shown, [text for _, text in warnings]))
         weighed += [(weight, f"{survey.table.namespace}: {text}") for weight, text in warnings]
         remarks[survey.table.namespace] = _remarks(survey, settings, [text for _, text in warnings])
@@ -76,9 +77,21 @@ def view_plan(settings: Settings, uri: str, text: str, full: dict[int, Census] |
     )
 
 
-def _warnings(survey: Survey, shown: Preview) -> list[tuple[int, str]]:
+def _preview(survey: Survey, settings: Settings) -> tuple[Preview, str]:
+    """Some rows, and why there are none when converting failed as nothing foresaw: the rest of the plan stands without them."""
+    try:
+        return preview(survey.documents, survey.table.mapping, settings.run.converter), ""
+    except MigrationError:
+        raise
+    except Exception as error:
+        return Preview(), f"There is no preview: converting the sample failed ({type(error).__name__}: {error})."
+
+
+def _warnings(survey: Survey, shown: Preview, failure: str) -> list[tuple[int, str]]:
     """The table's warnings with those that only converting could tell, the weightiest first."""
     found = list(zip(survey.weights, survey.table.warnings, strict=True))
+    if failure:
+        found.append((REJECT_WEIGHT, failure))
     if shown.rejects:
         ranked = sorted(shown.rejects.items(), key=lambda entry: -entry[1])
         reasons = ", ".join(f"{count:,} {reason} in {name or 'the document'}" for (reason, name), count in ranked[:5])
@@ -183,7 +196,10 @@ def _with_inner(seen: FieldCensus) -> Iterator[FieldCensus]:
 
 
 def script(table: TablePlan, *, with_indexes: bool) -> str:
-    """SQL that psql accepts: schema, table, key and indexes; without `with_indexes` those are comments."""
+    """SQL that psql accepts: schema, table, key and indexes; without `with_indexes` those are comments.
+
+    Indexes that are not carried over are comments in either case: why, and what could be built by hand.
+    """
     name = ddl.TableName(table.schema_name, table.table)
     statements = []
     if table.schema_name != "public":
@@ -193,11 +209,20 @@ def script(table: TablePlan, *, with_indexes: bool) -> str:
         statements.append(ddl.add_primary_key(name, table.mapping.id_column.name, ddl.key_name(name)))
     text = "".join(f"{statement};\n" for statement in statements)
     indexes = "".join(f"{create_index(index, name)};\n" for index in table.indexes)
-    return text + (indexes if with_indexes else _commented(indexes))
+    return text + (indexes if with_indexes else _commented(indexes)) + _commented(left_indexes(table))
+
+
+def left_indexes(table: TablePlan) -> str:
+    """Why some of MongoDB's indexes are not carried over, and below each the SQL that would serve the same queries."""
+    lines = []
+    for sentence, statements in zip(table.left_indexes, table.by_hand, strict=False):
+        lines += [sentence, *(f"    {line}" for line in statements.split("\n") if line)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _commented(text: str) -> str:
-    return "".join(f"-- {line}\n" for line in text.replace("\r", "\n").split("\n") if line)
+    """`text` as comments of SQL, which no character within it ends before its line does."""
+    return "".join(f"-- {harmless(line)}\n" for line in text.split("\n") if line)
 
 
 def _remarks(survey: Survey, settings: Settings, warnings: list[str]) -> Remarks:
@@ -214,6 +239,7 @@ def _remarks(survey: Survey, settings: Settings, warnings: list[str]) -> Remarks
         footing.append("Built after the load with --indexes, or indexes = true in [run] of config.toml:")
         name = ddl.TableName(table.schema_name, table.table)
         footing += [f"  {create_index(index, name)}" for index in table.indexes]
+    footing += left_indexes(table).splitlines()
     return Remarks(heading, table.notes, _flattened(survey, settings), footing)
 
 

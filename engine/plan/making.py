@@ -235,6 +235,7 @@ def _survey(
         filter=choice.saved.filter if choice.saved is not None else "",
         indexes=indexes.indexes if indexes is not None else (),
         left_indexes=tuple(indexes.left) if indexes is not None else (),
+        by_hand=tuple(indexes.by_hand) if indexes is not None else (),
         census="sample" if counted is None else "full",
     )
     weights = [weight for weight, _ in warnings]

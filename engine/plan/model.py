@@ -57,6 +57,8 @@ class TablePlan(BaseModel):
     """To be built after the load."""
     left_indexes: tuple[str, ...] = ()
     """MongoDB's other indexes, a sentence each: why PostgreSQL does not get them."""
+    by_hand: tuple[str, ...] = ()
+    """For each of those: SQL that would serve the same queries; empty where nothing would."""
     census: Literal["sample", "full"] = "sample"
     """Whether the mapping rests on a sample or on all documents."""
 

@@ -89,7 +89,7 @@ def _shown_rows(batch: bytes, converted: Converted, copied: memoryview, mapping:
     found = []
     for number, start in zip(range(min(PREVIEW_ROWS, len(converted.row_ends))), converted.row_documents, strict=False):
         values = tuple(
-            None if content is None else _cut(sql_text(column, content))
+            None if content is None else _cut(_text(column, content))
             for column, content in zip(mapping.columns, fields_of(_row(converted, copied, number)), strict=True)
         )
         found.append(PreviewRow(display(key_of(batch, start)), values))
@@ -98,6 +98,13 @@ def _shown_rows(batch: bytes, converted: Converted, copied: memoryview, mapping:
         why = " ".join(filter(None, (reject.reason, f"in {reject.field}:" if reject.field else ":", reject.detail)))
         found.append(PreviewRow(_id_of(batch, reject.offset), reject=_cut(why.replace(" :", ":"))))
     return found
+
+
+def _text(column: Column, content: bytes) -> str:
+    try:
+        return sql_text(column, content)
+    except Exception as error:  # a value that cannot be shown is one of many, and never what ends a plan
+        return f"({len(content):,} bytes, {type(error).__name__})"
 
 
 def _id_of(batch: bytes, offset: int) -> str:

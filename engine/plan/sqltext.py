@@ -6,6 +6,9 @@ Formats: the `*_send` and `*_out` functions of PostgreSQL's utils/adt; the sessi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
+from fractions import Fraction
+from math import inf, isfinite, nextafter
 from struct import Struct, unpack
 from typing import Any
 from uuid import UUID
@@ -70,9 +73,10 @@ def _uuid(content: bytes) -> str:
 
 def _double(content: bytes) -> str:
     """The shortest digits that read back as the same double; an exponent below 1e-4 and from 1e15 on."""
-    text = repr(unpack(">d", content)[0])
-    if text in ("nan", "inf", "-inf"):
-        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[text]
+    number = unpack(">d", content)[0]
+    if not isfinite(number):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[repr(number)]
+    text = shortest_inside(number)
     sign = "-" if text.startswith("-") else ""
     mantissa, _, power = text.lstrip("-").partition("e")
     whole, _, behind = mantissa.partition(".")
@@ -91,21 +95,41 @@ def _double(content: bytes) -> str:
     return f"{sign}{digits[: exponent + 1]}{point}{digits[exponent + 1 :]}"
 
 
+def shortest_inside(number: float) -> str:
+    """The shortest text between the halfway points to a double's neighbours, neither of them included.
+
+    Python takes a halfway point where reading it gives this double again (1e+23). PostgreSQL does not, since other readers
+    round it the other way (common/d2s.c, `acceptBounds`); below 2 ** 53 it writes integers as they are.
+    """
+    text, size = repr(number), abs(number)
+    if size == 0 or (size < 2**53 and number.is_integer()):
+        return text
+    exact = Fraction(size)
+    above = nextafter(size, inf)
+    low = (Fraction(nextafter(size, 0.0)) + exact) / 2
+    high = (exact + Fraction(above)) / 2 if isfinite(above) else exact + (exact - low)
+    if low < Fraction(Decimal(text).copy_abs()) < high:
+        return text
+    for n_digits in range(1, 18):
+        unit = Decimal(1).scaleb(Decimal(size).adjusted() + 1 - n_digits)
+        below = int(exact / Fraction(unit))
+        inside = [count for count in (below, below + 1) if low < count * Fraction(unit) < high]
+        if inside:
+            nearest = min(inside, key=lambda count: abs(count * Fraction(unit) - exact))
+            return f"{'-' if number < 0 else ''}{nearest}e{unit.adjusted()}"
+    return text
+
+
 def _numeric(content: bytes) -> str:
     n_digits, weight, sign, scale = unpack(">HhHH", content[:8])
     if sign in _NUMERIC_SPECIAL:
         return _NUMERIC_SPECIAL[sign]
-    digits = unpack(f">{n_digits}H", content[8:])
-    coefficient = 0
-    for digit in digits:
-        coefficient = coefficient * 10_000 + digit
-    # The last digit counts 10,000 ** (weight - n_digits + 1).
-    power = 4 * (weight - n_digits + 1) + scale
-    scaled = coefficient * 10**power if power >= 0 else coefficient // 10**-power
-    text = str(scaled).rjust(scale + 1, "0")
-    if scale:
-        text = f"{text[:-scale]}.{text[-scale:]}"
-    return ("-" if sign == _NEGATIVE else "") + text
+    # Digits of base 10,000, the first of which counts 10,000 ** weight; without a number of Python's, which has a longest one.
+    digits = "".join(f"{digit:04d}" for digit in unpack(f">{n_digits}H", content[8:]))
+    point = 4 * (weight + 1)
+    whole = digits[: max(0, point)].ljust(point, "0").lstrip("0") or "0"
+    behind = ("0" * max(0, -point) + digits[max(0, point) :])[:scale].ljust(scale, "0")
+    return ("-" if sign == _NEGATIVE else "") + (f"{whole}.{behind}" if scale else whole)
 
 
 def _timestamptz(content: bytes) -> str:

@@ -86,6 +86,6 @@ def display(key: bytes) -> str:
         return "(no _id)"
     try:
         text = json_util.dumps(decode(key, _FOR_PEOPLE)["_id"], json_options=_JSON_FOR_PEOPLE, ensure_ascii=False)
-    except (BSONError, ValueError, TypeError, KeyError):
+    except (BSONError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
         text = "0x" + key.hex()
     return text if len(text) <= DISPLAY_LENGTH else text[: DISPLAY_LENGTH - 1] + "…"
