@@ -73,7 +73,7 @@ async def test_a_late_second_press_is_no_answer(engine: ScriptedEngine) -> None:
         question = StopQuestion(clock=lambda: now)
         question.ask_about(running())
         await app.push_screen(question)
-        await until_shown(pilot, "Keep running")
+        await until(pilot, lambda: question.is_seen)
         now += 2.5
         await pilot.press("x")
         assert isinstance(app.screen, StopQuestion)
@@ -89,7 +89,7 @@ async def test_a_press_before_the_question_was_painted_is_no_answer(engine: Scri
         question = app.screen
         assert isinstance(question, StopQuestion)
         question.action_press_again()
-        await until_shown(pilot, "Keep running")
+        await until(pilot, lambda: question.is_seen)
         assert app.screen is question
         assert engine.received("cancel") == []
         await pilot.press("x")

@@ -121,6 +121,11 @@ class StopQuestion(Question, KeptModal[str]):
         if self._seen_at is not None and self._clock() - self._seen_at <= SECOND_PRESS_S:
             self.dismiss("now")
 
+    @property
+    def is_seen(self) -> bool:
+        """It was painted since it was opened."""
+        return self._seen_at is not None
+
     def _painted(self) -> None:
         if self._seen_at is None:
             self._seen_at = self._clock()
