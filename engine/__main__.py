@@ -29,22 +29,22 @@ def main() -> None:
     logs.set_up()
     _forbid_core_dumps()
     answers = _keep_answers()
-    path = Path()
+    path = Path("its folder")
     try:
-        path = rendezvous.socket_path(run_id)
-        listener = rendezvous.listen(path)
-        fork_server.warm_up(rendezvous.own_folder(path))
+        listeners = rendezvous.listen_everywhere(run_id)
+        path = next(iter(listeners))
+        fork_server.warm_up([rendezvous.own_folder(each) for each in reversed(listeners)])  # the lasting one first
     except MigrationError as error:
         _refuse(answers, error.code, error.message)
     except OSError as error:
-        _refuse(answers, "engine_start", f"The engine cannot listen on {path}: {type(error).__name__}.")
+        _refuse(answers, "engine_start", f"The engine cannot listen in {path}: {type(error).__name__}.")
     try:
         gc.disable()  # what is imported stays: looking for garbage among it takes a quarter of the time
         from engine.control import server
 
         gc.freeze()
         gc.enable()
-        server.run(run_id, listener, answers)
+        server.run(run_id, listeners, answers)
     except BrokenPipeError:
         log.info("whoever has started this engine was gone before it could answer")
         sys.exit(1)

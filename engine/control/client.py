@@ -23,8 +23,8 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -147,40 +147,62 @@ async def find_engine(run: str | None = None) -> Path:
         OtherVersion: the one that does is of another version.
         UsageError: several do; the message lists them.
     """
-    found: dict[Path, Snapshot] = {}
-    silent: list[Path] = []
-    others: list[OtherVersion] = []
-    for path in rendezvous.live_sockets():
+    here = await _among(rendezvous.live_sockets(), run)
+    if here.is_nothing:
+        # Another session's, as after `su`, in cron, or once the folder of the session is gone.
+        here = await _among(rendezvous.sockets_elsewhere(everywhere=run is not None), run)
+    going_on = [path for path, snapshot in here.found.items() if snapshot.state.is_active]
+    live = going_on if len(going_on) == 1 else list(here.found)
+    if not live:
+        if here.others:
+            raise here.others[0]
+        if here.silent:
+            raise ConnectError(
+                f"The engine of run {', '.join(here.silent)} does not answer: its process hangs or is stopped."
+            )
+        which = f"no run {run!r}" if run else "no run"
+        raise ConnectError(f"There is {which} going on here; `mongopg-tui runs` lists those of the ledger.")
+    if len(live) > 1:
+        names = ", ".join(here.found[path].run_id for path in live)
+        raise UsageError(f"Several runs are going on, name one with --run: {names}.")
+    return live[0]
+
+
+@dataclass(slots=True)
+class _Engines:
+    """What answers behind some sockets."""
+
+    found: dict[Path, Snapshot] = field(default_factory=dict)
+    """Those that are looked for."""
+    silent: list[str] = field(default_factory=list)
+    """Runs whose engines do not answer."""
+    others: list[OtherVersion] = field(default_factory=list)
+
+    @property
+    def is_nothing(self) -> bool:
+        return not (self.found or self.silent or self.others)
+
+
+async def _among(paths: Iterable[Path], run: str | None) -> _Engines:
+    """The engines behind `paths` with a run, or with one whose id begins with `run`."""
+    engines = _Engines()
+    for path in paths:
         try:
             snapshot = await _snapshot_at(path)
         except TimeoutError:
-            silent.append(path)
+            if path.stem.startswith(run or ""):
+                engines.silent.append(path.stem)
             continue
         except OtherVersion as error:
             if path.stem.startswith(run or ""):
-                others.append(error)
+                engines.others.append(error)
             continue
         if snapshot is None:
             continue
         # An engine that resumes a run keeps the socket that is called after its own beginning.
         if any(name.startswith(run) for name in (snapshot.run_id, path.stem)) if run else _has_run(snapshot):
-            found[path] = snapshot
-    going_on = [path for path, snapshot in found.items() if snapshot.state.is_active]
-    live = going_on if len(going_on) == 1 else list(found)
-    if not live:
-        if others:
-            raise others[0]
-        hanging = [path.stem for path in silent if path.stem.startswith(run or "")]
-        if hanging:
-            raise ConnectError(
-                f"The engine of run {', '.join(hanging)} does not answer: its process hangs or is stopped."
-            )
-        which = f"no run {run!r}" if run else "no run"
-        raise ConnectError(f"There is {which} going on here; `mongopg-tui runs` lists those of the ledger.")
-    if len(live) > 1:
-        names = ", ".join(found[path].run_id for path in live)
-        raise UsageError(f"Several runs are going on, name one with --run: {names}.")
-    return live[0]
+            engines.found[path] = snapshot
+    return engines
 
 
 def _has_run(snapshot: Snapshot) -> bool:
@@ -201,8 +223,10 @@ async def _snapshot_at(path: Path) -> Snapshot | None:
         )
     except TimeoutError:
         raise
+    except ConnectionRefusedError:
+        rendezvous.forget(path)  # of an engine that was killed
+        return None
     except OSError:
-        rendezvous.forget(path)
         return None
     try:
         writer.write(handshake.request(0, protocol.Status()))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from threading import Lock
 
+from engine.control import fork_server
 from engine.control.fork_server import CONTEXT
 from engine.control.worker_process import WorkerProcess, start_ticks
 from engine.work import worker as worker_main
@@ -114,6 +115,7 @@ class Recruiting:
 
     def _start_process(self, process: ForkServerProcess) -> None:
         with self._one_at_a_time:
+            fork_server.see_to_it()
             process.start()
 
     def close(self) -> None:

@@ -16,6 +16,8 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,6 +26,7 @@ from engine import __version__
 from engine.config import Settings, redact, secrets_of
 from engine.control import inquiries, protocol, rendezvous, steering
 from engine.control.chronicle import Chronicle
+from engine.control.doors import Doors
 from engine.control.migration import Migration
 from engine.control.peers import peer_of
 from engine.control.protocol import Attached, Event, Snapshot, handshake
@@ -105,18 +108,20 @@ class Server:
         self._last_shown = 0.0
         self._news = asyncio.Event()
 
-    async def serve(self, listener: socket.socket) -> None:
+    async def serve(self, doors: Doors) -> None:
         """Serve until the run is over and everybody has left."""
-        server = await asyncio.start_unix_server(self._converse, sock=listener, limit=protocol.MAX_LINE)
+        await doors.open(self._converse)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal, number)
         showing = asyncio.create_task(self._show(), name="snapshots")
+        keeping = asyncio.create_task(doors.keep_open(), name="keep the sockets")
         try:
             while not self._may_end():
                 await asyncio.sleep(0.02)
         finally:
-            server.close()
+            keeping.cancel()
+            doors.close()
             await self.migration.close()
             showing.cancel()
             await self._dismiss_clients()
@@ -290,11 +295,11 @@ def _is_same_user(writer: asyncio.StreamWriter) -> bool:
     return peer is None or peer.uid == os.getuid()
 
 
-def run(run_id: str, listener: socket.socket, answers: TextIO) -> None:
+def run(run_id: str, listeners: Mapping[Path, socket.socket], answers: TextIO) -> None:
     """Answer the front end that has started us, and be the engine until its end.
 
     Args:
-        listener: where clients come in.
+        listeners: where clients come in, by the paths of their sockets; the front end is told the first.
         answers: takes the one line that the front end reads.
     """
     with answers:
@@ -305,9 +310,9 @@ def run(run_id: str, listener: socket.socket, answers: TextIO) -> None:
             answers.write(json.dumps({"error": {"code": "engine_start", "message": message}}) + "\n")
             sys.exit(1)
         know(secrets_of(settings))
-        answers.write(json.dumps({"socket": str(rendezvous.socket_path(run_id))}) + "\n")
+        answers.write(json.dumps({"socket": str(next(iter(listeners)))}) + "\n")
     try:
-        asyncio.run(Server(run_id, settings).serve(listener))
+        asyncio.run(Server(run_id, settings).serve(Doors(run_id, listeners)))
     except Exception:
         log.exception("the engine failed")
         raise SystemExit(1) from None

@@ -25,7 +25,7 @@ def main() -> None:
     from engine.control import fork_server
     from engine.work.slots import make_slots
 
-    fork_server.warm_up(Path(sys.argv[1]))
+    fork_server.warm_up([Path(sys.argv[1])])
     context = fork_server.CONTEXT
     ours, theirs = context.Pipe()
     process = context.Process(target=child, args=(make_slots(context), theirs))
