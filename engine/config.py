@@ -77,7 +77,8 @@ class RunSettings(_Section):
     """What to copy, and how."""
 
     collections: list[str] = []
-    """`db.collection` or `db.collection:schema.table`, each; empty takes every collection of the source's database."""
+    """`db.collection` or `db.collection:schema.table`, each; a colon of a name is written `\\:`; empty takes every
+    collection of the source's database."""
     mode: Mode = "create"
     """What to do with an existing table: refuse, append, replace (swap at the end), upsert by `_id`."""
     consistency: Consistency = "fuzzy"
@@ -105,6 +106,8 @@ class RunSettings(_Section):
     whose first 10,000 documents are all rejects stops it then."""
     indexes: bool = False
     """Build MongoDB's secondary indexes on the target tables after the load, as far as PostgreSQL can have them."""
+    exclude: list[str] = []
+    """Collections to leave out, `collection` or `db.collection`, each; `*` is any text, `?` any character."""
 
     @field_validator("max_rejects", mode="before")
     @classmethod

@@ -28,6 +28,7 @@ from engine.config import LIBPQ_PASSWORD, PREFIX, Loaded, Settings, reveal, secr
 from engine.errors import UsageError
 from engine.mongo_needs import left_out
 from engine.mongo_uri import read_uri
+from engine.notation import split_list
 from engine.redaction import holds_secret, know
 
 FLAG_NAMES = {
@@ -42,7 +43,9 @@ FLAG_NAMES = {
 _SCHEMES = {"source.uri": ("mongodb://", "mongodb+srv://"), "target.uri": ("postgresql://", "postgres://")}
 _COUNTS = frozenset({"run.cluster_size", "run.page_size", "run.throttle", "run.limit", "seed.count"})
 """Settings that also take the spellings of the knobs: "10,000" and "off"."""
-_VARIABLE = re.compile(r"\$?\$\{([^}]*)\}")
+_VARIABLE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
+_JSON = re.compile(r'\s*(\{|\[\s*["\]\[{]|\[\s*[-\d])')
+"""How a list or an object begins that is written as JSON."""
 _KEYS = "keys"
 """The section whose names are not ours: commands' ids, which only a front end knows."""
 _SHOWN_VALUE = 40
@@ -231,17 +234,17 @@ class _FromEnvironment(Settings, BaseSettings):
 
 
 class _Variables(EnvSettingsSource):
-    """Lists are JSON or separated by commas."""
+    """Lists are JSON or separated by commas; a backslash before a comma makes it part of an entry."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        if not value.lstrip().startswith(("[", "{")):
-            return [part.strip() for part in value.split(",") if part.strip()]
+        if not _JSON.match(value):  # a bracket may also begin a name
+            return split_list(value)
         try:
             return super().decode_complex_value(field_name, field, value)
         except ValueError as error:
             raise UsageError(
                 f"{PREFIX}..._{field_name.upper()} in the environment is not valid JSON: {error}; "
-                "a list may also be written as words with commas between them."
+                "a list may also be written as words with commas between them. JSON wants a backslash written twice."
             ) from error
 
 

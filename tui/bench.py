@@ -49,6 +49,7 @@ from engine.errors import (
     error_from,
 )
 from engine.knobs import CLUSTER_SIZE
+from engine.notation import leaves_out, parsed, written_namespace, written_table
 from tui import output
 from tui.copy_clock import CopyClock, all_stand_ready
 from tui.format import number
@@ -115,7 +116,7 @@ class _Bench:
         """The number of documents is ours to choose."""
         self._as_json = as_json
         self._namespace = ""
-        self._scratch = f"{settings.target.schema_name}.mongopg_bench_{secrets.token_hex(4)}"
+        self._scratch = written_table(settings.target.schema_name, f"mongopg_bench_{secrets.token_hex(4)}")
         self._results = Results()
         self._converter = ""
         self._rejected = 0
@@ -233,11 +234,15 @@ class _Bench:
 
     async def _collection(self, desk: EngineClient) -> str:
         """The collection to copy: the one that is named, else the largest of those named, else of all."""
-        named = [text.partition(":")[0] for text in self._settings.run.collections]
+        asked = [parsed(text).namespace for text in self._settings.run.collections]
+        named = [each for each in asked if not leaves_out(self._settings.run.exclude, each)]
+        if asked and not named:
+            raise UsageError("run.exclude leaves out every collection that is named: narrow it.")
         if len(named) == 1:
             return named[0]
         answer = await desk.call(ListCollections())
         found = [CollectionInfo.model_validate(each) for each in answer["collections"]]
+        found = [each for each in found if not leaves_out(self._settings.run.exclude, each.namespace)]
         fitting = [each for each in found if each.kind in _TABLE_KINDS and (not named or each.namespace in named)]
         if not fitting:
             raise MissingCollection("The source has no collection to measure with: name one with --collection.")
@@ -254,7 +259,8 @@ class _Bench:
         if self._exit_code != EXIT_DONE:
             return None
         settings = self._settings.model_copy(deep=True)
-        settings.run.collections = [f"{self._namespace}:{self._scratch}"]
+        settings.run.collections = [f"{written_namespace(self._namespace, has_table=True)}:{self._scratch}"]
+        settings.run.exclude = []
         settings.run.cluster_size = cluster_size
         settings.run.page_size = page_size
         process = await started(settings)

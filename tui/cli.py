@@ -31,7 +31,7 @@ application = typer.Typer(
 
 
 @application.callback(invoke_without_command=True, epilog=EPILOG)
-@takes("source", "target", "collection", "ascii", "no_mouse")
+@takes("source", "target", "collection", "exclude", "ascii", "no_mouse")
 def cockpit(
     given: Given,
     context: typer.Context,
@@ -63,12 +63,15 @@ def demo(
     """Start embedded MongoDB and PostgreSQL, seed, migrate and verify."""
     from engine.config import DemoSettings
     from engine.control.protocol import Start
+    from engine.notation import parsed_source, written_namespace
     from tui.running import run, stop_servers
 
     if stop:
         return stop_servers(DemoSettings(dir=given.settings.get("demo.dir") or "").folder)
     loaded = given.load(demo__embedded=True)
-    loaded.settings.run.collections = [loaded.settings.seed.collection]
+    seeded = parsed_source(loaded.settings.seed.collection, "seed.collection")
+    loaded.settings.run.collections = [written_namespace(seeded.namespace)]
+    loaded.settings.run.exclude = []
     return run(loaded, Start(seed=True), headless=headless, plain=plain, as_json=as_json)
 
 
@@ -87,7 +90,7 @@ def seed(
 
 
 @application.command()
-@takes("source", "target", "collection", "mode", "indexes", "census")
+@takes("source", "target", "collection", "exclude", "mode", "indexes", "census")
 def plan(
     given: Given,
     file: PlanOption = None,
@@ -111,6 +114,7 @@ def plan(
     "source",
     "target",
     "collection",
+    "exclude",
     "cluster_size",
     "page_size",
     "throttle",
@@ -260,6 +264,7 @@ def bench(given: Given, as_json: JsonOption = False) -> int:
 
 def _check_plan_decides(file: Path | None, given: Given) -> None:
     """Raise UsageError for a flag that says what the plan says already."""
-    for flag, setting in {"--collection": "run.collections", "--mode": "run.mode"}.items():
+    deciding = {"--collection": "run.collections", "--exclude": "run.exclude", "--mode": "run.mode"}
+    for flag, setting in deciding.items():
         if file is not None and setting in given.settings:
             raise UsageError(f"Give {flag} or --plan, not both: change it in {file} instead.")

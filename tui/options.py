@@ -84,7 +84,22 @@ OPTIONS: dict[str, SettingOption] = {
         "run.collections",
         Annotated[
             list[str] | None,
-            typer.Option("--collection", metavar="db.coll[:schema.table]", help="What to copy; may be repeated."),
+            typer.Option(
+                "--collection",
+                metavar="db.coll[:schema.table]",
+                help=r"What to copy; may be repeated. \: is a colon of a name, \. a dot of a schema's or table's.",
+            ),
+        ],
+    ),
+    "exclude": SettingOption(
+        "run.exclude",
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                "--exclude",
+                metavar="PATTERN",
+                help=r"Collections to leave out, such as tmp_*; may be repeated. * any text, ? any character, \* a star.",
+            ),
         ],
     ),
     "cluster_size": SettingOption(
@@ -123,7 +138,7 @@ OPTIONS: dict[str, SettingOption] = {
     ),
     "one_collection": SettingOption(
         "run.collections",
-        _text("--collection", "db.coll", "What to copy; else the largest collection."),
+        _text("--collection", "db.coll", r"What to copy, a colon of its name as \:; else the largest collection."),
         lambda typed: [typed],
     ),
     "seed_collection": SettingOption("seed.collection", _text("--collection", "db.coll", "The collection to fill.")),

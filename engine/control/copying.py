@@ -32,7 +32,9 @@ from engine.plan import (
     find_ends,
     fingerprint,
     make_plan,
+    named_in,
     request_of,
+    select,
 )
 from engine.plan.bounds import key_doubts, table_doubts
 from engine.plan.reading import read_plan
@@ -40,6 +42,7 @@ from engine.source import mongo
 from engine.source.filters import encode_filter
 from engine.source.reader import Range
 from engine.target import postgres
+from engine.target.names import NOTHING_KNOWN, KnownNames
 from engine.target.partitions import Position
 from engine.work.messages import CopyLease, CopyTask, Returned
 
@@ -161,8 +164,13 @@ class Copying:
         if self._saved is not None:
             return [table.schema_name for table in self._saved.tables]
         settings = self._migration.settings
-        named = [text.partition(":")[2].rpartition(".")[0] for text in settings.run.collections or [""]]
-        return [name or settings.target.schema_name for name in named]
+        return [each.schema for each in named_in(settings)] or [settings.target.schema_name]
+
+    async def _known_names(self) -> KnownNames:
+        """What the target says about names of ours."""
+        if self._saved is not None:
+            return NOTHING_KNOWN
+        return await self.journal.known_names(mongo.hosts_of(self._migration.source_uri), self._schemas())
 
     async def require_same_source(self) -> None:
         """Raise MigrationError when a collection of the plan is not the one that it was made of any more."""
@@ -179,7 +187,9 @@ class Copying:
         migration.enter(RunState.STARTING, "planning")
         client = await asyncio.to_thread(mongo.connect, migration.source_uri, app_name=self.journal.app_name)
         try:
-            choices = await insist(migration, lambda: asyncio.to_thread(choose, client, settings, self._saved))
+            known = await insist(migration, self._known_names)
+            selection = await insist(migration, lambda: asyncio.to_thread(select, client, settings, self._saved, known))
+            choices = selection.choices
             counted = await count_for_run(migration, client, choices) if settings.run.census == "full" else {}
             plan, ranges = await insist(migration, lambda: self._planned(client, choices, counted))
         finally:
@@ -190,6 +200,11 @@ class Copying:
         self.set_tasks()
         self.consistency.announce()
         self._announce()
+        for message in selection.warnings:
+            migration.emit("problem", code="selection", message=message)
+        for choice in choices:
+            if choice.warning:
+                migration.emit("problem", code="table_name", message=choice.warning, namespace=choice.namespace)
         for table in self.plan.tables:
             if doubts := table_doubts(table):
                 migration.emit("problem", code="table_bounds", message=doubts, namespace=table.namespace)
@@ -219,7 +234,8 @@ class Copying:
     async def _resume(self, run: str) -> bool:
         """Take up a run of the ledger; False when there is none of this plan and a new one is to begin."""
         migration = self._migration
-        request = await asyncio.to_thread(self._request)
+        known = await insist(migration, self._known_names)
+        request = await asyncio.to_thread(self._request, known)
         found = await insist(migration, lambda: self.journal.find_run(run, request, fingerprint(request)))
         if found is None:
             migration.emit(
@@ -260,12 +276,12 @@ class Copying:
         message = f"Run {self._migration.run_id} of this plan is complete: nothing to do."
         self._migration.emit("problem", code="complete", message=message)
 
-    def _request(self) -> dict[str, Any]:
+    def _request(self, known: KnownNames) -> dict[str, Any]:
         """What this run asks for, to find the one to resume; collections may be "all of the database"."""
         client = mongo.connect(self._migration.source_uri, app_name=self.journal.app_name)
         try:
             settings = self._migration.settings
-            return request_of(settings, choose(client, settings, self._saved))
+            return request_of(settings, choose(client, settings, self._saved, known))
         finally:
             client.close()
 
@@ -296,7 +312,7 @@ class Copying:
                 {
                     "task_id": table.task_id,
                     "namespace": table.namespace,
-                    "table": table.target,
+                    "table": self.plan.label(table),
                     "total": table.documents,
                 }
                 for table in self.plan.tables

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine.control.insistence import insist
 from engine.errors import MigrationError
 from engine.source import mongo, partition
+from engine.source.collections import collection_of
 from engine.source.reader import Range
 from engine.work.ends import EXPLAINED, explain
 from engine.work.messages import CopyLease
@@ -92,7 +93,7 @@ class Cutting:
             MigrationError, asyncpg.PostgresError, OSError: nobody knows what the ledger has now.
         """
         task = self._copying.tasks[lease.task_id]
-        collection = client[task.database][task.collection]
+        collection = collection_of(client, task.database, task.collection)
         try:
             spans = await asyncio.to_thread(partition.split, collection, Range(lease.lower, lease.upper), parts)
         except EXPLAINED as error:

@@ -16,9 +16,11 @@ from engine.control.verification import verify
 from engine.errors import MigrationError, UsageError
 from engine.mongo_needs import left_out
 from engine.mongo_uri import read_uri
+from engine.plan import named_in
 from engine.redaction import know, secrets_in
 from engine.source import catalogue, mongo
 from engine.target import postgres
+from engine.target.names import NOTHING_KNOWN, KnownNames, known_names
 
 APP_NAME = "mongopg-tui"
 
@@ -69,7 +71,23 @@ def planned(command: protocol.MakePlan, settings: Settings) -> Settings:
 
 async def make_plan(command: protocol.MakePlan, settings: Settings) -> PlanView:
     """A plan from samples; raises MigrationError with the reason when there can be none."""
-    return await asyncio.to_thread(view_plan, settings, source_uri(settings), command.plan)
+    known = await known_in_target(settings, command.plan)
+    return await asyncio.to_thread(view_plan, settings, source_uri(settings), command.plan, None, known)
+
+
+async def known_in_target(settings: Settings, plan: str) -> KnownNames:
+    """What the target says about names; nothing for a saved plan, which names all tables, or when it cannot be reached."""
+    if plan or not settings.target.connection:
+        return NOTHING_KNOWN
+    schemas = [each.schema for each in named_in(settings)] or [settings.target.schema_name]
+    try:
+        connection = await postgres.connect(settings.target.connection, application_name=APP_NAME)
+    except MigrationError:
+        return NOTHING_KNOWN  # a plan is of the source: the run will say what is wrong with the target
+    try:
+        return await known_names(connection, mongo.hosts_of(source_uri(settings)), schemas)
+    finally:
+        await connection.close(timeout=2.0)
 
 
 async def inspect(command: protocol.Inspect, settings: Settings) -> ServerReport:

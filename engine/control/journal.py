@@ -25,6 +25,7 @@ from engine.target import copy, finish, ledger, partitions, postgres, preflight,
 from engine.target.copy import Claim
 from engine.target.ddl import TableName
 from engine.target.ledger import NewRun, TableLoad
+from engine.target.names import KnownNames, known_names
 from engine.target.partitions import Gap, Partition, Position, TableTotals
 from engine.target.prepare import prepare
 from engine.work.messages import CopyLease
@@ -147,6 +148,11 @@ class Journal:
         """End a worker's session, unless the number is somebody else's by now."""
         async with self.session() as connection:
             await connection.execute(_END_BACKEND, backend_pid, postgres.APPLICATION)
+
+    async def known_names(self, source: str, schemas: Sequence[str]) -> KnownNames:
+        """What the target says about names that a run may choose, of a source, in some schemas."""
+        async with self.session() as connection:
+            return await known_names(connection, source, schemas)
 
     # --- a run's beginning --------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from engine.mapping.kinds import KIND_NAMES
 from engine.mapping.model import Column, Kind, Role
 from engine.mapping.names import quote_identifier, show_path
 from engine.mapping.proposal import propose
-from engine.plan import TablePlan, choose
+from engine.plan import Plan, TablePlan, select
 from engine.plan.estimate import assumptions, estimate
 from engine.plan.making import Survey, survey_all
 from engine.plan.preview import Preview, preview
@@ -32,20 +32,28 @@ from engine.plan.writing import Remarks, harmless, write_plan
 from engine.source import mongo
 from engine.target import ddl
 from engine.target.indexes import create_index
+from engine.target.names import NOTHING_KNOWN, KnownNames
 
-REJECT_WEIGHT, OVERFLOW_WEIGHT = 88, 45
+REJECT_WEIGHT, OVERFLOW_WEIGHT, SELECTION_WEIGHT = 88, 45, 40
 """Weights of warnings, as in `engine.mapping.proposal`."""
 WARNINGS_IN_FILE = 10
 """Of one table, in the comments of a saved plan."""
 
 
-def view_plan(settings: Settings, uri: str, text: str, full: dict[int, Census] | None = None) -> PlanView:
+def view_plan(
+    settings: Settings,
+    uri: str,
+    text: str,
+    full: dict[int, Census] | None = None,
+    known: KnownNames = NOTHING_KNOWN,
+) -> PlanView:
     """Look at the source and show what a run would do. Blocks: call it in a thread.
 
     Args:
         uri: of the source.
         text: a saved plan's TOML to look at; empty looks at what the settings ask for.
         full: censuses of all documents, by task; a sample is drawn of other collections.
+        known: names that the target has.
 
     Raises:
         UsageError, MissingCollection, ConnectError: one sentence about what is wrong.
@@ -55,16 +63,18 @@ def view_plan(settings: Settings, uri: str, text: str, full: dict[int, Census] |
         settings = saved.over(settings)
     client = mongo.connect(uri, app_name="mongopg-tui plan")
     try:
-        plan, surveys = survey_all(client, settings, choose(client, settings, saved), full)
+        selection = select(client, settings, saved, known)
+        plan, surveys = survey_all(client, settings, selection.choices, full)
     finally:
         client.close()
-    tables, weighed, remarks = [], [], {}
+    tables, remarks = [], []
+    weighed = [(SELECTION_WEIGHT, text) for text in selection.warnings]
     for survey in surveys:
         shown, failure = _preview(survey, settings)
         warnings = _warnings(survey, shown, failure)
-        tables.append(_table_view(settings, survey, shown, [text for _, text in warnings]))
+        tables.append(_table_view(settings, plan, survey, shown, [text for _, text in warnings]))
         weighed += [(weight, f"{survey.table.namespace}: {text}") for weight, text in warnings]
-        remarks[survey.table.namespace] = _remarks(survey, settings, [text for _, text in warnings])
+        remarks.append(_remarks(survey, settings, [text for _, text in warnings]))
     weighed.sort(key=lambda each: -each[0])
     estimates = [table.estimate for table in tables if table.estimate is not None]
     return PlanView(
@@ -73,7 +83,7 @@ def view_plan(settings: Settings, uri: str, text: str, full: dict[int, Census] |
         tables=tables,
         warnings=[text for _, text in weighed],
         estimated_seconds=round(sum(each.seconds for each in estimates), 1),
-        toml=write_plan(saved_of(plan, settings.run.mode, settings.mapping), remarks),
+        toml=write_plan(saved_of(plan, settings.run.mode, settings.mapping), table_remarks=remarks),
     )
 
 
@@ -104,7 +114,7 @@ def _warnings(survey: Survey, shown: Preview, failure: str) -> list[tuple[int, s
     return sorted(found, key=lambda each: -each[0])
 
 
-def _table_view(settings: Settings, survey: Survey, shown: Preview, warnings: list[str]) -> TableView:
+def _table_view(settings: Settings, plan: Plan, survey: Survey, shown: Preview, warnings: list[str]) -> TableView:
     table = survey.table
     workers, with_indexes = settings.run.cluster_size, settings.run.indexes
     found = estimate(table, shown, average_bytes=survey.average_bytes, workers=workers, with_indexes=with_indexes)
@@ -112,7 +122,7 @@ def _table_view(settings: Settings, survey: Survey, shown: Preview, warnings: li
     by_path = dict(survey.census.walk())
     return TableView(
         namespace=table.namespace,
-        table=table.target,
+        table=plan.label(table),
         kind=survey.kind,
         documents=table.documents,
         size_bytes=table.size_bytes,

@@ -13,6 +13,7 @@ from typing import Any
 from engine.control.meter import RATE_WINDOW_S, Meter, Window
 from engine.control.protocol import COUNTERS, Event, Recording, RunInfo, RunState, Snapshot, WorkerState, WorkerView
 from engine.control.run import RunRecord
+from engine.notation import written_namespace
 
 FINEST_S = 0.25
 """Seconds between two frames of a short run."""
@@ -176,8 +177,13 @@ def _state_in(info: RunInfo, state: RunState) -> RunState:
 
 def settings_of(request: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that ask for the same run again, from a plan's request: what `Start(resume=...)` needs."""
-    collections = [f"{namespace}:{table}" for namespace, table in request.get("collections", {}).items()]
+    collections = [
+        f"{written_namespace(namespace, has_table=True)}:{table}"
+        for namespace, tables in request.get("collections", {}).items()
+        for table in ([tables] if isinstance(tables, str) else tables)
+    ]
     run = {"collections": collections, "mode": request.get("mode", "create"), "limit": request.get("limit", 0)}
+    run["exclude"] = []  # what was left out is not among them
     run["indexes"] = request.get("indexes", False)
     run["consistency"] = request.get("consistency", "fuzzy")
     return {"run": run, "mapping": dict(request.get("mapping", {}))}

@@ -129,7 +129,9 @@ def _mapping_of(command: RetryRejects, table: TablePlan) -> Mapping | None:
     if not command.plan:
         return None
     plan = read_plan(command.plan)
-    mapping = next((each.mapping(plan.options) for each in plan.tables if each.namespace == table.namespace), None)
+    entries = [each for each in plan.tables if each.namespace == table.namespace]
+    entries.sort(key=lambda each: (each.schema_name, each.table) != (table.schema_name, table.table))
+    mapping = next((each.mapping(plan.options) for each in entries), None)
     if mapping is None:
         raise UsageError(f"The plan has no columns for {table.namespace}, which the run copied.")
     return mapping

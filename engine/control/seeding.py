@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from engine.control.leases import SeedLeases
 from engine.control.protocol import RunState
-from engine.errors import UsageError
+from engine.notation import parsed_source
 from engine.source import mongo, rights
+from engine.source.collections import collection_of
 from engine.work import seed
 from engine.work.messages import Committed, Returned, SeedLease, SeedTask
 
@@ -24,10 +25,8 @@ class Seeding:
     def __init__(self, migration: Migration) -> None:
         self._migration = migration
         settings = migration.settings.seed
-        database, _, collection = settings.collection.partition(".")
-        if not database or not collection:
-            raise UsageError(f'seed.collection must be "database.collection", not {settings.collection!r}.')
-        self.task = SeedTask(SEED_TASK_ID, database, collection, settings.seed)
+        named = parsed_source(settings.collection, "seed.collection")
+        self.task = SeedTask(SEED_TASK_ID, named.database, named.collection, settings.seed)
         self.leases = SeedLeases(SEED_TASK_ID, 0, 0)
         self._is_counting = True
         """What is there already is being counted: no leases yet."""
@@ -50,7 +49,7 @@ class Seeding:
         client = mongo.connect(self._migration.source_uri, app_name=f"mongopg-tui {self._migration.run_id}")
         try:
             rights.require(client, [(self.task.database, self.task.collection)], "readWrite")
-            there = seed.existing(client[self.task.database][self.task.collection], self.task.seed)
+            there = seed.existing(collection_of(client, self.task.database, self.task.collection), self.task.seed)
         finally:
             client.close()
         namespace = f"{self.task.database}.{self.task.collection}"

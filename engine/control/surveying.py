@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.config import Settings
 from engine.control.census_leases import LEVELS_BELOW, CensusCluster, FullCensus, full_census
-from engine.control.inquiries import source_uri
+from engine.control.inquiries import known_in_target, source_uri
 from engine.control.planning import view_plan
 from engine.control.protocol import CountingView, MakePlan, PlanView, RunState, WorkerView
 from engine.control.tally import Emit
@@ -17,6 +17,7 @@ from engine.mapping.census import Census
 from engine.plan import FIRST_TASK_ID, Choice, choose, cut, find_ends, parts_of
 from engine.plan.reading import read_plan
 from engine.source import mongo
+from engine.target.names import KnownNames
 from engine.work.place import WorkerStart
 
 if TYPE_CHECKING:
@@ -159,7 +160,8 @@ class FullSurvey:
             raise
 
     async def _run(self) -> PlanView:
-        choices, census = await asyncio.to_thread(self._look)
+        names = await known_in_target(self._settings, self._command.plan)
+        choices, census = await asyncio.to_thread(self._look, names)
         self._census = census
         known = {} if self._command.recount else self._known.find(self._settings, choices)
         if census.n_waiting:
@@ -168,14 +170,14 @@ class FullSurvey:
         known |= census.results()
         self._known.keep(self._settings, choices, known)
         self.phase = "planning"
-        return await asyncio.to_thread(view_plan, self._asked, self._uri, self._command.plan, known)
+        return await asyncio.to_thread(view_plan, self._asked, self._uri, self._command.plan, known, names)
 
-    def _look(self) -> tuple[list[Choice], FullCensus]:
+    def _look(self, names: KnownNames) -> tuple[list[Choice], FullCensus]:
         """What there is to count."""
         settings = self._settings
         client = mongo.connect(self._uri, app_name=f"mongopg-tui {self._run_id}")
         try:
-            choices = choose(client, settings, self._saved)
+            choices = choose(client, settings, self._saved, names)
             known = {} if self._command.recount else self._known.find(settings, choices)
             wanted = [
                 (task_id, choice) for task_id, choice in enumerate(choices, FIRST_TASK_ID) if task_id not in known

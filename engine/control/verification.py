@@ -11,6 +11,7 @@ from engine.control.journal import Journal
 from engine.control.protocol import TableCounts, Verification, Verify, VerifyReport
 from engine.plan import TablePlan, kept_plan
 from engine.source import catalogue, mongo
+from engine.source.collections import collection_of
 from engine.source.filters import encode_filter
 from engine.source.reader import filter_query
 from engine.source.snapshot import session_at
@@ -54,7 +55,7 @@ def count_source(uri: str, tables: tuple[TablePlan, ...], at: int | None = None)
         with session_at(client, at) if at is not None else nullcontext() as session:
             return {
                 table.task_id: catalogue.exact_count(
-                    client[table.database][table.collection],
+                    collection_of(client, table.database, table.collection),
                     filter_query(encode_filter(table.filter)),
                     limit=table.limit,
                     session=session,

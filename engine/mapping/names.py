@@ -7,9 +7,8 @@ A MongoDB name may be anything but NUL: empty, dotted, `$`-prefixed, with contro
 from __future__ import annotations
 
 import hashlib
-import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 Naming = Literal["snake_case", "preserve"]
@@ -24,9 +23,12 @@ ID_NAME, DOCUMENT_NAME, EXTRA_NAME, MISSING_NAME = "_id", "doc", "_extra", "_mis
 SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 """Every table has these already; quoting does not help (PostgreSQL docs, "System Columns")."""
 
-_NOT_WORD = re.compile(r"\W+")
-_ACTED_UPON = frozenset({"Cc", "Cf", "Cs"})
-"""Unicode categories of control and invisible format characters and of lone surrogates."""
+JOINERS = frozenset("\u200c\u200d")
+"""Letters of some scripts change their meaning with them; Unicode's Join_Control, which UTS 18 counts as part of words."""
+BYTE_ORDER_MARK = "\ufeff"
+"""What files of some programs begin with, and so the first field of documents that were made from them."""
+_ACTED_UPON = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories of control and invisible format characters, of lone surrogates, of line and paragraph separators."""
 
 
 def quote_identifier(name: str) -> str:
@@ -40,15 +42,22 @@ def quote_identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def acts(character: str) -> bool:
+    """A terminal, psql or a reader's eye would be led astray by it: it has no place in a name."""
+    return unicodedata.category(character) in _ACTED_UPON and character not in JOINERS
+
+
 def fold(name: str, naming: Naming) -> str:
     """The name in the chosen spelling, of any length: `registeredAt` becomes `registered_at`.
 
+    Letters, the marks upon them and joiners stay as they are, without normalisation; a byte order mark at the beginning goes.
     Control and invisible format characters become `_` in either spelling, since a terminal or psql would act on them.
     """
+    name = name.lstrip(BYTE_ORDER_MARK)
     if naming == "snake_case":
-        folded = _NOT_WORD.sub("_", _split_words(name)).lower()
+        folded = _words(_split_words(name)).lower()
     else:
-        folded = "".join("_" if unicodedata.category(character) in _ACTED_UPON else character for character in name)
+        folded = "".join("_" if acts(character) else character for character in name)
     return folded or EMPTY_NAME
 
 
@@ -62,8 +71,75 @@ def shorten(name: str, identity: str) -> str:
 
 
 def table_name(collection: str, naming: Naming) -> str:
-    """The table for a collection."""
+    """The table for a collection, as long as no other collection goes there."""
     return shorten(fold(collection, naming), collection)
+
+
+def table_names(
+    namespaces: Iterable[str],
+    naming: Naming,
+    taken: Collection[str] = (),
+    earlier: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """A table name for each `db.collection`, all different and none of `taken`, and a warning where one had to differ.
+
+    Which of several collections keeps a name does not depend on their order: the one that had it in an earlier run, else the
+    one spelled like it, else the first by spelling. A number that a collection once got stays with it.
+
+    Args:
+        earlier: tables of earlier runs, the newest first, by `db.collection`; one counts where its name could have come from
+            the collection's own.
+    """
+    wanted: dict[str, list[str]] = {}
+    for namespace in sorted(namespaces):
+        wanted.setdefault(table_name(_collection_of(namespace), naming), []).append(namespace)
+    names = _kept_names(wanted, taken, earlier or {})
+    used = {*taken, *wanted, *names.values()}
+    warnings: dict[str, str] = {}
+    for name, rivals in sorted(wanted.items()):
+        holder = next((each for each in rivals if names.get(each) == name), None)
+        if holder is None and name not in taken:
+            left = [each for each in rivals if each not in names]
+            holder = next((each for each in left if _collection_of(each) == name), left[0] if left else None)
+            if holder is not None:
+                names[holder] = name
+        for namespace in rivals:
+            if namespace == holder:
+                continue
+            if namespace not in names:
+                names[namespace] = _next_free(name, used)
+                used.add(names[namespace])
+            reason = f"the name {name} is taken by something else"
+            if holder is not None:
+                reason = f"the name {name} is taken by the collection {holder}"
+            elif name not in taken:
+                reason = "it went there in an earlier run"
+            warnings[namespace] = f"Collection {namespace} goes to table {names[namespace]}: {reason}."
+    return names, warnings
+
+
+def _kept_names(
+    wanted: Mapping[str, Sequence[str]], taken: Collection[str], earlier: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """The names that collections had in earlier runs, as far as each is one collection's."""
+    names: dict[str, str] = {}
+    for name, rivals in wanted.items():
+        for namespace in rivals:
+            for each in earlier.get(namespace, ()):
+                if (each == name or _is_numbered(each, name)) and each not in taken and each not in names.values():
+                    names[namespace] = each
+                    break
+    return names
+
+
+def _is_numbered(name: str, wanted: str) -> bool:
+    """`name` is what `_next_free` may have made of `wanted`."""
+    number = name.rpartition("_")[2]
+    return number != name and number.isascii() and number.isdecimal() and name == _with_number(wanted, int(number))
+
+
+def _collection_of(namespace: str) -> str:
+    return namespace.partition(".")[2]
 
 
 def column_names(
@@ -81,7 +157,7 @@ def column_names(
     names: dict[tuple[str, ...], str] = {}
     warnings: list[str] = []
     used = {*taken, *SYSTEM_COLUMNS, *wanted}
-    for name, rivals in wanted.items():
+    for name, rivals in sorted(wanted.items()):  # by name: two that are cut may get the same one with a number
         rivals.sort()
         if (name,) in rivals:
             rivals.remove((name,))
@@ -109,20 +185,59 @@ def show_path(path: tuple[str, ...]) -> str:
 
 def _next_free(name: str, used: Collection[str]) -> str:
     number = 2
-    while True:
-        suffix = f"_{number}"
-        kept = name.encode()[: MAX_NAME_BYTES - len(suffix)].decode(errors="ignore")
-        if kept + suffix not in used:
-            return kept + suffix
+    while _with_number(name, number) in used:
         number += 1
+    return _with_number(name, number)
+
+
+def _with_number(name: str, number: int) -> str:
+    suffix = f"_{number}"
+    return name.encode()[: MAX_NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
+
+
+def _words(name: str) -> str:
+    """What belongs to words, with one `_` for whatever stands between them."""
+    kept: list[str] = []
+    is_gap = False
+    for character in name:
+        if _is_in_word(character):
+            kept.append(character)
+            is_gap = False
+        elif not is_gap:
+            kept.append("_")
+            is_gap = True
+    return "".join(kept)
+
+
+def _is_in_word(character: str) -> bool:
+    return character.isalnum() or character == "_" or character in JOINERS or _is_mark(character)
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M")
 
 
 def _split_words(name: str) -> str:
-    """`_` before a capital after a small letter or digit, and before the last capital of a run: `user_ID`, `HTTP_Server`."""
+    """`_` before a capital after a small letter or digit, and before the last capital of a run: `user_ID`, `HTTP_Server`.
+
+    Marks and joiners belong to the letter that they stand behind.
+    """
     parts = []
-    for index, character in enumerate(name):
-        before, after = name[index - 1 : index], name[index + 1 : index + 2]
-        if character.isupper() and (before.islower() or before.isdigit() or (before.isupper() and after.islower())):
-            parts.append("_")
+    letters = [character for character in name if not _belongs_to_letter(character)]
+    place = -1
+    for character in name:
+        if not _belongs_to_letter(character):
+            place += 1
+            before, after = letters[place - 1 : place], letters[place + 1 : place + 2]
+            if character.isupper() and before and _begins_word(before[0], after[0] if after else ""):
+                parts.append("_")
         parts.append(character)
     return "".join(parts)
+
+
+def _begins_word(before: str, after: str) -> bool:
+    return before.islower() or before.isdigit() or (before.isupper() and after.islower())
+
+
+def _belongs_to_letter(character: str) -> bool:
+    return character in JOINERS or _is_mark(character)

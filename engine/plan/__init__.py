@@ -27,5 +27,8 @@ from engine.plan.model import differences as differences
 from engine.plan.model import fingerprint as fingerprint
 from engine.plan.model import kept_plan as kept_plan
 from engine.plan.request import Choice as Choice
+from engine.plan.request import Selection as Selection
 from engine.plan.request import choose as choose
+from engine.plan.request import named_in as named_in
 from engine.plan.request import request_of as request_of
+from engine.plan.request import select as select

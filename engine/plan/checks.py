@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
@@ -10,7 +9,7 @@ from engine.errors import UsageError
 from engine.mapping.kinds import JSON_TYPES, KIND_NAMES, kinds_that_fit
 from engine.mapping.limits import MAX_COLUMNS
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
-from engine.mapping.names import ID_NAME, MAX_NAME_BYTES, SYSTEM_COLUMNS, show_path
+from engine.mapping.names import ID_NAME, MAX_NAME_BYTES, SYSTEM_COLUMNS, acts, show_path
 from engine.mapping.options import POLICIES, MappingOptions
 
 OWN_SCHEMA = "mongopg"
@@ -18,7 +17,6 @@ OWN_SCHEMA = "mongopg"
 ID_PATH = (ID_NAME,)
 SHOWN_NAME = 80
 """Characters of a foreign name that a message repeats."""
-_ACTED_UPON = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _OWN_TYPES = {
     Role.EXTRA: frozenset({"jsonb"}),
     Role.MISSING: frozenset({"text[]"}),
@@ -47,22 +45,39 @@ def column_place(where: str, column: Column) -> str:
 
 def check_name(where: str, what: str, name: str) -> None:
     """Raise UsageError for a name that PostgreSQL, or whoever reads it in a terminal, would stumble over."""
-    if not name:
-        raise wrong(where, f"{what} is empty; give it a name")
-    if len(name.encode(errors="replace")) > MAX_NAME_BYTES:
-        raise wrong(
-            where, f"{what} {shown(name)} is longer than the {MAX_NAME_BYTES} bytes of PostgreSQL's names; shorten it"
-        )
-    if any(unicodedata.category(letter) in _ACTED_UPON for letter in name):
-        raise wrong(where, f"{what} {shown(name)} holds control or invisible characters; leave them out")
+    if fault := _name_fault(what, name):
+        raise wrong(where, fault)
 
 
 def check_target(where: str, schema: str, table: str) -> None:
     """Raise UsageError for a table that cannot be a target."""
-    check_name(where, "schema", schema)
-    check_name(where, "table", table)
-    if schema == OWN_SCHEMA or schema.startswith("pg_"):
-        raise wrong(where, f"the schema {shown(schema)} is not for target tables; choose another")
+    if fault := target_fault(schema, table):
+        raise wrong(where, fault)
+
+
+def target_fault(schema: str, table: str) -> str:
+    """Why a table cannot be a target, whoever named it, and what to do; empty when it can."""
+    return schema_fault(schema) or _name_fault("table", table)
+
+
+def schema_fault(schema: str) -> str:
+    """The same of a schema alone."""
+    if fault := _name_fault("schema", schema):
+        return fault
+    # As they stand: names are quoted, so PG_x is a schema like any other.
+    if schema in (OWN_SCHEMA, "information_schema") or schema.startswith("pg_"):
+        return f"the schema {shown(schema)} is not for target tables; choose another"
+    return ""
+
+
+def _name_fault(what: str, name: str) -> str:
+    if not name:
+        return f"{what} is empty; give it a name"
+    if len(name.encode(errors="replace")) > MAX_NAME_BYTES:
+        return f"{what} {shown(name)} is longer than the {MAX_NAME_BYTES} bytes of PostgreSQL's names; shorten it"
+    if any(map(acts, name)):
+        return f"{what} {shown(name)} holds control or invisible characters; leave them out"
+    return ""
 
 
 def check_mapping(where: str, mapping: Mapping) -> None:

@@ -30,6 +30,7 @@ from engine.plan.model import FIRST_TASK_ID, Plan, TablePlan
 from engine.plan.request import Choice, request_of
 from engine.source import catalogue, mongo, partition, reader
 from engine.source.catalogue import CollectionFacts
+from engine.source.collections import collection_of
 from engine.source.filters import check_filter
 from engine.source.id_kinds import id_kinds
 from engine.source.indexes import list_indexes
@@ -43,6 +44,7 @@ KEPT_DOCUMENTS = 2_000
 KEPT_BYTES = 16 * 1024 * 1024
 """The same in bytes."""
 KEY_WEIGHT, UNPLANNED_KIND_WEIGHT, UNSURE_ID_WEIGHT, UNPLANNED_FIELD_WEIGHT, LEFT_INDEX_WEIGHT = 82, 75, 55, 35, 30
+TABLE_NAME_WEIGHT = 50
 """Weights of warnings, as in `engine.mapping.proposal`."""
 
 
@@ -84,7 +86,7 @@ def find_ends(
                 f"{facts.namespace} can only be copied whole, being a {facts.kind} without an index of _id: "
                 "leave it out, or set run.limit to 0."
             )
-        collection = client[choice.database][choice.collection]
+        collection = collection_of(client, choice.database, choice.collection)
         with session_at(client, at) if at is not None else nullcontext() as session:
             end = partition.key_behind(collection, settings.run.limit, filter_query(choice.query), session)
         if end is not None:
@@ -99,7 +101,7 @@ def cut(
     found = []
     for task_id, choice in enumerate(choices, FIRST_TASK_ID):
         facts = catalogue.collection_facts(client, choice.database, choice.collection)
-        collection = client[choice.database][choice.collection]
+        collection = collection_of(client, choice.database, choice.collection)
         ranges = partition.partitions(collection, _limited(facts, settings.run.limit), workers, end=ends.get(task_id))
         found += [(task_id, span) for span in ranges]
     return found
@@ -121,7 +123,9 @@ def parts_of(client: mongo.Client, settings: Settings, choices: Sequence[Choice]
         facts = catalogue.collection_facts(client, choice.database, choice.collection)
         part = _limited(facts, settings.run.limit)
         if choice.query:
-            part = _filtered(facts, client[choice.database][choice.collection], choice, settings.run.limit)
+            part = _filtered(
+                facts, collection_of(client, choice.database, choice.collection), choice, settings.run.limit
+            )
         parts[task_id] = PartFacts(max(0, part.documents), facts.has_range_reads)
     return parts
 
@@ -183,7 +187,7 @@ def _survey(
     *,
     is_thorough: bool,
 ) -> Survey:
-    collection = client[choice.database][choice.collection]
+    collection = collection_of(client, choice.database, choice.collection)
     facts = catalogue.collection_facts(client, choice.database, choice.collection)
     part = _limited(facts, settings.run.limit)
     if counted is not None:
@@ -206,6 +210,8 @@ def _survey(
         proposal = _without_ignored(choice, proposal)
         unsure = asked.unsure if counted is None else frozenset()
     warnings = proposal.weighed + _doubts(proposal.mapping, unsure)
+    if choice.warning:
+        warnings.append((TABLE_NAME_WEIGHT, choice.warning))
     if doubts := key_doubts(proposal.mapping, settings.run.mode):
         warnings.append((KEY_WEIGHT, doubts))
     indexes = None

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.errors import PlanChanged
 from engine.mapping.model import Mapping
+from engine.notation import written_table
 from engine.target.indexes import Index
 from engine.target.sqlstates import one_line
 
@@ -95,6 +96,12 @@ class Plan(BaseModel):
         """The same with other mappings, by task."""
         tables = tuple(table.model_copy(update={"mapping": mappings[table.task_id]}) for table in self.tables)
         return self.model_copy(update={"tables": tables})
+
+    def label(self, table: TablePlan) -> str:
+        """`schema.table` for people and as a key: no two tables of the plan have the same."""
+        if [each.target for each in self.tables].count(table.target) > 1:
+            return written_table(table.schema_name, table.table)
+        return table.target
 
     @property
     def fingerprint(self) -> str:

@@ -53,15 +53,19 @@ def read_plan(text: str) -> SavedPlan:
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise wrong("tables", "there must be a [[tables]] for each collection")
     tables = tuple(_table(entry, options) for entry in entries)
-    for what, names in (
-        ("collection", [table.namespace for table in tables]),
-        ("table", [table.target for table in tables]),
-    ):
-        for name, times in Counter(names).items():
-            if times > 1:
-                raise wrong(
-                    shown(name), f"{times} entries of [[tables]] have this {what}; change or remove all but one"
-                )
+    entries_of = Counter((table.namespace, table.schema_name, table.table) for table in tables)
+    for (namespace, _, _), times in entries_of.items():
+        if times > 1:
+            raise wrong(
+                shown(namespace),
+                f"{times} entries of [[tables]] have this collection and the same table; change or remove all but one",
+            )
+    for (schema, table), times in Counter((each.schema_name, each.table) for each in tables).items():
+        if times > 1:
+            raise wrong(
+                shown(f"{schema}.{table}"),
+                f"{times} entries of [[tables]] have this table; change or remove all but one",
+            )
     return SavedPlan(mode=mode, options=options, tables=tables)
 
 

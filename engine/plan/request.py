@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.config import Settings
 from engine.errors import MissingCollection, UsageError
-from engine.mapping.names import table_name
+from engine.mapping.names import table_names
+from engine.notation import NamedCollection, leaves_out, parsed, written, written_table
+from engine.plan.checks import schema_fault, shown, target_fault
 from engine.plan.saved import SavedPlan, SavedTable
 from engine.source import catalogue, mongo, rights
+from engine.source.collections import NEVER_IN_DATABASES
 from engine.source.filters import canonical_filter, encode_filter
+from engine.target.names import NOTHING_KNOWN, KnownNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,8 @@ class Choice:
     table: str
     saved: SavedTable | None = None
     """What a saved plan says of it."""
+    warning: str = ""
+    """Why its table is not called as the collection is; a sentence."""
 
     @property
     def namespace(self) -> str:
@@ -41,57 +49,163 @@ class Choice:
         return encode_filter(self.saved.filter) if self.saved is not None else b""
 
 
-def choose(client: mongo.Client, settings: Settings, saved: SavedPlan | None = None) -> list[Choice]:
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is to be copied, and what to know of how that was chosen."""
+
+    choices: list[Choice]
+    warnings: list[str] = field(default_factory=list)
+    """One sentence each, about no collection in particular."""
+
+
+def choose(
+    client: mongo.Client, settings: Settings, saved: SavedPlan | None = None, known: KnownNames = NOTHING_KNOWN
+) -> list[Choice]:
+    """The collections to copy and where to, in order; as `select`, without its warnings."""
+    return select(client, settings, saved, known).choices
+
+
+def select(
+    client: mongo.Client, settings: Settings, saved: SavedPlan | None = None, known: KnownNames = NOTHING_KNOWN
+) -> Selection:
     """The collections to copy and where to, in order.
+
+    What the source's catalogue holds becomes a choice as it is; only what was typed is read as notation.
 
     Args:
         saved: says it all, when given: the settings' collections do not count then.
+        known: names that the target has.
 
     Raises:
-        UsageError: a name cannot be understood, or two collections go to one table.
+        UsageError: a name cannot be understood or cannot be a target's, two collections go to one table by name, or
+            nothing is left to copy.
         MissingCollection: the source's database is empty.
     """
     if saved is not None:
-        return [Choice(each.database, each.collection, each.schema_name, each.table, each) for each in saved.tables]
-    asked = settings.run.collections
+        return Selection(
+            [Choice(each.database, each.collection, each.schema_name, each.table, each) for each in saved.tables]
+        )
+    asked = named_in(settings)
+    where = "of those in run.collections"
     if not asked:
         database = mongo.database_of(settings.source.uri.get_secret_value())
+        if fault := _source_fault(NamedCollection(database, "")):
+            raise UsageError(f"source.uri names the database {shown(repr(database))}: {fault}.")
         facts = catalogue.list_collections(client, database)
-        asked = [each.namespace for each in facts if each.kind != "view"]
+        asked = [_as_found(each.namespace) for each in facts if each.kind != "view"]
+        where = f"of the database {shown(repr(database))}"
         if not asked:
             raise MissingCollection(f"The database {database!r} of source.uri has no collections; check its name.")
-    choices = [_parse(text, settings) for text in asked]
-    rights.require(client, [(choice.database, choice.collection) for choice in choices])
-    targets = [choice.target for choice in choices]
-    for choice in choices:
-        if targets.count(choice.target) > 1:
-            raise UsageError(
-                f"Two collections go to the table {choice.target}: name another with --collection db.coll:schema.table."
+    left = [each for each in asked if not leaves_out(settings.run.exclude, each.namespace)]
+    if not left:
+        raise UsageError(f"run.exclude leaves out every collection {where}, so there is nothing to copy: narrow it.")
+    _refuse_shared_tables(left)
+    rights.require(client, [(each.database, each.collection) for each in left])
+    return Selection(_with_tables(left, settings, known), _idle_patterns(settings, asked))
+
+
+def named_in(settings: Settings) -> list[NamedCollection]:
+    """The collections that the settings name, each with its schema.
+
+    Raises:
+        UsageError: one cannot be understood, or its table, or `target.schema`, cannot be a target.
+    """
+    default = settings.target.schema_name
+    if fault := schema_fault(default):
+        raise UsageError(f"target.schema: {fault}.")
+    found = []
+    for text in settings.run.collections:
+        named = parsed(text)
+        named = replace(named, schema=named.schema or default)
+        fault = target_fault(named.schema, named.table) if named.table else schema_fault(named.schema)
+        fault = fault or _source_fault(named)
+        if fault:
+            raise UsageError(f"run.collections, {shown(text)}: {fault}.")
+        found.append(named)
+    return found
+
+
+def _as_found(namespace: str) -> NamedCollection:
+    """A collection of the catalogue: the database ends at the first dot, and nothing else has a meaning."""
+    database, _, collection = namespace.partition(".")
+    return NamedCollection(database, collection)
+
+
+def _source_fault(named: NamedCollection) -> str:
+    """Why MongoDB has no collection of this name, ever; empty when it may have one."""
+    if "\0" in named.namespace:
+        return "no name in MongoDB holds a NUL"
+    if odd := NEVER_IN_DATABASES & {*named.database}:
+        return f"no database of MongoDB has {' or '.join(map(repr, sorted(odd)))} in its name"
+    if not named.namespace.isascii() and named.namespace != named.namespace.encode(errors="replace").decode():
+        return "it is not text in UTF-8"
+    return ""
+
+
+def _refuse_shared_tables(named: Sequence[NamedCollection]) -> None:
+    """Raise UsageError for what was named twice, and for tables that several collections are to go to by name."""
+    sentences = [
+        f"{shown(each.namespace)} is named {times} times with the same table: once is enough."
+        for each, times in Counter(named).items()
+        if times > 1
+    ]
+    sharing: dict[tuple[str, str], list[str]] = {}
+    for each in dict.fromkeys(named):
+        if each.table:
+            sharing.setdefault((each.schema, each.table), []).append(each.namespace)
+    for (schema, table), namespaces in sharing.items():
+        if len(namespaces) > 1:
+            count = "Two" if len(namespaces) == 2 else str(len(namespaces))
+            sentences.append(
+                f"{count} collections go to the table {schema}.{table} ({', '.join(map(shown, namespaces))}): "
+                "name another with --collection db.coll:schema.table."
             )
+    if sentences:
+        raise UsageError(" ".join(sentences))
+
+
+def _with_tables(named: Sequence[NamedCollection], settings: Settings, known: KnownNames) -> list[Choice]:
+    """Each with a table: the one that was named, else one called after the collection that no other has."""
+    default = settings.target.schema_name
+    named = [replace(each, schema=each.schema or default) for each in named]
+    found: dict[NamedCollection, tuple[str, str]] = {}
+    for schema in dict.fromkeys(each.schema for each in named):
+        ours = {each.namespace: each for each in named if each.schema == schema and not each.table}
+        taken = {each.table for each in named if each.schema == schema and each.table}
+        taken |= {name.table for name in known.blocked if name.schema == schema}
+        earlier = {
+            namespace: [name.table for name in known.earlier.get(namespace, ()) if name.schema == schema]
+            for namespace in ours
+        }
+        names, warnings = table_names(ours, settings.mapping.naming, taken, earlier)
+        found |= {each: (names[namespace], warnings.get(namespace, "")) for namespace, each in ours.items()}
+    choices = []
+    for each in named:
+        table, warning = (each.table, "") if each.table else found[each]
+        choices.append(Choice(each.database, each.collection, each.schema, table, warning=warning))
     return choices
 
 
-def _parse(text: str, settings: Settings) -> Choice:
-    source, _, target = text.partition(":")
-    database, _, collection = source.partition(".")
-    if not database or not collection:
-        raise UsageError(
-            f'run.collections: {text!r} must be "database.collection" or "database.collection:schema.table".'
-        )
-    schema, _, table = target.rpartition(".")
-    return Choice(
-        database,
-        collection,
-        schema or settings.target.schema_name,
-        table or table_name(collection, settings.mapping.naming),
-    )
+def _idle_patterns(settings: Settings, asked: Sequence[NamedCollection]) -> list[str]:
+    """A sentence for each pattern that leaves out nothing."""
+    sentences = []
+    for text in settings.run.exclude:
+        if not any(leaves_out([text], each.namespace) for each in asked):
+            near = difflib.get_close_matches(text, [each.collection for each in asked], 1)
+            hint = f"; did you mean {shown(near[0])}?" if near else "."
+            sentences.append(f"run.exclude: {shown(repr(text))} is like no collection, so it leaves out nothing{hint}")
+    return sentences
 
 
 def request_of(settings: Settings, choices: Sequence[Choice]) -> dict[str, Any]:
     """What a run of `choices` asks for: what the fingerprint is made of, and what `differences` compares."""
+    collections: dict[str, Any] = {}
+    for namespace in dict.fromkeys(choice.namespace for choice in choices):
+        tables = [written_table(each.schema, each.table) for each in choices if each.namespace == namespace]
+        collections[namespace] = tables[0] if len(tables) == 1 else sorted(tables)
     request: dict[str, Any] = {
         "source": mongo.hosts_of(settings.source.uri.get_secret_value()),
-        "collections": {choice.namespace: choice.target for choice in choices},
+        "collections": collections,
         "mode": settings.run.mode,
         "mapping": settings.mapping.model_dump(mode="json"),
     }
@@ -101,7 +215,16 @@ def request_of(settings: Settings, choices: Sequence[Choice]) -> dict[str, Any]:
         request["consistency"] = settings.run.consistency
     if settings.run.indexes:
         request["indexes"] = True
-    edits = {choice.namespace: _edits(choice) for choice in choices if choice.saved is not None}
+    edits: dict[str, Any] = {}
+    for choice in choices:
+        if choice.saved is not None:
+            is_alone = isinstance(collections[choice.namespace], str)
+            name = (
+                choice.namespace
+                if is_alone
+                else written(choice.database, choice.collection, choice.schema, choice.table)
+            )
+            edits[name] = _edits(choice)
     if edits:
         request["plan"] = edits
     return request

@@ -49,17 +49,21 @@ class Remarks:
     """Lines below its columns."""
 
 
-def write_plan(plan: SavedPlan, remarks: Mapping[str, Remarks] | None = None) -> str:
+def write_plan(
+    plan: SavedPlan, remarks: Mapping[str, Remarks] | None = None, table_remarks: Sequence[Remarks] = ()
+) -> str:
     """The plan as TOML.
 
     Args:
         remarks: by namespace of the collection.
+        table_remarks: for each table in order, instead.
     """
     lines = [*_comments(HELP.split("\n")), "", f"version = {VERSION}", f"mode = {quoted(plan.mode)}", "", "[options]"]
     lines += _comments(OPTIONS_HELP.split("\n"))
     lines += [f"{name} = {_scalar(value)}" for name, value in plan.options.model_dump(mode="json").items()]
-    for table in plan.tables:
-        lines += ["", *_table(table, plan.options, (remarks or {}).get(table.namespace, Remarks()))]
+    for number, table in enumerate(plan.tables):
+        said = table_remarks[number] if table_remarks else (remarks or {}).get(table.namespace, Remarks())
+        lines += ["", *_table(table, plan.options, said)]
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
 from engine.errors import MissingCollection
+from engine.source.collections import collection_of
 from engine.source.faults import UNAUTHORIZED, explained
 from engine.source.mongo import Client, Document
 
@@ -162,7 +163,9 @@ def _entries(database: Database[Document], name: str | None = None) -> list[Docu
 def _facts(database: Database[Document], entry: Document) -> CollectionFacts:
     name, options = entry["name"], entry.get("options", {})
     kind = _kind(entry)
-    documents, size_bytes = (UNKNOWN, 0) if kind == "view" else _size(database[name], kind)
+    documents, size_bytes = (
+        (UNKNOWN, 0) if kind == "view" else _size(collection_of(database.client, database.name, name), kind)
+    )
     return CollectionFacts(
         namespace=f"{database.name}.{name}",
         kind=kind,

@@ -19,6 +19,7 @@ from pymongo.errors import OperationFailure
 
 from engine.errors import UsageError
 from engine.source import catalogue
+from engine.source.collections import collection_of
 from engine.source.faults import explained
 from engine.source.mongo import Client
 
@@ -110,7 +111,7 @@ def probe(client: Client, at: int, names: Sequence[tuple[str, str]]) -> None:
 def _look(client: Client, at: int, names: Sequence[tuple[str, str]]) -> None:
     with session_at(client, at) as session:
         for database, collection in names:
-            client[database][collection].find_one({}, {"_id": 1}, session=session)
+            collection_of(client, database, collection).find_one({}, {"_id": 1}, session=session)
 
 
 def window_s(client: Client) -> int | None:

@@ -14,6 +14,7 @@ from engine.convert.census import Counter, make_counter
 from engine.mapping.bson import document_end
 from engine.source import mongo
 from engine.source.bounds import key_of
+from engine.source.collections import collection_of
 from engine.source.reader import RangeReader, RawBatch, filter_query
 from engine.work.ends import EXPLAINED, Ends
 from engine.work.messages import CensusLease, CensusTask, Counted, Failed, Returned
@@ -62,7 +63,7 @@ class CensusTaker:
         """Count a range and report it; what is left of it when the engine wants it back."""
         task, lease = counting.task, counting.lease
         client = await self._ends.source()
-        collection: Collection[mongo.Document] = client[task.database][task.collection]
+        collection: Collection[mongo.Document] = collection_of(client, task.database, task.collection)
         reader = RangeReader(
             collection,
             lease.lower,

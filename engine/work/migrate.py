@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from engine.convert import make_converter
 from engine.convert.interface import Converter
+from engine.source.collections import collection_of
 from engine.source.reader import BatchSize, RangeReader, filter_query
 from engine.target import copy, locks, page, partitions, sqlstates
 from engine.target.ddl import TableName
@@ -117,7 +118,7 @@ class Copier:
         client = await self._ends.source()
         position = self._position()
         reader = RangeReader(
-            client[task.database][task.collection],
+            collection_of(client, task.database, task.collection),
             position.lower,
             position.lower_inclusive,
             position.upper,

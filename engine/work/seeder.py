@@ -9,6 +9,7 @@ from pymongo.errors import PyMongoError
 
 from engine.errors import MigrationError
 from engine.source import faults, mongo
+from engine.source.collections import collection_of
 from engine.work import seed
 from engine.work.messages import Committed, Failed, Problem, Returned, SeedLease, SeedTask
 from engine.work.place import Place
@@ -76,7 +77,7 @@ class Seeder:
             loop.call_soon_threadsafe(self._report, message)
 
         return seed.insert_range(
-            self._client[task.database][task.collection],
+            collection_of(self._client, task.database, task.collection),
             pages,
             low,
             lease.high,

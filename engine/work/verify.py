@@ -18,6 +18,7 @@ from engine.convert.interface import Converter
 from engine.mapping.model import Mapping
 from engine.source import mongo
 from engine.source.bounds import key_of
+from engine.source.collections import collection_of
 from engine.source.inclusive import InclusiveReader
 from engine.source.reader import RangeReader, filter_query
 from engine.target import compare, keys, page, spans
@@ -212,7 +213,7 @@ class Verifier:
 
     async def _feed(self, task: VerifyTask | KeysTask, span: Span, projection: Document | None = None) -> Feed:
         client = await self._ends.source()
-        collection: Collection[mongo.Document] = client[task.database][task.collection]
+        collection: Collection[mongo.Document] = collection_of(client, task.database, task.collection)
         query = filter_query(task.filter)
         reader: Reader
         if span.last is not None:

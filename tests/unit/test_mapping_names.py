@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.mapping.names import MAX_NAME_BYTES, column_names, fold, quote_identifier, table_name
+from engine.mapping.names import MAX_NAME_BYTES, column_names, fold, quote_identifier, table_name, table_names
 
 PATHS = st.lists(
     st.lists(st.text(st.characters(exclude_characters="\0"), max_size=80), min_size=1, max_size=3).map(tuple),
@@ -113,3 +115,78 @@ def test_quotes_are_doubled() -> None:
 def test_what_is_no_identifier_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="not a PostgreSQL identifier"):
         quote_identifier(name)
+
+
+@pytest.mark.parametrize(
+    ("key", "column"),
+    [
+        ("नाम", "नाम"),
+        ("ชื่อ", "ชื่อ"),
+        ("cafe\u0301", "cafe\u0301"),
+        ("caf\u00e9", "caf\u00e9"),
+        ("cafe\u0301Noir", "cafe\u0301_noir"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("क्\u200dष", "क्\u200dष"),
+        ("שָׁלוֹם", "שָׁלוֹם"),
+        ("\ufeffid", "id"),
+        ("\ufeff", "_empty"),
+        ("i\ufeffd", "i_d"),
+        ("i\u2060d", "i_d"),
+        ("a\u20dd", "a\u20dd"),
+        ("a -- b", "a_b"),
+        ("a_ b", "a__b"),
+    ],
+)
+def test_letters_marks_and_joiners_stay_and_a_leading_byte_order_mark_goes(key: str, column: str) -> None:
+    assert fold(key, "snake_case") == column
+    kept = key.lstrip("\ufeff").replace("\ufeff", "_").replace("\u2060", "_") or "_empty"
+    assert fold(key, "preserve") == kept
+    assert table_name(key, "snake_case") == column
+
+
+def test_collections_that_fold_to_one_table_are_told_apart_whatever_their_order() -> None:
+    namespaces = ["shop.Users", "shop.users", "shop.USERS", "shop.orders", "crm.orders", "shop.a", "shop.A", "shop.a_2"]
+    for order in (namespaces, namespaces[::-1], sorted(namespaces)):
+        names, warnings = table_names(order, "snake_case")
+        assert names == {
+            "shop.users": "users", "shop.USERS": "users_2", "shop.Users": "users_3", "crm.orders": "orders",
+            "shop.orders": "orders_2", "shop.a": "a", "shop.A": "a_3", "shop.a_2": "a_2",
+        }  # fmt: skip
+        assert warnings == {
+            "shop.USERS": "Collection shop.USERS goes to table users_2: the name users is taken by the collection shop.users.",
+            "shop.Users": "Collection shop.Users goes to table users_3: the name users is taken by the collection shop.users.",
+            "shop.orders": "Collection shop.orders goes to table orders_2: the name orders is taken by the collection"
+            " crm.orders.",
+            "shop.A": "Collection shop.A goes to table a_3: the name a is taken by the collection shop.a.",
+        }
+
+
+def test_a_table_of_an_earlier_run_stays_its_collections() -> None:
+    earlier = {"shop.Users": ["people", "users"], "shop.USERS": ["users_7", "users"], "shop.users": ["users_2x"]}
+    names, warnings = table_names(["shop.users", "shop.Users", "shop.USERS"], "snake_case", (), earlier)
+    assert names == {"shop.Users": "users", "shop.USERS": "users_7", "shop.users": "users_2"}
+    assert [*warnings] == ["shop.USERS", "shop.users"]
+    alone, warnings = table_names(["shop.USERS"], "snake_case", (), earlier)
+    assert alone == {"shop.USERS": "users_7"}
+    assert warnings["shop.USERS"].endswith("users_7: it went there in an earlier run.")
+
+
+def test_a_table_name_that_is_taken_gets_a_number() -> None:
+    names, warnings = table_names(["shop.users"], "snake_case", {"users", "users_2"})
+    assert names == {"shop.users": "users_3"}
+    assert warnings == {
+        "shop.users": "Collection shop.users goes to table users_3: the name users is taken by something else."
+    }
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=80), unique=True, max_size=8),
+    st.randoms(),
+)
+def test_table_names_are_distinct_legal_and_the_same_in_any_order(collections: list[str], chance: Any) -> None:
+    namespaces = [f"db.{name}" for name in collections]
+    names, _ = table_names(namespaces, "snake_case")
+    shuffled = chance.sample(namespaces, len(namespaces))
+    assert table_names(shuffled, "snake_case")[0] == names
+    assert len(set(names.values())) == len(namespaces)
+    assert all(map(quote_identifier, names.values()))

@@ -39,18 +39,19 @@ class ColumnDialog(Modal[ColumnEdit]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
 
-    def __init__(self, column: ColumnView, plan: str, namespace: str) -> None:
+    def __init__(self, column: ColumnView, plan: str, namespace: str, table: str) -> None:
         """Nothing is changed yet.
 
         Args:
             plan: its TOML.
             namespace: of the column's collection.
+            table: that the collection goes to, `schema.table`.
 
         Raises:
             UsageError: the plan has no such column.
         """
         super().__init__()
-        entry = column_entry(plan, namespace, column.column)
+        entry = column_entry(plan, namespace, column.column, table)
         own = {policy: entry[policy] for policy in POLICIES if policy in entry}
         self._column = column
         self.now = ColumnEdit(column.column, column.type, own)

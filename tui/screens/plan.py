@@ -294,7 +294,7 @@ class PlanScreen(CockpitScreen):
         if table is None or column is None:
             return
         try:
-            dialog = ColumnDialog(column, self._text, table.namespace)
+            dialog = ColumnDialog(column, self._text, table.namespace, table.table)
         except UsageError as error:
             self.app.push_screen(error_dialog("The column cannot be edited", error.message))
             return
@@ -302,7 +302,9 @@ class PlanScreen(CockpitScreen):
 
         def changed(text: str, edit: ColumnEdit) -> str:
             kind, policies = edit.type, edit.policies
-            return change_column(text, table.namespace, now.name, name=edit.name, type=kind, policies=policies)
+            return change_column(
+                text, table.namespace, now.name, name=edit.name, type=kind, policies=policies, table=table.table
+            )
 
         def answered(edit: ColumnEdit | None) -> None:
             if edit is not None and edit != now:
@@ -314,19 +316,19 @@ class PlanScreen(CockpitScreen):
         """Leave the field under the cursor out."""
         table, column = self.table, self._column()
         if table is not None and column is not None:
-            self._edit(lambda text: ignore_column(text, table.namespace, column.column))
+            self._edit(lambda text: ignore_column(text, table.namespace, column.column, table.table))
 
     def action_restore(self) -> None:
         """Give a field that was left out its column back."""
         table = self.table
         if table is None:
             return
-        fields = {field_name(each): each for each in fields_left_out(self._text, table.namespace)}
+        fields = {field_name(each): each for each in fields_left_out(self._text, table.namespace, table.table)}
         earlier = [*reversed(self._texts), self._proposal]
 
         def chosen(name: str | None) -> None:
             if name is not None:
-                self._edit(lambda text: restore_field(text, table.namespace, fields[name], earlier))
+                self._edit(lambda text: restore_field(text, table.namespace, fields[name], earlier, table.table))
 
         if fields:
             self.app.push_screen(ChoosingDialog("Fields left out: put one back", [*fields]), chosen)
@@ -410,7 +412,8 @@ class PlanScreen(CockpitScreen):
         self.query_one("#preview-text", Static).update(
             preview_text(table, self.query_one("#preview").scrollable_content_region.width)
         )
-        others = [warning for warning in self.plan.warnings if not warning.startswith(f"{table.namespace}: ")]
+        own = {f"{table.namespace}: {warning}" for warning in table.warnings}
+        others = [warning for warning in self.plan.warnings if warning not in own]
         self.query_one("#warnings-text", Static).update(warnings_text(table.warnings, others))
         count = len(table.warnings)
         self.query_one("#warnings").border_title = Content(f"Warnings ({count})" if count else "Warnings")

@@ -15,6 +15,7 @@ from textual.widgets import Button, Input, Static
 from engine.config import Settings, reveal
 from engine.errors import UsageError
 from engine.loading import changed, choices_of, requirement_of, setting_names
+from engine.notation import joined_list, split_list
 from tui.safe import safe
 from tui.screens.modal import Modal
 from tui.themes import check_theme
@@ -46,6 +47,8 @@ class SettingsDialog(Modal[Settings]):
         self._settings = settings
         self._shown: dict[str, str] = {}
         """What each field said at first."""
+        self._lists: set[str] = set()
+        """Settings whose field holds entries with commas between them."""
 
     def compose(self) -> ComposeResult:
         """A line a setting."""
@@ -67,6 +70,9 @@ class SettingsDialog(Modal[Settings]):
             list(_SWITCH.values()) if isinstance(value, bool) else []
         )
         said = _SWITCH[value] if isinstance(value, bool) else str(value) or (_NOTHING if words else "")
+        if isinstance(value, list):
+            said = joined_list(value)
+            self._lists.add(setting)
         self._shown[setting] = said
         line = Horizontal(classes="named-field")
         line.compose_add_child(Static(setting, classes="field-label", markup=False))
@@ -85,14 +91,18 @@ class SettingsDialog(Modal[Settings]):
     @on(Input.Submitted)
     def _apply(self) -> None:
         said = {setting: self._said(setting) for setting in self._shown}
-        edits = {
-            setting: "" if text == _NOTHING and choices_of(setting) else text
+        edits: dict[str, object] = {
+            setting: ""
+            if text == _NOTHING and choices_of(setting)
+            else split_list(text)
+            if setting in self._lists
+            else text
             for setting, text in said.items()
             if text != self._shown[setting]
         }
         try:
             if "cockpit.theme" in edits:
-                check_theme(edits["cockpit.theme"], "cockpit.theme")
+                check_theme(said["cockpit.theme"], "cockpit.theme")
             settings = changed(self._settings, edits)
         except UsageError as error:
             line = self.query_one(".field-error", Static)

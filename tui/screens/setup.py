@@ -174,7 +174,8 @@ class SetupScreen(CockpitScreen):
         found = (await desk.client.ask(Collections, ListCollections(database=self._database))).collections
         if asked == self._database_asked_for:
             entries, is_again = self.cockpit.settings.run.collections, self._listed == asked
-            panel.fill(database, found, entries, is_picked=bool(self._database), again=is_again)
+            excluded = self.cockpit.settings.run.exclude
+            panel.fill(database, found, entries, excluded=excluded, is_picked=bool(self._database), again=is_again)
             self._listed = asked
 
     @property
@@ -284,6 +285,7 @@ class SetupScreen(CockpitScreen):
         panel = self.query_one(CollectionsPanel)
         if panel.listing.collections and not self._is_listing_old:
             settings.run.collections = panel.chosen()
+            settings.run.exclude = []  # what was chosen is chosen, whatever it is like
         return settings
 
     def planned_settings(self) -> Settings:
@@ -333,6 +335,7 @@ class SetupScreen(CockpitScreen):
         def edited(settings: Settings | None) -> None:
             if settings is not None:
                 self.cockpit.apply(settings)
+                self.query_one(CollectionsPanel).leave_out(settings.run.exclude)
 
         self.app.push_screen(SettingsDialog(self.cockpit.settings), edited)
 
@@ -344,6 +347,7 @@ class SetupScreen(CockpitScreen):
                 self._require_choice()
                 if not self._database and self.query_one(CollectionsPanel).is_everything:
                     settings.run.collections = []
+                    settings.run.exclude = self.cockpit.settings.run.exclude
         except UsageError as error:
             self.app.push_screen(error_dialog("Not yet", error.message))
         else:

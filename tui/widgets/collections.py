@@ -14,6 +14,8 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.control.protocol import CollectionInfo
+from engine.errors import UsageError
+from engine.notation import leaves_out, parsed, written_namespace
 from tui.format import NO_NUMBER, bytes_size, compact, number
 from tui.safe import safe
 from tui.widgets.filter import FilterField, has
@@ -102,6 +104,11 @@ class CollectionList(Options, inherit_bindings=False):
         self.chosen = self.chosen - shown if shown <= self.chosen else self.chosen | shown
         self._draw()
 
+    def choose_only(self, namespaces: Collection[str]) -> None:
+        """Choose just these."""
+        self.chosen = {info.namespace for info in self.collections} & set(namespaces)
+        self._draw()
+
     def _toggle(self, index: int) -> None:
         self.chosen ^= {self.shown[index].namespace}
         self.replace_option_prompt_at_index(index, self._line(self.shown[index]))
@@ -132,8 +139,10 @@ class CollectionsPanel(Vertical):
 
     def __init__(self) -> None:
         super().__init__(id="collections")
-        self._entries: list[str] = []
-        """Configured, of the listed database: `db.collection`, or with its table, `db.collection:schema.table`."""
+        self._entries: dict[str, list[str]] = {}
+        """Configured, of the listed database: the entries of each collection, as typed, one for each table."""
+        self._left_out: set[str] = set()
+        """Listed collections that `run.exclude` leaves out."""
         self._elsewhere: list[str] = []
         """Configured, of other databases: they are copied, too."""
         self._note = ""
@@ -161,6 +170,7 @@ class CollectionsPanel(Vertical):
         found: Sequence[CollectionInfo],
         entries: Sequence[str],
         *,
+        excluded: Sequence[str] = (),
         is_picked: bool,
         again: bool = False,
     ) -> None:
@@ -168,16 +178,30 @@ class CollectionsPanel(Vertical):
 
         Args:
             entries: `run.collections` of the settings; those of this database are chosen, all when there are none.
+            excluded: `run.exclude` of the settings: what is like one of these is not chosen at first.
             is_picked: the database was picked from the server's: what is configured in others does not count.
             again: it is shown already, and what was chosen stays chosen.
         """
-        own = f"{database}."
-        self._entries = [entry for entry in entries if entry.startswith(own)]
-        self._elsewhere = [] if is_picked else [entry for entry in entries if not entry.startswith(own)]
+        named = [(namespace_of(entry), entry) for entry in entries]
+        own = [(name, entry) for name, entry in named if name.partition(".")[0] == database]
+        others = [] if is_picked else [(name, entry) for name, entry in named if name.partition(".")[0] != database]
+        self._entries = {}
+        for name, entry in own:
+            self._entries.setdefault(name, []).append(entry)
+        self._elsewhere = [entry for name, entry in others if not leaves_out(excluded, name)]
         self._note = ""
+        self._left_out = {info.namespace for info in found if leaves_out(excluded, info.namespace)}
         self.border_title = Content(f"Collections of {safe(database, 60)}")
-        configured = {entry.partition(":")[0] for entry in self._entries}
-        self.listing.fill(found, configured, chooses_all=not configured and not self._elsewhere, again=again)
+        is_unnamed = not self._entries and not others
+        chosen = {info.namespace for info in found} if is_unnamed else set(self._entries)
+        self.listing.fill(found, chosen - self._left_out, chooses_all=False, again=again)
+
+    def leave_out(self, excluded: Sequence[str]) -> None:
+        """`run.exclude` is another one now: what it leaves out is not chosen any more, and what it left out is."""
+        before = self._left_out
+        self._left_out = {info.namespace for info in self.listing.collections if leaves_out(excluded, info.namespace)}
+        if self._left_out != before:
+            self.listing.choose_only((self.listing.chosen | before) - self._left_out)
 
     def empty(self, note: str) -> None:
         """There is nothing to list, and why."""
@@ -193,15 +217,16 @@ class CollectionsPanel(Vertical):
 
     def chosen(self) -> list[str]:
         """What `run.collections` is to be: entries that were configured keep their tables."""
-        configured = {entry.partition(":")[0]: entry for entry in self._entries}
-        names = [info.namespace for info in self.listing.chosen_collections()]
-        return [*(configured.get(name, name) for name in names), *self._elsewhere]
+        entries = list[str]()
+        for info in self.listing.chosen_collections():
+            entries += self._entries.get(info.namespace) or [written_namespace(info.namespace)]
+        return [*entries, *self._elsewhere]
 
     @property
     def is_everything(self) -> bool:
         """All that is copied is all that a run copies which is told no names: views have to be named."""
-        listed = self.listing.collections
-        is_all = bool(listed) and self.chosen() == [info.namespace for info in listed]
+        listed = [info for info in self.listing.collections if info.namespace not in self._left_out]
+        is_all = bool(listed) and self.chosen() == [written_namespace(info.namespace) for info in listed]
         return is_all and all(info.kind != "view" for info in listed)
 
     @property
@@ -226,3 +251,11 @@ class CollectionsPanel(Vertical):
         if not listing.collections:
             words = f"this database has no collections{elsewhere}" if listing.is_filled else ""
         self.query_one("#chosen", Static).update(Content(self._note or words), layout=False)
+
+
+def namespace_of(entry: str) -> str:
+    """The collection that an entry of `run.collections` is about; the entry itself where a run would refuse it."""
+    try:
+        return parsed(entry).namespace
+    except UsageError:
+        return entry

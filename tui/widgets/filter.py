@@ -64,7 +64,9 @@ class FilterField(Input):
 
 
 def has(text: str, sought: str) -> bool:
-    """`text` has `sought` in it, in capitals or not; with `!` before it: has it not."""
+    """`text` has `sought` in it, in capitals or not; with `!` before it: has it not. `\\!` is an exclamation mark itself."""
     if sought.startswith("!"):
         return sought[1:].casefold() not in text.casefold() or sought == "!"
+    if sought.startswith("\\!"):
+        sought = sought[1:]
     return sought.casefold() in text.casefold()
