@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.control.indexing import build_indexes, builders_for, name_indexes
 from engine.control.insistence import insist, together
+from engine.control.journal import signatures
 from engine.control.protocol import RunState, Verification
 from engine.control.verification import explain
 from engine.errors import MigrationError
@@ -79,6 +80,7 @@ async def finish(copying: Copying, migration: Migration) -> None:
         migration.enter(RunState.FINISHING, "swapping tables")
         await insist(migration, lambda: _require_all_rows(copying, migration, target_counts))
         await insist(migration, lambda: _swap(copying, migration))
+        await insist(migration, lambda: _analyze_exchanged(copying))
 
 
 async def _require_all_rows(copying: Copying, migration: Migration, target: dict[int, int]) -> None:
@@ -114,8 +116,17 @@ async def _swap(copying: Copying, migration: Migration) -> None:
     """Put the staging tables in place."""
     async with copying.journal.own_session(lock_timeout_s=ending.LOCK_TIMEOUT_S) as connection:
         loads = [copying.journal.load(task_id) for task_id in migration.record.tables]
-        await ending.swap(connection, copying.journal.run_id, loads)
+        assert copying.plan is not None
+        planned = signatures(copying.plan)
+        await ending.swap(connection, copying.journal.run_id, loads, planned_indexes=planned)
     await name_indexes(copying)
+
+
+async def _analyze_exchanged(copying: Copying) -> None:
+    """Tables that stayed have other rows than their statistics tell of."""
+    for load in await copying.journal.exchanged():
+        async with copying.journal.own_session(lock_timeout_s=ending.LOCK_TIMEOUT_S) as connection:
+            await ending.analyze(connection, load)
 
 
 async def _finish_table(

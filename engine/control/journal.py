@@ -24,6 +24,7 @@ from engine.source import mongo
 from engine.target import copy, finish, ledger, partitions, postgres, preflight, schema, sqlstates
 from engine.target.copy import Claim
 from engine.target.ddl import TableName
+from engine.target.indexes import signature
 from engine.target.ledger import NewRun, TableLoad
 from engine.target.names import KnownNames, known_names
 from engine.target.partitions import Gap, Partition, Position, TableTotals
@@ -193,7 +194,8 @@ class Journal:
              table.has_key)
             for table in plan.tables
         ]  # fmt: skip
-        loads, statements = await prepare(connection, self.run_id, mode, tables)
+        planned = signatures(plan)
+        loads, statements = await prepare(connection, self.run_id, mode, tables, planned_indexes=planned)
         run = NewRun(
             run_id=self.run_id,
             fingerprint=plan.fingerprint,
@@ -346,6 +348,12 @@ class Journal:
             rows = {task_id: await finish.count_rows(connection, load) for task_id, load in loads.items()}
         return loads, totals, rows
 
+    async def exchanged(self) -> list[TableLoad]:
+        """Tables that got new contents in place of their old ones."""
+        async with self.session() as connection:
+            loads = await ledger.table_loads(connection, self.run_id)
+        return [load for load in loads if load.staging is not None and not load.made]
+
     async def count_rows(self, task_id: int) -> int:
         """How many rows a table of the run has now."""
         async with self.session() as connection:
@@ -398,6 +406,11 @@ class Journal:
         if self._connection is not None and not self._connection.is_closed():
             with contextlib.suppress(*sqlstates.FAILURES):
                 await self._connection.close(timeout=2.0)
+
+
+def signatures(plan: Plan) -> dict[int, list[str]]:
+    """The indexes that the run makes, by task, for the look at tables that it replaces."""
+    return {table.task_id: [signature(index) for index in table.indexes] for table in plan.tables}
 
 
 def _as_partitions(leases: Iterable[CopyLease]) -> Iterable[Partition]:

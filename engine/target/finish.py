@@ -6,19 +6,21 @@ Each step looks at what is there first, so a run that broke off while finishing 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from collections.abc import Mapping as Lookup
 
 import asyncpg
 
 from engine.errors import MigrationError
 from engine.mapping.model import Mapping
-from engine.mapping.names import quote_identifier
-from engine.target import ddl
+from engine.target import attachments, ddl
+from engine.target.attachments import Fate
 from engine.target.ddl import TableName
+from engine.target.exchange import Exchange, exchange, named
 from engine.target.ledger import TableLoad
 from engine.target.locks import naming_blockers
-from engine.target.sqlstates import describe, may_pass, one_line
-from engine.target.tables import has_unique
+from engine.target.sqlstates import describe, may_pass
+from engine.target.tables import has_primary_key, has_unique
 
 KEY_MEMORY = "256MB"
 """maintenance_work_mem while a key is built, where the server's own is lower: keys of a million rows sort in memory."""
@@ -27,11 +29,11 @@ LOCK_TIMEOUT_S = 5.0
 SWAP_LOCK_S = 3.0
 """The swap waits so long for its locks, all together. Whoever reads a table that it waits for queues behind it, so no reader
 is held up for longer. More than the second after which PostgreSQL ends an autovacuum that is in the way."""
-DEPENDANTS_SHOWN = 5
+_NAME = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1"
 
 
 async def build_key(connection: asyncpg.Connection, load: TableLoad, mapping: Mapping, *, has_key: bool) -> None:
-    """Make `_id` the primary key of a table that the run made, unless it has one.
+    """Make `_id` the primary key of a table that the run made, unless it has one; of a staging table, unless it has any.
 
     Args:
         connection: not in a transaction; its `lock_timeout` bounds the wait for others.
@@ -43,11 +45,11 @@ async def build_key(connection: asyncpg.Connection, load: TableLoad, mapping: Ma
         MigrationError: it cannot be built; the rows stay as they are.
         asyncpg.PostgresError, OSError: the server or the connection is at fault; trying again may help.
     """
-    if not has_key or not load.made:
+    if not has_key or not (load.made or load.staging is not None):
         return
     table = await current_name(connection, load)
     column = mapping.id_column.name
-    if await has_unique(connection, table, column):
+    if await has_unique(connection, table, column) or (not load.made and await has_primary_key(connection, table)):
         return
     try:
         async with naming_blockers(connection, [table], "AccessExclusiveLock"), connection.transaction():
@@ -93,7 +95,10 @@ async def rows_in(connection: asyncpg.Connection, table: TableName) -> int:
     # Others use this connection, too: it may not wait for ever.
     async with naming_blockers(connection, [table], "AccessShareLock"), connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = {round(LOCK_TIMEOUT_S * 1000)}")
-        return int(await connection.fetchval(f"SELECT count(*) FROM {table.sql}"))  # noqa: S608 - a quoted name
+        # Rows of tables that inherit from it are theirs; those of partitions are the table's.
+        kind = await connection.fetchval("SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", table.sql)
+        only = "ONLY " if kind == "r" else ""
+        return int(await connection.fetchval(f"SELECT count(*) FROM {only}{table.sql}"))  # noqa: S608 - a quoted name
 
 
 async def current_name(connection: asyncpg.Connection, load: TableLoad) -> TableName:
@@ -102,46 +107,89 @@ async def current_name(connection: asyncpg.Connection, load: TableLoad) -> Table
     Raises:
         MigrationError: it was dropped.
     """
-    found = await connection.fetchrow(
-        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1",
-        load.table_oid,
-    )
+    found = await connection.fetchrow(_NAME, load.table_oid)
+    if found is None and load.staging is not None:
+        # The contents were exchanged: the ledger has the table that took the rows. The staging name has the run's id in it.
+        oid = await connection.fetchval(
+            "SELECT table_oid FROM mongopg.table_load WHERE schema_name = $1 AND table_name = $2 AND staging_table = $3",
+            load.target.schema,
+            load.target.table,
+            load.staging.table,
+        )
+        found = await connection.fetchrow(_NAME, oid)
     if found is None:
         raise MigrationError(f"Table {load.loads_into} was dropped while the run was on.")
     return TableName(*found)
 
 
-async def swap(connection: asyncpg.Connection, run_id: str, loads: Sequence[TableLoad]) -> None:
-    """Put the staging tables of mode `replace` in the place of the old ones, all in one transaction; drop the old ones.
+async def swap(
+    connection: asyncpg.Connection,
+    run_id: str,
+    loads: Sequence[TableLoad],
+    *,
+    drops: Collection[str] = (),
+    planned_indexes: Lookup[int, Sequence[str]] | None = None,
+) -> None:
+    """Put the rows of mode `replace` in the place of the old ones, all tables in one transaction.
 
-    Owner and grants of an old table pass on to the new one. Readers see all old tables or all new ones.
+    A table on which nothing hangs is dropped, and the staging table takes its name, owner, grants and comment; where something
+    hangs on it, also since the load began, the contents are exchanged (`engine.target.exchange`). Readers see all old rows or
+    all new ones.
+
+    Args:
+        connection: not in a transaction.
+        run_id: of the run.
+        loads: its tables.
+        drops: kinds of attachments that may be dropped with an old table.
+        planned_indexes: what the run makes, by task, as `attachments.index_signature` spells them.
 
     Raises:
-        MigrationError: a view, foreign key or other object depends on an old table, or somebody has kept one locked for
-            `SWAP_LOCK_S`; nothing is changed then.
+        MigrationError: a foreign key refers to an old table, the rows do not go into a table that stays, or somebody has kept
+            one locked for `SWAP_LOCK_S`; nothing is changed then.
     """
     names = [name for load in loads if load.staging is not None for name in (load.staging, load.target)]
     async with naming_blockers(connection, names, "AccessExclusiveLock"), connection.transaction():
         waiting = [load for load in loads if load.staging is not None and not await is_swapped(connection, load)]
         old_tables = await _lock_all(connection, waiting)
+        exchanged: list[Exchange] = []
         for load in waiting:
             assert load.staging is not None
             old_oid = old_tables.get(load.target)
             if old_oid is None:
                 await _take_name(connection, load)
                 continue
-            dependants = await _dependants(connection, old_oid)
-            if dependants:
+            mapping = Mapping.model_validate_json(load.mapping)
+            earlier = await attachments.earlier_plans(connection, old_oid, load.target)
+            found = await attachments.look(
+                connection, old_oid, load.target, mapping, earlier=earlier,
+                planned_indexes=(planned_indexes or {}).get(load.task_id, ()), others=list(old_tables.values()),
+            )  # fmt: skip
+            found = [each for each in found if each.attachment.kind not in drops or not each.attachment.may_go]
+            refused = [each for each in found if each.attachment.fate is Fate.REFUSED]
+            if refused:
+                referring = [each for each in found if each in refused or each.attachment.kind in attachments.REFERRING]
+                words = ", ".join(each.what for each in referring)
                 raise MigrationError(
-                    f"Table {load.target} cannot be replaced, since {', '.join(dependants[:DEPENDANTS_SHOWN])} depend on "
-                    f"it: drop them, or use mode append or upsert. The new rows are in {load.staging}.",
+                    f"Table {load.target} cannot be replaced, since {words} depend on it: drop them, or use mode append or "
+                    f"upsert. The new rows are in {load.staging}.",
                     code="dependants",
                 )
+            if found and await attachments.is_another(connection, old_oid, mapping, earlier):
+                raise MigrationError(
+                    f"Table {load.target} cannot be replaced, since it has none of the plan's columns, and {named(found)} "
+                    f"would be lost with it: drop what hangs on it, then resume the run. The new rows are in {load.staging}.",
+                    code="dependants",
+                )
+            if found or not load.made:
+                has_key = await has_unique(connection, load.staging, mapping.id_column.name)
+                exchanged.append(Exchange(load.target, load.staging, old_oid, mapping, earlier, has_key))
+                continue
             await _hand_over(connection, old_oid, load.staging)
             old = ddl.old_name(load.target, run_id)
             await connection.execute(ddl.rename_table(load.target, old.table))
             await connection.execute(ddl.drop_table(old))
             await _take_name(connection, load)
+        await exchange(connection, run_id, exchanged)
 
 
 async def is_swapped(connection: asyncpg.Connection, load: TableLoad) -> bool:
@@ -161,8 +209,17 @@ async def _lock_all(connection: asyncpg.Connection, loads: Sequence[TableLoad]) 
         assert load.staging is not None
         await _lock(connection, load.staging, deadline)
     for load in sorted(loads, key=lambda load: str(load.target)):
-        if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", load.target.sql):
-            await _lock(connection, load.target, deadline)
+        kind = await connection.fetchval(
+            "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", load.target.sql
+        )
+        if kind is not None and kind not in ("r", "p"):
+            raise MigrationError(
+                f"{load.target} is not a table any more: rename what has taken its name, then resume the run. The new rows "
+                f"are in {load.staging}.",
+                code="not_a_table",
+            )
+        if kind is not None:
+            await _lock(connection, load.target, deadline, only="ONLY " if kind == "r" else "")
             # Whoever had it locked may have put another in its place.
             old_tables[load.target] = await connection.fetchval("SELECT to_regclass($1)::oid", load.target.sql)
     # What the drop still has to lock, such as tables that the old one refers to.
@@ -170,16 +227,16 @@ async def _lock_all(connection: asyncpg.Connection, loads: Sequence[TableLoad]) 
     return old_tables
 
 
-async def _lock(connection: asyncpg.Connection, table: TableName, deadline: float) -> None:
+async def _lock(connection: asyncpg.Connection, table: TableName, deadline: float, only: str = "") -> None:
     left_ms = max(1, round((deadline - time.monotonic()) * 1000))
     await connection.execute(f"SET LOCAL lock_timeout = {left_ms}")
-    await connection.execute(f"LOCK TABLE {table.sql} IN ACCESS EXCLUSIVE MODE")
+    await connection.execute(f"LOCK TABLE {only}{table.sql} IN ACCESS EXCLUSIVE MODE")
 
 
 async def dependants(connection: asyncpg.Connection, table: TableName) -> list[str]:
-    """What depends on a table, in words: before a run of mode `replace` begins, not only at its end."""
+    """What refers to a table from elsewhere, in words."""
     oid = await connection.fetchval("SELECT to_regclass($1)::oid", table.sql)
-    return [] if oid is None else await _dependants(connection, oid)
+    return [] if oid is None else await attachments.dependants(connection, oid)
 
 
 async def _take_name(connection: asyncpg.Connection, load: TableLoad) -> None:
@@ -193,58 +250,43 @@ async def _take_name(connection: asyncpg.Connection, load: TableLoad) -> None:
         await connection.execute(ddl.rename_constraint(load.target, key, ddl.key_name(load.target)))
 
 
-async def _dependants(connection: asyncpg.Connection, oid: int) -> list[str]:
-    """Objects that DROP TABLE without CASCADE would stumble over; what belongs to the table itself goes with it."""
-    rows = await connection.fetch(
-        """
-        WITH RECURSIVE dependant AS (
-            SELECT classid, objid, deptype FROM pg_depend WHERE refclassid = 'pg_class'::regclass AND refobjid = $1
-            UNION  -- through what belongs to the table, such as its key, which another table's foreign key refers to
-            SELECT d.classid, d.objid, d.deptype FROM pg_depend d JOIN dependant o
-                ON d.refclassid = o.classid AND d.refobjid = o.objid
-            WHERE o.deptype IN ('a', 'i')
-        )
-        SELECT DISTINCT CASE
-            WHEN v.oid IS NOT NULL THEN format('%s %s', CASE v.relkind WHEN 'm' THEN 'materialized view' ELSE 'view' END,
-                                               v.oid::regclass)
-            WHEN c.oid IS NOT NULL THEN format('foreign key %I of %s', c.conname, c.conrelid::regclass)
-            ELSE pg_describe_object(d.classid, d.objid, 0)
-        END AS what
-        FROM dependant d
-        LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-        LEFT JOIN pg_class v ON v.oid = r.ev_class
-        LEFT JOIN pg_constraint c ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid
-        WHERE d.deptype = 'n' AND NOT EXISTS (
-            SELECT FROM dependant own
-            WHERE own.classid = d.classid AND own.objid = d.objid AND own.deptype IN ('a', 'i')
-        )
-        ORDER BY what
-        """,
-        oid,
-    )
-    return [one_line(row["what"]) for row in rows]
-
-
 async def _hand_over(connection: asyncpg.Connection, old_oid: int, staging: TableName) -> None:
-    """Give the new table the old one's owner, grants and comment."""
+    """Give the new table the old one's owner, rights and comment."""
     old = await connection.fetchrow(
-        "SELECT pg_get_userbyid(relowner) AS owner, relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)"
-        " AS is_ours, obj_description(oid, 'pg_class') AS comment FROM pg_class WHERE oid = $1",
+        "SELECT quote_ident(pg_get_userbyid(relowner)) AS owner, relowner = (SELECT oid FROM pg_roles WHERE rolname ="
+        " current_user) AS is_ours, relacl IS NULL AS is_plain, obj_description(oid, 'pg_class') AS comment"
+        " FROM pg_class WHERE oid = $1",
         old_oid,
     )
+    if not old["is_ours"]:  # first: whoever may act for the owner grants in its name
+        await connection.execute(f"ALTER TABLE {staging.sql} OWNER TO {old['owner']}")
+    # Default privileges may have given the new table rights that the old one has not.
+    given = await _grantees(connection, staging)
+    holders = [role for role in given if role != old["owner"]] if old["is_plain"] else [*given, old["owner"]]
+    for role in dict.fromkeys(holders):
+        await connection.execute(f"REVOKE ALL ON {staging.sql} FROM {role}")
     grants = await connection.fetch(
         """
-        SELECT g.privilege_type AS privilege, g.is_grantable,
+        SELECT string_agg(g.privilege_type, ', ' ORDER BY g.nth) AS privileges, g.is_grantable AND g.grantee <> c.relowner
+               AS is_grantable,
                CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END AS grantee
-        FROM pg_class c, aclexplode(c.relacl) g WHERE c.oid = $1 AND g.grantee <> c.relowner
+        FROM pg_class c, aclexplode(c.relacl) WITH ORDINALITY g (grantor, grantee, privilege_type, is_grantable, nth)
+        WHERE c.oid = $1 GROUP BY 2, 3 ORDER BY min(g.nth)
         """,
         old_oid,
     )
     for grant in grants:
         option = " WITH GRANT OPTION" if grant["is_grantable"] else ""
-        await connection.execute(f"GRANT {grant['privilege']} ON {staging.sql} TO {grant['grantee']}{option}")
+        await connection.execute(f"GRANT {grant['privileges']} ON {staging.sql} TO {grant['grantee']}{option}")
     if old["comment"] is not None:
         literal = await connection.fetchval("SELECT quote_literal($1::text)", old["comment"])
         await connection.execute(f"COMMENT ON TABLE {staging.sql} IS {literal}")
-    if not old["is_ours"]:
-        await connection.execute(f"ALTER TABLE {staging.sql} OWNER TO {quote_identifier(old['owner'])}")
+
+
+async def _grantees(connection: asyncpg.Connection, table: TableName) -> list[str]:
+    rows = await connection.fetch(
+        "SELECT DISTINCT CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END AS role"
+        " FROM pg_class c, aclexplode(c.relacl) g WHERE c.oid = to_regclass($1)",
+        table.sql,
+    )
+    return [row["role"] for row in rows]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.mapping.names import quote_identifier
 from engine.target import sqlstates
+from engine.target.attachments import index_signature
 from engine.target.ddl import STAGING_MARK, TableName, fitted
 from engine.target.finish import current_name
 from engine.target.ledger import TableLoad
@@ -42,6 +43,12 @@ class Index(BaseModel):
     unique: bool = False
     where: str = ""
     """SQL, every name in it quoted: only rows for which it is true are indexed."""
+
+
+def signature(index: Index) -> str:
+    """The index as the look at a table that is to be replaced compares it."""
+    keys = [(key.column, key.descending) for key in index.keys]
+    return index_signature(index.name, keys, unique=index.unique, partial=bool(index.where))
 
 
 def create_index(index: Index, table: TableName, name: str = "") -> str:

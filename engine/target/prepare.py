@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from collections.abc import Mapping as Lookup
 
 import asyncpg
 
@@ -10,9 +11,10 @@ from engine.errors import TargetExists, UsageError
 from engine.mapping.kinds import NUMBERS
 from engine.mapping.model import ColumnType, Mapping
 from engine.mapping.names import quote_identifier
-from engine.target import ddl, tables
+from engine.target import attachments, ddl, exchange, tables
+from engine.target.attachments import Found
 from engine.target.ddl import TableName
-from engine.target.finish import dependants, rows_in
+from engine.target.finish import rows_in
 from engine.target.ledger import TableLoad
 from engine.target.preflight import preflight
 
@@ -21,11 +23,25 @@ Wanted = tuple[int, str, TableName, Mapping, int, bool]
 
 
 async def prepare(
-    connection: asyncpg.Connection, run_id: str, mode: str, wanted: Sequence[Wanted]
+    connection: asyncpg.Connection,
+    run_id: str,
+    mode: str,
+    wanted: Sequence[Wanted],
+    *,
+    drops: Collection[str] = (),
+    planned_indexes: Lookup[int, Sequence[str]] | None = None,
 ) -> tuple[list[TableLoad], list[str]]:
     """What the ledger keeps of each table, and the statements that make them. Nothing is written yet.
 
     The mapping of a table that is there already comes back with the bounds of its columns.
+
+    Args:
+        connection: not in a transaction.
+        run_id: of the run.
+        mode: of the run.
+        wanted: its tables.
+        drops: kinds of attachments that mode `replace` may drop with an old table.
+        planned_indexes: what the run makes, by task, as `attachments.index_signature` spells them.
 
     Raises:
         TargetExists: mode `create`, and a table is there.
@@ -39,10 +55,15 @@ async def prepare(
     for schema in dict.fromkeys(target.schema for _, _, target, _, _, _ in wanted):
         if await connection.fetchval("SELECT to_regnamespace($1) IS NULL", quote_identifier(schema)):
             statements.append(ddl.create_schema(schema))
+    others = await _oids(connection, [target for _, _, target, _, _, _ in wanted]) if mode == "replace" else []
+    exchanged: list[int] = []
     for task_id, namespace, target, mapping, documents, has_key in wanted:
-        is_there = bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", target.sql))
+        oid = await connection.fetchval("SELECT to_regclass($1)::oid", target.sql)
+        is_there = oid is not None
         is_made = not is_there or mode == "replace"
         count_before, staging = 0, None
+        if mode in ("create", "replace") or not is_there:
+            await _check_name(connection, namespace, target, mode)
         if is_there and mode == "create":
             raise TargetExists(
                 f"Table {target} exists already: choose another with --collection {namespace}:schema.table, or "
@@ -55,9 +76,18 @@ async def prepare(
                 name = ddl.fitted(target.table, "__id_key")
                 statements.append(ddl.create_unique_index(target, mapping.id_column.name, name))
         elif mode == "replace":
-            await _check_replaceable(connection, target)
             staging = ddl.staging_name(target, run_id)
-            statements.append(ddl.create_table(staging, mapping))
+            found = await _replaceable(
+                connection, target, oid, mapping, drops, (planned_indexes or {}).get(task_id, ()), others
+            )
+            if found:
+                is_made = False  # the table stays, and gets new rows
+                exchanged.append(oid)
+                mapping = await exchange.fitted_for(connection, target, mapping, found)
+                key = ddl.key_name(staging) if has_key and builds_key_first(mapping, mode) else ""
+                statements += await exchange.staging_statements(connection, target, staging, mapping, key)
+            else:
+                statements.append(ddl.create_table(staging, mapping))
         else:
             statements.append(ddl.create_table(target, mapping))
         if is_made and has_key and builds_key_first(mapping, mode):
@@ -75,6 +105,8 @@ async def prepare(
                 staging=staging,
             )
         )
+    if exchanged:
+        await exchange.check_order(connection, exchanged)
     return loads, statements
 
 
@@ -97,12 +129,58 @@ async def _fitted(connection: asyncpg.Connection, target: TableName, mapping: Ma
     return tables.bounded(mapping, existing)
 
 
-async def _check_replaceable(connection: asyncpg.Connection, target: TableName) -> None:
-    """The same look as before the swap: better now than after hours of loading."""
-    names = await dependants(connection, target)
-    if names:
+async def _check_name(connection: asyncpg.Connection, namespace: str, target: TableName, mode: str) -> None:
+    """Raise UsageError where something that is no table has the table's name: better now than after hours of loading."""
+    what = await tables.taken_by(connection, target)
+    if what:
+        message = (
+            f"{target} is {what} in the target, not a table: choose another name with --collection "
+            f"{namespace}:schema.table, or rename it."
+        )
+        raise TargetExists(message) if mode == "create" else UsageError(message, code="not_a_table")
+
+
+async def _oids(connection: asyncpg.Connection, targets: Sequence[TableName]) -> list[int]:
+    rows = await connection.fetch(
+        "SELECT to_regclass(n)::oid AS oid FROM unnest($1::text[]) n WHERE to_regclass(n) IS NOT NULL",
+        [target.sql for target in targets],
+    )
+    return [row["oid"] for row in rows]
+
+
+async def _replaceable(
+    connection: asyncpg.Connection,
+    target: TableName,
+    oid: int | None,
+    mapping: Mapping,
+    drops: Collection[str],
+    planned_indexes: Sequence[str],
+    others: Sequence[int],
+) -> list[Found]:
+    """What keeps a table in its place when its rows are replaced; the same look as before the swap.
+
+    Raises:
+        UsageError: its rows cannot be replaced at all.
+    """
+    if oid is None:
+        return []
+    earlier = await attachments.earlier_plans(connection, oid, target)
+    found = await attachments.look(
+        connection, oid, target, mapping, earlier=earlier, planned_indexes=planned_indexes, others=others
+    )
+    found = [each for each in found if each.attachment.kind not in drops or not each.attachment.may_go]
+    refused = [each for each in found if each.attachment.fate is attachments.Fate.REFUSED]
+    if refused:
+        words = [each.what for each in found if each in refused or each.attachment.kind in attachments.REFERRING]
         raise UsageError(
-            f"Table {target} cannot be replaced, since {', '.join(names)} depend on it: drop them, or use mode append or "
+            f"Table {target} cannot be replaced, since {', '.join(words)} depend on it: drop them, or use mode append or "
             "upsert.",
             code="dependants",
         )
+    if found and await attachments.is_another(connection, oid, mapping, earlier):
+        raise UsageError(
+            f"Table {target} cannot be replaced, since it has none of the plan's columns, and {exchange.named(found)} would be "
+            "lost with it: choose another table, or drop what hangs on it.",
+            code="dependants",
+        )
+    return found

@@ -125,6 +125,35 @@ async def has_unique(connection: asyncpg.Connection, table: TableName, column: s
     )
 
 
+async def has_primary_key(connection: asyncpg.Connection, table: TableName) -> bool:
+    """A primary key, of whatever columns."""
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass($1) AND contype = 'p')", table.sql
+        )
+    )
+
+
+async def taken_by(connection: asyncpg.Connection, name: TableName) -> str:
+    """What has the name of a table without being one, such as "a view"; "" when it is free or a table's."""
+    found = await connection.fetchval(
+        """
+        SELECT CASE c.relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table'
+                              WHEN 'S' THEN 'a sequence' WHEN 'c' THEN 'a composite type' WHEN 'r' THEN '' WHEN 'p' THEN ''
+                              ELSE 'an index' END
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2
+        UNION ALL  -- a table needs a type of its name; PostgreSQL itself moves those of arrays out of the way
+        SELECT CASE t.typtype WHEN 'd' THEN 'a domain' ELSE 'a type' END
+        FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+        WHERE n.nspname = $1 AND t.typname = $2 AND t.typrelid = 0 AND t.typcategory <> 'A'
+        LIMIT 1
+        """,
+        name.schema,
+        name.table,
+    )
+    return found or ""
+
+
 def check_fits(
     mapping: Mapping, existing: Sequence[ExistingColumn], longest: Lookup[str, int] | None = None
 ) -> list[str]:
