@@ -31,6 +31,13 @@ _PASSWORD = re.compile(r"^[a-z0-9+]+://[^:@/?#]*:.*@|[?&]password=", re.IGNORECA
 
 Mode = Literal["create", "append", "replace", "upsert"]
 Consistency = Literal["fuzzy", "snapshot"]
+REPLACE_DROPS = (
+    "persistence", "tablespace", "access method", "storage parameters", "column", "generated column", "identity", "sequence",
+    "default", "column type", "collation", "not null", "column statistics", "column storage", "column comment", "other key",
+    "check", "unique", "exclude", "foreign key", "index", "cluster", "index statistics", "extended statistics", "trigger",
+    "rule", "replica identity",
+)  # fmt: skip
+"""What belongs to a table alone, so that `run.replace_drops` may name it; the list of `engine.target.attachments`."""
 
 
 class _Section(BaseModel):
@@ -108,6 +115,28 @@ class RunSettings(_Section):
     """Build MongoDB's secondary indexes on the target tables after the load, as far as PostgreSQL can have them."""
     exclude: list[str] = []
     """Collections to leave out, `collection` or `db.collection`, each; `*` is any text, `?` any character."""
+
+    replace_drops: str = Field(default="", description="kinds of attachments, with commas between them")
+    """What mode `replace` may drop with an old table instead of keeping it, by kind, such as "index, trigger"; empty keeps
+    everything that hangs on a table."""
+
+    @property
+    def drops(self) -> frozenset[str]:
+        """The kinds of `replace_drops`."""
+        return frozenset(self.replace_drops.split(", ")) if self.replace_drops else frozenset()
+
+    @field_validator("replace_drops", mode="before")
+    @classmethod
+    def _as_kinds(cls, value: object) -> object:
+        """Also a list; spelled with spaces, hyphens or underscores."""
+        if not isinstance(value, (str, list, tuple)):
+            return value
+        words = value.split(",") if isinstance(value, str) else [str(word) for word in value]
+        kinds = [" ".join(re.split(r"[\s_-]+", word.strip().lower())) for word in words if word.strip()]
+        unknown = [kind for kind in kinds if kind not in REPLACE_DROPS]
+        if unknown:
+            raise ValueError(f"{unknown[0][:40]!r} is none of: {', '.join(REPLACE_DROPS)}")
+        return ", ".join(dict.fromkeys(kinds))
 
     @field_validator("max_rejects", mode="before")
     @classmethod

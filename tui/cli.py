@@ -122,6 +122,7 @@ def plan(
     "max_rejects",
     "consistency",
     "indexes",
+    "replace_drops",
     "census",
     "ascii",
     "no_mouse",

@@ -127,6 +127,12 @@ OPTIONS: dict[str, SettingOption] = {
         "run.indexes",
         _switch("--indexes", "Also MongoDB's secondary indexes, after the load, as far as PostgreSQL can."),
     ),
+    "replace_drops": SettingOption(
+        "run.replace_drops",
+        _text(
+            "--replace-drops", "KIND[,KIND]", "What mode replace may drop with an old table, such as index or trigger."
+        ),
+    ),
     "census": SettingOption(
         "run.census", _text("--census", "WHICH", "Choose columns from a sample, or from all documents: full.")
     ),

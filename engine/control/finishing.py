@@ -118,7 +118,8 @@ async def _swap(copying: Copying, migration: Migration) -> None:
         loads = [copying.journal.load(task_id) for task_id in migration.record.tables]
         assert copying.plan is not None
         planned = signatures(copying.plan)
-        await ending.swap(connection, copying.journal.run_id, loads, planned_indexes=planned)
+        drops = migration.settings.run.drops
+        await ending.swap(connection, copying.journal.run_id, loads, drops=drops, planned_indexes=planned)
     await name_indexes(copying)
 
 

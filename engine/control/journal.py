@@ -195,7 +195,9 @@ class Journal:
             for table in plan.tables
         ]  # fmt: skip
         planned = signatures(plan)
-        loads, statements = await prepare(connection, self.run_id, mode, tables, planned_indexes=planned)
+        loads, statements = await prepare(
+            connection, self.run_id, mode, tables, drops=settings.run.drops, planned_indexes=planned
+        )
         run = NewRun(
             run_id=self.run_id,
             fingerprint=plan.fingerprint,

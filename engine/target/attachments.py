@@ -451,7 +451,9 @@ mapped AS (SELECT * FROM unnest($2::text[], $3::text[], $4::text[]) m (name, typ
 family AS (SELECT $1::oid AS oid UNION SELECT t.relid::oid FROM pg_partition_tree($1::oid::regclass) t),
 referring AS (
     SELECT DISTINCT c.conname, c.conrelid FROM pg_constraint c
-    WHERE c.contype = 'f' AND c.confrelid IN (SELECT f.oid FROM family f) AND c.conparentid = 0
+    LEFT JOIN pg_constraint above ON above.oid = c.conparentid
+    WHERE c.contype = 'f' AND c.confrelid IN (SELECT f.oid FROM family f)
+      AND (above.oid IS NULL OR above.confrelid NOT IN (SELECT f.oid FROM family f))  -- once for all partitions
       AND c.conrelid NOT IN (SELECT f.oid FROM family f)
 ),
 dependant AS (

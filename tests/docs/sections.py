@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.docs import edges_page, json_page, keys_page, mapping_page, outcomes_page, settings_page
+from tests.docs import attachments_page, edges_page, json_page, keys_page, mapping_page, outcomes_page, settings_page
 
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "mapping": mapping_page.page,
     "settings": settings_page.settings_section,
     "commands": settings_page.commands_section,
     "knobs": settings_page.knobs_section,
+    "attachments": attachments_page.section,
     "exit-codes": outcomes_page.exit_codes_section,
     "error-codes": outcomes_page.error_codes_section,
     "json-progress": json_page.progress_section,
