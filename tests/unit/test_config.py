@@ -209,7 +209,7 @@ def test_unknown_keys_are_answered_with_the_nearest() -> None:
     assert _refusal('[run]\nuri = "x"').endswith("did you mean source.uri?")
     assert _refusal("[run]\nzzz = 1").endswith(
         "[run] has collections, mode, consistency, cluster_size, page_size, throttle, converter, census, checksum, "
-        "sample_size, limit, max_rejects, indexes, exclude."
+        "sample_size, limit, max_rejects, indexes, exclude, replace_drops."
     )
 
 
