@@ -16,8 +16,8 @@ import contextlib
 import secrets
 import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from engine.config import Loaded, Settings
@@ -74,6 +74,7 @@ from tui.measurements import (
 )
 from tui.running import require
 from tui.safe import safe
+from tui.signals import handling
 
 ENGINE_END_S = 5.0
 _TABLE_KINDS = frozenset({"collection", "capped", "clustered"})
@@ -327,16 +328,8 @@ class _Bench:
 
     # --- signals ------------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for each, code in _EXIT_CODES.items():
-            loop.add_signal_handler(each, self._interrupt, code)
-        try:
-            yield
-        finally:
-            for each in _EXIT_CODES:
-                loop.remove_signal_handler(each)
+    def _signals(self) -> contextlib.AbstractContextManager[None]:
+        return handling({each: partial(self._interrupt, code) for each, code in _EXIT_CODES.items()})
 
     def _interrupt(self, exit_code: int) -> None:
         if self._exit_code == EXIT_DONE:

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
@@ -31,6 +32,7 @@ from tui import garbage, output
 from tui.printers import Printer
 from tui.records import finished_record
 from tui.sentences import tls_warnings, workers_table
+from tui.signals import handling, is_ignored
 
 TICK_S = 0.25
 END_TIMEOUT_S = 20.0
@@ -179,22 +181,25 @@ class _HeadlessRun:
         return f"{message} The engine's log: {self._client.attached.log_path}"
 
     def _print(self, call: Callable[[Any], None], content: Any) -> None:
-        """Print; when nobody reads stdout any more, the run is cancelled, as a process group's end would do."""
+        """Print; when nobody reads stdout any more, the run is cancelled, as a process group's end would do.
+
+        A terminal that is gone is a hang-up: it is ignored where that is.
+        """
         try:
             call(content)
         except OSError as error:
             output.silence(sys.stdout)
-            if self._has_reader:
+            if error.errno == errno.EIO and is_ignored(signal.SIGHUP):
+                output.silence(sys.stderr)
+            elif self._has_reader:
                 self._has_reader = False
                 output.note(f"The output cannot be written any more ({error.strerror}): the run is cancelled.")
                 self._cancel(now=False)
 
     # --- signals ------------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        handlers: dict[signal.Signals, Callable[[], None]] = {
+    def _signals(self) -> contextlib.AbstractContextManager[None]:
+        return handling({
             signal.SIGINT: self._interrupt,
             signal.SIGTERM: self._terminate,
             signal.SIGHUP: self._hang_up,
@@ -202,14 +207,7 @@ class _HeadlessRun:
             signal.SIGUSR2: self._print_workers,
             signal.SIGTTIN: lambda: self._resize(+1),
             signal.SIGTTOU: lambda: self._resize(-1),
-        }
-        for number, handler in handlers.items():
-            loop.add_signal_handler(number, handler)
-        try:
-            yield
-        finally:
-            for number in handlers:
-                loop.remove_signal_handler(number)
+        })  # fmt: skip
 
     def _interrupt(self) -> None:
         self._n_interrupts += 1

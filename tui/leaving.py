@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_SIGHUP, EXIT_SIGTERM
@@ -11,6 +11,7 @@ from tui.farewell import farewell
 from tui.screens.base import CockpitScreen
 from tui.screens.dialogs import confirm, quit_question
 from tui.screens.run import RunScreen
+from tui.signals import add_handlers
 
 if TYPE_CHECKING:
     from tui.app import Cockpit
@@ -39,9 +40,7 @@ class Leaving:
 
     def watch_signals(self) -> None:
         """Call in the event loop, before anything is shown."""
-        loop = asyncio.get_running_loop()
-        for number in _CODES:
-            loop.add_signal_handler(number, self.signalled, number)
+        add_handlers({number: partial(self.signalled, number) for number in _CODES})
 
     async def ask(self) -> None:
         """Leave; while a run is going on, ask what becomes of it."""

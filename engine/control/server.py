@@ -113,6 +113,8 @@ class Server:
         await doors.open(self._converse)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:  # as nohup has it
+                continue
             loop.add_signal_handler(number, self._on_signal, number)
         showing = asyncio.create_task(self._show(), name="snapshots")
         keeping = asyncio.create_task(doors.keep_open(), name="keep the sockets")

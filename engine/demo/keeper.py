@@ -205,7 +205,9 @@ def main(argument: str) -> int:
     files = OPEN_FILES if most_files == resource.RLIM_INFINITY else min(OPEN_FILES, most_files)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _raise_stopped)
+        # By SIGTERM the servers are stopped, whatever nohup or a shell wanted to be ignored.
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _raise_stopped)
     keeper = Keeper(Order.from_json(argument))
     try:
         state = keeper.start()

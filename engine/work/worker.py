@@ -75,7 +75,8 @@ class Orders:
 def main(slots: Any, index: int, pipe: Connection, start: WorkerStart) -> None:
     """Work until told to retire. Never returns: nothing may run on in this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.set_up()
     know(secrets_in(start.source_uri) | secrets_in(start.target_uri))
