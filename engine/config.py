@@ -22,6 +22,8 @@ from engine.redaction import secrets_in
 
 PREFIX = "MONGOPG_"
 """Of every environment variable of ours."""
+SAMPLE_BYTES = 64_000_000
+"""Of one collection, read for a plan: what is large has few documents that could differ in so much of it."""
 LIBPQ_PASSWORD = "PGPASSWORD"  # noqa: S105 - a variable's name
 """What PostgreSQL's own programs take the password from."""
 _USER = re.compile(r"[a-z0-9+]+://[^:@/?#]+(?=@)", re.IGNORECASE)
@@ -53,6 +55,8 @@ class SourceSettings(_Section):
     """File that holds the connection string, such as a docker or kubernetes secret; instead of `uri`."""
     password: SecretStr = SecretStr("")
     """Password for a connection string that names a user and no password."""
+    sample_bytes: int = Field(default=SAMPLE_BYTES, ge=1_000_000, le=1_000_000_000_000)
+    """Bytes of documents per collection that the census reads for its sample."""
 
     @property
     def connection(self) -> str:

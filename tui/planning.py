@@ -56,7 +56,7 @@ def request_of(settings: Settings) -> PlanRequest:
     run = settings.run
     return PlanRequest(
         decided=(settings.target.schema_name, tuple(run.collections), run.mode, settings.mapping),
-        around=(settings.source.connection, *(getattr(run, name) for name in _OF_RUN)),
+        around=(settings.source.connection, settings.source.sample_bytes, *(getattr(run, name) for name in _OF_RUN)),
         settings=settings,
     )
 

@@ -12,11 +12,11 @@ from engine.control.client import EngineClient
 from engine.control.protocol import MakePlan, PlanView, Snapshot, TableView
 from engine.errors import EXIT_DONE, UsageError
 from tui.asking import ask
-from tui.format import bytes_size, duration, number, percent, rate
+from tui.format import bytes_size, duration, percent, rate
 from tui.output import note, say, say_json
 from tui.running import require
 from tui.safe import safe, safe_block
-from tui.seen import census_words, counting_words, values_words
+from tui.seen import census_words, counting_words, documents_words, values_words
 from tui.tables import text_table
 
 ROWS_SHOWN = 3
@@ -104,7 +104,7 @@ def _table_text(table: TableView) -> str:
     key = f", primary key {safe(table.primary_key)}" if table.primary_key else ""
     only = f", only {safe(table.filter)}" if table.filter else ""
     lines = [
-        f"{safe(table.namespace)} → {safe(table.table)}: {number(table.documents)} documents{only}, "
+        f"{safe(table.namespace)} → {safe(table.table)}: {documents_words(table)}{only}, "
         f"{bytes_size(table.size_bytes)}{key}",
         census_words(table),
         _columns_text(table),

@@ -7,12 +7,18 @@ from tui.format import bytes_size, duration, number
 from tui.safe import safe
 
 
+def documents_words(table: TableView) -> str:
+    """How many documents there are to copy."""
+    return f"{number(table.documents)} documents" if table.documents >= 0 else "an unknown number of documents"
+
+
 def census_words(table: TableView) -> str:
     """How many documents were looked at, and what was found of them as wholes."""
     if table.census == "full":
         words = [f"full census: all {number(table.sampled)} documents counted"]
     else:
-        words = [f"{number(table.sampled)} documents sampled"]
+        size = f", {bytes_size(table.sampled_bytes)}" if table.sampled_bytes else ""
+        words = [f"{number(table.sampled)} documents{size} sampled"]
     if table.largest:
         words.append(f"the largest has {bytes_size(table.largest)} in {table.depth} level{'s' * (table.depth != 1)}")
     if table.corrupt:

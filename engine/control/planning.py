@@ -30,6 +30,7 @@ from engine.plan.reading import read_plan
 from engine.plan.saved import saved_of
 from engine.plan.writing import Remarks, harmless, write_plan
 from engine.source import mongo
+from engine.source.catalogue import UNKNOWN
 from engine.target import ddl
 from engine.target.indexes import create_index
 from engine.target.names import NOTHING_KNOWN, KnownNames
@@ -117,16 +118,19 @@ def _warnings(survey: Survey, shown: Preview, failure: str) -> list[tuple[int, s
 def _table_view(settings: Settings, plan: Plan, survey: Survey, shown: Preview, warnings: list[str]) -> TableView:
     table = survey.table
     workers, with_indexes = settings.run.cluster_size, settings.run.indexes
-    found = estimate(table, shown, average_bytes=survey.average_bytes, workers=workers, with_indexes=with_indexes)
+    found = None
+    if survey.is_counted:
+        found = estimate(table, shown, average_bytes=survey.average_bytes, workers=workers, with_indexes=with_indexes)
     name = ddl.TableName(table.schema_name, table.table)
     by_path = dict(survey.census.walk())
     return TableView(
         namespace=table.namespace,
         table=plan.label(table),
         kind=survey.kind,
-        documents=table.documents,
+        documents=table.documents if survey.is_counted else UNKNOWN,
         size_bytes=table.size_bytes,
         sampled=survey.census.n_documents,
+        sampled_bytes=survey.census.n_bytes,
         census=table.census,
         largest=survey.census.largest,
         depth=survey.census.depth,
@@ -238,7 +242,8 @@ def _commented(text: str) -> str:
 def _remarks(survey: Survey, settings: Settings, warnings: list[str]) -> Remarks:
     """What the comments of a saved plan say of a table."""
     table = survey.table
-    size = f"{table.documents:,} documents, {table.size_bytes / (1 << 20):,.1f} MiB"
+    documents = f"{table.documents:,} documents" if survey.is_counted else "an unknown number of documents"
+    size = f"{documents}, {table.size_bytes / (1 << 20):,.1f} MiB"
     looked_at = "all" if table.census == "full" else f"{survey.census.n_documents:,}"
     heading = [f"{table.namespace}: {size}; {looked_at} of them were looked at"]
     heading += [f"! {text}" for text in warnings[:WARNINGS_IN_FILE]]

@@ -43,6 +43,10 @@ KEPT_DOCUMENTS = 2_000
 """Sampled documents that a survey keeps, at most."""
 KEPT_BYTES = 16 * 1024 * 1024
 """The same in bytes."""
+COUNT_LIMIT_MS = 1_000
+"""For counting a view or a time-series."""
+MEGABYTE = 1_000_000
+CUT_WEIGHT = 52
 KEY_WEIGHT, UNPLANNED_KIND_WEIGHT, UNSURE_ID_WEIGHT, UNPLANNED_FIELD_WEIGHT, LEFT_INDEX_WEIGHT = 82, 75, 55, 35, 30
 TABLE_NAME_WEIGHT = 50
 """Weights of warnings, as in `engine.mapping.proposal`."""
@@ -62,6 +66,8 @@ class Survey:
     """Of the collection, as in `CollectionFacts`."""
     average_bytes: int = 0
     """Of a document."""
+    is_counted: bool = True
+    """The number of the table's documents is known, or estimated; not of some views and time-series."""
 
 
 def find_ends(
@@ -195,10 +201,17 @@ def _survey(
     elif choice.query:
         part = _filtered(facts, collection, choice, settings.run.limit)
     given = choice.saved.mapping(settings.mapping) if choice.saved is not None else None
-    census, kept = counted, list[bytes]()
+    census, kept, cut = counted, list[bytes](), ""
     if is_thorough or (given is None and counted is None):
-        sampled, kept = _sampled(collection, settings, choice, facts, is_thorough=is_thorough, counts=counted is None)
-        census = counted or sampled
+        drawn = _sampled(collection, settings, choice, facts, is_thorough=is_thorough, counts=counted is None)
+        census, kept = counted or drawn.census, drawn.kept
+        if part.documents == catalogue.UNKNOWN and drawn.is_whole:
+            part = replace(part, documents=census.n_documents, size_bytes=census.n_bytes)
+        cut = _cut_sentence(drawn, part, settings) if counted is None else ""
+    if part.documents == catalogue.UNKNOWN:
+        part = replace(part, documents=catalogue.quick_count(collection, COUNT_LIMIT_MS))
+        if part.documents > 0 and not part.size_bytes and census is not None and census.n_documents:
+            part = replace(part, size_bytes=part.documents * census.n_bytes // census.n_documents)
     if census is None:
         census = Census(settings.mapping.flatten)
     unsure: frozenset[Kind] = frozenset()
@@ -212,6 +225,8 @@ def _survey(
     warnings = proposal.weighed + _doubts(proposal.mapping, unsure)
     if choice.warning:
         warnings.append((TABLE_NAME_WEIGHT, choice.warning))
+    if cut:
+        warnings.append((CUT_WEIGHT, cut))
     if doubts := key_doubts(proposal.mapping, settings.run.mode):
         warnings.append((KEY_WEIGHT, doubts))
     indexes = None
@@ -245,7 +260,22 @@ def _survey(
         census="sample" if counted is None else "full",
     )
     weights = [weight for weight, _ in warnings]
-    return Survey(table, census, weights, kept, facts.kind, facts.average_bytes)
+    average = part.average_bytes if facts.documents == catalogue.UNKNOWN else facts.average_bytes
+    return Survey(table, census, weights, kept, facts.kind, average, part.documents != catalogue.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What came of a sample."""
+
+    census: Census
+    """Of its documents; of none where they were not to be counted."""
+    kept: list[bytes]
+    """Some of its documents, where they are to be looked at."""
+    is_cut: bool
+    """The bound in bytes ended it."""
+    is_whole: bool
+    """It was the whole collection."""
 
 
 def _sampled(
@@ -256,26 +286,40 @@ def _sampled(
     *,
     is_thorough: bool,
     counts: bool,
-) -> tuple[Census, list[bytes]]:
-    """The census of a sample, where it `counts`, and some of its documents, where they are to be looked at."""
+) -> _Drawn:
+    """A sample whose documents are counted where it `counts`, and kept where the look `is_thorough`."""
     counter = make_counter(settings.mapping.flatten + is_thorough, settings.run.converter)
     kept: list[bytes] = []
     room = KEPT_BYTES if is_thorough else 0
-    for batch in reader.sample(
+    sample = reader.sample(
         collection,
         settings.run.sample_size if counts else KEPT_DOCUMENTS,
         n_documents=facts.documents,
         average_bytes=facts.average_bytes,
         query=filter_query(choice.query),
         has_range_reads=facts.has_range_reads,
-    ):
+        most_bytes=settings.source.sample_bytes if counts else min(KEPT_BYTES, settings.source.sample_bytes),
+    )
+    for batch in sample:
         if counts:
             counter.add_batch(batch)
         for document in documents(batch) if is_thorough and len(kept) < KEPT_DOCUMENTS else ():
             if len(document) <= room and len(kept) < KEPT_DOCUMENTS:
                 kept.append(document)
                 room -= len(document)
-    return counter.result(), kept
+    return _Drawn(counter.result(), kept, sample.is_cut, sample.is_whole and counts)
+
+
+def _cut_sentence(drawn: _Drawn, part: CollectionFacts, settings: Settings) -> str:
+    """That the bound in bytes left documents out that the census would have looked at; empty when it did not."""
+    looked_at = drawn.census.n_documents
+    if not drawn.is_cut or 0 <= part.documents <= looked_at:
+        return ""
+    of = f" of {part.documents:,}" if part.documents >= 0 else ""
+    return (
+        f"The census looked at {looked_at:,}{of} documents, {drawn.census.n_bytes / MEGABYTE:,.0f} MB: source.sample_bytes "
+        f"({settings.source.sample_bytes / MEGABYTE:,.0f} MB) ends it there. A full census looks at all of them."
+    )
 
 
 def _limited(facts: CollectionFacts, limit: int) -> CollectionFacts:

@@ -23,6 +23,8 @@ UNKNOWN = -1
 """A count that cannot be known cheaply."""
 _THREADS = 8
 _NOT_SUPPORTED_ON_VIEW = 166
+_NEEDS_DISK = 292
+"""QueryExceededMemoryLimitNoDiskUseAllowed: a view sorts or groups more than the server has memory for."""
 _UNSHARDED = frozenset({"Single", "ReplicaSetWithPrimary", "ReplicaSetNoPrimary"})
 """Topologies, as the driver calls them, whose servers have each document once, unless they are routers."""
 
@@ -117,7 +119,7 @@ def exact_count(
     """
     options: dict[str, Any] = {"session": session} | ({"limit": limit} if limit else {})
     if query:
-        return collection.count_documents(query, **options)
+        return _counted(collection, query, options)
     if session is None and (count := _counted_keys(collection, limit)) is not None:
         return count
     # The hint makes it a count over the index of `_id` instead of one over the documents.
@@ -125,7 +127,24 @@ def exact_count(
         return collection.count_documents({}, hint=[("_id", 1)], **options)
     except OperationFailure:
         # Views, time-series and collections without an index of `_id` know no such hint.
-        return collection.count_documents({}, **options)
+        return _counted(collection, {}, options)
+
+
+def quick_count(collection: Collection[Document], limit_ms: int) -> int:
+    """The number of documents of a view or a time-series, of which there is no estimate; `UNKNOWN` when it takes longer."""
+    try:
+        return collection.count_documents({}, allowDiskUse=True, maxTimeMS=limit_ms)
+    except PyMongoError:
+        return UNKNOWN  # a view that cannot be read is refused where it is read
+
+
+def _counted(collection: Collection[Document], query: Mapping[str, Any], options: Document) -> int:
+    try:
+        return collection.count_documents(query, **options)
+    except OperationFailure as exc:
+        if exc.code != _NEEDS_DISK:
+            raise
+    return collection.count_documents(query, allowDiskUse=True, **options)
 
 
 def _counted_keys(collection: Collection[Document], limit: int) -> int | None:

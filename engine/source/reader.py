@@ -8,6 +8,7 @@ documents whose `_id` has another one.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,10 @@ COMMENT = "mongopg-tui"
 """Names our operations in the server's log and profiler."""
 SAMPLE_ENDS = 100
 """Documents from each end of the `_id` order in a sample: the newest and the oldest often differ from the bulk."""
+
+FEWEST_FOR_RANDOM_CURSOR, LARGEST_DRAW = 100, 0.045
+"""With so many documents, and for draws of a smaller share than 5 per cent, `$sample` reads only what it draws (its random
+cursor); otherwise it reads the whole collection and sorts it."""
 
 BY_ID = [("_id", 1)]
 """Order, and hint, of every read by range."""
@@ -221,6 +226,7 @@ class RangeReader:
                     batch_size=self._batch_size.documents,
                     comment=COMMENT,
                     session=self._session,
+                    allow_disk_use=True,  # a view may sort or group, and servers before 6.0 do it in memory only, unless told
                 )
             )
         if self._lower == MAX_KEY:
@@ -300,7 +306,8 @@ def sample(
     average_bytes: int = 0,
     query: Query | None = None,
     has_range_reads: bool = True,
-) -> Iterator[bytes]:
+    most_bytes: int = sys.maxsize,
+) -> Sample:
     """Raw batches for a census: a random sample of `size`, and the ends of the `_id` order; a small collection whole.
 
     Args:
@@ -309,35 +316,140 @@ def sample(
         average_bytes: of a document, estimated: large ones come fewer in a batch.
         query: draws only from documents that match.
         has_range_reads: False leaves the ends out.
+        most_bytes: of documents to read, at most: there are fewer of them where they are large.
     """
-    query = query or {}
-    batch_size = max(1, min(BATCH_DOCUMENTS, BATCH_BYTES // max(1, average_bytes)))
-    if 0 <= n_documents <= size:
-        yield from raw_batches(LeanCursor(collection, query, batch_size=batch_size, comment=COMMENT))
-        return
-    while size:
-        pipeline: list[Document] = [{"$match": query}] if query else []
-        pipeline.append({"$sample": {"size": size}})
-        try:
-            # Without a size, the server fills its batches up to 16 MB.
-            drawn = collection.aggregate_raw_batches(pipeline, allowDiskUse=True, batchSize=batch_size, comment=COMMENT)
-            yield from raw_batches(drawn)
-            break
-        except OperationFailure as exc:
-            if exc.code != SAMPLED_TOO_OFTEN:
-                raise
-        size //= 10  # beside what was drawn so far
-    if has_range_reads:
-        for direction in (1, -1):
-            ends = LeanCursor(
-                collection,
-                query,
-                sort=[("_id", direction)],
-                limit=SAMPLE_ENDS,
-                batch_size=batch_size,
-                comment=COMMENT,
+    return Sample(collection, size, n_documents, average_bytes, query or {}, has_range_reads, most_bytes)
+
+
+class Sample:
+    """A sample that is read while it is iterated over, once."""
+
+    def __init__(
+        self,
+        collection: Collection[Document],
+        size: int,
+        n_documents: int,
+        average_bytes: int,
+        query: Query,
+        has_range_reads: bool,
+        most_bytes: int,
+    ) -> None:
+        """Nothing is read yet; for the arguments see `sample`."""
+        self.is_cut = False
+        """There would have been more documents without the bound in bytes."""
+        self.is_whole = False
+        """It was all there is."""
+        self._collection = collection
+        self._size = size
+        self._n_documents = n_documents
+        self._average_bytes = average_bytes
+        self._query = query
+        self._has_range_reads = has_range_reads
+        self._room = most_bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        n_documents, average = self._n_documents, max(1, self._average_bytes)
+        affordable = self._room // average
+        if 0 <= n_documents <= min(self._size, affordable):
+            yield from self._bounded(
+                LeanCursor(self._collection, self._query, comment=COMMENT, batch_size=self._batch())
             )
-            yield from raw_batches(ends)
+            self.is_whole = not self.is_cut
+            return
+        size, ends = self._size, SAMPLE_ENDS if self._has_range_reads else 0
+        is_affordable = affordable >= size + 2 * ends
+        if not is_affordable:
+            ends = min(ends, max(1, affordable // 8))
+            size = max(0, affordable - 2 * ends)
+        if is_affordable or self._query or not self._has_range_reads:
+            n_drawn = 0
+            for batch in self._draw(size):
+                n_drawn += sum(1 for _ in documents(batch)) if not self._has_range_reads else 0
+                yield batch
+            self.is_whole = not self._has_range_reads and n_drawn < size and not self.is_cut
+        elif n_documents > FEWEST_FOR_RANDOM_CURSOR:
+            yield from self._draw_piecemeal(size)
+        else:
+            ends = max(1, affordable // 2)
+        for direction in (1, -1) if ends else ():
+            yield from self._bounded(
+                LeanCursor(
+                    self._collection,
+                    self._query,
+                    sort=[("_id", direction)],
+                    limit=ends,
+                    batch_size=self._batch(),
+                    comment=COMMENT,
+                )
+            )
+        self.is_cut = self.is_cut or not is_affordable
+
+    def _batch(self) -> int:
+        return max(
+            1,
+            min(BATCH_DOCUMENTS, BATCH_BYTES // max(1, self._average_bytes), self._room // max(1, self._average_bytes)),
+        )
+
+    def _bounded(self, cursor: LeanCursor) -> Iterator[bytes]:
+        """The batches of a cursor, as long as there is room for one more."""
+        for batch in raw_batches(cursor):
+            yield from self._taken(batch)
+            if self._room <= 0:
+                self.is_cut = True
+                cursor.close()
+                return
+            cursor.resize(self._batch())
+
+    def _taken(self, batch: bytes) -> Iterator[bytes]:
+        """A batch that was read, and what is known of documents from now on."""
+        if not batch:
+            return
+        self._room -= len(batch)
+        self._average_bytes = max(1, len(batch) // sum(1 for _ in documents(batch)))
+        yield batch
+
+    def _draw(self, size: int) -> Iterator[bytes]:
+        """Documents at random."""
+        while size:
+            pipeline: list[Document] = [{"$match": self._query}] if self._query else []
+            pipeline.append({"$sample": {"size": size}})
+            try:
+                # Without a size, the server fills its batches up to 16 MB.
+                drawn = self._collection.aggregate_raw_batches(
+                    pipeline, allowDiskUse=True, batchSize=self._batch(), comment=COMMENT
+                )
+                for batch in raw_batches(drawn):
+                    yield from self._taken(batch)
+                    if self._room <= 0:
+                        self.is_cut = True
+                        drawn.close()
+                        return
+                    drawn.batch_size(self._batch())
+                return
+            except OperationFailure as exc:
+                if exc.code != SAMPLED_TOO_OFTEN:
+                    raise
+            size //= 10  # beside what was drawn so far
+
+    def _draw_piecemeal(self, size: int) -> Iterator[bytes]:
+        """Few and large documents at random, each once: in draws so small that the server does not read all it has for them."""
+        step = max(1, int(self._n_documents * LARGEST_DRAW))
+        seen: set[bytes] = set()
+        for _ in range(3 * -(-size // step)):
+            if len(seen) >= size or self._room <= 0:
+                return
+            for batch in self._draw(min(step, size - len(seen))):
+                fresh = [document for document in documents(batch) if _identity(document) not in seen]
+                seen.update(map(_identity, fresh))
+                if fresh:
+                    yield b"".join(fresh)
+
+
+def _identity(document: bytes) -> bytes:
+    try:
+        return key_of(document)
+    except ValueError:
+        return document
 
 
 def filter_query(encoded: bytes) -> Query:

@@ -93,7 +93,13 @@ def take(client: Client, names: Sequence[tuple[str, str]]) -> int:
 def _take(client: Client, names: Sequence[tuple[str, str]]) -> int:
     database, collection = names[0]
     reply = client[database].command(
-        {"find": collection, "limit": 1, "projection": {"_id": 1}, "readConcern": {"level": "snapshot"}},
+        {
+            "find": collection,
+            "limit": 1,
+            "projection": {"_id": 1},
+            "readConcern": {"level": "snapshot"},
+            "allowDiskUse": True,
+        },
         read_preference=client.read_preference,
     )
     found = reply["cursor"]["atClusterTime"]
@@ -111,7 +117,8 @@ def probe(client: Client, at: int, names: Sequence[tuple[str, str]]) -> None:
 def _look(client: Client, at: int, names: Sequence[tuple[str, str]]) -> None:
     with session_at(client, at) as session:
         for database, collection in names:
-            collection_of(client, database, collection).find_one({}, {"_id": 1}, session=session)
+            found = collection_of(client, database, collection)
+            found.find_one({}, {"_id": 1}, session=session, allow_disk_use=True)
 
 
 def window_s(client: Client) -> int | None:

@@ -416,3 +416,37 @@ def test_a_sample_of_large_documents_comes_in_small_batches(source: Source) -> N
     for n_documents in (200, -1):
         batches = list(reader.sample(source.db.big, 200, n_documents=n_documents, average_bytes=100_000))
         assert max(map(len, batches)) <= reader.BATCH_BYTES * 1.1
+
+
+@pytest.mark.parametrize(("count", "size"), [(200, 100_000), (40, 500_000), (2_000, 10_000)])
+def test_a_sample_ends_at_so_many_bytes_and_holds_each_document_once(source: Source, count: int, size: int) -> None:
+    source.db.big.insert_many({"_id": n, "text": "x" * size} for n in range(count))
+    sample = reader.sample(
+        source.db.big, 10_000, n_documents=count, average_bytes=size, has_range_reads=True, most_bytes=5_000_000
+    )
+    batches = list(sample)
+    drawn = sampled_ids(batches)
+    assert 3_000_000 < sum(map(len, batches)) <= 5_000_000 + 2 * size
+    assert {0, count - 1} <= set(drawn)
+    assert len(drawn) - len(set(drawn)) <= len(drawn) // 3  # those at the ends may have been drawn, too
+    assert sample.is_cut
+
+
+def test_a_sample_of_a_view_or_with_a_filter_ends_at_so_many_bytes(source: Source) -> None:
+    source.db.big.insert_many({"_id": n, "text": "x" * 50_000, "odd": n % 2} for n in range(300))
+    source.db.command("create", "seen", viewOn="big", pipeline=[])
+    for name, n_documents, query in (("seen", -1, None), ("big", 300, {"odd": 1})):
+        sample = reader.sample(
+            source.db[name],
+            10_000,
+            n_documents=n_documents,
+            average_bytes=50_000,
+            query=query,
+            has_range_reads=name == "big",
+            most_bytes=2_000_000,
+        )
+        batches = list(sample)
+        assert 1_000_000 < sum(map(len, batches)) <= 2_100_000
+        assert sample.is_cut
+    small = reader.sample(source.db.seen, 10_000, n_documents=-1, has_range_reads=False, most_bytes=10**9)
+    assert (len(sampled_ids(small)), small.is_whole, small.is_cut) == (300, True, False)

@@ -8,7 +8,7 @@ from textual.content import Content
 from engine.control.protocol import ColumnView, CountingView, PlanView, TableView
 from tui.format import bytes_size, compact, duration, number, percent, share
 from tui.safe import safe
-from tui.seen import values_words
+from tui.seen import documents_words, values_words
 from tui.widgets.bars import bar
 from tui.widgets.listing import Cell
 from tui.widgets.words import MUTED
@@ -38,7 +38,7 @@ def counting_line(counting: CountingView, since: str) -> Content:
 
 
 def heading(plan: PlanView, table: TableView, index: int, n_edits: int) -> Content:
-    words = [f"{number(table.documents)} documents", bytes_size(table.size_bytes)]
+    words = [documents_words(table), bytes_size(table.size_bytes)]
     if table.census == "full":
         words.append("all counted")
     elif table.sampled:

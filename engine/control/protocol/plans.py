@@ -128,10 +128,12 @@ class TableView(Wire):
     kind: str = "collection"
     """As in `CollectionInfo`."""
     documents: int
-    """To be copied: estimated, with a filter counted."""
+    """To be copied: estimated, with a filter counted; -1 when it cannot be known cheaply."""
     size_bytes: int
     sampled: int = 0
     """Documents that the census looked at."""
+    sampled_bytes: int = 0
+    """Of these."""
     census: Literal["sample", "full"] = "sample"
     """`full`: it looked at all of them."""
     largest: int = 0
