@@ -95,9 +95,10 @@ def _runs_text(runs: list[RunInfo]) -> str:
             duration(driven_s(run)),
             rate(speed) if (speed := rows_per_s(run)) is not None else NO_NUMBER,
             number(run.rejected),
+            number(sum(run.altered.values())),
             outcome_words(run),
         ]
         for run in runs
     ]
-    headings = ["run", "when", "collections", "mode", "rows", "time", "rows/s", "rejects", "outcome"]
-    return text_table(headings, rows, right={4, 5, 6, 7})
+    headings = ["run", "when", "collections", "mode", "rows", "time", "rows/s", "rejects", "altered", "outcome"]
+    return text_table(headings, rows, right={4, 5, 6, 7, 8})

@@ -17,7 +17,7 @@ from tui.format import duration, number, percent, rate, share
 from tui.printers import Clock, Closing
 from tui.safe import safe
 from tui.seen import phase_words
-from tui.sentences import event_sentence, progress_words
+from tui.sentences import event_sentence, plan_warnings, progress_words
 
 REDRAW_EVERY_S = 0.25
 """Above 4 a second drawing takes time from the databases for nothing that an eye sees."""
@@ -53,6 +53,8 @@ class LivePrinter:
         sentence = event_sentence(event)
         if sentence is not None:
             self._console.print(Text(f"[{duration(event.at)}] {sentence}"))
+        for warning in plan_warnings(event):
+            self._console.print(Text(f"[{duration(event.at)}] {warning}"))
 
     def note(self, text: str) -> None:
         """Words for people, above the bars."""

@@ -50,6 +50,9 @@ def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, sa
         say(safe_block(statements, len(statements)) if sys.stdout.isatty() else statements)
     elif save is None:
         say(plan_text(plan))
+    if as_json or ddl or save is not None:
+        for warning in plan.warnings:
+            note(f"! {warning}")
     if save is not None:
         note(
             f"The plan is in {save}: edit it, look at it with `mongopg-tui plan --plan {save}`, run it with run --plan."

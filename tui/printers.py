@@ -14,11 +14,13 @@ from tui import output
 from tui.format import duration
 from tui.records import finished_record, progress_record
 from tui.safe import safe
-from tui.sentences import NOTICES, event_sentence, progress_sentence, servers_sentence, summary, what_next
+from tui.sentences import event_sentence, plan_warnings, progress_sentence, servers_sentence, summary, what_next
 
 JSON_EVERY_S = 0.5
 """Progress comes at least once a second, also when the engine has nothing new to show."""
 LINE_EVERY_S = 3.0
+PROBLEMS = frozenset({"problem", "parked", "worker"})
+"""Kinds of events that tell of something wrong, where they have a sentence."""
 
 Clock = Callable[[], float]
 
@@ -60,11 +62,14 @@ class JsonPrinter:
         output.say_json(progress_record(snapshot))
 
     def tell(self, event: Event) -> None:
-        """Nothing on stdout but progress and the end; people are told where servers stay, and of a resume that is none."""
-        if event.kind == "servers" and event.facts.get("keep"):
-            output.note(servers_sentence(event.facts))
-        elif event.kind == "problem" and event.facts.get("code") in NOTICES:
-            output.note(str(event.facts["message"]))
+        """Nothing on stdout but progress and the end; people are told of problems and warnings, and where servers stay."""
+        for warning in plan_warnings(event):
+            output.note(warning)
+        is_problem = event.kind in PROBLEMS and not event.facts.get("retry")  # what is tried again is none yet
+        is_told = is_problem or (event.kind == "servers" and event.facts.get("keep"))
+        sentence = event_sentence(event) if is_told else None
+        if sentence is not None:
+            output.note(sentence)
 
     def note(self, text: str) -> None:
         """Words for people."""
@@ -100,6 +105,8 @@ class LinePrinter:
         sentence = event_sentence(event)
         if sentence is not None:
             output.say(f"[{duration(event.at)}] {sentence}")
+        for warning in plan_warnings(event):
+            output.say(f"[{duration(event.at)}] {warning}")
 
     def note(self, text: str) -> None:
         """Words for people."""

@@ -66,6 +66,7 @@ def finished_record(facts: dict[str, Any], error: MigrationError | None = None) 
         "seconds": 0.0,
         "rows_per_s": 0,
         "tables": {},
+        "altered": {},
     }
     record |= facts
     if isinstance(error, Cancelled):

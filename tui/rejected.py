@@ -10,6 +10,7 @@ from tui.format import number
 from tui.output import say, say_json
 from tui.running import require
 from tui.safe import safe
+from tui.sentences import altered_words
 from tui.tables import text_table
 
 
@@ -55,7 +56,8 @@ def retry_text(report: RetryReport) -> str:
         f"run {safe(report.run_id)}: {number(report.tried)} rejected documents tried again, "
         f"{number(report.written)} written{there}, {number(report.left)} left"
     )
-    return "\n".join([verdict, *([_groups(report.groups)] if report.groups else [])])
+    altered = [f"Altered by policy: {altered_words(report.altered)}"] if report.altered else []
+    return "\n".join([verdict, *altered, *([_groups(report.groups)] if report.groups else [])])
 
 
 def _groups(groups: list[RejectGroup]) -> str:

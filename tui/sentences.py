@@ -12,6 +12,8 @@ from tui.safe import safe
 from tui.seen import phase_words
 from tui.tables import text_table
 
+WARNINGS_TOLD = 20
+"""Warnings of a plan that a run tells, at most."""
 NOTICES = frozenset({"nothing_to_resume", "complete", "written_since"})
 """Codes of events `problem` that are no trouble, only news."""
 
@@ -62,7 +64,7 @@ def event_sentence(event: Event) -> str | None:
         case "worker" if facts.get("what") == "died":
             return f"worker {facts.get('id')} (pid {facts.get('pid')}) died with exit code {facts.get('exit')}"
         case "problem":
-            message = safe(str(facts.get("message", "")))
+            message = safe(" ".join(filter(None, (str(facts.get(name) or "") for name in ("message", "advice")))))
             return message if facts.get("code") in NOTICES else f"problem: {message}"
         case "parked":
             return f"partition {facts.get('partition')} of {safe(str(facts.get('namespace', '')))} is parked"
@@ -136,8 +138,12 @@ def summary(facts: Mapping[str, Any]) -> str:
         lines.append(f"Every document is as it was at {moment(float(facts['snapshot_unix']))}")
     tables: Mapping[str, Mapping[str, Any]] = facts["tables"]
     if tables:
-        lines.append(text_table(_TABLE_HEADINGS, [_table_row(name, counts) for name, counts in tables.items()],
-                                right={2, 3, 4, 5, 6}))  # fmt: skip
+        altered: Mapping[str, int] = facts.get("altered", {})
+        rows = [_table_row(name, counts, has_altered=bool(altered)) for name, counts in tables.items()]
+        headings = [heading for heading in _TABLE_HEADINGS if heading != "altered" or altered]
+        lines.append(text_table(headings, rows, right=set(range(2, len(headings) - 1))))
+        if altered:
+            lines.append(f"Altered by policy: {altered_words(altered)}")
         lines.append(
             f"{number(facts['read'])} read = {number(facts['written'])} written + {number(facts['rejected'])} rejected"
             f"  {rate(facts['rows_per_s'])}  verification: {safe(str(facts['verification']))}"
@@ -155,11 +161,41 @@ def what_next(facts: Mapping[str, Any]) -> str:
     return ""
 
 
-_TABLE_HEADINGS = ["collection", "table", "source", "read", "written", "rejected", "target", ""]
+def altered_words(altered: Mapping[str, int]) -> str:
+    """What policies changed, policy by policy: "nul.strip 3 (NULs dropped), overflow 12 (values in _extra)"."""
+    words = []
+    for policy, count in sorted(altered.items()):
+        meaning = _ALTERED.get(policy, "")
+        words.append(f"{safe(policy)} {number(count)}" + (f" ({meaning})" if meaning else ""))
+    return ", ".join(words)
 
 
-def _table_row(table: str, counts: Mapping[str, Any]) -> list[str]:
+def plan_warnings(event: Event) -> list[str]:
+    """The warnings of the plan that a run has made, when the event is about it."""
+    warnings = [str(text) for text in event.facts.get("warnings", ())] if event.kind == "planned" else []
+    shown = [f"warning: {safe(text)}" for text in warnings[:WARNINGS_TOLD]]
+    if len(warnings) > WARNINGS_TOLD:
+        shown.append(f"and {len(warnings) - WARNINGS_TOLD} more warnings: `mongopg-tui plan` shows them")
+    return shown
+
+
+_ALTERED = {
+    "nul.strip": "texts without their NULs",
+    "nul.replace": "texts with U+FFFD for their NULs",
+    "utf8.replace": "texts with U+FFFD for what is no UTF-8",
+    "date_range.null": "dates that are NULL now",
+    "date_range.clamp": "dates that are PostgreSQL's first or last now",
+    "date_range.infinity": "dates that are infinity now",
+    "overflow": "values in _extra",
+    "duplicate_key": "values dropped whose key came again",
+}
+_TABLE_HEADINGS = ["collection", "table", "source", "read", "written", "rejected", "altered", "target", ""]
+
+
+def _table_row(table: str, counts: Mapping[str, Any], *, has_altered: bool) -> list[str]:
     numbers = [NO_NUMBER if counts[name] < 0 else number(counts[name]) for name in _COUNTS]
+    if has_altered:
+        numbers.insert(-1, number(sum(counts["altered"].values())))
     verdict = {True: "ok", False: "MISMATCH", None: "not compared"}[counts["ok"]]
     return [str(counts["namespace"]), table, *numbers, verdict]
 

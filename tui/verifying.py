@@ -11,6 +11,7 @@ from engine.control.client import EngineClient
 from engine.control.protocol import (
     ComparingView,
     DifferenceView,
+    Event,
     Snapshot,
     TableCounts,
     Verification,
@@ -24,6 +25,7 @@ from tui.output import note, say, say_json
 from tui.records import progress_record
 from tui.running import require
 from tui.safe import safe
+from tui.sentences import altered_words, event_sentence
 from tui.tables import text_table
 
 JSON_EVERY_S = 0.5
@@ -38,6 +40,8 @@ def show_verification(loaded: Loaded, command: Verify, *, as_json: bool) -> int:
     report = VerifyReport.model_validate(answer)
     if as_json:
         say_json(answer)
+        for problem in _problems(report.tables):
+            note(problem)
     else:
         say(verification_text(report))
     return EXIT_DONE if report.result is Verification.VERIFIED else EXIT_INCOMPLETE
@@ -47,6 +51,8 @@ async def _follow(client: EngineClient, *, as_json: bool) -> None:
     every = JSON_EVERY_S if as_json else LINE_EVERY_S
     last = time.monotonic() - (every if as_json else 0)
     async for message in client.messages():
+        if isinstance(message, Event) and message.kind == "problem":
+            note(event_sentence(message) or "")
         if not isinstance(message, Snapshot) or message.comparing is None or time.monotonic() - last < every:
             continue
         last = time.monotonic()
@@ -95,10 +101,19 @@ def verification_text(report: VerifyReport) -> str:
     lines = [f"run {safe(report.run_id)}: {report.result.value} (level {safe(report.level)})", _counts(report.tables)]
     if report.level == "full":
         lines += ["", _comparison(report.tables)]
-    lines += [f"! {safe(table.namespace)}: {safe(table.message)}." for table in report.tables if table.message]
+    lines += [f"! {problem}" for problem in _problems(report.tables)]
+    lines += [
+        f"{safe(table.table)}: altered by policy when they were written: {altered_words(table.altered)}"
+        for table in report.tables
+        if table.altered
+    ]
     if report.differences:
         lines += ["", _differences(report)]
     return "\n".join(lines)
+
+
+def _problems(tables: list[TableCounts]) -> list[str]:
+    return [f"{safe(table.namespace)}: {safe(table.message)}." for table in tables if table.message]
 
 
 def _counts(tables: list[TableCounts]) -> str:

@@ -318,6 +318,7 @@ class Copying:
                 for table in self.plan.tables
             ],
             knobs=dict(self._migration.record.knobs),
+            warnings=[f"{table.namespace}: {text}" for table in self.plan.tables for text in table.warnings],
         )
 
     async def check_free_connections(self, workers: int) -> None:

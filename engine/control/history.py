@@ -106,6 +106,7 @@ def _info(record: RunRecord) -> RunInfo:
         read=record.n_read,
         written=record.n_written,
         rejected=record.n_rejected,
+        altered=record.altered,
         seconds=record.seconds,
         verification=record.verification,
         resumable=record.is_resumable,

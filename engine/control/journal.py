@@ -308,7 +308,7 @@ class Journal:
                     raise
                 await patience.wait()
 
-    async def last_totals(self) -> tuple[list[dict[str, int]], int] | None:
+    async def last_totals(self) -> tuple[list[dict[str, Any]], int] | None:
         """`totals` at a run's end; None when it never began, or when the ledger cannot be reached any more."""
         if not self._diary.is_begun:
             return None
@@ -332,12 +332,18 @@ class Journal:
                     return
             await asyncio.sleep(0.02)
 
-    async def totals(self) -> tuple[list[dict[str, int]], int]:
+    async def totals(self) -> tuple[list[dict[str, Any]], int]:
         """What is committed, a dict for each table; and BSON bytes read."""
         async with self.session() as connection:
             found = await partitions.totals(connection, self.run_id)
         tables = [
-            {"task_id": each.task_id, "read": each.n_read, "written": each.n_written, "rejected": each.n_rejected}
+            {
+                "task_id": each.task_id,
+                "read": each.n_read,
+                "written": each.n_written,
+                "rejected": each.n_rejected,
+                "altered": each.altered,
+            }
             for each in found.values()
         ]
         return tables, sum(each.n_bytes for each in found.values())

@@ -33,12 +33,14 @@ def outcome(migration: Migration, state: RunState, error: MigrationError | None,
                 "read": table.read,
                 "written": table.written,
                 "rejected": table.rejected,
+                "altered": dict(table.altered),
                 "target": table.target_count,
                 "ok": table.ok,
             }
             | _indexes(table)
             for table in record.tables.values()
         },
+        "altered": record.altered,
         "seeded": record.seeded,
         "exit_code": exit_code,
     }

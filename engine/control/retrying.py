@@ -15,7 +15,8 @@ So a document is a row or a reject, never both and never neither, also when this
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence, Set
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -31,6 +32,7 @@ from engine.mapping.model import Mapping
 from engine.plan import TablePlan, kept_plan
 from engine.plan.reading import read_plan
 from engine.target import compare, finish, ledger, retries, sqlstates, tables
+from engine.target.altered import Altered
 from engine.target.compare import Comparer
 from engine.target.copy import LOCK_TIMEOUT_S
 from engine.target.ddl import TableName
@@ -48,6 +50,7 @@ class _Sums:
     tried: int = 0
     written: int = 0
     already_there: int = 0
+    altered: Counter[str] = field(default_factory=Counter)
 
 
 async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
@@ -87,6 +90,7 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
                 "written": sums.written,
                 "already_there": sums.already_there,
                 "left": report.total,
+                "altered": dict(sums.altered),
             }
             async with journal.session() as connection:
                 await ledger.append_afterwards(connection, record.run_id, "retried", facts)
@@ -99,6 +103,7 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
         written=sums.written,
         already_there=sums.already_there,
         left=report.total,
+        altered=dict(sums.altered),
         groups=report.groups,
     )
 
@@ -197,10 +202,26 @@ class _Table:
         done = [places[row] for row in sorted(same)] + written
         if done:
             await retries.begin(self.connection, self.run_id, self.task_id, self.mapping)
-        await retries.settle(self.connection, self.run_id, self.task_id, done, failed, len(written))
+        altered = await self._altered(kept, set(written)) if converted.policy_hits else {}
+        await retries.settle(self.connection, self.run_id, self.task_id, done, failed, len(written), altered)
+        for counts in altered.values():
+            sums.altered.update(counts)
         sums.tried += len(kept)
         sums.written += len(written)
         sums.already_there += len(same)
+
+    async def _altered(self, kept: Sequence[KeptReject], written: Set[retries.Place]) -> dict[tuple[int, int], Altered]:
+        """What policies changed in the rows that were written, for each slice that once had the documents."""
+        by_slice: dict[tuple[int, int], list[bytes]] = {}
+        for each in kept:
+            if each.place in written:
+                by_slice.setdefault(each.place[:2], []).append(each.raw)
+        altered = {}
+        for key, documents in by_slice.items():
+            batch = b"".join(documents)
+            converted = await asyncio.to_thread(self.converter.convert, batch, 0, len(documents))
+            altered[key] = converted.policy_hits
+        return {key: counts for key, counts in altered.items() if counts}
 
     async def _already_there(self, batch: bytes, converted: Converted) -> tuple[set[int], set[int]]:
         """Rows that the table has already, and those instead of which it has another one of the same key."""

@@ -6,6 +6,7 @@ all show the same run.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,9 @@ ADVICE = {
     "id_too_long": "PostgreSQL cannot index keys this long; shorten them or choose another key.",
 }
 """What to do, by reason code."""
+
+ALTERED = "values changed as the policy says"
+"""The message of the problems that are about these."""
 
 MAY: dict[str, frozenset[RunState]] = {
     "start": frozenset({RunState.IDLE}),
@@ -66,6 +70,8 @@ class TableCounters:
     indexes_built: int = 0
     """Those that were there already included."""
     indexes_failed: int = 0
+    altered: Counter[str] = field(default_factory=Counter)
+    """Values that a policy changed in the rows, by policy."""
 
 
 @dataclass(slots=True)
@@ -109,6 +115,11 @@ class RunRecord:
         return sum(table.rejected for table in self.tables.values())
 
     @property
+    def altered(self) -> dict[str, int]:
+        """Values that a policy changed in committed rows, by policy."""
+        return dict(sum((table.altered for table in self.tables.values()), Counter[str]()))
+
+    @property
     def total(self) -> int:
         """Documents expected, never below what was read."""
         return sum(max(table.total, table.read) for table in self.tables.values())
@@ -135,7 +146,7 @@ class RunRecord:
         return [
             TableProgress(
                 namespace=table.namespace, table=table.table, total=max(table.total, table.read), read=table.read,
-                written=table.written, rejected=table.rejected, source_count=table.source_count,
+                written=table.written, rejected=table.rejected, altered=dict(table.altered), source_count=table.source_count,
                 target_count=table.target_count, ok=table.ok,
             )
             for table in self.tables.values()
@@ -170,14 +181,31 @@ def _slice(record: RunRecord, facts: dict[str, Any]) -> None:
     for code, count in facts.get("reasons", {}).items():
         _count_problem(record, code, "kept as rejects", table.namespace, count, ADVICE.get(code, ""))
     for code, count in facts.get("policies", {}).items():
-        _count_problem(record, code, "values changed as the policy says", table.namespace, count, "")
+        table.altered[code] += count
+        _count_problem(record, code, ALTERED, table.namespace, count, "")
 
 
 def _recount(record: RunRecord, facts: dict[str, Any]) -> None:
     for entry in facts["tables"]:
         table = record.tables[entry["task_id"]]
         table.read, table.written, table.rejected = entry["read"], entry["written"], entry["rejected"]
+        if "altered" in entry:  # not in a recording of an older version
+            table.altered = Counter(entry["altered"])
+            _recount_altered(record, table.namespace)
     record.n_bytes = facts["bytes"]
+
+
+def _recount_altered(record: RunRecord, namespace: str) -> None:
+    """Let the problems say what the tables of a collection do."""
+    before = {
+        key: problem for key, problem in record.problems.items() if key[1] == namespace and problem.message == ALTERED
+    }
+    for key in before:
+        del record.problems[key]
+    for table in record.tables.values():
+        if table.namespace == namespace:
+            for code, count in table.altered.items():
+                _count_problem(record, code, ALTERED, namespace, count, "")
 
 
 def _seeded(record: RunRecord, facts: dict[str, Any]) -> None:

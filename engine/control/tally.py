@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from engine.control.journal import Journal
 from engine.target.partitions import Position
@@ -74,5 +74,5 @@ class Tally:
         if totals is not None:
             self._recounted(*totals)
 
-    def _recounted(self, tables: list[dict[str, int]], n_bytes: int) -> None:
+    def _recounted(self, tables: list[dict[str, Any]], n_bytes: int) -> None:
         self._emit("recount", tables=tables, bytes=n_bytes)

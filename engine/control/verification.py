@@ -79,6 +79,7 @@ def compare_counts(
         written=totals.n_written,
         rejected=totals.n_rejected,
         target=target,
+        altered=totals.altered,
         ok=not problems,
         message="; ".join(problems),
     )

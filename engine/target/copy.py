@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from engine.errors import MigrationError
+from engine.target.altered import Altered, read_altered, stored_altered
 from engine.target.page import CopyTarget, Page, Piece
 from engine.target.partitions import CHECKSUM_MODULUS
 from engine.target.rejects import Identify, Rejected, document_at, extended_id, insert_rejects
@@ -40,6 +41,8 @@ class PageResult:
     """BSON bytes read."""
     reasons: dict[str, int]
     """Rejects by reason."""
+    refused: tuple[bytes, ...] = ()
+    """Documents of which the converter made a row that the table did not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Claim:
     n_written: int
     n_rejected: int
     n_bytes: int
+    altered: Altered = field(default_factory=dict)
+    """Values that a policy changed in its rows, by policy."""
 
 
 class SliceLost(Exception):
@@ -179,6 +184,7 @@ class SliceWriter:
             n_rejected=len(rejects),
             n_bytes=sum(piece.rows.end - piece.begin for piece in page.pieces),
             reasons=dict(Counter(reject.reason for reject in rejects)),
+            refused=tuple(reject.raw for reject in rejects[len(rejects) - len(refusals) :]),
         )
         self._slice.n_read += result.n_read
         self._slice.n_written += result.n_written
@@ -187,12 +193,13 @@ class SliceWriter:
         self._slice.checksum += sum(piece.rows.checksum for piece in page.pieces)
         return result
 
-    async def commit(self, upto: bytes | None, final: bool) -> Claim:
+    async def commit(self, upto: bytes | None, final: bool, altered: Altered | None = None) -> Claim:
         """Write the checkpoint and commit.
 
         Args:
             upto: the last `_id` read, as `{"_id": value}` in BSON; None only when nothing was read.
             final: the partition was read to its end.
+            altered: values that a policy changed in the slice's rows, by policy.
 
         Raises:
             ValueError: neither `upto` nor `final`: the slice would say nothing about where it ends.
@@ -205,10 +212,10 @@ class SliceWriter:
         done = self._slice
         await self.connection.execute(
             "UPDATE mongopg.slice SET upto = $4, final = $5, n_read = $6, n_written = $7, n_rejected = $8, bytes = $9,"
-            " checksum = $10, committed_at = clock_timestamp()"
+            " checksum = $10, altered = $11, committed_at = clock_timestamp()"
             " WHERE run_id = $1 AND partition_id = $2 AND slice_no = $3",
             *done.key, upto, final, done.n_read, done.n_written, done.n_rejected, done.n_bytes,
-            _signed(done.checksum) if self.has_checksum else None,
+            _signed(done.checksum) if self.has_checksum else None, stored_altered(altered or {}),
         )  # fmt: skip
         status = await self.connection.execute("COMMIT")
         self._slice = None
@@ -224,6 +231,7 @@ class SliceWriter:
             n_written=done.n_written,
             n_rejected=done.n_rejected,
             n_bytes=done.n_bytes,
+            altered=dict(altered or {}),
         )
 
     async def rollback(self) -> None:
@@ -239,21 +247,25 @@ async def lookup_claim(connection: asyncpg.Connection, run_id: str, partition_id
     The backend of the broken connection may still be at it; `SliceWriter.begin` of the same slice waits for its end.
     """
     row = await connection.fetchrow(
-        "SELECT slice_no, upto, final, n_read, n_written, n_rejected, bytes AS n_bytes FROM mongopg.slice"
+        "SELECT slice_no, upto, final, n_read, n_written, n_rejected, bytes AS n_bytes, altered FROM mongopg.slice"
         " WHERE run_id = $1 AND partition_id = $2 AND slice_no = $3",
         run_id, partition_id, slice_no,
     )  # fmt: skip
-    return None if row is None else Claim(**dict(row.items()))
+    return None if row is None else _claim(row)
 
 
 async def claims_from(connection: asyncpg.Connection, run_id: str, partition_id: int, slice_no: int) -> list[Claim]:
     """The committed slices of a partition from a number on, in order."""
     rows = await connection.fetch(
-        "SELECT slice_no, upto, final, n_read, n_written, n_rejected, bytes AS n_bytes FROM mongopg.slice"
+        "SELECT slice_no, upto, final, n_read, n_written, n_rejected, bytes AS n_bytes, altered FROM mongopg.slice"
         " WHERE run_id = $1 AND partition_id = $2 AND slice_no >= $3 ORDER BY slice_no",
         run_id, partition_id, slice_no,
     )  # fmt: skip
-    return [Claim(**dict(row.items())) for row in rows]
+    return [_claim(row) for row in rows]
+
+
+def _claim(row: asyncpg.Record) -> Claim:
+    return Claim(**dict(row.items()) | {"altered": read_altered(row["altered"])})
 
 
 def _signed(checksum: int) -> int:

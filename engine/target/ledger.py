@@ -17,6 +17,7 @@ import asyncpg
 
 from engine.errors import MigrationError, PlanChanged, TargetExists, UsageError
 from engine.target import earlier
+from engine.target.altered import Altered, read_altered, sum_sql
 from engine.target.ddl import TableName, drop_table
 from engine.target.locks import naming_blockers
 from engine.target.sqlstates import describe, may_pass
@@ -101,6 +102,8 @@ class RunRecord:
     n_read: int
     n_written: int
     n_rejected: int
+    altered: Altered
+    """Values that a policy changed in its rows, by policy."""
 
     @property
     def is_resumable(self) -> bool:
@@ -175,7 +178,9 @@ async def find_run(connection: asyncpg.Connection, *, prefix: str = "", fingerpr
         UsageError: no run, or more than one, has an id that begins with `prefix`.
     """
     if prefix:
-        rows = await connection.fetch(_RUNS.format(where="starts_with(r.run_id, $1)", limit=10), prefix)
+        rows = await connection.fetch(
+            _RUNS.format(altered=_ALTERED, where="starts_with(r.run_id, $1)", limit=10), prefix
+        )
         exact = [row for row in rows if row["run_id"] == prefix]
         if len(exact or rows) > 1:
             names = ", ".join(row["run_id"] for row in rows)
@@ -184,16 +189,18 @@ async def find_run(connection: asyncpg.Connection, *, prefix: str = "", fingerpr
             raise UsageError(f"The ledger has no run that begins with {prefix!r}; `mongopg-tui runs` lists them.")
         return _record((exact or rows)[0])
     if fingerprint:
-        query = _RUNS.format(where="r.fingerprint = $1", limit=1).replace("ORDER BY", "ORDER BY r.state = 'completed',")
+        query = _RUNS.format(altered=_ALTERED, where="r.fingerprint = $1", limit=1).replace(
+            "ORDER BY", "ORDER BY r.state = 'completed',"
+        )
         rows = await connection.fetch(query, fingerprint)
     else:
-        rows = await connection.fetch(_RUNS.format(where="true", limit=1))
+        rows = await connection.fetch(_RUNS.format(altered=_ALTERED, where="true", limit=1))
     return _record(rows[0]) if rows else None
 
 
 async def list_runs(connection: asyncpg.Connection, limit: int = 1000) -> list[RunRecord]:
     """Runs in the ledger, newest first."""
-    return [_record(row) for row in await connection.fetch(_RUNS.format(where="true", limit=limit))]
+    return [_record(row) for row in await connection.fetch(_RUNS.format(altered=_ALTERED, where="true", limit=limit))]
 
 
 async def table_loads(connection: asyncpg.Connection, run_id: str) -> list[TableLoad]:
@@ -379,8 +386,9 @@ def _own_tables(load: TableLoad, *, drop_tables: bool) -> list[TableName]:
     return [*names, load.target] if drop_tables and load.made else names
 
 
+_ALTERED = sum_sql("mongopg.slice s", "s.run_id = r.run_id")
 _RUNS = """
-SELECT r.*, t.namespaces, s.n_read, s.n_written, s.n_rejected
+SELECT r.*, t.namespaces, s.n_read, s.n_written, s.n_rejected, {altered} AS altered
 FROM mongopg.run r
 CROSS JOIN LATERAL (
     SELECT coalesce(array_agg(namespace ORDER BY task_id), '{{}}') AS namespaces
@@ -399,6 +407,7 @@ ORDER BY r.started_at DESC LIMIT {limit}
 def _record(row: Mapping[str, Any]) -> RunRecord:
     values = dict(row.items())
     values["namespaces"] = tuple(values["namespaces"])
+    values["altered"] = read_altered(values["altered"])
     return RunRecord(**values)
 
 

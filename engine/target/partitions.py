@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 
 from engine.errors import MigrationError
+from engine.target.altered import Altered, read_altered, sum_sql
 
 CHECKSUM_MODULUS = 2**64
 
@@ -65,6 +66,8 @@ class TableTotals:
     n_rejected: int
     n_bytes: int
     """BSON bytes read."""
+    altered: Altered
+    """Values that a policy changed in the rows, by policy."""
     checksum: int
     """Sum mod 2**64 of the slices' checksums."""
     partitions: int
@@ -148,6 +151,7 @@ async def totals(connection: asyncpg.Connection, run_id: str) -> dict[int, Table
             n_written=row["n_written"],
             n_rejected=row["n_rejected"],
             n_bytes=row["n_bytes"],
+            altered=read_altered(row["altered"]),
             checksum=int(row["checksum"]) % CHECKSUM_MODULUS,
             partitions=row["partitions"],
             partitions_done=row["partitions_done"],
@@ -191,8 +195,14 @@ WHERE p.run_id = $1 {only}
 ORDER BY p.partition_id
 """
 
-_TOTALS = """
-SELECT t.task_id, coalesce(sum(s.n_read), 0)::bigint AS n_read, coalesce(sum(s.n_written), 0)::bigint AS n_written,
+_ALTERED = sum_sql(
+    "mongopg.partition p JOIN mongopg.slice s USING (run_id, partition_id)",
+    "p.run_id = t.run_id AND p.task_id = t.task_id",
+)
+
+_TOTALS = f"""
+SELECT t.task_id, {_ALTERED} AS altered,
+       coalesce(sum(s.n_read), 0)::bigint AS n_read, coalesce(sum(s.n_written), 0)::bigint AS n_written,
        coalesce(sum(s.n_rejected), 0)::bigint AS n_rejected, coalesce(sum(s.bytes), 0)::bigint AS n_bytes,
        coalesce(sum(s.checksum), 0) AS checksum, count(DISTINCT p.partition_id) AS partitions,
        count(*) FILTER (WHERE s.final) AS partitions_done
@@ -200,8 +210,8 @@ FROM mongopg.table_load t
 LEFT JOIN mongopg.partition p USING (run_id, task_id)
 LEFT JOIN mongopg.slice s USING (run_id, partition_id)
 WHERE t.run_id = $1
-GROUP BY t.task_id
-"""
+GROUP BY t.run_id, t.task_id
+"""  # noqa: S608 - our own words
 
 _BROKEN_CHAINS = """
 WITH chain AS (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +14,7 @@ from engine.mapping.model import Column, ColumnType, Mapping, Role
 from engine.mapping.names import EXTRA_NAME
 from engine.mapping.options import POLICIES, MappingOptions
 from engine.target import tables
+from engine.target.altered import Altered, read_altered, stored_altered
 from engine.target.rejects import storable
 from engine.target.sqlstates import one_line
 from engine.target.tables import ExistingColumn
@@ -63,11 +66,13 @@ async def settle(
     done: Sequence[Place],
     failed: Sequence[FailedAgain],
     n_written: int,
+    altered: Dictionary[tuple[int, int], Altered],
 ) -> None:
     """Within the transaction of the rows: remove the rejects that are rows now, count them as written, say of the others why.
 
     Args:
         n_written: rows that the table has more now.
+        altered: values that a policy changed in them, by policy, for each slice.
     """
     await connection.executemany(
         "DELETE FROM mongopg.reject WHERE run_id = $1 AND partition_id = $2 AND slice_no = $3 AND reject_no = $4",
@@ -81,6 +86,15 @@ async def settle(
         " WHERE run_id = $1 AND partition_id = $2 AND slice_no = $3",
         [(run_id, *key, count) for key, count in slices.items()],
     )
+    for key, counts in altered.items():
+        before = await connection.fetchval(
+            "SELECT altered FROM mongopg.slice WHERE run_id = $1 AND partition_id = $2 AND slice_no = $3", run_id, *key
+        )
+        now = Counter(read_altered(before)) + Counter(counts)
+        await connection.execute(
+            "UPDATE mongopg.slice SET altered = $4 WHERE run_id = $1 AND partition_id = $2 AND slice_no = $3",
+            run_id, *key, stored_altered(now),
+        )  # fmt: skip
     await connection.executemany(
         "UPDATE mongopg.reject SET reason = $5, field = $6, sqlstate = $7, detail = $8"
         " WHERE run_id = $1 AND partition_id = $2 AND slice_no = $3 AND reject_no = $4",

@@ -139,6 +139,7 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX ON mongopg.former_load (table_oid);
     """,
+    "ALTER TABLE mongopg.slice ADD COLUMN altered jsonb",
 )
 """Statement blocks; number n brings the ledger from version n to n + 1. Never edit one that was released."""
 

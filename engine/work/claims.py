@@ -7,7 +7,7 @@ from engine.work.messages import Committed
 
 
 def as_committed(task_id: int, partition_id: int, claim: Claim) -> Committed:
-    """The message that should have come; the ledger does not keep why rows were rejected or changed by a policy."""
+    """The message that should have come; the ledger does not keep why rows were rejected."""
     return Committed(
         task_id=task_id,
         partition_id=partition_id,
@@ -17,4 +17,5 @@ def as_committed(task_id: int, partition_id: int, claim: Claim) -> Committed:
         n_rejected=claim.n_rejected,
         n_bytes=claim.n_bytes,
         final=claim.final,
+        policy_hits=tuple(claim.altered.items()),
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,6 +143,14 @@ class Feed:
                 self.at_end = True
         self._slot.state = "writing"
         return piece
+
+    async def altered_in(self, documents: Sequence[bytes]) -> dict[str, int]:
+        """How often a policy touches a value of these documents, which were in pieces already."""
+        loop, batch = asyncio.get_running_loop(), b"".join(documents)
+        converted = await loop.run_in_executor(
+            self._threads.converting, self._converter.convert, batch, 0, len(documents)
+        )
+        return converted.policy_hits
 
     def close(self) -> None:
         """Close the cursor, after the read that may still be going on."""

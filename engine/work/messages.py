@@ -209,6 +209,7 @@ class Committed:
     reasons: tuple[tuple[str, int], ...] = ()
     """Rejects by reason code."""
     policy_hits: tuple[tuple[str, int], ...] = ()
+    """Values that a policy changed in the rows, by policy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,9 +154,13 @@ class Copier:
         await writer.begin(position.partition_id, position.slice_no, position.lower, position.lower_inclusive)
         # A view or time-series has no range to go on from: one slice, however long it takes.
         while not feed.at_end and not (task.has_range_reads and (done.is_full or self._pace.is_yielding) and done.read):
-            done.add(await writer.write_page(self._pieces(task, feed, done, writing)))
+            written = await writer.write_page(self._pieces(task, feed, done, writing))
+            if written.refused and done.policy_hits:
+                # What was changed in a row that the table did not take is changed nowhere.
+                done.policy_hits -= Counter(await feed.altered_in(written.refused))
+            done.add(written)
         upto = feed.last_key if done.read else (None if position.lower_inclusive else position.lower)
-        await writer.commit(upto, final=feed.at_end)
+        await writer.commit(upto, feed.at_end, done.policy_hits)
         self._ends.patience.renew()
         writing.account()
         self._slot.add(Field.WRITTEN, done.written)

@@ -31,6 +31,8 @@ FINISHED = {
     "state": '`"completed"`, `"cancelled"` or `"failed"`.',
     "seconds": "Seconds from accepting the run to its end: plan, copy, keys, ANALYZE, counts; without seeding.",
     "rows_per_s": "Rows per second: those written this time over `seconds`.",
+    "altered": "Values that a policy changed in the committed rows of all tables, by policy, such as "
+    '`{"nul.strip": 3, "overflow": 12}`; empty when there are none. They change nothing about the exit code.',
     "tables": "`schema.table` to what became of it (below).",
     "exit_code": "What the command leaves with.",
     "error": "Why it did not end well: `code` (below) and `message`, one sentence. Left out otherwise.",

@@ -148,6 +148,26 @@ def test_json_keeps_stdout_to_itself(capsys: pytest.CaptureFixture[str]) -> None
     assert shown.err.splitlines() == ["for people", "a new one begins", "embedded servers: s and t, data in d"]
 
 
+def test_json_leaves_a_sentence_for_each_problem_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = JsonPrinter(_Clock())
+    facts = {"code": "index", "message": "Index a was not built.", "advice": "Rows share a key: SELECT 1"}
+    printer.tell(Event(kind="problem", at=1.0, facts=facts))
+    printer.tell(Event(kind="problem", at=1.0, facts={"code": "mismatch", "message": "shop.orders: \x1bone\nis gone."}))
+    printer.tell(Event(kind="parked", at=1.0, facts={"partition": 3, "namespace": "shop.orders"}))
+    printer.tell(Event(kind="worker", at=1.0, facts={"id": 2, "pid": 7, "what": "died", "exit": -9}))
+    printer.tell(Event(kind="worker", at=1.0, facts={"id": 2, "pid": 7, "what": "started"}))
+    warnings = [f"shop.orders: warning {number}" for number in range(30)]
+    printer.tell(Event(kind="planned", at=1.0, facts={"tables": [], "warnings": warnings}))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    lines = shown.err.splitlines()
+    assert lines[0] == "problem: Index a was not built. Rows share a key: SELECT 1"
+    assert "\x1b" not in lines[1]
+    assert lines[2:4] == ["partition 3 of shop.orders is parked", "worker 2 (pid 7) died with exit code -9"]
+    assert lines[4] == "warning: shop.orders: warning 0"
+    assert lines[-1] == "and 10 more warnings: `mongopg-tui plan` shows them"
+
+
 def test_foreign_text_is_escaped_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     JsonPrinter(_Clock()).show(_snapshot(workers=[_worker(1, collection="\x1b\u202e\u2028")]))
     assert capsys.readouterr().out.isascii()
@@ -183,6 +203,17 @@ def test_the_summary_shows_both_sides_of_every_table(capsys: pytest.CaptureFixtu
         "1,000 read = 998 written + 2 rejected  399 rows/s  verification: verified",
         "Rejected documents are kept: `mongopg-tui rejects 20261123-1402-k3f9`.",
     ]
+
+
+def test_the_summary_says_what_policies_changed() -> None:
+    (counts,) = _facts()["tables"].values()
+    altered = {"overflow": 1_200, "nul.strip": 3, "of a newer version": 1}
+    text = summary(_facts(tables={"public.orders": counts | {"altered": altered}}, altered=altered))
+    assert "rejected  altered  target" in text
+    assert "         2    1,204     998  ok" in text
+    assert (
+        "Altered by policy: nul.strip 3 (texts without their NULs), of a newer version 1, overflow 1,200 (values in _extra)"
+    ) in text
 
 
 def test_counts_nobody_made_are_not_shown_as_numbers() -> None:

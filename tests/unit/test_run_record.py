@@ -53,6 +53,23 @@ def test_a_recount_from_the_ledger_may_set_progress_back() -> None:
     assert (record.written, record.n_bytes) == (40, 4_000)
 
 
+def test_what_policies_changed_is_what_the_ledger_says_in_the_end() -> None:
+    record = planned_record()
+    record.apply(slice_of(1, 60, policies={"nul.strip": 2, "overflow": 1}))
+    record.apply(slice_of(1, 10, policies={"nul.strip": 1}))
+    record.apply(slice_of(2, 10, policies={"nul.strip": 5}))
+    assert record.altered == {"nul.strip": 8, "overflow": 1}
+    tables = [
+        {"task_id": 1, "read": 60, "written": 60, "rejected": 0, "altered": {"nul.strip": 2, "duplicate_key": 4}},
+        {"task_id": 2, "read": 10, "written": 10, "rejected": 0, "altered": {}},
+    ]
+    record.apply(event("recount", tables=tables, bytes=4_000))
+    assert record.altered == {"nul.strip": 2, "duplicate_key": 4}
+    assert {key: problem.count for key, problem in record.problems.items()} == {
+        ("nul.strip", "shop.orders"): 2, ("duplicate_key", "shop.orders"): 4,
+    }  # fmt: skip
+
+
 def test_the_last_event_sets_state_error_and_exit_code() -> None:
     record = planned_record()
     record.apply(

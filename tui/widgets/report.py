@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -12,6 +14,7 @@ from tui.commands import Situation
 from tui.format import NO_NUMBER, duration, number
 from tui.keymap import Keymap
 from tui.safe import safe
+from tui.sentences import altered_words
 from tui.shown import ShownRun
 from tui.widgets.words import MUTED, Sign
 
@@ -69,6 +72,8 @@ def headline(snapshot: Snapshot, sign: Sign, *, is_lost: bool = False) -> Conten
         )
         seconds = snapshot.seconds or snapshot.elapsed  # a run told from the ledger has only one of them
         pace = f"{duration(seconds)} · {number(snapshot.rows_per_s_mean)} rows/s while copying"
+        if altered := sum((Counter(table.altered) for table in snapshot.tables), Counter[str]()):
+            lines.append(Content(f"Altered by policy: {altered_words(altered)}"))
         lines += [Content.styled(equation, "" if accounted else "$error"), Content.styled(pace, MUTED)]
     elif snapshot.seeded:
         lines.append(Content(f"{number(snapshot.seeded)} documents are in the source, {duration(snapshot.elapsed)}."))

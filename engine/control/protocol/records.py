@@ -51,6 +51,8 @@ class RunInfo(Wire):
     read: int
     written: int
     rejected: int
+    altered: dict[str, int] = {}
+    """Values that a policy changed in its rows, by policy, such as `{"nul.strip": 3}`."""
     seconds: float
     verification: str
     resumable: bool

@@ -38,6 +38,9 @@ class TableCounts(Wire):
     rejected: int
     target: int
     ok: bool
+    altered: dict[str, int] = {}
+    """Values that a policy changed when the run wrote the rows, by policy. The comparison is with what the policies make of
+    the documents, so these are no differences."""
     message: str = ""
     """What does not hold, or why only the counts were compared."""
     equal: int = 0
@@ -101,5 +104,7 @@ class RetryReport(Wire):
     already_there: int
     """The table had their very row; these rejects are gone, too."""
     left: int
+    altered: dict[str, int] = {}
+    """Values that a policy changed in the rows written now, by policy."""
     groups: list[RejectGroup]
     """Those that are left, by today's reason."""

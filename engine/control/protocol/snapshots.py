@@ -20,6 +20,10 @@ class TableProgress(Wire):
     """Committed rows."""
     rejected: int
     """Documents kept as rejects, committed."""
+    altered: dict[str, int] = {}
+    """Values that a policy changed in committed rows, by policy, such as `{"nul.strip": 3, "overflow": 12}`: no errors, but
+    no longer what the source has. Keys that came twice in a document (`duplicate_key`) and values that went into `_extra`
+    (`overflow`) are counted too."""
     source_count: int = -1
     """Counted at the end; -1 before."""
     target_count: int = -1
