@@ -25,6 +25,7 @@ from engine.control.tally import Tally
 from engine.errors import KnobError, MigrationError
 from engine.mapping.census import Census
 from engine.plan import (
+    FIRST_TASK_ID,
     Choice,
     Plan,
     choose,
@@ -42,6 +43,8 @@ from engine.source import mongo
 from engine.source.filters import encode_filter
 from engine.source.reader import Range
 from engine.target import postgres
+from engine.target.ddl import TableName
+from engine.target.existing import ADDING, ExistingTable
 from engine.target.names import NOTHING_KNOWN, KnownNames
 from engine.target.partitions import Position
 from engine.work.messages import CopyLease, CopyTask, Returned
@@ -226,10 +229,17 @@ class Copying:
         # The cuts do not depend on the census: both look at the source at the same time.
         cutting = asyncio.create_task(asyncio.to_thread(cut, client, settings, choices, ends, workers))
         try:
-            plan = await asyncio.to_thread(make_plan, client, settings, choices, ends, counted)
+            existing = await self._existing(choices) if settings.run.mode in ADDING else {}
+            plan = await asyncio.to_thread(make_plan, client, settings, choices, ends, counted, existing)
         finally:
             ranges = await cutting
         return plan.model_copy(update={"saved": self._saved_text}), ranges
+
+    async def _existing(self, choices: Sequence[Choice]) -> dict[int, ExistingTable]:
+        """The tables that are there already, by task."""
+        names = [TableName(choice.schema, choice.table) for choice in choices]
+        found = await self.journal.existing(names)
+        return {task_id: found[name] for task_id, name in enumerate(names, FIRST_TASK_ID) if name in found}
 
     async def _resume(self, run: str) -> bool:
         """Take up a run of the ledger; False when there is none of this plan and a new one is to begin."""

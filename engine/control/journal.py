@@ -24,6 +24,7 @@ from engine.source import mongo
 from engine.target import copy, finish, ledger, partitions, postgres, preflight, schema, sqlstates
 from engine.target.copy import Claim
 from engine.target.ddl import TableName
+from engine.target.existing import ExistingTable, look
 from engine.target.indexes import signature
 from engine.target.ledger import NewRun, TableLoad
 from engine.target.names import KnownNames, known_names
@@ -154,6 +155,12 @@ class Journal:
         """What the target says about names that a run may choose, of a source, in some schemas."""
         async with self.session() as connection:
             return await known_names(connection, source, schemas)
+
+    async def existing(self, tables: Iterable[TableName]) -> dict[TableName, ExistingTable]:
+        """Those of the tables that are there, with what earlier runs have written into them."""
+        async with self.session() as connection:
+            found = {table: await look(connection, table) for table in tables}
+        return {table: facts for table, facts in found.items() if facts is not None}
 
     # --- a run's beginning --------------------------------------------------------------------------------------------
 

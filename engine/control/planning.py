@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from engine.config import Settings
+from engine.control.looking import NOT_SEEN_WEIGHT, existing_tables
 from engine.control.protocol import (
     ColumnView,
     EstimateView,
@@ -65,7 +66,8 @@ def view_plan(
     client = mongo.connect(uri, app_name="mongopg-tui plan")
     try:
         selection = select(client, settings, saved, known)
-        plan, surveys = survey_all(client, settings, selection.choices, full)
+        existing, not_seen = existing_tables(settings, selection.choices)
+        plan, surveys = survey_all(client, settings, selection.choices, full, existing)
     finally:
         client.close()
     tables, remarks = [], []
@@ -76,6 +78,8 @@ def view_plan(
         tables.append(_table_view(settings, plan, survey, shown, [text for _, text in warnings]))
         weighed += [(weight, f"{survey.table.namespace}: {text}") for weight, text in warnings]
         remarks.append(_remarks(survey, settings, [text for _, text in warnings]))
+    if not_seen:
+        weighed.append((NOT_SEEN_WEIGHT, not_seen))
     weighed.sort(key=lambda each: -each[0])
     estimates = [table.estimate for table in tables if table.estimate is not None]
     return PlanView(
@@ -140,7 +144,7 @@ def _table_view(settings: Settings, plan: Plan, survey: Survey, shown: Preview, 
         columns=[_column_view(table, column, by_path.get(column.path)) for column in table.mapping.columns],
         ignored=[".".join(path) for path in table.mapping.ignored],
         primary_key=table.mapping.id_column.name if table.has_key else "",
-        ddl=script(table, with_indexes=with_indexes),
+        ddl=script(table, with_indexes=with_indexes, is_there=survey.is_there),
         indexes=[
             IndexView(
                 name=index.name, source_name=index.source_name, unique=index.unique, sql=create_index(index, name)
@@ -209,12 +213,14 @@ def _with_inner(seen: FieldCensus) -> Iterator[FieldCensus]:
         yield from _with_inner(inner)
 
 
-def script(table: TablePlan, *, with_indexes: bool) -> str:
+def script(table: TablePlan, *, with_indexes: bool, is_there: bool = False) -> str:
     """SQL that psql accepts: schema, table, key and indexes; without `with_indexes` those are comments.
 
     Indexes that are not carried over are comments in either case: why, and what could be built by hand.
     """
     name = ddl.TableName(table.schema_name, table.table)
+    if is_there:
+        return _commented(f"The table {name.sql} is there, and stays as it is.")
     statements = []
     if table.schema_name != "public":
         statements.append(f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(table.schema_name)}")

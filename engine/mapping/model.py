@@ -72,6 +72,8 @@ class Role(StrEnum):
     """`_extra`: an object of the fields that did not fit, NULL when all did."""
     MISSING = "missing"
     """`_missing`: names of the mapped fields that the document does not have."""
+    NONE = "none"
+    """Nowhere: always NULL. An earlier run wrote the column, and no field goes there any more."""
 
 
 class Column(BaseModel):

@@ -67,6 +67,13 @@ def propose(census: Census, id_kinds: frozenset[Kind], options: MappingOptions) 
     return Proposal(mapping, [text for _, text in weighed], proposer.notes, weighed)
 
 
+def document_warnings(census: Census, options: MappingOptions) -> list[tuple[int, str]]:
+    """Weighed warnings about the documents themselves, whatever columns they get."""
+    proposer = _Proposer(census, options)
+    proposer.warn_about_documents()
+    return proposer.warnings
+
+
 def _own_columns(options: MappingOptions) -> list[Column]:
     columns = []
     if options.missing == "track":

@@ -95,7 +95,7 @@ def check_mapping(where: str, mapping: Mapping) -> None:
         if times > 1:
             raise wrong(where, f"{times} columns are called {shown(name)}; rename all but one")
     for role, times in Counter(column.role for column in columns).items():
-        if times > 1 and role is not Role.FIELD:
+        if times > 1 and role not in (Role.FIELD, Role.NONE):
             raise wrong(where, f"{times} columns have the role {role.value}; remove all but one")
     _check_paths(where, columns, mapping.ignored)
     _check_overflow(where, mapping)

@@ -25,6 +25,7 @@ from engine.mapping.names import show_path
 from engine.mapping.proposal import Proposal, describe_kinds, propose
 from engine.plan.bounds import key_doubts
 from engine.plan.checks import check_mapping, wrong
+from engine.plan.existing import fit, fit_given, levels_of, shape
 from engine.plan.indexes import propose_indexes
 from engine.plan.model import FIRST_TASK_ID, Plan, TablePlan
 from engine.plan.request import Choice, request_of
@@ -37,6 +38,7 @@ from engine.source.indexes import list_indexes
 from engine.source.reader import Range, filter_query
 from engine.source.snapshot import session_at
 from engine.target.ddl import TableName
+from engine.target.existing import ExistingTable
 
 PARALLEL_CENSUSES = 4
 KEPT_DOCUMENTS = 2_000
@@ -68,6 +70,8 @@ class Survey:
     """Of a document."""
     is_counted: bool = True
     """The number of the table's documents is known, or estimated; not of some views and time-series."""
+    is_there: bool = False
+    """The table exists."""
 
 
 def find_ends(
@@ -142,26 +146,32 @@ def make_plan(
     choices: Sequence[Choice],
     ends: dict[int, bytes] | None = None,
     full: MappingOf[int, Census] | None = None,
+    existing: MappingOf[int, ExistingTable] | None = None,
 ) -> Plan:
     """Look at every chosen collection and propose its table, as a run does. Nothing is written. Blocks.
 
     Args:
         ends: of `find_ends`; a plan that is only looked at needs none.
         full: censuses of all documents, by task; a sample is drawn of other collections.
+        existing: tables that rows are added to, by task.
 
     Raises:
         MissingCollection: the source has no such collection.
-        UsageError: a saved plan does not fit the source.
+        UsageError: a saved plan does not fit the source, or the documents do not fit a table that is there.
     """
-    surveys = _look(client, settings, choices, ends or {}, full or {}, is_thorough=False)
+    surveys = _look(client, settings, choices, ends or {}, full or {}, existing or {}, is_thorough=False)
     return Plan(request=request_of(settings, choices), tables=tuple(survey.table for survey in surveys))
 
 
 def survey_all(
-    client: mongo.Client, settings: Settings, choices: Sequence[Choice], full: MappingOf[int, Census] | None = None
+    client: mongo.Client,
+    settings: Settings,
+    choices: Sequence[Choice],
+    full: MappingOf[int, Census] | None = None,
+    existing: MappingOf[int, ExistingTable] | None = None,
 ) -> tuple[Plan, list[Survey]]:
     """The same plan with everything that people want to know of it: takes longer. Blocks."""
-    surveys = _look(client, settings, choices, {}, full or {}, is_thorough=True)
+    surveys = _look(client, settings, choices, {}, full or {}, existing or {}, is_thorough=True)
     return Plan(request=request_of(settings, choices), tables=tuple(survey.table for survey in surveys)), surveys
 
 
@@ -171,13 +181,14 @@ def _look(
     choices: Sequence[Choice],
     ends: dict[int, bytes],
     full: MappingOf[int, Census],
+    existing: MappingOf[int, ExistingTable],
     *,
     is_thorough: bool,
 ) -> list[Survey]:
     def survey(numbered: tuple[int, Choice]) -> Survey:
         task_id, choice = numbered
-        end, counted = ends.get(task_id), full.get(task_id)
-        return _survey(client, settings, task_id, choice, end, counted, is_thorough=is_thorough)
+        end, counted, table = ends.get(task_id), full.get(task_id), existing.get(task_id)
+        return _survey(client, settings, task_id, choice, end, counted, table, is_thorough=is_thorough)
 
     with ThreadPoolExecutor(PARALLEL_CENSUSES, thread_name_prefix="census") as pool:
         return list(pool.map(survey, enumerate(choices, FIRST_TASK_ID)))
@@ -190,6 +201,7 @@ def _survey(
     choice: Choice,
     end: bytes | None,
     counted: Census | None,
+    existing: ExistingTable | None,
     *,
     is_thorough: bool,
 ) -> Survey:
@@ -201,9 +213,12 @@ def _survey(
     elif choice.query:
         part = _filtered(facts, collection, choice, settings.run.limit)
     given = choice.saved.mapping(settings.mapping) if choice.saved is not None else None
+    options, levels = settings.mapping, settings.mapping.flatten
+    if existing is not None:
+        options, levels = shape(existing, choice.namespace, options), max(levels, levels_of(existing))
     census, kept, cut = counted, list[bytes](), ""
     if is_thorough or (given is None and counted is None):
-        drawn = _sampled(collection, settings, choice, facts, is_thorough=is_thorough, counts=counted is None)
+        drawn = _sampled(collection, settings, choice, facts, levels, is_thorough=is_thorough, counts=counted is None)
         census, kept = counted or drawn.census, drawn.kept
         if part.documents == catalogue.UNKNOWN and drawn.is_whole:
             part = replace(part, documents=census.n_documents, size_bytes=census.n_bytes)
@@ -213,16 +228,31 @@ def _survey(
         if part.documents > 0 and not part.size_bytes and census is not None and census.n_documents:
             part = replace(part, size_bytes=part.documents * census.n_bytes // census.n_documents)
     if census is None:
-        census = Census(settings.mapping.flatten)
+        census = Census(levels)
     unsure: frozenset[Kind] = frozenset()
+    remarks: list[tuple[int, str]] = []
     if given is not None:
+        if existing is not None:
+            given, remarks = fit_given(
+                given, existing, target=choice.target, namespace=choice.namespace, mode=settings.run.mode
+            )
         proposal = _judged(census, given)
     else:
         asked = id_kinds(collection, facts)
-        proposal = propose(census, asked.kinds or _sampled_id_kinds(census), settings.mapping)
+        proposal = propose(census, asked.kinds or _sampled_id_kinds(census), options)
         proposal = _without_ignored(choice, proposal)
+        if existing is not None:
+            proposal = fit(
+                proposal,
+                existing,
+                census,
+                target=choice.target,
+                namespace=choice.namespace,
+                mode=settings.run.mode,
+                options=settings.mapping,
+            )
         unsure = asked.unsure if counted is None else frozenset()
-    warnings = proposal.weighed + _doubts(proposal.mapping, unsure)
+    warnings = remarks + proposal.weighed + _doubts(proposal.mapping, unsure)
     if choice.warning:
         warnings.append((TABLE_NAME_WEIGHT, choice.warning))
     if cut:
@@ -261,7 +291,8 @@ def _survey(
     )
     weights = [weight for weight, _ in warnings]
     average = part.average_bytes if facts.documents == catalogue.UNKNOWN else facts.average_bytes
-    return Survey(table, census, weights, kept, facts.kind, average, part.documents != catalogue.UNKNOWN)
+    is_counted = part.documents != catalogue.UNKNOWN
+    return Survey(table, census, weights, kept, facts.kind, average, is_counted, existing is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,12 +314,17 @@ def _sampled(
     settings: Settings,
     choice: Choice,
     facts: CollectionFacts,
+    levels: int,
     *,
     is_thorough: bool,
     counts: bool,
 ) -> _Drawn:
-    """A sample whose documents are counted where it `counts`, and kept where the look `is_thorough`."""
-    counter = make_counter(settings.mapping.flatten + is_thorough, settings.run.converter)
+    """A sample whose documents are counted where it `counts`, and kept where the look `is_thorough`.
+
+    Args:
+        levels: of documents whose fields are counted apart.
+    """
+    counter = make_counter(levels + is_thorough, settings.run.converter)
     kept: list[bytes] = []
     room = KEPT_BYTES if is_thorough else 0
     sample = reader.sample(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from engine.config import Mode, Settings
-from engine.mapping.model import Column, Mapping
+from engine.mapping.model import Column, Mapping, Role
 from engine.mapping.options import MappingOptions
 from engine.plan.model import Plan
 
@@ -61,7 +61,12 @@ class SavedPlan(BaseModel):
 
 
 def saved_of(plan: Plan, mode: Mode, options: MappingOptions) -> SavedPlan:
-    """What an operator may edit of a plan."""
+    """What an operator may edit of a plan. Columns that an earlier run left behind are found anew in the table."""
+    shapes = {table.mapping.options for table in plan.tables}
+    if len(shapes) == 1:
+        [options] = shapes
+    elif any(shape.overflow == "reject" for shape in shapes):  # a table that is there may have no _extra
+        options = options.model_copy(update={"overflow": "reject"})
     return SavedPlan(
         mode=mode,
         options=options,
@@ -73,7 +78,7 @@ def saved_of(plan: Plan, mode: Mode, options: MappingOptions) -> SavedPlan:
                 table=table.table,
                 filter=table.filter,
                 ignored=table.mapping.ignored,
-                columns=table.mapping.columns,
+                columns=tuple(column for column in table.mapping.columns if column.role is not Role.NONE),
             )
             for table in plan.tables
         ),
