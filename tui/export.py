@@ -63,6 +63,16 @@ def markdown(report: VerifyReport) -> str:
         for each in report.differences:
             values = (each.table, each.kind, each.id, each.field, each.source, each.target)
             lines.append("| " + " | ".join(_cell("–" if value is None else value) for value in values) + " |")
+    if report.less_strict:
+        lines += [
+            "",
+            "## Compared less strictly, by value",
+            "",
+            "| table | field | values | why |",
+            "|---|---|---:|---|",
+        ]
+        for less in report.less_strict:
+            lines.append(f"| {_cell(less.table)} | {_cell(less.field)} | {number(less.count)} | {_cell(less.reason)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -88,6 +98,11 @@ def csv_text(report: VerifyReport) -> str:
         for each in report.differences:
             values = [getattr(each, name) for name in _DIFFERENCE]
             writer.writerow([_plain(value) if isinstance(value, str) else value for value in values])
+    if report.less_strict:
+        writer.writerow([])
+        writer.writerow(["table", "field", "less_strictly_compared", "reason"])
+        for less in report.less_strict:
+            writer.writerow([_plain(less.table), _plain(less.field), less.count, _plain(less.reason)])
     return text.getvalue()
 
 

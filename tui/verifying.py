@@ -12,6 +12,7 @@ from engine.control.protocol import (
     ComparingView,
     DifferenceView,
     Event,
+    LessStrictView,
     Snapshot,
     TableCounts,
     Verification,
@@ -109,11 +110,20 @@ def verification_text(report: VerifyReport) -> str:
     ]
     if report.differences:
         lines += ["", _differences(report)]
+    if report.less_strict:
+        lines += ["", _less_strict(report.less_strict)]
     return "\n".join(lines)
 
 
 def _problems(tables: list[TableCounts]) -> list[str]:
     return [f"{safe(table.namespace)}: {safe(table.message)}." for table in tables if table.message]
+
+
+def _less_strict(found: list[LessStrictView]) -> str:
+    """Where numbers were not compared by all their digits."""
+    rows = [[each.table, each.field, number(each.count), each.reason] for each in found]
+    heading = "Compared less strictly, by value:"
+    return "\n".join([heading, text_table(["table", "field", "values", "why"], rows, right={2})])
 
 
 def _counts(tables: list[TableCounts]) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
-from engine.control.protocol import DifferenceView, TableCounts
+from engine.control.protocol import DifferenceView, LessStrictView, TableCounts
 from engine.plan import TablePlan
 from engine.target.ddl import TableName
 from engine.target.keys import ExtraRows
 from engine.target.ledger import TableLoad
 from engine.work.messages import Compared, Difference
+
+MOST_LESS_STRICT = 500
+"""Fields of a table that are named so: a reply has to fit into a line of the protocol."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,8 @@ class ComparedTable:
     """Slices of which the run kept no checksum."""
     vanished: int = 0
     """Rows that they have written and no document has now."""
+    less_strict: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """Column, field and reason -> values that were compared less strictly."""
     samples: dict[str, list[DifferenceView]] = field(
         default_factory=lambda: {"missing": [], "different": [], "extra": []}
     )
@@ -67,6 +73,8 @@ class ComparedTable:
             self.changed_slices.append((message.partition_id, message.slice_no))
             self.source_changed += message.n_different + message.n_missing
             self.vanished += max(0, message.n_written_then - message.n_equal - message.n_different)
+        for each in message.less_strict:
+            self.less_strict[each.column, each.field, each.reason] += each.count
         for difference in message.differences:
             self._describe(difference, source_changed=message.is_changed)
 
@@ -83,6 +91,20 @@ class ComparedTable:
                 namespace=self.plan.namespace, table=str(self.load.target), kind="extra", id=row.key,
                 source_changed=changed,
             ))  # fmt: skip
+
+    def less_strictly(self) -> list[LessStrictView]:
+        """What was compared less strictly, the most first."""
+        return [
+            LessStrictView(
+                namespace=self.plan.namespace,
+                table=str(self.load.target),
+                column=column,
+                field=path,
+                reason=reason,
+                count=count,
+            )
+            for (column, path, reason), count in self.less_strict.most_common(MOST_LESS_STRICT)
+        ]
 
     def over(self, counts: TableCounts) -> TableCounts:
         """The counts of the table with what the comparison of its rows has found."""

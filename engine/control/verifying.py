@@ -260,6 +260,7 @@ class FullVerification:
             differences=[
                 sample for table in self._tables.values() for kind in table.samples.values() for sample in kind
             ][:MAX_DIFFERENCES],
+            less_strict=[each for table in self._tables.values() for each in table.less_strictly()],
             redacted=self._command.redact,
             seconds=round(time.monotonic() - self._began, 3),
         )

@@ -6,11 +6,13 @@ row in the target::
     BEGIN; COPY page; SELECT ... WHERE NOT EXISTS (same key and every column IS NOT DISTINCT FROM); COMMIT
 
 Numbers are compared by value (1.0 is 1.00, -0.0 is 0.0, NaN is NaN), jsonb as parsed, json the same way, text byte by
-byte whatever collation its column has.
+byte whatever collation its column has. First, though, doubles, numerics and JSON are compared by their stored bytes
+(`record_image_eq`): a row whose values are equal in another spelling only (1.5 for 1.50) is no difference, but is counted.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
@@ -40,6 +42,8 @@ WITHOUT_INDEX = "SET enable_hashjoin = on"
 _NUMBERS = frozenset({"smallint", "integer", "bigint", "numeric", "double precision", "real"})
 _TEXTS = frozenset({"text", "character varying", "citext"})
 _JSON = frozenset({"json", "jsonb"})
+_SPELLED = frozenset({ColumnType.DOUBLE, ColumnType.NUMERIC, ColumnType.JSON, ColumnType.JSONB})
+"""Types whose equal values may be spelled differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,10 @@ class ValueDifference:
     column: str
     expected: str | None
     found: str | None
+    field: str = ""
+    """Dotted path of the value inside the column; empty when the column is meant."""
+    reason: str = ""
+    """In words, where the values do not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,8 @@ class ComparedPage:
     refusals: list[Refusal] = field(default_factory=list)
     """Rows that their own column types do not take."""
     problems: list[RowProblem] = field(default_factory=list)
+    respelled: Counter[str] = field(default_factory=Counter)
+    """Columns -> rows in which its value is equal, but spelled in another way."""
 
 
 @dataclass(slots=True)
@@ -89,6 +99,10 @@ class Comparer:
     _find: asyncpg.prepared_stmt.PreparedStatement | None = field(init=False, default=None)
     _same: list[str] = field(init=False, default_factory=list)
     """For each column but the key, the SQL that is true when both rows have the same value."""
+    _spelled: list[str] = field(init=False, default_factory=list)
+    """Columns that are compared by their stored bytes first."""
+    looser: dict[str, str] = field(init=False, default_factory=dict)
+    """Columns with numbers whose type is another now, so that they are compared by value only: name -> type."""
 
     def __post_init__(self) -> None:
         self._page = TableName("pg_temp", self.name)
@@ -111,7 +125,15 @@ class Comparer:
         self._same = [_same(column, existing[column.name]) for column in self._others]
         if not await has_index(self.connection, self.table, self._key.name):
             await self.connection.execute(WITHOUT_INDEX)
-        conditions = " AND ".join([self._join, *self._same])
+        for column in self.mapping.columns:
+            found = existing[column.name]
+            if column.type in _SPELLED and tables.spelling(column.sql_type) == found.base:
+                self._spelled.append(column.name)
+            elif column.type in _SPELLED:
+                self.looser[column.name] = one_line(found.type)
+        same = zip(self._others, self._same, strict=True)
+        loose = [condition for column, condition in same if column.name not in self._spelled]
+        conditions = " AND ".join([self._join, *self._images(self._spelled), *loose])
         self._find = await self.connection.prepare(
             f"SELECT s.ctid FROM {self._page.sql} s"  # noqa: S608 - quoted names
             f" WHERE NOT EXISTS (SELECT FROM {self.table.sql} t WHERE {conditions})"
@@ -142,6 +164,8 @@ class Comparer:
         result = ComparedPage()
         _, result.refusals = await self._sender.send(result.page, pieces)
         places = [row[0] for row in await self._find.fetch()]
+        if places and self._spelled:
+            places = await self._unequal(places, result.respelled)
         if places:
             result.problems = await self._look_closely(result, places, details)
         return result
@@ -158,6 +182,31 @@ class Comparer:
     def _join(self) -> str:
         key = quote_identifier(self._key.name)
         return f"t.{key} = s.{key}"
+
+    def _images(self, names: Sequence[str]) -> list[str]:
+        """SQL that is true when these columns of both rows have the same bytes; nothing for no columns."""
+        if not names:
+            return []
+        types = {column.name: column.sql_type for column in self.mapping.columns}
+        # A cast, as columns may be of a domain over the type.
+        sides = (", ".join(f"{side}.{quote_identifier(name)}::{types[name]}" for name in names) for side in "ts")
+        rows = ", ".join(f"ROW({side})" for side in sides)
+        return [f"record_image_eq({rows})"]
+
+    async def _unequal(self, places: Sequence[object], respelled: Counter[str]) -> list[object]:
+        """Those of some rows that have no row of equal values; the columns of the others are counted."""
+        images = ", ".join(image for name in self._spelled for image in self._images([name]))
+        conditions = " AND ".join([self._join, *self._same])
+        rows = await self.connection.fetch(
+            f"SELECT DISTINCT ON (s.ctid) s.ctid AS place, ARRAY[{images}] AS same"  # noqa: S608 - quoted names
+            f" FROM {self._page.sql} s JOIN {self.table.sql} t ON {conditions} WHERE s.ctid = ANY($1::tid[])"
+            " ORDER BY s.ctid",
+            places,
+        )
+        for row in rows:
+            respelled.update(name for name, same in zip(self._spelled, row["same"], strict=True) if not same)
+        equal = {row["place"] for row in rows}
+        return [place for place in places if place not in equal]
 
     async def _look_closely(self, result: ComparedPage, places: Sequence[object], details: int) -> list[RowProblem]:
         """Which rows of the page these are, whether the target has their keys, and in what some of them differ."""
@@ -195,7 +244,7 @@ class Comparer:
             return ()
         each = zip(columns, row["same"], row["expected"], row["stored"], strict=True)
         return tuple(
-            ValueDifference(column.name, _shown(expected), _shown(found))
+            ValueDifference(column.name, shown_value(expected), shown_value(found))
             for column, same, expected, found in each
             if not same
         )
@@ -268,5 +317,6 @@ def _same(column: Column, found: ExistingColumn) -> str:
     return f"t.{name}{cast} IS NOT DISTINCT FROM s.{name}{cast}"
 
 
-def _shown(value: str | None) -> str | None:
+def shown_value(value: str | None) -> str | None:
+    """The beginning of a value, as reports have it."""
     return value if value is None or len(value) <= SHOWN_VALUE else value[: SHOWN_VALUE - 1] + "…"

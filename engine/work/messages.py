@@ -232,6 +232,17 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class LessStrict:
+    """Values of a field that could only be compared less strictly than the numbers they are in BSON."""
+
+    column: str
+    field: str
+    """Dotted path; `[]` are elements."""
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
     """A slice is read again and compared (or its keys are written)."""
 
@@ -253,6 +264,7 @@ class Compared:
     """The run kept what that is told by."""
     differences: tuple[Difference, ...] = ()
     """The first few."""
+    less_strict: tuple[LessStrict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

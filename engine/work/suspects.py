@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping as Lookup
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +13,8 @@ from engine.target import rejects
 from engine.target.compare import ComparedPage, RowProblem
 from engine.work.messages import Difference
 
+RESPELLED = "equal in value, but spelled in another way in the table"
+OTHER_TYPE = "compared by value, as the column is {} now"
 DIFFERENCES_IN_SLICE = 20
 """Documents that are described for each slice; all are counted."""
 FIELDS_SHOWN = 5
@@ -47,6 +51,8 @@ class Tally:
     n_bytes: int = 0
     checksum: int = 0
     differences: list[Difference] = field(default_factory=list)
+    less_strict: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """Column, field and reason -> values that were compared less strictly."""
     n_described: int = 0
     """Documents that the differences are about."""
 
@@ -54,6 +60,27 @@ class Tally:
     def room(self) -> int:
         """So many documents more are described."""
         return DIFFERENCES_IN_SLICE - self.n_described
+
+    def count_respelled(self, mapping: Mapping, compared: ComparedPage) -> None:
+        """Values of a page that are equal but not spelled alike."""
+        names = _fields_of(mapping)
+        for column, count in compared.respelled.items():
+            self.less_strict[column, names[column], RESPELLED] += count
+
+    def count_less_strict(
+        self, mapping: Mapping, numbers: Counter[tuple[str, str, str]], looser: Lookup[str, str]
+    ) -> None:
+        """What could only be compared less strictly in the slice.
+
+        Args:
+            mapping: of the rows.
+            numbers: column, field and reason -> numbers that PostgreSQL does not hold whole.
+            looser: columns whose type is another now -> that type.
+        """
+        names = _fields_of(mapping)
+        self.less_strict.update(numbers)
+        for column, type_now in looser.items():
+            self.less_strict[column, names[column], OTHER_TYPE.format(type_now)] += self.n_documents
 
     def convict(self, suspects: Sequence[Suspect], mapping: Mapping) -> None:
         """Count documents as differences."""
@@ -81,12 +108,25 @@ def suspects_of(compared: ComparedPage) -> list[Suspect]:
     return found
 
 
+def _fields_of(mapping: Mapping) -> dict[str, str]:
+    """The dotted path of each column's field."""
+    return {column.name: show_path(column.path) or column.name for column in mapping.columns}
+
+
 def _described(suspect: Suspect, mapping: Mapping) -> list[Difference]:
     kind, identifier = "different" if suspect.is_there else "missing", suspect.id
     if suspect.problem is None or not suspect.problem.values:
         return [Difference(kind, identifier, suspect.field, "", None, None, suspect.reason)]
-    names = {column.name: show_path(column.path) or column.name for column in mapping.columns}
+    names = _fields_of(mapping)
     return [
-        Difference(kind, identifier, names[value.column], value.column, value.expected, value.found)
+        Difference(
+            kind,
+            identifier,
+            value.field or names[value.column],
+            value.column,
+            value.expected,
+            value.found,
+            value.reason,
+        )
         for value in suspect.problem.values[:FIELDS_SHOWN]
     ]

@@ -15,6 +15,7 @@ from pymongo.collection import Collection
 
 from engine.convert import make_converter
 from engine.convert.interface import Converter
+from engine.convert.numbers import NumberReader, WrongNumber
 from engine.mapping.model import Mapping
 from engine.source import mongo
 from engine.source.bounds import key_of
@@ -22,7 +23,7 @@ from engine.source.collections import collection_of
 from engine.source.inclusive import InclusiveReader
 from engine.source.reader import RangeReader, filter_query
 from engine.target import compare, keys, page, spans
-from engine.target.compare import ComparedPage, Comparer
+from engine.target.compare import ComparedPage, Comparer, RowProblem, ValueDifference, shown_value
 from engine.target.ddl import TableName
 from engine.target.partitions import CHECKSUM_MODULUS
 from engine.target.spans import Span
@@ -32,6 +33,7 @@ from engine.work.messages import (
     Compared,
     Failed,
     KeysTask,
+    LessStrict,
     Returned,
     VerifyLease,
     VerifyTask,
@@ -46,12 +48,41 @@ MAIN, AGAIN, BY_KEY = compare.PAGE_TABLE, "mongopg_compare_again_{}", "mongopg_c
 Document = dict[str, object]
 
 
+WRONG_NUMBER = "not the number that the document has"
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """One way to compare documents with the task's table."""
 
     converter: Converter
     comparer: Comparer
+    numbers: NumberReader
+    """Reads the numbers of documents and rows on its own: what the converter makes of them is not believed."""
+
+    async def compare(self, pieces: AsyncIterator[page.Piece], *, shows_values: bool, details: int) -> ComparedPage:
+        """Compare a page: its rows with the table's by PostgreSQL, and their numbers with those of the documents."""
+        wrong: dict[int, list[WrongNumber]] = {}
+        n_rows = 0
+
+        async def watched() -> AsyncIterator[page.Piece]:
+            nonlocal n_rows
+            async for piece in pieces:
+                for number in self.numbers.check(piece.batch, piece.rows):
+                    wrong.setdefault(n_rows + number.row, []).append(number)
+                n_rows += len(piece.rows.row_ends)
+                yield piece
+
+        compared = await self.comparer.compare(watched(), details=details)
+        if wrong:
+            known = {problem.row for problem in compared.problems} | {refusal.row for refusal in compared.refusals}
+            compared.problems += [
+                RowProblem(row, True, tuple(_wrong_value(number, shows_values=shows_values) for number in numbers))
+                for row, numbers in wrong.items()
+                if row not in known
+            ]
+            compared.problems.sort(key=lambda problem: problem.row)
+        return compared
 
 
 class Verifier:
@@ -110,15 +141,17 @@ class Verifier:
         kept: set[str] = set()
         if span.n_rejected:
             kept = await spans.rejected_ids(connection, task.run_id, position.partition_id, span.slice_no)
-        comparer = (await self._look(task, MAIN, task.mapping)).comparer
+        look = await self._look(task, MAIN, task.mapping)
+        look.numbers.less_strict.clear()
         feed = await self._feed(task, span)
         tally = Tally()
         try:
             while not feed.at_end:
                 if self._pace.is_yielding:
                     return None
-                compared = await comparer.compare(self._pieces(feed), details=tally.room)
+                compared = await look.compare(self._pieces(feed), shows_values=task.shows_values, details=tally.room)
                 await self._add(task, tally, compared, kept)
+            tally.count_less_strict(task.mapping, look.numbers.less_strict, look.comparer.looser)
         finally:
             feed.close()
         return Compared(
@@ -135,6 +168,9 @@ class Verifier:
             is_changed=span.checksum is not None and tally.checksum % CHECKSUM_MODULUS != span.checksum,
             has_checksum=span.checksum is not None,
             differences=tuple(tally.differences),
+            less_strict=tuple(
+                LessStrict(column, path, reason, count) for (column, path, reason), count in tally.less_strict.items()
+            ),
         )
 
     async def _add(self, task: VerifyTask, tally: Tally, compared: ComparedPage, kept: set[str]) -> None:
@@ -143,6 +179,7 @@ class Verifier:
             tally.n_documents += piece.rows.n_read
             tally.n_bytes += piece.rows.end - piece.begin
             tally.checksum += piece.rows.checksum
+        tally.count_respelled(task.mapping, compared)
         suspects = suspects_of(compared)
         left = [suspect for suspect in suspects if suspect.id not in kept] if kept else suspects
         tally.n_rejected += len(suspects) - len(left)
@@ -177,7 +214,7 @@ class Verifier:
         for number, document in enumerate(documents):
             number_at[offset] = number
             offset += len(document)
-        found = await look.comparer.compare(_only(page.Piece(batch, converted)), details=0)
+        found = await look.compare(_only(page.Piece(batch, converted)), shows_values=False, details=0)
         rows = [number_at[place] for place in converted.row_documents]
         refused = {refusal.row for refusal in found.refusals} | {problem.row for problem in found.problems}
         return {number_at[reject.offset] for reject in converted.rejects} | {rows[row] for row in refused}
@@ -265,7 +302,7 @@ class Verifier:
             table = TableName(task.schema, task.table)
             comparer = Comparer(connection, table, mapping, name, shows_values=task.shows_values)
             await comparer.open()
-            self._looks[name] = _Look(make_converter(mapping, self._preference), comparer)
+            self._looks[name] = _Look(make_converter(mapping, self._preference), comparer, NumberReader(mapping))
         return self._looks[name]
 
     async def abort(self) -> None:
@@ -280,6 +317,11 @@ class Verifier:
 def keys_only(mapping: Mapping) -> Mapping:
     """A mapping of nothing but `_id`."""
     return Mapping(columns=(mapping.id_column,), options=mapping.options)
+
+
+def _wrong_value(number: WrongNumber, *, shows_values: bool) -> ValueDifference:
+    expected, found = (number.expected, number.found) if shows_values else (None, None)
+    return ValueDifference(number.column, shown_value(expected), shown_value(found), number.field, WRONG_NUMBER)
 
 
 async def _only(piece: page.Piece) -> AsyncIterator[page.Piece]:

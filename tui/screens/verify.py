@@ -334,6 +334,13 @@ def _detail(report: VerifyReport, table: TableCounts, differences: list[Differen
         if table.source_changed:
             lines.append(Content(f"{number(table.source_changed)} of them where the source has changed since."))
     lines += [_difference(each) for each in differences]
+    lines += [
+        Content.styled(
+            f"compared by value: {safe(each.field, 60)}, {number(each.count)} values: {safe(each.reason, 80)}", MUTED
+        )
+        for each in report.less_strict
+        if each.table == table.table
+    ]
     if len(lines) == 1:
         lines.append(Content.styled("Nothing differs.", MUTED))
     return Content("\n").join(lines)

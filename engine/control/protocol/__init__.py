@@ -51,6 +51,7 @@ from engine.control.protocol.plans import (
 from engine.control.protocol.records import COUNTERS, Attached, Event, Recording, RunInfo
 from engine.control.protocol.reports import (
     DifferenceView,
+    LessStrictView,
     RejectGroup,
     RejectsReport,
     RetryReport,
@@ -101,6 +102,7 @@ __all__ = [
     "Event",
     "IndexView",
     "Inspect",
+    "LessStrictView",
     "ListCollections",
     "ListDatabases",
     "ListRejects",

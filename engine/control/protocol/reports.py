@@ -27,6 +27,20 @@ class DifferenceView(Wire):
     """The source changed since the run read it; otherwise the difference is ours, or the target was changed."""
 
 
+class LessStrictView(Wire):
+    """Values of one field that were compared less strictly than the numbers they are in BSON, and why."""
+
+    namespace: str
+    table: str
+    column: str
+    field: str
+    """Dotted path; `[]` are the elements of an array."""
+    reason: str
+    """What PostgreSQL does not keep there, in words."""
+    count: int
+    """Values."""
+
+
 class TableCounts(Wire):
     """Counts of one table's both sides; those from `equal` on are of level `full`."""
 
@@ -69,6 +83,8 @@ class VerifyReport(Wire):
     tables: list[TableCounts]
     differences: list[DifferenceView] = []
     """The first ones of each kind and table."""
+    less_strict: list[LessStrictView] = []
+    """Level `full`: where a number could not be compared by all its digits, such as a negative zero in jsonb."""
     redacted: bool = False
     """Values were asked not to be shown."""
     seconds: float = 0.0
