@@ -16,6 +16,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE
+from engine.libpq import resolve as libpq
 from engine.mapping.options import MappingOptions
 from engine.redaction import redact as redact  # errors and screens say `engine.config.redact`
 from engine.redaction import secrets_in
@@ -240,19 +241,20 @@ def variable_of(setting: str) -> str:
 def secrets_of(settings: Settings) -> set[str]:
     """Every secret in the settings, for what must never show one."""
     sides = (settings.source, settings.target)
-    return {secret for side in sides for secret in (*secrets_in(side.connection), side.password.get_secret_value())}
+    found = {secret for side in sides for secret in (*secrets_in(side.connection), side.password.get_secret_value())}
+    return found | libpq.secrets_of(settings.target.connection)
 
 
 def with_password(uri: str, password: str) -> str:
     """`uri` with `password` in it, percent-encoded, where it holds none; MongoDB's must name a user, too."""
     encoded = quote(password, safe="")
-    if not password or not uri or _PASSWORD.search(uri):
+    if not password or not uri:
         return uri
-    if uri.startswith("mongodb"):
-        named = _USER.match(uri)
-        return f"{uri[: named.end()]}:{encoded}{uri[named.end() :]}" if named else uri
-    # The user may come from the operating system, PGUSER or a parameter: only a parameter always has a place.
-    return f"{uri}{'&' if '?' in uri else '?'}password={encoded}"
+    if not uri.startswith("mongodb"):
+        # The user may come from the operating system, PGUSER or a parameter: only a parameter always has a place.
+        return libpq.with_password(uri, password)
+    named = _USER.match(uri)
+    return uri if _PASSWORD.search(uri) or not named else f"{uri[: named.end()]}:{encoded}{uri[named.end() :]}"
 
 
 def merged(settings: Settings, changes: dict[str, Any]) -> Settings:

@@ -92,6 +92,11 @@ class ConnectError(MigrationError):
     exit_code = EXIT_CONNECT
     code = "connect"
 
+    def __init__(self, message: str, *, code: str | None = None, is_final: bool = False) -> None:
+        super().__init__(message, code=code)
+        self.is_final = is_final
+        """The server answers and refuses: trying again is of no use before something is changed."""
+
 
 class Cancelled(MigrationError):
     """Cancelled, however asked."""

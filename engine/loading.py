@@ -26,6 +26,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from engine.config import LIBPQ_PASSWORD, PREFIX, Loaded, Settings, reveal, secrets_of, variable_of
 from engine.errors import UsageError
+from engine.libpq import strings
+from engine.libpq.resolve import is_password_of_service, read_words
 from engine.mongo_needs import left_out
 from engine.mongo_uri import read_uri
 from engine.notation import split_list
@@ -74,17 +76,18 @@ def load_settings(config_file: Path | None, flags: Mapping[str, object]) -> Load
     given: dict[str, _Given] = {}
     if file is not None:
         given.update(_from_file(file, warnings))
-    if password := os.environ.get(LIBPQ_PASSWORD):
-        given.setdefault("target.password", _Given(password, f"environment {LIBPQ_PASSWORD}", LIBPQ_PASSWORD))
     given.update(_from_environment(warnings))
     given.update(_from_flags(flags, warnings))
     for side in ("source", "target"):
         _read_uri_file(given, side, file, warnings)
+    if (password := os.environ.get(LIBPQ_PASSWORD)) and not _service_has_password(given):
+        given.setdefault("target.password", _Given(password, f"environment {LIBPQ_PASSWORD}", LIBPQ_PASSWORD))
     settings = _validated(given)
     know(secrets_of(settings))
     for key, schemes in _SCHEMES.items():
-        if key in given and given[key].value and not str(given[key].value).startswith(schemes):
+        if key in given and given[key].value and not _is_connection_string(key, str(given[key].value)):
             raise UsageError(f"{given[key].where} must begin with {' or '.join(schemes)}.")
+    settings = _with_words_of_target(settings, given, warnings)
     provenance = {key: given[key].provenance if key in given else "default" for key in setting_names()}
     return Loaded(settings, provenance, tuple(warnings), file)
 
@@ -95,6 +98,49 @@ def source_warnings(settings: Settings) -> list[str]:
         return left_out(read_uri(settings.source.uri.get_secret_value()))
     except UsageError:
         return []
+
+
+def target_warnings(settings: Settings) -> list[str]:
+    """A sentence for each word of the target's connection string that does nothing here; of one that is wrong, nothing yet."""
+    try:
+        return list(read_words(settings.target.uri.get_secret_value()).warnings)
+    except UsageError:
+        return []
+
+
+def _service_has_password(given: Mapping[str, _Given]) -> bool:
+    """The service that the target's string names has a password, which wins over the environment's."""
+    uri = given.get("target.uri")
+    try:
+        return uri is not None and is_password_of_service(str(uri.value))
+    except UsageError:
+        return False
+
+
+def _is_connection_string(key: str, text: str) -> bool:
+    return strings.is_connection_string(text) if key == "target.uri" else text.startswith(_SCHEMES[key])
+
+
+def _with_words_of_target(settings: Settings, given: dict[str, _Given], warnings: list[str]) -> Settings:
+    """With the schema that the string names; what is wrong with the string is said where it is used, for not every command
+    does.
+    """
+    uri = settings.target.uri.get_secret_value()
+    if not uri.strip():
+        return settings
+    try:
+        words = read_words(uri)
+    except UsageError:
+        return settings
+    if not words.schema or words.schema == settings.target.schema_name:
+        return settings
+    if "target.schema" in given:
+        warnings.append(
+            f"target.uri names the schema {words.schema}, {given['target.schema'].where} another one, which is used."
+        )
+        return settings
+    given["target.schema"] = _Given(words.schema, given["target.uri"].provenance, "target.uri")
+    return _validated(given)
 
 
 def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:

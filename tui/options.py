@@ -193,12 +193,14 @@ class Given:
         Raises:
             UsageError: one does not hold, a file cannot be read, or there is no terminal to ask in.
         """
-        from engine.loading import load_settings, source_warnings
+        from engine.loading import load_settings, source_warnings, target_warnings
         from tui.output import warn
 
         added = {name.replace("__", "."): value for name, value in more.items()}
         loaded = load_settings(self.config, {**self.settings, **added})
-        for warning in [*loaded.warnings, *(source_warnings(loaded.settings) if "source" in self.sides else [])]:
+        of_sides = {"source": source_warnings, "target": target_warnings}
+        words = [word for side, of_side in of_sides.items() if side in self.sides for word in of_side(loaded.settings)]
+        for warning in [*loaded.warnings, *words]:
             warn(warning)
         if self.asks:
             from tui.password import ask_passwords

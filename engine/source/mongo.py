@@ -263,14 +263,18 @@ def _refused(at: str, exc: OperationFailure, uri: MongoUri) -> ConnectError:
         return ConnectError(
             f"MongoDB at {at} refused the user name or the password; check both, and authSource, in source.uri.{where}",
             code=code,
+            is_final=True,
         )
     if exc.code == UNAUTHORIZED:
         if not uri.user:
-            return ConnectError(f"MongoDB at {at} wants a login: put user and password into source.uri.", code=code)
+            return ConnectError(
+                f"MongoDB at {at} wants a login: put user and password into source.uri.", code=code, is_final=True
+            )
         command = grant_command(uri.user, defined_in, "read", [database])
         return ConnectError(
             f"The user of source.uri has no rights in that database of MongoDB at {at}; as an administrator, run: {command}",
             code=code,
+            is_final=True,
         )
     return ConnectError(f"MongoDB at {at} refused the connection: {describe(exc)[1]}", code=code)
 

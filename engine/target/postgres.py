@@ -1,5 +1,8 @@
 """Connections to PostgreSQL: making one, saying in one sentence why there is none, and what a server offers.
 
+Where a string leads is found out by `engine.libpq`; the driver gets addresses, a login and a TLS context, and decides nothing.
+Session state that correctness rests on is ours whatever string, role, database and service say: `engine.target.session`.
+
 TLS policy: a server that is not on this machine is reached with TLS, certificate and host name verified against the
 system's authorities, unless `target.uri` (or PGSSLMODE, or the service that it names) says otherwise. On loopback TLS is used
 when the server has it. Where a service leads to is in its file; one that cannot be found counts as another machine.
@@ -7,27 +10,29 @@ when the server has it. Where a service leads to is in its file; one that cannot
 
 from __future__ import annotations
 
-import configparser
 import os
+import random
 import re
 import socket
 import ssl
-import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
 from engine import tls
 from engine.errors import ConnectError, UsageError
+from engine.libpq import strings
+from engine.libpq.passfile import is_open_to_others
+from engine.libpq.resolve import Conninfo, Endpoint, passfile_of, pinned, read_words, resolve
 from engine.redaction import redact
-from engine.target import sqlstates
+from engine.target import session, sqlstates
+from engine.target.contexts import check_files, context_for
 from engine.target.sqlstates import describe, one_line
 
 APPLICATION = "mongopg-tui"
@@ -38,8 +43,12 @@ KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 15, 5, 3
 """A network that swallows everything is noticed after 30 s, by either side."""
 UNANSWERED_MS = (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_COUNT) * 1000
 """The same for what was sent and is not acknowledged: a session that only the server believes in holds claims and locks."""
-_TLS_PARAMETERS = frozenset({"ssl", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl"})
+CONNECT_TIMEOUT_S = 5.0
+"""For name lookup, TLS and login with one host together, where connect_timeout says nothing."""
 _RESERVED = re.compile(r"[/?#\[\]\s]")
+_NOT_CONNECTED: tuple[type[Exception], ...] = (ValueError, *sqlstates.FAILURES)
+_FOLLOWS_PRIMARY = frozenset({"read-write", "primary"})
+"""Of target_session_attrs: several hosts are then one cluster, whose writable server is looked for at each connection."""
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
@@ -74,43 +83,87 @@ class Address:
 
 
 async def connect(
-    uri: str, *, application_name: str = APPLICATION, timeout_s: float = 5.0, synchronous_commit: bool = True
+    uri: str,
+    *,
+    application_name: str = APPLICATION,
+    timeout_s: float | None = None,
+    synchronous_commit: bool = True,
 ) -> asyncpg.Connection:
     """A connection with our session settings; no statement on it has a time limit, since a COPY may take any time.
 
     Args:
-        uri: `postgresql://user@host:port/database`; what it leaves out comes from PG* variables and ~/.pgpass.
+        uri: any connection string of libpq's; what it leaves out comes from its service, PG* variables and ~/.pgpass.
         application_name: shown in pg_stat_activity.
-        timeout_s: seconds for name lookup, TLS and login together.
-        synchronous_commit: False lets COMMIT return before the disk has it; the ledger makes that safe (DESIGN.md 5).
+        timeout_s: seconds for name lookup, TLS and login with one host together; without it connect_timeout of the string.
+        synchronous_commit: False lets COMMIT return before the disk has it; the ledger makes that safe.
 
     Raises:
-        UsageError: `target.uri` is no PostgreSQL connection string.
+        UsageError: `target.uri` is no connection string, or asks for what cannot be done.
         ConnectError: there is no connection; the message says why and what to do.
     """
-    address = address_of(uri)
-    _check_files(uri)
-    settings = {
-        "application_name": application_name,
-        "timezone": "UTC",
-        "client_min_messages": "warning",
-        "tcp_keepalives_idle": str(KEEPALIVE_IDLE_S),
-        "tcp_keepalives_interval": str(KEEPALIVE_INTERVAL_S),
-        "tcp_keepalives_count": str(KEEPALIVE_COUNT),
-        "tcp_user_timeout": str(UNANSWERED_MS),  # keepalives do not count while an answer of the server's is on its way
-        "synchronous_commit": "on" if synchronous_commit else "off",
-        "statement_timeout": "0",
-        "idle_in_transaction_session_timeout": "0",
+    conninfo = resolve(uri)
+    check_files(conninfo)
+    if timeout_s is None:
+        given = conninfo.number("connect_timeout") or 0
+        timeout_s = float(given) if given > 0 else CONNECT_TIMEOUT_S
+    arguments: dict[str, Any] = {
+        "user": conninfo.user,
+        "database": conninfo.database,
+        "timeout": timeout_s,
+        "command_timeout": None,
+        "krbsrvname": conninfo.values.get("krbsrvname") or None,
+        "gsslib": "gssapi",
+        "server_settings": {
+            **({"options": conninfo.values["options"]} if conninfo.values.get("options") else {}),
+            **session.STARTUP,
+            "application_name": application_name,
+            "tcp_keepalives_idle": str(KEEPALIVE_IDLE_S),
+            "tcp_keepalives_interval": str(KEEPALIVE_INTERVAL_S),
+            "tcp_keepalives_count": str(KEEPALIVE_COUNT),
+            "tcp_user_timeout": str(
+                UNANSWERED_MS
+            ),  # keepalives do not count while an answer of the server's is on its way
+            "synchronous_commit": "on" if synchronous_commit else "off",
+        },
     }
     try:
-        connection = await asyncpg.connect(
-            uri, ssl=_tls(uri), timeout=timeout_s, command_timeout=None, server_settings=settings
-        )
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise _explained(error, uri, address, timeout_s) from error
-    _keep_alive(connection)
+        connection = await _first_that_answers(conninfo, arguments)
+    except _NOT_CONNECTED as error:
+        raise _explained(error, uri, address_of(uri), timeout_s) from error
+    _keep_alive(connection, conninfo)
     connection.add_termination_listener(_wake_writer)
+    try:
+        await session.make_ours(connection)
+    except sqlstates.FAILURES as error:
+        connection.terminate()
+        raise _explained(error, uri, address_of(uri), timeout_s) from error
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
+
+
+async def whereabouts(connection: asyncpg.Connection, uri: str) -> Address:
+    """Where a connection has led to: the host of the string that took it, and what the server says of the rest."""
+    database, user = await connection.fetchrow(
+        "SELECT pg_catalog.current_database()::pg_catalog.text, session_user::pg_catalog.text"
+    )
+    conninfo = resolve(uri)
+    only = len(conninfo.endpoints) == 1
+    host = _hosts_as_written(conninfo) if only else str(_endpoint_of(connection, conninfo))
+    return Address(host=one_line(host), database=one_line(database), user=one_line(user))
+
+
+def uri_for_more(uri: str, connection: asyncpg.Connection) -> str:
+    """`uri` for further connections like this one, to the same server, whichever of several hosts took it.
+
+    A server on this machine that has no TLS is not asked for it again, which would take a second connection (and a context of
+    the TLS library) each time. What the operator decided stands.
+    """
+    conninfo = resolve(uri)
+    if conninfo.values.get("target_session_attrs", "any") not in _FOLLOWS_PRIMARY:
+        uri = pinned(uri, _endpoint_of(connection, conninfo), conninfo)
+    return without_tls_offer(uri, connection)
 
 
 async def inspect(connection: asyncpg.Connection) -> TargetReport:
@@ -132,36 +185,28 @@ async def inspect(connection: asyncpg.Connection) -> TargetReport:
 
 
 def address_of(uri: str) -> Address:
-    """What may be shown of `uri`.
+    """What may be shown of `uri` before there is a connection.
 
     Raises:
         UsageError: it is not a PostgreSQL connection string.
     """
-    if not uri.strip():
-        raise UsageError("target.uri is not set: give postgresql://user@host:port/database.")
-    try:
-        parts = urlsplit(redact(uri))
-        query = parse_qs(parts.query)
-    except ValueError as error:
-        raise UsageError(f"target.uri is not a valid connection string: {one_line(str(error))}.") from None
-    if parts.scheme not in ("postgresql", "postgres"):
-        raise UsageError(
-            f"target.uri must begin with postgresql://, not {one_line(parts.scheme or uri, 20)!r}: "
-            "give postgresql://user@host:port/database."
-        )
-    userinfo, _, hosts = parts.netloc.rpartition("@")
-    parameters = {name: values[-1] for name, values in query.items()}
-    service = _service(uri)
-    return Address(
-        host=one_line(
-            unquote(hosts)
-            or parameters.get("host", "")
-            or service.get("host", "")
-            or os.environ.get("PGHOST", "")
-            or "localhost"
-        ),
-        database=one_line(unquote(parts.path.lstrip("/")) or parameters.get("dbname", "") or service.get("dbname", "")),
-        user=one_line(unquote(userinfo.partition(":")[0]) or parameters.get("user", "") or service.get("user", "")),
+    words = read_words(uri)
+    if strings.is_uri(uri) and uri.count("@") > 1:  # what is not percent-encoded may be a part of the password
+        parts = urlsplit(redact(uri.strip()))
+        host, database, user = parts.netloc.rpartition("@")[2], parts.path.lstrip("/"), parts.username or ""
+        return Address(one_line(unquote(host)), one_line(unquote(database)), one_line(unquote(user)))
+    conninfo = resolve(uri)
+    user = conninfo.user if "user" in conninfo.values else ""
+    database = conninfo.values.get("dbname", "") or (user if "service" not in words.values else "")
+    return Address(host=one_line(_hosts_as_written(conninfo)), database=one_line(database), user=one_line(user))
+
+
+def _hosts_as_written(conninfo: Conninfo) -> str:
+    """The hosts with the ports that are given for them."""
+    has_port = "port" in conninfo.values
+    return ",".join(
+        str(each) if has_port else each.host if ":" not in each.host or each.is_socket else f"[{each.host}]"
+        for each in conninfo.endpoints
     )
 
 
@@ -190,85 +235,101 @@ FROM used, me, database
 """
 
 
-def _hosts(uri: str) -> list[str]:
-    """Host names, addresses and socket folders that `uri` leads to; "" stands for one that nobody here knows."""
-    parts = urlsplit(uri)
-    listed = unquote(parts.netloc.rpartition("@")[2]) or parse_qs(parts.query).get("host", [""])[-1]
-    if not listed and "service" in parse_qs(parts.query):
-        listed = _service(uri).get("host", "")
-        if not listed:
-            return [""]
-    if not listed and os.environ.get("PGSERVICE"):
-        return [""]  # asyncpg 0.32 passes it over, others of its versions may not
-    listed = listed or os.environ.get("PGHOST", "")
-    return [re.sub(r":\d*$", "", host).strip("[]") if "/" not in host else host for host in listed.split(",") if host]
+async def _first_that_answers(conninfo: Conninfo, arguments: dict[str, Any]) -> asyncpg.Connection:
+    """A connection with the first host that takes one, as libpq tries them: a host that refuses a login ends it."""
+    endpoints = list(conninfo.endpoints)
+    if conninfo.values.get("load_balance_hosts") == "random":
+        random.shuffle(endpoints)
+    wanted = conninfo.values.get("target_session_attrs") or "any"
+    last: Exception | None = None
+    for kind in ("standby", "any") if wanted == "prefer-standby" else (wanted,):
+        for endpoint in endpoints:
+            try:
+                return await _dialled(conninfo, endpoint, {**arguments, "target_session_attrs": kind})
+            except ssl.SSLError:
+                raise
+            except (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched) as error:
+                last = error
+    assert last is not None
+    raise last
 
 
-def _service(uri: str) -> Mapping[str, str]:
-    """What the service that `uri` names stands for, found and read as asyncpg does: it takes from there what the URI leaves
-    out. Empty when it names none, or there is none of the name.
-    """
-    name = parse_qs(urlsplit(uri).query).get("service", [""])[-1]
-    services = configparser.ConfigParser()
-    try:
-        services.read(_service_file())
-        return dict(services[name]) if name in services.sections() else {}
-    except (configparser.Error, UnicodeDecodeError, OSError):
-        return {}
+async def _dialled(conninfo: Conninfo, endpoint: Endpoint, arguments: dict[str, Any]) -> asyncpg.Connection:
+    """A connection with one endpoint, in clear or with TLS as sslmode has it."""
+    arguments |= {"host": [endpoint.address], "port": [endpoint.port], "password": endpoint.password or ""}
+    is_direct = conninfo.values.get("sslnegotiation") == "direct"
+    mode, by_system = _mode_of(conninfo)
+    ways: Sequence[str] = {"disable": ("",), "allow": ("", "allow"), "prefer": ("prefer", "")}.get(mode, (mode,))
+    if endpoint.is_socket:
+        ways = ("",)
+    for number, way in enumerate(ways, 1):
+        context: Any = context_for(conninfo, endpoint, way, by_system=by_system) if way else False
+        try:
+            return await asyncpg.connect(**arguments, ssl=context, direct_tls=bool(way) and is_direct)
+        except (ssl.SSLError, ConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+            # The other way may be open, as pg_hba.conf has it; but who is not there at all is not there for that either,
+            # and a password that is wrong is so both ways.
+            wrong_password = isinstance(error, asyncpg.InvalidPasswordError)
+            if number == len(ways) or wrong_password or isinstance(error, ConnectionRefusedError):
+                raise
+    raise AssertionError("there is one way at least")
 
 
-def _service_file() -> str:
-    return os.environ.get("PGSERVICEFILE") or os.path.expanduser("~/.pg_service.conf")
+def _mode_of(conninfo: Conninfo) -> tuple[str, bool]:
+    """The sslmode that holds, and whether the system's authorities serve where none are named."""
+    by_system = conninfo.values.get("sslrootcert") == "system"
+    if given := conninfo.values.get("sslmode"):
+        return given, by_system
+    if by_system or not _is_local(conninfo):
+        return "verify-full", True
+    return ("require" if conninfo.values.get("sslnegotiation") == "direct" else "prefer"), False
+
+
+def _endpoint_of(connection: asyncpg.Connection, conninfo: Conninfo) -> Endpoint:
+    """The one that took the connection."""
+    address = connection._addr
+    for each in conninfo.endpoints:
+        reached = address == (each.address, each.port) if not each.is_socket else address.startswith(f"{each.address}/")
+        if reached:
+            return each
+    return conninfo.endpoints[0]
 
 
 def is_local(uri: str) -> bool:
-    """Every host of the URI is this machine."""
-    return all(tls.is_local(host) for host in _hosts(uri))
+    """Every host that the string leads to is this machine."""
+    try:
+        return _is_local(resolve(uri))
+    except UsageError:
+        return False  # such as a service that is not there
+
+
+def _is_local(conninfo: Conninfo) -> bool:
+    return all(tls.is_local(each.address) for each in conninfo.endpoints)
 
 
 def _tls(uri: str) -> Any:
-    """asyncpg's `ssl` argument: None follows the connection string, True verifies against the system's authorities."""
-    parameters = {name: values[-1] for name, values in parse_qs(urlsplit(uri).query).items()}
-    service = _service(uri)
-    authorities = parameters.get("sslrootcert") or service.get("sslrootcert") or os.environ.get("PGSSLROOTCERT", "")
-    if authorities == "system":
+    """What is decided about TLS: None for what the string says, or what the server has on this machine; True for a host
+    verified by the system's authorities; "verify-full" for one verified by those that are named.
+    """
+    try:
+        conninfo = resolve(uri)
+    except UsageError:
         return True
-    if "sslmode" in parameters or "sslmode" in service or os.environ.get("PGSSLMODE"):
+    mode, by_system = _mode_of(conninfo)
+    if conninfo.values.get("sslrootcert") == "system":
+        return True
+    if "sslmode" in conninfo.values or mode == "prefer":
         return None
-    if is_local(uri):
-        return None
-    return "verify-full" if authorities else True
-
-
-def _check_files(uri: str) -> None:
-    """asyncpg's own error for a missing file names neither the file nor the parameter."""
-    for name, values in parse_qs(urlsplit(uri).query).items():
-        file = os.path.expanduser(values[-1])
-        if name in ("sslrootcert", "sslcert", "sslkey", "sslcrl") and file != "system" and not os.access(file, os.R_OK):
-            raise UsageError(f"{name} of target.uri names a file that cannot be read: {one_line(file)}.")
-        if name == "service" and not _service(uri):  # asyncpg would connect to another server without a word
-            raise UsageError(
-                f"target.uri names the service {one_line(values[-1], 80)}, which cannot be read from "
-                f"{one_line(_service_file())}: correct either."
-            )
+    return "verify-full" if conninfo.values.get("sslrootcert") else by_system
 
 
 def without_tls_offer(uri: str, connection: asyncpg.Connection) -> str:
-    """`uri` for further connections like this one: a server on this machine that has no TLS is not asked for it again, which
-    would take a second connection (and a context of the TLS library) each time. What the operator decided stands.
+    """`uri` for connections that do not ask for TLS, where this one found none, the server is on this machine, and the
+    operator decided nothing about it; else `uri`.
     """
-    if tls_in_words(connection) != tls.NO_TLS or not is_local(uri) or _is_decided(uri):
+    if tls_in_words(connection) != tls.NO_TLS or not is_local(uri) or resolve(uri).says_tls:
         return uri
-    return f"{uri}{'&' if urlsplit(uri).query else '?'}sslmode=disable"
-
-
-def _is_decided(uri: str) -> bool:
-    """The operator said something about TLS."""
-    parameters = parse_qs(urlsplit(uri).query)
-    return bool(
-        (parameters.keys() | _service(uri).keys()) & _TLS_PARAMETERS
-        or any(os.environ.get(f"PG{name.upper()}") for name in _TLS_PARAMETERS)
-    )
+    return strings.with_parameter(uri, "sslmode", "disable")
 
 
 def tls_in_words(connection: asyncpg.Connection) -> str:
@@ -281,22 +342,30 @@ def tls_in_words(connection: asyncpg.Connection) -> str:
     return tls.VERIFIED if secured.context.check_hostname else tls.HOST_NOT_VERIFIED
 
 
-def _keep_alive(connection: asyncpg.Connection) -> None:
+def _keep_alive(connection: asyncpg.Connection, conninfo: Conninfo) -> None:
     """Have the kernel notice a dead network under a connection that only waits; asyncpg has no option for it."""
     wire = connection._transport.get_extra_info("socket")
     if wire.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
-        ("TCP_KEEPALIVE", KEEPALIVE_IDLE_S),  # macOS spells it so
-        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
-        ("TCP_KEEPCNT", KEEPALIVE_COUNT),
-        ("TCP_USER_TIMEOUT", UNANSWERED_MS),
+    if conninfo.values.get("keepalives") != "0":
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, keyword, value in (
+        ("TCP_KEEPIDLE", "keepalives_idle", KEEPALIVE_IDLE_S),
+        ("TCP_KEEPALIVE", "keepalives_idle", KEEPALIVE_IDLE_S),  # macOS spells it so
+        ("TCP_KEEPINTVL", "keepalives_interval", KEEPALIVE_INTERVAL_S),
+        ("TCP_KEEPCNT", "keepalives_count", KEEPALIVE_COUNT),
+        ("TCP_USER_TIMEOUT", "tcp_user_timeout", UNANSWERED_MS),
     ):
         option = getattr(socket, name, None)
         if option is not None:
-            wire.setsockopt(socket.IPPROTO_TCP, option, value)
+            given = conninfo.number(keyword)
+            _set_option(wire, option, given if given is not None and given > 0 else value)
+
+
+def _set_option(wire: Any, option: int, value: int) -> None:
+    """A number that the kernel does not take is no reason to go without a connection."""
+    with suppress(OSError):
+        wire.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _wake_writer(connection: asyncpg.Connection) -> None:
@@ -309,26 +378,28 @@ def _explained(error: Exception, uri: str, address: Address, timeout_s: float) -
     """The one sentence for a connection that was not made."""
     server = f"PostgreSQL at {address.host}"
     if isinstance(error, asyncpg.PostgresError):
-        is_full = error.sqlstate == sqlstates.TOO_MANY_CONNECTIONS
-        return ConnectError(
-            _refusal(error, server, address, uri), code=sqlstates.TOO_MANY_CONNECTIONS if is_full else "connect"
-        )
+        sentence = _refusal(error, server, address, uri)
+        if error.sqlstate == sqlstates.TOO_MANY_CONNECTIONS:
+            return ConnectError(sentence, code=sqlstates.TOO_MANY_CONNECTIONS)
+        return ConnectError(sentence, is_final=not sqlstates.may_pass_at_login(error))
     if isinstance(error, ssl.SSLCertVerificationError):
-        return ConnectError(tls.distrust(error, server, "target.uri", "sslrootcert"))
+        return ConnectError(tls.distrust(error, server, "target.uri", "sslrootcert"), is_final=True)
     if isinstance(error, ssl.SSLError):
         return ConnectError(f"TLS with {server} failed ({one_line(error.reason or str(error))}).")
     if isinstance(error, TimeoutError):
         return ConnectError(
             f"{server} did not answer within {timeout_s:g} s: check host, port and firewall of target.uri."
         )
+    if strings.is_uri(uri) and uri.count("@") > 1 and isinstance(error, OSError):
+        return UsageError(
+            "Special characters in the user and password of target.uri must be percent-encoded: / is %2F, @ is %40."
+        )
     if isinstance(error, socket.gaierror):
         return ConnectError(f"The host of target.uri is unknown: {address.host}.")
     if isinstance(error, OSError):
         return ConnectError(_unreachable(error, server))
-    if _RESERVED.search(uri.rpartition("@")[0].partition("://")[2]):  # the driver's message would quote a part of it
-        return UsageError(
-            "Special characters in the user and password of target.uri must be percent-encoded: / is %2F."
-        )
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return ConnectError(f"{server} is not what target_session_attrs asks for, nor is another host of target.uri.")
     if isinstance(error, asyncpg.ClientConfigurationError) or not isinstance(error, asyncpg.InterfaceError):
         return UsageError(f"target.uri is not a valid connection string: {one_line(str(error.args[0]))}.")
     return ConnectError(f"No connection to {server}: {one_line(str(error))}.")
@@ -336,36 +407,41 @@ def _explained(error: Exception, uri: str, address: Address, timeout_s: float) -
 
 def _refusal(error: asyncpg.PostgresError, server: str, address: Address, uri: str) -> str:
     user = address.user or "the user"
+    said = one_line(str(error.args[0]))
     match error.sqlstate:
         case "28P01":
             return _refused_password(server, user, uri)
         case "28000":
-            return f"{server} does not let {user} in: {one_line(str(error.args[0]))}; check the user in target.uri."
+            return f"{server} does not let {user} in: {said}; check the user in target.uri."
         case "3D000":
-            return f"{server} has no database {address.database!r}: create it, or correct target.uri."
+            database = address.database or resolve(uri).database
+            return f"{server} has no database {database!r}: create it, or correct target.uri."
+        case "42501" | "55000" | "57P04":
+            return f"{server} does not let {user} into the database: {said}; have that changed there, or correct target.uri."
         case sqlstates.TOO_MANY_CONNECTIONS:
             return f"{server} has no free connection for {user}: end other sessions, or raise the limit."
         case "57P03":
             return f"{server} is starting up, shutting down or recovering: try again in a moment."
-        case "42704" | "42601" | "08P01":
-            return (
-                f"{server} refuses a session setting ({one_line(str(error.args[0]))}): connect to it without a pooler."
-            )
+        case sqlstates.PROTOCOL_VIOLATION:
+            return f"{server} refuses a session setting ({said}): connect to it without a pooler."
+        case "42704" | "42601" | "22023":
+            origin = resolve(uri).origins.get("options", "")
+            if origin:
+                return f"{server} refuses a session setting ({said}): correct options in {origin}."
     return f"{server} refuses the connection. {describe(error)[1]}"
 
 
 def _refused_password(server: str, user: str, uri: str) -> str:
     """Where the password came from is known here, for neither the server nor asyncpg tells."""
-    parts = urlsplit(uri)
-    parameters = parse_qs(parts.query)
-    if parts.password or "password" in parameters or os.environ.get("PGPASSWORD"):
+    conninfo = resolve(uri)
+    file = passfile_of(conninfo.values, os.environ)
+    if conninfo.values.get("password"):
         return f"{server} refuses the password of {user}: correct it in target.uri, PGPASSWORD or ~/.pgpass."
-    file = Path(parameters.get("passfile", [os.environ.get("PGPASSFILE") or "~/.pgpass"])[-1])
-    with suppress(OSError, RuntimeError):  # the home of nobody
-        file = file.expanduser()
-        if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            path = one_line(str(file))
-            return f"{server} wants a password of {user}; {path} is not used, since others may read it: chmod 600 it."
+    path = one_line(str(file)) if file is not None else "~/.pgpass"
+    if any(each.password for each in conninfo.endpoints):
+        return f"{server} refuses the password of {user} that {path} has for it: correct it there."
+    if file is not None and is_open_to_others(file):
+        return f"{server} wants a password of {user}; {path} is not used, since others may read it: chmod 600 it."
     return (
         f"{server} wants a password of {user} and there is none that it takes: give it in target.password, PGPASSWORD or "
         "~/.pgpass."

@@ -94,6 +94,12 @@ def may_pass(error: BaseException) -> bool:
     return is_transient(error) or sqlstate_of(error) == DISK_FULL
 
 
+def may_pass_at_login(error: BaseException) -> bool:
+    """A login that was refused may be taken later, without a change of ours, of the role or of the database."""
+    code = sqlstate_of(error)
+    return may_pass(error) or code[:2] in ("53", "58", "XX")
+
+
 def is_data_error(error: BaseException) -> bool:
     """The server refused a row for what is in it, or somebody's trigger did: those choose an SQLSTATE as they like."""
     if not isinstance(error, asyncpg.PostgresError) or _ends_session(error):

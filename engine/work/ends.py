@@ -9,7 +9,7 @@ from contextlib import suppress
 import asyncpg
 from pymongo.errors import PyMongoError
 
-from engine.errors import MigrationError
+from engine.errors import ConnectError, MigrationError
 from engine.source import faults, mongo
 from engine.target import postgres, sqlstates
 from engine.work.feed import Threads
@@ -30,7 +30,8 @@ def explain(error: BaseException) -> tuple[str, str, bool]:
     if isinstance(error, PyMongoError):
         return *faults.describe(error), faults.is_transient(error)
     if isinstance(error, MigrationError):
-        return error.code, error.message, error.exit_code == 3 or error.code == sqlstates.LOCK_NOT_AVAILABLE
+        is_away = error.exit_code == 3 and not (isinstance(error, ConnectError) and error.is_final)
+        return error.code, error.message, is_away or error.code == sqlstates.LOCK_NOT_AVAILABLE
     return *sqlstates.describe(error), sqlstates.is_transient(error)
 
 

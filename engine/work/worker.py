@@ -19,6 +19,7 @@ from typing import Any
 
 from engine import logs
 from engine.convert import converter_name
+from engine.libpq import resolve as libpq
 from engine.redaction import know, secrets_in
 from engine.work.count import CensusTaker
 from engine.work.messages import (
@@ -79,7 +80,7 @@ def main(slots: Any, index: int, pipe: Connection, start: WorkerStart) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.set_up()
-    know(secrets_in(start.source_uri) | secrets_in(start.target_uri))
+    know(secrets_in(start.source_uri) | secrets_in(start.target_uri) | libpq.secrets_of(start.target_uri))
     threading.Thread(target=_end_with_engine, name="watch the engine", daemon=True).start()
     code = 1
     try:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.docs import attachments_page, edges_page, json_page, keys_page, mapping_page, outcomes_page, settings_page
+from tests.docs import (
+    attachments_page,
+    connection_page,
+    edges_page,
+    json_page,
+    keys_page,
+    mapping_page,
+    outcomes_page,
+    settings_page,
+)
 
 SECTIONS: Mapping[str, Callable[[], str]] = {
     "mapping": mapping_page.page,
@@ -21,6 +30,9 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "json-status": json_page.status_section,
     "json-states": json_page.states_section,
     "json-answers": json_page.answers_section,
+    "libpq-keywords": connection_page.keywords_section,
+    "libpq-foreign": connection_page.foreign_section,
+    "libpq-session": connection_page.session_section,
     "keys-widgets": keys_page.widgets_section,
     **keys_page.KEY_SECTIONS,
     **edges_page.EDGES,

@@ -245,7 +245,7 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("postgresql:///x?service=lax", False, None),
         ("postgresql:///x?service=own", False, "verify-full"),
         ("postgresql:///x?service=elsewhere&sslmode=disable", False, None),
-        ("postgresql:///x?service=nowhere", False, True),
+        ("postgresql:///x?service=nowhere", True, None),  # as psql: a service without a host leads to this machine
         ("postgresql:///x?service=missing", False, True),
         ("postgresql:///x?service=here", True, None),
         ("postgresql://localhost/x?service=elsewhere", True, None),
@@ -258,10 +258,12 @@ def test_a_service_is_as_far_away_as_its_file_says(uri: str, local: bool, expect
 
 
 @pytest.mark.usefixtures("services")
-def test_a_service_of_the_environment_counts_as_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_of_the_environment_leads_where_its_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSERVICE", "here")
-    assert postgres._tls("postgresql:///x") is True
+    assert postgres._tls("postgresql:///x") is None
     assert postgres._tls("postgresql://localhost/x") is None
+    monkeypatch.setenv("PGSERVICE", "elsewhere")
+    assert postgres._tls("postgresql:///x") is True
 
 
 @pytest.mark.usefixtures("services")
