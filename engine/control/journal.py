@@ -17,7 +17,7 @@ from engine.config import Settings, redact
 from engine.control.diary import Diary
 from engine.control.holding import UNREACHABLE, TableHold
 from engine.control.protocol import Event, RunState
-from engine.errors import MigrationError, PlanChanged, TargetHeld
+from engine.errors import MigrationError, PlanChanged, TargetHeld, UsageError
 from engine.mapping.model import Mapping
 from engine.plan import Plan, differences, kept_plan
 from engine.source import mongo
@@ -27,6 +27,7 @@ from engine.target.ddl import TableName
 from engine.target.existing import ExistingTable, look
 from engine.target.indexes import signature
 from engine.target.ledger import NewRun, TableLoad
+from engine.target.lock_table import lock_table
 from engine.target.names import KnownNames, known_names
 from engine.target.partitions import Gap, Partition, Position, TableTotals
 from engine.target.prepare import prepare
@@ -180,7 +181,10 @@ class Journal:
         """
         await self.hold([TableName(table.schema_name, table.table) for table in plan.tables])
         async with self.session() as connection:
-            if not await ledger.has_run(connection, self.run_id):  # else an earlier try was committed without an answer
+            is_written = await ledger.has_run(connection, self.run_id)
+            if not is_written or await ledger.is_unbegun(
+                connection, self.run_id
+            ):  # else an earlier try was committed without an answer
                 await self._write_run(connection, plan, mode, settings, leases, at)
             # Read back: the ledger has found out which tables these are.
             self._loads = {load.task_id: load for load in await ledger.table_loads(connection, self.run_id)}
@@ -201,6 +205,8 @@ class Journal:
              table.has_key)
             for table in plan.tables
         ]  # fmt: skip
+        targets = [target for _, _, target, _, _, _ in tables]
+        await ledger.clear_unbegun(connection, self.run_id, targets)
         planned = signatures(plan)
         loads, statements = await prepare(
             connection, self.run_id, mode, tables, drops=settings.run.drops, planned_indexes=planned
@@ -214,9 +220,17 @@ class Journal:
             plan=plan.with_mappings(_mappings_of(loads)).model_dump_json(),
             snapshot_time=at,
         )
-        async with connection.transaction():  # a run without partitions could not be resumed
-            await ledger.create_run_and_tables(connection, run, loads, statements)
-            await partitions.add_partitions(connection, self.run_id, _as_partitions(leases))
+        room = await lock_table(connection)
+        try:
+            await ledger.create_run_and_tables(
+                connection, run, loads, statements, tables_at_once=room.tables_at_once(),
+                # A run without partitions could not be resumed.
+                at_end=lambda: partitions.add_partitions(connection, self.run_id, _as_partitions(leases)),
+            )  # fmt: skip
+        except BaseException:
+            with contextlib.suppress(MigrationError, *sqlstates.FAILURES):  # else the next run does it
+                await ledger.clear_unbegun(connection, self.run_id, targets)
+            raise
 
     async def find_run(self, run: str, request: dict[str, Any], fingerprint: str) -> FoundRun | None:
         """The run to resume: by (a prefix of) its id, or with "" the newest of this request.
@@ -226,8 +240,15 @@ class Journal:
         """
         async with self.session() as connection:
             record = await ledger.find_run(connection, prefix=run, fingerprint="" if run else fingerprint)
+            is_unbegun = record is not None and await ledger.is_unbegun(connection, record.run_id)
         if record is None:
             return None
+        if is_unbegun:
+            raise UsageError(
+                f"Run {record.run_id} ended while its tables were made, before it read anything: there is nothing to resume, "
+                "start it anew.",
+                code="unbegun",
+            )
         plan = kept_plan(record.plan, record.run_id)
         if record.fingerprint != fingerprint:
             changes = "; ".join(differences(plan.request, request)) or "the plan"

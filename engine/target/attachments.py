@@ -16,6 +16,7 @@ import asyncpg
 
 from engine.mapping.model import Mapping, Role
 from engine.target.ddl import TableName, key_name
+from engine.target.earlier import mappings_of
 from engine.target.sqlstates import one_line
 from engine.target.tables import spelling
 
@@ -535,21 +536,17 @@ async def look(
 
 async def earlier_plans(connection: asyncpg.Connection, oid: int, target: TableName) -> Earlier:
     """What the ledger knows of a table."""
-    rows = await connection.fetch(
-        "SELECT l.mapping::text AS mapping, l.table_oid = $1::oid AS is_it, l.made FROM mongopg.table_load l"
-        " JOIN mongopg.run r USING (run_id) WHERE l.schema_name = $2 AND l.table_name = $3 ORDER BY r.started_at",
+    mappings = await mappings_of(connection, target)
+    made = await connection.fetchval(
+        "SELECT l.mapping::text FROM mongopg.table_load l JOIN mongopg.run r USING (run_id)"
+        " WHERE l.table_oid = $1 AND l.made ORDER BY r.started_at DESC LIMIT 1",
         oid,
-        target.schema,
-        target.table,
     )
-    if not any(row["is_it"] for row in rows):
-        return Earlier()
-    mappings = [(Mapping.model_validate_json(row["mapping"]), row["is_it"] and row["made"]) for row in rows]
-    made = [mapping for mapping, is_made in mappings if is_made]
+    types = Mapping.model_validate_json(made).columns if made is not None else ()
     return Earlier(
-        is_known=True,
-        columns=frozenset(column.name for mapping, _ in mappings for column in mapping.columns),
-        types=tuple((column.name, column.sql_type) for mapping in made[-1:] for column in mapping.columns),
+        is_known=bool(mappings),
+        columns=frozenset(column.name for each in mappings for column in each.mapping.columns),
+        types=tuple((column.name, column.sql_type) for column in types),
     )
 
 

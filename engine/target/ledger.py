@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from engine.errors import MigrationError, PlanChanged, TargetExists, UsageError
 from engine.target import earlier
 from engine.target.altered import Altered, read_altered, sum_sql
 from engine.target.ddl import TableName, drop_table
+from engine.target.lock_table import LOCKS_OF_DROP, lock_table
 from engine.target.locks import naming_blockers
 from engine.target.sqlstates import describe, may_pass
 
@@ -67,6 +68,8 @@ class TableLoad:
     """Where mode `replace` loads; in the target's schema."""
     table_oid: int = 0
     """Set by the ledger: identity of the table that is written to."""
+    statements: tuple[str, ...] = ()
+    """SQL that makes the table, or what it needs; not in the ledger."""
     target_count: int | None = None
     """Set by the ledger: rows that were counted in it at the end of the run; None before."""
 
@@ -112,15 +115,26 @@ class RunRecord:
 
 
 async def create_run_and_tables(
-    connection: asyncpg.Connection, run: NewRun, loads: Sequence[TableLoad], statements: Sequence[str]
+    connection: asyncpg.Connection,
+    run: NewRun,
+    loads: Sequence[TableLoad],
+    statements: Sequence[str],
+    *,
+    tables_at_once: int = 0,
+    at_end: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Write the run and make its tables, together or not at all.
+
+    More tables than the server's lock table has room for are made in groups, a transaction each. The first writes the run; as
+    long as a table of it has no OID in the ledger the run has not begun, and is cleared away rather than resumed.
 
     Args:
         connection: not in a transaction.
         run: its row.
-        loads: its tables; each must exist when the statements are through.
-        statements: CREATE SCHEMA and CREATE TABLE, in order; none when the tables are there (mode `append`).
+        loads: its tables with their statements; each must exist when the statements are through.
+        statements: executed before those of the tables, such as CREATE SCHEMA.
+        tables_at_once: made in one transaction; 0 is all.
+        at_end: called in the last transaction.
 
     Raises:
         TargetExists: a table that the statements make is there already.
@@ -128,30 +142,29 @@ async def create_run_and_tables(
         MigrationError: the server refuses a statement for another reason.
         asyncpg.PostgresError, OSError: the server or the connection is at fault; trying again may help.
     """
+    making = [load for load in loads if load.statements]
+    at_once = tables_at_once or len(loads)
+    groups = [making[first : first + at_once] for first in range(0, len(making), at_once)] or [[]]
     try:
-        async with connection.transaction():
-            await connection.execute(
-                "INSERT INTO mongopg.run"
-                " (run_id, fingerprint, state, mode, source, target, plan, engine_host, engine_pid, snapshot_time)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                run.run_id, run.fingerprint, run.state, run.mode, run.source, run.target, run.plan,
-                socket.gethostname(), os.getpid(), run.snapshot_time,
-            )  # fmt: skip
-            for statement in statements:
-                await connection.execute(statement)
-            await connection.executemany(
-                "INSERT INTO mongopg.table_load (run_id, task_id, namespace, schema_name, table_name, staging_table,"
-                " mapping, total, count_before, made, table_oid)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, to_regclass($11)::oid)",
-                [
-                    (
-                        run.run_id, load.task_id, load.namespace, load.target.schema, load.target.table,
-                        load.staging.table if load.staging else None, load.mapping, load.total, load.count_before,
-                        load.made, load.loads_into.sql,
+        for number, group in enumerate(groups):
+            async with connection.transaction():
+                if number == 0:
+                    await _write_run(connection, run)
+                    for statement in statements:
+                        await connection.execute(statement)
+                for load in group:
+                    for statement in load.statements:
+                        await connection.execute(statement)
+                if number == 0:
+                    later = {load.task_id for each in groups[1:] for load in each}
+                    await _write_loads(connection, run.run_id, loads, later)
+                else:
+                    await connection.executemany(
+                        "UPDATE mongopg.table_load SET table_oid = to_regclass($3)::oid WHERE run_id = $1 AND task_id = $2",
+                        [(run.run_id, load.task_id, load.loads_into.sql) for load in group],
                     )
-                    for load in loads
-                ],
-            )  # fmt: skip
+                if group is groups[-1] and at_end is not None:
+                    await at_end()
     except asyncpg.DuplicateTableError as error:
         raise TargetExists(
             f"The target has it already: {describe(error)[1]} Choose another table, or mode append, replace or upsert."
@@ -162,6 +175,63 @@ async def create_run_and_tables(
         if may_pass(error):
             raise
         raise MigrationError(f"The target tables could not be made: {describe(error)[1]}") from error
+
+
+async def _write_run(connection: asyncpg.Connection, run: NewRun) -> None:
+    await connection.execute(
+        "INSERT INTO mongopg.run"
+        " (run_id, fingerprint, state, mode, source, target, plan, engine_host, engine_pid, snapshot_time)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        run.run_id, run.fingerprint, run.state, run.mode, run.source, run.target, run.plan,
+        socket.gethostname(), os.getpid(), run.snapshot_time,
+    )  # fmt: skip
+
+
+async def _write_loads(
+    connection: asyncpg.Connection, run_id: str, loads: Sequence[TableLoad], not_yet: Collection[int]
+) -> None:
+    """Write a run's tables; those of the tasks `not_yet` are still to be made."""
+    await connection.executemany(
+        "INSERT INTO mongopg.table_load (run_id, task_id, namespace, schema_name, table_name, staging_table,"
+        " mapping, total, count_before, made, table_oid)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, CASE WHEN $12 THEN 0 ELSE to_regclass($11)::oid END)",
+        [
+            (
+                run_id, load.task_id, load.namespace, load.target.schema, load.target.table,
+                load.staging.table if load.staging else None, load.mapping, load.total, load.count_before,
+                load.made, load.loads_into.sql, load.task_id in not_yet,
+            )
+            for load in loads
+        ],
+    )  # fmt: skip
+
+
+async def clear_unbegun(connection: asyncpg.Connection, run_id: str, tables: Sequence[TableName]) -> None:
+    """Clear away runs that ended while their tables were made: nothing was ever written to those.
+
+    Args:
+        connection: not in a transaction.
+        run_id: the run that is about to begin; an earlier try of its own may be among them.
+        tables: those that it holds. A run with another table, which somebody may hold, is left alone.
+    """
+    rows = await connection.fetch(
+        "SELECT run_id, array_agg(schema_name ORDER BY task_id) AS schemas, array_agg(table_name ORDER BY task_id) AS tables"
+        " FROM mongopg.table_load GROUP BY run_id HAVING bool_or(table_oid = 0)"
+    )
+    held = set(tables)
+    for row in rows:
+        named = {TableName(*name) for name in zip(row["schemas"], row["tables"], strict=True)}
+        if row["run_id"] == run_id or named <= held:
+            await discard(connection, row["run_id"])
+
+
+async def is_unbegun(connection: asyncpg.Connection, run_id: str) -> bool:
+    """The run ended while its tables were made: there is nothing to resume."""
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM mongopg.table_load WHERE run_id = $1 AND table_oid = 0)", run_id
+        )
+    )
 
 
 async def has_run(connection: asyncpg.Connection, run_id: str) -> bool:
@@ -189,7 +259,8 @@ async def find_run(connection: asyncpg.Connection, *, prefix: str = "", fingerpr
             raise UsageError(f"The ledger has no run that begins with {prefix!r}; `mongopg-tui runs` lists them.")
         return _record((exact or rows)[0])
     if fingerprint:
-        query = _RUNS.format(altered=_ALTERED, where="r.fingerprint = $1", limit=1).replace(
+        begun = "NOT EXISTS (SELECT FROM mongopg.table_load l WHERE l.run_id = r.run_id AND l.table_oid = 0)"
+        query = _RUNS.format(altered=_ALTERED, where=f"r.fingerprint = $1 AND {begun}", limit=1).replace(
             "ORDER BY", "ORDER BY r.state = 'completed',"
         )
         rows = await connection.fetch(query, fingerprint)
@@ -357,24 +428,32 @@ async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: b
         drop_tables: also drop the target tables that the run made itself. Others always stay.
 
     Raises:
-        UsageError: something depends on such a table; nothing is changed then.
-        MigrationError: somebody goes on using one, and is named; nothing is changed then.
+        UsageError: something depends on such a table; nothing is changed then, unless there are so many that they are dropped
+            in groups: those before are gone, and discarding again goes on.
+        MigrationError: somebody goes on using one, and is named; likewise.
     """
     dropped: list[TableName] = []
     loads = await table_loads(connection, run_id)
-    owned = [(load, table) for load in loads for table in _own_tables(load, drop_tables=drop_tables)]
+    is_unbegun = any(load.table_oid == 0 for load in loads)
+    owned = [(load, table) for load in loads for table in _own_tables(load, drop_tables=drop_tables or is_unbegun)]
     wanted = [table for _, table in owned]
+    at_once = (await lock_table(connection)).tables_at_once(LOCKS_OF_DROP)
+    groups = [owned[first : first + at_once] for first in range(0, len(owned), at_once)] or [[]]
     try:
-        async with naming_blockers(connection, wanted, "AccessExclusiveLock"), connection.transaction():
-            await connection.execute(f"SET LOCAL lock_timeout = {round(DISCARD_LOCK_S * 1000)}")
-            for load, table in owned:
-                oid = await connection.fetchval("SELECT to_regclass($1)::oid", table.sql)
-                if oid == load.table_oid:  # never drop another table that has taken the name
-                    await connection.execute(drop_table(table))
-                    dropped.append(table)
-            await connection.execute("SET LOCAL lock_timeout = 0")  # a forgotten worker's transaction ends by itself
-            await earlier.remember(connection, run_id)
-            await connection.execute("DELETE FROM mongopg.run WHERE run_id = $1", run_id)
+        for group in groups:
+            async with naming_blockers(connection, wanted, "AccessExclusiveLock"), connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = {round(DISCARD_LOCK_S * 1000)}")
+                for load, table in group:
+                    oid = await connection.fetchval("SELECT to_regclass($1)::oid", table.sql)
+                    if oid == load.table_oid:  # never drop another table that has taken the name
+                        await connection.execute(drop_table(table))
+                        dropped.append(table)
+                if group is groups[-1]:
+                    await connection.execute(
+                        "SET LOCAL lock_timeout = 0"
+                    )  # a forgotten worker's transaction ends by itself
+                    await earlier.remember(connection, run_id)
+                    await connection.execute("DELETE FROM mongopg.run WHERE run_id = $1", run_id)
     except asyncpg.DependentObjectsStillExistError as error:
         raise UsageError(f"A table of run {run_id} cannot be dropped: {describe(error)[1]}") from error
     return dropped

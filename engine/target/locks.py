@@ -17,6 +17,7 @@ import asyncpg
 
 from engine.errors import MigrationError, TargetHeld
 from engine.target.ddl import TableName
+from engine.target.lock_table import lock_table
 from engine.target.schema import LOCK_CLASS, ledger_exists
 from engine.target.sqlstates import FAILURES, LOCK_NOT_AVAILABLE, one_line
 
@@ -40,28 +41,66 @@ _CONFLICTS: dict[Wanted, tuple[str, ...]] = {
 https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES
 """
 _BLOCKERS_SHOWN = 3
+SHARE_OF_LOCKS = 0.25
+"""Of the room in the server's lock table: a run with more tables than this holds their schemas."""
 
 
 async def hold_tables(connection: asyncpg.Connection, tables: Iterable[TableName]) -> None:
     """Take the tables for one run, all or none, until `release_tables` or the end of the session.
 
+    Each table has a lock of its own. Tables whose locks would fill much of the server's lock table are held by one lock on
+    each of their schemas; whoever takes the one kind looks for the other afterwards, so of two runs one at least sees the
+    other.
+
     Raises:
         TargetHeld: another session has one of them; the message says which run, who, and since when.
     """
-    held: list[TableName] = []
-    for table in sorted(tables, key=str):
-        if await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", LOCK_CLASS, _key(table)):
-            held.append(table)
-            continue
-        message = await _holder(connection, table)
-        await release_tables(connection, held)
+    wanted = sorted(tables, key=str)
+    room = await lock_table(connection)
+    are_many = len(wanted) > room.free * SHARE_OF_LOCKS
+    schemas = {table.schema: table for table in reversed(wanted)}
+    keys = (
+        {_schema_key(schema): table for schema, table in schemas.items()} if are_many else {_key(t): t for t in wanted}
+    )
+    refused = None
+    for key, table in keys.items():
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", LOCK_CLASS, key):
+            refused = key, table
+            break
+    others = {_key(t): t for t in wanted} if are_many else {_schema_key(schema): t for schema, t in schemas.items()}
+    refused = refused or await _held_by_another(connection, others)
+    if refused is not None:
+        key, table = refused
+        what = f"Schema {one_line(table.schema)}" if key == _schema_key(table.schema) else f"Table {table}"
+        message = await _holder(connection, table, key, what)
+        await release_tables(connection, wanted)
         raise TargetHeld(message)
+
+
+async def _held_by_another(connection: asyncpg.Connection, keys: dict[int, TableName]) -> tuple[int, TableName] | None:
+    """One of the keys that another session has a lock of, with its table."""
+    key = await connection.fetchval(
+        "SELECT u.key FROM pg_locks JOIN unnest($2::integer[]) u (key) ON objid = (u.key::bigint & 4294967295)::oid"
+        " WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = $1::bigint::oid AND pid <> pg_backend_pid()"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1",
+        LOCK_CLASS,
+        list(keys),
+    )
+    return None if key is None else (key, keys[key])
 
 
 async def release_tables(connection: asyncpg.Connection, tables: Iterable[TableName]) -> None:
     """Let the tables go."""
-    for table in tables:
-        await connection.execute("SELECT pg_advisory_unlock($1, $2)", LOCK_CLASS, _key(table))
+    wanted = list(tables)
+    keys = [*(_key(table) for table in wanted), *(_schema_key(schema) for schema in {table.schema for table in wanted})]
+    await connection.execute(
+        "SELECT pg_advisory_unlock($1::integer, u.key) FROM pg_locks JOIN unnest($2::integer[]) u (key)"
+        " ON objid = (u.key::bigint & 4294967295)::oid"
+        " WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted AND objsubid = 2"
+        " AND classid = $1::bigint::oid",
+        LOCK_CLASS,
+        keys,
+    )
 
 
 @asynccontextmanager
@@ -126,7 +165,18 @@ def _key(table: TableName) -> int:
     return zlib.crc32(f"{table.schema}\0{table.table}".encode()) - 2**31
 
 
-async def _holder(connection: asyncpg.Connection, table: TableName) -> str:
+def _schema_key(schema: str) -> int:
+    """That of a schema; no table has an empty name."""
+    return _key(TableName(schema, ""))
+
+
+async def _holder(connection: asyncpg.Connection, table: TableName, key: int, what: str) -> str:
+    """Who holds a table, or its schema.
+
+    Args:
+        key: of the lock that was refused.
+        what: was refused, in words.
+    """
     session = await connection.fetchrow(
         """
         SELECT a.pid, a.usename, a.application_name, a.backend_start, host(a.client_addr) AS client
@@ -136,7 +186,7 @@ async def _holder(connection: asyncpg.Connection, table: TableName) -> str:
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
         """,
         LOCK_CLASS,
-        _key(table),
+        key,
     )
     run = None
     if await ledger_exists(connection):
@@ -153,15 +203,15 @@ async def _holder(connection: asyncpg.Connection, table: TableName) -> str:
         )
     if run is not None:
         return (
-            f"Table {table} is held by run {run['run_id']}{_since(run['taken_at'])} (engine {run['engine_pid']} on "
+            f"{what} is held by run {run['run_id']}{_since(run['taken_at'])} (engine {run['engine_pid']} on "
             f"{_quoted(run['engine_host'])}, last heard {max(run['silent_s'], 0)} s ago): attach to it, or wait until it ends."
         )
     if session is not None:
         return (
-            f"Table {table} is held by another run: session {session['pid']} of {_quoted(session['usename'])} from "
+            f"{what} is held by another run: session {session['pid']} of {_quoted(session['usename'])} from "
             f"{session['client'] or 'this machine'}{_since(session['backend_start'])}; wait for its end."
         )
-    return f"Table {table} was held by another run a moment ago: try again."
+    return f"{what} was held by another run a moment ago: try again."
 
 
 def _session(row: asyncpg.Record) -> str:

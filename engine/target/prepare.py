@@ -16,6 +16,7 @@ from engine.target.attachments import Found
 from engine.target.ddl import TableName
 from engine.target.finish import rows_in
 from engine.target.ledger import TableLoad
+from engine.target.lock_table import locks_of_swap, require_room
 from engine.target.preflight import preflight
 
 Wanted = tuple[int, str, TableName, Mapping, int, bool]
@@ -31,7 +32,7 @@ async def prepare(
     drops: Collection[str] = (),
     planned_indexes: Lookup[int, Sequence[str]] | None = None,
 ) -> tuple[list[TableLoad], list[str]]:
-    """What the ledger keeps of each table, and the statements that make them. Nothing is written yet.
+    """What the ledger keeps of each table, and the statements before those that make them. Nothing is written yet.
 
     The mapping of a table that is there already comes back with the bounds of its columns.
 
@@ -57,11 +58,13 @@ async def prepare(
             statements.append(ddl.create_schema(schema))
     others = await _oids(connection, [target for _, _, target, _, _, _ in wanted]) if mode == "replace" else []
     exchanged: list[int] = []
+    locks: list[int] = []
     for task_id, namespace, target, mapping, documents, has_key in wanted:
         oid = await connection.fetchval("SELECT to_regclass($1)::oid", target.sql)
         is_there = oid is not None
         is_made = not is_there or mode == "replace"
         count_before, staging = 0, None
+        making: list[str] = []
         if mode in ("create", "replace") or not is_there:
             await _check_name(connection, namespace, target, mode)
         if is_there and mode == "create":
@@ -74,25 +77,25 @@ async def prepare(
             count_before = await rows_in(connection, target)
             if mode == "upsert" and not await tables.has_unique(connection, target, mapping.id_column.name):
                 name = ddl.fitted(target.table, "__id_key")
-                statements.append(ddl.create_unique_index(target, mapping.id_column.name, name))
+                making.append(ddl.create_unique_index(target, mapping.id_column.name, name))
         elif mode == "replace":
             staging = ddl.staging_name(target, run_id)
-            found = await _replaceable(
-                connection, target, oid, mapping, drops, (planned_indexes or {}).get(task_id, ()), others
-            )
+            planned = (planned_indexes or {}).get(task_id, ())
+            found = await _replaceable(connection, target, oid, mapping, drops, planned, others)
+            locks.append(await locks_of_swap(connection, oid, exchanged=bool(found), n_indexes=len(planned)))
             if found:
                 is_made = False  # the table stays, and gets new rows
                 exchanged.append(oid)
                 mapping = await exchange.fitted_for(connection, target, mapping, found)
                 key = ddl.key_name(staging) if has_key and builds_key_first(mapping, mode) else ""
-                statements += await exchange.staging_statements(connection, target, staging, mapping, key)
+                making += await exchange.staging_statements(connection, target, staging, mapping, key)
             else:
-                statements.append(ddl.create_table(staging, mapping))
+                making.append(ddl.create_table(staging, mapping))
         else:
-            statements.append(ddl.create_table(target, mapping))
+            making.append(ddl.create_table(target, mapping))
         if is_made and has_key and builds_key_first(mapping, mode):
             table = staging or target
-            statements.append(ddl.add_primary_key(table, mapping.id_column.name, ddl.key_name(table)))
+            making.append(ddl.add_primary_key(table, mapping.id_column.name, ddl.key_name(table)))
         loads.append(
             TableLoad(
                 task_id=task_id,
@@ -103,10 +106,13 @@ async def prepare(
                 count_before=count_before,
                 made=is_made,
                 staging=staging,
+                statements=tuple(making),
             )
         )
     if exchanged:
         await exchange.check_order(connection, exchanged)
+    if locks:
+        await require_room(connection, locks)
     return loads, statements
 
 
