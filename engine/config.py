@@ -6,6 +6,7 @@ else `$XDG_CONFIG_HOME/mongopg-tui/config.toml`.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from dataclasses import dataclass, field
@@ -18,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE
 from engine.libpq import resolve as libpq
 from engine.mapping.options import MappingOptions
+from engine.redaction import may_be_repeated, password_span, secrets_in, userinfo_end
 from engine.redaction import redact as redact  # errors and screens say `engine.config.redact`
-from engine.redaction import secrets_in
 
 PREFIX = "MONGOPG_"
 """Of every environment variable of ours."""
@@ -27,10 +28,6 @@ SAMPLE_BYTES = 64_000_000
 """Of one collection, read for a plan: what is large has few documents that could differ in so much of it."""
 LIBPQ_PASSWORD = "PGPASSWORD"  # noqa: S105 - a variable's name
 """What PostgreSQL's own programs take the password from."""
-_USER = re.compile(r"[a-z0-9+]+://[^:@/?#]+(?=@)", re.IGNORECASE)
-"""A connection string up to its user, when no password follows."""
-_PASSWORD = re.compile(r"^[a-z0-9+]+://[^:@/?#]*:.*@|[?&]password=", re.IGNORECASE)
-"""A password, in either of its places."""
 
 Mode = Literal["create", "append", "replace", "upsert"]
 Consistency = Literal["fuzzy", "snapshot"]
@@ -44,7 +41,7 @@ REPLACE_DROPS = (
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
 
 
 class SourceSettings(_Section):
@@ -77,7 +74,9 @@ class TargetSettings(_Section):
     schema_name: str = Field(default="public", alias="schema")
     """Schema for tables whose schema is not named."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", validate_assignment=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
     @property
     def connection(self) -> str:
@@ -140,7 +139,9 @@ class RunSettings(_Section):
         kinds = [" ".join(re.split(r"[\s_-]+", word.strip().lower())) for word in words if word.strip()]
         unknown = [kind for kind in kinds if kind not in REPLACE_DROPS]
         if unknown:
-            raise ValueError(f"{unknown[0][:40]!r} is none of: {', '.join(REPLACE_DROPS)}")
+            near = difflib.get_close_matches(unknown[0], REPLACE_DROPS, 1)
+            shown = repr(unknown[0][:40]) if near or may_be_repeated(unknown[0]) else "a word of it"
+            raise ValueError(f"{shown} is none of: {', '.join(REPLACE_DROPS)}")
         return ", ".join(dict.fromkeys(kinds))
 
     @field_validator("max_rejects", mode="before")
@@ -253,8 +254,11 @@ def with_password(uri: str, password: str) -> str:
     if not uri.startswith("mongodb"):
         # The user may come from the operating system, PGUSER or a parameter: only a parameter always has a place.
         return libpq.with_password(uri, password)
-    named = _USER.match(uri)
-    return uri if _PASSWORD.search(uri) or not named else f"{uri[: named.end()]}:{encoded}{uri[named.end() :]}"
+    begin, end = len(uri.partition("://")[0]) + 3, userinfo_end(uri)
+    user, at, _ = uri[begin:end].rpartition("@")
+    if password_span(uri) or not at or user in ("", ":"):
+        return uri
+    return f"{uri[:begin]}{user.removesuffix(':')}:{encoded}@{uri[end:]}"
 
 
 def merged(settings: Settings, changes: dict[str, Any]) -> Settings:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from engine.errors import KnobError
+from engine.redaction import may_be_repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class Knob:
         try:
             value = int(cleaned)
         except ValueError:
-            raise KnobError(f"{self.name} must be a whole number {self.bounds}, not {text.strip()[:40]!r}.") from None
+            shown = f", not {text.strip()!r}" if may_be_repeated(text.strip()) else ""
+            raise KnobError(f"{self.name} must be a whole number {self.bounds}{shown}.") from None
         return self.check(value)
 
     def check(self, value: int) -> int:

@@ -31,7 +31,7 @@ from engine.libpq.resolve import is_password_of_service, read_words
 from engine.mongo_needs import left_out
 from engine.mongo_uri import read_uri
 from engine.notation import split_list
-from engine.redaction import holds_secret, know
+from engine.redaction import holds_secret, know, may_be_repeated
 
 FLAG_NAMES = {
     "source.uri": "--source",
@@ -422,9 +422,11 @@ def _sentence(item: _Given, info: FieldInfo, reason: str) -> str:
         return f"{item.where} is not valid: {reason}."
     if info.annotation is SecretStr:
         return f"{item.where} must be {requirement}."
+    near = difflib.get_close_matches(str(item.value), map(str, get_args(info.annotation)), 1)
+    if not near and not may_be_repeated(str(item.value)):  # a password in the wrong place
+        return f"{item.where} must be {requirement}."
     shown = str(item.value) if str(item.value).lstrip("-").isdigit() else repr(item.value)
     shown = shown if len(shown) <= _SHOWN_VALUE else shown[:_SHOWN_VALUE] + "…"
-    near = difflib.get_close_matches(str(item.value), map(str, get_args(info.annotation)), 1)
     return f"{item.where} must be {requirement}, not {shown}{f'; did you mean {near[0]}?' if near else '.'}"
 
 

@@ -171,7 +171,10 @@ def verify(
     from tui.verifying import show_verification
 
     if level not in ("counts", "full"):
-        raise UsageError(f"--level must be counts or full, not {level!r}.")
+        from engine.redaction import may_be_repeated
+
+        shown = f", not {level!r}" if may_be_repeated(level) else ""
+        raise UsageError(f"--level must be counts or full{shown}.")
     command = Verify(run=run or "", level="full" if level == "full" else "counts", redact=redact)
     return show_verification(given.load(), command, as_json=as_json)
 

@@ -66,8 +66,12 @@ def _sentence(message: str, command: str) -> str:
 
 
 def _report(error: MigrationError, command: str, *, as_json: bool) -> int:
+    from engine.redaction import redact
     from tui.output import fail, say_json
 
+    error.message = redact(
+        error.message
+    )  # it may repeat what was typed, such as a connection string in the wrong place
     record: dict[str, Any] = {"error": {"code": error.code, "message": error.message}}
     if command in RUN_COMMANDS:
         from tui.records import finished_record

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 from engine.config import redact
+from engine.redaction import password_span, userinfo_end
 
 HIDDEN = "***"
 """What `redact` puts in the place of a secret."""
-_PASSWORD = re.compile(r"^([a-z0-9+.-]+://[^:@/?#]*:)(.*)(?=@)", re.IGNORECASE)
+_HIDDEN = re.compile(r"^([a-z0-9+.-]+://[^:@/?#]*:)\*\*\*(?=@)", re.IGNORECASE)
+"""A connection string up to a password that is hidden."""
 _OPTION = re.compile(r"(?<=[?&])(\w*passw(?:or)?d|authMechanismProperties)=([^&#]*)", re.IGNORECASE)
 
 
@@ -27,22 +29,21 @@ def merged(text: str, known: str) -> str:
     """The connection string meant by `text`, edited on the screen: a `***` left in place keeps `known`'s secret."""
     if text == shown(known):
         return known
-    password = _PASSWORD.match(known)
+    password = password_span(known)
     options = {found[1].lower(): found[2] for found in _OPTION.finditer(known)}
 
     def with_password(found: re.Match[str]) -> str:
-        return found[1] + (password[2] if password and found[2] == HIDDEN else found[2])
+        return found[1] + (known[password[0] : password[1]] if password else HIDDEN)
 
     def with_option(found: re.Match[str]) -> str:
         return f"{found[1]}={options.get(found[1].lower(), HIDDEN) if found[2] == HIDDEN else found[2]}"
 
-    return _OPTION.sub(with_option, _PASSWORD.sub(with_password, text))
+    return _OPTION.sub(with_option, _HIDDEN.sub(with_password, text))
 
 
 def place(uri: str) -> str:
     """Host and database for a header: `mongodb://app:x@db1:27017/shop?tls=true` is `db1:27017/shop`."""
-    rest = uri.partition("://")[2] or uri
-    return rest.rpartition("@")[2].partition("?")[0].partition("#")[0]
+    return uri[userinfo_end(uri) :].partition("?")[0].partition("#")[0]
 
 
 def database_in(uri: str) -> str:

@@ -84,6 +84,7 @@ def test_what_is_nothing_while_seeding_is_not_shown() -> None:
         ("mongodb://app:s3@cr/e#t@db1/shop", "mongodb://app:***@db1/shop"),
         ("postgresql://mig@pg1/shop?sslpassword=abc", "postgresql://mig@pg1/shop?sslpassword=***"),
         ("mongodb://db1/shop", "mongodb://db1/shop"),
+        ("mongodb://a:k3y==@db1/shop?appName=@a@", "mongodb://a:***@db1/shop?appName=@a@"),
     ],
 )
 def test_a_uri_is_shown_without_its_secrets_and_put_together_again(uri: str, text: str) -> None:
@@ -104,6 +105,7 @@ def test_stars_without_a_known_secret_stay_stars() -> None:
 
 def test_place_is_host_and_database() -> None:
     assert place("mongodb://app:***@db1:27017,db2:27017/shop?tls=true") == "db1:27017,db2:27017/shop"
+    assert place("mongodb://a:k3y==@db1:10255/shop?appName=@a@") == "db1:10255/shop"
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,31 @@ def test_no_live_run_is_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "words",
+    [
+        "run --cluster-size", "run --page-size", "run --throttle", "run --mode", "run --max-rejects", "run --consistency",
+        "run --census", "seed --seed-count", "seed --seed", "bench --documents", "verify --level", "ctl status --run",
+        "attach", "run --collection", "run --source", "run --target", "run --resume", "ctl set", "ctl",
+    ],
+)  # fmt: skip
+def test_a_connection_string_or_a_password_in_the_wrong_place_is_not_repeated(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    takes_names = words in (
+        "ctl status --run",
+        "attach",
+        "run --collection",
+        "run --resume",
+        "ctl set",
+        "ctl",
+        "run --target",
+    )
+    for pasted in ("mongodb://me:hunter2canary@h/d", *(() if takes_names else ("hunter2canary",))):
+        assert run_command_line([*words.split(), pasted]) != EXIT_DONE
+        assert "hunter2" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    "words",
     ["run --json --mode x", "run --json --bad", "run --json --plain", "seed --json", "demo --json --seed-count x"],
 )
 def test_the_last_json_line_of_a_run_that_could_not_start(words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ SNAPSHOT_HZ = 10
 class Wire(BaseModel):
     """What every object on the socket is: immutable. A field that is not known is passed over: a newer engine may have it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 class Request(Wire):
