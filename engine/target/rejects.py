@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 from bson import json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
-from bson.errors import InvalidBSON
+from bson.errors import BSONError
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
+from engine.mapping.bson import SHORTEST_DOCUMENT, CorruptDocumentError, value_end
 from engine.target.sqlstates import one_line
 
 MAX_ID_LENGTH = 1_000
@@ -57,15 +59,33 @@ class RejectGroup:
 
 
 def extended_id(raw: bytes) -> str:
-    """The `_id` of a raw document as canonical Extended JSON; empty when the document cannot be read that far."""
+    """The `_id` of a raw document as canonical Extended JSON; empty when the document is broken before its end.
+
+    The last `_id` that can be walked to counts, as for the converters. What comes behind it may be broken in any way.
+    """
+    element = _id_element(raw)
+    if element is None:
+        return ""
+    alone = (len(element) + SHORTEST_DOCUMENT).to_bytes(4, "little") + element + b"\0"
     try:
-        for name, value in RawBSONDocument(raw, _LENIENT).items():
-            if name == "_id":
-                return json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS)
-    except (InvalidBSON, ValueError, OverflowError):
+        for _, value in RawBSONDocument(alone, _LENIENT).items():
+            return json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS)
+    except (BSONError, ValueError, OverflowError, RecursionError):
         # A document broken enough to be rejected may be too broken to name; it is kept whole all the same.
         return ""
     return ""
+
+
+def _id_element(raw: bytes) -> bytes | None:
+    """Kind, name and value of the last `_id` in front of what breaks the rules of BSON; None where there is none."""
+    found, position, last = None, 4, len(raw) - 1
+    with suppress(CorruptDocumentError):
+        while position < last and (start := raw.find(b"\0", position + 1, last) + 1):
+            end = value_end(raw, raw[position], start, last)
+            if raw[position + 1 : start] == b"_id\0":
+                found = raw[position:end]
+            position = end
+    return found
 
 
 def stored_id(text: str) -> str:

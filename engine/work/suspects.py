@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping as Lookup
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 from engine.mapping.model import Mapping
@@ -17,6 +17,8 @@ RESPELLED = "equal in value, but spelled in another way in the table"
 OTHER_TYPE = "compared by value, as the column is {} now"
 DIFFERENCES_IN_SLICE = 20
 """Documents that are described for each slice; all are counted."""
+CORRUPT = "corrupt"
+"""The reason of documents that break the rules of BSON."""
 FIELDS_SHOWN = 5
 """Fields that are described for each of them."""
 
@@ -38,6 +40,10 @@ class Suspect:
     def id(self) -> str:
         """The document's `_id` as `mongopg.reject` has it; reading it takes some time."""
         return rejects.stored_id(rejects.extended_id(self.raw))
+
+    def is_among(self, kept: Set[str]) -> bool:
+        """It is one of a slice's rejects, whose `_id`s these are; older versions kept corrupt documents without theirs."""
+        return self.id in kept or (self.reason == CORRUPT and "" in kept)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from engine.convert.interface import Converter
 from engine.convert.numbers import NumberReader, WrongNumber
 from engine.mapping.model import Mapping
 from engine.source import mongo
-from engine.source.bounds import key_of
+from engine.source.bounds import NO_ID, key_of
 from engine.source.collections import collection_of
 from engine.source.inclusive import InclusiveReader
 from engine.source.reader import RangeReader, filter_query
@@ -181,7 +181,7 @@ class Verifier:
             tally.checksum += piece.rows.checksum
         tally.count_respelled(task.mapping, compared)
         suspects = suspects_of(compared)
-        left = [suspect for suspect in suspects if suspect.id not in kept] if kept else suspects
+        left = [suspect for suspect in suspects if not suspect.is_among(kept)] if kept else suspects
         tally.n_rejected += len(suspects) - len(left)
         for number, mapping in enumerate(task.retries):
             left = await self._look_again(task, AGAIN.format(number), mapping, left)
@@ -198,7 +198,7 @@ class Verifier:
     async def _look_for_keys(self, task: VerifyTask, suspects: list[Suspect]) -> None:
         """Of documents that cannot be written as mapped, whether the table has a row of their key all the same."""
         unwritable = [suspect for suspect in suspects if suspect.problem is None]
-        keys_alone = [key_of(suspect.raw) for suspect in unwritable]
+        keys_alone = [_key_of(suspect.raw) for suspect in unwritable]
         missing = await self._unequal(task, BY_KEY, keys_only(task.mapping), keys_alone)
         for number, suspect in enumerate(unwritable):
             suspect.is_there = number not in missing
@@ -326,3 +326,11 @@ def _wrong_value(number: WrongNumber, *, shows_values: bool) -> ValueDifference:
 
 async def _only(piece: page.Piece) -> AsyncIterator[page.Piece]:
     yield piece
+
+
+def _key_of(raw: bytes) -> bytes:
+    """The document's key; none where it is broken before the end of its `_id`."""
+    try:
+        return key_of(raw)
+    except ValueError:
+        return NO_ID

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from bson import Int64, ObjectId
+from bson.raw_bson import RawBSONDocument
 
 from engine.control import protocol
 from engine.control.protocol import RetryReport, RunState, Verification, VerifyReport
 from engine.errors import MigrationError, TargetHeld, UsageError
+from tests.corpus.case import element, inner, text
 from tests.running import Engine, Engines, assert_ledger, assert_same, committed
 
 if TYPE_CHECKING:
@@ -73,6 +76,27 @@ async def test_rejects_are_written_again_under_another_policy(source: Source, ta
     assert sums(await retried(engines, nul="strip")) == (0, 0, 0, 0)
     whole = await verified(engine)
     assert (whole.result, whole.tables[0].equal) == (Verification.VERIFIED, DOCUMENTS)
+
+
+async def test_corrupt_documents_are_named_by_their_id(source: Source, target: Target, engines: Engines) -> None:
+    source.db.people.insert_many([{"_id": f"p{number}", "name": b"x"} for number in range(20)])
+    # Which the server takes, though the two lengths of this old kind of binary differ.
+    broken = element(5, "name", struct.pack("<iBi", 6, 2, 3) + b"ab")
+    for number in range(3):
+        identifier = element(2, "_id", text(f"broken {number}"))
+        document = inner(identifier, broken) if number else inner(broken, identifier)
+        source.db.people.insert_one(RawBSONDocument(document))
+
+    engine, end = await engines.run(engines.settings("people"))
+
+    assert (end["written"], end["rejected"]) == (20, 3)
+    report = await engine.client.ask(protocol.RejectsReport, protocol.ListRejects())
+    [group] = report.groups
+    assert (group.reason, group.samples) == ("corrupt", ['"broken 0"', '"broken 1"', '"broken 2"'])
+    whole = await verified(engine)
+    assert (whole.result, whole.tables[0].kept) == (Verification.VERIFIED, 3)
+    target.execute("UPDATE mongopg.reject SET id = ''")  # as older versions kept them
+    assert (await verified(engine)).result is Verification.VERIFIED
 
 
 async def test_what_is_written_later_is_verified_like_the_rest(
