@@ -61,6 +61,10 @@ fuzz: $(DEV) ## Search for batches that harm the native converter or census, SEC
 	$(PIP) install atheris cython
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
+.PHONY: versions
+versions: $(DEV) ## Run the engine's tests against every server version that packages have
+	$(BIN)/python -m tests.versions $(ARGS)
+
 DIR ?= specifications
 .PHONY: specs
 specs: $(DEV) ## Run the drivers' public specifications, files in DIR: make specs DIR=...

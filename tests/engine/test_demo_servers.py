@@ -26,7 +26,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from engine.demo import start_servers
-from engine.demo.binaries import find_binaries, open_to_others
+from engine.demo.binaries import MONGOD_VARIABLE, POSTGRES_VARIABLE, find_binaries, open_to_others
 from engine.errors import ConnectError, UsageError
 
 if TYPE_CHECKING:
@@ -245,6 +245,16 @@ def test_programs_on_path_serve_where_there_are_no_wheels(folder: Path, monkeypa
     while list(temporary.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not list(temporary.iterdir())
+
+
+def test_programs_that_the_environment_names_come_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = find_binaries()
+    monkeypatch.setenv(MONGOD_VARIABLE, str(found.postgres))
+    monkeypatch.setenv(POSTGRES_VARIABLE, str(found.initdb.parent))
+    assert find_binaries() == type(found)(found.postgres, found.initdb, found.postgres)
+    monkeypatch.setenv(POSTGRES_VARIABLE, str(folder))
+    with pytest.raises(UsageError, match=f"{POSTGRES_VARIABLE} is .*, but there is no program {folder}/initdb"):
+        find_binaries()
 
 
 def test_without_server_programs_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
