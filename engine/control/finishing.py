@@ -119,7 +119,10 @@ async def _swap(copying: Copying, migration: Migration) -> None:
         assert copying.plan is not None
         planned = signatures(copying.plan)
         drops = migration.settings.run.drops
-        await ending.swap(connection, copying.journal.run_id, loads, drops=drops, planned_indexes=planned)
+        names = {table.task_id: table.key for table in copying.plan.tables}
+        await ending.swap(
+            connection, copying.journal.run_id, loads, drops=drops, planned_indexes=planned, key_names=names
+        )
     await name_indexes(copying)
 
 
@@ -146,7 +149,7 @@ async def _finish_table(
 
     async def finish() -> None:
         async with copying.journal.own_session(lock_timeout_s=ending.LOCK_TIMEOUT_S) as connection:
-            await ending.build_key(connection, load, table.mapping, has_key=table.has_key)
+            await ending.build_key(connection, load, table.mapping, has_key=table.has_key, key_name=table.key)
             await together(ending.analyze(connection, load), count())  # both only read: neither waits for the other
 
     async with builders:

@@ -20,6 +20,7 @@ from engine.control.protocol import Event, RunState
 from engine.errors import MigrationError, PlanChanged, TargetHeld, UsageError
 from engine.mapping.model import Mapping
 from engine.plan import Plan, differences, kept_plan
+from engine.plan.naming import own_names, with_own_names
 from engine.source import mongo
 from engine.target import copy, finish, ledger, partitions, postgres, preflight, schema, sqlstates
 from engine.target.copy import Claim
@@ -28,7 +29,7 @@ from engine.target.existing import ExistingTable, look
 from engine.target.indexes import signature
 from engine.target.ledger import NewRun, TableLoad
 from engine.target.lock_table import lock_table
-from engine.target.names import KnownNames, known_names
+from engine.target.names import KnownNames, known_names, taken_relations
 from engine.target.partitions import Gap, Partition, Position, TableTotals
 from engine.target.prepare import prepare
 from engine.work.messages import CopyLease
@@ -170,7 +171,7 @@ class Journal:
     ) -> Plan:
         """Hold the tables, make them, and write the run with its partitions: from here on it can be resumed.
 
-        Returns the plan with the bounds of tables that are there already.
+        Returns the plan with the bounds of tables that are there already, and with the names that keys and indexes get.
 
         Args:
             at: the one time at which documents are read, if any.
@@ -188,8 +189,10 @@ class Journal:
                 await self._write_run(connection, plan, mode, settings, leases, at)
             # Read back: the ledger has found out which tables these are.
             self._loads = {load.task_id: load for load in await ledger.table_loads(connection, self.run_id)}
+            record = await ledger.find_run(connection, prefix=self.run_id)
+        assert record is not None
         self._diary.begin(self.run_id)
-        return plan.with_mappings(_mappings_of(self._loads.values()))
+        return kept_plan(record.plan, self.run_id)
 
     async def _write_run(
         self,
@@ -200,16 +203,24 @@ class Journal:
         leases: Sequence[CopyLease],
         at: int | None,
     ) -> None:
+        targets = [TableName(table.schema_name, table.table) for table in plan.tables]
+        await ledger.clear_unbegun(connection, self.run_id, targets)
+        plan = await _named(connection, plan, mode)
         tables = [
             (table.task_id, table.namespace, TableName(table.schema_name, table.table), table.mapping, table.documents,
              table.has_key)
             for table in plan.tables
         ]  # fmt: skip
-        targets = [target for _, _, target, _, _, _ in tables]
-        await ledger.clear_unbegun(connection, self.run_id, targets)
         planned = signatures(plan)
+        key_names = {table.task_id: table.key for table in plan.tables}
         loads, statements = await prepare(
-            connection, self.run_id, mode, tables, drops=settings.run.drops, planned_indexes=planned
+            connection,
+            self.run_id,
+            mode,
+            tables,
+            drops=settings.run.drops,
+            planned_indexes=planned,
+            key_names=key_names,
         )
         run = NewRun(
             run_id=self.run_id,
@@ -447,6 +458,25 @@ class Journal:
 def signatures(plan: Plan) -> dict[int, list[str]]:
     """The indexes that the run makes, by task, for the look at tables that it replaces."""
     return {table.task_id: [signature(index) for index in table.indexes] for table in plan.tables}
+
+
+async def _named(connection: asyncpg.Connection, plan: Plan, mode: str) -> Plan:
+    """The plan with names for keys and indexes that nothing in the target has.
+
+    What goes with the tables that mode `replace` replaces does not count: it is gone when the names are taken.
+    """
+    targets = [TableName(table.schema_name, table.table) for table in plan.tables] if mode == "replace" else []
+    leaving = [oid for name in targets if (oid := await connection.fetchval("SELECT to_regclass($1)::oid", name.sql))]
+    taken: dict[str, set[str]] = {}
+    while True:
+        named = plan.model_copy(update={"tables": with_own_names(plan.tables, taken)})
+        is_free = True
+        for place, names in own_names(named.tables).items():
+            found = await taken_relations(connection, place, names, leaving) - taken.setdefault(place, set())
+            taken[place] |= found
+            is_free = is_free and not found
+        if is_free:
+            return named
 
 
 def _as_partitions(leases: Iterable[CopyLease]) -> Iterable[Partition]:

@@ -226,7 +226,7 @@ def script(table: TablePlan, *, with_indexes: bool, is_there: bool = False) -> s
         statements.append(f"CREATE SCHEMA IF NOT EXISTS {quote_identifier(table.schema_name)}")
     statements.append(ddl.create_table(name, table.mapping))
     if table.has_key:
-        statements.append(ddl.add_primary_key(name, table.mapping.id_column.name, ddl.key_name(name)))
+        statements.append(ddl.add_primary_key(name, table.mapping.id_column.name, table.key))
     text = "".join(f"{statement};\n" for statement in statements)
     indexes = "".join(f"{create_index(index, name)};\n" for index in table.indexes)
     return text + (indexes if with_indexes else _commented(indexes)) + _commented(left_indexes(table))

@@ -28,6 +28,7 @@ from engine.plan.checks import check_mapping, wrong
 from engine.plan.existing import fit, fit_given, levels_of, shape
 from engine.plan.indexes import propose_indexes
 from engine.plan.model import FIRST_TASK_ID, Plan, TablePlan
+from engine.plan.naming import with_own_names
 from engine.plan.request import Choice, request_of
 from engine.source import catalogue, mongo, partition, reader
 from engine.source.catalogue import CollectionFacts
@@ -160,7 +161,8 @@ def make_plan(
         UsageError: a saved plan does not fit the source, or the documents do not fit a table that is there.
     """
     surveys = _look(client, settings, choices, ends or {}, full or {}, existing or {}, is_thorough=False)
-    return Plan(request=request_of(settings, choices), tables=tuple(survey.table for survey in surveys))
+    tables = with_own_names([survey.table for survey in surveys])
+    return Plan(request=request_of(settings, choices), tables=tables)
 
 
 def survey_all(
@@ -172,7 +174,9 @@ def survey_all(
 ) -> tuple[Plan, list[Survey]]:
     """The same plan with everything that people want to know of it: takes longer. Blocks."""
     surveys = _look(client, settings, choices, {}, full or {}, existing or {}, is_thorough=True)
-    return Plan(request=request_of(settings, choices), tables=tuple(survey.table for survey in surveys)), surveys
+    tables = with_own_names([survey.table for survey in surveys])
+    surveys = [replace(survey, table=table) for survey, table in zip(surveys, tables, strict=True)]
+    return Plan(request=request_of(settings, choices), tables=tables), surveys
 
 
 def _look(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from engine.errors import PlanChanged
 from engine.mapping.model import Mapping
 from engine.notation import written_table
+from engine.target.ddl import TableName, key_name
 from engine.target.indexes import Index
 from engine.target.sqlstates import one_line
 
@@ -62,6 +63,8 @@ class TablePlan(BaseModel):
     """For each of those: SQL that would serve the same queries; empty where nothing would."""
     census: Literal["sample", "full"] = "sample"
     """Whether the mapping rests on a sample or on all documents."""
+    key_name: str = ""
+    """What the primary key is to be called; empty is what PostgreSQL would call it."""
 
     @property
     def namespace(self) -> str:
@@ -72,6 +75,11 @@ class TablePlan(BaseModel):
     def target(self) -> str:
         """`schema.table`."""
         return f"{self.schema_name}.{self.table}"
+
+    @property
+    def key(self) -> str:
+        """What the primary key is to be called."""
+        return self.key_name or key_name(TableName(self.schema_name, self.table))
 
     @property
     def has_key(self) -> bool:

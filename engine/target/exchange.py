@@ -23,6 +23,7 @@ from engine.mapping.names import quote_identifier
 from engine.target import ddl
 from engine.target.attachments import Earlier, Found
 from engine.target.ddl import TableName
+from engine.target.names import free_name
 from engine.target.sqlstates import describe, may_pass, one_line
 from engine.target.tables import (
     ExistingColumn,
@@ -388,7 +389,8 @@ class _Work:
             and not await has_unique(self.connection, table.target, key)
             and not await has_primary_key(self.connection, table.target)
         ):
-            await self.connection.execute(ddl.add_primary_key(table.target, key, ddl.key_name(table.target)))
+            name = await free_name(self.connection, table.target.schema, table.target.table, ddl.KEY_SUFFIX)
+            await self.connection.execute(ddl.add_primary_key(table.target, key, name))
         await self.connection.execute(
             "UPDATE mongopg.table_load SET table_oid = $2, made = false"
             " WHERE run_id = $1 AND schema_name = $3 AND table_name = $4",

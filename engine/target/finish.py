@@ -19,6 +19,7 @@ from engine.target.ddl import TableName
 from engine.target.exchange import Exchange, exchange, named
 from engine.target.ledger import TableLoad
 from engine.target.locks import naming_blockers
+from engine.target.names import free_name, taken_relations
 from engine.target.sqlstates import describe, may_pass
 from engine.target.tables import has_primary_key, has_unique
 
@@ -32,7 +33,9 @@ is held up for longer. More than the second after which PostgreSQL ends an autov
 _NAME = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1"
 
 
-async def build_key(connection: asyncpg.Connection, load: TableLoad, mapping: Mapping, *, has_key: bool) -> None:
+async def build_key(
+    connection: asyncpg.Connection, load: TableLoad, mapping: Mapping, *, has_key: bool, key_name: str = ""
+) -> None:
     """Make `_id` the primary key of a table that the run made, unless it has one; of a staging table, unless it has any.
 
     Args:
@@ -40,6 +43,7 @@ async def build_key(connection: asyncpg.Connection, load: TableLoad, mapping: Ma
         load: the table.
         mapping: its columns.
         has_key: the plan wants a key; a view may hold an `_id` twice.
+        key_name: what it is to be called once the table has its name; empty is what PostgreSQL would call it.
 
     Raises:
         MigrationError: it cannot be built; the rows stay as they are.
@@ -58,7 +62,10 @@ async def build_key(connection: asyncpg.Connection, load: TableLoad, mapping: Ma
                 " WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < pg_size_bytes($1)",
                 KEY_MEMORY,
             )
-            await connection.execute(ddl.add_primary_key(table, column, ddl.key_name(table)))
+            name = key_name if key_name and table == load.target else ddl.key_name(table)
+            if await taken_relations(connection, table.schema, [name]):  # since it was chosen
+                name = await free_name(connection, table.schema, table.table, ddl.KEY_SUFFIX)
+            await connection.execute(ddl.add_primary_key(table, column, name))
     except asyncpg.PostgresError as error:
         if may_pass(error):
             raise
@@ -129,6 +136,7 @@ async def swap(
     *,
     drops: Collection[str] = (),
     planned_indexes: Lookup[int, Sequence[str]] | None = None,
+    key_names: Lookup[int, str] | None = None,
 ) -> None:
     """Put the rows of mode `replace` in the place of the old ones, all tables in one transaction.
 
@@ -142,6 +150,7 @@ async def swap(
         loads: its tables.
         drops: kinds of attachments that may be dropped with an old table.
         planned_indexes: what the run makes, by task, as `attachments.index_signature` spells them.
+        key_names: what primary keys are to be called, by task, where that is not what PostgreSQL would call them.
 
     Raises:
         MigrationError: a foreign key refers to an old table, the rows do not go into a table that stays, or somebody has kept
@@ -156,7 +165,7 @@ async def swap(
             assert load.staging is not None
             old_oid = old_tables.get(load.target)
             if old_oid is None:
-                await _take_name(connection, load)
+                await _take_name(connection, load, (key_names or {}).get(load.task_id, ""))
                 continue
             mapping = Mapping.model_validate_json(load.mapping)
             earlier = await attachments.earlier_plans(connection, old_oid, load.target)
@@ -188,7 +197,7 @@ async def swap(
             old = ddl.old_name(load.target, run_id)
             await connection.execute(ddl.rename_table(load.target, old.table))
             await connection.execute(ddl.drop_table(old))
-            await _take_name(connection, load)
+            await _take_name(connection, load, (key_names or {}).get(load.task_id, ""))
         await exchange(connection, run_id, exchanged)
 
 
@@ -239,7 +248,7 @@ async def dependants(connection: asyncpg.Connection, table: TableName) -> list[s
     return [] if oid is None else await attachments.dependants(connection, oid)
 
 
-async def _take_name(connection: asyncpg.Connection, load: TableLoad) -> None:
+async def _take_name(connection: asyncpg.Connection, load: TableLoad, key_name: str) -> None:
     """Rename the staging table and its key."""
     assert load.staging is not None
     await connection.execute(ddl.rename_table(load.staging, load.target.table))
@@ -247,7 +256,10 @@ async def _take_name(connection: asyncpg.Connection, load: TableLoad) -> None:
         "SELECT conname FROM pg_constraint WHERE conrelid = $1 AND contype = 'p'", load.table_oid
     )
     if key == ddl.key_name(load.staging):
-        await connection.execute(ddl.rename_constraint(load.target, key, ddl.key_name(load.target)))
+        name = key_name or ddl.key_name(load.target)
+        if await taken_relations(connection, load.target.schema, [name]):  # since it was chosen
+            name = await free_name(connection, load.target.schema, load.target.table, ddl.KEY_SUFFIX)
+        await connection.execute(ddl.rename_constraint(load.target, key, name))
 
 
 async def _hand_over(connection: asyncpg.Connection, old_oid: int, staging: TableName) -> None:

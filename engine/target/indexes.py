@@ -16,6 +16,7 @@ from engine.target.ddl import STAGING_MARK, TableName, fitted
 from engine.target.finish import current_name
 from engine.target.ledger import TableLoad
 from engine.target.locks import naming_blockers
+from engine.target.names import taken_relations
 
 BUILD_MEMORY = "128MB"
 """maintenance_work_mem while an index is built, where the server's own is lower; several are built at a time."""
@@ -97,7 +98,8 @@ async def take_index_names(
     for index in indexes:
         if await _has_index(connection, load, _staged(index, run_id)):
             staged = TableName(load.target.schema, _staged(index, run_id))
-            await connection.execute(f"ALTER INDEX {staged.sql} RENAME TO {quote_identifier(index.name)}")
+            if not await taken_relations(connection, load.target.schema, [index.name]):  # else it keeps the one it has
+                await connection.execute(f"ALTER INDEX {staged.sql} RENAME TO {quote_identifier(index.name)}")
 
 
 async def _is_built(connection: asyncpg.Connection, run_id: str, load: TableLoad, index: Index) -> bool:

@@ -12,15 +12,11 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from engine.target.ddl import TableName
+from engine.target.ddl import TableName, fitted
 from engine.target.schema import ledger_exists
 
 _TABLES = ("r", "p", "f", "v", "m")
 """Kinds of relations that the mode of a run decides about: they hold rows, or are read as if they did."""
-_WORDS = {
-    "v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence", "i": "an index",
-    "I": "an index", "c": "a composite type",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +64,6 @@ async def known_names(connection: asyncpg.Connection, source: str, schemas: Coll
     return KnownNames(earlier, frozenset(TableName(*row) for row in blocked))
 
 
-async def obstacle(connection: asyncpg.Connection, table: TableName) -> str:
-    """What has a table's name and is no table, in words: "a sequence"; empty when nothing has it, or a table."""
-    kind = await connection.fetchval("SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", table.sql)
-    if kind is not None:
-        return _WORDS.get(kind, "") if kind not in ("r", "p") else ""
-    is_type = await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace"
-        " WHERE n.nspname = $1 AND t.typname = $2 AND t.typcategory <> 'A')",
-        table.schema,
-        table.table,
-    )
-    return "a type" if is_type else ""
-
-
 async def taken_relations(
     connection: asyncpg.Connection, schema: str, names: Iterable[str], leaving: Collection[int] = ()
 ) -> set[str]:
@@ -100,3 +82,14 @@ async def taken_relations(
         list(leaving),
     )
     return {str(row[0]) for row in rows}
+
+
+async def free_name(
+    connection: asyncpg.Connection, schema: str, stem: str, suffix: str, taken: Collection[str] = ()
+) -> str:
+    """`stem` + `suffix`, with a number between them where a relation of the schema, or `taken`, has that name."""
+    name, number = fitted(stem, suffix), 2
+    while name in taken or await taken_relations(connection, schema, [name]):
+        name = fitted(stem, f"_{number}{suffix}")
+        number += 1
+    return name

@@ -11,12 +11,14 @@ from engine.errors import TargetExists, UsageError
 from engine.mapping.kinds import NUMBERS
 from engine.mapping.model import ColumnType, Mapping
 from engine.mapping.names import quote_identifier
+from engine.notation import written_namespace
 from engine.target import attachments, ddl, exchange, tables
 from engine.target.attachments import Found
 from engine.target.ddl import TableName
 from engine.target.finish import rows_in
 from engine.target.ledger import TableLoad
 from engine.target.lock_table import locks_of_swap, require_room
+from engine.target.names import free_name
 from engine.target.preflight import preflight
 
 Wanted = tuple[int, str, TableName, Mapping, int, bool]
@@ -31,6 +33,7 @@ async def prepare(
     *,
     drops: Collection[str] = (),
     planned_indexes: Lookup[int, Sequence[str]] | None = None,
+    key_names: Lookup[int, str] | None = None,
 ) -> tuple[list[TableLoad], list[str]]:
     """What the ledger keeps of each table, and the statements before those that make them. Nothing is written yet.
 
@@ -43,6 +46,7 @@ async def prepare(
         wanted: its tables.
         drops: kinds of attachments that mode `replace` may drop with an old table.
         planned_indexes: what the run makes, by task, as `attachments.index_signature` spells them.
+        key_names: what primary keys are to be called, by task, where that is not what PostgreSQL would call them.
 
     Raises:
         TargetExists: mode `create`, and a table is there.
@@ -69,14 +73,17 @@ async def prepare(
             await _check_name(connection, namespace, target, mode)
         if is_there and mode == "create":
             raise TargetExists(
-                f"Table {target} exists already: choose another with --collection {namespace}:schema.table, or "
+                f"Table {target} exists already: choose another with --collection "
+                f"{written_namespace(namespace, has_table=True)}:schema.table, or "
                 "--mode append, replace or upsert."
             )
         if is_there and mode in ("append", "upsert"):
             mapping = await _fitted(connection, target, mapping)
             count_before = await rows_in(connection, target)
             if mode == "upsert" and not await tables.has_unique(connection, target, mapping.id_column.name):
-                name = ddl.fitted(target.table, "__id_key")
+                name = await free_name(
+                    connection, target.schema, target.table, "__id_key", {each[2].table for each in wanted}
+                )
                 making.append(ddl.create_unique_index(target, mapping.id_column.name, name))
         elif mode == "replace":
             staging = ddl.staging_name(target, run_id)
@@ -95,7 +102,8 @@ async def prepare(
             making.append(ddl.create_table(target, mapping))
         if is_made and has_key and builds_key_first(mapping, mode):
             table = staging or target
-            making.append(ddl.add_primary_key(table, mapping.id_column.name, ddl.key_name(table)))
+            name = ddl.key_name(table) if staging else (key_names or {}).get(task_id, ddl.key_name(table))
+            making.append(ddl.add_primary_key(table, mapping.id_column.name, name))
         loads.append(
             TableLoad(
                 task_id=task_id,
@@ -141,7 +149,7 @@ async def _check_name(connection: asyncpg.Connection, namespace: str, target: Ta
     if what:
         message = (
             f"{target} is {what} in the target, not a table: choose another name with --collection "
-            f"{namespace}:schema.table, or rename it."
+            f"{written_namespace(namespace, has_table=True)}:schema.table, or rename it."
         )
         raise TargetExists(message) if mode == "create" else UsageError(message, code="not_a_table")
 
