@@ -206,7 +206,10 @@ def _from_file(file: Path, warnings: list[str]) -> dict[str, _Given]:
     except OSError as error:
         raise UsageError(f"The configuration file {shown} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"The configuration file {shown} is not valid TOML: {str(error).rstrip('.')}.") from error
+        hint = " Single quotes leave backslashes as they are: 'db.events\\:archive'." if "\\" in str(error) else ""
+        raise UsageError(
+            f"The configuration file {shown} is not valid TOML: {str(error).rstrip('.')}.{hint}"
+        ) from error
     given: dict[str, _Given] = {}
     given.update(_keys_from(content.pop(_KEYS, {}), shown))
     for section, values in content.items():

@@ -19,7 +19,7 @@ from engine.mongo_uri import read_uri
 from engine.plan import named_in
 from engine.redaction import know, secrets_in
 from engine.source import catalogue, mongo
-from engine.target import postgres
+from engine.target import postgres, sqlstates
 from engine.target.names import NOTHING_KNOWN, KnownNames, known_names
 
 APP_NAME = "mongopg-tui"
@@ -86,6 +86,8 @@ async def known_in_target(settings: Settings, plan: str) -> KnownNames:
         return NOTHING_KNOWN  # a plan is of the source: the run will say what is wrong with the target
     try:
         return await known_names(connection, mongo.hosts_of(source_uri(settings)), schemas)
+    except sqlstates.FAILURES:
+        return NOTHING_KNOWN  # such as a ledger that this role may not read
     finally:
         await connection.close(timeout=2.0)
 

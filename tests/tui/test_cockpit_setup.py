@@ -6,6 +6,8 @@ import pytest
 from pydantic import SecretStr
 from textual.widgets import Button, Input
 
+from engine.control.protocol import CollectionInfo
+from engine.notation import NamedCollection, parsed
 from tests.tui.driving import (
     SOURCE_URI,
     edit,
@@ -20,7 +22,7 @@ from tests.tui.driving import (
 from tests.tui.scripted_engine import ELSEWHERE, ScriptedEngine, completed, running
 from tui.app import Cockpit
 from tui.screens.setup import SetupScreen
-from tui.widgets.collections import CollectionList
+from tui.widgets.collections import CollectionList, CollectionsPanel
 from tui.widgets.footer import Footer
 
 LARGE = (120, 40)
@@ -338,3 +340,47 @@ async def test_testing_again_keeps_what_was_chosen_and_takes_what_is_new(engine:
         engine.collections = [*engine.collections, ELSEWHERE.model_copy(update={"namespace": "shop.returns"})]
         await pilot.press("f5")
         await until_shown(pilot, "[x] returns", "[ ] orders", "4 of 5 chosen")
+
+
+# --- names that are no notation ---------------------------------------------------------------------------------------
+
+
+def odd_collections(*names: str) -> list[CollectionInfo]:
+    return [CollectionInfo(namespace=f"shop.{name}", kind="collection", documents=5, size_bytes=5) for name in names]
+
+
+@pytest.mark.parametrize("name", ["events:archive", "[red]b[/red]", "back\\:slash", "end\\", "$x, y"])
+async def test_a_tick_means_the_collection_whatever_it_is_called(engine: ScriptedEngine, name: str) -> None:
+    engine.collections = odd_collections("aaa", name)
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "2 of 2 chosen", f"[x] {name}")
+        screen = setup_of(app)
+        screen.query_one(CollectionList).choose_only({f"shop.{name}"})
+        await until_shown(pilot, "1 of 2 chosen", f"[x] {name}")
+        (entry,) = screen.edited_settings().run.collections
+        assert parsed(entry) == NamedCollection("shop", name)
+        # A profile, or a settings file, that says so ticks the same one.
+        settings = settings_with_servers()
+        settings.run.collections = [entry, f"{entry}:crm.t"]
+        app.settings = settings
+        screen.fill(settings)
+        await until_shown(pilot, "1 of 2 chosen", f"[x] {name}")
+        await until(pilot, lambda: screen.edited_settings().run.collections == [entry, f"{entry}:crm.t"])
+
+
+async def test_excluded_collections_are_not_ticked_until_somebody_does(engine: ScriptedEngine) -> None:
+    engine.collections = odd_collections("orders", "tmp_1", "tmp_2")
+    settings = settings_with_servers()
+    settings.run.exclude = ["tmp_*"]
+    app = on_setup(engine, settings)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "1 of 3 chosen", "[x] orders", "[ ] tmp_1")
+        screen = setup_of(app)
+        assert screen.query_one(CollectionsPanel).is_everything
+        screen.query_one(CollectionList).choose_only({"shop.tmp_1"})
+        await until_shown(pilot, "[x] tmp_1", "[ ] orders")
+        run = screen.edited_settings().run
+        assert (run.collections, run.exclude) == (["shop.tmp_1"], [])
+        screen.query_one(CollectionsPanel).leave_out(["orders"])
+        await until_shown(pilot, "[x] tmp_1", "[x] tmp_2", "[ ] orders")
