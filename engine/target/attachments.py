@@ -579,8 +579,9 @@ async def is_another(connection: asyncpg.Connection, oid: int, mapping: Mapping,
 
 REFERRING = frozenset({"dependant", "reference", "foreign reference", "inherited"})
 """Kinds that are other objects, which refer to the table."""
-_SHAPE = frozenset({"column", "column type", "not null", "default", "collation"})
-"""The contents of a table rather than what hangs on it, where the table has nothing in common with the plan."""
+_SHAPE = frozenset({"column", "column type", "not null", "default", "collation", "default privileges"})
+"""What does not keep a table in its place that has nothing in common with the plan: its columns are contents, and a rename
+takes away what default privileges give."""
 
 
 _PARTS = [

@@ -311,7 +311,7 @@ class _Work:
         ours = {*columns, *table.earlier.columns}
         own = [column.name for column in existing if column.name not in ours and not column.generated]
         key = table.mapping.id_column.name
-        if not (own and key in there and await has_unique(connection, table.target, key)):
+        if not (own and key in there and await _is_unique(connection, table, key)):
             own = []
         n_rows = int(await connection.fetchval(f"SELECT count(*) FROM {table.staging.sql}"))  # noqa: S608 - a quoted name
         work = cls(connection, run_id, table, columns, own, restore, n_rows)
@@ -402,6 +402,37 @@ class _Work:
         await self.connection.execute(ddl.drop_table(table.staging))
         if self.own:
             await self.connection.execute(ddl.drop_table(self._kept))
+
+
+async def holds_values(connection: asyncpg.Connection, table: Exchange) -> bool:
+    """A row that is about to be written again has values in columns that no plan made."""
+    existing = await describe_table(connection, table.target)
+    key = table.mapping.id_column.name
+    names = {column.name for column in table.mapping.columns} | table.earlier.columns
+    own = [quote_identifier(each.name) for each in existing if each.name not in names and not each.generated]
+    if (
+        not own
+        or await misfits(connection, table.target, table.mapping, existing)
+        or all(x.name != key for x in existing)
+    ):
+        return False
+    k, only = quote_identifier(key), await _only(connection, table.oid)
+    filled = " OR ".join(f"o.{name} IS NOT NULL" for name in own)
+    return bool(
+        await connection.fetchval(
+            f"SELECT EXISTS (SELECT FROM {only}{table.target.sql} o"  # noqa: S608 - quoted names
+            f" JOIN {table.staging.sql} s ON s.{k} = o.{k} WHERE {filled})"
+        )
+    )
+
+
+async def _is_unique(connection: asyncpg.Connection, table: Exchange, key: str) -> bool:
+    """No two rows of the old table have the same key, so values of other columns are a key's alone."""
+    if await has_unique(connection, table.target, key):
+        return True
+    only, name = await _only(connection, table.oid), quote_identifier(key)
+    twice = f"SELECT FROM {only}{table.target.sql} GROUP BY {name} HAVING count(*) > 1"
+    return not await connection.fetchval(f"SELECT EXISTS ({twice})")
 
 
 async def _set_aside(connection: asyncpg.Connection, table: Exchange) -> list[str]:

@@ -16,7 +16,7 @@ from engine.mapping.model import Mapping
 from engine.target import attachments, ddl
 from engine.target.attachments import Fate
 from engine.target.ddl import TableName
-from engine.target.exchange import Exchange, exchange, named
+from engine.target.exchange import Exchange, exchange, holds_values, named
 from engine.target.ledger import TableLoad
 from engine.target.locks import naming_blockers
 from engine.target.names import free_name, taken_relations
@@ -189,9 +189,11 @@ async def swap(
                     f"would be lost with it: drop what hangs on it, then resume the run. The new rows are in {load.staging}.",
                     code="dependants",
                 )
-            if found or not load.made:
-                has_key = await has_unique(connection, load.staging, mapping.id_column.name)
-                exchanged.append(Exchange(load.target, load.staging, old_oid, mapping, earlier, has_key))
+            has_key = await has_unique(connection, load.staging, mapping.id_column.name)
+            table = Exchange(load.target, load.staging, old_oid, mapping, earlier, has_key)
+            # Values in columns of others tell that it is the collection's table after all.
+            if found or not load.made or ("column" not in drops and await holds_values(connection, table)):
+                exchanged.append(table)
                 continue
             await _hand_over(connection, old_oid, load.staging)
             old = ddl.old_name(load.target, run_id)

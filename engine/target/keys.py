@@ -114,6 +114,9 @@ async def find_extra(
         limit: so many rows are described.
     """
     key, keys = quote_identifier(mapping.id_column.name), TableName(SCHEMA, name).sql
+    # Rows of tables that inherit from it are theirs; those of partitions are the table's.
+    kind = await connection.fetchval("SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", table.sql)
+    only = "ONLY " if kind == "r" else ""
     is_changed = "NULL::boolean"
     await connection.execute(f"ANALYZE {keys}; SET work_mem = '{MEMORY}'")
     if changed is not None:
@@ -124,7 +127,7 @@ async def find_extra(
         " array_agg(shown ORDER BY nth) FILTER (WHERE nth <= $1) AS keys,"
         " array_agg(changed ORDER BY nth) FILTER (WHERE nth <= $1) AS changed FROM ("
         f"SELECT left(t.{key}::text, {SHOWN_VALUE}) AS shown, {is_changed} AS changed, row_number() OVER () AS nth"
-        f" FROM {table.sql} t WHERE NOT EXISTS (SELECT FROM {keys} k WHERE k.{key} = t.{key})) extra",
+        f" FROM {only}{table.sql} t WHERE NOT EXISTS (SELECT FROM {keys} k WHERE k.{key} = t.{key})) extra",
         limit,
     )
     named = zip(row["keys"] or (), row["changed"] or (), strict=True)

@@ -20,6 +20,7 @@ from engine.target.ledger import TableLoad
 from engine.target.lock_table import locks_of_swap, require_room
 from engine.target.names import free_name
 from engine.target.preflight import preflight
+from engine.target.sqlstates import describe, may_pass, one_line
 
 Wanted = tuple[int, str, TableName, Mapping, int, bool]
 """Task id, namespace, target, mapping, documents expected, `_id` becomes the primary key."""
@@ -121,6 +122,7 @@ async def prepare(
         await exchange.check_order(connection, exchanged)
     if locks:
         await require_room(connection, locks)
+        await _try_statements(connection, wanted[0][2], run_id)
     return loads, statements
 
 
@@ -152,6 +154,34 @@ async def _check_name(connection: asyncpg.Connection, namespace: str, target: Ta
             f"{written_namespace(namespace, has_table=True)}:schema.table, or rename it."
         )
         raise TargetExists(message) if mode == "create" else UsageError(message, code="not_a_table")
+
+
+async def _try_statements(connection: asyncpg.Connection, target: TableName, run_id: str) -> None:
+    """Raise UsageError where an event trigger refuses what the swap will do, tried on a table of our own and undone."""
+    triggers = await connection.fetch(
+        "SELECT evtname FROM pg_event_trigger WHERE evtenabled IN ('O', 'A') AND evtevent <> 'login' ORDER BY evtname"
+    )
+    if not triggers or await connection.fetchval("SELECT to_regnamespace($1) IS NULL", quote_identifier(target.schema)):
+        return
+    table = TableName(target.schema, ddl.fitted(target.table, f"__mongopg_try_{run_id}"))
+    renamed = ddl.old_name(target, run_id)
+    trial = connection.transaction()
+    await trial.start()
+    try:
+        await connection.execute(f"CREATE TABLE {table.sql} (n integer)")
+        await connection.execute(ddl.rename_table(table, renamed.table))
+        await connection.execute(ddl.drop_table(renamed))
+    except asyncpg.PostgresError as error:
+        if may_pass(error):
+            raise
+        names = ", ".join(one_line(row["evtname"]) for row in triggers)
+        raise UsageError(
+            f"Tables in {one_line(target.schema)} cannot be replaced: {describe(error)[1]} The database has the event trigger"
+            f"{'s' * (len(triggers) > 1)} {names}: disable what refuses, or use mode append or upsert.",
+            code="event_trigger",
+        ) from error
+    finally:
+        await trial.rollback()
 
 
 async def _oids(connection: asyncpg.Connection, targets: Sequence[TableName]) -> list[int]:

@@ -119,6 +119,19 @@ async def test_what_cannot_be_kept_is_refused_with_its_name(target: Target) -> N
                 assert "public.users" in found
 
 
+async def test_an_event_trigger_that_refuses_the_swap_is_found_before_the_load(target: Target) -> None:
+    target.execute("""
+        CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''tables stay''; END';
+        CREATE EVENT TRIGGER keep ON sql_drop WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION no()""")
+    async with connected(target.uri) as connection:
+        with pytest.raises(UsageError, match=r"cannot be replaced: .*tables stay.* event trigger keep: disable"):
+            await wanted(connection, "replace")
+        assert target.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
+        assert len(await wanted(connection, "create")) == 1
+        target.execute("ALTER EVENT TRIGGER keep DISABLE")
+        assert len(await wanted(connection, "replace")) == 1
+
+
 async def test_tables_of_one_run_may_refer_to_each_other_unless_in_a_ring(target: Target) -> None:
     target.execute(f"""
         {TABLE}; CREATE TABLE items (_id text PRIMARY KEY, n integer, u text REFERENCES users);
