@@ -17,7 +17,9 @@ from engine.control.protocol import (
     TableView,
     ValuesView,
 )
+from engine.convert.rejection import CORRUPT
 from engine.errors import MigrationError
+from engine.mapping.cautions import corrupt_caution, too_wide
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import KIND_NAMES
 from engine.mapping.model import Column, Kind, Role
@@ -74,7 +76,7 @@ def view_plan(
     weighed = [(SELECTION_WEIGHT, text) for text in selection.warnings]
     for survey in surveys:
         shown, failure = _preview(survey, settings)
-        warnings = _warnings(survey, shown, failure)
+        warnings = warnings_of(survey, shown, failure)
         tables.append(_table_view(settings, plan, survey, shown, [text for _, text in warnings]))
         weighed += [(weight, f"{survey.table.namespace}: {text}") for weight, text in warnings]
         remarks.append(_remarks(survey, settings, [text for _, text in warnings]))
@@ -102,21 +104,41 @@ def _preview(survey: Survey, settings: Settings) -> tuple[Preview, str]:
         return Preview(), f"There is no preview: converting the sample failed ({type(error).__name__}: {error})."
 
 
-def _warnings(survey: Survey, shown: Preview, failure: str) -> list[tuple[int, str]]:
-    """The table's warnings with those that only converting could tell, the weightiest first."""
-    found = list(zip(survey.weights, survey.table.warnings, strict=True))
+def warnings_of(survey: Survey, shown: Preview, failure: str = "") -> list[tuple[int, str]]:
+    """The table's warnings, with their weights, and those that only converting could tell; the weightiest first.
+
+    Args:
+        failure: why there is no preview; empty when there is one.
+    """
+    own = corrupt_caution(survey.census.n_corrupt, survey.census.n_documents)
+    found = [each for each in zip(survey.weights, survey.table.warnings, strict=True) if each != own]
     if failure:
         found.append((REJECT_WEIGHT, failure))
-    if shown.rejects:
-        ranked = sorted(shown.rejects.items(), key=lambda entry: -entry[1])
+    if n_corrupt := _n_corrupt(survey, shown):
+        found.append(corrupt_caution(n_corrupt, survey.census.n_documents or shown.n_read))
+    others = {each: count for each, count in shown.rejects.items() if each[0] != CORRUPT}
+    if others:
+        ranked = sorted(others.items(), key=lambda entry: -entry[1])
         reasons = ", ".join(f"{count:,} {reason} in {name or 'the document'}" for (reason, name), count in ranked[:5])
-        n_rejects = sum(shown.rejects.values())
+        n_rejects = sum(others.values())
         found.append((REJECT_WEIGHT, f"{n_rejects:,} of {shown.n_read:,} documents converted are rejected: {reasons}."))
+    if shown.n_too_wide:
+        beginning = (
+            f"Rows of {shown.n_too_wide:,} of {shown.n_read:,} documents converted have up to {shown.widest:,} bytes"
+        )
+        found.append((REJECT_WEIGHT, too_wide(beginning)))
     if shown.n_overflow:
         found.append(
             (OVERFLOW_WEIGHT, f"{shown.n_overflow:,} values of {shown.n_read:,} documents converted go to _extra.")
         )
     return sorted(found, key=lambda each: -each[0])
+
+
+def _n_corrupt(survey: Survey, shown: Preview) -> int:
+    """Documents that are corrupt: converting decides it, as in a run, where all were converted that the census looked at."""
+    converted = sum(count for (reason, _), count in shown.rejects.items() if reason == CORRUPT)
+    is_all = shown.n_read >= survey.census.n_documents
+    return converted if is_all else max(converted, survey.census.n_corrupt)
 
 
 def _table_view(settings: Settings, plan: Plan, survey: Survey, shown: Preview, warnings: list[str]) -> TableView:
@@ -138,7 +160,7 @@ def _table_view(settings: Settings, plan: Plan, survey: Survey, shown: Preview, 
         census=table.census,
         largest=survey.census.largest,
         depth=survey.census.depth,
-        corrupt=survey.census.n_corrupt,
+        corrupt=_n_corrupt(survey, shown),
         untracked=survey.census.n_untracked,
         filter=table.filter,
         columns=[_column_view(table, column, by_path.get(column.path)) for column in table.mapping.columns],

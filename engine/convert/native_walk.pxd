@@ -10,7 +10,6 @@ from libc.string cimport memcmp, memset
 from engine.convert.native_bson cimport (
     DOCUMENT,
     NULL_KIND,
-    SHORTEST_DOCUMENT,
     Element,
     kind_of,
     read_element,
@@ -156,7 +155,7 @@ cdef inline int descend(Work *work, const Level *level, const Field *field, cons
             if write_null(work, below.columns[number]) < 0:
                 return NO_MEMORY
         return OK
-    if element.kind == DOCUMENT and element.end - element.start > SHORTEST_DOCUMENT:
+    if element.kind == DOCUMENT:
         return walk(work, below, element.start + 4, element.end - 1)
     return overflow(work, level, field, element)
 

@@ -10,7 +10,8 @@ Rules beyond TYPES.md, for both converters:
   NOT NULL and lengths, in the order of the columns.
 - Policy hits count only for documents that become rows.
 - A key that comes twice in one document has its last value, and each value before it is a hit `duplicate_key`.
-- `_extra` nests like the document: `{"address":{"city":5}}`. So an empty document at a flattened path goes there too.
+- `_extra` nests like the document: `{"address":{"city":5}}`.
+- An empty document at a flattened path has none of the fields below it: their columns are NULL, and `_missing` lists them.
 - A null at a flattened path makes the columns below it NULL; `_missing` does not list them.
 """
 
@@ -40,7 +41,6 @@ from engine.convert.rejection import (
 )
 from engine.convert.strings import Policies
 from engine.mapping.bson import (
-    SHORTEST_DOCUMENT,
     CorruptDocumentError,
     binary_kind,
     document_end,
@@ -228,9 +228,6 @@ class PlainConverter:
     def _descend(self, level: Level, document: bytes, key: bytes, start: int, end: int, fields: list[bytes]) -> None:
         """Walk the document of a flattened field."""
         self._forget(level, key, fields)
-        if end - start == SHORTEST_DOCUMENT:
-            self._overflow(level, document, bytes((Kind.DOCUMENT,)) + key, start, end, None)
-            return
         self._walk(level.below[key], document, start + 4, end - 1, fields)
 
     def _unusual(

@@ -19,6 +19,10 @@ MAX_ROW_BYTES = 8_160
 """MaxHeapTupleSize: a row stands within one page of 8 kB, with all that is not stored outside of it."""
 LONGEST_INSIDE = 24
 """Longer values leave a pointer in a row that is too long (toast_tuple_find_biggest_attribute of PostgreSQL's access/table)."""
+POINTER_BYTES = 18
+"""Of such a pointer (TOAST_POINTER_SIZE of PostgreSQL's access/detoast.h)."""
+ROW_HEADER_BYTES = 23
+"""SizeofHeapTupleHeader: before the bits that tell which columns are NULL, where any is."""
 MAX_KEY_BYTES = 2_600
 """Longest `_id` taken, as encoded: an index entry may have 2,704 bytes with its header and alignment."""
 

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from engine.mapping.cautions import (
+    OWN_NAMES,
+    cautions,
+    describe_kinds,
+    id_cautions,
+    name_cautions,
+    percent,
+    several_kinds,
+)
 from engine.mapping.census import Census, FieldCensus
-from engine.mapping.kinds import INTEGERS, KIND_NAMES, NUMBERS, scalar_type
-from engine.mapping.limits import LONGEST_INSIDE, MAX_COLUMNS, MAX_ROW_BYTES
+from engine.mapping.kinds import INTEGERS, JSON_TYPES, KIND_NAMES, NUMBERS, scalar_type
+from engine.mapping.limits import MAX_COLUMNS
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import DOCUMENT_NAME, EXTRA_NAME, ID_NAME, MISSING_NAME, column_names, show_path
 from engine.mapping.options import MappingOptions
 
-_WIDTHS = {
-    ColumnType.INTEGER: 4,
-    ColumnType.BIGINT: 8,
-    ColumnType.DOUBLE: 8,
-    ColumnType.BOOLEAN: 1,
-    ColumnType.TIMESTAMPTZ: 8,
-    ColumnType.UUID: 16,
-    ColumnType.NUMERIC: 10,
-}
-"""Bytes of a value in a row; numeric has no fixed width, and seldom more."""
-BIG_DOCUMENT = 1 << 20
-"""Bytes of a document that is worth a warning."""
 ID_PATH = ("_id",)
+MANY_KEYS, RARE_SHARE = 100, 0.02
+"""So many keys in a document, each in so small a share of the documents on average, are data."""
+NEARLY_ALL = 0.95
+"""A share of one kind that is worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +62,10 @@ def propose(census: Census, id_kinds: frozenset[Kind], options: MappingOptions) 
         proposer.notes[DOCUMENT_NAME] = "the whole document without its _id"
     else:
         columns = [id_column, *proposer.field_columns(), *_own_columns(options)]
-    proposer.warn_about_documents()
-    weighed = sorted(proposer.warnings, key=lambda each: -each[0])
     mapping = Mapping(columns=tuple(columns), options=options)
+    found = proposer.warnings + cautions(census, mapping) + name_cautions(mapping.columns)
+    weighed = sorted(found, key=lambda each: -each[0])
     return Proposal(mapping, [text for _, text in weighed], proposer.notes, weighed)
-
-
-def document_warnings(census: Census, options: MappingOptions) -> list[tuple[int, str]]:
-    """Weighed warnings about the documents themselves, whatever columns they get."""
-    proposer = _Proposer(census, options)
-    proposer.warn_about_documents()
-    return proposer.warnings
 
 
 def _own_columns(options: MappingOptions) -> list[Column]:
@@ -96,8 +90,6 @@ class _Proposer:
         """The column of `_id`, whatever its kinds."""
         seen = self.census.fields.get("_id")
         always_there = not self.census.n_documents or (seen is not None and seen.present >= self.census.n_documents)
-        if not always_there:
-            self.warn(80, "Some documents have no _id: the column _id is nullable and there can be no primary key.")
         if not kinds:
             kinds = frozenset({Kind.OBJECT_ID})
             self.notes[ID_NAME] = "no document seen: the usual kind"
@@ -109,13 +101,11 @@ class _Proposer:
         elif len(kinds) == 1 or not kinds & NUMBERS:
             found = scalar_type(kinds, self.options)
             column_type = found[0] if found else ColumnType.JSONB
-        if column_type is ColumnType.JSONB and len(kinds) > 1:
-            self.warn(
-                60, f"_id has several kinds ({self.notes[ID_NAME]}): its column is jsonb, its key is built first."
-            )
-        return Column(
+        column = Column(
             name=ID_NAME, type=column_type, role=Role.ID, path=ID_PATH, kinds=fitting, nullable=not always_there
         )
+        self.warnings += id_cautions(self.census, column, kinds)
+        return column
 
     def field_columns(self) -> list[Column]:
         """The columns of the fields, in order of first appearance; the rarest have none when there are too many."""
@@ -123,33 +113,10 @@ class _Proposer:
         room = MAX_COLUMNS - 1 - len(_own_columns(self.options))
         if len(fields) > room:
             fields = self._most_frequent(fields, room)
-        taken = {ID_NAME, EXTRA_NAME, MISSING_NAME}
-        names, collisions = column_names([entry.path for entry in fields], self.options.naming, taken)
+        names, collisions = column_names([entry.path for entry in fields], self.options.naming, OWN_NAMES)
         for text in collisions:
             self.warn(50, text)
-        columns = [self._column(entry, names[entry.path]) for entry in fields]
-        self._warn_about_width(zip(columns, (entry.seen for entry in fields), strict=True))
-        return columns
-
-    def warn_about_documents(self) -> None:
-        """Warnings that belong to no column."""
-        census = self.census
-        if census.n_corrupt:
-            self.warn(
-                95, f"{census.n_corrupt} of {census.n_documents} documents seen are corrupt and will be rejected."
-            )
-        if census.largest >= BIG_DOCUMENT:
-            self.warn(20, f"The largest document seen has {census.largest / (1 << 20):.1f} MiB.")
-        if census.n_untracked:
-            place = "go to _extra" if self.options.overflow == "overflow" else "reject their documents"
-            self.warn(
-                40,
-                f"{census.n_untracked} values are in fields too many to track or not named in UTF-8: they {place}.",
-            )
-        for path, seen in census.walk():
-            self._warn_about_values(path, seen)
-            if seen.elements is not None:
-                self._warn_about_values((*path, "[]"), seen.elements)
+        return [self._column(entry, names[entry.path]) for entry in fields]
 
     def warn(self, weight: int, text: str) -> None:
         """Keep a warning; the greater the weight, the further up it is shown."""
@@ -160,10 +127,22 @@ class _Proposer:
             path = (*prefix, key)
             if path == ID_PATH:
                 continue
-            if levels and seen.fields and seen.kind_set == {Kind.DOCUMENT}:
+            if levels and seen.fields and seen.kind_set == {Kind.DOCUMENT} and not self._is_dictionary(path, seen):
                 yield from self._flattened(seen, path, levels - 1)
             else:
                 yield _Field(path, seen)
+
+    def _is_dictionary(self, path: tuple[str, ...], seen: FieldCensus) -> bool:
+        """Whether a document's keys are data, such as dates or users, and not names of fields: many, and each one rare."""
+        n_keys, n_values = len(seen.fields), sum(each.present for each in seen.fields.values())
+        if n_keys < MANY_KEYS or n_values > RARE_SHARE * n_keys * seen.present:
+            return False
+        self.warn(
+            33,
+            f"Field {show_path(path)} has {n_keys:,} keys, each of them in {percent(n_values, n_keys * seen.present)} of its "
+            f"documents on average: they look like data, so it stays one column and does not become {n_keys:,}.",
+        )
+        return True
 
     def _most_frequent(self, fields: list[_Field], room: int) -> list[_Field]:
         ranked = sorted(range(len(fields)), key=lambda index: (-fields[index].seen.present, index))
@@ -189,66 +168,38 @@ class _Proposer:
         elif elements:
             column_type, fitting = elements
             is_array = True
-        elif len(kinds) > 1:
-            self.warn(
-                70, f"Field {show_path(entry.path)} holds {describe_kinds(seen)}: its column is {json_type.value}."
-            )
+        elif not kinds:
+            # Nothing but null: a text is what most fields turn out to be, and what is none goes to _extra.
+            column_type, fitting = ColumnType.TEXT, frozenset({Kind.STRING})
+        column = Column(name=name, type=column_type, path=entry.path, kinds=fitting, array=is_array)
+        if len(kinds) > 1 and column_type is json_type:
+            self.warnings.append(several_kinds(entry.path, seen, column))
         note = describe_kinds(seen)
         if self.census.n_documents:
-            note += f"; in {_percent(seen.present, self.census.n_documents)} of the documents"
+            note += f"; in {percent(seen.present, self.census.n_documents)} of the documents"
+        note += self._alternative(column, seen)
         if column_type is ColumnType.NUMERIC and Kind.DECIMAL128 not in kinds:
             note += "; some integers are not exact as double precision"
         self.notes[name] = note
-        return Column(name=name, type=column_type, path=entry.path, kinds=fitting, array=is_array)
+        return column
+
+    def _alternative(self, column: Column, seen: FieldCensus) -> str:
+        """What a jsonb column could be instead, where the operator says so; what a note says behind the rest."""
+        if column.type not in JSON_TYPES or column.array:
+            return ""
+        if seen.kind_set == {Kind.ARRAY} and seen.elements is not None:
+            inexact = seen.elements.has_inexact_integers
+            found = scalar_type(seen.elements.kind_set, self.options, has_inexact_integers=inexact)
+            return f'; arrays = "native" would make it {found[0].value}[]' if found else ""
+        n_values = seen.present - seen.n_null
+        for kind, count in seen.kinds.items():
+            found = scalar_type(frozenset({Kind(kind)}), self.options)
+            if len(seen.kind_set) > 1 and kind != Kind.NULL and found and count >= NEARLY_ALL * n_values:
+                return f"; type {found[0].value} would take {percent(count, n_values)} of them, and the rest would go to _extra"
+        return ""
 
     def _native_elements(self, seen: FieldCensus, kinds: frozenset[Kind]) -> tuple[ColumnType, frozenset[Kind]] | None:
         if self.options.arrays != "native" or kinds != {Kind.ARRAY} or seen.elements is None:
             return None
         inexact = seen.elements.has_inexact_integers
         return scalar_type(seen.elements.kind_set, self.options, has_inexact_integers=inexact)
-
-    def _warn_about_width(self, columns: Iterable[tuple[Column, FieldCensus]]) -> None:
-        """A warning when rows of all these columns would not fit into a page of PostgreSQL."""
-        n_bytes = sum(_width(column, seen) * seen.present for column, seen in columns) / max(1, self.census.n_documents)
-        if n_bytes > MAX_ROW_BYTES:
-            self.warn(
-                88,
-                f"Rows would have about {n_bytes:,.0f} bytes without what PostgreSQL stores outside of them, and "
-                f"{MAX_ROW_BYTES:,} is the most: such documents will be rejected. Leave fields without a column in a saved "
-                'plan, so that they go to _extra, or set mapping.layout to "document".',
-            )
-
-    def _warn_about_values(self, path: tuple[str, ...], seen: FieldCensus) -> None:
-        options, name = self.options, show_path(path)
-        for count, what, policy, choice in (
-            (seen.n_nul, "strings with a NUL character", "nul", options.nul),
-            (seen.n_bad_utf8, "strings that are not UTF-8", "utf8", options.utf8),
-            (seen.n_bad_dates, "dates beyond PostgreSQL's range", "date_range", options.date_range),
-        ):
-            if count:
-                weight = 85 if choice == "reject" else 45
-                self.warn(weight, f"Field {name}: {what} among those seen: {count}; policy {policy} = {choice}.")
-
-
-def _width(column: Column, seen: FieldCensus) -> int:
-    """Bytes of a value that stay within its row, at most."""
-    fixed = _WIDTHS.get(column.type)
-    if fixed is not None and not column.array:
-        return fixed
-    if column.type is ColumnType.TEXT and seen.kind_set == {Kind.STRING}:
-        return min(seen.longest, LONGEST_INSIDE) + 1
-    return LONGEST_INSIDE + 1
-
-
-def describe_kinds(seen: FieldCensus) -> str:
-    """The kinds with their shares, the most frequent first: `string 97 %, int32 3 %`."""
-    ranked = sorted(seen.kinds.items(), key=lambda item: -item[1])
-    return ", ".join(f"{KIND_NAMES[Kind(kind)]} {_percent(count, seen.present)}" for kind, count in ranked)
-
-
-def _percent(part: int, whole: int) -> str:
-    """A share that is 100 or 0 only when it is exactly so."""
-    share = 100 * part / whole if whole else 0.0
-    if 99.9 < share < 100 or 0 < share < 0.1:
-        return "> 99.9 %" if share > 50 else "< 0.1 %"
-    return f"{share:.3g} %"

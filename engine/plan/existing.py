@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from engine.errors import UsageError
+from engine.mapping.cautions import cautions, describe_kinds
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import INTEGERS, JSON_TYPES, KIND_NAMES, kinds_that_fit, scalar_type
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import DOCUMENT_NAME, EXTRA_NAME, ID_NAME, MISSING_NAME, column_names, show_path
 from engine.mapping.options import POLICIES, MappingOptions
-from engine.mapping.proposal import ID_PATH, Proposal, describe_kinds, document_warnings
+from engine.mapping.proposal import ID_PATH, Proposal
 from engine.target.earlier import EarlierMapping
 from engine.target.existing import ExistingTable
 from engine.target.sqlstates import one_line
@@ -494,8 +495,8 @@ class _Fitting:
             if column.name in self.writers:
                 written = f"as run {self.writers[column.name]} wrote it"
                 notes[column.name] = "; ".join(filter(None, (notes.get(column.name, ""), written)))
-        weighed = sorted([*self.warnings, *document_warnings(census, options)], key=lambda each: -each[0])
         mapping = Mapping(columns=tuple(columns), options=options, ignored=self.ignored)
+        weighed = sorted([*self.warnings, *cautions(census, mapping)], key=lambda each: -each[0])
         return Proposal(mapping, [text for _, text in weighed], notes, weighed)
 
     def _look_at_kinds(self, column: Column, seen: FieldCensus) -> None:

@@ -18,23 +18,25 @@ from engine.config import Settings
 from engine.convert.census import make_counter
 from engine.errors import UsageError
 from engine.mapping.bson import documents
+from engine.mapping.cautions import cautions, describe_kinds, id_cautions, name_cautions, renamed, several_kinds
 from engine.mapping.census import Census
 from engine.mapping.kinds import JSON_TYPES, KIND_NAMES
 from engine.mapping.model import ColumnType, Kind, Mapping
 from engine.mapping.names import show_path
-from engine.mapping.proposal import Proposal, describe_kinds, propose
+from engine.mapping.proposal import Proposal, propose
 from engine.plan.bounds import key_doubts
-from engine.plan.checks import check_mapping, wrong
+from engine.plan.checks import ID_PATH, check_mapping, wrong
 from engine.plan.existing import fit, fit_given, levels_of, shape
 from engine.plan.indexes import propose_indexes
 from engine.plan.model import FIRST_TASK_ID, Plan, TablePlan
 from engine.plan.naming import with_own_names
 from engine.plan.request import Choice, request_of
+from engine.plan.widest import Widest
 from engine.source import catalogue, mongo, partition, reader
 from engine.source.catalogue import CollectionFacts
 from engine.source.collections import collection_of
 from engine.source.filters import check_filter
-from engine.source.id_kinds import id_kinds
+from engine.source.id_kinds import IdKinds, id_kinds
 from engine.source.indexes import list_indexes
 from engine.source.reader import Range, filter_query
 from engine.source.snapshot import session_at
@@ -235,14 +237,15 @@ def _survey(
         census = Census(levels)
     unsure: frozenset[Kind] = frozenset()
     remarks: list[tuple[int, str]] = []
+    asked = id_kinds(collection, facts) if given is None or is_thorough else IdKinds(frozenset())
     if given is not None:
         if existing is not None:
             given, remarks = fit_given(
                 given, existing, target=choice.target, namespace=choice.namespace, mode=settings.run.mode
             )
-        proposal = _judged(census, given)
+        proposal = _judged(census, given, asked.kinds)
+        unsure = asked.unsure if counted is None else frozenset()
     else:
-        asked = id_kinds(collection, facts)
         proposal = propose(census, asked.kinds or _sampled_id_kinds(census), options)
         proposal = _without_ignored(choice, proposal)
         if existing is not None:
@@ -261,6 +264,7 @@ def _survey(
         warnings.append((TABLE_NAME_WEIGHT, choice.warning))
     if cut:
         warnings.append((CUT_WEIGHT, cut))
+    warnings += name_cautions((), choice.table)
     if doubts := key_doubts(proposal.mapping, settings.run.mode):
         warnings.append((KEY_WEIGHT, doubts))
     indexes = None
@@ -340,13 +344,17 @@ def _sampled(
         has_range_reads=facts.has_range_reads,
         most_bytes=settings.source.sample_bytes if counts else min(KEPT_BYTES, settings.source.sample_bytes),
     )
+    widest = Widest(levels)
     for batch in sample:
         if counts:
             counter.add_batch(batch)
-        for document in documents(batch) if is_thorough and len(kept) < KEPT_DOCUMENTS else ():
+        for document in documents(batch) if is_thorough else ():
             if len(document) <= room and len(kept) < KEPT_DOCUMENTS:
                 kept.append(document)
                 room -= len(document)
+            else:
+                widest.add(document)
+    kept += widest.documents
     return _Drawn(counter.result(), kept, sample.is_cut, sample.is_whole and counts)
 
 
@@ -440,8 +448,12 @@ def _without_ignored(choice: Choice, proposal: Proposal) -> Proposal:
     return replace(proposal, mapping=mapping)
 
 
-def _judged(census: Census, mapping: Mapping) -> Proposal:
-    """A given mapping as a proposal: what the census has to say of it; nothing when there was none."""
+def _judged(census: Census, mapping: Mapping, id_kinds: frozenset[Kind]) -> Proposal:
+    """A given mapping as a proposal: what the census has to say of it; nothing when there was none.
+
+    Args:
+        id_kinds: of `_id`, asked of the index.
+    """
     by_path = dict(census.walk())
     columns = {column.path: column for column in mapping.columns if column.path}
     notes: dict[str, str] = {}
@@ -456,7 +468,9 @@ def _judged(census: Census, mapping: Mapping) -> Proposal:
         notes[column.name] = describe_kinds(seen)
         taken = column.kinds if not column.array else frozenset({Kind.ARRAY})
         others = seen.kind_set - taken
-        if others and column.type not in JSON_TYPES:
+        if len(seen.kind_set) > 1 and column.type in JSON_TYPES and path != ID_PATH:
+            warnings.append(several_kinds(path, seen, column))
+        if others and column.type not in JSON_TYPES and path != ID_PATH:
             named = ", ".join(KIND_NAMES[kind] for kind in sorted(others))
             warnings.append(
                 (
@@ -472,4 +486,7 @@ def _judged(census: Census, mapping: Mapping) -> Proposal:
                 warnings.append(
                     (UNPLANNED_FIELD_WEIGHT, f"Field {show_path(path)} is not in the plan: its values {place}.")
                 )
+    if census.n_documents:
+        warnings += cautions(census, mapping) + name_cautions(mapping.columns) + renamed(mapping)
+        warnings += id_cautions(census, mapping.id_column, id_kinds | census.id_kinds)
     return Proposal(mapping, [text for _, text in warnings], notes, warnings)

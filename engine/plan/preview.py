@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from engine.convert import Preference, make_converter
+from engine.convert.encoders import JSONB_VERSION
 from engine.convert.interface import Converted
+from engine.convert.keysize import jsonb_size
+from engine.mapping.limits import LONGEST_INSIDE, MAX_ROW_BYTES, POINTER_BYTES, ROW_HEADER_BYTES
 from engine.mapping.model import Column, ColumnType, Mapping
 from engine.plan.sqltext import fields_of, sql_text
 from engine.source.bounds import display, key_of
@@ -22,6 +25,12 @@ _VARIABLE_TYPES = frozenset({ColumnType.TEXT, ColumnType.NUMERIC, ColumnType.BYT
 """Stored with a header: a byte before short values, four before others."""
 _LONGEST_WITH_SHORT_HEADER = 126
 _MEASURED_ROWS = 500
+_NUMERIC_ON_ITS_WAY = 6
+"""Bytes of a numeric in COPY that are not stored."""
+_ALIGNMENTS = {
+    ColumnType.INTEGER: 4, ColumnType.BIGINT: 8, ColumnType.DOUBLE: 8, ColumnType.TIMESTAMPTZ: 8,
+}  # fmt: skip
+"""`typalign` of PostgreSQL's pg_type, where it is more than a byte; short values and pointers have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,10 @@ class Preview:
     """Of a row on its way, on average."""
     widths: dict[str, float] = field(default_factory=dict)
     """Column name -> bytes it takes in a stored row, on average."""
+    n_too_wide: int = 0
+    """Rows that do not fit into a page of PostgreSQL, even with all that it can store outside of them stored there."""
+    widest: int = 0
+    """Bytes that the longest row has within its page, then."""
     converter: str = ""
 
 
@@ -72,6 +85,7 @@ def preview(documents: Sequence[bytes], mapping: Mapping, preference: Preference
     copied = memoryview(converted.copy)
     rows = _shown_rows(batch, converted, copied, mapping)
     n_rows = len(converted.row_ends)
+    insides = [_bytes_inside(mapping.columns, _row(converted, copied, number)) for number in _long_rows(converted)]
     return Preview(
         rows=tuple(rows),
         n_read=converted.n_read,
@@ -80,6 +94,8 @@ def preview(documents: Sequence[bytes], mapping: Mapping, preference: Preference
         seconds_per_document=seconds / len(documents),
         copy_bytes=len(copied) / n_rows if n_rows else 0.0,
         widths=_widths(converted, copied, mapping.columns),
+        n_too_wide=sum(each > MAX_ROW_BYTES for each in insides),
+        widest=max(insides, default=0),
         converter=converter.name,
     )
 
@@ -132,6 +148,44 @@ def _stored_bytes(column: Column, content: bytes) -> int:
     if not column.array and column.type not in _VARIABLE_TYPES:
         return len(content)
     return len(content) + (1 if len(content) <= _LONGEST_WITH_SHORT_HEADER else 4)
+
+
+def _long_rows(converted: Converted) -> Iterator[int]:
+    """Rows that may be too long for a page; padding makes no row three times as long as its COPY bytes."""
+    begin = 0
+    for number, end in enumerate(converted.row_ends):
+        if end - begin > MAX_ROW_BYTES // 3:
+            yield number
+        begin = end
+
+
+def _bytes_inside(columns: Sequence[Column], row: memoryview) -> int:
+    """The least that a row has within its page: longer values leave a pointer there (PostgreSQL's access/heaptoast.c)."""
+    n_bytes, has_nulls = 0, False
+    for column, content in zip(columns, fields_of(row), strict=True):
+        if content is None:
+            has_nulls = True
+            continue
+        alignment = 1 if column.array else _ALIGNMENTS.get(column.type, 1)
+        n_bytes += -n_bytes % alignment
+        if column.array or column.type in _VARIABLE_TYPES:
+            size = _short_bytes(column, content)
+            n_bytes += size if size <= LONGEST_INSIDE else POINTER_BYTES
+        else:
+            n_bytes += len(content)
+    header = ROW_HEADER_BYTES + (-(-len(columns) // 8) if has_nulls else 0)
+    return header + -header % 8 + n_bytes + -n_bytes % 8
+
+
+def _short_bytes(column: Column, content: bytes) -> int:
+    """A value as it is stored with the header of a short one."""
+    if column.array or len(content) > 2 * LONGEST_INSIDE:
+        return 1 + len(content)
+    if column.type is ColumnType.NUMERIC:
+        return 1 + len(content) - _NUMERIC_ON_ITS_WAY
+    if column.type is ColumnType.JSONB:
+        return 1 + jsonb_size(content[len(JSONB_VERSION) :].decode())
+    return 1 + len(content)
 
 
 def _cut(text: str) -> str:

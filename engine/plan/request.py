@@ -19,6 +19,9 @@ from engine.source.collections import NEVER_IN_DATABASES
 from engine.source.filters import canonical_filter, encode_filter
 from engine.target.names import NOTHING_KNOWN, KnownNames
 
+SHOWN_VIEWS = 10
+"""Names of views that one sentence lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -85,7 +88,7 @@ def select(
         return Selection(
             [Choice(each.database, each.collection, each.schema_name, each.table, each) for each in saved.tables]
         )
-    asked = named_in(settings)
+    asked, views = named_in(settings), list[NamedCollection]()
     where = "of those in run.collections"
     if not asked:
         database = mongo.database_of(settings.source.uri.get_secret_value())
@@ -93,7 +96,13 @@ def select(
             raise UsageError(f"source.uri names the database {shown(repr(database))}: {fault}.")
         facts = catalogue.list_collections(client, database)
         asked = [_as_found(each.namespace) for each in facts if each.kind != "view"]
+        views = [_as_found(each.namespace) for each in facts if each.kind == "view"]
         where = f"of the database {shown(repr(database))}"
+        if not asked and views:
+            raise MissingCollection(
+                f"The database {database!r} of source.uri has no collections but views, which are only copied by name: "
+                f"--collection {written(views[0].database, views[0].collection)}."
+            )
         if not asked:
             raise MissingCollection(f"The database {database!r} of source.uri has no collections; check its name.")
     left = [each for each in asked if not leaves_out(settings.run.exclude, each.namespace)]
@@ -101,7 +110,9 @@ def select(
         raise UsageError(f"run.exclude leaves out every collection {where}, so there is nothing to copy: narrow it.")
     _refuse_shared_tables(left)
     rights.require(client, [(each.database, each.collection) for each in left])
-    return Selection(_with_tables(left, settings, known), _idle_patterns(settings, asked))
+    views_left = [each for each in views if not leaves_out(settings.run.exclude, each.namespace)]
+    warnings = _idle_patterns(settings, [*asked, *views]) + _left_views(views_left)
+    return Selection(_with_tables(left, settings, known), warnings)
 
 
 def named_in(settings: Settings) -> list[NamedCollection]:
@@ -184,6 +195,19 @@ def _with_tables(named: Sequence[NamedCollection], settings: Settings, known: Kn
         table, warning = (each.table, "") if each.table else found[each]
         choices.append(Choice(each.database, each.collection, each.schema, table, warning=warning))
     return choices
+
+
+def _left_views(views: Sequence[NamedCollection]) -> list[str]:
+    """That views are no part of a whole database, whose collections they show once more."""
+    if not views:
+        return []
+    names = [shown(each.namespace) for each in views[:SHOWN_VIEWS]]
+    more = f" and {len(views) - SHOWN_VIEWS} more" if len(views) > SHOWN_VIEWS else ""
+    count = "1 view is" if len(views) == 1 else f"{len(views)} views are"
+    return [
+        f"{count} left out, being no collection of the database: {', '.join(names)}{more}. Name a view to copy what it shows, "
+        f"as in --collection {written(views[0].database, views[0].collection)}."
+    ]
 
 
 def _idle_patterns(settings: Settings, asked: Sequence[NamedCollection]) -> list[str]:

@@ -111,7 +111,7 @@ KINDS = [
     value("array", [1, "a", None], '[1, "a", null]', "jsonb"),
     value("empty array", [], "[]", "jsonb"),
     value("null", None, None, "integer", 1),
-    value("only null", None, None, "jsonb"),
+    value("only null", None, None, "text"),
     value("regex", Regex("^a/b", "ix"), "/^a/b/ix", "text"),
     value("timestamp", Timestamp(1, 2), '{"i": 2, "t": 1}', "jsonb"),
     value("javascript", Code("f()"), "f()", "text"),

@@ -122,7 +122,7 @@ class _Row:
                     self.overflow(key, value, extra)
             elif below is not None and value is None:
                 self.row.update((column.name, None) for column in below.all_columns())
-            elif below is not None and isinstance(value, dict) and value:
+            elif below is not None and isinstance(value, dict):
                 inner: dict[str, Any] = {}
                 self.fill(below, value, inner)
                 if inner:

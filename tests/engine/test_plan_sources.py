@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bson.datetime_ms import DatetimeMS
 
 from engine.config import Settings
 from engine.control.planning import view_plan
 from engine.control.protocol import PlanView
-from engine.errors import EXIT_DONE
+from engine.errors import EXIT_DONE, MissingCollection
 from tests.running import Engines
 from tui.seen import documents_words
 
@@ -96,3 +97,46 @@ async def test_a_view_that_sorts_more_than_the_memory_holds_is_copied(
         _, end = await engines.run(engines.settings("sorted", run={"census": "full", "consistency": "snapshot"}))
     assert (end["exit_code"], end["verification"], end["read"]) == (EXIT_DONE, "verified", 400)
     assert target.value("SELECT count(DISTINCT n) FROM sorted") == 400
+
+
+# --- what a plan says -------------------------------------------------------------------------------------------------
+
+
+def test_views_are_left_out_of_a_whole_database_and_named(source: Source) -> None:
+    source.db.users.insert_one({"a": 1})
+    for name in ("seen", "odd:name"):
+        source.db.command("create", name, viewOn="users", pipeline=[])
+    plan = plan_of(source)
+    assert [table.namespace for table in plan.tables] == [f"{source.database}.users"]
+    (sentence,) = plan.warnings
+    assert sentence.startswith(
+        f"2 views are left out, being no collection of the database: {source.database}.odd:name, "
+    )
+    assert sentence.endswith(f"as in --collection {source.database}.odd\\:name.")
+    assert not plan_of(source, run={"collections": [], "exclude": ["odd*", "seen"]}).warnings
+    source.db.users.drop()
+    with pytest.raises(MissingCollection, match="has no collections but views, which are only copied by name"):
+        plan_of(source)
+
+
+def test_a_plan_that_is_shown_again_keeps_its_warnings(source: Source) -> None:
+    source.db.mixed.insert_many(
+        [
+            {"user": "a", "aB": 1, "a_b": 2, "mixed": 1, "text": "x\0", "at": DatetimeMS(2**62)},
+            {"mixed": "x", "text": "y" * (1 << 20)},
+            {"_id": 5, **{f"field{n}": "x" * 30 for n in range(700)}},
+        ]
+    )
+    first = plan_of(source, "mixed")
+    again = plan_of(source, plan=first.toml)
+    assert again.warnings == first.warnings
+    assert len(first.warnings) == 9
+
+
+def test_a_few_documents_with_very_many_fields_are_foreseen(source: Source) -> None:
+    narrow = [{"a": n} for n in range(3_000)]
+    for width, is_too_wide in ((440, False), (460, True)):
+        source.db.wide.drop()
+        source.db.wide.insert_many([*narrow, {f"f{n}": f"{n:040}"[::-1] for n in range(width)}])
+        (table,) = plan_of(source, "wide").tables
+        assert any("is the most: such documents will be rejected" in text for text in table.warnings) is is_too_wide

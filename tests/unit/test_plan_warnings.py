@@ -1,0 +1,90 @@
+"""What converting a sample adds to a plan's warnings, and what it says otherwise than the census."""
+
+from __future__ import annotations
+
+import bson
+import pytest
+from bson import Code
+
+from engine.control.planning import warnings_of
+from engine.mapping.census import Census
+from engine.mapping.options import MappingOptions
+from engine.mapping.proposal import propose
+from engine.plan.making import Survey
+from engine.plan.model import TablePlan
+from engine.plan.preview import preview
+
+
+def survey_of(raw: list[bytes], kept: list[bytes], **options: str) -> Survey:
+    census = Census()
+    for document in raw:
+        census.add(document)
+    proposal = propose(census, census.id_kinds, MappingOptions.model_validate(options))
+    table = TablePlan(
+        task_id=1,
+        database="shop",
+        collection="orders",
+        schema_name="public",
+        table="orders",
+        mapping=proposal.mapping,
+        has_range_reads=True,
+        documents=len(raw),
+        size_bytes=0,
+        warnings=proposal.warnings,
+    )
+    return Survey(table, census, [weight for weight, _ in proposal.weighed], kept)
+
+
+def sentences(survey: Survey) -> list[str]:
+    return [text for _, text in warnings_of(survey, preview(survey.documents, survey.table.mapping, "plain"))]
+
+
+GOOD = [bson.encode({"_id": n, "code": Code("x", {"a": 1}), "flag": True}) for n in range(6)]
+BROKEN = {
+    "within code": GOOD[0].replace(b"\x10a\0", b"\x75a\0"),
+    "a bool of 7": GOOD[1].replace(b"\x08flag\0\1", b"\x08flag\0\7"),
+    "an unknown kind": GOOD[2].replace(b"\x08flag\0", b"\x44flag\0"),
+    "no end": GOOD[3][:-1] + b"\1",
+}
+"""The census overlooks some of them; converting does not."""
+
+
+@pytest.mark.parametrize("way", BROKEN)
+def test_corrupt_documents_are_counted_once_as_converting_sees_them(way: str) -> None:
+    documents = [*GOOD, BROKEN[way]]
+    assert sentences(survey_of(documents, documents)) == ["1 of 7 documents seen are corrupt and will be rejected."]
+
+
+def test_of_a_large_sample_the_census_saw_more_than_was_converted() -> None:
+    documents = [*GOOD, BROKEN["an unknown kind"], BROKEN["an unknown kind"]]
+    survey = survey_of(documents, [*GOOD[:3], documents[-1]])
+    assert sentences(survey) == ["2 of 8 documents seen are corrupt and will be rejected."]
+
+
+def test_other_rejects_stay_beside_the_corrupt_ones() -> None:
+    documents = [*GOOD, BROKEN["no end"], bson.encode({"_id": 9, "text": "a\0b"})]
+    assert sentences(survey_of(documents, documents)) == [
+        "1 of 8 documents seen are corrupt and will be rejected.",
+        "1 of 8 documents converted are rejected: 1 nul in text.",
+        "Field text: strings with a NUL character among those seen: 1; policy nul = reject.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "most"),
+    [
+        # PostgreSQL 18 takes so many columns of such values and `_id` in a row, and not one more.
+        ("x" * 20, 387), ("x" * 22, 353), ("x" * 24, 451), ("x" * 500, 451), (1.5, 1016), (bson.ObjectId(), 451),
+        (bson.Binary(b"x" * 16, 4), 508), (bson.Decimal128("123456789.123"), 738), ({"a": "bcdefghijklmnop"}, 451),
+        ([1, 2, 3], 451), (b"x" * 10, 738),
+    ],
+)  # fmt: skip
+def test_rows_that_are_too_long_for_a_page_are_foreseen(value: object, most: int) -> None:
+    for count in (most, most + 1):
+        document = bson.encode({"_id": 1} | {f"f{number}": value for number in range(count)})
+        survey = survey_of([document], [document], overflow="reject")
+        shown = preview([document], survey.table.mapping, "plain")
+        assert shown.n_too_wide == (count > most)
+        assert any(
+            text.startswith("Rows of 1 of 1 documents converted have up to 8,1") for text in sentences(survey)
+        ) == (count > most)
