@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from engine.mapping.census import Census, FieldCensus
-from engine.mapping.kinds import JSON_TYPES, KIND_NAMES
+from engine.mapping.kinds import JSON_TYPES, KIND_NAMES, scalar_type
 from engine.mapping.limits import LONGEST_INSIDE, MAX_ROW_BYTES
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import EXTRA_NAME, ID_NAME, MISSING_NAME, column_names, show_path
+from engine.mapping.options import MappingOptions
 
 Caution = tuple[int, str]
 """A weight, the greater the further up it is shown, and one sentence."""
@@ -20,6 +21,10 @@ BIG_DOCUMENT = 1 << 20
 """Bytes of a document that is worth a warning."""
 OWN_NAMES = frozenset({ID_NAME, EXTRA_NAME, MISSING_NAME})
 """Columns that no field's may be called as."""
+MANY_KEYS, RARE_SHARE = 100, 0.02
+"""So many keys in a document, each in so small a share of the documents on average, are data."""
+NEARLY_ALL = 0.95
+"""A share of one kind that is worth a word."""
 SHOWN_NAMES = 5
 """Names that one warning lists."""
 
@@ -62,9 +67,36 @@ def cautions(census: Census, mapping: Mapping) -> list[Caution]:
     return found
 
 
-def several_kinds(path: tuple[str, ...], seen: FieldCensus, column: Column) -> Caution:
-    """That a field's column is jsonb because of its several kinds."""
-    return 70, f"Field {show_path(path)} holds {describe_kinds(seen)}: its column is {column.type.value}."
+def several_kinds(
+    path: tuple[str, ...], seen: FieldCensus, column: Column, options: MappingOptions
+) -> Iterator[Caution]:
+    """That a field's column is jsonb because of its several kinds, and what would take nearly all of its values."""
+    yield 70, f"Field {show_path(path)} holds {describe_kinds(seen)}: its column is {column.type.value}."
+    n_values = seen.present - seen.n_null
+    for kind in sorted(seen.kind_set):
+        found, count = scalar_type(frozenset({kind}), options), seen.kinds[kind]
+        if found and count >= NEARLY_ALL * n_values and options.overflow == "overflow":
+            yield (
+                24,
+                f'Field {show_path(path)}: type = "{found[0].value}" in a saved plan would take {percent(count, n_values)} of '
+                "its values, and the rest would go to _extra.",
+            )
+
+
+def keys_are_data(seen: FieldCensus) -> bool:
+    """Whether a document's keys are data, such as dates or users, and not names of fields: many, and each one rare."""
+    n_keys, n_values = len(seen.fields), sum(each.present for each in seen.fields.values())
+    return n_keys >= MANY_KEYS and n_values <= RARE_SHARE * n_keys * seen.present
+
+
+def dictionary(path: tuple[str, ...], seen: FieldCensus) -> Caution:
+    """That a document is not flattened because its keys are data."""
+    n_keys, n_values = len(seen.fields), sum(each.present for each in seen.fields.values())
+    return (
+        33,
+        f"Field {show_path(path)} has {n_keys:,} keys, each of them in {percent(n_values, n_keys * seen.present)} of its "
+        f"documents on average: they look like data, so it stays one column and does not become {n_keys:,}.",
+    )
 
 
 def renamed(mapping: Mapping) -> list[Caution]:

@@ -9,7 +9,9 @@ from engine.mapping.cautions import (
     OWN_NAMES,
     cautions,
     describe_kinds,
+    dictionary,
     id_cautions,
+    keys_are_data,
     name_cautions,
     percent,
     several_kinds,
@@ -22,10 +24,6 @@ from engine.mapping.names import DOCUMENT_NAME, EXTRA_NAME, ID_NAME, MISSING_NAM
 from engine.mapping.options import MappingOptions
 
 ID_PATH = ("_id",)
-MANY_KEYS, RARE_SHARE = 100, 0.02
-"""So many keys in a document, each in so small a share of the documents on average, are data."""
-NEARLY_ALL = 0.95
-"""A share of one kind that is worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +125,13 @@ class _Proposer:
             path = (*prefix, key)
             if path == ID_PATH:
                 continue
-            if levels and seen.fields and seen.kind_set == {Kind.DOCUMENT} and not self._is_dictionary(path, seen):
+            is_flat = levels and seen.fields and seen.kind_set == {Kind.DOCUMENT}
+            if is_flat and not keys_are_data(seen):
                 yield from self._flattened(seen, path, levels - 1)
-            else:
-                yield _Field(path, seen)
-
-    def _is_dictionary(self, path: tuple[str, ...], seen: FieldCensus) -> bool:
-        """Whether a document's keys are data, such as dates or users, and not names of fields: many, and each one rare."""
-        n_keys, n_values = len(seen.fields), sum(each.present for each in seen.fields.values())
-        if n_keys < MANY_KEYS or n_values > RARE_SHARE * n_keys * seen.present:
-            return False
-        self.warn(
-            33,
-            f"Field {show_path(path)} has {n_keys:,} keys, each of them in {percent(n_values, n_keys * seen.present)} of its "
-            f"documents on average: they look like data, so it stays one column and does not become {n_keys:,}.",
-        )
-        return True
+                continue
+            if is_flat:
+                self.warnings.append(dictionary(path, seen))
+            yield _Field(path, seen)
 
     def _most_frequent(self, fields: list[_Field], room: int) -> list[_Field]:
         ranked = sorted(range(len(fields)), key=lambda index: (-fields[index].seen.present, index))
@@ -173,30 +162,23 @@ class _Proposer:
             column_type, fitting = ColumnType.TEXT, frozenset({Kind.STRING})
         column = Column(name=name, type=column_type, path=entry.path, kinds=fitting, array=is_array)
         if len(kinds) > 1 and column_type is json_type:
-            self.warnings.append(several_kinds(entry.path, seen, column))
+            self.warnings += several_kinds(entry.path, seen, column, self.options)
         note = describe_kinds(seen)
         if self.census.n_documents:
             note += f"; in {percent(seen.present, self.census.n_documents)} of the documents"
-        note += self._alternative(column, seen)
+        note += self._native_note(column, seen)
         if column_type is ColumnType.NUMERIC and Kind.DECIMAL128 not in kinds:
             note += "; some integers are not exact as double precision"
         self.notes[name] = note
         return column
 
-    def _alternative(self, column: Column, seen: FieldCensus) -> str:
-        """What a jsonb column could be instead, where the operator says so; what a note says behind the rest."""
-        if column.type not in JSON_TYPES or column.array:
+    def _native_note(self, column: Column, seen: FieldCensus) -> str:
+        """What an array kept as jsonb could be instead; what a note says behind the rest."""
+        if column.type not in JSON_TYPES or seen.kind_set != {Kind.ARRAY} or seen.elements is None:
             return ""
-        if seen.kind_set == {Kind.ARRAY} and seen.elements is not None:
-            inexact = seen.elements.has_inexact_integers
-            found = scalar_type(seen.elements.kind_set, self.options, has_inexact_integers=inexact)
-            return f'; arrays = "native" would make it {found[0].value}[]' if found else ""
-        n_values = seen.present - seen.n_null
-        for kind, count in seen.kinds.items():
-            found = scalar_type(frozenset({Kind(kind)}), self.options)
-            if len(seen.kind_set) > 1 and kind != Kind.NULL and found and count >= NEARLY_ALL * n_values:
-                return f"; type {found[0].value} would take {percent(count, n_values)} of them, and the rest would go to _extra"
-        return ""
+        inexact = seen.elements.has_inexact_integers
+        found = scalar_type(seen.elements.kind_set, self.options, has_inexact_integers=inexact)
+        return f'; arrays = "native" would make it {found[0].value}[]' if found else ""
 
     def _native_elements(self, seen: FieldCensus, kinds: frozenset[Kind]) -> tuple[ColumnType, frozenset[Kind]] | None:
         if self.options.arrays != "native" or kinds != {Kind.ARRAY} or seen.elements is None:

@@ -18,7 +18,17 @@ from engine.config import Settings
 from engine.convert.census import make_counter
 from engine.errors import UsageError
 from engine.mapping.bson import documents
-from engine.mapping.cautions import cautions, describe_kinds, id_cautions, name_cautions, renamed, several_kinds
+from engine.mapping.cautions import (
+    cautions,
+    describe_kinds,
+    dictionary,
+    id_cautions,
+    keys_are_data,
+    listed,
+    name_cautions,
+    renamed,
+    several_kinds,
+)
 from engine.mapping.census import Census
 from engine.mapping.kinds import JSON_TYPES, KIND_NAMES
 from engine.mapping.model import ColumnType, Kind, Mapping
@@ -48,6 +58,8 @@ KEPT_DOCUMENTS = 2_000
 """Sampled documents that a survey keeps, at most."""
 KEPT_BYTES = 16 * 1024 * 1024
 """The same in bytes."""
+MOST_UNPLANNED = 10
+"""Fields that no plan has, named one by one."""
 COUNT_LIMIT_MS = 1_000
 """For counting a view or a time-series."""
 MEGABYTE = 1_000_000
@@ -469,7 +481,9 @@ def _judged(census: Census, mapping: Mapping, id_kinds: frozenset[Kind]) -> Prop
         taken = column.kinds if not column.array else frozenset({Kind.ARRAY})
         others = seen.kind_set - taken
         if len(seen.kind_set) > 1 and column.type in JSON_TYPES and path != ID_PATH:
-            warnings.append(several_kinds(path, seen, column))
+            warnings += several_kinds(path, seen, column, mapping.options)
+        if column.type in JSON_TYPES and len(path) <= mapping.options.flatten and keys_are_data(seen):
+            warnings.append(dictionary(path, seen))
         if others and column.type not in JSON_TYPES and path != ID_PATH:
             named = ", ".join(KIND_NAMES[kind] for kind in sorted(others))
             warnings.append(
@@ -480,12 +494,15 @@ def _judged(census: Census, mapping: Mapping, id_kinds: frozenset[Kind]) -> Prop
             )
     if not any(column.path == () and column.role.value == "document" for column in mapping.columns):
         known = {path[:depth] for path in (*columns, *mapping.ignored) for depth in range(1, len(path) + 1)}
-        for path, _ in by_path.items():
+        unplanned = []
+        for path in by_path:
             is_inside = any(path[:depth] in columns or path[:depth] in mapping.ignored for depth in range(1, len(path)))
             if path not in known and not is_inside and (len(path) == 1 or path[:-1] in known):
-                warnings.append(
-                    (UNPLANNED_FIELD_WEIGHT, f"Field {show_path(path)} is not in the plan: its values {place}.")
-                )
+                unplanned.append(show_path(path))
+        sentences = [f"Field {name} is not in the plan: its values {place}." for name in unplanned]
+        if len(unplanned) > MOST_UNPLANNED:
+            sentences = [f"{len(unplanned):,} fields are not in the plan ({listed(unplanned)}): their values {place}."]
+        warnings += [(UNPLANNED_FIELD_WEIGHT, text) for text in sentences]
     if census.n_documents:
         warnings += cautions(census, mapping) + name_cautions(mapping.columns) + renamed(mapping)
         warnings += id_cautions(census, mapping.id_column, id_kinds | census.id_kinds)

@@ -215,3 +215,43 @@ def test_rows_that_cannot_fit_into_a_page_are_a_warning() -> None:
     assert warnings_of(**{f"f{number}": "x" * 100 for number in range(300)}) == []
     assert len(warnings_of(**{f"f{number}": "x" * 100 for number in range(400)})) == 1
     assert warnings_of(**{f"f{number}": number for number in range(1_500)}) == []
+
+
+def test_a_field_that_was_null_everywhere_is_a_text() -> None:
+    mapping = proposal_for({"a": None, "b": 1}, {"a": None, "b": None}, {}, documents="json").mapping
+    (column,) = (column for column in mapping.columns if column.name == "a")
+    assert (column.sql_type, column.kinds, column.nullable) == ("text", frozenset({Kind.STRING}), True)
+    assert shape(mapping)["b"] == "integer"
+    flat = proposal_for({"n": {"x": None}}, {"n": {"x": None, "y": [None]}}, flatten=1, arrays="native").mapping
+    assert (shape(flat)["n_x"], shape(flat)["n_y"]) == ("text", "jsonb")
+
+
+def test_nearly_all_of_one_kind_is_worth_a_word() -> None:
+    proposal = proposal_for(
+        *({"a": "x", "b": 1, "c": 1.5} for _ in range(97)), *({"a": 1, "b": "x", "c": None} for _ in range(3))
+    )
+    assert proposal.warnings == [
+        "Field a holds string 97 %, int32 3 %: its column is jsonb.",
+        "Field b holds int32 97 %, string 3 %: its column is jsonb.",
+        'Field a: type = "text" in a saved plan would take 97 % of its values, and the rest would go to _extra.',
+        'Field b: type = "integer" in a saved plan would take 97 % of its values, and the rest would go to _extra.',
+    ]
+
+
+def test_an_array_of_one_kind_says_what_it_could_be() -> None:
+    notes = proposal_for({"a": ["x"], "b": [1, "x"], "c": [], "d": [1, None]}).notes
+    assert notes["a"] == 'array 100 %; in 100 % of the documents; arrays = "native" would make it text[]'
+    assert notes["d"].endswith("would make it integer[]")
+    assert "native" not in notes["b"] + notes["c"]
+
+
+def test_keys_that_are_data_stay_one_column() -> None:
+    documents = [{"seen": {f"u{number}": 1, f"u{number + 1}": 2}, "address": {"city": "x"}} for number in range(300)]
+    proposal = proposal_for(*documents, flatten=1)
+    assert shape(proposal.mapping) == {"_id": "text", "seen": "jsonb", "address_city": "text", "_extra": "jsonb"}
+    assert proposal.warnings == [
+        "Field seen has 301 keys, each of them in 0.664 % of its documents on average: they look like data, so it stays one "
+        "column and does not become 301."
+    ]
+    fields = [{"wide": {f"f{number}": 1 for number in range(150)}} for _ in range(3)]
+    assert len(proposal_for(*fields, flatten=1).mapping.columns) == 152
