@@ -214,6 +214,9 @@ class Copying:
             if doubts := key_doubts(table.mapping, settings.run.mode):
                 message = f"{table.namespace}: {doubts}"
                 migration.emit("problem", code="equal_keys", message=message, namespace=table.namespace)
+        names = [TableName(table.schema_name, table.table) for table in self.plan.tables]
+        for text in await insist(migration, lambda: self.journal.remarks(names, settings.run.mode)):
+            migration.emit("problem", code="rules", message=text)
         self.extents.spread(leases, self._expected)
         self.leases.add(leases)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.control.indexing import build_indexes, builders_for, name_indexes
 from engine.control.insistence import insist, together
 from engine.control.journal import signatures
 from engine.control.protocol import RunState, Verification
-from engine.control.verification import explain
+from engine.control.verification import blame, explain
 from engine.errors import MigrationError
 from engine.plan import TablePlan
 from engine.target import finish as ending
@@ -75,7 +76,7 @@ async def finish(copying: Copying, migration: Migration) -> None:
         counting.cancel()
     await insist(migration, lambda: copying.journal.keep_counts(source_counts, target_counts))
     await insist(migration, copying.tally.recount)
-    _judge(copying, migration, source_counts, target_counts)
+    await _judge(copying, migration, source_counts, target_counts)
     if migration.settings.run.mode == "replace":
         migration.enter(RunState.FINISHING, "swapping tables")
         await insist(migration, lambda: _require_all_rows(copying, migration, target_counts))
@@ -156,7 +157,7 @@ async def _finish_table(
         await insist(migration, finish)
 
 
-def _judge(copying: Copying, migration: Migration, source: dict[int, int], target: dict[int, int]) -> None:
+async def _judge(copying: Copying, migration: Migration, source: dict[int, int], target: dict[int, int]) -> None:
     """Whether the counts that must hold do."""
     all_ok = True
     for task_id, counters in migration.record.tables.items():
@@ -169,6 +170,10 @@ def _judge(copying: Copying, migration: Migration, source: dict[int, int], targe
             source[task_id],
             target[task_id],
         )
+        if problems:
+            mode = migration.settings.run.mode
+            triggers = await insist(migration, partial(copying.journal.triggers, task_id, mode))
+            problems += [blame(triggers)] if triggers else []
         for problem in problems:
             migration.emit(
                 "problem", code="mismatch", message=f"{counters.namespace}: {problem}.", namespace=counters.namespace

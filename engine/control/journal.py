@@ -22,10 +22,10 @@ from engine.mapping.model import Mapping
 from engine.plan import Plan, differences, kept_plan
 from engine.plan.naming import own_names, with_own_names
 from engine.source import mongo
-from engine.target import copy, finish, ledger, partitions, postgres, preflight, schema, sqlstates
+from engine.target import copy, finish, ledger, obstacles, partitions, postgres, preflight, schema, sqlstates
 from engine.target.copy import Claim
 from engine.target.ddl import TableName
-from engine.target.existing import ExistingTable, look
+from engine.target.existing import ADDING, ExistingTable, look
 from engine.target.indexes import signature
 from engine.target.ledger import NewRun, TableLoad
 from engine.target.lock_table import lock_table
@@ -276,7 +276,8 @@ class Journal:
 
         Raises:
             TargetHeld: its last engine does not end, or another run has a table of it.
-            UsageError: the run was discarded meanwhile. PlanChanged: a table is not the one that it wrote to.
+            UsageError: the run was discarded meanwhile, or a table cannot be written to any more.
+            PlanChanged: a table is not the one that it wrote to.
         """
         self.run_id = found.run_id
         deadline = time.monotonic() + OTHER_ENGINE_S
@@ -296,6 +297,10 @@ class Journal:
             if is_complete:
                 return found, []
             await ledger.check_same_tables(connection, self.run_id)
+            if record.mode in ADDING:
+                for load in await ledger.table_loads(connection, self.run_id):
+                    mapping = Mapping.model_validate_json(load.mapping)
+                    await obstacles.require_writable(connection, load.target, record.mode, mapping)
             await ledger.take_over(connection, self.run_id, RunState.RUNNING.value)
             self._loads = {load.task_id: load for load in await ledger.table_loads(connection, self.run_id)}
             next_seq = await ledger.next_event_seq(connection, self.run_id)
@@ -405,6 +410,17 @@ class Journal:
         """How many rows a table of the run has now."""
         async with self.session() as connection:
             return await finish.count_rows(connection, self.load(task_id))
+
+    async def triggers(self, task_id: int, mode: str) -> list[str]:
+        """The triggers that may leave rows of a table of the run out or change them, in words."""
+        async with self.session() as connection:
+            name = await finish.current_name(connection, self.load(task_id))
+            return await obstacles.triggers_of(connection, name, mode)
+
+    async def remarks(self, tables: Iterable[TableName], mode: str) -> list[str]:
+        """What there is to know of tables that rows are added to, a sentence each."""
+        async with self.session() as connection:
+            return [text for table in tables for text in await obstacles.remarks(connection, table, mode)]
 
     async def keep_counts(self, source: dict[int, int], target: dict[int, int]) -> None:
         """Write what was counted on both sides, by task."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from engine.config import Settings
-from engine.control.looking import NOT_SEEN_WEIGHT, existing_tables
+from engine.control.looking import NOT_SEEN_WEIGHT, existing_tables, warn_of_closed
 from engine.control.protocol import (
     ColumnView,
     EstimateView,
@@ -72,6 +72,7 @@ def view_plan(
         plan, surveys = survey_all(client, settings, selection.choices, full, existing)
     finally:
         client.close()
+    surveys = warn_of_closed(settings, surveys)
     tables, remarks = [], []
     weighed = [(SELECTION_WEIGHT, text) for text in selection.warnings]
     for survey in surveys:

@@ -31,7 +31,7 @@ from engine.errors import MigrationError, UsageError
 from engine.mapping.model import Mapping
 from engine.plan import TablePlan, kept_plan
 from engine.plan.reading import read_plan
-from engine.target import compare, finish, ledger, retries, sqlstates, tables
+from engine.target import compare, finish, ledger, obstacles, retries, sqlstates, tables
 from engine.target.altered import Altered
 from engine.target.compare import Comparer
 from engine.target.copy import LOCK_TIMEOUT_S
@@ -123,6 +123,7 @@ async def _prepared(
     problems = tables.check_fits(mapping, existing)
     if problems:
         raise UsageError(f"Table {name} does not fit the mapping: {' '.join(problems)}", code="table_differs")
+    await obstacles.require_writable(connection, name, "upsert" if mode == "upsert" else "append", mapping)
     mapping = tables.bounded(mapping, existing)
     converter = await asyncio.to_thread(make_converter, mapping, settings.run.converter)
     has_key = table.has_range_reads and not table.mapping.id_column.nullable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 from engine.config import Settings
@@ -15,6 +16,7 @@ from engine.source.collections import collection_of
 from engine.source.filters import encode_filter
 from engine.source.reader import filter_query
 from engine.source.snapshot import session_at
+from engine.target import finish, obstacles
 from engine.target.ledger import TableLoad
 from engine.target.partitions import TableTotals
 
@@ -33,17 +35,16 @@ async def verify(command: Verify, settings: Settings) -> VerifyReport:
         counting = asyncio.create_task(asyncio.to_thread(count_source, uri, plan.tables))
         loads, totals, target = await journal.counts()
         source = await counting
-    tables = [
-        compare_counts(
-            record.mode,
-            table,
-            loads[table.task_id],
-            totals[table.task_id],
-            source[table.task_id],
-            target[table.task_id],
-        )
-        for table in plan.tables
-    ]
+        tables = []
+        async with journal.session() as connection:
+            for table in plan.tables:
+                task_id = table.task_id
+                load = loads[task_id]
+                counts = compare_counts(record.mode, table, load, totals[task_id], source[task_id], target[task_id])
+                if not counts.ok:
+                    name = await finish.current_name(connection, load)
+                    counts = blaming(counts, await obstacles.triggers_of(connection, name, record.mode))
+                tables.append(counts)
     result = Verification.VERIFIED if all(table.ok for table in tables) else Verification.MISMATCH
     return VerifyReport(run_id=record.run_id, level="counts", result=result, tables=tables)
 
@@ -83,6 +84,19 @@ def compare_counts(
         ok=not problems,
         message="; ".join(problems),
     )
+
+
+def blaming(counts: TableCounts, triggers: Sequence[str]) -> TableCounts:
+    """Counts that do not hold, with the triggers of the table that may be why."""
+    if counts.ok or not triggers:
+        return counts
+    return counts.model_copy(update={"message": "; ".join(filter(None, (counts.message, blame(triggers))))})
+
+
+def blame(triggers: Sequence[str]) -> str:
+    """That triggers may be why rows are missing or others."""
+    what = "a trigger of the table, which" if len(triggers) == 1 else "triggers of the table, which"
+    return f"{what} may leave rows out or change them: {', '.join(triggers)}"
 
 
 def explain(load: TableLoad, mode: str, read: int, written: int, rejected: int, source: int, target: int) -> list[str]:

@@ -24,12 +24,12 @@ from engine.control.journal import Journal
 from engine.control.meter import Meter
 from engine.control.protocol import ComparingView, Verification, Verify, VerifyReport, WorkerView
 from engine.control.tally import Emit
-from engine.control.verification import compare_counts, count_source
+from engine.control.verification import blaming, compare_counts, count_source
 from engine.control.verify_leases import VerifyCluster
 from engine.errors import Cancelled, KnobError, MigrationError, UsageError
 from engine.plan import Plan, kept_plan
 from engine.source.filters import encode_filter
-from engine.target import compare, finish, ledger, partitions, retries, spans, tables
+from engine.target import compare, finish, ledger, obstacles, partitions, retries, spans, tables
 from engine.target.ddl import TableName
 from engine.target.ledger import RunRecord
 from engine.work.messages import Compared, VerifyLease, VerifyTask
@@ -246,12 +246,17 @@ class FullVerification:
         if crowded:
             self.phase = "looking for extra rows"
             await find_extra(journal, cluster, crowded, self._settings.run.converter, self._command.samples)
-        counted = [
-            table.over(
-                compare_counts(record.mode, table.plan, table.load, totals[task_id], source[task_id], target[task_id])
-            )
-            for task_id, table in self._tables.items()
-        ]
+        counted = []
+        async with journal.session() as connection:
+            for task_id, table in self._tables.items():
+                counts = table.over(
+                    compare_counts(
+                        record.mode, table.plan, table.load, totals[task_id], source[task_id], target[task_id]
+                    )
+                )
+                if not counts.ok:
+                    counts = blaming(counts, await obstacles.triggers_of(connection, table.name, record.mode))
+                counted.append(counts)
         return VerifyReport(
             run_id=record.run_id,
             level="full",

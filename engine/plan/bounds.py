@@ -9,6 +9,12 @@ from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.plan.model import TablePlan
 from engine.target.sqlstates import one_line
 
+_LOSSY_KEYS = (
+    (Kind.DOCUMENT, ColumnType.JSONB, "a document, and jsonb keeps no order of its fields"),
+    (Kind.BINARY, ColumnType.BYTEA, "binary, and bytea keeps no subtype"),
+)
+"""What a key column does not keep of a kind although MongoDB tells keys apart by it."""
+
 
 def table_doubts(table: TablePlan) -> str:
     """Each column that some documents do not fit, in one text for people; empty when all that were seen fit.
@@ -25,19 +31,28 @@ def table_doubts(table: TablePlan) -> str:
 def key_doubts(mapping: Mapping, mode: str) -> str:
     """That documents of different `_id`s may become one row, in a sentence for people; empty when they cannot, or when a key
     makes rejects of them, as it does in every mode but upsert."""
+    if mode != "upsert":
+        return ""
     column = mapping.id_column
+    found = [
+        f"_id may be {what}: where two differ in nothing else, the later document replaces the other in mode upsert; a full "
+        "verification names them."
+        for kind, type_, what in _LOSSY_KEYS
+        if kind in column.kinds and column.type is type_
+    ]
     kinds = column.kinds
     if column.type in JSON_TYPES:
         kinds = kinds & JSON_STRINGS if mapping.options.json_values == "plain" else frozenset()
     elif column.type is not ColumnType.TEXT:
         kinds = frozenset()
-    if mode != "upsert" or len(kinds) < 2:
-        return ""
-    remedy = ', and json_values = "extended" keeps them apart' if column.type in JSON_TYPES else ""
-    return (
-        f"_id may be of several kinds. Where two become equal as {column.type.value}, such as an objectId and the string of "
-        f"its digits, the later document replaces the other in mode upsert; a full verification names them{remedy}."
-    )
+    if len(kinds) > 1:
+        remedy = ', and json_values = "extended" keeps them apart' if column.type in JSON_TYPES else ""
+        found.insert(
+            0,
+            f"_id may be of several kinds. Where two become equal as {column.type.value}, such as an objectId and the string "
+            f"of its digits, the later document replaces the other in mode upsert; a full verification names them{remedy}.",
+        )
+    return " ".join(found)
 
 
 def _column_doubts(table: TablePlan, column: Column) -> Iterator[str]:

@@ -44,6 +44,7 @@ _TEXTS = frozenset({"text", "character varying", "citext"})
 _JSON = frozenset({"json", "jsonb"})
 _SPELLED = frozenset({ColumnType.DOUBLE, ColumnType.NUMERIC, ColumnType.JSON, ColumnType.JSONB})
 """Types whose equal values may be spelled differently."""
+_TIMES = frozenset({"timestamp with time zone", tables.WITHOUT_ZONE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,9 @@ class Comparer:
             asyncpg.PostgresError: its columns cannot be compared with the mapping's; `misfits` says so before.
         """
         existing = {column.name: column for column in await tables.describe_table(self.connection, self.table)}
-        definitions = [f"{quote_identifier(column.name)} {column.sql_type}" for column in self._others]
+        definitions = [
+            f"{quote_identifier(column.name)} {_type_beside(column, existing[column.name])}" for column in self._others
+        ]
         definitions.append(await key_definition(self.connection, self.table, self._key))
         await self.connection.execute(
             f"CREATE TEMPORARY TABLE {quote_identifier(self.name)} ({', '.join(definitions)}) ON COMMIT DELETE ROWS"
@@ -283,7 +286,9 @@ async def key_definition(connection: asyncpg.Connection, table: TableName, key: 
         " WHERE a.attrelid = to_regclass($1) AND a.attname = $2 AND c.collname <> 'default'",
         table.sql, key.name,
     )  # fmt: skip
-    definition = f"{quote_identifier(key.name)} {key.sql_type}"
+    existing = await tables.describe_table(connection, table)
+    type_ = next((_type_beside(key, found) for found in existing if found.name == key.name), key.sql_type)
+    definition = f"{quote_identifier(key.name)} {type_}"
     return f"{definition} COLLATE {collation}" if collation and key.type is ColumnType.TEXT else definition
 
 
@@ -302,8 +307,14 @@ async def has_index(connection: asyncpg.Connection, table: TableName, column: st
 def _comparable(column: Column, found: ExistingColumn) -> bool:
     wanted = tables.spelling(column.sql_type)
     return wanted == found.base or any(
-        wanted in family and found.base in family for family in (_NUMBERS, _TEXTS, _JSON)
+        wanted in family and found.base in family for family in (_NUMBERS, _TEXTS, _JSON, _TIMES)
     )
+
+
+def _type_beside(column: Column, found: ExistingColumn) -> str:
+    """The type of a column whose values are to be compared with those of a table's: a time of UTC without a zone stays one,
+    since PostgreSQL would compare it with others as one of the session's zone."""
+    return found.base if found.base == tables.WITHOUT_ZONE and not column.array else column.sql_type
 
 
 def _same(column: Column, found: ExistingColumn) -> str:

@@ -103,15 +103,22 @@ def rename_constraint(table: TableName, old: str, new: str) -> str:
     return f"ALTER TABLE {table.sql} RENAME CONSTRAINT {quote_identifier(old)} TO {quote_identifier(new)}"
 
 
-def upsert(target: TableName, source: TableName, columns: Sequence[str], key: str) -> str:
-    """INSERT of all rows of `source`, where a row whose `key` exists takes the new values."""
+def upsert(
+    target: TableName, source: TableName, columns: Sequence[str], key: str, *, has_identity: bool = False
+) -> str:
+    """INSERT of all rows of `source`, where a row whose `key` exists takes the new values.
+
+    Args:
+        has_identity: a column is GENERATED ALWAYS AS IDENTITY: the rows bring their values all the same, as with COPY.
+    """
     names = ", ".join(quote_identifier(column) for column in columns)
     changes = ", ".join(
         f"{quote_identifier(column)} = EXCLUDED.{quote_identifier(column)}" for column in columns if column != key
     )
     action = f"DO UPDATE SET {changes}" if changes else "DO NOTHING"
     rows = f"SELECT {names} FROM {source.sql}"  # noqa: S608 - quoted names
-    return f"INSERT INTO {target.sql} ({names}) {rows} ON CONFLICT ({quote_identifier(key)}) {action}"
+    overriding = "OVERRIDING SYSTEM VALUE " if has_identity else ""
+    return f"INSERT INTO {target.sql} ({names}) {overriding}{rows} ON CONFLICT ({quote_identifier(key)}) {action}"
 
 
 def _column(column: Column) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as Lookup
 from collections.abc import Sequence
 
 import asyncpg
@@ -22,14 +23,22 @@ _MAY_KEEP_LEDGER = """
 """The ledger's tables may be another role's."""
 
 
-async def preflight(connection: asyncpg.Connection, tables: Sequence[TableName], mode: str) -> None:
+async def preflight(
+    connection: asyncpg.Connection,
+    tables: Sequence[TableName],
+    mode: str,
+    columns: Lookup[TableName, Sequence[str]] | None = None,
+) -> None:
     """Make sure that a run into these tables can be written.
+
+    Args:
+        columns: those that are written, the key first: rights on them alone will do.
 
     Raises:
         UsageError: it cannot; the message names each thing that is in the way, and the GRANTs that are missing.
     """
     await _check_server(connection)
-    await _refuse(connection, await missing_rights(connection, tables, mode))
+    await _refuse(connection, await missing_rights(connection, tables, mode, columns))
 
 
 async def require_schemas(connection: asyncpg.Connection, schemas: Sequence[str]) -> None:
@@ -50,7 +59,12 @@ async def _refuse(connection: asyncpg.Connection, missing: Sequence[str]) -> Non
         )
 
 
-async def missing_rights(connection: asyncpg.Connection, tables: Sequence[TableName], mode: str) -> list[str]:
+async def missing_rights(
+    connection: asyncpg.Connection,
+    tables: Sequence[TableName],
+    mode: str,
+    columns: Lookup[TableName, Sequence[str]] | None = None,
+) -> list[str]:
     """The statements that would give the connection's role what it lacks, each with its semicolon; empty for all there."""
     role, database, may_make_temporary = await connection.fetchrow(
         "SELECT quote_ident(current_user), quote_ident(current_database()),"
@@ -60,7 +74,7 @@ async def missing_rights(connection: asyncpg.Connection, tables: Sequence[TableN
     if mode == "upsert" and not may_make_temporary:
         missing.append(f"GRANT TEMPORARY ON DATABASE {database} TO {role};")
     for table in tables:
-        missing += await _missing_on_table(connection, table, mode, role)
+        missing += await _missing_on_table(connection, table, mode, role, (columns or {}).get(table, ()))
     return missing
 
 
@@ -113,7 +127,9 @@ async def _check_server(connection: asyncpg.Connection) -> None:
         )
 
 
-async def _missing_on_table(connection: asyncpg.Connection, table: TableName, mode: str, role: str) -> list[str]:
+async def _missing_on_table(
+    connection: asyncpg.Connection, table: TableName, mode: str, role: str, columns: Sequence[str]
+) -> list[str]:
     needed = {"append": ("SELECT", "INSERT"), "upsert": ("SELECT", "INSERT", "UPDATE"), "replace": ()}.get(mode)
     row = await connection.fetchrow(
         "SELECT oid, pg_has_role(relowner, 'USAGE') AS is_owner FROM pg_class WHERE oid = to_regclass($1)", table.sql
@@ -122,9 +138,17 @@ async def _missing_on_table(connection: asyncpg.Connection, table: TableName, mo
         return []
     if mode == "replace":
         return [] if row["is_owner"] else [f"ALTER TABLE {table.sql} OWNER TO {role};"]
-    lacking = [
-        right
-        for right in needed
-        if not await connection.fetchval("SELECT has_table_privilege($1::oid, $2)", row["oid"], right)
-    ]
+    lacking = [right for right in needed if not await _has_right(connection, row["oid"], right, columns)]
     return [f"GRANT {', '.join(lacking)} ON {table.sql} TO {role};"] if lacking else []
+
+
+async def _has_right(connection: asyncpg.Connection, oid: int, right: str, columns: Sequence[str]) -> bool:
+    """The right on the table, or on all the columns; no UPDATE changes the key, which is the first of them."""
+    wanted = columns[1:] if right == "UPDATE" else columns
+    return bool(
+        await connection.fetchval(
+            "SELECT has_table_privilege($1::oid, $2) OR coalesce((SELECT bool_and(has_column_privilege($1::oid, attnum, $2))"
+            " FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND attname = ANY($3)), false)",
+            oid, right, list(wanted),
+        )
+    )  # fmt: skip

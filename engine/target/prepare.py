@@ -19,6 +19,7 @@ from engine.target.finish import rows_in
 from engine.target.ledger import TableLoad
 from engine.target.lock_table import locks_of_swap, require_room
 from engine.target.names import free_name
+from engine.target.obstacles import UNIQUE_SUFFIX, require_writable
 from engine.target.preflight import preflight
 from engine.target.sqlstates import describe, may_pass, one_line
 
@@ -55,7 +56,8 @@ async def prepare(
             be replaced; every problem is named.
         MigrationError: somebody locks a table whose rows are to be counted; trying again may help.
     """
-    await preflight(connection, [target for _, _, target, _, _, _ in wanted], mode)
+    columns = {target: _key_first(mapping) for _, _, target, mapping, _, _ in wanted}
+    await preflight(connection, list(columns), mode, columns)
     loads: list[TableLoad] = []
     statements: list[str] = []
     for schema in dict.fromkeys(target.schema for _, _, target, _, _, _ in wanted):
@@ -80,10 +82,11 @@ async def prepare(
             )
         if is_there and mode in ("append", "upsert"):
             mapping = await _fitted(connection, target, mapping)
+            await require_writable(connection, target, mode, mapping)
             count_before = await rows_in(connection, target)
             if mode == "upsert" and not await tables.has_unique(connection, target, mapping.id_column.name):
                 name = await free_name(
-                    connection, target.schema, target.table, "__id_key", {each[2].table for each in wanted}
+                    connection, target.schema, target.table, UNIQUE_SUFFIX, {each[2].table for each in wanted}
                 )
                 making.append(ddl.create_unique_index(target, mapping.id_column.name, name))
         elif mode == "replace":
@@ -105,6 +108,11 @@ async def prepare(
             table = staging or target
             name = ddl.key_name(table) if staging else (key_names or {}).get(task_id, ddl.key_name(table))
             making.append(ddl.add_primary_key(table, mapping.id_column.name, name))
+        elif is_made and mode == "upsert":  # of a view, whose _id may be NULL or occur twice
+            name = await free_name(
+                connection, target.schema, target.table, UNIQUE_SUFFIX, {each[2].table for each in wanted}
+            )
+            making.append(ddl.create_unique_index(target, mapping.id_column.name, name))
         loads.append(
             TableLoad(
                 task_id=task_id,
@@ -134,6 +142,12 @@ def builds_key_first(mapping: Mapping, mode: str) -> bool:
     column = mapping.id_column
     is_mixed = len(column.kinds) > 1 and not column.kinds <= NUMBERS
     return mode == "upsert" or is_mixed or column.type in (ColumnType.JSONB, ColumnType.JSON)
+
+
+def _key_first(mapping: Mapping) -> list[str]:
+    """The columns that are written."""
+    key = mapping.id_column.name
+    return [key, *(column.name for column in mapping.columns if column.name != key)]
 
 
 async def _fitted(connection: asyncpg.Connection, target: TableName, mapping: Mapping) -> Mapping:

@@ -21,7 +21,8 @@ from engine.target.sqlstates import one_line
 OBJECT_ID_LENGTH = 24
 """Characters of an objectId as text."""
 _TEXT_TYPES = frozenset({"text", "character varying", "citext"})
-_WITHOUT_ZONE = "timestamp without time zone"
+WITHOUT_ZONE = "timestamp without time zone"
+"""Times in it are those of UTC."""
 _SPELLINGS = {"timestamptz": "timestamp with time zone", "timestamptz[]": "timestamp with time zone[]"}
 """How format_type() spells what DDL spells otherwise."""
 _NO_LENGTH = -1
@@ -134,6 +135,15 @@ async def has_primary_key(connection: asyncpg.Connection, table: TableName) -> b
     )
 
 
+async def has_identity(connection: asyncpg.Connection, table: TableName) -> bool:
+    """A column is GENERATED ALWAYS AS IDENTITY."""
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attidentity = 'a')", table.sql
+        )
+    )
+
+
 async def taken_by(connection: asyncpg.Connection, name: TableName) -> str:
     """What has the name of a table without being one, such as "a view"; "" when it is free or a table's."""
     found = await connection.fetchval(
@@ -207,7 +217,7 @@ def holds(found: ExistingColumn, wanted: ColumnType, *, is_array: bool = False) 
     needed = spelling(f"{wanted.value}[]" if is_array else wanted.value)
     if needed == "text":
         return found.base in _TEXT_TYPES
-    return found.base == needed or (found.base == _WITHOUT_ZONE and needed == _SPELLINGS["timestamptz"])
+    return found.base == needed or (found.base == WITHOUT_ZONE and needed == _SPELLINGS["timestamptz"])
 
 
 def type_of(found: ExistingColumn) -> tuple[ColumnType, bool] | None:

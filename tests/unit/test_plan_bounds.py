@@ -20,6 +20,9 @@ from engine.plan.bounds import key_doubts
         ({Kind.OBJECT_ID, Kind.STRING}, {}, True),
         ({Kind.OBJECT_ID, Kind.STRING}, {"json_values": "extended"}, False),
         ({Kind.DATE, Kind.STRING, Kind.INT32}, {}, True),
+        ({Kind.DOCUMENT}, {}, True),
+        ({Kind.BINARY}, {}, True),
+        ({Kind.UUID}, {}, False),
     ],
 )
 def test_keys_that_are_written_alike_may_become_one(
