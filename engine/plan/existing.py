@@ -73,7 +73,9 @@ def fit(
     Raises:
         UsageError: a field has no place in the table, or the table wants a value that no field has.
     """
-    fitting = _Fitting(existing, mode, namespace, proposal.mapping.options, proposal.mapping.ignored)
+    earlier = in_order(existing.earlier, namespace)
+    left_out = tuple(dict.fromkeys((*proposal.mapping.ignored, *(earlier[0].mapping.ignored if earlier else ()))))
+    fitting = _Fitting(existing, mode, namespace, proposal.mapping.options, left_out)
     fitting.take_earlier()
     fitting.tell_options(options)
     fitting.take_own_columns(proposal.mapping, census)
@@ -251,8 +253,6 @@ class _Fitting:
         name = f"Column {one_line(found.name)}"
         if found.generated:
             return f"{name} is generated and cannot be written."
-        if found.is_identity and self.mode == "upsert" and wanted.role is not Role.ID:
-            return f"{name} is GENERATED ALWAYS AS IDENTITY, so no UPDATE can write it."
         held = type_of(found)
         if held is None:
             return f"{name} is {one_line(found.type)}, the plan needs {wanted.sql_type}."
@@ -353,8 +353,12 @@ class _Fitting:
         self._look_at_ids(wanted, has_documents=has_documents)
 
     def _look_at_ids(self, wanted: Column, *, has_documents: bool) -> None:
-        """A warning about kinds of `_id` that its column does not take."""
+        """A warning about kinds of `_id` that its column does not take; those that it would make one have no plan."""
         column = next(each for each in self.columns if each.role is Role.ID)
+        found = self._table.get(column.name)
+        if found is not None and found.rounds and has_documents and not wanted.kinds <= INTEGERS:
+            self.problems.append(_rounds(found, column.type))
+            return
         misfits = wanted.kinds - column.kinds if column.type not in JSON_TYPES else frozenset()
         if misfits and has_documents:
             named = " or ".join(KIND_NAMES[kind] for kind in sorted(misfits))
@@ -409,7 +413,7 @@ class _Fitting:
             if not parts or (is_flat and not any(names[part.path] in self._table for part in parts)):
                 parts = [wholes[path]]
             for column in parts:
-                self._take_field(column, names[column.path], seen_at.get(column.path))
+                self._take_field(column, names[column.path], seen_at.get(column.path), census.n_documents)
 
     def _new_paths(self, parent: FieldCensus, prefix: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         """Fields that have no place, the uppermost of each."""
@@ -433,7 +437,7 @@ class _Fitting:
     def _fate(self) -> str:
         return "go to _extra" if self.has_extra else "have their documents rejected"
 
-    def _take_field(self, column: Column, name: str, seen: FieldCensus | None) -> None:
+    def _take_field(self, column: Column, name: str, seen: FieldCensus | None, n_documents: int) -> None:
         where = show_path(column.path)
         spellings = [name, where] if len(column.path) == 1 else [name]
         found = next((self._table[each] for each in spellings if each in self._table and each not in self._names), None)
@@ -450,7 +454,9 @@ class _Fitting:
             if kinds and seen is not None and Kind.ARRAY not in seen.kind_set:
                 held = None
         placed: Column | str
-        if held is None:
+        if found.is_identity and (seen is None or seen.present < n_documents or seen.n_null):
+            placed = f"Column {one_line(found.name)} is GENERATED ALWAYS AS IDENTITY, and documents without a value were seen."
+        elif held is None:
             placed = f"Column {one_line(found.name)} is {one_line(found.type)}, the plan needs {column.sql_type}."
         else:
             placed = self._fitted(column, found, kinds)

@@ -104,20 +104,27 @@ def rename_constraint(table: TableName, old: str, new: str) -> str:
 
 
 def upsert(
-    target: TableName, source: TableName, columns: Sequence[str], key: str, *, has_identity: bool = False
+    target: TableName, source: TableName, columns: Sequence[str], key: str, identities: Sequence[str] = ()
 ) -> str:
     """INSERT of all rows of `source`, where a row whose `key` exists takes the new values.
 
     Args:
-        has_identity: a column is GENERATED ALWAYS AS IDENTITY: the rows bring their values all the same, as with COPY.
+        identities: columns that are GENERATED ALWAYS AS IDENTITY: new rows bring their own values, as with COPY. No UPDATE can
+            change one, so a row that would is refused, with an error of its own (a text that is no boolean).
     """
     names = ", ".join(quote_identifier(column) for column in columns)
-    changes = ", ".join(
-        f"{quote_identifier(column)} = EXCLUDED.{quote_identifier(column)}" for column in columns if column != key
-    )
+    changed = [column for column in columns if column != key and column not in identities]
+    changes = ", ".join(f"{quote_identifier(column)} = EXCLUDED.{quote_identifier(column)}" for column in changed)
     action = f"DO UPDATE SET {changes}" if changes else "DO NOTHING"
+    kept = [quote_identifier(column) for column in columns if column in identities and column != key]
+    if kept and changes:
+        row = target.sql
+        unchanged = " AND ".join(f"{row}.{column} IS NOT DISTINCT FROM EXCLUDED.{column}" for column in kept)
+        values = " || ' ' || ".join(f"EXCLUDED.{column}" for column in kept)
+        message = f"('no UPDATE changes an identity column: ' || {values})::boolean"
+        action += f" WHERE CASE WHEN {unchanged} THEN true ELSE {message} END"
+    overriding = "OVERRIDING SYSTEM VALUE " if identities else ""
     rows = f"SELECT {names} FROM {source.sql}"  # noqa: S608 - quoted names
-    overriding = "OVERRIDING SYSTEM VALUE " if has_identity else ""
     return f"INSERT INTO {target.sql} ({names}) {overriding}{rows} ON CONFLICT ({quote_identifier(key)}) {action}"
 
 

@@ -48,7 +48,7 @@ from engine.target.sqlstates import (
     may_be_data_error,
     sqlstate_of,
 )
-from engine.target.tables import has_identity
+from engine.target.tables import identities
 
 UNPROVEN_ROWS = 2_048
 """Rows sent at once behind the first bad one of a page, at most."""
@@ -128,8 +128,8 @@ class RowSender:
     _reports: Reports = field(init=False)
     _where: str | None = field(init=False, default=None)
     """Of every COPY; None: to be asked for, in each transaction anew."""
-    _has_identity: bool | None = field(init=False, default=None)
-    """A column of an upsert's target is GENERATED ALWAYS AS IDENTITY; None: not asked yet."""
+    _identities: list[str] | None = field(init=False, default=None)
+    """Columns of an upsert's target that are GENERATED ALWAYS AS IDENTITY; None: not asked yet."""
     _has_learnt: bool = field(init=False, default=False)
     """In the page in hand: how often the table refused its rows says nothing of the next one."""
     _n_written: int = field(init=False, default=0)
@@ -151,8 +151,8 @@ class RowSender:
         """Whatever a transaction needs before its first page."""
         self._where = None
         if self.target.upsert_key:
-            if self._has_identity is None:
-                self._has_identity = await has_identity(self.connection, self.target.table)
+            if self._identities is None:
+                self._identities = await identities(self.connection, self.target.table)
             columns = ", ".join(quote_identifier(column) for column in self.target.columns)
             rows = f"SELECT {columns} FROM {self.target.table.sql}"  # noqa: S608 - quoted names
             await self.connection.execute(
@@ -398,7 +398,7 @@ class RowSender:
                 UPSERT_PAGE,
                 self.target.columns,
                 self.target.upsert_key,
-                has_identity=bool(self._has_identity),
+                self._identities or (),
             )
         )
         await self.connection.execute(f"TRUNCATE {UPSERT_PAGE.sql}")

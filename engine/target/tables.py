@@ -135,13 +135,13 @@ async def has_primary_key(connection: asyncpg.Connection, table: TableName) -> b
     )
 
 
-async def has_identity(connection: asyncpg.Connection, table: TableName) -> bool:
-    """A column is GENERATED ALWAYS AS IDENTITY."""
-    return bool(
-        await connection.fetchval(
-            "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attidentity = 'a')", table.sql
-        )
+async def identities(connection: asyncpg.Connection, table: TableName) -> list[str]:
+    """The columns that are GENERATED ALWAYS AS IDENTITY."""
+    rows = await connection.fetch(
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attidentity = 'a' AND NOT attisdropped",
+        table.sql,
     )
+    return [row["attname"] for row in rows]
 
 
 async def taken_by(connection: asyncpg.Connection, name: TableName) -> str:

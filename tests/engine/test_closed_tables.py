@@ -222,14 +222,15 @@ async def test_triggers_before_each_row_are_named_before_others(target: Target) 
 async def test_runs_into_tables_that_are_not_as_they_seem(source: Source, target: Target, engines: Engines) -> None:
     source.db.folded.insert_many([{"_id": "a", "n": 1}, {"_id": "A", "n": 2}])
     at = datetime(2026, 11, 30, 12, 0, 0, 123000)
-    source.db.counted.insert_many([{"_id": 1, "n": 1, "at": at}, {"_id": 2, "n": 2, "at": None}])
+    source.db.counted.insert_many([{"_id": 1, "n": 1, "at": at, "seq": 1}, {"_id": 2, "n": 2, "at": None, "seq": 20}])
     source.db.command({"create": "seen", "viewOn": "counted", "pipeline": [{"$project": {"n": 1}}]})
     source.db.kept.insert_many([{"_id": ObjectId(), "n": n} for n in range(4)])
     target.execute(FOLDING)
     target.execute(f"ALTER DATABASE {target.database} SET timezone = 'Asia/Tokyo'")
     target.execute(
         "CREATE TABLE folded (_id text COLLATE folding PRIMARY KEY, n integer);"
-        "CREATE TABLE counted (_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n integer, at timestamp);"
+        "CREATE TABLE counted (_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n integer, at timestamp,"
+        " seq integer GENERATED ALWAYS AS IDENTITY, own bigint GENERATED ALWAYS AS IDENTITY);"
         "INSERT INTO counted (n) VALUES (7); CREATE TABLE kept (_id text PRIMARY KEY, n integer);"
         "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS"
         " 'BEGIN IF NEW.n = 2 THEN RETURN NULL; END IF; RETURN NEW; END';"
@@ -244,9 +245,17 @@ async def test_runs_into_tables_that_are_not_as_they_seem(source: Source, target
 
     engine, end = await engines.run(engines.settings("counted", "seen", run={"mode": "upsert"}))
     assert (end["exit_code"], end["verification"]) == (0, "verified")
-    assert [tuple(row) for row in target.rows("SELECT * FROM counted ORDER BY 1")] == [(1, 1, at), (2, 2, None)]
+    assert [tuple(row) for row in target.rows("SELECT _id, n, at, seq FROM counted ORDER BY 1")] == [
+        (1, 1, at, 1),
+        (2, 2, None, 20),
+    ]
     assert target.value("SELECT count(*) FROM seen") == 2
     assert (await verified(engine)).result.value == "verified"
+    await engine.leave()
+    source.db.counted.update_one({"_id": 2}, {"$set": {"seq": 21}})
+    engine, end = await engines.run(engines.settings("counted", run={"mode": "upsert"}))
+    assert (end["exit_code"], end["written"], end["rejected"]) == (4, 1, 1)
+    assert "no UPDATE changes an identity column: 21" in target.value("SELECT detail FROM mongopg.reject")
     await engine.leave()
 
     engine, end = await engines.run(engines.settings("kept", run={"mode": "append"}))

@@ -294,12 +294,37 @@ def test_what_the_table_insists_on_and_no_field_has_ends_the_plan() -> None:
     assert "owner" in places(fitted(existing, [{"owner": "x"}]).mapping)
 
 
-def test_an_identity_column_is_a_key_but_nothing_else_of_an_upsert() -> None:
+def test_an_identity_column_is_written_where_all_documents_have_a_value() -> None:
     facts = {name: {"is_identity": True, "has_default": True, "nullable": False} for name in ("_id", "seq")}
     existing = table("_id bigint", "seq integer", EXTRA, **facts)
 
-    assert list(places(fitted(existing, [{"seq": 1}]).mapping)) == ["_id", "_extra"]
-    assert list(places(fitted(existing, [{"seq": 1}], mode="append").mapping)) == ["_id", "_extra", "seq"]
+    for mode in ("upsert", "append"):
+        assert list(places(fitted(existing, [{"seq": 1}], mode=mode).mapping)) == ["_id", "_extra", "seq"]
+        assert list(places(fitted(existing, [{"seq": 1}, {}], mode=mode).mapping)) == ["_id", "_extra"]
+
+
+def test_what_an_earlier_run_left_out_on_purpose_stays_out() -> None:
+    earlier = run_of([{"a": 1}])
+    mapping = earlier.mapping.model_copy(update={"ignored": (("secret",),)})
+    existing = table("_id bigint", "a integer", EXTRA, earlier=(EarlierMapping("first", NAMESPACE, mapping),))
+
+    found = fitted(existing, [{"a": 1, "secret": "x"}])
+
+    assert found.mapping.ignored == (("secret",),)
+    assert not [text for text in found.warnings if "secret" in text]
+
+
+def test_keys_that_a_scale_would_make_one_have_no_plan() -> None:
+    facts = {"_id": {"type": "numeric(10,0)", "rounds": True, "keeps_integers": True}}
+    earlier = run_of([{}])
+    for existing in (table("_id numeric", EXTRA, **facts), table("_id numeric", EXTRA, earlier=(earlier,), **facts)):
+        counter = make_counter(0, "python")
+        counter.add_batch(bson.encode({"_id": 1.2}) + bson.encode({"_id": 1.4}))
+        census = counter.result()
+        proposal = propose(census, census.id_kinds, MappingOptions())
+        with pytest.raises(UsageError, match=r"Column _id is numeric\(10,0\), which would round values"):
+            fit(proposal, existing, census, target="t", namespace=NAMESPACE, mode="upsert", options=MappingOptions())
+        assert fitted(existing, [{}]).mapping.id_column.kinds == {Kind.INT32, Kind.INT64}
 
 
 def test_a_saved_plan_has_the_tables_types_and_leaves_no_stale_column() -> None:
