@@ -46,7 +46,7 @@ _SCHEMES = {"source.uri": ("mongodb://", "mongodb+srv://"), "target.uri": ("post
 _COUNTS = frozenset({"run.cluster_size", "run.page_size", "run.throttle", "run.limit", "seed.count"})
 """Settings that also take the spellings of the knobs: "10,000" and "off"."""
 _VARIABLE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
-_JSON = re.compile(r'\s*(\{|\[\s*["\]\[{]|\[\s*[-\d])')
+_JSON = re.compile(r'\s*(\{\s*["}]|\[\s*(["\]\[{]|-?\d))')
 """How a list or an object begins that is written as JSON."""
 _KEYS = "keys"
 """The section whose names are not ours: commands' ids, which only a front end knows."""

@@ -272,7 +272,7 @@ def _survey(
             )
         unsure = asked.unsure if counted is None else frozenset()
     warnings = remarks + proposal.weighed + _doubts(proposal.mapping, unsure)
-    if choice.warning:
+    if choice.warning and is_thorough:  # a run tells it as a problem of its own
         warnings.append((TABLE_NAME_WEIGHT, choice.warning))
     if cut:
         warnings.append((CUT_WEIGHT, cut))

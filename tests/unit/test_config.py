@@ -110,6 +110,31 @@ def test_every_setting_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(None, {}).settings.run.collections == ["shop.a,b"]
 
 
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        (r"shop.events\:archive:public.t, shop.a\,b", [r"shop.events\:archive:public.t", "shop.a,b"]),
+        (r'["shop.events\\:archive", " shop. a "]', [r"shop.events\:archive", " shop. a "]),
+        ("[red].users,{x}.y", ["[red].users", "{x}.y"]),
+        ("[]", []),
+    ],
+)
+def test_names_in_a_variable_may_hold_what_separates_them(
+    monkeypatch: pytest.MonkeyPatch, text: str, entries: list[str]
+) -> None:
+    for name in ("COLLECTIONS", "EXCLUDE"):
+        monkeypatch.setenv(f"MONGOPG_RUN_{name}", text)
+    run = load_settings(None, {}).settings.run
+    assert (run.collections, run.exclude) == (entries, entries)
+
+
+def test_a_backslash_in_the_file_is_explained() -> None:
+    assert "Single quotes leave backslashes as they are" in _refusal('[run]\ncollections = ["shop.events\\:archive"]')
+    _file("[run]\ncollections = ['shop.events\\:archive', \"shop.a\\\\:b\", 'd.$${x', 'd.${y']\n")
+    run = load_settings(None, {}).settings.run
+    assert run.collections == [r"shop.events\:archive", r"shop.a\:b", "d.${x", "d.${y"]
+
+
 def test_counts_may_be_written_as_people_write_them() -> None:
     _file('[run]\nthrottle = "off"\n')
     settings = load_settings(None, {"run.page_size": "10,000", "seed.count": "1_000_000"}).settings

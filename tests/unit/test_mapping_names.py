@@ -68,6 +68,14 @@ def test_the_field_spelled_like_the_column_keeps_the_name_whatever_the_order() -
         ]
 
 
+def test_names_that_are_cut_do_not_depend_on_the_order_of_fields_either() -> None:
+    long = "x" * 62
+    fields = [(f"{long}a",), (f"{long}A",), (f"{long}b",), (f"{long}B",)]
+    found = column_names(fields, "snake_case")[0]
+    assert column_names(fields[::-1], "snake_case")[0] == found
+    assert len({*found.values()}) == 4
+
+
 def test_a_name_given_to_a_rival_is_not_one_that_a_field_has() -> None:
     names, _ = column_names([("A",), ("a",), ("a_2",)], "snake_case")
     assert names == {("a",): "a", ("a_2",): "a_2", ("A",): "a_3"}

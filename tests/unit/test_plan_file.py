@@ -313,6 +313,23 @@ def test_no_two_tables_and_no_two_collections_are_the_same() -> None:
         read_plan(PLAN + other.replace("shop.orders", "shop.items"))
 
 
+def test_one_collection_may_go_to_several_tables_and_each_is_edited_by_itself() -> None:
+    other = PLAN[PLAN.index("[[tables]]") :].replace('table = "orders"', 'table = "copies"')
+    text = write_plan(read_plan(PLAN + other))
+    assert [table.target for table in read_plan(text).tables] == ["crm.orders", "crm.copies"]
+    edited = change_column(text, "shop.orders", "amount", name="sum", type="numeric", table="crm.copies")
+    names = {table.target: [column.name for column in table.columns or ()][1] for table in read_plan(edited).tables}
+    assert names == {"crm.orders": "amount", "crm.copies": "sum"}
+    ignored = ignore_column(edited, "shop.orders", "sum", "crm.copies")
+    assert fields_left_out(ignored, "shop.orders", "crm.orders") == ["debug", ["a.b", "c"]]
+    assert fields_left_out(ignored, "shop.orders", "crm.copies") == ["debug", ["a.b", "c"], "total"]
+    assert restore_field(ignored, "shop.orders", "total", [edited], "crm.copies") == edited
+    both = choose(None, SETTINGS, read_plan(text))  # type: ignore[arg-type]
+    one = choose(None, SETTINGS, read_plan(PLAN))  # type: ignore[arg-type]
+    assert request_of(SETTINGS, both) != request_of(SETTINGS, one)
+    assert request_of(SETTINGS, both) == request_of(SETTINGS, both[::-1])
+
+
 # --- types and kinds --------------------------------------------------------------------------------------------------
 
 

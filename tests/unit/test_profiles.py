@@ -103,6 +103,14 @@ def test_any_name_of_a_collection_is_read_back(name: str) -> None:
     assert load_settings(path, {}).settings.run.collections == [name]
 
 
+@pytest.mark.parametrize("name", [r"shop.a\:b:crm.c\.d", "shop.${", "shop.$${x", "shop.$$${x}", "shop.\u007f"])
+def test_names_with_what_a_file_gives_a_meaning_are_read_back(name: str) -> None:
+    settings = Settings()
+    settings.run.collections, settings.run.exclude = [name], [name]
+    run = load_settings(profiles.save("any", settings), {}).settings.run
+    assert (run.collections, run.exclude) == ([name], [name])
+
+
 @pytest.mark.parametrize("name", ["", "config", "../x", "a/b", ".hidden", "a b", "x" * 80])
 def test_a_name_that_is_no_file_of_ours_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="A profile is called by letters"):
