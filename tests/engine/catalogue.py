@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from tests.older_servers import PUBLISHED_PARTS, postgres_version
+
 if TYPE_CHECKING:
     from tests.conftest import Target
 
@@ -65,11 +67,17 @@ _PARTS = {
     "memberships": "SELECT deptype, refobjid FROM pg_depend WHERE objid = $1 AND deptype IN ('e', 'x')",
 }  # fmt: skip
 
+_WHOLE_PUBLICATIONS = (
+    "SELECT pubname FROM pg_publication_rel JOIN pg_publication p ON p.oid = prpubid WHERE prrelid = $1 ORDER BY 1"
+)
+"""Of older servers, which publish tables whole."""
+
 
 def facts_of(target: Target, table: str) -> dict[str, Any]:
     """The catalogue's rows about a table, by subject; equal before and after means that nothing was lost."""
     oid = target.value("SELECT $1::regclass::oid", table)
+    parts = _PARTS if postgres_version(target) >= PUBLISHED_PARTS else _PARTS | {"publications": _WHOLE_PUBLICATIONS}
     script = ", ".join(
-        f"'{name}', (SELECT json_agg(x) FROM ({sql.replace('$1', str(oid))}) x)" for name, sql in _PARTS.items()
+        f"'{name}', (SELECT json_agg(x) FROM ({sql.replace('$1', str(oid))}) x)" for name, sql in parts.items()
     )
     return dict(json.loads(target.value(f"SELECT json_build_object({script})")))

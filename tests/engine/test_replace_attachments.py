@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.target.attachments import ATTACHMENTS, Fate
 from tests.engine.catalogue import facts_of
+from tests.older_servers import PUBLISHED_PARTS, postgres_version
 from tests.running import Engines
 
 if TYPE_CHECKING:
@@ -143,7 +144,10 @@ async def test_everything_that_hangs_on_a_table_is_there_after_it_was_replaced(
     source.db[TABLES["trigger that fills"]].update_one({"_id": "c"}, {"$unset": {"name": 1}})
     with reader(target) as role:
         for kind, script in KEPT.items():
-            target.execute(script.format(t=TABLES[kind], role=role))
+            known = (
+                script if postgres_version(target) >= PUBLISHED_PARTS else script.replace(" (_id, n) WHERE (n > 1)", "")
+            )
+            target.execute(known.format(t=TABLES[kind], role=role))
         target.execute(f"ALTER DEFAULT PRIVILEGES GRANT SELECT, DELETE ON TABLES TO {role}")
         before = {kind: facts_of(target, table) for kind, table in TABLES.items()}
 

@@ -9,6 +9,7 @@ import pytest
 from bson import Decimal128, Int64
 from pymongo.collation import Collation
 
+from tests.older_servers import CLUSTERED, require_mongodb
 from tests.running import Engines, assert_same
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def stored(target: Target, table: str) -> list[tuple[Any, Any]]:
 
 
 async def test_every_kind_of_collection_arrives_once(source: Source, target: Target, engines: Engines) -> None:
+    require_mongodb(source, CLUSTERED)
     documents = numbered()
     wanted = {document["_id"]: document["n"] for document in documents}
     source.db.create_collection("held", capped=True, size=10_000_000)

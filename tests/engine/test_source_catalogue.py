@@ -26,12 +26,14 @@ from engine.source.catalogue import (
 from engine.source.faults import EXECUTION_TIMEOUT
 from engine.source.id_kinds import IdKinds, id_kinds
 from engine.source.mongo import connect
+from tests.older_servers import CLUSTERED, require_mongodb
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 
 def test_collections_of_every_kind_are_listed_with_their_facts(source: Source) -> None:
+    require_mongodb(source, CLUSTERED)
     database = source.db
     database.plain.insert_many({"_id": n, "payload": "x" * 100} for n in range(50))
     database.create_collection("capped", capped=True, size=100_000).insert_one({"_id": 1})

@@ -23,6 +23,7 @@ from engine.source.bounds import MAX_KEY, MIN_KEY, key_of
 from engine.source.catalogue import collection_facts
 from engine.source.partition import EXACT_DOCUMENTS, MAX_PARTITIONS, SMALL_BYTES, WHOLE, partitions, split
 from engine.source.reader import BatchSize, Range, RangeReader
+from tests.older_servers import CLUSTERED, TIME_SERIES, require_mongodb
 
 if TYPE_CHECKING:
     from tests.conftest import Source
@@ -233,6 +234,8 @@ def test_a_range_too_small_to_be_cut_stays_whole(source: Source) -> None:
     ids=["capped", "clustered", "collation", "numeric collation"],
 )
 def test_special_collections_are_read_by_ranges_too(source: Source, options: dict[str, Any]) -> None:
+    if "clusteredIndex" in options:
+        require_mongodb(source, CLUSTERED)
     collection = source.db.create_collection("special", **options)
     words = [f"{letter}{n}" for n in range(1_500) for letter in ("a", "Ä")]
     insert_raw(collection, (encode({"_id": value, "n": 1}) for value in [*words, *range(300), ObjectId()]))
@@ -246,6 +249,7 @@ def test_special_collections_are_read_by_ranges_too(source: Source, options: dic
 
 
 def test_views_and_time_series_are_read_whole(source: Source) -> None:
+    require_mongodb(source, TIME_SERIES)
     source.db.base.insert_many({"_id": n, "even": n % 2 == 0} for n in range(3_000))
     source.db.command("create", "evens", viewOn="base", pipeline=[{"$match": {"even": True}}])
     source.db.create_collection("series", timeseries={"timeField": "at"})
