@@ -63,6 +63,8 @@ _LENGTH_1, _LENGTH_4, _LENGTH_8, _LENGTH_12, _LENGTH_16, _LENGTH_24 = (_LENGTHS[
 _pack_bigint: Any = Struct(">iq").pack
 _pack_integer: Any = Struct(">ii").pack
 _pack_double: Any = Struct(">id").pack
+INT64_END = 2.0**63
+"""The first double above all int64."""
 _BOOLS = (_LENGTH_1 + b"\0", _LENGTH_1 + b"\1")
 
 
@@ -312,8 +314,26 @@ def _decimal128_as_numeric(document: bytes, start: int, end: int) -> bytes:
     return encode_numeric(read_decimal128(document, start))
 
 
-_INTEGER_ENCODERS: dict[Kind, Encoder] = {Kind.INT32: _turn_4, Kind.INT64: _int64_as_integer}
-_BIGINT_ENCODERS: dict[Kind, Encoder] = {Kind.INT32: _int32_as_bigint, Kind.INT64: _turn_8}
+def _double_as_integer(document: bytes, start: int, end: int) -> bytes | None:
+    number = unpack_double(document, start)[0]
+    return _pack_integer(4, int(number)) if INT32_LOW <= number <= INT32_HIGH and number.is_integer() else None
+
+
+def _double_as_bigint(document: bytes, start: int, end: int) -> bytes | None:
+    number = unpack_double(document, start)[0]
+    return _pack_bigint(8, int(number)) if -INT64_END <= number < INT64_END and number.is_integer() else None
+
+
+_INTEGER_ENCODERS: dict[Kind, Encoder] = {
+    Kind.INT32: _turn_4,
+    Kind.INT64: _int64_as_integer,
+    Kind.DOUBLE: _double_as_integer,
+}
+_BIGINT_ENCODERS: dict[Kind, Encoder] = {
+    Kind.INT32: _int32_as_bigint,
+    Kind.INT64: _turn_8,
+    Kind.DOUBLE: _double_as_bigint,
+}
 _DOUBLE_ENCODERS: dict[Kind, Encoder] = {
     Kind.DOUBLE: _turn_8,
     Kind.INT32: _int32_as_double,

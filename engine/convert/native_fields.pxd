@@ -53,6 +53,8 @@ from engine.convert.native_work cimport (
     OP_DATE,
     OP_DATE_TEXT,
     OP_DECIMAL128_TEXT,
+    OP_DOUBLE_AS_BIGINT,
+    OP_DOUBLE_AS_INTEGER,
     OP_DOUBLE_AS_NUMERIC,
     OP_DOUBLE_TEXT,
     OP_INT32_AS_BIGINT,
@@ -94,7 +96,9 @@ cdef enum:
 cdef extern from *:
     """
     #define NATIVE_EXACT_INTEGER (INT64_C(1) << 53)
+    #define NATIVE_INT64_END 9223372036854775808.0
     """
+    const double INT64_END "NATIVE_INT64_END"
     const int64_t EXACT_INTEGER "NATIVE_EXACT_INTEGER"
     const int64_t INT64_MAX
     const int64_t INT64_MIN
@@ -173,6 +177,8 @@ cdef inline int write_content(
     if operation == OP_INT64_AS_DOUBLE:
         number = <int64_t>get_64(start)
         return append_double(out, <double>number) if -EXACT_INTEGER <= number <= EXACT_INTEGER else MISFIT
+    if operation == OP_DOUBLE_AS_INTEGER or operation == OP_DOUBLE_AS_BIGINT:
+        return write_double_as_integer(out, operation, get_64(start))
     if operation == OP_UUID or operation == OP_UUID_TEXT:
         read_uuid(uuid, &column.style, element)
         return append(out, uuid, 16) if operation == OP_UUID else write_uuid_text(out, uuid)
@@ -190,6 +196,21 @@ cdef inline int write_content(
     if operation == OP_BOOL_TEXT:
         return write_bool(work, out, start)
     return write_as_decimal(out, operation, start)
+
+
+cdef inline int write_double_as_integer(Buffer *out, int operation, uint64_t bits) noexcept nogil:
+    """A double that is whole and in range as an integer; MISFIT for others."""
+    cdef double number
+    cdef int64_t whole
+    memcpy(&number, &bits, 8)
+    if not -INT64_END <= number < INT64_END:
+        return MISFIT
+    whole = <int64_t>number
+    if <double>whole != number:
+        return MISFIT
+    if operation == OP_DOUBLE_AS_BIGINT:
+        return append_int64(out, <uint64_t>whole)
+    return append_int32(out, whole) if whole == <int32_t>whole else MISFIT
 
 
 cdef inline int write_as_decimal(Buffer *out, int operation, const uint8_t *start) noexcept nogil:

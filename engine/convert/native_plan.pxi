@@ -23,8 +23,12 @@ cdef dict TEXT_OPERATIONS = {
 """Kinds that a text column holds as something else than JSON."""
 
 cdef dict OPERATIONS = {
-    ColumnType.INTEGER: {Kind.INT32: OP_TURN_4, Kind.INT64: OP_INT64_AS_INTEGER},
-    ColumnType.BIGINT: {Kind.INT32: OP_INT32_AS_BIGINT, Kind.INT64: OP_TURN_8},
+    ColumnType.INTEGER: {
+        Kind.INT32: OP_TURN_4,
+        Kind.INT64: OP_INT64_AS_INTEGER,
+        Kind.DOUBLE: OP_DOUBLE_AS_INTEGER,
+    },
+    ColumnType.BIGINT: {Kind.INT32: OP_INT32_AS_BIGINT, Kind.INT64: OP_TURN_8, Kind.DOUBLE: OP_DOUBLE_AS_BIGINT},
     ColumnType.DOUBLE: {Kind.DOUBLE: OP_TURN_8, Kind.INT32: OP_INT32_AS_DOUBLE, Kind.INT64: OP_INT64_AS_DOUBLE},
     ColumnType.NUMERIC: {
         Kind.INT32: OP_INT32_AS_NUMERIC,

@@ -40,6 +40,7 @@ NUMBERS_THAT_FIT = {
     ColumnType.NUMERIC: NUMBERS,
 }
 """Kinds a number column takes as they are, each value as long as it is in range and exact."""
+INTEGER_TYPES = frozenset({ColumnType.INTEGER, ColumnType.BIGINT})
 JSON_TYPES = frozenset({ColumnType.JSONB, ColumnType.JSON})
 JSON_STRINGS = frozenset(
     {
@@ -83,12 +84,28 @@ _KINDS_OF_TYPES = {
 _ANY_KIND = frozenset(Kind) - {Kind.NULL}
 
 
-def kinds_that_fit(column_type: ColumnType, options: MappingOptions) -> frozenset[Kind]:
-    """Every kind that a column of this type can be told to take; text holds any, as the text that jsonb would have."""
+def kinds_that_always_fit(column_type: ColumnType, options: MappingOptions) -> frozenset[Kind]:
+    """Every kind whose values a column of this type takes unless one is out of its range; text holds any, as jsonb's text."""
     found = _KINDS_OF_TYPES.get(column_type, _ANY_KIND)
     if column_type is ColumnType.UUID and not options.uuid_legacy:
         return found - {Kind.UUID_LEGACY}
     return found
+
+
+def kinds_that_fit(column_type: ColumnType, options: MappingOptions) -> frozenset[Kind]:
+    """Every kind that a column of this type can be told to take.
+
+    An integer column can be told to take doubles: those that are whole and in its range become integers, the others are
+    values that do not fit.
+    """
+    found = kinds_that_always_fit(column_type, options)
+    return found | {Kind.DOUBLE} if column_type in INTEGER_TYPES else found
+
+
+def kinds_to_take(column_type: ColumnType, options: MappingOptions) -> frozenset[Kind]:
+    """Those that it takes when a plan names none: bigint takes doubles, as it is chosen for numbers that are whole."""
+    found = kinds_that_fit if column_type is ColumnType.BIGINT else kinds_that_always_fit
+    return found(column_type, options)
 
 
 def scalar_type(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from engine.errors import UsageError
 from engine.mapping.cautions import cautions, describe_kinds
 from engine.mapping.census import Census, FieldCensus
-from engine.mapping.kinds import INTEGERS, JSON_TYPES, KIND_NAMES, kinds_that_fit, scalar_type
+from engine.mapping.kinds import INTEGERS, JSON_TYPES, KIND_NAMES, kinds_that_always_fit, scalar_type
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import DOCUMENT_NAME, EXTRA_NAME, ID_NAME, MISSING_NAME, column_names, show_path
 from engine.mapping.options import POLICIES, MappingOptions
@@ -239,7 +239,7 @@ class _Fitting:
         if (type_, is_array) != (column.type, column.array):
             update = {"type": type_, "array": is_array}
             if column.path:
-                update["kinds"] = kinds_that_fit(type_, self.options)
+                update["kinds"] = kinds_that_always_fit(type_, self.options)
         kinds = update.get("kinds", column.kinds)
         assert isinstance(kinds, frozenset)
         if found.rounds and not kinds <= INTEGERS:
@@ -284,7 +284,7 @@ class _Fitting:
             return
         type_, is_array = held
         is_own = column.role in (Role.ID, Role.FIELD)
-        does_fit = type_ in JSON_TYPES or column.kinds <= kinds_that_fit(type_, self.options)
+        does_fit = type_ in JSON_TYPES or column.kinds <= kinds_that_always_fit(type_, self.options)
         are_both_json = {type_, column.type} <= JSON_TYPES and not is_array
         if (type_, is_array) == (column.type, column.array):
             self._place(column)
@@ -531,7 +531,7 @@ def natural_kinds(type_: ColumnType, seen: frozenset[Kind], options: MappingOpti
     if type_ is ColumnType.TEXT:
         texts = {kind for kind in seen if (scalar_type(frozenset({kind}), options) or ("",))[0] is ColumnType.TEXT}
         return frozenset({Kind.STRING, *texts, *({Kind.OBJECT_ID} & seen)})
-    return kinds_that_fit(type_, options)
+    return kinds_that_always_fit(type_, options)
 
 
 def _rounds(found: ExistingColumn, type_: ColumnType) -> str:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from engine.config import Mode
 from engine.errors import UsageError
-from engine.mapping.kinds import KIND_NAMES, kinds_that_fit
+from engine.mapping.kinds import KIND_NAMES, kinds_to_take
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import ID_NAME, show_path
 from engine.mapping.options import POLICIES, MappingOptions, choices
@@ -176,7 +176,7 @@ def _type(where: str, text: str) -> tuple[ColumnType, bool]:
 
 def _kinds(where: str, entry: dict[str, Any], column_type: ColumnType, options: MappingOptions) -> frozenset[Kind]:
     if "kinds" not in entry:
-        return kinds_that_fit(column_type, options)
+        return kinds_to_take(column_type, options)
     names = _list(where, entry, "kinds")
     for name in names:
         if name not in _KINDS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.mapping.kinds import KIND_NAMES, kinds_that_fit
+from engine.mapping.kinds import KIND_NAMES, kinds_to_take
 from engine.mapping.model import Column, Kind
 from engine.mapping.options import POLICIES, MappingOptions
 from engine.plan.reading import VERSION, is_nullable
@@ -92,7 +92,7 @@ def _column(column: Column, options: MappingOptions) -> str:
     entry = {"field": _path(column.path)} if column.path else {"role": quoted(column.role.value)}
     entry["column"] = quoted(column.name)
     entry["type"] = quoted(column.sql_type)
-    if column.path and column.kinds != kinds_that_fit(column.type, options):
+    if column.path and column.kinds != kinds_to_take(column.type, options):
         entry["kinds"] = f"[{', '.join(quoted(KIND_NAMES[kind]) for kind in Kind if kind in column.kinds)}]"
     if column.nullable != is_nullable(column.role):
         entry["nullable"] = _scalar(column.nullable)

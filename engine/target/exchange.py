@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from engine.errors import MigrationError, UsageError
-from engine.mapping.kinds import NUMBERS, kinds_that_fit
+from engine.mapping.kinds import NUMBERS, kinds_that_always_fit
 from engine.mapping.model import ColumnType, Mapping, Role
 from engine.mapping.names import quote_identifier
 from engine.target import ddl
@@ -98,7 +98,7 @@ def _widened(mapping: Mapping, existing: Sequence[ExistingColumn]) -> Mapping:
             and column.role in (Role.FIELD, Role.ID)
             and not column.array
             and column.kinds
-            and column.kinds <= kinds_that_fit(wanted, mapping.options)
+            and column.kinds <= kinds_that_always_fit(wanted, mapping.options)
             and (column.role is Role.FIELD or column.kinds <= NUMBERS)
         ):
             column = column.model_copy(update={"type": wanted})

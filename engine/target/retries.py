@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from engine.mapping.kinds import kinds_that_fit
+from engine.mapping.kinds import kinds_that_always_fit
 from engine.mapping.model import Column, ColumnType, Mapping, Role
 from engine.mapping.names import EXTRA_NAME
 from engine.mapping.options import POLICIES, MappingOptions
@@ -153,7 +153,7 @@ def _retyped(column: Column, found: ExistingColumn | None, options: MappingOptio
     now = _TYPES.get(found.base)
     if now is None or now is column.type or column.role is Role.ID:
         return column
-    return column.model_copy(update={"type": now, "kinds": kinds_that_fit(now, options)})
+    return column.model_copy(update={"type": now, "kinds": kinds_that_always_fit(now, options)})
 
 
 async def _batch_size(connection: asyncpg.Connection, run_id: str, after: Place) -> int:

@@ -7,7 +7,7 @@ import struct
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 
-from engine.mapping.model import ColumnType
+from engine.mapping.model import ColumnType, Kind
 from tests.corpus.case import (
     FIRST_DATE,
     LAST_DATE,
@@ -15,6 +15,7 @@ from tests.corpus.case import (
     SNOW,
     UUID,
     Case,
+    Reject,
     element,
     raw,
     text,
@@ -185,6 +186,43 @@ KINDS = [
         {"v": 2.0**60, "w": -1e22, "x": 0.5},
         {"v": str(2**60), "w": "-1" + 22 * "0", "x": "0.5"},
         changes={key: {"type": ColumnType.TEXT} for key in "vwx"},
+    ),
+    Case(
+        "doubles planned as bigint",
+        {"v": 5.0, "w": -(2.0**63), "x": 0.5, "y": 2.0**63, "z": float("nan"), "zero": -0.0},
+        {"v": "5", "w": str(-(2**63)), "_extra": f'{{"x": 0.5, "y": {2**63}, "z": "NaN"}}', "zero": "0"},
+        changes={
+            key: {"type": ColumnType.BIGINT, "kinds": frozenset({Kind.DOUBLE})}
+            for key in ("v", "w", "x", "y", "z", "zero")
+        },
+        hits={"overflow": 3},
+    ),
+    Case(
+        "doubles planned as integer beside int32",
+        {"v": -2147483648.0, "w": 2147483648.0, "x": 7},
+        {"v": "-2147483648", "_extra": '{"w": 2147483648.0}', "x": "7"},
+        changes={
+            key: {"type": ColumnType.INTEGER, "kinds": frozenset({Kind.DOUBLE, Kind.INT32})} for key in ("v", "w", "x")
+        },
+        hits={"overflow": 1},
+    ),
+    Case(
+        "array of doubles planned as bigint[]",
+        {"v": [1.0, 2, Int64(3), None], "w": [1.0, 0.5]},
+        {"v": "{1,2,3,NULL}", "_extra": '{"w": [1.0, 0.5]}'},
+        options={"arrays": "native"},
+        changes={
+            key: {"type": ColumnType.BIGINT, "kinds": frozenset({Kind.DOUBLE, Kind.INT32, Kind.INT64})}
+            for key in ("v", "w")
+        },
+        hits={"overflow": 1},
+    ),
+    Case(
+        "doubles planned as bigint where nothing may overflow",
+        {"v": 1.5},
+        Reject("overflow", "v"),
+        options={"overflow": "reject"},
+        changes={"v": {"type": ColumnType.BIGINT, "kinds": frozenset({Kind.DOUBLE})}},
     ),
     value(
         "decimals inside jsonb are exact",

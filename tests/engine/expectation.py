@@ -302,6 +302,9 @@ def kind_of(value: Any) -> Kind:
 
 def _is_in_range(column_type: ColumnType, value: Any) -> bool:
     """Whether a number column holds this number exactly."""
+    if column_type in (ColumnType.INTEGER, ColumnType.BIGINT) and isinstance(value, float):
+        bits = 31 if column_type is ColumnType.INTEGER else 63
+        return value.is_integer() and -(2**bits) <= int(value) < 2**bits
     if column_type is ColumnType.INTEGER:
         return -(2**31) <= value < 2**31
     if column_type is ColumnType.DOUBLE:
