@@ -47,7 +47,12 @@ _DECIMALS = st.one_of(
 _BINARIES = st.builds(
     Binary,
     st.one_of(st.binary(max_size=20), st.binary(min_size=16, max_size=16)),
-    st.sampled_from([0, 2, 3, 4, 5, 128]),
+    st.sampled_from([0, 2, 3, 4, 5, 9, 128]),
+)
+_VECTORS = st.builds(
+    lambda header, content: Binary(header + content, 9),
+    st.sampled_from([b"\x27\0", b"\x03\0", b"\x10\0", b"\x10\3", b"\x10\7"]),
+    st.one_of(st.binary(max_size=9), st.lists(st.binary(min_size=4, max_size=4), max_size=3).map(b"".join)),
 )
 SCALARS = st.one_of(
     st.none(),
@@ -60,6 +65,7 @@ SCALARS = st.one_of(
     st.one_of(INT64, st.integers(-(10**14), 10**14)).map(DatetimeMS),
     st.binary(min_size=12, max_size=12).map(ObjectId),
     _BINARIES,
+    _VECTORS,
     st.builds(
         Regex, st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5), st.just("im")
     ),
@@ -115,7 +121,8 @@ def _raw_scalars() -> st.SearchStrategy[bytes]:
     payloads: list[tuple[int, st.SearchStrategy[bytes]]] = [
         *((kind, st.binary(min_size=size, max_size=size)) for kind, size in _FIXED),
         *((kind, _RAW_TEXTS) for kind in (0x02, 0x0D, 0x0E)),
-        (0x05, st.builds(_raw_binary, st.sampled_from([0, 2, 3, 4]), st.binary(max_size=17))),
+        (0x05, st.builds(_raw_binary, st.sampled_from([0, 2, 3, 4, 9]), st.binary(max_size=17))),
+        (0x05, _VECTORS.map(lambda vector: _raw_binary(9, bytes(vector)))),
         (0x08, st.sampled_from([b"\0", b"\1", b"\2"])),
         (0x0B, st.sampled_from([b"a\0i\0", b"\xff\0\0", b"\0\0"])),
         (0x0C, _RAW_TEXTS.map(lambda name: name + bytes(12))),

@@ -32,9 +32,9 @@ from engine.convert.scalars import (
     uuid_text,
 )
 from engine.convert.strings import Policies, clean_text
-from engine.mapping.bson import STRING_KINDS, CorruptDocumentError, binary_kind, unpack_int32, value_end
+from engine.mapping.bson import STRING_KINDS, VECTOR_HEADER, CorruptDocumentError, binary_kind, unpack_int32, value_end
 from engine.mapping.decimal128 import read_decimal128
-from engine.mapping.kinds import JSON_TYPES
+from engine.mapping.kinds import JSON_TYPES, VECTORS
 from engine.mapping.limits import EXACT_INTEGER, FIRST_DATE_MS, INT32_HIGH, INT32_LOW, LAST_DATE_MS
 from engine.mapping.model import Column, ColumnType, Kind
 
@@ -52,9 +52,13 @@ ELEMENT_OIDS = {
     ColumnType.TIMESTAMPTZ: 1184,
     ColumnType.UUID: 2950,
     ColumnType.BYTEA: 17,
+    ColumnType.REAL_ARRAY: 1021,
+    ColumnType.SMALLINT_ARRAY: 1005,
+    ColumnType.BIT_VARYING: 1562,
+    ColumnType.VECTOR: 0,
 }
 """Type OIDs of PostgreSQL's catalog/pg_type.dat; an array in binary form names the type of its elements."""
-BINARY_KINDS = frozenset({Kind.BINARY, Kind.UUID, Kind.UUID_LEGACY})
+BINARY_KINDS = frozenset({Kind.BINARY, Kind.UUID, Kind.UUID_LEGACY}) | VECTORS
 """Kinds that share the element type of binaries and are told apart by subtype."""
 
 _LENGTHS = [pack(">i", length) for length in range(1024)]
@@ -134,6 +138,16 @@ class EncoderFactory:
                 return _encode_object_id_bytes
             case ColumnType.BYTEA if kind in BINARY_KINDS:
                 return _encode_bytea
+            case ColumnType.REAL_ARRAY if kind == Kind.VECTOR_FLOAT32:
+                return _encode_real_array
+            case ColumnType.SMALLINT_ARRAY if kind == Kind.VECTOR_INT8:
+                return _encode_smallint_array
+            case ColumnType.BIT_VARYING if kind == Kind.VECTOR_BITS:
+                return _encode_bits
+            case ColumnType.VECTOR if kind == Kind.VECTOR_FLOAT32:
+                return _encode_vector
+            case ColumnType.VECTOR if kind == Kind.ARRAY:
+                return _encode_numbers_as_vector
         return None
 
     def _text_encoder(self, kind: Kind) -> Encoder | None:
@@ -145,7 +159,7 @@ class EncoderFactory:
             return self._encode_regex
         if kind == Kind.UUID or (kind == Kind.UUID_LEGACY and self._uuid_legacy):
             return self._encode_uuid_text
-        text = PLAIN_TEXTS.get(Kind.BINARY if kind == Kind.UUID_LEGACY else kind)
+        text = PLAIN_TEXTS.get(Kind.BINARY if kind in BINARY_KINDS else kind)
         if text is None:
             return self._json_encoder(int(kind))
         return lambda document, start, end: with_length(text(document, start, end).encode("ascii"))
@@ -261,6 +275,68 @@ def _encode_object_id_bytes(document: bytes, start: int, end: int) -> bytes:
 
 def _encode_bytea(document: bytes, start: int, end: int) -> bytes:
     return with_length(binary_payload(document, start, end))
+
+
+_REAL_OID, _SMALLINT_OID = 700, 21
+MOST_DIMENSIONS = 16_000
+"""Of pgvector's `vector`, which has no empty one either."""
+_pack_real: Any = Struct(">f").pack
+
+
+def _vector_elements(document: bytes, start: int, end: int) -> bytes:
+    return document[start + 5 + VECTOR_HEADER : end]
+
+
+def _encode_real_array(document: bytes, start: int, end: int) -> bytes:
+    content = _vector_elements(document, start, end)
+    elements = [_LENGTH_4 + content[at : at + 4][::-1] for at in range(0, len(content), 4)]
+    return encode_array(elements, _REAL_OID)
+
+
+def _encode_smallint_array(document: bytes, start: int, end: int) -> bytes:
+    numbers = memoryview(_vector_elements(document, start, end)).cast("b")
+    return encode_array([_LENGTHS[2] + pack(">h", number) for number in numbers], _SMALLINT_OID)
+
+
+def _encode_bits(document: bytes, start: int, end: int) -> bytes:
+    content = _vector_elements(document, start, end)
+    return with_length(pack(">i", 8 * len(content) - document[start + 6]) + content)
+
+
+def _encode_vector(document: bytes, start: int, end: int) -> bytes | None:
+    """`vector_recv` of pgvector: number of dimensions, an unused word, and 32-bit floats."""
+    content = _vector_elements(document, start, end)
+    n_dimensions = len(content) // 4
+    if not 0 < n_dimensions <= MOST_DIMENSIONS:
+        return None
+    elements = [content[at : at + 4][::-1] for at in range(0, len(content), 4)]
+    return with_length(pack(">hh", n_dimensions, 0) + b"".join(elements))
+
+
+def _encode_numbers_as_vector(document: bytes, start: int, end: int) -> bytes | None:
+    elements: list[bytes] = []
+    position, last = start + 4, end - 1
+    does_fit = True
+    while position < last:
+        kind = document[position]
+        value_start = document.find(0, position + 1, last) + 1
+        if not value_start:
+            raise CorruptDocumentError
+        position = value_end(document, kind, value_start, last)
+        unpack = _NUMBERS_OF_VECTORS.get(kind)
+        if unpack is None:
+            does_fit = False
+        elif does_fit:
+            try:
+                elements.append(_pack_real(unpack(document, value_start)[0]))
+            except OverflowError:
+                does_fit = False
+    if not does_fit or not 0 < len(elements) <= MOST_DIMENSIONS:
+        return None
+    return with_length(pack(">hh", len(elements), 0) + b"".join(elements))
+
+
+_NUMBERS_OF_VECTORS: dict[int, Any] = {Kind.DOUBLE: unpack_double, Kind.INT32: unpack_int32, Kind.INT64: unpack_int64}
 
 
 # BSON's numbers are little-endian and PostgreSQL's big-endian: where the size stays, the bytes turn round.

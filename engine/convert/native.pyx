@@ -58,7 +58,7 @@ from engine.convert.rejection import (
 )
 from engine.convert.strings import Policies
 from engine.mapping.bson import STRING_KINDS, document_end
-from engine.mapping.kinds import JSON_TYPES
+from engine.mapping.kinds import JSON_TYPES, VECTORS
 from engine.mapping.model import ColumnType, Kind
 from engine.mapping.model import Role as ColumnRole
 from engine.mapping.names import show_path

@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
 """The framing of BSON for the native converter: the checks of `engine.mapping.bson`, on pointers."""
 
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memchr
 
 from engine.convert.native_memory cimport get_32
@@ -32,6 +32,9 @@ cdef enum:
     MIN_KEY = 0xFF
     UUID = 0x105
     UUID_LEGACY = 0x205
+    VECTOR_FLOAT32 = 0x305
+    VECTOR_INT8 = 0x405
+    VECTOR_BITS = 0x505
 
 cdef enum:
     # The same as small numbers, to find a kind's entry in a table.
@@ -39,7 +42,10 @@ cdef enum:
     MIN_KEY_SLOT = 0x15
     UUID_SLOT = 0x16
     UUID_LEGACY_SLOT = 0x17
-    N_SLOTS = 0x18
+    VECTOR_FLOAT32_SLOT = 0x18
+    VECTOR_INT8_SLOT = 0x19
+    VECTOR_BITS_SLOT = 0x1A
+    N_SLOTS = 0x1B
 
 cdef enum:
     SHORTEST_DOCUMENT = 5
@@ -49,6 +55,11 @@ cdef enum:
     SUBTYPE_OLD_BINARY = 2
     SUBTYPE_UUID_LEGACY = 3
     SUBTYPE_UUID = 4
+    SUBTYPE_VECTOR = 9
+    VECTOR_START = 7      # length, subtype, type of the elements, bits that do not count
+    DTYPE_INT8 = 0x03
+    DTYPE_BITS = 0x10
+    DTYPE_FLOAT32 = 0x27
 
 
 cdef struct Element:
@@ -81,7 +92,13 @@ cdef inline int slot_of(int kind) noexcept nogil:
         return MAX_KEY_SLOT
     if kind == MIN_KEY:
         return MIN_KEY_SLOT
-    return UUID_SLOT if kind == UUID else UUID_LEGACY_SLOT
+    if kind == UUID:
+        return UUID_SLOT
+    if kind == UUID_LEGACY:
+        return UUID_LEGACY_SLOT
+    if kind == VECTOR_FLOAT32:
+        return VECTOR_FLOAT32_SLOT
+    return VECTOR_INT8_SLOT if kind == VECTOR_INT8 else VECTOR_BITS_SLOT
 
 
 cdef inline const uint8_t *value_end(uint8_t kind, const uint8_t *start, const uint8_t *last) noexcept nogil:
@@ -144,13 +161,35 @@ cdef inline const uint8_t *text_end(const uint8_t *start, const uint8_t *last) n
 
 
 cdef inline int kind_of(const Element *element) noexcept nogil:
-    """The kind of a value, binaries told apart by subtype: only 16 bytes are a UUID."""
+    """The kind of a value, binaries told apart by subtype: only 16 bytes are a UUID, and only a sound vector is one."""
+    if element.kind == BINARY and element.start[4] == SUBTYPE_VECTOR:
+        return vector_kind(element)
     if element.kind == BINARY and element.end - element.start == UUID_VALUE_SIZE:
         if element.start[4] == SUBTYPE_UUID:
             return UUID
         if element.start[4] == SUBTYPE_UUID_LEGACY:
             return UUID_LEGACY
     return element.kind
+
+
+cdef inline int vector_kind(const Element *element) noexcept nogil:
+    """The kind of a vector; one that breaks the rules is a binary like others."""
+    cdef const uint8_t *start = element.start
+    cdef int64_t size = element.end - start - VECTOR_START
+    cdef uint8_t dtype, padding
+    if size < 0:
+        return BINARY
+    dtype = start[5]
+    padding = start[6]
+    if dtype == DTYPE_BITS and padding < 8:
+        if size:
+            return VECTOR_BITS if not (element.end - 1)[0] & (1 << padding) - 1 else BINARY
+        return BINARY if padding else VECTOR_BITS
+    if padding:
+        return BINARY
+    if dtype == DTYPE_INT8:
+        return VECTOR_INT8
+    return VECTOR_FLOAT32 if dtype == DTYPE_FLOAT32 and size % 4 == 0 else BINARY
 
 
 cdef inline const uint8_t *binary_payload(const Element *element) noexcept nogil:

@@ -7,7 +7,17 @@ What each operation does is said in `engine.convert.encoders`, which these agree
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcpy
 
-from engine.convert.native_bson cimport Element, binary_payload, kind_of, read_element, slot_of
+from engine.convert.native_bson cimport (
+    DOUBLE,
+    INT32,
+    INT64,
+    VECTOR_START,
+    Element,
+    binary_payload,
+    kind_of,
+    read_element,
+    slot_of,
+)
 from engine.convert.native_dates cimport EPOCH_SHIFT_MS, FIRST_DATE_MS, LAST_DATE_MS, write_iso
 from engine.convert.native_decimals cimport (
     Decimal,
@@ -47,6 +57,7 @@ from engine.convert.native_work cimport (
     N_HITS,
     OP_ARRAY,
     OP_BASE64,
+    OP_BITS,
     OP_BOOL,
     OP_BOOL_TEXT,
     OP_BYTEA,
@@ -67,14 +78,18 @@ from engine.convert.native_work cimport (
     OP_INT64_TEXT,
     OP_JSON,
     OP_NULL,
+    OP_NUMBERS_AS_VECTOR,
     OP_OBJECT_ID_BYTES,
     OP_OBJECT_ID_TEXT,
+    OP_REAL_ARRAY,
     OP_REGEX,
+    OP_SMALLINT_ARRAY,
     OP_STRING,
     OP_TURN_4,
     OP_TURN_8,
     OP_UUID,
     OP_UUID_TEXT,
+    OP_VECTOR,
     REASON_DATE_RANGE,
     REJECT,
     Column,
@@ -92,6 +107,9 @@ cdef enum:
     NULL_LENGTH = -1
     INT32_MAX = 0x7FFFFFFF
     JSONB_VERSION = 1
+    REAL_OID = 700
+    SMALLINT_OID = 21
+    MOST_DIMENSIONS = 16000  # of `engine.convert.encoders`
 
 cdef extern from *:
     """
@@ -189,6 +207,10 @@ cdef inline int write_content(
         if operation == OP_BYTEA:
             return append(out, payload, end - payload)
         return write_base64(out, payload, end - payload)
+    if OP_REAL_ARRAY <= operation <= OP_VECTOR:
+        return write_vector(out, operation, start, end)
+    if operation == OP_NUMBERS_AS_VECTOR:
+        return write_numbers_as_vector(work, out, element)
     if operation == OP_OBJECT_ID_BYTES:
         return append(out, start, 12)
     if operation == OP_REGEX:
@@ -196,6 +218,84 @@ cdef inline int write_content(
     if operation == OP_BOOL_TEXT:
         return write_bool(work, out, start)
     return write_as_decimal(out, operation, start)
+
+
+cdef inline int write_vector(Buffer *out, int operation, const uint8_t *start, const uint8_t *end) noexcept nogil:
+    """A vector as an array, as bits, or as pgvector's `vector`."""
+    cdef const uint8_t *at = start + VECTOR_START
+    cdef size_t size = end - at
+    cdef size_t n = size if operation == OP_SMALLINT_ARRAY else size // 4
+    if operation == OP_BITS:
+        return append(out, at, size) if append_int32(out, 8 * size - start[6]) == OK else NO_MEMORY
+    if operation == OP_VECTOR:
+        if not 0 < n <= MOST_DIMENSIONS:
+            return MISFIT
+        if append_int32(out, n << 16) < 0:
+            return NO_MEMORY
+        while at < end:
+            if append_int32(out, get_32(at)) < 0:
+                return NO_MEMORY
+            at += 4
+        return OK
+    if append_int32(out, 1 if n else 0) < 0 or append_int32(out, 0) < 0:
+        return NO_MEMORY
+    if append_int32(out, SMALLINT_OID if operation == OP_SMALLINT_ARRAY else REAL_OID) < 0:
+        return NO_MEMORY
+    if n and (append_int32(out, n) < 0 or append_int32(out, 1) < 0):
+        return NO_MEMORY
+    while at < end:
+        if operation == OP_REAL_ARRAY:
+            if append_int32(out, 4) < 0 or append_int32(out, get_32(at)) < 0:
+                return NO_MEMORY
+            at += 4
+        else:
+            if append_int32(out, 2) < 0 or append_byte(out, 0xFF if at[0] & 0x80 else 0) < 0:
+                return NO_MEMORY
+            if append_byte(out, at[0]) < 0:
+                return NO_MEMORY
+            at += 1
+    return OK
+
+
+cdef inline int write_numbers_as_vector(Work *work, Buffer *out, const Element *array) noexcept nogil:
+    """An array of numbers as pgvector's `vector`, each rounded to 32 bits; MISFIT when it cannot be one."""
+    cdef const uint8_t *at = array.start + 4
+    cdef size_t begin = out.size, n = 0
+    cdef bint does_fit = True
+    cdef Element element
+    cdef uint64_t bits
+    cdef uint32_t word
+    cdef double number
+    cdef float real
+    if append_int32(out, 0) < 0:
+        return NO_MEMORY
+    while at < array.end - 1:
+        if not read_element(&element, at, array.end - 1):
+            return corrupt(work)
+        at = element.end
+        if element.kind == DOUBLE:
+            bits = get_64(element.start)
+            memcpy(&number, &bits, 8)
+        elif element.kind == INT32:
+            number = <double><int32_t>get_32(element.start)
+        elif element.kind == INT64:
+            number = <double><int64_t>get_64(element.start)
+        else:
+            does_fit = False
+        if not does_fit:
+            continue
+        real = <float>number
+        if real - real != 0 and number - number == 0:  # became infinite
+            does_fit = False
+            continue
+        memcpy(&word, &real, 4)
+        n += 1
+        if append_int32(out, word) < 0:
+            return NO_MEMORY
+    if not does_fit or not 0 < n <= MOST_DIMENSIONS:
+        return MISFIT
+    put_32(out.data + begin, <uint32_t>n << 16)
+    return OK
 
 
 cdef inline int write_double_as_integer(Buffer *out, int operation, uint64_t bits) noexcept nogil:

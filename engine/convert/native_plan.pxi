@@ -13,6 +13,7 @@ cdef dict TEXT_OPERATIONS = {
     Kind.UUID: OP_UUID_TEXT,
     Kind.BINARY: OP_BASE64,
     Kind.UUID_LEGACY: OP_BASE64,
+    **{kind: OP_BASE64 for kind in VECTORS},
     Kind.BOOL: OP_BOOL_TEXT,
     Kind.DATE: OP_DATE_TEXT,
     Kind.INT32: OP_INT32_TEXT,
@@ -40,6 +41,10 @@ cdef dict OPERATIONS = {
     ColumnType.TIMESTAMPTZ: {Kind.DATE: OP_DATE},
     ColumnType.UUID: {Kind.UUID: OP_UUID, Kind.UUID_LEGACY: OP_UUID},
     ColumnType.BYTEA: {Kind.OBJECT_ID: OP_OBJECT_ID_BYTES, **{kind: OP_BYTEA for kind in BINARY_KINDS}},
+    ColumnType.REAL_ARRAY: {Kind.VECTOR_FLOAT32: OP_REAL_ARRAY},
+    ColumnType.SMALLINT_ARRAY: {Kind.VECTOR_INT8: OP_SMALLINT_ARRAY},
+    ColumnType.BIT_VARYING: {Kind.VECTOR_BITS: OP_BITS},
+    ColumnType.VECTOR: {Kind.VECTOR_FLOAT32: OP_VECTOR, Kind.ARRAY: OP_NUMBERS_AS_VECTOR},
 }
 """How the other scalar columns take each kind."""
 

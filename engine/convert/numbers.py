@@ -40,6 +40,7 @@ _REGEX = 0x0B
 NEGATIVE_ZERO = "a negative zero has no sign there"
 EXPONENT = "a Decimal128's exponent above 0 is zeros there"
 WHICH_NAN = "a NaN has no sign or payload there"
+ROUNDED = "a vector holds 32-bit floats: its numbers are rounded"
 MOST_FIELDS = 200
 """Fields that are told apart in `less_strict`; values in others count together."""
 OTHER_FIELDS = "(other fields)"
@@ -287,6 +288,8 @@ class NumberReader:
                 self._check_float8(number, content)
             case ColumnType.NUMERIC:
                 self._check_text(number, numeric_text(content), keeps_all=False)
+            case ColumnType.VECTOR:
+                self._count(ROUNDED)
             case ColumnType.TEXT if number[0] in _SCALARS:
                 self._check_text(number, content.decode(), keeps_all=True)
             case ColumnType.TEXT if self._has_numbers(number):

@@ -33,7 +33,10 @@ STRING_KINDS = frozenset({Kind.STRING, Kind.JAVASCRIPT, Kind.SYMBOL})
 """Kinds stored as a length, text and a NUL."""
 
 UUID_BYTES = 16
-SUBTYPE_OLD_BINARY, SUBTYPE_UUID_LEGACY, SUBTYPE_UUID = 2, 3, 4
+SUBTYPE_OLD_BINARY, SUBTYPE_UUID_LEGACY, SUBTYPE_UUID, SUBTYPE_VECTOR = 2, 3, 4, 9
+VECTOR_HEADER = 2
+"""Bytes before a vector's elements: their type, and how many bits at its end do not count."""
+DTYPE_INT8, DTYPE_BITS, DTYPE_FLOAT32 = 0x03, 0x10, 0x27
 
 unpack_int32: Any = Struct("<i").unpack_from
 _LENGTH_RULES: dict[int, tuple[int, int, bool]] = {
@@ -114,14 +117,35 @@ def value_end(document: bytes, kind: int, start: int, last: int) -> int:
 
 
 def binary_kind(document: bytes, start: int, end: int) -> Kind:
-    """The kind of a binary value by its subtype: only 16 bytes are a UUID."""
+    """The kind of a binary value by its subtype: only 16 bytes are a UUID, and only a sound vector is one."""
+    subtype = document[start + 4]
+    if subtype == SUBTYPE_VECTOR:
+        return _vector_kind(document, start + 5, end)
     if end - start == 5 + UUID_BYTES:
-        subtype = document[start + 4]
         if subtype == SUBTYPE_UUID:
             return Kind.UUID
         if subtype == SUBTYPE_UUID_LEGACY:
             return Kind.UUID_LEGACY
     return Kind.BINARY
+
+
+def _vector_kind(document: bytes, start: int, end: int) -> Kind:
+    """The kind of a vector (BSON Binary Subtype 9, Vector): type of its elements, bits to ignore at its end, elements.
+
+    One that breaks the rules is a binary like others.
+    """
+    size = end - start - VECTOR_HEADER
+    if size < 0:
+        return Kind.BINARY
+    dtype, padding = document[start], document[start + 1]
+    if dtype == DTYPE_BITS and padding < 8:
+        is_sound = document[end - 1] & (1 << padding) - 1 == 0 if size else not padding
+        return Kind.VECTOR_BITS if is_sound else Kind.BINARY
+    if padding:
+        return Kind.BINARY
+    if dtype == DTYPE_INT8:
+        return Kind.VECTOR_INT8
+    return Kind.VECTOR_FLOAT32 if dtype == DTYPE_FLOAT32 and size % 4 == 0 else Kind.BINARY
 
 
 def _text_end(document: bytes, start: int, last: int) -> int:

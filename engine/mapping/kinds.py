@@ -27,6 +27,9 @@ KIND_NAMES = {
     Kind.TIMESTAMP: "timestamp",
     Kind.INT64: "int64",
     Kind.DECIMAL128: "decimal128",
+    Kind.VECTOR_FLOAT32: "float32 vector",
+    Kind.VECTOR_INT8: "int8 vector",
+    Kind.VECTOR_BITS: "bit vector",
     Kind.MAX_KEY: "maxKey",
     Kind.MIN_KEY: "minKey",
 }
@@ -42,7 +45,8 @@ NUMBERS_THAT_FIT = {
 """Kinds a number column takes as they are, each value as long as it is in range and exact."""
 INTEGER_TYPES = frozenset({ColumnType.INTEGER, ColumnType.BIGINT})
 JSON_TYPES = frozenset({ColumnType.JSONB, ColumnType.JSON})
-JSON_STRINGS = frozenset(
+VECTORS = frozenset({Kind.VECTOR_FLOAT32, Kind.VECTOR_INT8, Kind.VECTOR_BITS})
+JSON_STRINGS = VECTORS | frozenset(
     {
         Kind.STRING,
         Kind.JAVASCRIPT,
@@ -72,6 +76,9 @@ _TYPES = {
     Kind.INT64: ColumnType.BIGINT,
     Kind.DOUBLE: ColumnType.DOUBLE,
     Kind.DECIMAL128: ColumnType.NUMERIC,
+    Kind.VECTOR_FLOAT32: ColumnType.REAL_ARRAY,
+    Kind.VECTOR_INT8: ColumnType.SMALLINT_ARRAY,
+    Kind.VECTOR_BITS: ColumnType.BIT_VARYING,
 }
 
 _KINDS_OF_TYPES = {
@@ -79,7 +86,11 @@ _KINDS_OF_TYPES = {
     ColumnType.BOOLEAN: frozenset({Kind.BOOL}),
     ColumnType.TIMESTAMPTZ: frozenset({Kind.DATE}),
     ColumnType.UUID: frozenset({Kind.UUID, Kind.UUID_LEGACY}),
-    ColumnType.BYTEA: frozenset({Kind.BINARY, Kind.UUID, Kind.UUID_LEGACY, Kind.OBJECT_ID}),
+    ColumnType.BYTEA: frozenset({Kind.BINARY, Kind.UUID, Kind.UUID_LEGACY, Kind.OBJECT_ID}) | VECTORS,
+    ColumnType.REAL_ARRAY: frozenset({Kind.VECTOR_FLOAT32}),
+    ColumnType.SMALLINT_ARRAY: frozenset({Kind.VECTOR_INT8}),
+    ColumnType.BIT_VARYING: frozenset({Kind.VECTOR_BITS}),
+    ColumnType.VECTOR: frozenset({Kind.ARRAY, Kind.VECTOR_FLOAT32}),
 }
 _ANY_KIND = frozenset(Kind) - {Kind.NULL}
 
@@ -121,6 +132,8 @@ def scalar_type(
         return chosen, NUMBERS_THAT_FIT[chosen]
     if not options.uuid_legacy and kinds and kinds <= {Kind.BINARY, Kind.UUID_LEGACY}:
         return ColumnType.BYTEA, frozenset({Kind.BINARY, Kind.UUID_LEGACY})
+    if len(kinds) > 1 and kinds <= VECTORS | {Kind.BINARY}:
+        return ColumnType.BYTEA, VECTORS | {Kind.BINARY}
     if len(kinds) != 1:
         return None
     (kind,) = kinds

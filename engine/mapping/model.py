@@ -39,6 +39,10 @@ class Kind(IntEnum):
     """Binary of subtype 4, 16 bytes."""
     UUID_LEGACY = 0x205
     """Binary of subtype 3, 16 bytes."""
+    VECTOR_FLOAT32 = 0x305
+    """Binary of subtype 9, a vector: 32-bit floats; likewise the next two."""
+    VECTOR_INT8 = 0x405
+    VECTOR_BITS = 0x505
     MAX_KEY = 0x7F
     MIN_KEY = 0xFF
 
@@ -57,6 +61,12 @@ class ColumnType(StrEnum):
     BYTEA = "bytea"
     JSONB = "jsonb"
     JSON = "json"
+    REAL_ARRAY = "real[]"
+    """Of vectors, like the next two: one value is a whole array."""
+    SMALLINT_ARRAY = "smallint[]"
+    BIT_VARYING = "bit varying"
+    VECTOR = "vector"
+    """Of the extension pgvector, in tables that are there already."""
 
 
 class Role(StrEnum):

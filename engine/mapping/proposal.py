@@ -17,7 +17,7 @@ from engine.mapping.cautions import (
     several_kinds,
 )
 from engine.mapping.census import Census, FieldCensus
-from engine.mapping.kinds import INTEGERS, JSON_TYPES, KIND_NAMES, NUMBERS, scalar_type
+from engine.mapping.kinds import INTEGERS, JSON_TYPES, KIND_NAMES, NUMBERS, VECTORS, scalar_type
 from engine.mapping.limits import MAX_COLUMNS
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import DOCUMENT_NAME, EXTRA_NAME, ID_NAME, MISSING_NAME, column_names, show_path
@@ -88,6 +88,8 @@ class _Proposer:
         """The column of `_id`, whatever its kinds."""
         seen = self.census.fields.get("_id")
         always_there = not self.census.n_documents or (seen is not None and seen.present >= self.census.n_documents)
+        if kinds & VECTORS:
+            kinds = kinds - VECTORS | {Kind.BINARY}  # the index, which is asked for them, does not tell them apart
         if not kinds:
             kinds = frozenset({Kind.OBJECT_ID})
             self.notes[ID_NAME] = "no document seen: the usual kind"
@@ -99,6 +101,8 @@ class _Proposer:
         elif len(kinds) == 1 or not kinds & NUMBERS:
             found = scalar_type(kinds, self.options)
             column_type = found[0] if found else ColumnType.JSONB
+        if column_type is ColumnType.BYTEA and Kind.BINARY in fitting:
+            fitting |= VECTORS
         column = Column(
             name=ID_NAME, type=column_type, role=Role.ID, path=ID_PATH, kinds=fitting, nullable=not always_there
         )

@@ -161,6 +161,8 @@ def _role(where: str, found: Any) -> Role:
 
 
 def _type(where: str, text: str) -> tuple[ColumnType, bool]:
+    if text in _ARRAY_TYPES:
+        return ColumnType(text), False
     name = text.removesuffix("[]")
     try:
         return ColumnType(name), name != text
@@ -172,6 +174,10 @@ def _type(where: str, text: str) -> tuple[ColumnType, bool]:
             f"The plan, {where}: type must be one of {types}, or an array such as text[], not {shown(repr(text))}"
             f"{hint or '.'}"
         ) from None
+
+
+_ARRAY_TYPES = frozenset({ColumnType.REAL_ARRAY, ColumnType.SMALLINT_ARRAY})
+"""Whose values are arrays as they are."""
 
 
 def _kinds(where: str, entry: dict[str, Any], column_type: ColumnType, options: MappingOptions) -> frozenset[Kind]:

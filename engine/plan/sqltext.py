@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from math import inf, isfinite, nextafter
-from struct import Struct, unpack
+from struct import Struct, pack, unpack
 from typing import Any
 from uuid import UUID
 
@@ -171,7 +171,31 @@ def _element(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _real(content: bytes) -> str:
+    """The fewest digits that read back as the same 32-bit float."""
+    number = unpack(">f", content)[0]
+    if not isfinite(number):
+        return {"nan": "NaN", "inf": "Infinity"}.get(repr(number), "-Infinity")
+    shortest = next(
+        text for n in range(1, 10) if unpack(">f", pack(">f", float(text := f"{number:.{n}g}")))[0] == number
+    )
+    return shortest
+
+
+def _bits(content: bytes) -> str:
+    n_bits = int.from_bytes(content[:4], "big")
+    return "".join(f"{byte:08b}" for byte in content[4:])[:n_bits]
+
+
+def _vector(content: bytes) -> str:
+    return "[" + ",".join(_real(content[at : at + 4]) for at in range(4, len(content), 4)) + "]"
+
+
 _TEXTS: dict[ColumnType, Callable[[bytes], str]] = {
+    ColumnType.REAL_ARRAY: lambda content: _array_text(content, _real),
+    ColumnType.SMALLINT_ARRAY: lambda content: _array_text(content, _integer),
+    ColumnType.BIT_VARYING: _bits,
+    ColumnType.VECTOR: _vector,
     ColumnType.TEXT: _utf8,
     ColumnType.INTEGER: _integer,
     ColumnType.BIGINT: _integer,

@@ -29,6 +29,7 @@ IDS = [
     Case("_id of decimal128", {"_id": Decimal128("1.0")}, {"_id": "1.0"}, types={"_id": "numeric"}),
     Case("_id of date", {"_id": DatetimeMS(0)}, {"_id": "1970-01-01 00:00:00+00"}, types={"_id": "timestamptz"}),
     Case("_id of uuid", {"_id": Binary.from_uuid(UUID)}, {"_id": str(UUID)}, types={"_id": "uuid"}),
+    Case("_id of a vector", {"_id": Binary(b"\x03\0\1", 9)}, {"_id": "\\x030001"}, types={"_id": "bytea"}),
     Case("_id of binary", {"_id": b"\1"}, {"_id": "\\x01"}, types={"_id": "bytea"}),
     Case("_id of bool", {"_id": True}, {"_id": "true"}, types={"_id": "boolean"}),
     Case("_id of document", {"_id": {"a": 1}}, {"_id": '{"a": 1}'}, types={"_id": "jsonb"}),

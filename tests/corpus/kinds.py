@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, Regex, Timestamp
@@ -22,6 +23,12 @@ from tests.corpus.case import (
     value,
 )
 from tests.corpus.everything import EVERYTHING, EXTENDED, PLAIN
+
+
+def vector(content: str) -> Binary:
+    """A binary of subtype 9: type of the elements, bits that do not count, elements."""
+    return Binary(bytes.fromhex(content), 9)
+
 
 KINDS = [
     value("objectId", OID, str(OID), "text"),
@@ -107,6 +114,38 @@ KINDS = [
     value("binary", Binary(b"\0\xff", 0), "\\x00ff", "bytea"),
     value("empty binary", Binary(b"", 128), "\\x", "bytea"),
     value("old binary", Binary(b"\1\2\3", 2), "\\x010203", "bytea"),
+    value("vector of floats", vector("27 00 6666ff42 6666f6c0"), "{127.7,-7.7}", "real[]"),
+    value("vector of infinities", vector("27 00 000080ff 00000080 0000807f"), "{-Infinity,-0,Infinity}", "real[]"),
+    value("empty vector of floats", vector("27 00"), "{}", "real[]"),
+    value("vector of int8", vector("03 00 7f 80 ff"), "{127,-128,-1}", "smallint[]"),
+    value("empty vector of int8", vector("03 00"), "{}", "smallint[]"),
+    value("vector of bits", vector("10 00 7f 07"), "0111111100000111", "bit varying"),
+    value("vector of bits of which some do not count", vector("10 03 7f 08"), "0111111100001", "bit varying"),
+    value("empty vector of bits", vector("10 00"), "", "bit varying"),
+    *(
+        Case(
+            f"broken vector: {what}",
+            {"v": vector(content)},
+            {"_extra": f'{{"v": "{base64.b64encode(vector(content)).decode()}"}}'},
+            seen=({"v": vector(sound)},),
+            hits={"overflow": 1},
+        )
+        for what, content, sound in (
+            ("floats with padding", "27 03 0000fe42", "27 00"),
+            ("part of a float", "27 00 0000fe42 00", "27 00"),
+            ("int8 with padding", "03 01 7f", "03 00"),
+            ("padding of no bits", "10 01", "10 00"),
+            ("padding of eight bits", "10 08 00", "10 00"),
+            ("a bit that does not count is set", "10 03 7f 0c", "10 00"),
+            ("another type", "28 00 01", "27 00"),
+            ("nothing", "", "03 00"),
+            ("no padding", "27", "27 00"),
+            ("int8 among floats", "03 00 7f", "27 00"),
+        )
+    ),
+    value("broken vector alone", vector("27 03 01"), "\\x270301", "bytea"),
+    value("vectors of several types", vector("03 00 7f"), "\\x03007f", "bytea", vector("27 00"), b"x"),
+    value("vector inside a document", {"a": vector("03 00 7f")}, '{"a": "AwB/"}', "jsonb"),
     value("document", {"b": 1, "a": {"c": None}}, '{"a": {"c": null}, "b": 1}', "jsonb"),
     value("empty document", {}, "{}", "jsonb"),
     value("array", [1, "a", None], '[1, "a", null]', "jsonb"),

@@ -166,6 +166,13 @@ class Values:
                 return _finite_or_spelled(Decimal(shown)) if column.array else shown
             case ColumnType.TIMESTAMPTZ:
                 return self._date(int(value))
+            case ColumnType.REAL_ARRAY:
+                return [bytes(value)[at : at + 4][::-1].hex() for at in range(2, len(value), 4)]
+            case ColumnType.SMALLINT_ARRAY:
+                return [Decimal(each - 256 if each > 127 else each) for each in bytes(value)[2:]]
+            case ColumnType.BIT_VARYING:
+                bits = "".join(f"{each:08b}" for each in bytes(value)[2:])
+                return bits[: len(bits) - value[1]]
             case ColumnType.BYTEA:
                 return (value.binary if isinstance(value, ObjectId) else bytes(value)).hex()
         return self.plain(value)
@@ -292,12 +299,28 @@ def kind_of(value: Any) -> Kind:
             return Kind.STRING
         case Binary() if len(value) == 16 and value.subtype in (3, 4):
             return Kind.UUID if value.subtype == 4 else Kind.UUID_LEGACY
+        case Binary() if value.subtype == 9:
+            return _vector_kind(bytes(value))
         case bytes():
             return Kind.BINARY
     return {
         Decimal128: Kind.DECIMAL128, DatetimeMS: Kind.DATE, ObjectId: Kind.OBJECT_ID, Regex: Kind.REGEX,
         Timestamp: Kind.TIMESTAMP, MinKey: Kind.MIN_KEY, MaxKey: Kind.MAX_KEY, list: Kind.ARRAY,
     }.get(type(value), Kind.DOCUMENT)  # fmt: skip
+
+
+def _vector_kind(content: bytes) -> Kind:
+    """Of a vector, if it keeps to the rules of its specification."""
+    match content[:2].hex():
+        case "0300":
+            return Kind.VECTOR_INT8
+        case "2700" if len(content) % 4 == 2:
+            return Kind.VECTOR_FLOAT32
+        case "1000":
+            return Kind.VECTOR_BITS
+        case "1001" | "1002" | "1003" | "1004" | "1005" | "1006" | "1007" if len(content) > 2:
+            return Kind.BINARY if content[-1] % 2 ** content[1] else Kind.VECTOR_BITS
+    return Kind.BINARY
 
 
 def _is_in_range(column_type: ColumnType, value: Any) -> bool:

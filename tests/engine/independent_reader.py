@@ -125,6 +125,11 @@ def select(column: Column, quoted: str) -> str:
         ColumnType.BYTEA: "to_jsonb(encode({}, 'hex'))",
         ColumnType.DOUBLE: "to_jsonb({}::text)",
         ColumnType.NUMERIC: "to_jsonb({})",
+        ColumnType.BIT_VARYING: "to_jsonb({}::text)",
+        ColumnType.REAL_ARRAY: (
+            "CASE WHEN {0} IS NOT NULL THEN (SELECT coalesce(jsonb_agg(encode(float4send(e), 'hex') ORDER BY n), '[]')"
+            " FROM unnest({0}) WITH ORDINALITY AS u(e, n)) END"
+        ),
     }.get(column.type, "to_json({})")
     if not column.array:
         return f"({scalar.format(quoted)})::text"
