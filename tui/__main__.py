@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -22,6 +23,8 @@ def main() -> None:
 
         code = run_command_line(sys.argv[1:])
     except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            sys.stderr.write("Error: Interrupted.\n")
         code = EXIT_CANCELLED
     _let_go_of_lost_terminal()
     sys.exit(code)

@@ -13,9 +13,9 @@ from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel
 from rich.console import RenderableType
-from textual import events, work
+from textual import events, on, work
 from textual.app import App, ScreenStackError
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
@@ -92,7 +92,11 @@ class Cockpit(App[None]):
         Place.HISTORY.value: HistoryScreen,
     }
     COMMANDS = {CommandProvider}  # noqa: RUF012
-    BINDINGS = bindings_of(Place.APP)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings_of(Place.APP),
+        # Of the shell, in every program: no command of ours, in no list of them, and in fields, too.
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, system=True),
+    ]
     NOTIFICATION_TIMEOUT: ClassVar[float] = 4
 
     def __init__(
@@ -434,6 +438,11 @@ class Cockpit(App[None]):
     async def action_quit(self) -> None:
         """Leave; ask while a run is going on."""
         await self.leaving.ask()
+
+    @on(Driver.SignalResume)
+    def _draw_again(self) -> None:
+        """After `fg`: the terminal's other screen has nothing of ours on it any more."""
+        self.refresh(layout=True)
 
     # --- a lost terminal, and bugs ---
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -11,22 +12,25 @@ from typing import Any
 from pydantic import BaseModel
 
 from engine.config import Loaded, Settings
-from engine.control.client import EngineClient
+from engine.control.client import EngineClient, EngineProcess
 from engine.control.protocol import (
     DiscardRun,
     ListRuns,
     RunInfo,
 )
-from engine.errors import EXIT_DONE
+from engine.errors import EXIT_DONE, Cancelled
 from tui.driven import driven_s, outcome_words, rows_per_s
 from tui.format import NO_NUMBER, duration, number, rate
 from tui.headless import ended, started
-from tui.output import say, say_json
+from tui.output import note, say, say_json
 from tui.running import require
 from tui.safe import safe
+from tui.signals import handling
 from tui.tables import text_table
 
 END_TIMEOUT_S = 2.0
+INTERRUPTED_S = 1.0
+"""How long an engine that was interrupted may take to end by itself: it may wait for a server that swallows packets."""
 
 Follow = Callable[[EngineClient], Coroutine[Any, Any, None]]
 
@@ -56,30 +60,56 @@ def discard_run(loaded: Loaded, run_id: str, *, as_json: bool) -> int:
 def ask(settings: Settings, question: BaseModel, follow: Follow | None = None) -> Any:
     """Start an engine, ask it one thing, end it; returns the answer, or raises the engine's MigrationError.
 
+    An interrupt is answered at once, and the engine ended, whatever it waits for.
+
     Args:
         follow: tells people, while the engine is at it, what its messages say; ended with the answer.
     """
-    return asyncio.run(_answer(settings, question, follow))
+    return asyncio.run(_ask(settings, question, follow))
+
+
+async def _ask(settings: Settings, question: BaseModel, follow: Follow | None) -> Any:
+    answering = asyncio.create_task(_answer(settings, question, follow), name="answer")
+    is_interrupted = False
+
+    def interrupt() -> None:
+        nonlocal is_interrupted
+        if not is_interrupted:
+            note("Interrupted: the engine is being ended.")
+        is_interrupted = True
+        answering.cancel()
+
+    with handling({signal.SIGINT: interrupt}):
+        try:
+            return await answering
+        except asyncio.CancelledError:
+            if is_interrupted:
+                raise Cancelled("Interrupted.") from None
+            raise
 
 
 async def _answer(settings: Settings, question: BaseModel, follow: Follow | None) -> Any:
     process = await started(settings)
     try:
-        client = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")
-        following = asyncio.create_task(follow(client), name="progress") if follow is not None else None
-        try:
-            return await client.call(question)
-        finally:
-            if following is not None:
-                following.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await following
-            await client.close()
+        return await _answered(process, question, follow)
+    except asyncio.CancelledError:
+        await asyncio.shield(asyncio.to_thread(process.end, INTERRUPTED_S))
+        raise
     finally:
         await ended(process, END_TIMEOUT_S)
 
 
-# --- text -------------------------------------------------------------------------------------------------------------
+async def _answered(process: EngineProcess, question: BaseModel, follow: Follow | None) -> Any:
+    client = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")
+    following = asyncio.create_task(follow(client), name="progress") if follow is not None else None
+    try:
+        return await client.call(question)
+    finally:
+        if following is not None:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+        await client.close()
 
 
 def _runs_text(runs: list[RunInfo]) -> str:

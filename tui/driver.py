@@ -11,15 +11,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import signal
 import termios
+from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
 from rich.console import RenderableType
 from rich.traceback import Traceback
 from textual.drivers.linux_driver import LinuxDriver
 
+from tui.signals import is_ignored
+
 _GONE = frozenset({errno.EIO, errno.ENXIO, errno.EBADF, errno.EPIPE})
 """What reading from a closed terminal, or writing to it, fails with."""
+
+_OF_JOB_CONTROL = (signal.SIGTSTP, signal.SIGCONT, signal.SIGTTIN, signal.SIGTTOU)
 
 
 def tells_of_lost_terminal(renderable: RenderableType) -> bool:
@@ -58,14 +64,31 @@ class _Output:
                 raise
 
 
+@contextlib.contextmanager
+def _ignored_stay_ignored() -> Iterator[None]:
+    """Textual handles ctrl+z and what comes with it, whoever wanted that to be ignored."""
+    ignored = [number for number in _OF_JOB_CONTROL if is_ignored(number)]
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
 class CockpitDriver(LinuxDriver):
     """The driver for Linux and macOS."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+        with _ignored_stay_ignored():
+            super().__init__(*args, **options)
         self._file = cast(Any, _Output(cast(TextIO, self._file)))
         self._modes: list[Any] | None = None
         """The terminal's own, until `close`."""
+
+    def start_application_mode(self) -> None:
+        """Enter the screen, at the start and after `fg`."""
+        with _ignored_stay_ignored():
+            super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
         """Leave the screen. Until `close`, which always follows, the terminal takes no key for a command to itself."""

@@ -37,6 +37,8 @@ from tui.signals import handling, is_ignored
 TICK_S = 0.25
 END_TIMEOUT_S = 20.0
 """How long an engine whose run is over may take to end; embedded servers shut down in it."""
+INTERRUPTED_S = 1.0
+"""How long an engine may take to end that was given up before it was asked for anything."""
 TERMINATE_TIMEOUT_S = 8.0
 """After SIGTERM: supervisors and container runtimes send SIGKILL after 10 s, the engine must be gone by then."""
 
@@ -52,7 +54,8 @@ async def started(settings: Settings) -> EngineProcess:
     try:
         return await asyncio.shield(launching)
     except asyncio.CancelledError:
-        (await launching).end()
+        with contextlib.suppress(MigrationError):  # it did not start: so much the better
+            await asyncio.to_thread((await launching).end, INTERRUPTED_S)
         raise
 
 
@@ -205,6 +208,7 @@ class _HeadlessRun:
             signal.SIGHUP: self._hang_up,
             signal.SIGUSR1: self._pause_or_resume,
             signal.SIGUSR2: self._print_workers,
+            signal.SIGTSTP: self._stop,
             signal.SIGTTIN: lambda: self._resize(+1),
             signal.SIGTTOU: lambda: self._resize(-1),
         })  # fmt: skip
@@ -229,6 +233,12 @@ class _HeadlessRun:
     def _hang_up(self) -> None:
         self._signal_exit = EXIT_SIGHUP
         self._cancel(now=False)
+
+    def _stop(self) -> None:
+        """ctrl+z: leave the terminal as it was, and stand still until `fg`; the engine goes on."""
+        with contextlib.suppress(OSError):
+            self._printer.close()  # the cursor is shown again; what is printed next draws anew
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     def _pause_or_resume(self) -> None:
         if self._client is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING
 from engine.config import Loaded
 from engine.control.client import find_engine, launch
 from engine.control.protocol import Start
-from engine.errors import EXIT_DONE, UsageError
-from tui.output import say
+from engine.errors import EXIT_DONE, MigrationError, UsageError
+from tui.output import note, say
+
+INTERRUPTED_S = 1.0
+"""How long an engine that nobody has asked for anything may take to end."""
 
 if TYPE_CHECKING:
     from tui.keymap import Keymap
@@ -95,9 +99,15 @@ def _own_cockpit(loaded: Loaded, start: Start | None) -> int:
     # Before Textual starts: starting a process inside a running app is a known trap.
     with ThreadPoolExecutor(1, thread_name_prefix="launch") as aside:
         launching = aside.submit(launch, loaded.settings)
-        from tui.app import run_cockpit
+        try:
+            from tui.app import run_cockpit
 
-        process = launching.result()
+            process = launching.result()
+        except KeyboardInterrupt:
+            note("Interrupted: the engine is being ended.")
+            with contextlib.suppress(MigrationError):  # it did not start: so much the better
+                launching.result().end(INTERRUPTED_S)
+            raise
     return run_cockpit(loaded, keymap, process=process, start=start)
 
 

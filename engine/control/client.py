@@ -63,11 +63,11 @@ class EngineProcess:
         except subprocess.TimeoutExpired:
             return None
 
-    def end(self) -> None:
+    def end(self, patience_s: float = 5.0) -> None:
         """End it: ask, then kill."""
         if self.process.poll() is None:
             self.process.terminate()
-            if self.wait(5.0) is None:
+            if self.wait(patience_s) is None:
                 self.process.send_signal(signal.SIGKILL)
                 self.process.wait()
 
