@@ -118,7 +118,7 @@ def _service_has_password(given: Mapping[str, _Given]) -> bool:
 
 
 def _is_connection_string(key: str, text: str) -> bool:
-    return strings.is_connection_string(text) if key == "target.uri" else text.startswith(_SCHEMES[key])
+    return strings.is_connection_string(text) if key == "target.uri" else text.strip().startswith(_SCHEMES[key])
 
 
 def _with_words_of_target(settings: Settings, given: dict[str, _Given], warnings: list[str]) -> Settings:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from pymongo import MongoClient
 from pymongo.common import URI_OPTIONS_VALIDATOR_MAP
 
 from engine.config import Settings
 from engine.errors import UsageError
-from engine.loading import source_warnings
+from engine.loading import load_settings, source_warnings
 from engine.mongo_options import OPTIONS
 from engine.mongo_uri import read_uri
 
@@ -150,11 +148,13 @@ def test_a_string_that_cannot_be_meant_is_refused_in_one_sentence(uri: str, word
     assert "\n" not in caught.value.message
 
 
-def test_the_command_line_names_what_is_left_out_of_the_source(tmp_path: Path) -> None:
+def test_the_command_line_names_what_is_left_out_of_the_source() -> None:
     def warned(uri: str) -> list[str]:
         return source_warnings(Settings.model_validate({"source": {"uri": uri}}))
 
     assert "an option foo" in warned("mongodb://db1/shop?foo=1")[0]
     assert warned("mongodb://db1/shop?tls=yes") == []  # refused, where it is used
     assert warned("") == []
+    pasted = load_settings(None, {"source.uri": " mongodb://db1/shop\n"})  # with blanks around it
+    assert read_uri(pasted.settings.source.connection).database == "shop"
     assert warned("mongodb://db1/shop?compressors=zlib") == []
