@@ -59,7 +59,7 @@ class SourceSettings(_Section):
     @property
     def connection(self) -> str:
         """The connection string with its password."""
-        return with_password(self.uri.get_secret_value(), self.password.get_secret_value())
+        return with_password(self.uri.get_secret_value().strip(), self.password.get_secret_value())
 
 
 class TargetSettings(_Section):

@@ -155,6 +155,6 @@ def test_the_command_line_names_what_is_left_out_of_the_source() -> None:
     assert "an option foo" in warned("mongodb://db1/shop?foo=1")[0]
     assert warned("mongodb://db1/shop?tls=yes") == []  # refused, where it is used
     assert warned("") == []
-    pasted = load_settings(None, {"source.uri": " mongodb://db1/shop\n"})  # with blanks around it
-    assert read_uri(pasted.settings.source.connection).database == "shop"
+    pasted = load_settings(None, {"source.uri": " mongodb://app@db1/shop\n", "source.password": "pw"})
+    assert pasted.settings.source.connection == "mongodb://app:pw@db1/shop"
     assert warned("mongodb://db1/shop?compressors=zlib") == []
