@@ -38,6 +38,8 @@ KEPT: dict[str, str] = {
     "CREATE TABLE {t} OF {t}_type (PRIMARY KEY (_id))",
     "extension": BASE + "ALTER EXTENSION plpgsql ADD TABLE {t}",
     "persistence": BASE + "ALTER TABLE {t} SET UNLOGGED",
+    "access method": "CREATE ACCESS METHOD heap_{t} TYPE TABLE HANDLER heap_tableam_handler;"
+    "CREATE TABLE {t} (_id text NOT NULL PRIMARY KEY, n integer, name text, _extra jsonb) USING heap_{t}",
     "storage parameters": BASE + "ALTER TABLE {t} SET (fillfactor = 70, autovacuum_enabled = false,"
     " toast.autovacuum_vacuum_threshold = 99)",
     # --- rights -------------------------------------------------------------------------------------------------------
@@ -201,7 +203,7 @@ def assert_contents(target: Target, role: str) -> None:
 def test_each_attachment_has_a_case() -> None:
     """So that nobody adds one to the list without proof."""
     elsewhere = {"default privileges", "schema publication", "event trigger", "text", "primary key", "planned index",
-                 "statistics", "planned column", "tablespace", "access method", "security label", "subscription",
+                 "statistics", "planned column", "tablespace", "security label", "subscription",
                  "foreign reference", "foreign partition"}  # fmt: skip
     assert {each.kind for each in ATTACHMENTS} <= {*KEPT, *elsewhere}
     assert {each.kind for each in ATTACHMENTS if each.fate is Fate.REFUSED} == {
