@@ -130,6 +130,10 @@ class Cluster(ABC):
     def lost(self, lease: Lease, why: str) -> None:
         """The holder is dead."""
 
+    def taken_back(self, message: Failed, size: int) -> bool:
+        """Never: a verification does not outlive its logins."""
+        return False
+
     def compared(self, message: Compared) -> None:
         """Verifications alone compare."""
         raise AssertionError(message)

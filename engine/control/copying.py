@@ -315,6 +315,7 @@ class Copying:
                 filter=encode_filter(table.filter),
                 at=self.consistency.at,
                 has_checksum=self._migration.settings.run.checksum,
+                held=(table.schema_name, table.table),
             )
 
     def _announce(self) -> None:

@@ -46,6 +46,10 @@ class Director(Protocol):
         """A lease could not be worked on."""
         ...
 
+    def taken_back(self, message: Failed, size: int) -> bool:
+        """A worker is let in no more by a server: its lease goes to the `size` that are connected; False where it cannot."""
+        ...
+
     def lost(self, lease: Lease, why: str) -> None:
         """The holder of a lease is dead for certain; what it committed stands in the ledger."""
         ...

@@ -111,6 +111,18 @@ class Foreman:
         else:
             self.lost(message.lease, "gave its partition up")
 
+    def taken_back(self, message: Failed, size: int) -> bool:
+        """A worker that is refused for good leaves its lease to those that are connected; False where that cannot be."""
+        if not isinstance(message.lease, CopyLease) or self._migration.is_stopping:
+            return False
+        self._copying.leases.give_back(message.lease)
+        words = f"{redact(message.message)} The run goes on with the {size} workers that are connected."
+        self._migration.emit("problem", code=message.code, message=words, retry=True)
+        old = self._migration.record.knobs["cluster_size"]
+        if size < old:
+            self._migration.emit("knob", knob="cluster_size", old=old, value=size)
+        return True
+
     def _wait_for_space(self, message: Failed, lease: CopyLease) -> None:
         """Nothing is lost by waiting, and somebody has to make room: the run pauses."""
         self._copying.leases.give_back(lease)

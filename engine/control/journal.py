@@ -17,12 +17,12 @@ from engine.config import Settings, redact
 from engine.control.diary import Diary
 from engine.control.holding import UNREACHABLE, TableHold
 from engine.control.protocol import Event, RunState
-from engine.errors import MigrationError, PlanChanged, TargetHeld, UsageError
+from engine.errors import ConnectError, MigrationError, PlanChanged, TargetHeld, UsageError
 from engine.mapping.model import Mapping
 from engine.plan import Plan, differences, kept_plan
 from engine.plan.naming import own_names, with_own_names
 from engine.source import mongo
-from engine.target import copy, finish, ledger, obstacles, partitions, postgres, preflight, schema, sqlstates
+from engine.target import copy, finish, ledger, obstacles, partitions, postgres, preflight, schema, sessions, sqlstates
 from engine.target.copy import Claim
 from engine.target.ddl import TableName
 from engine.target.existing import ADDING, ExistingTable, look
@@ -38,10 +38,6 @@ from engine.work.retry import Patience
 OTHER_ENGINE_S = 5.0
 """A resume waits so long for the run's last engine to end."""
 
-_END_BACKEND = """
-SELECT pg_terminate_backend(pid, 3000) FROM pg_stat_activity
-WHERE pid = $1 AND starts_with(application_name, $2) AND datname = current_database() AND usename = current_user
-"""
 COMMITTING_S = 2.0
 """How long a run's last count waits for sessions of workers that are gone: one may be committing."""
 
@@ -70,10 +66,12 @@ class Journal:
             on_lost: called when the server forgot the locks, and another run holds the tables now.
         """
         self.run_id = run_id
-        self.app_name = f"mongopg-tui {run_id}"
+        self.app_name = sessions.name_of(run_id)
+        self.address = ""
+        """Where the target is, as the server says it; what may be shown and kept."""
         self._uri = uri
         self._connection: asyncpg.Connection | None = None
-        self._hold = TableHold(uri, on_lost)
+        self._hold = TableHold(uri, on_lost, lambda: self._connection)
         self._turn = asyncio.Lock()
         self._loads: dict[int, TableLoad] = {}
         self._diary = Diary(self.session)
@@ -107,6 +105,8 @@ class Journal:
             if schemas:
                 await preflight.require_schemas(connection, schemas)
             await schema.ensure_schema(connection)
+            self.address = str(await postgres.whereabouts(connection, self._uri))
+            self._uri = self._hold.uri = postgres.pinned_uri(self._uri, connection)
 
     async def uri_for_workers(self) -> str:
         """The connection string for many more connections like the engine's."""
@@ -132,16 +132,39 @@ class Journal:
         Args:
             lock_timeout_s: a statement waits so long for a lock that somebody else holds; 0 waits for ever.
         """
-        connection = await postgres.connect(self._uri, application_name=self.app_name)
         try:
-            if lock_timeout_s:
+            connection = await postgres.connect(self._uri, application_name=self.app_name)
+        except ConnectError as error:
+            if not error.is_final:
+                raise
+            refusal = error
+        else:
+            async with self._for_statement(connection, lock_timeout_s):
+                yield connection
+            return
+        # Such as by a password that was changed since: a run that has all its rows does not end for want of a new session.
+        async with self._hold.lent() as kept:
+            if kept is None:
+                raise refusal
+            async with self._for_statement(kept, lock_timeout_s, is_kept=True):
+                yield kept
+
+    @asynccontextmanager
+    async def _for_statement(
+        self, connection: asyncpg.Connection, lock_timeout_s: float, *, is_kept: bool = False
+    ) -> AsyncIterator[None]:
+        """Have the connection wait for locks so long; it is closed behind, unless it is kept for others and whole."""
+        try:
+            if lock_timeout_s or is_kept:
                 await connection.execute(f"SET lock_timeout = {round(lock_timeout_s * 1000)}")
-            yield connection
+            yield
         except BaseException:
-            connection.terminate()
+            if not is_kept or connection.is_closed() or connection.is_in_transaction():
+                connection.terminate()
             raise
         else:
-            await connection.close(timeout=2.0)
+            if not is_kept:
+                await connection.close(timeout=2.0)
 
     async def free_connections(self) -> int:
         """How many more connections the target has for workers."""
@@ -151,7 +174,7 @@ class Journal:
     async def end_backend(self, backend_pid: int) -> None:
         """End a worker's session, unless the number is somebody else's by now."""
         async with self.session() as connection:
-            await connection.execute(_END_BACKEND, backend_pid, postgres.APPLICATION)
+            await sessions.end(connection, backend_pid, postgres.APPLICATION)
 
     async def known_names(self, source: str, schemas: Sequence[str]) -> KnownNames:
         """What the target says about names that a run may choose, of a source, in some schemas."""
@@ -227,7 +250,7 @@ class Journal:
             fingerprint=plan.fingerprint,
             mode=mode,
             source=mongo.hosts_of(settings.source.uri.get_secret_value()),
-            target=str(postgres.address_of(self._uri)),
+            target=self.address,
             plan=plan.with_mappings(_mappings_of(loads)).model_dump_json(),
             snapshot_time=at,
         )
@@ -280,6 +303,9 @@ class Journal:
             PlanChanged: a table is not the one that it wrote to.
         """
         self.run_id = found.run_id
+        self.app_name = sessions.name_of(self.run_id)
+        async with self.session() as connection:
+            await sessions.rename(connection, self.run_id)
         deadline = time.monotonic() + OTHER_ENGINE_S
         while True:
             try:
@@ -319,7 +345,7 @@ class Journal:
         Raises:
             TargetHeld: another run has one of them; the message says which.
         """
-        await self._hold.take(tables, self.app_name)
+        await self._hold.take(tables, self.app_name, self.run_id)
 
     def load(self, task_id: int) -> TableLoad:
         """A table of the run, as the ledger keeps it."""
@@ -348,7 +374,8 @@ class Journal:
                     position = await partitions.position(connection, self.run_id, partition_id)
                     return position, await copy.claims_from(connection, self.run_id, partition_id, known)
             except UNREACHABLE as error:
-                if not patience.is_left or (isinstance(error, MigrationError) and error.exit_code != 3):
+                is_final = isinstance(error, ConnectError) and error.is_final
+                if not patience.is_left or is_final or (isinstance(error, MigrationError) and error.exit_code != 3):
                     raise
                 await patience.wait()
 

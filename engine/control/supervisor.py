@@ -326,7 +326,9 @@ class Supervisor:
                 self._idle(worker)
             case Failed():
                 worker.lease = None
-                self._director.failed(message)
+                worker.backend_pid = 0 if message.is_refused else worker.backend_pid
+                if not (message.is_refused and self._goes_on_without(worker, message)):
+                    self._director.failed(message)
                 self._idle(worker)
             case Problem():
                 self._director.noticed(message)
@@ -342,6 +344,18 @@ class Supervisor:
             self._yield(worker)
             self._tune()
             self._director.shrunk(self._recruiting.desired)
+
+    def _goes_on_without(self, worker: WorkerProcess, message: Failed) -> bool:
+        """A server refuses this one's login for good, as when a password was changed: those that are connected go on, and so
+        many are wanted from now on. False when there is none, or the work cannot be given to others.
+        """
+        staying = sum(bool(not each.is_retiring and each.backend_pid) for each in self._recruiting.workers.values())
+        if not staying or not self._director.taken_back(message, staying):
+            return False
+        self._recruiting.desired = min(self._recruiting.desired, staying)
+        worker.is_retiring = True
+        self._tune()
+        return True
 
     def _idle(self, worker: WorkerProcess) -> None:
         if worker.is_retiring:

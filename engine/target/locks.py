@@ -2,11 +2,16 @@
 
 Advisory locks belong to a session and vanish with it, so a run whose engine died holds nothing. They are kept on a
 connection of their own. Key: `LOCK_CLASS` and a hash of the table's name, so equal whichever version or host asks.
+
+Every session of a run bears the run's id in its application name. So whoever wants a table sees that a run is alive whose
+session with the tables was ended, and a worker sees that the tables are held for its own run.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 import zlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +21,7 @@ from typing import Literal
 import asyncpg
 
 from engine.errors import MigrationError, TargetHeld
+from engine.target import sessions
 from engine.target.ddl import TableName
 from engine.target.lock_table import lock_table
 from engine.target.schema import LOCK_CLASS, ledger_exists
@@ -43,19 +49,30 @@ https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES
 _BLOCKERS_SHOWN = 3
 SHARE_OF_LOCKS = 0.25
 """Of the room in the server's lock table: a run with more tables than this holds their schemas."""
+DYING_S = 2.0
+"""Sessions of a run whose engine has just ended are gone within this."""
 
 
-async def hold_tables(connection: asyncpg.Connection, tables: Iterable[TableName]) -> None:
+async def hold_tables(connection: asyncpg.Connection, tables: Iterable[TableName], run_id: str = "") -> None:
     """Take the tables for one run, all or none, until `release_tables` or the end of the session.
 
     Each table has a lock of its own. Tables whose locks would fill much of the server's lock table are held by one lock on
     each of their schemas; whoever takes the one kind looks for the other afterwards, so of two runs one at least sees the
     other.
 
+    Args:
+        run_id: of the run, or of the engine that will have one.
+
     Raises:
-        TargetHeld: another session has one of them; the message says which run, who, and since when.
+        TargetHeld: another session has one of them, or an unfinished run of them is alive; the message says which run, who, and
+            since when.
     """
     wanted = sorted(tables, key=str)
+    deadline = time.monotonic() + DYING_S
+    while alive := await _alive(connection, wanted, run_id):
+        if time.monotonic() > deadline:
+            raise TargetHeld(_of_run(f"Table {alive[0]}", alive[1]))
+        await asyncio.sleep(0.1)
     room = await lock_table(connection)
     are_many = len(wanted) > room.free * SHARE_OF_LOCKS
     schemas = {table.schema: table for table in reversed(wanted)}
@@ -72,9 +89,19 @@ async def hold_tables(connection: asyncpg.Connection, tables: Iterable[TableName
     if refused is not None:
         key, table = refused
         what = f"Schema {one_line(table.schema)}" if key == _schema_key(table.schema) else f"Table {table}"
-        message = await _holder(connection, table, key, what)
+        message = await _holder(connection, table, key, what, run_id)
         await release_tables(connection, wanted)
         raise TargetHeld(message)
+    if alive := await _alive(connection, wanted, run_id):  # it came between, and will take them again
+        await release_tables(connection, wanted)
+        raise TargetHeld(_of_run(f"Table {alive[0]}", alive[1]))
+
+
+async def is_held_for(connection: asyncpg.Connection, table: TableName, run_id: str) -> bool:
+    """A session of the run holds the table, or its schema."""
+    keys = [_key(table), _schema_key(table.schema)]
+    found = await connection.fetchval(_IS_HELD_FOR, LOCK_CLASS, keys, sessions.name_of(run_id))
+    return bool(found)
 
 
 async def _held_by_another(connection: asyncpg.Connection, keys: dict[int, TableName]) -> tuple[int, TableName] | None:
@@ -160,6 +187,28 @@ async def blockers(connection: asyncpg.Connection, table: TableName, wanted: Wan
     return words + more
 
 
+_IS_HELD_FOR = """
+SELECT EXISTS (
+    SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    JOIN unnest($2::integer[]) u (key) ON l.objid = (u.key::bigint & 4294967295)::oid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = $1::bigint::oid
+      AND a.application_name = $3
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
+"""
+_IS_ALIVE = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+               WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid())
+"""
+_HOLDER = """
+SELECT a.pid, a.usename, a.application_name, a.backend_start, host(a.client_addr) AS client
+FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = $1::bigint::oid
+  AND l.objid = ($2::bigint & 4294967295)::oid
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
 def _key(table: TableName) -> int:
     """The second lock key, a signed 32-bit hash of both names."""
     return zlib.crc32(f"{table.schema}\0{table.table}".encode()) - 2**31
@@ -170,42 +219,60 @@ def _schema_key(schema: str) -> int:
     return _key(TableName(schema, ""))
 
 
-async def _holder(connection: asyncpg.Connection, table: TableName, key: int, what: str) -> str:
-    """Who holds a table, or its schema.
+async def _alive(
+    connection: asyncpg.Connection, tables: Sequence[TableName], run_id: str
+) -> tuple[TableName, asyncpg.Record] | None:
+    """One of the tables with another run of the ledger that is not finished and has sessions; None without one."""
+    if not await ledger_exists(connection):
+        return None
+    for run in await _unfinished(connection, tables):
+        if run["run_id"] != run_id and await connection.fetchval(_IS_ALIVE, sessions.name_of(run["run_id"])):
+            return TableName(run["schema_name"], run["table_name"]), run
+    return None
+
+
+async def _unfinished(connection: asyncpg.Connection, tables: Sequence[TableName]) -> list[asyncpg.Record]:
+    """Runs of the ledger that write to one of the tables and have no end yet, the one heard last first."""
+    found: list[asyncpg.Record] = await connection.fetch(
+        """
+        SELECT DISTINCT ON (r.heartbeat_at, r.run_id) r.run_id, r.engine_host, r.engine_pid, t.schema_name, t.table_name,
+               coalesce(r.taken_at, r.started_at) AS taken_at,
+               extract(epoch FROM clock_timestamp() - r.heartbeat_at)::int AS silent_s
+        FROM mongopg.run r JOIN mongopg.table_load t USING (run_id)
+        JOIN unnest($1::text[], $2::text[]) AS wanted (schema_name, table_name) USING (schema_name, table_name)
+        WHERE r.ended_at IS NULL
+        ORDER BY r.heartbeat_at DESC, r.run_id
+        """,
+        [table.schema for table in tables],
+        [table.table for table in tables],
+    )
+    return found
+
+
+def _of_run(what: str, run: asyncpg.Record) -> str:
+    return (
+        f"{what} is held by run {run['run_id']}{_since(run['taken_at'])} (engine {run['engine_pid']} on "
+        f"{_quoted(run['engine_host'])}, last heard {max(run['silent_s'], 0)} s ago): attach to it, or wait until it ends."
+    )
+
+
+async def _holder(connection: asyncpg.Connection, table: TableName, key: int, what: str, own_run_id: str) -> str:
+    """Who holds a table, or its schema, told by the run that its session bears the name of; never the one who asks.
 
     Args:
         key: of the lock that was refused.
         what: was refused, in words.
     """
-    session = await connection.fetchrow(
-        """
-        SELECT a.pid, a.usename, a.application_name, a.backend_start, host(a.client_addr) AS client
-        FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
-        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = $1::bigint::oid
-          AND l.objid = ($2::bigint & 4294967295)::oid
-          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        """,
-        LOCK_CLASS,
-        key,
-    )
-    run = None
+    session = await connection.fetchrow(_HOLDER, LOCK_CLASS, key)
+    name = (session["application_name"] if session is not None else "") or ""
     if await ledger_exists(connection):
-        run = await connection.fetchrow(
-            """
-            SELECT r.run_id, r.engine_host, r.engine_pid, coalesce(r.taken_at, r.started_at) AS taken_at,
-                   extract(epoch FROM clock_timestamp() - r.heartbeat_at)::int AS silent_s
-            FROM mongopg.run r JOIN mongopg.table_load t USING (run_id)
-            WHERE t.schema_name = $1 AND t.table_name = $2 AND r.ended_at IS NULL
-            ORDER BY r.heartbeat_at DESC LIMIT 1
-            """,
-            table.schema,
-            table.table,
-        )
-    if run is not None:
-        return (
-            f"{what} is held by run {run['run_id']}{_since(run['taken_at'])} (engine {run['engine_pid']} on "
-            f"{_quoted(run['engine_host'])}, last heard {max(run['silent_s'], 0)} s ago): attach to it, or wait until it ends."
-        )
+        runs = await _unfinished(connection, [table])
+        for run in runs:
+            if name == sessions.name_of(run["run_id"]):
+                return _of_run(what, run)
+        others = [run for run in runs if run["run_id"] != own_run_id]
+        if others and not name.startswith(sessions.APPLICATION):
+            return _of_run(what, others[0])
     if session is not None:
         return (
             f"{what} is held by another run: session {session['pid']} of {_quoted(session['usename'])} from "

@@ -31,12 +31,11 @@ from engine.libpq import strings
 from engine.libpq.passfile import is_open_to_others
 from engine.libpq.resolve import Conninfo, Endpoint, passfile_of, pinned, read_words, resolve
 from engine.redaction import redact
-from engine.target import session, sqlstates
+from engine.target import session, sessions, sqlstates
 from engine.target.contexts import check_files, context_for
 from engine.target.sqlstates import describe, one_line
 
-APPLICATION = "mongopg-tui"
-"""Beginning of every application name of ours, as pg_stat_activity shows it."""
+APPLICATION = sessions.APPLICATION
 SPARE_CONNECTIONS = 2
 """Left free for people who want to look at the server while we fill it."""
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 15, 5, 3
@@ -154,16 +153,14 @@ async def whereabouts(connection: asyncpg.Connection, uri: str) -> Address:
     return Address(host=one_line(host), database=one_line(database), user=one_line(user))
 
 
-def uri_for_more(uri: str, connection: asyncpg.Connection) -> str:
-    """`uri` for further connections like this one, to the same server, whichever of several hosts took it.
-
-    A server on this machine that has no TLS is not asked for it again, which would take a second connection (and a context of
-    the TLS library) each time. What the operator decided stands.
+def pinned_uri(uri: str, connection: asyncpg.Connection) -> str:
+    """`uri` for further connections to the server of this one, whichever of several hosts took it; unchanged where the string
+    follows the primary server of a cluster.
     """
     conninfo = resolve(uri)
-    if conninfo.values.get("target_session_attrs", "any") not in _FOLLOWS_PRIMARY:
-        uri = pinned(uri, _endpoint_of(connection, conninfo), conninfo)
-    return without_tls_offer(uri, connection)
+    if conninfo.values.get("target_session_attrs", "any") in _FOLLOWS_PRIMARY:
+        return uri
+    return pinned(uri, _endpoint_of(connection, conninfo), conninfo)
 
 
 async def inspect(connection: asyncpg.Connection) -> TargetReport:
@@ -213,13 +210,17 @@ def _hosts_as_written(conninfo: Conninfo) -> str:
 _ROOM = """
 WITH used AS (
     SELECT count(*) AS server,
-           count(*) FILTER (WHERE usename = current_user) AS role,
+           count(*) FILTER (WHERE usename = session_user) AS role,
            count(*) FILTER (WHERE datname = current_database()) AS database
     FROM pg_stat_activity
     -- Of other users' sessions an ordinary role sees the database, but not what kind of process it is.
     WHERE backend_type = 'client backend' OR (backend_type IS NULL AND datid IS NOT NULL)
 ), me AS (
-    SELECT rolsuper, rolconnlimit FROM pg_roles WHERE rolname = current_user
+    -- Limits are those of who logs in, whatever role it is made to play.
+    SELECT rolsuper, rolconnlimit,
+           EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'pg_use_reserved_connections'
+                   AND pg_has_role(session_user, r.oid, 'USAGE')) AS may_use_reserved
+    FROM pg_roles WHERE rolname = session_user
 ), database AS (
     SELECT datconnlimit FROM pg_database WHERE datname = current_database()
 )
@@ -228,7 +229,8 @@ SELECT current_setting('server_version') AS version,
        pg_postmaster_start_time() AS started_at,
        current_setting('max_connections')::int - used.server
          - CASE WHEN rolsuper THEN 0 ELSE current_setting('superuser_reserved_connections')::int
-                + coalesce(current_setting('reserved_connections', true)::int, 0) END AS server_free,
+                + CASE WHEN may_use_reserved THEN 0
+                       ELSE coalesce(current_setting('reserved_connections', true)::int, 0) END END AS server_free,
        CASE WHEN NOT rolsuper AND rolconnlimit >= 0 THEN rolconnlimit - used.role END AS role_free,
        CASE WHEN NOT rolsuper AND datconnlimit >= 0 THEN datconnlimit - used.database END AS database_free
 FROM used, me, database

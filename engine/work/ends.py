@@ -95,15 +95,25 @@ class Ends:
             name_cause: finds a better sentence for a failure's code than the failure has; empty when there is none.
         """
         code, sentence, is_transient = explain(error)
-        await self.abort()
+        if not self._is_whole(error):
+            await self.abort()
         if name_cause is not None:
             sentence = await name_cause(code) or sentence
         if not is_transient or not self.patience.is_left:
-            return Failed(lease, code, sentence, fatal=True)
+            is_refused = isinstance(error, ConnectError) and error.is_final
+            return Failed(lease, code, sentence, fatal=True, is_refused=is_refused)
         self._place.report(Problem(code, sentence))
         self._place.slot.state = "retrying"
         await self.patience.wait()
         return None
+
+    def _is_whole(self, error: Exception) -> bool:
+        """The connection to PostgreSQL has no part in a failure of the source, and is as good as before: a new one may not be
+        had, such as after a change of the password.
+        """
+        return (
+            isinstance(error, PyMongoError) and self.is_connected and not self._connection.is_in_transaction()  # type: ignore[union-attr]
+        )
 
     async def abort(self) -> None:
         """Drop the connection to PostgreSQL: it rolls back at once, whatever state a COPY is in."""

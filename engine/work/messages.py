@@ -41,6 +41,8 @@ class CopyTask:
     """Documents are read as they were at that time (`engine.source.snapshot`); None reads them as they are."""
     has_checksum: bool = True
     """The ledger keeps a checksum of each slice's documents."""
+    held: tuple[str, str] = ("", "")
+    """Schema and name by which the table is held for the run: those of the target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +301,8 @@ class Failed:
     """One sentence, redacted."""
     fatal: bool
     """True when trying again cannot help."""
+    is_refused: bool = False
+    """A server lets this worker in no more; others, which are connected, may go on."""
 
 
 @dataclass(frozen=True, slots=True)

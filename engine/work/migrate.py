@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+import asyncpg
+
 from engine.convert import make_converter
 from engine.convert.interface import Converter
+from engine.errors import ConnectError
 from engine.source.collections import collection_of
 from engine.source.reader import BatchSize, RangeReader, filter_query
-from engine.target import copy, locks, page, partitions, sqlstates
+from engine.target import copy, locks, page, partitions, sessions, sqlstates
 from engine.target.ddl import TableName
 from engine.target.rows import Caution
 from engine.work.claims import as_committed
@@ -26,6 +29,9 @@ from engine.work.slots import Field, Slot
 SLICE_BYTES = 8 * 1024 * 1024
 SLICE_S = 0.5
 """A slice ends at the first page end after so many bytes of BSON, or so long."""
+
+HOLD_S = 5.0
+"""The engine takes the tables again within this, when their session was ended with the worker's."""
 
 
 @dataclass(slots=True)
@@ -76,6 +82,8 @@ class Copier:
         self.position: CopyLease | None = None
         """The rest of the lease in hand: slices before it are committed."""
         self._ends = Ends(place)
+        self._joined: asyncpg.Connection | None = None
+        """The connection that is known to be one of a run that holds its table."""
         self._preference = place.start.converter
         self._slot = place.slot
         self._worker = place.worker
@@ -115,6 +123,8 @@ class Copier:
     async def _copy(self, task: CopyTask) -> bool:
         """Slices from the position on; True when the partition is done, False when the rest is to be given back."""
         connection = await self._ends.target()
+        if connection is not self._joined:
+            await self._join(task, connection)
         client = await self._ends.source()
         position = self._position()
         reader = RangeReader(
@@ -145,6 +155,20 @@ class Copier:
             raise
         finally:
             feed.close()
+
+    async def _join(self, task: CopyTask, connection: asyncpg.Connection) -> None:
+        """Make the session one of the run; raise ConnectError while no session of the run holds the table: another run may
+        have it, as after a restart of the server.
+        """
+        await sessions.rename(connection, task.run_id)  # an engine that resumes a run has workers before it knows which
+        table, deadline = TableName(*task.held), time.monotonic() + HOLD_S
+        while not await locks.is_held_for(connection, table, task.run_id):
+            if time.monotonic() > deadline:
+                raise ConnectError(
+                    f"Table {table} is not held for this run at the moment: it has to be taken again first."
+                )
+            await asyncio.sleep(0.05)
+        self._joined = connection
 
     async def _slice(self, task: CopyTask, writer: copy.SliceWriter, feed: Feed) -> bool:
         position = self._position()

@@ -117,7 +117,7 @@ async def test_what_the_server_is_asked_is_what_is_told(target: Target, server: 
     uri = "postgresql://postgres@127.0.0.1:1,{host}:{port}/wrong?dbname={d}".format(**server)
     connection = await postgres.connect(uri)
     assert str(await postgres.whereabouts(connection, uri)) == target.uri
-    more = postgres.uri_for_more(uri, connection)
+    more = postgres.pinned_uri(uri, connection)
     await connection.close()
     assert postgres.resolve(more).endpoints[0].port == int(server["port"])
     assert await led_to(more) == ("postgres", target.database)
