@@ -74,9 +74,11 @@ class TableHold:
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[asyncpg.Connection | None]:
-        """The session for other work, one user at a time, where there is no other to be had; None when it is gone, too."""
+        """The session for other work, one user at a time, where there is no other to be had; None when it is gone, too, or is
+        the one that others of the run use.
+        """
         async with self._turn:
-            yield self.connection
+            yield None if self.connection is self._spare() else self.connection
 
     async def _take(self, tables: Sequence[TableName], app_name: str) -> None:
         if self.connection is None:
