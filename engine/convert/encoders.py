@@ -26,6 +26,7 @@ from engine.convert.scalars import (
     PLAIN_TEXTS,
     binary_payload,
     is_huge,
+    regex_parts,
     unpack_double,
     unpack_int64,
     uuid_bytes,
@@ -216,7 +217,7 @@ class EncoderFactory:
         return (_LENGTHS[length] if length < 1024 else pack(">i", length)) + content
 
     def _encode_regex(self, document: bytes, start: int, end: int) -> bytes:
-        pattern, _, options = document[start : end - 1].partition(b"\0")
+        pattern, options = regex_parts(document, start, end)
         return with_length(clean_text(b"/%b/%b" % (pattern, options), self._policies, self._hits.append).encode())
 
     def _encode_date(self, document: bytes, start: int, end: int) -> bytes:

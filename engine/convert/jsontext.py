@@ -26,6 +26,7 @@ from engine.convert.scalars import (
     int64_text,
     is_huge,
     object_id_text,
+    regex_parts,
     unpack_double,
     unpack_timestamp,
     uuid_bytes,
@@ -196,7 +197,7 @@ class JsonWriter:
         return f'{{"$dbPointer":{{"$ref":{namespace},"$id":{{"$oid":"{document[end - 12 : end].hex()}"}}}}}}'
 
     def _regex_parts(self, document: bytes, start: int, end: int) -> tuple[str, str]:
-        pattern, _, options = document[start : end - 1].partition(b"\0")
+        pattern, options = regex_parts(document, start, end)
         return clean_text(pattern, self._policies, self._hit), clean_text(options, self._policies, self._hit)
 
     def _plain_texts(self) -> dict[int, Text]:

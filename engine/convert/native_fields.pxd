@@ -46,6 +46,7 @@ from engine.convert.native_memory cimport (
     put_32,
     put_64,
     reserve,
+    sort_bytes,
 )
 from engine.convert.native_text cimport clean, is_plain_ascii, write_base64, write_hex, write_text, write_uuid_text
 from engine.convert.native_work cimport (
@@ -377,11 +378,14 @@ cdef inline int write_regex_text(Work *work, Buffer *out, const Style *style, co
     cdef const uint8_t *start = element.start
     cdef size_t begin = out.size
     cdef size_t size = element.end - 1 - start
+    cdef size_t options
     cdef Span text
     cdef int code
     if append_byte(out, c"/") < 0 or append(out, start, size) < 0:
         return NO_MEMORY
-    out.data[begin + 1 + (<const uint8_t *>memchr(start, 0, size) - start)] = c"/"
+    options = <const uint8_t *>memchr(start, 0, size) - start + 1
+    out.data[begin + options] = c"/"
+    sort_bytes(out.data + begin + options + 1, size - options)
     text.data = out.data + begin
     text.size = out.size - begin
     if is_plain_ascii(text.data, text.size):

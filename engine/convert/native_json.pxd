@@ -38,7 +38,7 @@ from engine.convert.native_dates cimport write_iso
 from engine.convert.native_decimals cimport FINITE, Decimal, of_decimal128, write_decimal, write_integer
 from engine.convert.native_doubles cimport is_special, write_double, write_exact_double
 from engine.convert.native_members cimport drop_overwritten, push_member
-from engine.convert.native_memory cimport NO_MEMORY, OK, Buffer, append, append_byte, get_32, get_64
+from engine.convert.native_memory cimport NO_MEMORY, OK, Buffer, append, append_byte, get_32, get_64, is_sorted, sort_bytes
 from engine.convert.native_text cimport write_base64, write_hex, write_quoted, write_uuid_text
 from engine.convert.native_work cimport AS_BINARY, CSHARP, JAVA, Member, Style, Work, add_key, corrupt
 
@@ -280,18 +280,39 @@ cdef inline int write_regex(Work *work, Buffer *out, const Style *style, const E
     cdef size_t size = <const uint8_t *>memchr(start, 0, element.end - start) - start
     cdef const uint8_t *options = start + size + 1
     cdef size_t options_size = element.end - 1 - options
+    cdef size_t place
     cdef int code
     if style.extended:
         code = append(out, b'{"$regularExpression":{"pattern":', 33)
         code = code or write_quoted(work, out, style, start, size)
         code = code or append(out, b',"options":', 11)
-        code = code or write_quoted(work, out, style, options, options_size)
+        code = code or write_options(work, out, style, options, options_size)
         return code or append(out, b"}}", 2)
     code = append(out, b'"/', 2)
     code = code or write_inside_quotes(work, out, style, start, size)
     code = code or append_byte(out, c"/")
-    code = code or write_inside_quotes(work, out, style, options, options_size)
-    return code or append_byte(out, c'"')
+    place = out.size
+    code = code or write_options(work, out, style, options, options_size)
+    if code < 0:
+        return code
+    # Between the pattern's quotes, so without their own.
+    out.size -= 2
+    memmove(out.data + place, out.data + place + 1, out.size - place)
+    return append_byte(out, c'"')
+
+
+cdef inline int write_options(
+    Work *work, Buffer *out, const Style *style, const uint8_t *options, size_t size
+) noexcept nogil:
+    """A regular expression's options as a JSON string, in the order of the alphabet."""
+    cdef int code
+    if is_sorted(options, size):
+        return write_quoted(work, out, style, options, size)
+    work.sorted.size = 0
+    if append(&work.sorted, options, size) < 0:
+        return NO_MEMORY
+    sort_bytes(work.sorted.data, size)
+    return write_quoted(work, out, style, work.sorted.data, size)
 
 
 cdef inline int write_inside_quotes(

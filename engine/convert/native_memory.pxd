@@ -4,7 +4,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 
 cdef extern from *:
@@ -173,3 +173,29 @@ cdef extern from *:
     }
     """
     uint64_t fold "native_fold"(uint64_t a, uint64_t b) noexcept nogil
+
+
+cdef inline bint is_sorted(const uint8_t *data, size_t size) noexcept nogil:
+    """Whether bytes are in order."""
+    cdef size_t at
+    for at in range(1, size):
+        if data[at] < data[at - 1]:
+            return False
+    return True
+
+
+cdef inline void sort_bytes(uint8_t *data, size_t size) noexcept nogil:
+    """Put bytes in order, by counting them: a damaged document may have millions."""
+    cdef size_t counts[256]
+    cdef size_t at, n
+    cdef int byte
+    if is_sorted(data, size):
+        return
+    memset(counts, 0, sizeof(counts))
+    for at in range(size):
+        counts[data[at]] += 1
+    at = 0
+    for byte in range(256):
+        n = counts[byte]
+        memset(data + at, byte, n)
+        at += n

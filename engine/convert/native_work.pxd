@@ -231,6 +231,7 @@ cdef struct Work:
     uint64_t total_hits[N_HITS]
     bint is_broken                       # the batch breaks at `position`
     Buffer cleaned                       # a text that a policy touched
+    Buffer sorted                        # a regular expression's options
     Buffer scratch
     Buffer members                       # of Member: a stack, objects inside objects
     Buffer table                         # of uint32_t: a hash table for one object's keys
@@ -283,6 +284,7 @@ cdef inline void free_buffers(Work *work, size_t largest) noexcept nogil:
     free_buffer(&work.rejected, largest)
     free_buffer(&work.keys, largest)
     free_buffer(&work.cleaned, largest)
+    free_buffer(&work.sorted, largest)
     free_buffer(&work.scratch, largest)
     free_buffer(&work.members, largest)
     free_buffer(&work.table, largest)

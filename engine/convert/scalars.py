@@ -96,6 +96,12 @@ def base64_text(document: bytes, start: int, end: int) -> str:
     return b64encode(binary_payload(document, start, end)).decode("ascii")
 
 
+def regex_parts(document: bytes, start: int, end: int) -> tuple[bytes, bytes]:
+    """Pattern and options of a regular expression; options in the order of the alphabet, as BSON wants them."""
+    pattern, _, options = document[start : end - 1].partition(b"\0")
+    return pattern, bytes(sorted(options))
+
+
 def uuid_bytes(document: bytes, start: int, end: int, legacy_order: str) -> bytes:
     """The 16 bytes of a UUID in the order of RFC 9562.
 

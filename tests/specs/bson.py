@@ -188,7 +188,7 @@ def _accepted(broken: bytes) -> str:
             results = []
             for name in built_converters():
                 try:
-                    converted = make_converter(mapping, name).convert(document, 0, 1)
+                    converted = make_converter(mapping, name).convert(document, 0, 10)  # what follows is looked at, too
                 except ValueError as error:
                     results.append(str(error))
                     continue
