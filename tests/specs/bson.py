@@ -1,4 +1,4 @@
-"""The BSON corpus of the drivers' specifications: through both converters and PostgreSQL, in every set of options.
+"""The BSON corpus and the vectors of the drivers' specifications, through both converters and PostgreSQL, in every set of options.
 
 What should come out is read from each document's canonical Extended JSON, by code that knows nothing of BSON's bytes or of our
 converters; what broken BSON comes to is a reject, or a batch that is refused, and never a row.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import bson
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
 
@@ -76,6 +77,9 @@ def check(folder: Path) -> Iterator[Outcome]:
                         outcome.add(f"{case['description']} ({kind})", wrong)
             for case in corpus.get("decodeErrors", []):
                 outcome.add(case["description"], _accepted(bytes.fromhex(case["bson"])))
+            for case in corpus.get("tests", []):
+                if "canonical_bson" in case:
+                    outcome.add(case["description"], runner.run(_wrong_with_vector(connection, case)))
             yield outcome
         runner.run(connection.close())
 
@@ -85,7 +89,8 @@ def _corpus(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text())
     except ValueError:
         return {}
-    return found if isinstance(found, dict) and "bson_type" in found else {}
+    is_ours = isinstance(found, dict) and ("bson_type" in found or "dtype_hex" in (found.get("tests") or [{}])[0])
+    return found if is_ours else {}
 
 
 def with_id(document: bytes) -> bytes:
@@ -110,6 +115,41 @@ async def _wrong_with(connection: asyncpg.Connection, document: bytes, case: dic
             if wrong:
                 return f"{options}{'' if seen else ', not seen before'}: {wrong}"
     return ""
+
+
+async def _wrong_with_vector(connection: asyncpg.Connection, case: dict[str, Any]) -> str:
+    """In what a vector differs from its numbers; a broken one must be kept, byte for byte, beside what it was meant for."""
+    document = with_id(bytes.fromhex(case["canonical_bson"]))
+    payload = document[document.index(b"vector\0") + len(b"vector\0") + 5 : -1]
+    sound = with_id(bson.encode({"vector": Binary(bytes((payload[0], 0)), 9)}))
+    for options in OPTIONS:
+        mapping = _mapping([sound], MappingOptions(**options))
+        results = [make_converter(mapping, name).convert(document, 0, 1) for name in built_converters()]
+        if any(_facts(each) != _facts(results[0]) for each in results):
+            return "the converters disagree"
+        if options.get("layout") == "document":
+            continue
+        if results[0].rejects:
+            if case["valid"] or options.get("overflow") != "reject":
+                return f"{options}: {results[0].rejects}"
+            continue
+        row = await _stored(connection, mapping, results[0])
+        wanted = _numbers_of(case) if case["valid"] else None
+        if row["vector"] != wanted or (wanted is None and base64.b64encode(payload).decode() not in str(row["_extra"])):
+            return f"{options}: {row}, not {wanted}"
+    return ""
+
+
+def _numbers_of(case: dict[str, Any]) -> Any:
+    """A vector's numbers, as its column has them."""
+    numbers = [value(each) for each in case["vector"]]
+    match case["dtype_hex"]:
+        case "0x27":
+            return [struct.pack(">f", each).hex() for each in numbers]
+        case "0x10":
+            bits = "".join(f"{each:08b}" for each in numbers)
+            return bits[: len(bits) - case["padding"]]
+    return numbers
 
 
 def _mapping(seen: list[bytes], options: MappingOptions) -> Mapping:
