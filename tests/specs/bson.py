@@ -1,4 +1,4 @@
-"""The BSON corpus and the vectors of the drivers' specifications, through both converters and PostgreSQL, in every set of options.
+"""The BSON corpus and vectors of the drivers' specifications, through both converters and PostgreSQL, in all sets of options.
 
 What should come out is read from each document's canonical Extended JSON, by code that knows nothing of BSON's bytes or of our
 converters; what broken BSON comes to is a reject, or a batch that is refused, and never a row.
