@@ -23,9 +23,11 @@ def is_local(host: str) -> bool:
     if host.startswith("/") or host.lower() in _LOCAL_NAMES:
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address.is_loopback or (mapped is not None and mapped.is_loopback)  # Python 3.11 does not look inside
 
 
 def is_weak(tls: str, *, local: bool) -> bool:
