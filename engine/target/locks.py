@@ -271,7 +271,7 @@ async def _holder(connection: asyncpg.Connection, table: TableName, key: int, wh
             if name == sessions.name_of(run["run_id"]):
                 return _of_run(what, run)
         others = [run for run in runs if run["run_id"] != own_run_id]
-        if others and not name.startswith(sessions.APPLICATION):
+        if others and not name.startswith(sessions.name_of("")):  # it bears no run's name, so not another run's
             return _of_run(what, others[0])
     if session is not None:
         return (
