@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import tempfile
@@ -201,6 +202,8 @@ async def test_workers_without_a_connection_leave_the_cluster_and_the_others_go_
     engine = await engines.launch(settings)
     await engine.start()
     await engine.until_written(1)
+    while target.value("SELECT count(DISTINCT backend_pid) FROM mongopg.slice") < 5:  # each worker's session is known
+        await asyncio.sleep(0.05)
 
     target.execute(f"ALTER ROLE {limited.database} CONNECTION LIMIT 4")  # two of the engine's own, two for workers
     target.execute(
