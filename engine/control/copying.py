@@ -332,7 +332,12 @@ class Copying:
                 for table in self.plan.tables
             ],
             knobs=dict(self._migration.record.knobs),
-            warnings=[f"{table.namespace}: {text}" for table in self.plan.tables for text in table.warnings],
+            warnings=[
+                f"{table.namespace}: {text}"
+                for table in self.plan.tables
+                for text in table.warnings
+                if text not in table.left_indexes  # those become problems when the indexes are built
+            ],
         )
 
     async def check_free_connections(self, workers: int) -> None:

@@ -32,6 +32,8 @@ SERVER_CLASSES = frozenset(
      "3B", "3D", "3F", "40", "42", "53", "55", "57", "58", "72", "F0", "HV", "XX"}
 )  # fmt: skip
 """The other classes that PostgreSQL has, so any further one is somebody's own: only their trigger can have raised it."""
+SHORTAGE_CLASS = "53"
+"""Insufficient resources: the server's state, whoever reports it, and never a row's fault."""
 RAISING_FUNCTIONS = frozenset({"exec_stmt_raise", "plperl_elog", "PLy_elog_impl", "PLy_output", "pltcl_elog"})
 """Of the server's procedural languages: they raise what a function wants to be raised, whatever SQLSTATE it gives to it."""
 CORRUPTED = frozenset({"XX001", "XX002"})
@@ -97,14 +99,19 @@ def may_pass(error: BaseException) -> bool:
 def may_pass_at_login(error: BaseException) -> bool:
     """A login that was refused may be taken later, without a change of ours, of the role or of the database."""
     code = sqlstate_of(error)
-    return may_pass(error) or code[:2] in ("53", "58", "XX")
+    return may_pass(error) or code[:2] in (SHORTAGE_CLASS, "58", "XX")
 
 
 def is_data_error(error: BaseException) -> bool:
-    """The server refused a row for what is in it, or somebody's trigger did: those choose an SQLSTATE as they like."""
+    """The server refused a row for what is in it, or somebody's trigger did: those choose an SQLSTATE as they like.
+
+    Only what a trigger raises of want of resources is believed: it says that of the server, not of the row.
+    """
     if not isinstance(error, asyncpg.PostgresError) or _ends_session(error):
         return False
     code = sqlstate_of(error)
+    if code[:2] == SHORTAGE_CLASS:
+        return False
     is_own = len(code) == 5 and code[:2] not in SERVER_CLASSES
     return is_own or code[:2] in DATA_CLASSES or error.server_source_function in RAISING_FUNCTIONS
 
@@ -114,7 +121,7 @@ def may_be_data_error(error: BaseException) -> bool:
     if not isinstance(error, asyncpg.PostgresError) or _ends_session(error):
         return False
     code = sqlstate_of(error)
-    return not may_pass(error) and code[:2] not in ("53", "57", "58") and code not in CORRUPTED
+    return not may_pass(error) and code[:2] not in (SHORTAGE_CLASS, "57", "58") and code not in CORRUPTED
 
 
 def _ends_session(error: asyncpg.PostgresError) -> bool:

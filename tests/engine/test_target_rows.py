@@ -124,8 +124,6 @@ CASES = [
             ("57014", "query_canceled", "AFTER INSERT"),
             ("40001", "serialization", "BEFORE INSERT"),
             ("40P01", "deadlock_detected", "AFTER INSERT"),
-            ("53100", "disk_full", "BEFORE INSERT"),
-            ("53300", "too_many_connections", "AFTER INSERT"),
             ("08006", "connection_failure", "AFTER INSERT"),
             ("57P01", "admin_shutdown", "BEFORE INSERT"),
             ("55P03", "lock_not_available", "AFTER INSERT"),
