@@ -34,6 +34,10 @@ MULTIPROCESSING_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
+# A signal that is ignored at the start stays ignored: a session begun with nohup would hide what tests are about.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 for size in ("COLUMNS", "LINES"):  # those of the terminal that the tests are run in; a test's terminal has its own
     os.environ.pop(size, None)
 

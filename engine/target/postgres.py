@@ -189,7 +189,13 @@ def address_of(uri: str) -> Address:
     """
     words = read_words(uri)
     if strings.is_uri(uri) and uri.count("@") > 1:  # what is not percent-encoded may be a part of the password
-        parts = urlsplit(redact(uri.strip()))
+        try:
+            parts = urlsplit(redact(uri.strip()))
+        except ValueError:
+            raise UsageError(
+                "target.uri is not a valid connection string: what stands in brackets is no address; in user and password "
+                "[ is written %5B and @ is %40."
+            ) from None
         host, database, user = parts.netloc.rpartition("@")[2], parts.path.lstrip("/"), parts.username or ""
         return Address(one_line(unquote(host)), one_line(unquote(database)), one_line(unquote(user)))
     conninfo = resolve(uri)

@@ -75,7 +75,7 @@ async def test_a_second_answer_does_not_take_the_screen_below_away(engine: Scrip
     async with app.run_test(size=SIZES[0]) as pilot:
         await until_shown(pilot, "4 of 4 chosen")
         await pilot.press("f4")
-        await until_shown(pilot, "target.schema", "demo.dir", "demo.keep")
+        await until_shown(pilot, "target.schema", "mapping.overflow")
         dialog = app.screen
         assert isinstance(dialog, SettingsDialog)
         dialog.dismiss(None)

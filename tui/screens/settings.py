@@ -34,7 +34,7 @@ _SWITCH = {False: "no", True: "yes"}
 def editable_settings() -> list[str]:
     """The settings of the dialog, `section.name`."""
     names = [name for name in setting_names() if name.partition(".")[0] in _SECTIONS and name not in _ON_SETUP]
-    return ["target.schema", *names]
+    return ["source.sample_bytes", "target.schema", *names]
 
 
 class SettingsDialog(Modal[Settings]):
