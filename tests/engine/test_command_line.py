@@ -58,7 +58,6 @@ def test_a_json_run_reports_itself_at_least_once_a_second_and_ends_with_both_cou
     fill(source)
     command = front_end.start("run", "--json", "--cluster-size", "2", "--throttle", "8000")
     outcome = command.outcome()
-    wall = command.lines[-1][0] - command.began
     assert (outcome.code, outcome.err) == (EXIT_DONE, "")
     *progress, last = outcome.lines
     assert {record["event"] for record in progress} == {"progress"}
@@ -73,8 +72,15 @@ def test_a_json_run_reports_itself_at_least_once_a_second_and_ends_with_both_cou
     assert (last["state"], last["verification"]) == ("completed", "verified")
     assert (last["read"], last["written"], last["rejected"]) == (N, N, 0)
     assert last["tables"]["public.orders"]["source"] == last["tables"]["public.orders"]["target"] == N
-    assert wall - last["seconds"] < MAX_OVERHEAD_S + SLACK_S
     assert_all_there(target)
+
+
+@pytest.mark.slow  # a bound in seconds: on a machine that is busy, or merely slow, it says nothing of the program
+def test_a_command_takes_little_beyond_its_run(front_end: FrontEnd, source: Source) -> None:
+    fill(source)
+    command = front_end.start("run", "--json", "--cluster-size", "2", "--throttle", "8000")
+    last = command.outcome().lines[-1]
+    assert command.lines[-1][0] - command.began - last["seconds"] < MAX_OVERHEAD_S + SLACK_S
 
 
 def test_a_run_without_a_terminal_prints_lines_and_a_summary(
