@@ -53,10 +53,6 @@ ELEMENT_OIDS = {
     ColumnType.TIMESTAMPTZ: 1184,
     ColumnType.UUID: 2950,
     ColumnType.BYTEA: 17,
-    ColumnType.REAL_ARRAY: 1021,
-    ColumnType.SMALLINT_ARRAY: 1005,
-    ColumnType.BIT_VARYING: 1562,
-    ColumnType.VECTOR: 0,
 }
 """Type OIDs of PostgreSQL's catalog/pg_type.dat; an array in binary form names the type of its elements."""
 BINARY_KINDS = frozenset({Kind.BINARY, Kind.UUID, Kind.UUID_LEGACY}) | VECTORS

@@ -9,6 +9,7 @@ from engine.convert.jsontext import JsonWriter
 from engine.convert.strings import Hit, Policies
 from engine.errors import UsageError
 from engine.mapping.bson import FIXED_SIZES, STRING_KINDS
+from engine.mapping.kinds import JSON_TYPES
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import show_path
 
@@ -79,7 +80,8 @@ def build_levels(mapping: Mapping, writers: list[JsonWriter], hits: list[str]) -
         hits: where encoders append the names of policies that touched a value.
 
     Raises:
-        UsageError: two columns want the same field, or a field to ignore lies inside a column.
+        UsageError: two columns want the same field, a field to ignore lies inside a column, or a column is an array of a
+            type that there are no arrays of.
     """
     top = Level()
     for index, column in enumerate(mapping.columns):
@@ -96,6 +98,8 @@ def build_levels(mapping: Mapping, writers: list[JsonWriter], hits: list[str]) -
 
 def _add_column(top: Level, mapping: Mapping, index: int, writer: JsonWriter, hits: list[str]) -> None:
     column = mapping.columns[index]
+    if column.array and not column.type.can_be_element and column.type not in JSON_TYPES:
+        raise UsageError(f"Field {show_path(column.path)} has a column of type {column.sql_type}: make it jsonb.")
     level = _level_of(top, column.path)
     key = column.path[-1].encode()
     if key in level.columns or key in level.below:

@@ -155,7 +155,7 @@ cdef class CompiledMapping:
         else:
             if column.array:
                 compiled.operations[slot_of(Kind.ARRAY)] = OP_ARRAY
-                compiled.element_oid = ELEMENT_OIDS[column.type]
+                compiled.element_oid = ELEMENT_OIDS.get(column.type, 0)  # 0: the levels refuse it
                 scalars = compiled.element_operations
             for kind in column.kinds:
                 scalars[slot_of(kind)] = self._operation(column.type, kind, options)

@@ -145,6 +145,15 @@ def scalar_type(
     return (found, kinds) if found else None
 
 
+def element_type(
+    kinds: frozenset[Kind], options: MappingOptions, *, has_inexact_integers: bool = False
+) -> tuple[ColumnType, frozenset[Kind]] | None:
+    """The same for the elements of an array; None also where some are vectors, which are arrays themselves."""
+    if kinds & VECTORS:
+        return None
+    return scalar_type(kinds, options, has_inexact_integers=has_inexact_integers)
+
+
 def _number_type(kinds: frozenset[Kind], has_inexact_integers: bool) -> ColumnType:
     if Kind.DECIMAL128 in kinds:
         return ColumnType.NUMERIC

@@ -68,6 +68,28 @@ class ColumnType(StrEnum):
     VECTOR = "vector"
     """Of the extension pgvector, in tables that are there already."""
 
+    @property
+    def can_be_element(self) -> bool:
+        """Whether there are columns of arrays of it; vectors are arrays themselves, and JSON has its own."""
+        return self not in _NEVER_ELEMENTS
+
+    @property
+    def is_of_extension(self) -> bool:
+        """PostgreSQL alone does not have it, so no table is made with it."""
+        return self is ColumnType.VECTOR
+
+
+_NEVER_ELEMENTS = frozenset(
+    {
+        ColumnType.JSONB,
+        ColumnType.JSON,
+        ColumnType.REAL_ARRAY,
+        ColumnType.SMALLINT_ARRAY,
+        ColumnType.BIT_VARYING,
+        ColumnType.VECTOR,
+    }
+)
+
 
 class Role(StrEnum):
     """Where a column's value comes from."""

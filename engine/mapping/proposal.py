@@ -17,7 +17,7 @@ from engine.mapping.cautions import (
     several_kinds,
 )
 from engine.mapping.census import Census, FieldCensus
-from engine.mapping.kinds import INTEGERS, JSON_TYPES, KIND_NAMES, NUMBERS, VECTORS, scalar_type
+from engine.mapping.kinds import INTEGERS, JSON_TYPES, KIND_NAMES, NUMBERS, VECTORS, element_type, scalar_type
 from engine.mapping.limits import MAX_COLUMNS
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import DOCUMENT_NAME, EXTRA_NAME, ID_NAME, MISSING_NAME, column_names, show_path
@@ -181,11 +181,11 @@ class _Proposer:
         if column.type not in JSON_TYPES or seen.kind_set != {Kind.ARRAY} or seen.elements is None:
             return ""
         inexact = seen.elements.has_inexact_integers
-        found = scalar_type(seen.elements.kind_set, self.options, has_inexact_integers=inexact)
+        found = element_type(seen.elements.kind_set, self.options, has_inexact_integers=inexact)
         return f'; arrays = "native" would make it {found[0].value}[]' if found else ""
 
     def _native_elements(self, seen: FieldCensus, kinds: frozenset[Kind]) -> tuple[ColumnType, frozenset[Kind]] | None:
         if self.options.arrays != "native" or kinds != {Kind.ARRAY} or seen.elements is None:
             return None
         inexact = seen.elements.has_inexact_integers
-        return scalar_type(seen.elements.kind_set, self.options, has_inexact_integers=inexact)
+        return element_type(seen.elements.kind_set, self.options, has_inexact_integers=inexact)

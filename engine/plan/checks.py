@@ -112,8 +112,9 @@ def _check_column(where: str, column: Column, options: MappingOptions) -> None:
         return
     if column.role is Role.ID:
         _check_id(where, column)
-    if column.array and column.type in JSON_TYPES:
-        raise wrong(where, f"there are no arrays of {column.type.value} here; use {column.type.value}")
+    if column.array and not column.type.can_be_element:
+        whole = column.type if column.type in JSON_TYPES else ColumnType.JSONB
+        raise wrong(where, f"there are no arrays of {column.type.value} here; use {whole.value}")
     _check_kinds(where, column, options)
 
 

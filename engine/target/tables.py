@@ -224,7 +224,7 @@ def type_of(found: ExistingColumn) -> tuple[ColumnType, bool] | None:
     """Which of our types a column holds, and whether an array of it; None for a type that this program does not write."""
     for wanted in ColumnType:
         for is_array in (False, True):
-            if holds(found, wanted, is_array=is_array):
+            if (wanted.can_be_element or not is_array) and holds(found, wanted, is_array=is_array):
                 return wanted, is_array
     return None
 

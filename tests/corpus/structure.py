@@ -194,6 +194,17 @@ STRUCTURE = [
     value("native array, empty", [], "{}", "bigint[]", [Int64(1)], arrays="native"),
     value("arrays of several kinds", [1, "a"], '[1, "a"]', "jsonb", arrays="native"),
     value("arrays of arrays", [[1]], "[[1]]", "jsonb", arrays="native"),
+    value(
+        "arrays of empty float32 vectors",
+        [Binary(b"\x27\0", 9)],
+        '["JwA="]',
+        "jsonb",
+        arrays="native",
+    ),
+    value("arrays of bit vectors", [Binary(b"\x10\0\1", 9)], '["EAAB"]', "jsonb", arrays="native"),
+    value(
+        "arrays of vectors and binaries", [Binary(b"\3\0\1", 9), b"\1"], '["AwAB", "AQ=="]', "jsonb", arrays="native"
+    ),
     value("arrays always empty", [], "[]", "jsonb", arrays="native"),
     Case(
         "native array with a late kind",

@@ -245,6 +245,15 @@ def test_an_array_of_one_kind_says_what_it_could_be() -> None:
     assert "native" not in notes["b"] + notes["c"]
 
 
+def test_arrays_of_vectors_are_no_native_arrays() -> None:
+    vectors = [Binary(bytes.fromhex(content), 9) for content in ("2700", "0300", "1000")]
+    documents = {"a": vectors[:1], "b": vectors[1:2], "c": vectors[2:], "d": [vectors[0], b"x"], "e": vectors}
+    for arrays in ("native", "jsonb"):
+        found = proposal_for(documents, arrays=arrays)
+        assert {column.sql_type for column in found.mapping.columns if column.role is Role.FIELD} == {"jsonb"}
+        assert not any("native" in note for note in found.notes.values())
+
+
 def test_keys_that_are_data_stay_one_column() -> None:
     documents = [{"seen": {f"u{number}": 1, f"u{number + 1}": 2}, "address": {"city": "x"}} for number in range(300)]
     proposal = proposal_for(*documents, flatten=1)
