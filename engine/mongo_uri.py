@@ -1,7 +1,7 @@
 """MongoDB's connection strings, read as the drivers' specification says, and each mistake put into one sentence.
 
 The driver's own reading says neither which option is wrong nor why, takes `+` in a password for a blank, and only warns where
-nobody sees it. It gets the string written anew from what was read here: see `MongoUri.text`.
+it is shown nowhere. It gets the string written anew from what was read here: see `MongoUri.text`.
 
 Grammar: https://github.com/mongodb/specifications/blob/master/source/connection-string/connection-string-spec.md
 """

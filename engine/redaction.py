@@ -190,7 +190,7 @@ def password_span(uri: str) -> tuple[int, int] | None:
     if whole is None:
         begin = found.start("rest")
         inner = _password_span(found["scheme"], uri[begin:])
-        if inner is None:  # an example, but somebody may have taken it as it is
+        if inner is None:  # an example, but it may have been taken as it is
             sound = _SOUND.fullmatch(uri[begin:])
             inner = sound.span("password") if sound is not None and sound["password"] != MASK else None
         whole = None if inner is None else (begin + inner[0], begin + inner[1])

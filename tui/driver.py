@@ -66,7 +66,7 @@ class _Output:
 
 @contextlib.contextmanager
 def _ignored_stay_ignored() -> Iterator[None]:
-    """Textual handles ctrl+z and what comes with it, whoever wanted that to be ignored."""
+    """Textual handles ctrl+z and what comes with it, also where that was to be ignored."""
     ignored = [number for number in _OF_JOB_CONTROL if is_ignored(number)]
     try:
         yield

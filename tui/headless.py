@@ -184,7 +184,7 @@ class _HeadlessRun:
         return f"{message} The engine's log: {self._client.attached.log_path}"
 
     def _print(self, call: Callable[[Any], None], content: Any) -> None:
-        """Print; when nobody reads stdout any more, the run is cancelled, as a process group's end would do.
+        """Print; when stdout has no reader any more, the run is cancelled, as a process group's end would do.
 
         A terminal that is gone is a hang-up: it is ignored where that is.
         """

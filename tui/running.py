@@ -17,7 +17,7 @@ from engine.errors import EXIT_DONE, MigrationError, UsageError
 from tui.output import note, say
 
 INTERRUPTED_S = 1.0
-"""How long an engine that nobody has asked for anything may take to end."""
+"""How long an engine without a command may take to end."""
 
 if TYPE_CHECKING:
     from tui.keymap import Keymap

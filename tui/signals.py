@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 
 def is_ignored(number: signal.Signals) -> bool:
-    """Whether a signal is ignored, as whoever started this program may have wanted it."""
+    """Whether a signal is ignored, as the process that started this program may have wanted it."""
     return signal.getsignal(number) is signal.SIG_IGN
 
 

@@ -45,7 +45,7 @@ class Doors:
             await self._let_in(door)
 
     async def keep_open(self) -> None:
-        """Until cancelled, listen anew where a socket is gone; whoever is in stays."""
+        """Until cancelled, listen anew where a socket is gone; clients that are connected stay."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             for path in await asyncio.to_thread(self._missing):

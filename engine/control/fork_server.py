@@ -31,7 +31,7 @@ def warm_up(folders: Sequence[Path]) -> None:
 
     Args:
         folders: for its socket, the first that can be used; made, and left to the caller to remove. Without them,
-            multiprocessing makes one that nobody removes when this process is killed.
+            multiprocessing makes one that is left behind when this process is killed.
 
     Raises:
         OSError: no folder can be made, or no process be started.

@@ -7,7 +7,7 @@ removes it at the last logout; so the other, `/tmp/mongopg-<uid>`, is the same w
     20261123-1402-k3f9.sock    where the engine of a run listens, mode 0600
     20261123-1402-k3f9/        what its processes need among themselves: the fork server's socket
 
-An engine removes them at its end, and makes anew what others removed; of one that was killed, whoever comes next removes them.
+An engine removes them at its end, and makes anew what others removed; of one that was killed, the next engine removes them.
 
 Where logs are kept apart, by an `XDG_STATE_HOME` outside of the home directory, runs are apart, too: the second folder is
 `/tmp/mongopg-<uid>/w-<hash>` then, and from there no other run is seen, unless it is named.
@@ -209,7 +209,7 @@ def listen_everywhere(run_id: str) -> dict[Path, socket.socket]:
 
 
 def live_sockets() -> list[Path]:
-    """Sockets in this session's folder, oldest run first; whether somebody listens is found out by connecting."""
+    """Sockets in this session's folder, oldest run first; whether an engine listens is found out by connecting."""
     return sorted(socket_folder().glob("*.sock"))
 
 

@@ -109,7 +109,7 @@ class NumberReader:
     def __init__(self, mapping: Mapping, *, native: bool = True) -> None:
         self._usual = _usual_rows(mapping) if native else None
         self.less_strict: LessStrict = Counter()
-        """Numbers that could only be compared by value; whoever takes them empties it."""
+        """Numbers that could only be compared by value; the reader that takes them empties it."""
         self._extended = mapping.options.json_values == "extended"
         self._columns = mapping.columns
         self._ignored = frozenset(tuple(key.encode() for key in path) for path in mapping.ignored)

@@ -135,7 +135,7 @@ NUMBERS = frozenset(
 """Keywords whose value is a whole number."""
 
 TLS_KEYWORDS = frozenset({"sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir", "sslnegotiation"})
-"""Whoever names one of these has decided something about TLS."""
+"""A string that names one of these has decided something about TLS."""
 
 
 @dataclass(frozen=True, slots=True)

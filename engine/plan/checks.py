@@ -56,7 +56,7 @@ def check_target(where: str, schema: str, table: str) -> None:
 
 
 def target_fault(schema: str, table: str) -> str:
-    """Why a table cannot be a target, whoever named it, and what to do; empty when it can."""
+    """Why a table cannot be a target, wherever it was named, and what to do; empty when it can."""
     return schema_fault(schema) or _name_fault("table", table)
 
 

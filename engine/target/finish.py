@@ -153,7 +153,7 @@ async def swap(
         key_names: what primary keys are to be called, by task, where that is not what PostgreSQL would call them.
 
     Raises:
-        MigrationError: a foreign key refers to an old table, the rows do not go into a table that stays, or somebody has kept
+        MigrationError: a foreign key refers to an old table, the rows do not go into a table that stays, or a session has kept
             one locked for `SWAP_LOCK_S`; nothing is changed then.
     """
     names = [name for load in loads if load.staging is not None for name in (load.staging, load.target)]
@@ -272,7 +272,7 @@ async def _hand_over(connection: asyncpg.Connection, old_oid: int, staging: Tabl
         " FROM pg_class WHERE oid = $1",
         old_oid,
     )
-    if not old["is_ours"]:  # first: whoever may act for the owner grants in its name
+    if not old["is_ours"]:  # first: a role that may act for the owner grants in its name
         await connection.execute(f"ALTER TABLE {staging.sql} OWNER TO {old['owner']}")
     # Default privileges may have given the new table rights that the old one has not.
     given = await _grantees(connection, staging)

@@ -212,7 +212,7 @@ async def clear_unbegun(connection: asyncpg.Connection, run_id: str, tables: Seq
     Args:
         connection: not in a transaction.
         run_id: the run that is about to begin; an earlier try of its own may be among them.
-        tables: those that it holds. A run with another table, which somebody may hold, is left alone.
+        tables: those that it holds. A run with another table, which a session may hold, is left alone.
     """
     rows = await connection.fetch(
         "SELECT run_id, array_agg(schema_name ORDER BY task_id) AS schemas, array_agg(table_name ORDER BY task_id) AS tables"
@@ -430,7 +430,7 @@ async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: b
     Raises:
         UsageError: something depends on such a table; nothing is changed then, unless there are so many that they are dropped
             in groups: those before are gone, and discarding again goes on.
-        MigrationError: somebody goes on using one, and is named; likewise.
+        MigrationError: a session goes on using one, and is named; likewise.
     """
     dropped: list[TableName] = []
     loads = await table_loads(connection, run_id)

@@ -3,7 +3,7 @@
 Advisory locks belong to a session and vanish with it, so a run whose engine died holds nothing. They are kept on a
 connection of their own. Key: `LOCK_CLASS` and a hash of the table's name, so equal whichever version or host asks.
 
-Every session of a run bears the run's id in its application name. So whoever wants a table sees that a run is alive whose
+Every session of a run bears the run's id in its application name. So a run that wants a table sees that another is alive whose
 session with the tables was ended, and a worker sees that the tables are held for its own run.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
@@ -57,7 +57,7 @@ async def hold_tables(connection: asyncpg.Connection, tables: Iterable[TableName
     """Take the tables for one run, all or none, until `release_tables` or the end of the session.
 
     Each table has a lock of its own. Tables whose locks would fill much of the server's lock table are held by one lock on
-    each of their schemas; whoever takes the one kind looks for the other afterwards, so of two runs one at least sees the
+    each of their schemas; a run that takes the one kind looks for the other afterwards, so of two runs one at least sees the
     other.
 
     Args:

@@ -3,7 +3,7 @@
 Parameters of the startup message win over `options` and over ALTER ROLE and ALTER DATABASE SET, and are what RESET and DISCARD
 go back to. What cannot be such a parameter, because older servers do not know it or only some roles may set it, is looked at
 after connecting, as is whether the others hold. Kept as they are: `role`, tablespaces, memory, and a read-only session, which
-is a guard that somebody put there.
+is a guard that was put there.
 https://www.postgresql.org/docs/18/config-setting.html
 """
 

@@ -1,4 +1,4 @@
-"""Sessions of ours: what they are called, and ending one that has nobody behind it any more."""
+"""Sessions of ours: what they are called, and ending one whose process is gone."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ SERVER_CLASSES = frozenset(
     {"00", "01", "02", "03", "08", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "24", "25", "26", "28", "2B", "2D", "34",
      "3B", "3D", "3F", "40", "42", "53", "55", "57", "58", "72", "F0", "HV", "XX"}
 )  # fmt: skip
-"""The other classes that PostgreSQL has, so any further one is somebody's own: only their trigger can have raised it."""
+"""The other classes that PostgreSQL has, so any further one is a user's own: only a trigger can have raised it."""
 SHORTAGE_CLASS = "53"
-"""Insufficient resources: the server's state, whoever reports it, and never a row's fault."""
+"""Insufficient resources: the server's state, whatever reports it, and never a row's fault."""
 RAISING_FUNCTIONS = frozenset({"exec_stmt_raise", "plperl_elog", "PLy_elog_impl", "PLy_output", "pltcl_elog"})
 """Of the server's procedural languages: they raise what a function wants to be raised, whatever SQLSTATE it gives to it."""
 CORRUPTED = frozenset({"XX001", "XX002"})
@@ -103,7 +103,7 @@ def may_pass_at_login(error: BaseException) -> bool:
 
 
 def is_data_error(error: BaseException) -> bool:
-    """The server refused a row for what is in it, or somebody's trigger did: those choose an SQLSTATE as they like.
+    """The server refused a row for what is in it, or a user's trigger did: those choose an SQLSTATE as they like.
 
     Only what a trigger raises of want of resources is believed: it says that of the server, not of the row.
     """

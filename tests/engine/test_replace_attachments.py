@@ -201,7 +201,7 @@ def assert_contents(target: Target, role: str) -> None:
 
 
 def test_each_attachment_has_a_case() -> None:
-    """So that nobody adds one to the list without proof."""
+    """So that none is added to the list without proof."""
     elsewhere = {"default privileges", "schema publication", "event trigger", "text", "primary key", "planned index",
                  "statistics", "planned column", "tablespace", "security label", "subscription",
                  "foreign reference", "foreign partition"}  # fmt: skip

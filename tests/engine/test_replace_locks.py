@@ -105,7 +105,7 @@ async def test_a_run_whose_tables_are_made_in_groups_begins_with_the_last(target
         ]
         target.execute("DROP TABLE t004")
         await ledger.create_run_and_tables(connection, run, loads, [], tables_at_once=2, at_end=at_end)
-        assert ends == [6], "in the transaction of the last group, which nobody else sees yet"
+        assert ends == [6], "in the transaction of the last group, which no other session sees yet"
         assert not await ledger.is_unbegun(connection, RUN)
         await ledger.check_same_tables(connection, RUN)
         assert len(await ledger.discard(connection, RUN, drop_tables=True)) == 7

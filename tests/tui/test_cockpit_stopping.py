@@ -80,7 +80,7 @@ async def test_a_late_second_press_is_no_answer(engine: ScriptedEngine) -> None:
 
 
 async def test_a_press_before_the_question_was_painted_is_no_answer(engine: ScriptedEngine) -> None:
-    """On a busy machine two more Ctrl-C can be waiting when the dialog opens: nobody has read it yet."""
+    """On a busy machine two more Ctrl-C can be waiting when the dialog opens: it was not read yet."""
     app = on_run(engine, running())
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")

@@ -92,7 +92,7 @@ def openssl_1_1(folder: Path) -> Path:
 
 
 def old_curl(folder: Path) -> Path:
-    """A folder with a libcurl.so.4 that has the names of Debian's old one and does nothing: mongod reports to nobody.
+    """A folder with a libcurl.so.4 that has the names of Debian's old one and does nothing: mongod sends no reports.
 
     Raises:
         UnavailableError: no C compiler.
