@@ -41,7 +41,7 @@ async def test_several_collections_arrive_whole(source: Source, target: Target, 
     assert (end["read"], end["written"], end["rejected"]) == (USERS + 3_000, USERS + 3_000, 0)
     assert end["tables"]["public.users"] == {
         "namespace": f"{source.database}.users", "source": USERS, "read": USERS, "written": USERS, "rejected": 0,
-        "target": USERS, "ok": True,
+        "target": USERS, "ok": True, "altered": {},
     }  # fmt: skip
     assert end["tables"]["public.nothing"]["ok"]
     assert end["seconds"] > 0
