@@ -6,10 +6,11 @@ Formats: the `*_send` and `*_out` functions of PostgreSQL's utils/adt; the sessi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from ctypes import c_float
 from decimal import Decimal
 from fractions import Fraction
 from math import inf, isfinite, nextafter
-from struct import Struct, pack, unpack
+from struct import Struct, unpack
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ _US_PER_DAY = 86_400_000_000
 _DAYS_TO_2000 = 10_957
 """From 1970-01-01."""
 _LAST, _FIRST = 2**63 - 1, -(2**63)
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _SPACES = frozenset(" \t\n\r\v\f")
 
 _unpack_length: Any = Struct(">i").unpack_from
@@ -74,9 +76,20 @@ def _uuid(content: bytes) -> str:
 def _double(content: bytes) -> str:
     """The shortest digits that read back as the same double; an exponent below 1e-4 and from 1e15 on."""
     number = unpack(">d", content)[0]
+    return _float_text(shortest_inside(number), 15) if isfinite(number) else _NOT_FINITE[repr(number)]
+
+
+def _real(content: bytes) -> str:
+    """The fewest digits that read back as the same 32-bit float; an exponent below 1e-4 and from 1e6 on."""
+    number = unpack(">f", content)[0]
     if not isfinite(number):
-        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[repr(number)]
-    text = shortest_inside(number)
+        return _NOT_FINITE[repr(number)]
+    shortest = next(text for n in range(1, 10) if c_float(float(text := f"{number:.{n}g}")).value == number)
+    return _float_text(shortest, 6)
+
+
+def _float_text(text: str, first_with_exponent: int) -> str:
+    """Digits as common/d2s.c and f2s.c lay them out: with an exponent below -4, and from `first_with_exponent` on."""
     sign = "-" if text.startswith("-") else ""
     mantissa, _, power = text.lstrip("-").partition("e")
     whole, _, behind = mantissa.partition(".")
@@ -85,7 +98,7 @@ def _double(content: bytes) -> str:
         return sign + "0"
     exponent = int(power or 0) + len(whole) - 1 - (len(whole + behind) - len(digits))
     digits = digits.rstrip("0")
-    if not -4 <= exponent < 15:
+    if not -4 <= exponent < first_with_exponent:
         point = "." if len(digits) > 1 else ""
         return f"{sign}{digits[0]}{point}{digits[1:]}e{exponent:+03d}"
     if exponent < 0:
@@ -169,17 +182,6 @@ def _element(text: str) -> str:
     if not acts:
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _real(content: bytes) -> str:
-    """The fewest digits that read back as the same 32-bit float."""
-    number = unpack(">f", content)[0]
-    if not isfinite(number):
-        return {"nan": "NaN", "inf": "Infinity"}.get(repr(number), "-Infinity")
-    shortest = next(
-        text for n in range(1, 10) if unpack(">f", pack(">f", float(text := f"{number:.{n}g}")))[0] == number
-    )
-    return shortest
 
 
 def _bits(content: bytes) -> str:
