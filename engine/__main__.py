@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from engine import logs
-from engine.control import fork_server, rendezvous
+from engine.cluster import fork_server
 from engine.errors import MigrationError
+from engine.service import sockets
 
 log = logging.getLogger("engine")
 
@@ -31,16 +32,16 @@ def main() -> None:
     answers = _keep_answers()
     path = Path("its folder")
     try:
-        listeners = rendezvous.listen_everywhere(run_id)
+        listeners = sockets.listen_everywhere(run_id)
         path = next(iter(listeners))
-        fork_server.warm_up([rendezvous.own_folder(each) for each in reversed(listeners)])  # the lasting one first
+        fork_server.warm_up([sockets.own_folder(each) for each in reversed(listeners)])  # the lasting one first
     except MigrationError as error:
         _refuse(answers, error.code, error.message)
     except OSError as error:
         _refuse(answers, "engine_start", f"The engine cannot listen in {path}: {type(error).__name__}.")
     try:
         gc.disable()  # what is imported stays: looking for garbage among it takes a quarter of the time
-        from engine.control import server
+        from engine.service import server
 
         gc.freeze()
         gc.enable()
@@ -49,7 +50,7 @@ def main() -> None:
         log.info("whoever has started this engine was gone before it could answer")
         sys.exit(1)
     finally:
-        rendezvous.forget(path)
+        sockets.forget(path)
 
 
 def _keep_answers() -> TextIO:

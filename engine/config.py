@@ -37,7 +37,7 @@ REPLACE_DROPS = (
     "check", "unique", "exclude", "foreign key", "index", "cluster", "index statistics", "extended statistics", "trigger",
     "rule", "replica identity",
 )  # fmt: skip
-"""What belongs to a table alone, so that `run.replace_drops` may name it; the list of `engine.target.attachments`."""
+"""What belongs to a table alone, so that `run.replace_drops` may name it; the list of `engine.postgres.attachments`."""
 
 
 class _Section(BaseModel):

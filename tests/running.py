@@ -22,10 +22,10 @@ from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 from pydantic import BaseModel
 
+from engine import protocol
 from engine.config import Settings
-from engine.control import protocol
-from engine.control.client import EngineClient, EngineProcess, launch
-from engine.control.protocol import Event, RunState, Snapshot
+from engine.protocol import Event, RunState, Snapshot
+from engine.service.client import EngineClient, EngineProcess, launch
 from engine.work.users import UserPages
 from tests.remains import advisory_locks as advisory_locks
 from tests.remains import remains_here

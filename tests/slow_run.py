@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.control.protocol import Snapshot, WorkerState
+from engine.protocol import Snapshot, WorkerState
 from tests.running import Engine, Engines, assert_ledger, assert_users_equal
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from textual.theme import ThemeProvider
 from textual.worker import WorkerFailed
 
 from engine.config import Loaded, Settings
-from engine.control.client import EngineProcess
-from engine.control.protocol import Event, Recording, RunInfo, Snapshot, Start
 from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
+from engine.protocol import Event, Recording, RunInfo, Snapshot, Start
+from engine.service.client import EngineProcess
 from tui.ascii_filter import AsciiFilter
 from tui.caches import let_go_of_closed_widgets
 from tui.commands import BY_ACTION, BY_ID, Place, Situation, bindings_of

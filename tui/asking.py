@@ -12,13 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from engine.config import Loaded, Settings
-from engine.control.client import EngineClient, EngineProcess
-from engine.control.protocol import (
-    DiscardRun,
-    ListRuns,
-    RunInfo,
-)
 from engine.errors import EXIT_DONE, Cancelled
+from engine.protocol import DiscardRun, ListRuns, RunInfo
+from engine.service.client import EngineClient, EngineProcess
 from tui.driven import driven_s, outcome_words, rows_per_s
 from tui.format import NO_NUMBER, duration, number, rate
 from tui.headless import ended, started

@@ -21,21 +21,6 @@ from functools import partial
 from typing import Any
 
 from engine.config import Loaded, Settings
-from engine.control.client import EngineClient
-from engine.control.protocol import (
-    Cancel,
-    CollectionInfo,
-    DiscardRun,
-    Inspect,
-    ListCollections,
-    ListRuns,
-    Pause,
-    Resume,
-    RunState,
-    ServerReport,
-    Snapshot,
-    Start,
-)
 from engine.errors import (
     EXIT_CANCELLED,
     EXIT_DONE,
@@ -50,6 +35,21 @@ from engine.errors import (
 )
 from engine.knobs import CLUSTER_SIZE
 from engine.notation import leaves_out, parsed, written_namespace, written_table
+from engine.protocol import (
+    Cancel,
+    CollectionInfo,
+    DiscardRun,
+    Inspect,
+    ListCollections,
+    ListRuns,
+    Pause,
+    Resume,
+    RunState,
+    ServerReport,
+    Snapshot,
+    Start,
+)
+from engine.service.client import EngineClient
 from tui import output
 from tui.copy_clock import CopyClock, all_stand_ready
 from tui.format import number

@@ -62,8 +62,8 @@ def demo(
 ) -> int:
     """Start embedded MongoDB and PostgreSQL, seed, migrate and verify."""
     from engine.config import DemoSettings
-    from engine.control.protocol import Start
     from engine.notation import parsed_source, written_namespace
+    from engine.protocol import Start
     from tui.running import run, stop_servers
 
     if stop:
@@ -83,7 +83,7 @@ def seed(
     given: Given, headless: HeadlessOption = False, plain: PlainOption = False, as_json: JsonOption = False
 ) -> int:
     """Generate synthetic users into MongoDB, in parallel, the same ones for the same seed."""
-    from engine.control.protocol import Start
+    from engine.protocol import Start
     from tui.running import run
 
     return run(given.load(), Start(seed=True, migrate=False), headless=headless, plain=plain, as_json=as_json)
@@ -141,7 +141,7 @@ def run_migration(
     as_json: JsonOption = False,
 ) -> int:
     """Copy the collections, and compare the counts of both sides."""
-    from engine.control.protocol import Start
+    from engine.protocol import Start
     from tui.plans import read_file
     from tui.running import run
 
@@ -167,7 +167,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> int:
     """Compare both sides of a run; without RUN, of the newest. Exit code 4 when they differ."""
-    from engine.control.protocol import Verify
+    from engine.protocol import Verify
     from tui.verifying import show_verification
 
     if level not in ("counts", "full"):

@@ -12,9 +12,9 @@ from enum import StrEnum
 
 from textual.binding import Binding, BindingType
 
-from engine.control.protocol import RunState
 from engine.errors import KnobError
 from engine.knobs import CLUSTER_SIZE, KNOBS, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
+from engine.protocol import RunState
 
 
 class Place(StrEnum):

@@ -7,7 +7,7 @@ stands until all of them are there. The clock starts when it is let go.
 
 from __future__ import annotations
 
-from engine.control.protocol import Event, RunState, Snapshot, WorkerState
+from engine.protocol import Event, RunState, Snapshot, WorkerState
 
 
 def all_stand_ready(snapshot: Snapshot) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from engine.control.protocol import RunInfo, RunState
+from engine.protocol import RunInfo, RunState
 
 SILENT_S = 30.0
 """An engine that has not said for so long that it lives drives its run no more."""

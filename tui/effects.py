@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.config import Mode, Settings
-from engine.control.protocol import CollectionInfo, TableView
+from engine.protocol import CollectionInfo, TableView
 from tui.format import bytes_size, number
 from tui.planning import EditedPlan
 from tui.safe import safe

@@ -7,9 +7,9 @@ import threading
 from pathlib import Path
 
 from engine.config import Settings, reveal
-from engine.control.client import EngineProcess, launch
-from engine.control.protocol import Snapshot, Start
 from engine.errors import MigrationError, UsageError
+from engine.protocol import Snapshot, Start
+from engine.service.client import EngineProcess, launch
 from tui.session import EngineSession, Policy
 
 ENGINE_END_S = 10.0

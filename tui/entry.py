@@ -113,8 +113,8 @@ def _kept(error: BaseException) -> str:
     """Which log has the traceback of `error` now, or why none has, as the end of a sentence."""
     import traceback
 
-    from engine.control.rendezvous import state_folder
     from engine.redaction import scrub
+    from engine.service.sockets import state_folder
 
     try:
         log = state_folder() / "command-line.log"

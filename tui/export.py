@@ -8,8 +8,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.control.protocol import RunState, Snapshot, TableCounts, Verification, VerifyReport
 from engine.errors import UsageError
+from engine.protocol import RunState, Snapshot, TableCounts, Verification, VerifyReport
 from tui.files import typed_path, write_new
 from tui.format import number
 from tui.safe import safe

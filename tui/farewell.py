@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.control.protocol import RunState, Snapshot
+from engine.protocol import RunState, Snapshot
 from tui.format import duration, number
 from tui.safe import safe
 from tui.session import EngineSession

@@ -24,10 +24,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from engine.config import Settings
-from engine.control import rendezvous
-from engine.control.client import EngineClient, EngineProcess, launch
-from engine.control.protocol import Cancel, Pause, Resume, RunState, SetKnob, Snapshot, Start
 from engine.errors import EXIT_FAILED, EXIT_SIGHUP, EXIT_SIGTERM, Cancelled, MigrationError
+from engine.protocol import Cancel, Pause, Resume, RunState, SetKnob, Snapshot, Start
+from engine.service import sockets
+from engine.service.client import EngineClient, EngineProcess, launch
 from tui import garbage, output
 from tui.printers import Printer
 from tui.records import finished_record
@@ -63,7 +63,7 @@ async def ended(process: EngineProcess, timeout_s: float) -> None:
     """Wait for the end of an engine that has nothing more to do; one that stays is ended."""
     if await asyncio.to_thread(process.wait, timeout_s) is None:
         await asyncio.to_thread(process.end)
-    rendezvous.forget(process.socket)
+    sockets.forget(process.socket)
 
 
 class _HeadlessRun:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from engine.config import Settings
-from engine.control.protocol import Start
 from engine.errors import MigrationError
 from engine.knobs import SEED_COUNT, Knob
+from engine.protocol import Start
 from tui.commands import Place
 from tui.knob_text import value_text
 from tui.screens.dialogs import error_dialog

@@ -12,8 +12,8 @@ from textual.binding import BindingsMap
 from textual.dom import DOMNode
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
-from engine.control.protocol import RunState
 from engine.errors import UsageError
+from engine.protocol import RunState
 from tui.commands import BY_ID, COMMANDS, Command, Place, Situation
 
 _SIGNS = {

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from engine.control.protocol import Event, Snapshot, WorkerView
+from engine.protocol import Event, Snapshot, WorkerView
 from tui.format import duration, number, percent, rate, share
 from tui.printers import Clock, Closing
 from tui.safe import safe

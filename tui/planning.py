@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.config import Settings, reveal
-from engine.control.protocol import MakePlan, PlanView
+from engine.protocol import MakePlan, PlanView
 from tui.session import EngineSession
 
 _OF_RUN = ("census", "sample_size", "limit", "converter", "indexes", "cluster_size")

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from engine.config import Loaded
-from engine.control.client import EngineClient
-from engine.control.protocol import MakePlan, PlanView, Snapshot, TableView
 from engine.errors import EXIT_DONE, UsageError
+from engine.protocol import MakePlan, PlanView, Snapshot, TableView
+from engine.service.client import EngineClient
 from tui.asking import ask
 from tui.format import bytes_size, duration, percent, rate
 from tui.output import note, say, say_json

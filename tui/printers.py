@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from engine.control.protocol import Event, Snapshot
+from engine.protocol import Event, Snapshot
 from tui import output
 from tui.format import duration
 from tui.records import finished_record, progress_record

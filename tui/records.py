@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.control.protocol import RunState, Snapshot, WorkerView
 from engine.errors import Cancelled, MigrationError
+from engine.protocol import RunState, Snapshot, WorkerView
 
 
 def progress_record(snapshot: Snapshot) -> dict[str, Any]:

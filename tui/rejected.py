@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engine.config import Loaded
-from engine.control.protocol import ListRejects, RejectGroup, RejectsReport, RetryRejects, RetryReport
 from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
+from engine.protocol import ListRejects, RejectGroup, RejectsReport, RetryRejects, RetryReport
 from tui.asking import ask
 from tui.format import number
 from tui.output import say, say_json

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.control.protocol import Recording, Snapshot
 from engine.knobs import KNOBS, SEED_COUNT, Knob
+from engine.protocol import Recording, Snapshot
 from tui.format import duration
 from tui.keymap import Keymap
 from tui.knob_text import label_of, value_in

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config import Loaded
-from engine.control.client import find_engine, launch
-from engine.control.protocol import Start
 from engine.errors import EXIT_DONE, MigrationError, UsageError
+from engine.protocol import Start
+from engine.service.client import find_engine, launch
 from tui.output import note, say
 
 INTERRUPTED_S = 1.0

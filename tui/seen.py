@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.control.protocol import CountingView, Snapshot, TableView, ValuesView
+from engine.protocol import CountingView, Snapshot, TableView, ValuesView
 from tui.format import bytes_size, duration, number
 from tui.safe import safe
 

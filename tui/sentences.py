@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.control.protocol import Event, Snapshot
+from engine.protocol import Event, Snapshot
 from tui.format import NO_NUMBER, bytes_size, duration, moment, number, percent, rate, share
 from tui.knob_text import value_in
 from tui.safe import safe

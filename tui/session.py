@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from engine.config import Settings
-from engine.control.client import EngineClient, EngineProcess
-from engine.control.protocol import COUNTERS, Attached, Cancel, Event, RunState, SetKnob, Snapshot, Start
 from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
 from engine.knobs import KNOBS, SEED_COUNT, Knob
+from engine.protocol import COUNTERS, Attached, Cancel, Event, RunState, SetKnob, Snapshot, Start
+from engine.service.client import EngineClient, EngineProcess
 from tui.commands import Situation
 from tui.knob_text import label_of, value_in
 from tui.shown import ShownRun

@@ -6,8 +6,8 @@ from collections import deque
 from pathlib import Path
 from typing import Protocol
 
-from engine.control.protocol import Event, Snapshot
 from engine.knobs import Knob
+from engine.protocol import Event, Snapshot
 from tui.throughput import ThroughputHistory
 from tui.widgets.words import Sign
 

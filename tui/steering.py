@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from engine.control.client import EngineClient, find_engine
-from engine.control.protocol import Cancel, Event, Pause, Resume, RunState, SetKnob, Snapshot, Status
 from engine.errors import EXIT_DONE, ConnectError, UsageError
 from engine.knobs import CLUSTER_SIZE, knob_named
+from engine.protocol import Cancel, Event, Pause, Resume, RunState, SetKnob, Snapshot, Status
+from engine.service.client import EngineClient, find_engine
 from tui.knob_text import value_text
 from tui.output import say, say_json
 from tui.records import status_record

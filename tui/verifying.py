@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from engine.config import Loaded
-from engine.control.client import EngineClient
-from engine.control.protocol import (
+from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
+from engine.protocol import (
     ComparingView,
     DifferenceView,
     Event,
@@ -19,7 +19,7 @@ from engine.control.protocol import (
     Verify,
     VerifyReport,
 )
-from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
+from engine.service.client import EngineClient
 from tui.asking import ask
 from tui.format import duration, number, percent, rate, share
 from tui.output import note, say, say_json

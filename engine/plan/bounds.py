@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from engine.mapping.kinds import JSON_STRINGS, JSON_TYPES, KIND_NAMES
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.plan.model import TablePlan
-from engine.target.sqlstates import one_line
+from engine.postgres.sqlstates import one_line
 
 _LOSSY_KEYS = (
     (Kind.DOCUMENT, ColumnType.JSONB, "a document, and jsonb keeps no order of its fields"),

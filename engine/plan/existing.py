@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from engine.errors import UsageError
+from engine.ledger.earlier_mappings import EarlierMapping
 from engine.mapping.cautions import cautions, describe_kinds
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import INTEGERS, JSON_TYPES, KIND_NAMES, kinds_that_always_fit, scalar_type
@@ -21,10 +22,9 @@ from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import DOCUMENT_NAME, EXTRA_NAME, ID_NAME, MISSING_NAME, column_names, show_path
 from engine.mapping.options import POLICIES, MappingOptions
 from engine.mapping.proposal import ID_PATH, Proposal
-from engine.target.earlier import EarlierMapping
-from engine.target.existing import ExistingTable
-from engine.target.sqlstates import one_line
-from engine.target.tables import ExistingColumn, type_of
+from engine.postgres.existing import ExistingTable
+from engine.postgres.sqlstates import one_line
+from engine.postgres.tables import ExistingColumn, type_of
 
 GONE_WEIGHT, MISFIT_WEIGHT, BLANK_WEIGHT, PLACE_WEIGHT, OPTION_WEIGHT = 78, 75, 65, 55, 50
 """Weights of warnings, as in `engine.mapping.proposal`."""

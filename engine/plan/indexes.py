@@ -9,11 +9,11 @@ from engine.mapping.kinds import JSON_TYPES
 from engine.mapping.model import Column
 from engine.mapping.model import Mapping as TableMapping
 from engine.mapping.names import MAX_NAME_BYTES, quote_identifier
+from engine.mongo.indexes import UNREADABLE, SourceIndex
 from engine.plan.index_advice import by_hand
 from engine.plan.index_filters import NotExpressibleError, condition
-from engine.source.indexes import UNREADABLE, SourceIndex
-from engine.target.ddl import TableName, fitted
-from engine.target.indexes import Index, IndexKey
+from engine.postgres.ddl import TableName, fitted
+from engine.postgres.indexes import Index, IndexKey
 
 NO_COUNTERPART = {
     "text": "full-text search works differently in PostgreSQL (a tsvector column with a GIN index)",

@@ -34,6 +34,15 @@ from engine.mapping.kinds import JSON_TYPES, KIND_NAMES
 from engine.mapping.model import ColumnType, Kind, Mapping
 from engine.mapping.names import show_path
 from engine.mapping.proposal import Proposal, propose
+from engine.mongo import catalogue, partition, reader
+from engine.mongo import connect as mongo
+from engine.mongo.catalogue import CollectionFacts
+from engine.mongo.collections import collection_of
+from engine.mongo.filters import check_filter
+from engine.mongo.id_kinds import IdKinds, id_kinds
+from engine.mongo.indexes import list_indexes
+from engine.mongo.reader import Range, filter_query
+from engine.mongo.snapshot import session_at
 from engine.plan.bounds import key_doubts
 from engine.plan.checks import ID_PATH, check_mapping, wrong
 from engine.plan.existing import fit, fit_given, levels_of, shape
@@ -42,16 +51,8 @@ from engine.plan.model import FIRST_TASK_ID, Plan, TablePlan
 from engine.plan.naming import with_own_names
 from engine.plan.request import Choice, request_of
 from engine.plan.widest import Widest
-from engine.source import catalogue, mongo, partition, reader
-from engine.source.catalogue import CollectionFacts
-from engine.source.collections import collection_of
-from engine.source.filters import check_filter
-from engine.source.id_kinds import IdKinds, id_kinds
-from engine.source.indexes import list_indexes
-from engine.source.reader import Range, filter_query
-from engine.source.snapshot import session_at
-from engine.target.ddl import TableName
-from engine.target.existing import ExistingTable
+from engine.postgres.ddl import TableName
+from engine.postgres.existing import ExistingTable
 
 PARALLEL_CENSUSES = 4
 KEPT_DOCUMENTS = 2_000

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from engine.errors import PlanChanged
 from engine.mapping.model import Mapping
 from engine.notation import written_table
-from engine.target.ddl import TableName, key_name
-from engine.target.indexes import Index
-from engine.target.sqlstates import one_line
+from engine.postgres.ddl import TableName, key_name
+from engine.postgres.indexes import Index
+from engine.postgres.sqlstates import one_line
 
 PLAN_FORMAT = 1
 """Of plans that the ledger keeps; raised when a program that does not know the new meaning would copy something else."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from engine.plan.model import TablePlan
-from engine.target.ddl import KEY_SUFFIX, fitted
+from engine.postgres.ddl import KEY_SUFFIX, fitted
 
 _INDEX_SUFFIXES = ("_key", "_idx")
 

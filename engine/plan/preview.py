@@ -13,8 +13,8 @@ from engine.convert.interface import Converted
 from engine.convert.keysize import jsonb_size
 from engine.mapping.limits import LONGEST_INSIDE, MAX_ROW_BYTES, POINTER_BYTES, ROW_HEADER_BYTES
 from engine.mapping.model import Column, ColumnType, Mapping
+from engine.mongo.bounds import display, key_of
 from engine.plan.sqltext import fields_of, sql_text
-from engine.source.bounds import display, key_of
 
 PREVIEW_ROWS = 5
 PREVIEW_REJECTS = 3

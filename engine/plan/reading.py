@@ -16,9 +16,9 @@ from engine.mapping.kinds import KIND_NAMES, kinds_to_take
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import ID_NAME, show_path
 from engine.mapping.options import POLICIES, MappingOptions, choices
+from engine.mongo.filters import encode_filter
 from engine.plan.checks import ID_PATH, check_mapping, check_target, shown, wrong
 from engine.plan.saved import SavedPlan, SavedTable
-from engine.source.filters import encode_filter
 
 VERSION = 1
 """Of the file's format."""

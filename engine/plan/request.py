@@ -11,13 +11,14 @@ from typing import Any
 from engine.config import Settings
 from engine.errors import MissingCollection, UsageError
 from engine.mapping.names import table_names
+from engine.mongo import catalogue, rights
+from engine.mongo import connect as mongo
+from engine.mongo.collections import NEVER_IN_DATABASES
+from engine.mongo.filters import canonical_filter, encode_filter
 from engine.notation import NamedCollection, leaves_out, parsed, written, written_table
 from engine.plan.checks import schema_fault, shown, target_fault
 from engine.plan.saved import SavedPlan, SavedTable
-from engine.source import catalogue, mongo, rights
-from engine.source.collections import NEVER_IN_DATABASES
-from engine.source.filters import canonical_filter, encode_filter
-from engine.target.names import NOTHING_KNOWN, KnownNames
+from engine.postgres.names import NOTHING_KNOWN, KnownNames
 
 SHOWN_VIEWS = 10
 """Names of views that one sentence lists."""

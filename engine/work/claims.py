@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.target.copy import Claim
+from engine.ledger.slices import Claim
 from engine.work.messages import Committed
 
 

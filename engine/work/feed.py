@@ -22,8 +22,8 @@ from typing import Protocol
 
 from engine.convert.interface import Converted, Converter
 from engine.errors import MigrationError
-from engine.source.bounds import key_of
-from engine.source.reader import RawBatch
+from engine.mongo.bounds import key_of
+from engine.mongo.reader import RawBatch
 from engine.work.slots import Field, Slot
 
 PAGE_BYTES = 16 * 1024 * 1024

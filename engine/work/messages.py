@@ -38,7 +38,7 @@ class CopyTask:
     filter: bytes = b""
     """A query as BSON; empty takes every document."""
     at: int | None = None
-    """Documents are read as they were at that time (`engine.source.snapshot`); None reads them as they are."""
+    """Documents are read as they were at that time (`engine.mongo.snapshot`); None reads them as they are."""
     has_checksum: bool = True
     """The ledger keeps a checksum of each slice's documents."""
     held: tuple[str, str] = ("", "")

@@ -22,7 +22,7 @@ MODULES = (
     "multiprocessing.popen_forkserver",
     "multiprocessing.sharedctypes",
 )
-SHOWN_BY_TRACES = ("threading", "concurrent.futures.thread", "pymongo.synchronous.mongo_client", "engine.source.mongo")
+SHOWN_BY_TRACES = ("threading", "concurrent.futures.thread", "pymongo.synchronous.mongo_client", "engine.mongo.connect")
 """Modules whose lines a new MongoClient keeps, of its caller's stack: their sources are read once."""
 KEPT_BYTES = 32 * 1024 * 1024
 """Free memory that a worker keeps, and the smallest buffer that goes back to the system at once."""

@@ -1,140 +1,92 @@
-"""Filling a collection with synthetic users: ranges of indexes, each as often as one likes.
-
-An `_id` is made from (seed, index), so a range that was partly inserted when its worker died is simply inserted again:
-what is there counts as done.
-"""
+"""A worker's seeding: an index range of synthetic users, inserted and reported as it goes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+import time
 
-from bson import ObjectId, encode
-from bson.raw_bson import RawBSONDocument
-from pymongo.collection import Collection
-from pymongo.errors import WriteConcernError
+from pymongo.errors import PyMongoError
 
-from engine.errors import MigrationError, UsageError
-from engine.source.faults import DUPLICATE_KEY
-from engine.source.mongo import Document
-from engine.source.reader import BatchSize, Range, RangeReader
-from engine.work.users import MAX_INDEX, UserPages, index_of, user_id
-
-BATCH_USERS = 1_000
-"""Users in one insert: small, because pause and cancel wait for the end of one."""
-_ADVICE = "look at the collection's validation rules, or choose another seed.collection"
+from engine.errors import MigrationError
+from engine.mongo import connect as mongo
+from engine.mongo import faults
+from engine.mongo.collections import collection_of
+from engine.work import seeding
+from engine.work.context import Place
+from engine.work.messages import Committed, Failed, Problem, Returned, SeedLease, SeedTask
+from engine.work.retry import Patience
+from engine.work.slots import Field
+from engine.work.users import UserPages
 
 
-@dataclass(frozen=True, slots=True)
-class Seeded:
-    """What a collection holds already."""
+class Seeder:
+    """Inserts ranges; keeps its client and its pools from lease to lease."""
 
-    users: int
-    """Users of this seed without a gap from index 0 on: the next index to insert."""
-    has_others: bool
-    """There are documents that were not made with this seed."""
+    def __init__(self, place: Place) -> None:
+        self._start = place.start
+        self._slot = place.slot
+        self._pace = place.pace
+        self._report = place.report
+        self._client: mongo.Client | None = None
+        self._pages: dict[int, UserPages] = {}
+        self._is_aborted = False
 
+    async def work(self, task: SeedTask, lease: SeedLease) -> Returned | Failed:
+        """Insert a range, or as much of it as the engine lets us; a range that is redone counts what is there."""
+        loop = asyncio.get_running_loop()
+        patience = Patience()
+        self._is_aborted = False
+        self._slot.state = "seeding"
+        low = lease.low
+        while True:
+            try:
+                low = await loop.run_in_executor(None, self._insert, loop, task, lease, low)
+            except PyMongoError as error:
+                code, sentence = faults.describe(error)
+                if not faults.is_transient(error) or not patience.is_left:
+                    return Failed(lease, code, sentence, fatal=True)
+                self._slot.state = "retrying"
+                self._report(Problem(code, sentence))
+                await patience.wait()
+                self._slot.state = "seeding"
+                # What was reported of this range stays counted: go on where the last report ended.
+                low = max(low, self._reached)
+            except MigrationError as error:
+                return Failed(lease, error.code, error.message, fatal=True)
+            except asyncio.CancelledError:
+                self._is_aborted = True
+                raise
+            else:
+                if low >= lease.high:
+                    return Returned(lease, finished=True)
+                return Returned(lease, finished=False, rest=SeedLease(lease.task_id, low, lease.high))
 
-def insert_range(
-    collection: Collection[Document],
-    pages: UserPages,
-    low: int,
-    high: int,
-    *,
-    on_inserted: Callable[[int], None],
-    should_stop: Callable[[], bool],
-) -> int:
-    """Make sure that users low <= i < high are there; returns `high`, or where it stopped. Blocks.
+    def _insert(self, loop: asyncio.AbstractEventLoop, task: SeedTask, lease: SeedLease, low: int) -> int:
+        if self._client is None:
+            self._client = mongo.connect(self._start.source_uri, app_name=self._start.app_name)
+        pages = self._pages.get(task.seed)
+        if pages is None:
+            pages = self._pages[task.seed] = UserPages(task.seed)
+        self._reached = low
 
-    Args:
-        on_inserted: called after each batch with the number of its users, whether they were new or there already.
-        should_stop: asked before each batch.
+        def inserted(count: int) -> None:
+            self._reached += count
+            self._slot.add(Field.SENT, count)
+            self._slot.add(Field.WRITTEN, count)
+            self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
+            message = Committed(lease.task_id, lease.low, 0, count, count, 0, 0, final=False)
+            loop.call_soon_threadsafe(self._report, message)
 
-    Raises:
-        UsageError: a unique index of the collection refuses a user.
-        MigrationError: the server refuses a user for another reason.
-        PyMongoError: anything else; the range may be inserted again.
-    """
-    while low < high and not should_stop():
-        upto = min(low + BATCH_USERS, high)
-        _insert(collection, pages.documents(low, upto))
-        on_inserted(upto - low)
-        low = upto
-    return low
-
-
-def existing(collection: Collection[Document], seed: int) -> Seeded:
-    """What the collection holds already; takes one pass over the index of the users that are there."""
-    first, last = ObjectId(user_id(seed, 0)), ObjectId(user_id(seed, MAX_INDEX - 1))
-    has_others = _has_others(collection, encode({"_id": first}), encode({"_id": last}))
-    newest = collection.find_one({"_id": {"$gte": first, "$lte": last}}, {"_id": 1}, sort=[("_id", -1)])
-    highest = index_of(newest["_id"].binary, seed) if newest is not None else None
-    return Seeded(_without_gap(collection, seed, highest + 1) if highest is not None else 0, has_others)
-
-
-def check_collection(seeded: Seeded, namespace: str, into_existing: bool) -> None:
-    """Refuse to mix users with other documents unless asked to.
-
-    Raises:
-        UsageError: the collection holds other documents and `into_existing` is not set.
-    """
-    if seeded.has_others and not into_existing:
-        raise UsageError(
-            f"{namespace} holds documents that this seed did not make: choose another seed.collection, or seed beside "
-            f"them with --into-existing."
+        return seeding.insert_range(
+            collection_of(self._client, task.database, task.collection),
+            pages,
+            low,
+            lease.high,
+            on_inserted=inserted,
+            should_stop=lambda: self._pace.is_yielding or self._is_aborted,
         )
 
-
-def _has_others(collection: Collection[Document], first: bytes, last: bytes) -> bool:
-    """Whether there is any key, of whatever kind, outside of those two."""
-    for span in (Range(None, first), Range(last, None)):
-        reader = RangeReader(collection, span.lower, False, span.upper, batch_size=BatchSize(1, most=1))
-        try:
-            if reader.next_batch() is not None:
-                return True
-        finally:
-            reader.close()
-    return False
-
-
-def _without_gap(collection: Collection[Document], seed: int, high: int) -> int:
-    """The least index below `high` that is missing, else `high`: by bisection, each step counts half as much."""
-    low = 0
-    while low < high:
-        if _count(collection, seed, low, high) == high - low:
-            return high
-        middle = (low + high) // 2
-        if middle > low and _count(collection, seed, low, middle) == middle - low:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def _count(collection: Collection[Document], seed: int, low: int, high: int) -> int:
-    bounds = {"$gte": ObjectId(user_id(seed, low)), "$lte": ObjectId(user_id(seed, high - 1))}
-    return collection.count_documents({"_id": bounds}, hint=[("_id", 1)])
-
-
-def _insert(collection: Collection[Document], users: list[bytes]) -> None:
-    # The command itself, because insert_many spends twice the time in Python for each document.
-    command: Document = {"insert": collection.name, "ordered": False, "documents": list(map(RawBSONDocument, users))}
-    if collection.write_concern.document:
-        command["writeConcern"] = collection.write_concern.document
-    reply = collection.database.command(command)
-    for error in reply.get("writeErrors", []):
-        _refuse_all_but_repeats(error, collection.full_name)
-    if "writeConcernError" in reply:
-        failure = reply["writeConcernError"]
-        raise WriteConcernError("write concern not met", failure.get("code"), failure)
-
-
-def _refuse_all_but_repeats(error: Document, namespace: str) -> None:
-    """Raise unless the failure means that the user of this `_id` is there already."""
-    code = error.get("code")
-    if code != DUPLICATE_KEY:
-        raise MigrationError(f"MongoDB refuses users in {namespace} (code {code}): {_ADVICE}.", code=str(code))
-    if list(error.get("keyPattern", {"_id": 1})) != ["_id"]:
-        raise UsageError(
-            f"A unique index of {namespace} refuses some users: drop it, or choose another seed.collection."
-        )
+    def close(self) -> None:
+        """Let the server go."""
+        if self._client is not None:
+            self._client.close()

@@ -16,18 +16,21 @@ from pymongo.collection import Collection
 from engine.convert import make_converter
 from engine.convert.interface import Converter
 from engine.convert.numbers import NumberReader, WrongNumber
+from engine.ledger import spans
+from engine.ledger.partitions import CHECKSUM_MODULUS
+from engine.ledger.spans import Span
 from engine.mapping.model import Mapping
-from engine.source import mongo
-from engine.source.bounds import NO_ID, key_of
-from engine.source.collections import collection_of
-from engine.source.inclusive import InclusiveReader
-from engine.source.reader import RangeReader, filter_query
-from engine.target import compare, keys, page, spans
-from engine.target.compare import ComparedPage, Comparer, RowProblem, ValueDifference, shown_value
-from engine.target.ddl import TableName
-from engine.target.partitions import CHECKSUM_MODULUS
-from engine.target.spans import Span
-from engine.work.ends import EXPLAINED, Ends
+from engine.mongo import connect as mongo
+from engine.mongo.bounds import NO_ID, key_of
+from engine.mongo.collections import collection_of
+from engine.mongo.inclusive import InclusiveReader
+from engine.mongo.reader import RangeReader, filter_query
+from engine.postgres import compare, keys, page
+from engine.postgres.compare import ComparedPage, Comparer, RowProblem, ValueDifference, shown_value
+from engine.postgres.ddl import TableName
+from engine.work.connections import EXPLAINED, Ends
+from engine.work.context import Place
+from engine.work.differences import Suspect, Tally, suspects_of
 from engine.work.feed import Feed, Reader
 from engine.work.messages import (
     Compared,
@@ -38,9 +41,7 @@ from engine.work.messages import (
     VerifyLease,
     VerifyTask,
 )
-from engine.work.place import Place
 from engine.work.slots import Field
-from engine.work.suspects import Suspect, Tally, suspects_of
 
 MAIN, AGAIN, BY_KEY = compare.PAGE_TABLE, "mongopg_compare_again_{}", "mongopg_compare_keys"
 """Temporary tables for a first, a second and a third look."""

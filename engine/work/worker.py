@@ -21,7 +21,9 @@ from engine import logs
 from engine.convert import converter_name
 from engine.libpq import resolve as libpq
 from engine.redaction import know, secrets_in
-from engine.work.count import CensusTaker
+from engine.work.census import CensusTaker
+from engine.work.context import Place, WorkerStart
+from engine.work.copy import Copier
 from engine.work.messages import (
     OUT_OF_MEMORY,
     Abort,
@@ -46,9 +48,7 @@ from engine.work.messages import (
     VerifyTask,
     Yield,
 )
-from engine.work.migrate import Copier
-from engine.work.place import Place, WorkerStart
-from engine.work.seeder import Seeder
+from engine.work.seed import Seeder
 from engine.work.slots import Field, Slot
 from engine.work.verify import Verifier
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.target.attachments import ATTACHMENTS
+from engine.postgres.attachments import ATTACHMENTS
 from tests.docs.markdown import table
 
 

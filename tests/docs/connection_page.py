@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from engine.libpq.keywords import FOREIGN, KEYWORDS, Keyword
-from engine.target import session
+from engine.postgres import session
 from tests.docs.markdown import table
 
 

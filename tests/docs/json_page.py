@@ -10,12 +10,12 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from engine.control.migration import Migration
-from engine.control.outcome import outcome
-from engine.control.protocol import RunState, Snapshot, WorkerState, WorkerView, plans, records, reports
-from engine.control.protocol.snapshots import TableProgress
-from engine.control.run import RunRecord, TableCounters
 from engine.errors import ConnectError
+from engine.protocol import RunState, Snapshot, WorkerState, WorkerView, plans, records, reports
+from engine.protocol.snapshots import TableProgress
+from engine.run.final_event import outcome
+from engine.run.record import RunRecord, TableCounters
+from engine.run.run import Migration
 from tests.docs.markdown import one_line, spelled, table, texts_below
 from tui.records import finished_record, progress_record, status_record
 

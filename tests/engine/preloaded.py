@@ -22,7 +22,7 @@ def child(slots: Any, pipe: Connection) -> None:
 
 def main() -> None:
     """One line a module."""
-    from engine.control import fork_server
+    from engine.cluster import fork_server
     from engine.work.slots import make_slots
 
     fork_server.warm_up([Path(sys.argv[1])])

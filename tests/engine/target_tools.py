@@ -13,10 +13,11 @@ import asyncpg
 import bson
 
 from engine.convert.interface import Converted, Reject
-from engine.target import ledger, partitions, postgres, schema
-from engine.target.copy import SliceWriter
-from engine.target.ddl import TableName
-from engine.target.page import CopyTarget, Piece
+from engine.ledger import partitions, runs, schema
+from engine.ledger.slices import SliceWriter
+from engine.postgres import connect as postgres
+from engine.postgres.ddl import TableName
+from engine.postgres.page import CopyTarget, Piece
 
 RUN = "20261123-1402-k3f9"
 USERS = TableName("public", "users")
@@ -129,9 +130,9 @@ async def begin_run(
     connection: asyncpg.Connection, run_id: str, statements: Sequence[str], *, fingerprint: str = "f", **load: Any
 ) -> None:
     """A run into `USERS`; the statements make the table."""
-    run = ledger.NewRun(run_id, fingerprint, "create", "mongodb://localhost/shop", "postgresql://localhost/x", "{}")
-    await ledger.create_run_and_tables(
-        connection, run, [ledger.TableLoad(0, NAMESPACE, USERS, "{}", 10, **load)], statements
+    run = runs.NewRun(run_id, fingerprint, "create", "mongodb://localhost/shop", "postgresql://localhost/x", "{}")
+    await runs.create_run_and_tables(
+        connection, run, [runs.TableLoad(0, NAMESPACE, USERS, "{}", 10, **load)], statements
     )
 
 

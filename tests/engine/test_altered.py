@@ -12,8 +12,8 @@ import bson
 from bson import DatetimeMS, Int64
 from bson.raw_bson import RawBSONDocument
 
-from engine.control import protocol
-from engine.control.protocol import RetryReport, RunState
+from engine import protocol
+from engine.protocol import RetryReport, RunState
 from tests.engine.front_end import FrontEnd
 from tests.running import Engines
 

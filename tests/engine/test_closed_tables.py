@@ -12,9 +12,10 @@ from bson import ObjectId
 
 from engine.mapping.kinds import INTEGERS
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
-from engine.target import postgres, preflight
-from engine.target.obstacles import obstacles, triggers_of
-from engine.target.tables import describe_table, type_of
+from engine.postgres import connect as postgres
+from engine.postgres import preflight
+from engine.postgres.obstacles import obstacles, triggers_of
+from engine.postgres.tables import describe_table, type_of
 from tests.engine.target_tools import USERS
 from tests.engine.verification_tools import only, verified
 from tests.running import Engines

@@ -15,7 +15,7 @@ from bson import Timestamp
 from pymongo import MongoClient
 
 from engine.errors import MigrationError, UsageError
-from engine.source import snapshot
+from engine.mongo import snapshot
 from tests.guarded import running_mongod
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_same
 

@@ -16,15 +16,17 @@ import pytest
 
 from engine.convert import Preference, built_converters, make_converter
 from engine.convert.interface import Converted
+from engine.ledger import partitions, runs, schema
+from engine.ledger.runs import NewRun, TableLoad
+from engine.ledger.slices import SliceWriter
 from engine.mapping.model import Column, Mapping, Role
 from engine.mapping.names import quote_identifier
 from engine.mapping.options import MappingOptions
-from engine.target import finish, ledger, partitions, postgres, prepare, schema
-from engine.target.copy import SliceWriter
-from engine.target.ddl import TableName
-from engine.target.ledger import NewRun, TableLoad
-from engine.target.page import CopyTarget, Page, Piece
-from engine.target.rows import RowSender
+from engine.postgres import connect as postgres
+from engine.postgres import finish, prepare
+from engine.postgres.ddl import TableName
+from engine.postgres.page import CopyTarget, Page, Piece
+from engine.postgres.rows import RowSender
 from tests.corpus import CASES, Case, Reject, encode
 from tests.engine.expectation import Values
 from tests.engine.independent_reader import decode
@@ -89,13 +91,13 @@ class CorpusRun:
         # The bounds of somebody's tables have been found out, and are those that the case has.
         assert [Mapping.model_validate_json(load.mapping) for load in loads] == self.mappings
         run = NewRun(RUN, "f", self.mode, "mongodb://localhost/corpus", "postgresql://localhost/x", "{}")
-        await ledger.create_run_and_tables(self.connection, run, loads, statements)
+        await runs.create_run_and_tables(self.connection, run, loads, statements)
         await partitions.add_partitions(
             self.connection,
             RUN,
             [partitions.Partition(number, number, None, None) for number in range(len(self.cases))],
         )
-        loads = await ledger.table_loads(self.connection, RUN)
+        loads = await runs.table_loads(self.connection, RUN)
         for number, load in enumerate(loads):
             await self._write(number, load)
             await finish.build_key(self.connection, load, self.mappings[number], has_key=self.has_key(number))

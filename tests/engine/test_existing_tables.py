@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bson import Int64
 
-from engine.control.protocol import MakePlan, PlanView
+from engine.protocol import MakePlan, PlanView
 from tests.engine.verification_tools import only, verified
 from tests.running import Engines
 

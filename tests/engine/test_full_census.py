@@ -14,8 +14,8 @@ from bson import Int64, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 
-from engine.control.protocol import Cancel, MakePlan, PlanView, RunState, TableView
 from engine.errors import Cancelled, UsageError
+from engine.protocol import Cancel, MakePlan, PlanView, RunState, TableView
 from tests.running import Engine, Engines, add_users, assert_users_equal
 
 if TYPE_CHECKING:

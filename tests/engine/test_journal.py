@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.control.journal import FoundRun, Journal
-from engine.control.protocol import RunState
 from engine.errors import UsageError
+from engine.ledger import runs
 from engine.plan import kept_plan
-from engine.target import ledger, postgres
-from engine.target.sqlstates import FAILURES
+from engine.postgres import connect as postgres
+from engine.postgres.sqlstates import FAILURES
+from engine.protocol import RunState
+from engine.run.journal import FoundRun, Journal
 from tests.running import Engines, add_users
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ async def completed_run(source: Source, engines: Engines) -> str:
 
 async def found(journal: Journal, run_id: str) -> FoundRun:
     async with journal.session() as connection:
-        record = await ledger.find_run(connection, prefix=run_id)
+        record = await runs.find_run(connection, prefix=run_id)
     assert record is not None
     return FoundRun(run_id, kept_plan(record.plan, run_id), is_complete=False, snapshot_time=record.snapshot_time)
 
@@ -103,7 +104,7 @@ async def test_an_engine_that_another_has_followed_writes_no_end(
     run_id = await completed_run(source, engines)
     target.execute("UPDATE mongopg.run SET state = 'running', ended_at = NULL, engine_host = 'elsewhere'")
     connection = await postgres.connect(target.uri)
-    await ledger.set_state(connection, run_id, "failed", ended=True, error="the tables are another run's")
+    await runs.set_state(connection, run_id, "failed", ended=True, error="the tables are another run's")
     await connection.close()
     assert tuple(target.rows("SELECT state, ended_at IS NULL, error FROM mongopg.run")[0]) == ("running", True, "")
 

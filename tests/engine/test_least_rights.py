@@ -16,9 +16,9 @@ import pytest
 from pymongo import MongoClient
 
 from engine.config import Settings
-from engine.control import rendezvous
 from engine.errors import ConnectError, MigrationError
-from engine.source import mongo
+from engine.mongo import connect as mongo
+from engine.service import sockets
 from tests.conftest import Source, Target
 from tests.guarded import make_replica_set, running_mongod
 from tests.running import Engines, add_users, assert_users_equal
@@ -211,12 +211,12 @@ def test_the_socket_is_ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         prefix="mpg"
     ) as runtime:  # a long path would be everybody's folder in /tmp instead
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
-        folder = rendezvous.socket_folder()
+        folder = sockets.socket_folder()
         assert folder.parent == Path(runtime)
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         folder.chmod(0o755)
         with pytest.raises(MigrationError, match="nobody else may enter"):
-            rendezvous.socket_folder()
+            sockets.socket_folder()
 
 
 @AS_ROOT

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from engine.ledger import earlier_mappings, runs, schema
 from engine.mapping.model import Column, ColumnType, Mapping, Role
-from engine.target import earlier, ledger, postgres, schema
+from engine.postgres import connect as postgres
 from tests.engine.target_tools import RUN, USERS, Bench, bench, key, piece, pieces
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ async def test_a_ledger_that_is_published_is_made_and_changed(target: Target, pu
     target.execute(f"CREATE SCHEMA mongopg; CREATE PUBLICATION everything FOR {published}")
     async with bench(target.uri) as made:
         await write_rows(made)
-        await ledger.set_state(made.connection, RUN, "completed", ended=True)
-        await ledger.discard(made.connection, RUN)
+        await runs.set_state(made.connection, RUN, "completed", ended=True)
+        await runs.discard(made.connection, RUN)
     assert target.rows(WITHOUT_KEY) == []
 
 
@@ -60,10 +61,10 @@ async def test_a_published_ledger_of_an_earlier_version_gets_its_keys(
 async def test_the_ledger_goes_on_knowing_what_a_discarded_run_wrote_while_its_table_stays(target: Target) -> None:
     async with bench(target.uri) as made:
         await write_rows(made)
-        known = await earlier.mappings_of(made.connection, USERS)
+        known = await earlier_mappings.mappings_of(made.connection, USERS)
         assert [each.run_id for each in known] == [RUN]
-        await ledger.discard(made.connection, RUN)
+        await runs.discard(made.connection, RUN)
         target.execute(f"ALTER TABLE {USERS.sql} RENAME TO people")
-        assert await earlier.mappings_of(made.connection, USERS) == ()
+        assert await earlier_mappings.mappings_of(made.connection, USERS) == ()
         target.execute(f"ALTER TABLE people RENAME TO {USERS.table}")
-        assert await earlier.mappings_of(made.connection, USERS) == known
+        assert await earlier_mappings.mappings_of(made.connection, USERS) == known

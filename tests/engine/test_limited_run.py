@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bson import Int64
 
-from engine.control.protocol import DiscardRun
 from engine.errors import EXIT_DONE, EXIT_USAGE, UsageError
+from engine.protocol import DiscardRun
 from tests.running import Engines, add_users, assert_ledger, assert_users_equal, committed
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
-from engine.control import protocol
-from engine.control.protocol import RunState
+from engine import protocol
+from engine.protocol import RunState
 from tests.running import Engines, add_users, assert_ledger, assert_same, assert_users_equal, committed, eventually
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.control.client import EngineClient, find_engine
-from engine.control.protocol import RunState, SetKnob
 from engine.errors import ConnectError
+from engine.protocol import RunState, SetKnob
+from engine.service.client import EngineClient, find_engine
 from tests.running import Engines, add_users, assert_users_equal, eventually
 from tests.slow_run import completed, started, working
 
@@ -63,9 +63,9 @@ async def test_a_detach_from_an_engine_that_stands_still_counts_when_it_goes_on(
     os.kill(engine.pid, signal.SIGSTOP)
     try:
         with monkeypatch.context() as impatient:
-            impatient.setattr("engine.control.client.DETACH_TIMEOUT_S", 0.3)
-            impatient.setattr("engine.control.client.ATTACH_TIMEOUT_S", 0.3)
-            impatient.setattr("engine.control.client.CONNECT_TIMEOUT_S", 0.3)
+            impatient.setattr("engine.service.client.DETACH_TIMEOUT_S", 0.3)
+            impatient.setattr("engine.service.client.ATTACH_TIMEOUT_S", 0.3)
+            impatient.setattr("engine.service.client.CONNECT_TIMEOUT_S", 0.3)
             with pytest.raises(ConnectError, match="does not answer"):
                 await find_engine()
             with pytest.raises(ConnectError, match="does not answer"):

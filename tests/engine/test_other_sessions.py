@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.control import rendezvous
-from engine.control.client import find_engine
 from engine.errors import EXIT_DONE, ConnectError
+from engine.service import sockets
+from engine.service.client import find_engine
 from tests.engine.test_command_line import assert_all_there, fill
 
 if TYPE_CHECKING:
@@ -115,5 +115,5 @@ def test_the_folder_of_another_users_session_is_not_used(monkeypatch: pytest.Mon
     with tempfile.TemporaryDirectory(prefix="mpg") as theirs:
         os.chown(theirs, NOBODY, NOBODY)
         monkeypatch.setenv("XDG_RUNTIME_DIR", theirs)  # as su leaves it
-        assert not rendezvous.socket_folder().is_relative_to(theirs)
+        assert not sockets.socket_folder().is_relative_to(theirs)
         assert not list(Path(theirs).iterdir())

@@ -10,13 +10,13 @@ import asyncpg
 from bson import Binary, Decimal128, Int64, ObjectId
 from bson.datetime_ms import DatetimeMS
 
-from engine.control.protocol import MakePlan, PlanView
 from engine.errors import EXIT_DONE
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
+from engine.mongo.indexes import SourceIndex, index_of
 from engine.plan.indexes import propose_indexes
-from engine.source.indexes import SourceIndex, index_of
-from engine.target.ddl import TableName, create_table
-from engine.target.indexes import create_index
+from engine.postgres.ddl import TableName, create_table
+from engine.postgres.indexes import create_index
+from engine.protocol import MakePlan, PlanView
 from tests.running import Engines
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ import pytest
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, GEOSPHERE, HASHED, TEXT
 
-from engine.control.protocol import MakePlan, PlanView
 from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
+from engine.ledger.runs import TableLoad
 from engine.mapping.names import MAX_NAME_BYTES
-from engine.source.indexes import list_indexes
-from engine.target.ddl import TableName
-from engine.target.indexes import Index, IndexKey, build_index
-from engine.target.ledger import TableLoad
+from engine.mongo.indexes import list_indexes
+from engine.postgres.ddl import TableName
+from engine.postgres.indexes import Index, IndexKey, build_index
+from engine.protocol import MakePlan, PlanView
 from tests.running import WAIT_S, Engine, Engines, add_users, assert_users_equal, committed, eventually
 
 pytestmark = pytest.mark.slow

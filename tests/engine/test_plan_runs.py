@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from bson import Decimal128, ObjectId
 
-from engine.control.protocol import MakePlan, PlanView
 from engine.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE
+from engine.protocol import MakePlan, PlanView
 from tests.running import Engines, add_users, assert_ledger, assert_same, assert_users_equal, committed
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pytest
 from bson.datetime_ms import DatetimeMS
 
 from engine.config import Settings
-from engine.control.planning import view_plan
-from engine.control.protocol import PlanView
 from engine.errors import EXIT_DONE, MissingCollection
+from engine.plan.planning import view_plan
+from engine.protocol import PlanView
 from tests.running import Engines
 from tui.seen import documents_words
 

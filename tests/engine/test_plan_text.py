@@ -21,7 +21,7 @@ from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import propose
 from engine.plan.preview import preview
 from engine.plan.sqltext import fields_of, sql_text
-from engine.target.ddl import TableName, create_table
+from engine.postgres.ddl import TableName, create_table
 
 if TYPE_CHECKING:
     from tests.conftest import Target

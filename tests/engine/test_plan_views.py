@@ -12,9 +12,9 @@ from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 
-from engine.control.protocol import MakePlan, PlanView, Snapshot, Status, TableView, ValuesView
 from engine.demo.binaries import find_binaries
 from engine.errors import EXIT_DONE, EXIT_USAGE, MissingCollection, UsageError
+from engine.protocol import MakePlan, PlanView, Snapshot, Status, TableView, ValuesView
 from tests.running import Engines, add_users
 
 if TYPE_CHECKING:

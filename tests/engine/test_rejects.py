@@ -11,9 +11,9 @@ import pytest
 from bson import Int64, ObjectId
 from bson.raw_bson import RawBSONDocument
 
-from engine.control import protocol
-from engine.control.protocol import RetryReport, RunState, Verification, VerifyReport
+from engine import protocol
 from engine.errors import MigrationError, TargetHeld, UsageError
+from engine.protocol import RetryReport, RunState, Verification, VerifyReport
 from tests.corpus.case import element, inner, text
 from tests.running import Engine, Engines, assert_ledger, assert_same, committed
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from engine.target.attachments import ATTACHMENTS, Fate
+from engine.postgres.attachments import ATTACHMENTS, Fate
 from tests.engine.catalogue import facts_of
 from tests.older_servers import PUBLISHED_PARTS, postgres_version
 from tests.running import Engines

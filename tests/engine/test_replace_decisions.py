@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.control.protocol import RunState
 from engine.errors import TargetExists, UsageError
+from engine.ledger import runs
+from engine.ledger.runs import TableLoad
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
-from engine.target import attachments, finish, ledger, prepare
-from engine.target.ddl import TableName
-from engine.target.indexes import Index, IndexKey, signature
-from engine.target.ledger import TableLoad
+from engine.postgres import attachments, finish, prepare
+from engine.postgres.ddl import TableName
+from engine.postgres.indexes import Index, IndexKey, signature
+from engine.protocol import RunState
 from tests.engine.catalogue import facts_of
 from tests.engine.target_tools import NAMESPACE, RUN
 from tests.engine.test_target_tables import MAPPING, begin, connected, finish_run, load_rows
@@ -177,7 +178,7 @@ async def test_a_discarded_exchange_leaves_the_table_alone(target: Target) -> No
     async with connected(target.uri) as connection:
         load = await begin(connection, "replace")
         await load_rows(connection, load, [("a", 1)], "replace")
-        assert await ledger.discard(connection, RUN, drop_tables=True) == [load.staging]
+        assert await runs.discard(connection, RUN, drop_tables=True) == [load.staging]
         assert target.value("SELECT _id FROM v") == "old"
         load = await begin(connection, "replace")
         await load_rows(connection, load, [("a", 1)], "replace")
@@ -186,8 +187,8 @@ async def test_a_discarded_exchange_leaves_the_table_alone(target: Target) -> No
             await finish_run(connection, load)
             assert await finish.count_rows(connection, load) == 1
         assert facts_of(target, "users") == before
-        await ledger.check_same_tables(connection, RUN)
-        assert await ledger.discard(connection, RUN, drop_tables=True) == []
+        await runs.check_same_tables(connection, RUN)
+        assert await runs.discard(connection, RUN, drop_tables=True) == []
         assert target.value("SELECT _id FROM v") == "a"
 
 

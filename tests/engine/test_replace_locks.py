@@ -10,10 +10,11 @@ import asyncpg
 import pytest
 
 from engine.errors import TargetExists, TargetHeld, UsageError
-from engine.target import ledger, locks, prepare
-from engine.target.ddl import TableName
-from engine.target.ledger import NewRun, TableLoad
-from engine.target.lock_table import lock_table
+from engine.ledger import runs, table_locks
+from engine.ledger.lock_room import lock_table
+from engine.ledger.runs import NewRun, TableLoad
+from engine.postgres import prepare
+from engine.postgres.ddl import TableName
 from tests.engine.target_tools import NAMESPACE, RUN
 from tests.engine.test_target_tables import MAPPING, connected
 from tests.running import Engines, committed
@@ -64,18 +65,18 @@ async def test_a_swap_that_the_lock_table_has_no_room_for_is_refused_before_the_
 
 async def test_many_tables_are_held_by_their_schema(target: Target) -> None:
     async with connected(target.uri) as many, connected(target.uri) as one, room_left(target, 100):
-        await locks.hold_tables(many, [*names(60), TableName("shop", "t")])
+        await table_locks.hold_tables(many, [*names(60), TableName("shop", "t")])
         assert target.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
                             f" AND pid = {many.get_server_pid()}") == 2  # fmt: skip
         with pytest.raises(TargetHeld, match=r"Schema public is held by another run: session \d+"):
-            await locks.hold_tables(one, [TableName("public", "elsewhere")])
-        await locks.hold_tables(one, [TableName("third", "t")])
-        await locks.release_tables(many, [*names(60), TableName("shop", "t")])
-        await locks.hold_tables(one, [TableName("public", "t059")])
+            await table_locks.hold_tables(one, [TableName("public", "elsewhere")])
+        await table_locks.hold_tables(one, [TableName("third", "t")])
+        await table_locks.release_tables(many, [*names(60), TableName("shop", "t")])
+        await table_locks.hold_tables(one, [TableName("public", "t059")])
         with pytest.raises(TargetHeld, match=r"Table public\.t059 is held by another run"):
-            await locks.hold_tables(many, names(60))
-        await locks.release_tables(one, [TableName("public", "t059")])
-        await locks.hold_tables(many, names(60))
+            await table_locks.hold_tables(many, names(60))
+        await table_locks.release_tables(one, [TableName("public", "t059")])
+        await table_locks.hold_tables(many, names(60))
 
 
 async def test_a_run_whose_tables_are_made_in_groups_begins_with_the_last(target: Target) -> None:
@@ -90,25 +91,25 @@ async def test_a_run_whose_tables_are_made_in_groups_begins_with_the_last(target
         loads = await prepared(connection, "create", tables)
         target.execute("CREATE TABLE t004 (mine text)")
         with pytest.raises(TargetExists):
-            await ledger.create_run_and_tables(connection, run, loads, [], tables_at_once=2, at_end=at_end)
+            await runs.create_run_and_tables(connection, run, loads, [], tables_at_once=2, at_end=at_end)
         assert target.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 5
-        assert await ledger.is_unbegun(connection, RUN)
-        assert await ledger.find_run(connection, fingerprint="f") is None, "there is nothing to resume"
-        await ledger.clear_unbegun(connection, "another", tables[:6])
-        assert await ledger.has_run(connection, RUN), "somebody may hold its last table"
+        assert await runs.is_unbegun(connection, RUN)
+        assert await runs.find_run(connection, fingerprint="f") is None, "there is nothing to resume"
+        await runs.clear_unbegun(connection, "another", tables[:6])
+        assert await runs.has_run(connection, RUN), "somebody may hold its last table"
 
-        await ledger.clear_unbegun(connection, "another", tables)
+        await runs.clear_unbegun(connection, "another", tables)
 
-        assert not await ledger.has_run(connection, RUN)
+        assert not await runs.has_run(connection, RUN)
         assert [row[0] for row in target.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")] == [
             "t004"
         ]
         target.execute("DROP TABLE t004")
-        await ledger.create_run_and_tables(connection, run, loads, [], tables_at_once=2, at_end=at_end)
+        await runs.create_run_and_tables(connection, run, loads, [], tables_at_once=2, at_end=at_end)
         assert ends == [6], "in the transaction of the last group, which no other session sees yet"
-        assert not await ledger.is_unbegun(connection, RUN)
-        await ledger.check_same_tables(connection, RUN)
-        assert len(await ledger.discard(connection, RUN, drop_tables=True)) == 7
+        assert not await runs.is_unbegun(connection, RUN)
+        await runs.check_same_tables(connection, RUN)
+        assert len(await runs.discard(connection, RUN, drop_tables=True)) == 7
 
 
 async def test_a_run_that_breaks_off_between_groups_leaves_nothing(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.config import merged
-from engine.control.protocol import Recording, Replay, RunState, Verification
+from engine.protocol import Recording, Replay, RunState, Verification
 from tests.running import add_users, committed
 from tests.running import engines as engines  # a fixture
 

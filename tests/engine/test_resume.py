@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.control.client import find_engine
-from engine.control.protocol import RunState
-from engine.target.schema import MIGRATIONS
+from engine.ledger.schema import MIGRATIONS
+from engine.protocol import RunState
+from engine.service.client import find_engine
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, committed, eventually
 from tests.slow_run import started
 
@@ -334,7 +334,7 @@ async def test_a_discarded_run_leaves_its_table_and_cannot_be_resumed(
     first, _ = await broken_off(engines, now=False)
     left = committed(target)
     engine = await engines.launch()
-    from engine.control.protocol import DiscardRun
+    from engine.protocol import DiscardRun
 
     await engine.client.call(DiscardRun(run=first.run_id))
 

@@ -12,7 +12,7 @@ from bson import Binary, Decimal128, Int64, ObjectId, decode
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 
-from engine.control.protocol import RunState
+from engine.protocol import RunState
 from tests.running import Engines, add_users, assert_ledger, assert_same, assert_users_equal, committed
 
 if TYPE_CHECKING:

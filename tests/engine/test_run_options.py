@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bson import Binary, Decimal128, ObjectId
 
-from engine.control import protocol
-from engine.control.protocol import Verification, VerifyReport
+from engine import protocol
+from engine.protocol import Verification, VerifyReport
 from tests.running import Engines
 
 if TYPE_CHECKING:

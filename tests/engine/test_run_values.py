@@ -13,7 +13,7 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from engine.control import protocol
+from engine import protocol
 from engine.mapping.model import Mapping
 from engine.mapping.names import quote_identifier
 from engine.mapping.options import MappingOptions

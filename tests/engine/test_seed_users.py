@@ -12,8 +12,9 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from engine.errors import MigrationError, UsageError
-from engine.source import faults, mongo
-from engine.work.seed import BATCH_USERS, Seeded, check_collection, existing, insert_range
+from engine.mongo import connect as mongo
+from engine.mongo import faults
+from engine.work.seeding import BATCH_USERS, Seeded, check_collection, existing, insert_range
 from engine.work.users import UserPages, user_id
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bson import ObjectId
 
-from engine.control.protocol import RunState
 from engine.errors import KnobError
+from engine.protocol import RunState
 from engine.work.users import UserPages, index_of
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, committed
 

@@ -13,9 +13,7 @@ from bson.datetime_ms import DatetimeMS
 from engine.config import Settings
 from engine.errors import ConnectError, MigrationError, MissingCollection
 from engine.mapping.model import Kind
-from engine.plan import making
-from engine.plan.request import choose
-from engine.source.catalogue import (
+from engine.mongo.catalogue import (
     UNKNOWN,
     collection_facts,
     estimated_count,
@@ -23,9 +21,11 @@ from engine.source.catalogue import (
     list_collections,
     list_databases,
 )
-from engine.source.faults import EXECUTION_TIMEOUT
-from engine.source.id_kinds import IdKinds, id_kinds
-from engine.source.mongo import connect
+from engine.mongo.connect import connect
+from engine.mongo.faults import EXECUTION_TIMEOUT
+from engine.mongo.id_kinds import IdKinds, id_kinds
+from engine.plan import making
+from engine.plan.request import choose
 from tests.older_servers import CLUSTERED, require_mongodb
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from engine.source.faults import describe, is_transient
+from engine.mongo.faults import describe, is_transient
 
 HOSTILE = "mongodb://user:s3cret@host \x1b]52;c;x\x07 [@click=app.bell]x[/] \u202e" + "x" * 10_000
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from pymongo.collection import Collection
 
 from engine.mapping.bson import documents
-from engine.source import mongo
-from engine.source.bounds import key_of
-from engine.source.inclusive import InclusiveReader
-from engine.source.reader import RangeReader
+from engine.mongo import connect as mongo
+from engine.mongo.bounds import key_of
+from engine.mongo.inclusive import InclusiveReader
+from engine.mongo.reader import RangeReader
 from tests.engine.test_source_ranges import KEYS, insert_raw
 
 if TYPE_CHECKING:

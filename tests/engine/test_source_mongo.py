@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from engine.errors import ConnectError, MigrationError, UsageError
-from engine.source.mongo import connect, database_of, hosts_of, inspect, tls_in_words
+from engine.mongo.connect import connect, database_of, hosts_of, inspect, tls_in_words
 
 if TYPE_CHECKING:
     from tests.conftest import Source

@@ -18,11 +18,12 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from engine.mapping.bson import documents
-from engine.source import faults, mongo, reader
-from engine.source.bounds import MAX_KEY, MIN_KEY, key_of
-from engine.source.catalogue import collection_facts
-from engine.source.partition import EXACT_DOCUMENTS, MAX_PARTITIONS, SMALL_BYTES, WHOLE, partitions, split
-from engine.source.reader import BatchSize, Range, RangeReader
+from engine.mongo import connect as mongo
+from engine.mongo import faults, reader
+from engine.mongo.bounds import MAX_KEY, MIN_KEY, key_of
+from engine.mongo.catalogue import collection_facts
+from engine.mongo.partition import EXACT_DOCUMENTS, MAX_PARTITIONS, SMALL_BYTES, WHOLE, partitions, split
+from engine.mongo.reader import BatchSize, Range, RangeReader
 from tests.older_servers import CLUSTERED, TIME_SERIES, require_mongodb
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
 
-from engine.source.rawcursor import LeanCursor
+from engine.mongo.rawcursor import LeanCursor
 
 if TYPE_CHECKING:
     from tests.conftest import Source

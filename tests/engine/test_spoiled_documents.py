@@ -6,9 +6,9 @@ import asyncpg
 import pytest
 from bson.raw_bson import RawBSONDocument
 
-from engine.control import protocol
-from engine.control.protocol import Verification, VerifyReport
+from engine import protocol
 from engine.convert import Preference, built_converters
+from engine.protocol import Verification, VerifyReport
 from tests import spoiled
 from tests.conftest import Source, Target
 from tests.running import Engines, assert_ledger

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.control.protocol import RunState, Snapshot, Status, WorkerState
 from engine.errors import KnobError, UsageError
+from engine.protocol import RunState, Snapshot, Status, WorkerState
 from tests.running import (
     Engines,
     add_users,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.errors import ConnectError, UsageError
-from engine.target import postgres, sqlstates
+from engine.postgres import connect as postgres
+from engine.postgres import sqlstates
 
 if TYPE_CHECKING:
     from tests.conftest import Target

@@ -12,9 +12,11 @@ import asyncpg
 import pytest
 
 from engine.errors import MigrationError
-from engine.target import ledger, partitions, postgres, sqlstates
-from engine.target.copy import SliceTaken, lookup_claim
-from engine.target.page import Piece
+from engine.ledger import partitions, runs
+from engine.ledger.slices import SliceTaken, lookup_claim
+from engine.postgres import connect as postgres
+from engine.postgres import sqlstates
+from engine.postgres.page import Piece
 from tests.engine.target_tools import NAMESPACE, RUN, bench, key, piece, pieces
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ async def test_the_claim_of_an_ended_backend_is_free_and_its_owner_writes_nothin
 async def test_a_claim_that_stays_held_times_out_as_a_transient_error(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.target.copy.LOCK_TIMEOUT_S", 1)
+    monkeypatch.setattr("engine.ledger.slices.LOCK_TIMEOUT_S", 1)
     async with bench(target.uri) as made:
         holder, rival = made.writer(), made.writer(await made.connect())
         await holder.begin(0, 0, None, True)
@@ -117,7 +119,7 @@ async def test_a_claim_that_stays_held_times_out_as_a_transient_error(
 
 async def test_a_claim_in_a_discarded_run_is_refused(target: Target) -> None:
     async with bench(target.uri) as made:
-        await ledger.discard(made.connection, RUN)
+        await runs.discard(made.connection, RUN)
         with pytest.raises(MigrationError, match="discarded"):
             await made.writer().begin(0, 0, None, True)
         assert not made.connection.is_in_transaction()

@@ -8,9 +8,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from engine.target.copy import PageResult, SliceWriter
-from engine.target.page import CopyTarget
-from engine.target.rows import Caution
+from engine.ledger.slices import PageResult, SliceWriter
+from engine.postgres.page import CopyTarget
+from engine.postgres.rows import Caution
 from tests.conftest import Target
 from tests.engine.target_tools import NAMESPACE, RUN, USERS, Bench, bench, key, piece, pieces
 

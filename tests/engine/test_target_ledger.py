@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engine.errors import MigrationError, PlanChanged, TargetExists, TargetHeld, UsageError
-from engine.target import ledger, locks, partitions, postgres, schema
-from engine.target.ddl import TableName, staging_name
-from engine.target.partitions import Partition
-from engine.target.rejects import RejectGroup, rejects_report
+from engine.ledger import partitions, runs, schema, table_locks
+from engine.ledger.partitions import Partition
+from engine.ledger.rejects import RejectGroup, rejects_report
+from engine.postgres import connect as postgres
+from engine.postgres.ddl import TableName, staging_name
 from tests.engine.target_tools import NAMESPACE, RUN, USERS, Bench, begin_run, bench, key, piece, pieces
 
 if TYPE_CHECKING:
@@ -155,35 +156,35 @@ async def test_runs_are_found_by_prefix_and_by_plan(target: Target) -> None:
         connection = made.connection
         for number, (run_id, state) in enumerate([("a-1", "completed"), ("a-2", "cancelled"), ("a-3", "completed")]):
             await begin_run(connection, run_id, [], fingerprint="same")
-            await ledger.set_state(connection, run_id, state, ended=True, seconds=number)
-        found = await ledger.find_run(connection, fingerprint="same")
+            await runs.set_state(connection, run_id, state, ended=True, seconds=number)
+        found = await runs.find_run(connection, fingerprint="same")
         assert found is not None
         assert (found.run_id, found.is_resumable, found.namespaces) == ("a-2", True, (NAMESPACE,))
-        await ledger.set_state(connection, "a-2", "completed")
-        found = await ledger.find_run(connection, fingerprint="same")
+        await runs.set_state(connection, "a-2", "completed")
+        found = await runs.find_run(connection, fingerprint="same")
         assert found is not None
         assert (found.run_id, found.is_resumable) == ("a-3", False)
-        assert await ledger.find_run(connection, fingerprint="another") is None
-        assert (await ledger.find_run(connection, prefix="2026")).run_id == RUN  # type: ignore[union-attr]
-        newest = await ledger.find_run(connection)
+        assert await runs.find_run(connection, fingerprint="another") is None
+        assert (await runs.find_run(connection, prefix="2026")).run_id == RUN  # type: ignore[union-attr]
+        newest = await runs.find_run(connection)
         assert newest is not None
         assert newest.run_id == "a-3"
         with pytest.raises(UsageError, match=r"More than one run begins with 'a-': a-3, a-2, a-1"):
-            await ledger.find_run(connection, prefix="a-")
+            await runs.find_run(connection, prefix="a-")
         with pytest.raises(UsageError, match="no run that begins with 'zz'"):
-            await ledger.find_run(connection, prefix="zz")
-        assert [run.run_id for run in await ledger.list_runs(connection)] == ["a-3", "a-2", "a-1", RUN]
+            await runs.find_run(connection, prefix="zz")
+        assert [run.run_id for run in await runs.list_runs(connection)] == ["a-3", "a-2", "a-1", RUN]
 
 
 async def test_a_resume_takes_over_and_adds_up_its_time(target: Target) -> None:
     async with bench(target.uri) as made:
-        await ledger.set_state(made.connection, RUN, "cancelled", ended=True, seconds=2.5, error="cancelled by you")
-        await ledger.take_over(made.connection, RUN, "running")
-        run = await ledger.find_run(made.connection, prefix=RUN)
+        await runs.set_state(made.connection, RUN, "cancelled", ended=True, seconds=2.5, error="cancelled by you")
+        await runs.take_over(made.connection, RUN, "running")
+        run = await runs.find_run(made.connection, prefix=RUN)
         assert run is not None
         assert (run.state, run.ended_at, run.error, run.seconds) == ("running", None, "", 2.5)
-        await ledger.set_state(made.connection, RUN, "completed", ended=True, seconds=1.5, verification="verified")
-        run = await ledger.find_run(made.connection, prefix=RUN)
+        await runs.set_state(made.connection, RUN, "completed", ended=True, seconds=1.5, verification="verified")
+        run = await runs.find_run(made.connection, prefix=RUN)
         assert run is not None
         assert (run.seconds, run.verification) == (4.0, "verified")
 
@@ -193,62 +194,62 @@ async def test_run_and_tables_are_made_together_or_not_at_all(target: Target) ->
         with pytest.raises(TargetExists, match="users"):
             await begin_run(made.connection, "second", ["CREATE TABLE other (x int)", "CREATE TABLE users (x int)"])
         assert target.value("SELECT to_regclass('other')") is None
-        assert [run.run_id for run in await ledger.list_runs(made.connection)] == [RUN]
+        assert [run.run_id for run in await runs.list_runs(made.connection)] == [RUN]
 
 
 async def test_a_table_that_was_made_anew_cannot_be_resumed_into(target: Target) -> None:
     async with bench(target.uri) as made:
-        await ledger.check_same_tables(made.connection, RUN)
+        await runs.check_same_tables(made.connection, RUN)
         target.execute("ALTER TABLE users RENAME TO old; CREATE TABLE users (x int)")
         with pytest.raises(PlanChanged, match="users"):
-            await ledger.check_same_tables(made.connection, RUN)
+            await runs.check_same_tables(made.connection, RUN)
         target.execute("DROP TABLE old")
         with pytest.raises(PlanChanged, match="--discard"):
-            await ledger.check_same_tables(made.connection, RUN)
+            await runs.check_same_tables(made.connection, RUN)
 
 
 async def test_a_second_run_is_told_who_holds_the_table(target: Target) -> None:
     async with bench(target.uri) as made:
         other = await made.connect()
         items = TableName("public", "items")
-        await locks.hold_tables(made.connection, [USERS])
+        await table_locks.hold_tables(made.connection, [USERS])
         with pytest.raises(TargetHeld) as refused:
-            await locks.hold_tables(other, [items, USERS])
+            await table_locks.hold_tables(other, [items, USERS])
         message = str(refused.value)
         assert f"public.users is held by run {RUN} since 20" in message
         assert "last heard 0 s ago" in message
-        await locks.hold_tables(made.connection, [items])  # the other took all or none
-        await locks.release_tables(made.connection, [items, USERS])
-        await locks.hold_tables(other, [items, USERS])
+        await table_locks.hold_tables(made.connection, [items])  # the other took all or none
+        await table_locks.release_tables(made.connection, [items, USERS])
+        await table_locks.hold_tables(other, [items, USERS])
 
 
 async def test_a_resumed_run_holds_its_table_since_it_was_resumed(target: Target) -> None:
     async with bench(target.uri) as made:
         other = await made.connect()
-        await locks.hold_tables(made.connection, [USERS])
+        await table_locks.hold_tables(made.connection, [USERS])
         target.execute("UPDATE mongopg.run SET started_at = '2001-01-01', taken_at = '2001-01-02'")
         with pytest.raises(TargetHeld, match=f"held by run {RUN} since 2001-01-02"):
-            await locks.hold_tables(other, [USERS])
-        await ledger.take_over(made.connection, RUN, "running")
+            await table_locks.hold_tables(other, [USERS])
+        await runs.take_over(made.connection, RUN, "running")
         with pytest.raises(TargetHeld, match=f"held by run {RUN} since 20[^0]"):
-            await locks.hold_tables(other, [USERS])
+            await table_locks.hold_tables(other, [USERS])
         target.execute("UPDATE mongopg.run SET taken_at = NULL")  # by an older version
         with pytest.raises(TargetHeld, match=f"held by run {RUN} since 2001-01-01"):
-            await locks.hold_tables(other, [USERS])
+            await table_locks.hold_tables(other, [USERS])
 
 
 async def test_a_holder_without_a_run_is_named_by_its_session_and_leaves_nothing_behind(target: Target) -> None:
     async with bench(target.uri) as made:
         other = await made.connect()
         table = TableName('odd "name"', "t" * 63)
-        await locks.hold_tables(made.connection, [table])
+        await table_locks.hold_tables(made.connection, [table])
         with pytest.raises(TargetHeld, match=f"session {made.connection.get_server_pid()} of postgres"):
-            await locks.hold_tables(other, [table])
+            await table_locks.hold_tables(other, [table])
         made.connection.terminate()
         async with asyncio.timeout(5):
             while target.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"):
                 await asyncio.sleep(0.02)
-        await locks.hold_tables(other, [table])
+        await table_locks.hold_tables(other, [table])
 
 
 async def test_who_locks_a_table_is_named(target: Target) -> None:
@@ -256,9 +257,9 @@ async def test_who_locks_a_table_is_named(target: Target) -> None:
         other = await made.connect()
         async with other.transaction():
             await other.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
-            words = await locks.blockers(made.connection, USERS)
+            words = await table_locks.blockers(made.connection, USERS)
             assert f"session {other.get_server_pid()} of postgres (mongopg-tui) holds a AccessExclusiveLock" in words
-        assert await locks.blockers(made.connection, USERS) == ""
+        assert await table_locks.blockers(made.connection, USERS) == ""
 
 
 @pytest.mark.parametrize(
@@ -276,7 +277,7 @@ async def test_who_locks_a_table_is_named(target: Target) -> None:
     ],
 )
 async def test_only_who_keeps_a_lock_waiting_is_named(
-    target: Target, wanted: locks.Wanted, held: str, is_blocked: bool
+    target: Target, wanted: table_locks.Wanted, held: str, is_blocked: bool
 ) -> None:
     async with bench(target.uri) as made:
         other = await made.connect()
@@ -288,7 +289,7 @@ async def test_only_who_keeps_a_lock_waiting_is_named(
         }[wanted]  # fmt: skip
 
         async def lock() -> None:
-            async with locks.naming_blockers(made.connection, [USERS], wanted), made.connection.transaction():
+            async with table_locks.naming_blockers(made.connection, [USERS], wanted), made.connection.transaction():
                 await made.connection.execute(f"LOCK TABLE users IN {mode} MODE")
 
         async with other.transaction():
@@ -306,7 +307,7 @@ async def test_a_discarded_run_leaves_its_tables_and_loses_the_rest(target: Targ
     staging = staging_name(USERS, "replacing")
     async with bench(target.uri) as made:
         await write(made, 0, 0, "ab", final=True)
-        await ledger.append_events(made.connection, RUN, [(0, 0.1, "state", {"state": "running"})])
+        await runs.append_events(made.connection, RUN, [(0, 0.1, "state", {"state": "running"})])
         await begin_run(made.connection, "replacing", [f"CREATE TABLE {staging.sql} (x int)"], staging=staging)
         await begin_run(
             made.connection,
@@ -314,11 +315,9 @@ async def test_a_discarded_run_leaves_its_tables_and_loses_the_rest(target: Targ
             [f"ALTER TABLE {staging.sql} RENAME TO other", f"CREATE TABLE {staging.sql} (x int)"],
             staging=staging,
         )
-        assert await ledger.discard(made.connection, RUN) == []
-        assert await ledger.discard(made.connection, "replacing") == [], (
-            "another table has the name of its staging table"
-        )
-        assert await ledger.discard(made.connection, "third") == [staging]
+        assert await runs.discard(made.connection, RUN) == []
+        assert await runs.discard(made.connection, "replacing") == [], "another table has the name of its staging table"
+        assert await runs.discard(made.connection, "third") == [staging]
         for table in ("run", "table_load", "partition", "slice", "reject", "event"):
             assert target.value(f"SELECT count(*) FROM mongopg.{table}") == 0, table
         assert await made.ids() == ["a", "b"]
@@ -328,7 +327,7 @@ async def test_a_discarded_run_leaves_its_tables_and_loses_the_rest(target: Targ
 async def test_a_run_whose_table_somebody_uses_is_not_discarded_and_says_who(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "DISCARD_LOCK_S", 0.2)
+    monkeypatch.setattr(runs, "DISCARD_LOCK_S", 0.2)
     staging = staging_name(USERS, "replacing")
     async with bench(target.uri) as made:
         await begin_run(made.connection, "replacing", [f"CREATE TABLE {staging.sql} (x int)"], staging=staging)
@@ -338,11 +337,11 @@ async def test_a_run_whose_table_somebody_uses_is_not_discarded_and_says_who(
             with pytest.raises(
                 MigrationError, match=rf"{staging.table}.* is locked: .*a report.*AccessShareLock"
             ) as said:
-                await ledger.discard(made.connection, "replacing")
+                await runs.discard(made.connection, "replacing")
             assert said.value.code == "55P03"
             assert target.value("SELECT count(*) FROM mongopg.run WHERE run_id = 'replacing'") == 1
         await reader.close()
-        assert await ledger.discard(made.connection, "replacing") == [staging]
+        assert await runs.discard(made.connection, "replacing") == [staging]
 
 
 async def test_events_are_kept_once_and_numbered_on(target: Target) -> None:
@@ -350,10 +349,10 @@ async def test_events_are_kept_once_and_numbered_on(target: Target) -> None:
         events: list[tuple[int, float, str, dict[str, Any]]] = [
             (0, 0.5, "state", {"state": "running"}), (1, 0.75, "problem", {"code": "x", "message": 'a "quote"'})
         ]  # fmt: skip
-        assert await ledger.next_event_seq(made.connection, RUN) == 0
-        await ledger.append_events(made.connection, RUN, events)
-        await ledger.append_events(made.connection, RUN, events)
-        assert await ledger.next_event_seq(made.connection, RUN) == 2
+        assert await runs.next_event_seq(made.connection, RUN) == 0
+        await runs.append_events(made.connection, RUN, events)
+        await runs.append_events(made.connection, RUN, events)
+        assert await runs.next_event_seq(made.connection, RUN) == 2
         assert target.value("SELECT facts ->> 'message' FROM mongopg.event WHERE seq = 1") == 'a "quote"'
 
 

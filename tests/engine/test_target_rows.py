@@ -9,10 +9,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from engine.target.copy import PageResult, SliceWriter
-from engine.target.ddl import TableName
-from engine.target.page import CopyTarget
-from engine.target.rows import Caution
+from engine.ledger.slices import PageResult, SliceWriter
+from engine.postgres.ddl import TableName
+from engine.postgres.page import CopyTarget
+from engine.postgres.rows import Caution
 from tests.conftest import Target
 from tests.engine.target_tools import NAMESPACE, RUN, Bench, bench, key, piece, pieces
 

@@ -13,7 +13,8 @@ import asyncpg
 import pytest
 
 from engine.errors import ConnectError, UsageError
-from engine.target import postgres, session
+from engine.postgres import connect as postgres
+from engine.postgres import session
 
 if TYPE_CHECKING:
     from tests.conftest import Target

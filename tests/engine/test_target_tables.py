@@ -10,13 +10,15 @@ import asyncpg
 import pytest
 
 from engine.errors import MigrationError, TargetExists, UsageError
+from engine.ledger import partitions, runs, schema
+from engine.ledger.runs import NewRun, TableLoad
+from engine.ledger.slices import SliceWriter
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
-from engine.target import finish, ledger, partitions, postgres, preflight, prepare, schema
-from engine.target.copy import SliceWriter
-from engine.target.ddl import TableName, create_table
-from engine.target.ledger import NewRun, TableLoad
-from engine.target.page import CopyTarget
-from engine.target.tables import check_fits, describe_table, has_unique
+from engine.postgres import connect as postgres
+from engine.postgres import finish, preflight, prepare
+from engine.postgres.ddl import TableName, create_table
+from engine.postgres.page import CopyTarget
+from engine.postgres.tables import check_fits, describe_table, has_unique
 from tests.engine.target_tools import NAMESPACE, RUN, USERS, key, piece, pieces
 
 if TYPE_CHECKING:
@@ -47,9 +49,9 @@ async def begin(
     """A run as the engine begins it."""
     loads, statements = await prepare.prepare(connection, run_id, mode, [(0, NAMESPACE, table, mapping, 3, True)])
     run = NewRun(run_id, "f", mode, "mongodb://localhost/shop", "postgresql://localhost/x", "{}")
-    await ledger.create_run_and_tables(connection, run, loads, statements)
+    await runs.create_run_and_tables(connection, run, loads, statements)
     await partitions.add_partitions(connection, run_id, [partitions.Partition(0, 0, None, None)])
-    return (await ledger.table_loads(connection, run_id))[0]
+    return (await runs.table_loads(connection, run_id))[0]
 
 
 async def load_rows(
@@ -190,7 +192,7 @@ async def test_replace_keeps_the_old_table_whole_until_the_swap(target: Target) 
                        has_table_privilege('some reader', oid, 'DELETE') AS deletes
                 FROM pg_class WHERE oid = 'users'::regclass""")[0]  # fmt: skip
             assert tuple(facts) == ("owner_of_users", "it's ours", True, True, False)
-            await ledger.check_same_tables(connection, RUN)
+            await runs.check_same_tables(connection, RUN)
     finally:
         target.execute('DROP OWNED BY "some reader", owner_of_users CASCADE; DROP ROLE "some reader", owner_of_users')
 
@@ -203,8 +205,8 @@ async def test_replace_names_what_depends_on_the_old_table_and_changes_nothing(t
             [(0, NAMESPACE, TableName("public", "items"), MAPPING, 3, True), (1, "shop.u", USERS, MAPPING, 3, True)],
         )  # fmt: skip
         run = NewRun(RUN, "f", "replace", "s", "t", "{}")
-        await ledger.create_run_and_tables(connection, run, loads, statements)
-        loads = await ledger.table_loads(connection, RUN)
+        await runs.create_run_and_tables(connection, run, loads, statements)
+        loads = await runs.table_loads(connection, RUN)
         target.execute("""
             CREATE VIEW names AS SELECT _id FROM users;
             CREATE MATERIALIZED VIEW counts AS SELECT count(*) FROM users;

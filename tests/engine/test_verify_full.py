@@ -10,7 +10,7 @@ import pytest
 from bson import Binary, Decimal128, Int64, ObjectId, Timestamp, decode
 from bson.datetime_ms import DatetimeMS
 
-from engine.control.protocol import DifferenceView, Verification
+from engine.protocol import DifferenceView, Verification
 from tests.corpus import CASES
 from tests.engine.verification_tools import USERS, found, oid, only, verified
 from tests.running import Engines, add_users

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bson import Decimal128, Int64
 
-from engine.control.protocol import Verification
+from engine.protocol import Verification
 from tests.engine.verification_tools import only, verified
 from tests.faults.planting import constants
 from tests.running import Engines

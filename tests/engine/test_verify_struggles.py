@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.control.protocol import Verification
 from engine.errors import Cancelled, MigrationError, TargetHeld, UsageError
+from engine.protocol import Verification
 from tests.engine.verification_tools import MANY, USERS, only, verified
 from tests.running import Engines, add_users, eventually, sessions
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from bson import Binary, ObjectId
 
-from engine.control.protocol import Verification
+from engine.protocol import Verification
 from tests.engine.verification_tools import USERS, found, only, verified
 from tests.running import Engines, add_users
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.control import protocol
-from engine.control.protocol import DifferenceView, TableCounts, VerifyReport
+from engine import protocol
+from engine.protocol import DifferenceView, TableCounts, VerifyReport
 from tests.running import Engine
 
 USERS = 3_000

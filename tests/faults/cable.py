@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.target.postgres import KEEPALIVE_COUNT, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, UNANSWERED_MS
+from engine.postgres.connect import KEEPALIVE_COUNT, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, UNANSWERED_MS
 
 CLONE_NEWNET = 0x4000_0000
 OURS, THEIRS = "198.18.0.1", "198.18.0.2"

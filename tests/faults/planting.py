@@ -29,7 +29,7 @@ def constants(values: dict[str, float]) -> dict[str, str]:
 
 def small_batches(documents: int) -> dict[str, str]:
     """Variables with which workers read so many documents at a time, so that a range takes several batches."""
-    return constants({f"engine.source.reader:{name}": documents for name in ("BATCH_DOCUMENTS", "MAX_BATCH_DOCUMENTS")})
+    return constants({f"engine.mongo.reader:{name}": documents for name in ("BATCH_DOCUMENTS", "MAX_BATCH_DOCUMENTS")})
 
 
 def jumping_clock(seconds: float) -> dict[str, str]:

@@ -162,7 +162,7 @@ async def test_a_lock_on_the_table_only_delays(source: Source, target: Target, e
 async def test_a_lock_that_stays_is_told_with_who_holds_it(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in constants({"engine.target.copy:LOCK_TIMEOUT_S": 1}).items():
+    for name, value in constants({"engine.ledger.slices:LOCK_TIMEOUT_S": 1}).items():
         monkeypatch.setenv(name, value)
     add_users(source, USERS)
     engine = await started(engines)

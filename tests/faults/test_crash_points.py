@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.control.protocol import RunState
+from engine.protocol import RunState
 from tests.faults.planting import AT_THE_BEGINNING, CrashPoints
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, eventually
 from tests.slow_run import completed, started

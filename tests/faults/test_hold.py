@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from engine.control import protocol
-from engine.control.protocol import VerifyReport
+from engine import protocol
+from engine.protocol import VerifyReport
 from tests.running import Engines, add_users, advisory_locks, eventually
 
 if TYPE_CHECKING:

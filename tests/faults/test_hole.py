@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from engine.target import postgres
+from engine.postgres import connect as postgres
 from tests.faults.cable import cable
 from tests.faults.proxy import proxy_to
 from tests.faults.sockets import sockets_to

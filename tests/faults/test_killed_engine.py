@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from engine.control.client import EngineClient
-from engine.control.protocol import RunState, SetKnob
+from engine.protocol import RunState, SetKnob
+from engine.service.client import EngineClient
 from tests.running import (
     Engine,
     Engines,

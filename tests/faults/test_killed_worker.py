@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from engine.control.leases import MAX_DEATHS
-from engine.control.protocol import RunState, WorkerState, WorkerView
+from engine.cluster.leases import MAX_DEATHS
+from engine.protocol import RunState, WorkerState, WorkerView
 from tests.faults.planting import constants
 from tests.faults.proxy import proxy_to
 from tests.faults.sockets import ports_to
@@ -273,7 +273,7 @@ async def test_the_fork_server_is_killed_while_it_is_to_start_workers(
 async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in constants({"engine.control.supervisor:HEARTBEAT_LIMIT_S": 3.0}).items():
+    for name, value in constants({"engine.cluster.supervisor:HEARTBEAT_LIMIT_S": 3.0}).items():
         monkeypatch.setenv(name, value)
     add_users(source, USERS)
     engine = await started(engines, cluster_size=2)
@@ -306,7 +306,7 @@ async def test_a_worker_that_hangs_while_postgresql_is_away_is_ended(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its session cannot be ended then: that it is gone, the network has seen to, or will."""
-    for name, value in constants({"engine.control.supervisor:HEARTBEAT_LIMIT_S": 2.0}).items():
+    for name, value in constants({"engine.cluster.supervisor:HEARTBEAT_LIMIT_S": 2.0}).items():
         monkeypatch.setenv(name, value)
     add_users(source, USERS)
     async with proxy_to(target.uri) as proxy:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from engine.control.protocol import RunState
 from engine.errors import EXIT_CANCELLED
+from engine.protocol import RunState
 from tests.faults.planting import constants
 from tests.running import Engine, Engines, add_users, assert_users_equal
 from tests.slow_run import completed, started
@@ -26,10 +26,10 @@ SWAP_LOCK_S = 1.0
 SOME_MORE_S = 1.5
 """What else a busy machine may take for a query."""
 IMPATIENT = {
-    "engine.control.insistence:LOCKED_S": 0.5,
-    "engine.control.insistence:LOCK_AGAIN_S": 0.3,
-    "engine.target.finish:LOCK_TIMEOUT_S": 0.3,
-    "engine.target.finish:SWAP_LOCK_S": 0.3,
+    "engine.retries:LOCKED_S": 0.5,
+    "engine.retries:LOCK_AGAIN_S": 0.3,
+    "engine.postgres.finish:LOCK_TIMEOUT_S": 0.3,
+    "engine.postgres.finish:SWAP_LOCK_S": 0.3,
 }
 
 
@@ -57,7 +57,7 @@ def told_of(other: asyncpg.Connection, lock: str) -> str:
 async def test_a_reader_of_the_old_table_delays_the_swap_and_no_other_reader_for_long(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in constants({"engine.target.finish:SWAP_LOCK_S": SWAP_LOCK_S}).items():
+    for name, value in constants({"engine.postgres.finish:SWAP_LOCK_S": SWAP_LOCK_S}).items():
         monkeypatch.setenv(name, value)
     target.execute("CREATE TABLE users AS SELECT 'old'::text AS _id")
     engine = await replacing(engines, target)

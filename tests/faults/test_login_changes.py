@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from engine.control.journal import Journal
 from engine.errors import ConnectError, TargetHeld
-from engine.target.ddl import TableName
+from engine.postgres.ddl import TableName
+from engine.run.journal import Journal
 from tests.running import Engines, add_users, assert_users_equal, eventually
 from tests.slow_run import started
 

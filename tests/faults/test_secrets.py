@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from engine.control.client import EngineClient
+from engine.service.client import EngineClient
 from tests.conftest import Source, Target
 from tests.engine.front_end import FrontEnd
 from tests.engine.front_end import front_end as front_end
@@ -219,11 +219,11 @@ setattr(owner, last, crash)
 
 CRASHES = {
     "the command line": "tui.headless:run_headless",
-    "the engine": "engine.control.server:Server.serve",
-    "the engine's run": "engine.control.copying:Copying.run",
-    "the engine's answer": "engine.control.inquiries:answer",
+    "the engine": "engine.service.server:Server.serve",
+    "the engine's run": "engine.run.copy:Copying.run",
+    "the engine's answer": "engine.service.questions:answer",
     "a worker": "engine.work.worker:_Worker.run",
-    "a lease": "engine.work.migrate:Copier.work",
+    "a lease": "engine.work.copy:Copier.work",
 }
 
 

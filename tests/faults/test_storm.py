@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.control import protocol
-from engine.control.protocol import RunState, Snapshot
+from engine import protocol
 from engine.errors import UsageError
+from engine.protocol import RunState, Snapshot
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, committed
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 from pymongo import MongoClient
 
-from engine import tls
-from engine.control import inquiries, protocol
+from engine import protocol, tls
 from engine.errors import ConnectError
-from engine.source import mongo
-from engine.target import postgres
+from engine.mongo import connect as mongo
+from engine.postgres import connect as postgres
+from engine.service import questions
 from tests.conftest import Source, Target
 from tests.guarded import Certificates, free_port, make_certificates, running_mongod, tls_in_front_of
 from tests.running import Engines, add_users, assert_users_equal
@@ -192,12 +192,12 @@ def test_what_people_are_warned_about(word: str, local: bool, weak: bool) -> Non
 async def test_weak_tls_is_told_in_the_report(engines: Engines, secured: int, certificates: Certificates) -> None:
     settings = engines.settings()
     lax = f"mongodb://localhost:{secured}/shop?tls=true&tlsInsecure=true"
-    report = await inquiries.inspect(protocol.Inspect(side="source", uri=lax), settings)
+    report = await questions.inspect(protocol.Inspect(side="source", uri=lax), settings)
     assert (report.tls, report.tls_is_weak) == (tls.NOT_VERIFIED, True)
     strict = f"mongodb://localhost:{secured}/shop?tls=true&tlsCAFile={certificates.authority}"
-    report = await inquiries.inspect(protocol.Inspect(side="source", uri=strict), settings)
+    report = await questions.inspect(protocol.Inspect(side="source", uri=strict), settings)
     assert (report.tls, report.tls_is_weak) == (tls.VERIFIED, False)
-    report = await inquiries.inspect(protocol.Inspect(side="target"), settings)
+    report = await questions.inspect(protocol.Inspect(side="target"), settings)
     assert (report.tls, report.tls_is_weak) == (tls.NO_TLS, False)
 
 

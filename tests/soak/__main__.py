@@ -66,7 +66,7 @@ def soak(options: argparse.Namespace, folder: Path, servers: Servers) -> int:
     """Runs until the time is over, or one of them breaks a rule."""
     (folder / "points").mkdir()
     points = CrashPoints(folder / "points")
-    os.environ |= points.environment() | planting.constants({"engine.control.supervisor:HEARTBEAT_LIMIT_S": SILENT_S})
+    os.environ |= points.environment() | planting.constants({"engine.cluster.supervisor:HEARTBEAT_LIMIT_S": SILENT_S})
     for variable in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
         os.environ[variable] = name = str(folder / "run")
         Path(name).mkdir(mode=0o700, exist_ok=True)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.config import Settings
-from engine.control.client import EngineClient, launch
-from engine.control.protocol import DiscardRun, Start, Verification, Verify, VerifyReport
 from engine.errors import MigrationError
-from engine.source import snapshot
+from engine.mongo import snapshot
+from engine.protocol import DiscardRun, Start, Verification, Verify, VerifyReport
+from engine.service.client import EngineClient, launch
 from tests.conftest import Source, Target
 from tests.faults.planting import CrashPoints
 from tests.faults.proxy import Proxy, proxy_to

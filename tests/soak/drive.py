@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from engine.control.protocol import RunState, WorkerView
+from engine.protocol import RunState, WorkerView
 from tests.conftest import Target
 from tests.faults.planting import CrashPoints
 from tests.faults.proxy import Proxy

@@ -12,9 +12,9 @@ from contextlib import suppress
 import asyncpg
 from pymongo import MongoClient
 
-from engine.control import protocol
-from engine.control.protocol import RunState, WorkerView
+from engine import protocol
 from engine.errors import MigrationError
+from engine.protocol import RunState, WorkerView
 from tests.faults import planting
 from tests.soak.drive import Scene
 

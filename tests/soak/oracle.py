@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from engine.target.ddl import STAGING_MARK
+from engine.postgres.ddl import STAGING_MARK
 from tests.remains import other_tables, remains_at, remains_here
 from tests.running import EXAMPLES, Engine, differences
 

@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.config import Settings
-from engine.control.protocol import Snapshot
+from engine.protocol import Snapshot
 from tests.tui.scripted_engine import RUN_ID, ScriptedEngine
 from tui.app import Cockpit
 from tui.session import EngineSession

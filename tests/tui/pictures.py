@@ -14,9 +14,9 @@ from pydantic import SecretStr
 from textual.pilot import Pilot
 
 from engine.config import Settings
-from engine.control.client import launch
-from engine.control.protocol import RunState, Snapshot, Start
 from engine.demo import start_servers
+from engine.protocol import RunState, Snapshot, Start
+from engine.service.client import launch
 from tests.tui.drawing import Frame, frame_of, moving, still
 from tests.tui.driving import until_shown
 from tui.app import Cockpit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.control.protocol import (
+from engine.protocol import (
     ColumnView,
     DifferenceView,
     EstimateView,

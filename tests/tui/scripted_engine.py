@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import Settings
-from engine.control.protocol import (
+from engine.errors import KnobError
+from engine.knobs import KNOBS
+from engine.protocol import (
     Attached,
     CollectionInfo,
     DatabaseInfo,
@@ -31,8 +33,6 @@ from engine.control.protocol import (
     WorkerView,
     handshake,
 )
-from engine.errors import KnobError
-from engine.knobs import KNOBS
 from tests.tui.scripted_answers import RUNS, TOML, plan_view, recording, rejects_report, verify_report
 
 RUN_ID = "20261123-1402-k3f9"

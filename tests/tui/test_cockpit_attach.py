@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from engine.control.protocol import Event, RunState
+from engine.protocol import Event, RunState
 from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table
 from tui.farewell import farewell
@@ -60,7 +60,7 @@ async def test_events_that_came_and_fell_off_meanwhile_are_not_taken_for_old_one
 async def test_an_engine_that_does_not_answer_an_attach_is_left_with_a_sentence(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.control.client.ATTACH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("engine.service.client.ATTACH_TIMEOUT_S", 0.2)
     engine.is_mute = True
     app = on_run(engine, running())
     async with app.run_test(size=LARGE) as pilot:
@@ -73,7 +73,7 @@ async def test_an_engine_that_does_not_answer_an_attach_is_left_with_a_sentence(
 async def test_leaving_an_engine_that_does_not_answer_takes_no_longer_than_a_few_seconds(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.control.client.DETACH_TIMEOUT_S", 1.5)
+    monkeypatch.setattr("engine.service.client.DETACH_TIMEOUT_S", 1.5)
     app = on_run(engine, running())
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         await until_shown(pilot, "● running")

@@ -7,7 +7,7 @@ import re
 import pytest
 from textual.color import Color
 
-from engine.control.protocol import ProblemView, WorkerState
+from engine.protocol import ProblemView, WorkerState
 from tests.tui.drawing import frame_of
 from tests.tui.driving import on_setup, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running, worker

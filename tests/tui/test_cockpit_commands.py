@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.control.protocol import RunState
+from engine.protocol import RunState
 from tests.tui.driving import on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
 from tui.app import Cockpit

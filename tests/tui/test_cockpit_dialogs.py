@@ -10,8 +10,8 @@ from textual.command import CommandInput, CommandList
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-from engine.control.protocol import ProblemView, RunState
 from engine.knobs import PAGE_SIZE, THROTTLE
+from engine.protocol import ProblemView, RunState
 from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.app import Cockpit

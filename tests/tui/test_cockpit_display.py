@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from engine.control.protocol import ProblemView, RangeView, WorkerState
+from engine.protocol import ProblemView, RangeView, WorkerState
 from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import RUN_ID, ScriptedEngine, completed, running, worker
 from tui.screens.run import RunScreen

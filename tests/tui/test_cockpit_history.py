@@ -7,7 +7,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from engine.control.protocol import RunState
+from engine.protocol import RunState
 from tests.tui.driving import on_run, on_setup, screen_text, session_of, until, until_shown
 from tests.tui.scripted_answers import RUNS, STARTED, recording, run_info
 from tests.tui.scripted_engine import ScriptedEngine, running

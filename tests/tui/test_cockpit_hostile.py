@@ -13,8 +13,8 @@ from textual.app import App
 
 import tui
 from engine.config import Loaded
-from engine.control.protocol import CollectionInfo, ErrorInfo, ProblemView, RunState
 from engine.errors import UsageError
+from engine.protocol import CollectionInfo, ErrorInfo, ProblemView, RunState
 from tests.tui.driving import SOURCE_URI, on_run, on_setup, process_of, screen_text, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
 from tui.app import Cockpit

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 from textual.geometry import Size
 
-from engine.control.protocol import RunState, ServerReport, Snapshot, WorkerState, WorkerView
+from engine.protocol import RunState, ServerReport, Snapshot, WorkerState, WorkerView
 from tests.tui.scripted_answers import plan_view
 from tui.ascii_filter import to_ascii
 from tui.themes import fitting

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.control.protocol import ErrorInfo, Event, ProblemView, RunState, WorkerState
+from engine.protocol import ErrorInfo, Event, ProblemView, RunState, WorkerState
 from tests.tui.driving import on_run, on_setup, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
 

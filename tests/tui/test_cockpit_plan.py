@@ -11,9 +11,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-from engine.control.protocol import CountingView
 from engine.errors import UsageError
 from engine.mapping import options
+from engine.protocol import CountingView
 from tests.tui.driving import SOURCE_URI, input_in, on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_answers import TOML
 from tests.tui.scripted_engine import ScriptedEngine, running

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from engine.control.protocol import ErrorInfo, RunState, Verification
+from engine.protocol import ErrorInfo, RunState, Verification
 from tests.tui.driving import on_run, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table
 from tui.screens.run import RunScreen

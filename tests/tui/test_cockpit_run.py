@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.control.protocol import RunState, Start, WorkerState
+from engine.protocol import RunState, Start, WorkerState
 from tests.tui.driving import on_run, process_of, screen_text, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running, worker
 from tui.app import Cockpit

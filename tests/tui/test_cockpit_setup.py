@@ -6,8 +6,8 @@ import pytest
 from pydantic import SecretStr
 from textual.widgets import Button, Input
 
-from engine.control.protocol import CollectionInfo
 from engine.notation import NamedCollection, parsed
+from engine.protocol import CollectionInfo
 from tests.tui.driving import (
     SOURCE_URI,
     edit,

@@ -10,8 +10,8 @@ from textual.pilot import Pilot
 from textual.widgets import Button
 
 from engine.config import Settings
-from engine.control.client import EngineProcess
-from engine.control.protocol import RunState, Start
+from engine.protocol import RunState, Start
+from engine.service.client import EngineProcess
 from tests.tui.driving import (
     SOURCE_URI,
     TARGET_URI,

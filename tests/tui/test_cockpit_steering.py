@@ -10,8 +10,8 @@ from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine.control.protocol import ProblemView, RunState
 from engine.knobs import CLUSTER_SIZE
+from engine.protocol import ProblemView, RunState
 from tests.tui.driving import on_run, screen_text, session_of, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui import profiles

@@ -11,7 +11,7 @@ from rich.traceback import Traceback
 from textual.app import ScreenStackError
 from textual.css.query import NoMatches
 
-from engine.control.protocol import RunState, Start
+from engine.protocol import RunState, Start
 from tests.tui.driving import on_run, process_of, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
 from tui.app import Cockpit

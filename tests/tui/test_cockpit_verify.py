@@ -15,8 +15,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.config import Settings, merged
-from engine.control.protocol import ComparingView
 from engine.errors import UsageError
+from engine.protocol import ComparingView
 from tests.tui.driving import on_setup, process_of, screen_text, until, until_shown
 from tests.tui.scripted_answers import RUNS, run_info, verify_report
 from tests.tui.scripted_engine import ScriptedEngine, idle

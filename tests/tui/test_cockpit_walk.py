@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.control.protocol import RunState
+from engine.protocol import RunState
 from tests.tui.driving import on_setup, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine
 from tests.tui.test_cockpit_commands import OWNERS

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp, decode, encode
 
-from engine.source.bounds import DISPLAY_LENGTH, NO_ID, display, key_of, same_key
+from engine.mongo.bounds import DISPLAY_LENGTH, NO_ID, display, key_of, same_key
 
 OBJECT_ID = ObjectId("0123456789abcdef01234567")
 VALUES = [

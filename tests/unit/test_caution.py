@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.target.rows import MEMORY_ROWS, Caution
+from engine.postgres.rows import MEMORY_ROWS, Caution
 
 
 def test_pages_go_whole_until_a_row_is_refused() -> None:

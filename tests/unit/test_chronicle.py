@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.control.chronicle import N_KEPT, N_LASTING, Chronicle
-from engine.control.protocol import Event
+from engine.protocol import Event
+from engine.service.event_backlog import N_KEPT, N_LASTING, Chronicle
 
 
 def test_hours_of_slices_push_nothing_out() -> None:

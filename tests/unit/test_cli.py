@@ -16,8 +16,8 @@ import pytest
 
 from engine import __version__
 from engine.config import Loaded
-from engine.control.protocol import Start
 from engine.errors import EXIT_CONNECT, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from engine.protocol import Start
 from tui import running
 from tui.cli import application
 from tui.entry import RUN_COMMANDS, run_command_line

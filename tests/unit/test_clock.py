@@ -6,12 +6,12 @@ from contextlib import suppress
 
 import pytest
 
-from engine.control.clock import RunClock
+from engine.run.clock import RunClock
 
 
 def test_seeding_does_not_count_and_the_end_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("engine.control.clock.time.monotonic", lambda: now)
+    monkeypatch.setattr("engine.run.clock.time.monotonic", lambda: now)
     clock = RunClock()
     assert (clock.elapsed, clock.seconds) == (0.0, 0.0)
     clock.start()

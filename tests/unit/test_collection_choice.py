@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from engine.config import Settings, merged
-from engine.control.replay import settings_of
 from engine.errors import UsageError
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.options import MappingOptions
@@ -13,7 +12,8 @@ from engine.notation import written
 from engine.plan.model import Plan, TablePlan, fingerprint
 from engine.plan.naming import own_names, with_own_names
 from engine.plan.request import Choice, named_in, request_of
-from engine.target.indexes import Index, IndexKey
+from engine.postgres.indexes import Index, IndexKey
+from engine.run.replay import settings_of
 
 
 def settings(*collections: str, schema: str = "public") -> Settings:

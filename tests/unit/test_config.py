@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from engine.config import DemoSettings, Settings, redact, reveal
-from engine.control.client import _environment
 from engine.errors import UsageError
 from engine.knobs import CLUSTER_SIZE
 from engine.loading import load_settings, setting_names
 from engine.redaction import holds_secret
+from engine.service.client import _environment
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config.toml"
 SETTING = re.compile(r"^# (?=[a-z_0-9]+ = )", re.MULTILINE)

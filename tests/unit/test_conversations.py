@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import Settings
-from engine.control.server import Server
+from engine.service.server import Server
 
 
 async def test_a_conversation_that_the_engine_s_end_cuts_off_is_no_failure(tmp_path: Path) -> None:

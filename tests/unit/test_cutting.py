@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from engine.control import cutting as cutting_module
-from engine.control.cutting import Cutting
-from engine.control.leases import CopyLeases
+from engine.cluster.leases import CopyLeases
 from engine.errors import ConnectError, MigrationError
-from engine.source import mongo, partition
-from engine.source.reader import Range
+from engine.mongo import connect as mongo
+from engine.mongo import partition
+from engine.mongo.reader import Range
+from engine.run import cutting as cutting_module
+from engine.run.cutting import Cutting
 from engine.work.messages import CopyLease
 
 WHOLE = CopyLease(task_id=0, partition_id=0, slice_no=0, lower=None, lower_inclusive=True, upper=None)

@@ -10,7 +10,7 @@ import pytest
 from engine.convert import make_converter
 from engine.errors import MigrationError
 from engine.mapping.options import MappingOptions
-from engine.source.reader import RawBatch
+from engine.mongo.reader import RawBatch
 from engine.work.feed import Feed, Reader, Threads
 from engine.work.slots import WIDTH, Slot
 from engine.work.worker import Orders

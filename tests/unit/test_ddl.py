@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
-from engine.target import ddl
-from engine.target.ddl import TableName
-from engine.target.page import column_of, line_of
-from engine.target.tables import ExistingColumn, check_fits
+from engine.postgres import ddl
+from engine.postgres.ddl import TableName
+from engine.postgres.page import column_of, line_of
+from engine.postgres.tables import ExistingColumn, check_fits
 
 ID = Column(name="_id", type=ColumnType.TEXT, role=Role.ID, kinds=frozenset({Kind.OBJECT_ID}), nullable=False)
 MAPPING = Mapping(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.control.extents import Extents
+from engine.run.partition_sizes import Extents
 from engine.work.messages import CopyLease
 
 

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from engine.config import Settings
-from engine.control.protocol import Event, RunState, Snapshot, Start, TableProgress, WorkerState, WorkerView
 from engine.errors import Cancelled, UsageError
+from engine.protocol import Event, RunState, Snapshot, Start, TableProgress, WorkerState, WorkerView
 from tui import headless
 from tui.live import LivePrinter
 from tui.printers import JSON_EVERY_S, LINE_EVERY_S, JsonPrinter, LinePrinter

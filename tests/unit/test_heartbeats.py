@@ -8,11 +8,11 @@ from typing import Any, cast
 import asyncpg
 import pytest
 
-from engine.control import supervisor as supervisor_module
-from engine.control.supervisor import HEARTBEAT_LIMIT_S, Supervisor
+from engine.cluster import supervisor as supervisor_module
+from engine.cluster.supervisor import HEARTBEAT_LIMIT_S, Supervisor
 from engine.errors import ConnectError
+from engine.work.context import WorkerStart
 from engine.work.messages import Problem
-from engine.work.place import WorkerStart
 
 
 class Hanging:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.control.leases import CopyLeases, SeedLeases
+from engine.cluster.leases import CopyLeases, SeedLeases
 from engine.work.messages import CopyLease, SeedLease
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from engine.control.protocol import Event, RunState, Snapshot, WorkerState, WorkerView
+from engine.protocol import Event, RunState, Snapshot, WorkerState, WorkerView
 from tui.copy_clock import CopyClock, all_stand_ready
 from tui.measurements import (
     FIRST_DOCUMENTS,

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from engine.control.meter import MAX_SAMPLES, Meter, Window, bottleneck
+from engine.cluster.meter import MAX_SAMPLES, Meter, Window, bottleneck
 
 
 def test_a_window_measures_growth_over_its_span_only() -> None:

@@ -18,13 +18,13 @@ import pytest
 
 from engine import __version__
 from engine.config import Settings
-from engine.control import client as clients
-from engine.control import rendezvous
-from engine.control.client import EngineClient, find_engine
-from engine.control.protocol import Event, Pause, RunState, Shutdown, Snapshot
-from engine.control.protocol.handshake import PROTOCOL
-from engine.control.server import Server
 from engine.errors import EXIT_USAGE, OtherVersion, UsageError
+from engine.protocol import Event, Pause, RunState, Shutdown, Snapshot
+from engine.protocol.handshake import PROTOCOL
+from engine.service import client as clients
+from engine.service import sockets
+from engine.service.client import EngineClient, find_engine
+from engine.service.server import Server
 from tests.running import eventually
 
 CONVERSATIONS = Path(__file__).parent / "conversations"
@@ -59,7 +59,7 @@ async def engine_that_said(conversation: str, monkeypatch: pytest.MonkeyPatch, f
                 writer.write(json.dumps(message).encode() + b"\n")
         writer.close()
 
-    monkeypatch.setattr(rendezvous, "live_sockets", lambda: [folder / f"{RUN}.sock"])
+    monkeypatch.setattr(sockets, "live_sockets", lambda: [folder / f"{RUN}.sock"])
     path = folder / f"{RUN}.sock"
     server = await asyncio.start_unix_server(converse, str(path))
     try:
@@ -113,7 +113,7 @@ async def test_an_engine_of_another_protocol_does_not_hide_one_that_can_be_steer
 
         asked = clients._snapshot_at
         monkeypatch.setattr(clients, "_snapshot_at", going_on)
-        monkeypatch.setattr(rendezvous, "live_sockets", lambda: [path, ours])
+        monkeypatch.setattr(sockets, "live_sockets", lambda: [path, ours])
         assert await find_engine() == ours
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import Settings
-from engine.control.server import Server
+from engine.service.server import Server
 
 WAIT_S = 10.0
 STATUS = json.dumps({"id": 1, "command": {"name": "status"}}).encode() + b"\n"

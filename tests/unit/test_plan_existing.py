@@ -9,13 +9,13 @@ import pytest
 
 from engine.convert.census import make_counter
 from engine.errors import UsageError
+from engine.ledger.earlier_mappings import EarlierMapping
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import Proposal, propose
 from engine.plan.existing import fit, fit_given, levels_of, shape
-from engine.target.earlier import EarlierMapping
-from engine.target.existing import ExistingTable
-from engine.target.tables import ExistingColumn
+from engine.postgres.existing import ExistingTable
+from engine.postgres.tables import ExistingColumn
 
 NAMESPACE = "shop.users"
 SPELLINGS = {"timestamptz": "timestamp with time zone", "varchar": "character varying"}

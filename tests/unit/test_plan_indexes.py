@@ -11,10 +11,10 @@ from bson.datetime_ms import DatetimeMS
 
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import MAX_NAME_BYTES
+from engine.mongo.indexes import SourceIndex, index_of
 from engine.plan.indexes import IndexProposal, propose_indexes
-from engine.source.indexes import SourceIndex, index_of
-from engine.target.ddl import TableName
-from engine.target.indexes import build_by_hand, create_index
+from engine.postgres.ddl import TableName
+from engine.postgres.indexes import build_by_hand, create_index
 
 ORDERS = TableName("crm", "orders")
 

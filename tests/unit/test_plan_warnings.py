@@ -6,12 +6,12 @@ import bson
 import pytest
 from bson import Code
 
-from engine.control.planning import warnings_of
 from engine.mapping.census import Census
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import propose
 from engine.plan.making import Survey
 from engine.plan.model import TablePlan
+from engine.plan.planning import warnings_of
 from engine.plan.preview import preview
 
 

@@ -7,7 +7,7 @@ import pytest
 from bson import Decimal128, Int64, ObjectId
 from bson.datetime_ms import DatetimeMS
 
-from engine.target.rejects import extended_id
+from engine.ledger.rejects import extended_id
 from tests.corpus.case import Case, element, encode, text
 from tests.corpus.damage import CORRUPT
 

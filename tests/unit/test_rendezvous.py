@@ -15,7 +15,7 @@ import pytest
 
 import engine
 from engine.config import Settings, reveal
-from engine.control import rendezvous
+from engine.service import sockets
 
 
 @pytest.fixture
@@ -23,16 +23,16 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of sockets, with a path short enough for them."""
     with tempfile.TemporaryDirectory(prefix="mpg") as runtime:
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
-        yield rendezvous.socket_folder()
+        yield sockets.socket_folder()
 
 
 def engine_called(run_id: str) -> socket.socket:
     """What an engine has in the folder while it lives."""
-    path = rendezvous.socket_path(run_id)
+    path = sockets.socket_path(run_id)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
-    own = rendezvous.own_folder(path)
+    own = sockets.own_folder(path)
     own.mkdir()
     (own / "listener-abcdefgh").touch()
     return listener
@@ -41,17 +41,17 @@ def engine_called(run_id: str) -> socket.socket:
 def test_what_a_killed_engine_left_is_removed_and_a_living_one_is_left_alone(folder: Path) -> None:
     with engine_called("20261123-1402-aaaa"):
         engine_called("20261123-1402-bbbb").close()
-        rendezvous.forget_dead()
+        sockets.forget_dead()
         assert {entry.name for entry in folder.iterdir()} == {"20261123-1402-aaaa.sock", "20261123-1402-aaaa"}
-    rendezvous.forget_dead()
+    sockets.forget_dead()
     assert not list(folder.iterdir())
 
 
 def test_every_socket_in_the_folder_has_a_path_that_a_system_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory(prefix="mpg") as runtime:
         monkeypatch.setenv("XDG_RUNTIME_DIR", f"{runtime}/{'x' * 40}")
-        path = rendezvous.own_folder(rendezvous.socket_path("20261123-1402-aaaa")) / "listener-abcdefgh"
-    assert len(bytes(path)) <= rendezvous.MAX_PATH_BYTES
+        path = sockets.own_folder(sockets.socket_path("20261123-1402-aaaa")) / "listener-abcdefgh"
+    assert len(bytes(path)) <= sockets.MAX_PATH_BYTES
 
 
 def test_an_engine_whose_front_end_is_gone_before_it_answers_ends_without_a_word(folder: Path) -> None:
@@ -67,4 +67,4 @@ def test_an_engine_whose_front_end_is_gone_before_it_answers_ends_without_a_word
         assert process.returncode == 1
     assert b"Traceback" not in said
     assert b"gone before it could answer" in said
-    assert not rendezvous.socket_path(run_id).exists()
+    assert not sockets.socket_path(run_id).exists()

@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import Any
 
 from engine.config import Settings, merged
-from engine.control.protocol import RunInfo, RunState, WorkerState
-from engine.control.replay import MAX_EVENTS, Player, settings_of
+from engine.protocol import RunInfo, RunState, WorkerState
+from engine.run.replay import MAX_EVENTS, Player, settings_of
 
 
 def info(state: str = "completed") -> RunInfo:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine.control.protocol import Event, RunState, Verification
-from engine.control.run import MAY, RunRecord
 from engine.errors import UsageError
+from engine.protocol import Event, RunState, Verification
+from engine.run.record import MAY, RunRecord
 
 
 def event(kind: str, **facts: object) -> Event:

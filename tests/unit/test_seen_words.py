@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.control.protocol import TableView, ValuesView
+from engine.protocol import TableView, ValuesView
 from tui.seen import census_words, values_words
 
 

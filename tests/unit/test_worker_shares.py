@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from engine.control.worker_process import WorkerProcess
+from engine.cluster.worker_process import WorkerProcess
 from engine.work.messages import CopyLease
 from engine.work.slots import WIDTH, Field, Slot
 

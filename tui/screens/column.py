@@ -13,8 +13,8 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button, Input, Static
 
-from engine.control.protocol import ColumnView
 from engine.loading import choices_of
+from engine.protocol import ColumnView
 from tui.plan_text import POLICIES, column_entry, policies_of
 from tui.safe import safe
 from tui.screens.modal import Modal

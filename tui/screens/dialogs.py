@@ -14,7 +14,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Static
 
-from engine.control.protocol import RunState, Snapshot
+from engine.protocol import RunState, Snapshot
 from tui.copying import copy
 from tui.format import number
 from tui.safe import safe

@@ -7,7 +7,7 @@ from typing import Any
 
 from textual.app import App
 
-from engine.control.protocol import VerifyReport
+from engine.protocol import VerifyReport
 from tui.export import write_report
 from tui.safe import safe
 from tui.screens.naming import FileDialog

@@ -13,8 +13,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.config import merged
-from engine.control.protocol import DiscardRun, ListRuns, Recording, Replay, RunInfo, Start
 from engine.errors import MigrationError, UsageError
+from engine.protocol import DiscardRun, ListRuns, Recording, Replay, RunInfo, Start
 from tui.commands import Place, Situation, bindings_of
 from tui.driven import driven_s, is_driven, rows_per_s
 from tui.format import NO_NUMBER, compact, duration, number

@@ -14,8 +14,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engine.control.protocol import Cancel, ColumnView, PlanView, TableView
 from engine.errors import MigrationError, UsageError
+from engine.protocol import Cancel, ColumnView, PlanView, TableView
 from tui.commands import Place, Situation, bindings_of
 from tui.files import typed_path, write_new
 from tui.format import duration

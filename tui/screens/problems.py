@@ -12,8 +12,8 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets.option_list import Option
 
-from engine.control.protocol import ProblemView, RejectGroup, RejectsReport
 from engine.errors import MigrationError
+from engine.protocol import ProblemView, RejectGroup, RejectsReport
 from tui.copying import copy
 from tui.format import duration, number
 from tui.safe import safe

@@ -11,9 +11,9 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engine.control.protocol import Cancel, ListRejects, Pause, ProblemView, RejectsReport, Resume
 from engine.errors import KnobError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, Knob
+from engine.protocol import Cancel, ListRejects, Pause, ProblemView, RejectsReport, Resume
 from tui import profiles
 from tui.commands import Place, bindings_of
 from tui.export import report_of

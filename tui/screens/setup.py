@@ -13,17 +13,9 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
 from engine.config import Settings
-from engine.control.protocol import (
-    CollectionInfo,
-    DatabaseInfo,
-    Inspect,
-    ListCollections,
-    ListDatabases,
-    ServerReport,
-    Start,
-)
 from engine.errors import MigrationError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
+from engine.protocol import CollectionInfo, DatabaseInfo, Inspect, ListCollections, ListDatabases, ServerReport, Start
 from tui import effects
 from tui.commands import BY_ACTION, Place, Situation, bindings_of
 from tui.effects import MODES

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from engine.config import Settings
-from engine.control.protocol import Start
 from engine.errors import UsageError
+from engine.protocol import Start
 from tui.screens.base import CockpitScreen
 from tui.screens.dialogs import Answer, confirm, error_dialog
 

@@ -13,7 +13,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engine.control.protocol import (
+from engine.errors import MigrationError
+from engine.protocol import (
     Cancel,
     DifferenceView,
     Recording,
@@ -25,7 +26,6 @@ from engine.control.protocol import (
     Verify,
     VerifyReport,
 )
-from engine.errors import MigrationError
 from tui.commands import Place, Situation, bindings_of
 from tui.driven import is_driven
 from tui.export import report_of

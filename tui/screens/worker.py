@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from engine.control.protocol import WorkerState, WorkerView
+from engine.protocol import WorkerState, WorkerView
 from tui.format import duration, number, percent, rate, share
 from tui.safe import safe
 from tui.screens.modal import KeptModal

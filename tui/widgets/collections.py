@@ -13,9 +13,9 @@ from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.control.protocol import CollectionInfo
 from engine.errors import UsageError
 from engine.notation import leaves_out, parsed, written_namespace
+from engine.protocol import CollectionInfo
 from tui.format import NO_NUMBER, bytes_size, compact, number
 from tui.safe import safe
 from tui.widgets.filter import FilterField, has

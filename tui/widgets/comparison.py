@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from engine.control.protocol import Recording, Snapshot
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, THROTTLE
+from engine.protocol import Recording, Snapshot
 from tui.driven import driven_s
 from tui.format import duration, number, rate
 from tui.knob_text import value_text

@@ -12,7 +12,7 @@ from textual.events import DescendantBlur
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from engine.control.protocol import ServerReport
+from engine.protocol import ServerReport
 from tui.safe import safe
 from tui.uri import merged, shown
 from tui.widgets.words import MUTED

@@ -7,7 +7,7 @@ from itertools import islice
 from textual.content import Content
 from textual.widgets.option_list import Option
 
-from engine.control.protocol import Event
+from engine.protocol import Event
 from tui.format import duration, number
 from tui.knob_text import label_of, value_in
 from tui.safe import safe

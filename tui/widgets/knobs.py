@@ -6,8 +6,8 @@ from textual.content import Content
 from textual.style import Style
 from textual.widget import Widget
 
-from engine.control.protocol import Snapshot
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
+from engine.protocol import Snapshot
 from tui.commands import BY_ID
 from tui.keymap import Keymap
 from tui.knob_text import value_text

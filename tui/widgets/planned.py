@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.cells import chop_cells
 from textual.content import Content
 
-from engine.control.protocol import ColumnView, CountingView, PlanView, TableView
+from engine.protocol import ColumnView, CountingView, PlanView, TableView
 from tui.format import bytes_size, compact, duration, number, percent, share
 from tui.safe import safe
 from tui.seen import documents_words, values_words

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widget import Widget
 
-from engine.control.protocol import ProblemView, Snapshot
+from engine.protocol import ProblemView, Snapshot
 from tui.format import number
 from tui.keymap import Keymap
 from tui.safe import safe

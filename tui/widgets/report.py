@@ -9,7 +9,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from engine.control.protocol import RunState, Snapshot, TableProgress
+from engine.protocol import RunState, Snapshot, TableProgress
 from tui.commands import Situation
 from tui.format import NO_NUMBER, duration, number
 from tui.keymap import Keymap

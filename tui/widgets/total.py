@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widget import Widget
 
-from engine.control.protocol import RunState, Snapshot
+from engine.protocol import RunState, Snapshot
 from tui.format import bytes_size, duration, moment, number, percent, share
 from tui.safe import safe
 from tui.seen import phase_words

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.control.protocol import RunInfo, RunState, Snapshot, Verification, WorkerState
+from engine.protocol import RunInfo, RunState, Snapshot, Verification, WorkerState
 from tui.driven import is_interrupted
 from tui.safe import safe
 

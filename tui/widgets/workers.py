@@ -22,7 +22,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engine.control.protocol import Snapshot, WorkerState, WorkerView
+from engine.protocol import Snapshot, WorkerState, WorkerView
 from tui.format import duration, number, share
 from tui.safe import safe
 from tui.widgets.bars import REST, cells

@@ -36,14 +36,14 @@ AFTER_STATEMENTS = {
 }
 """Beginning of a statement of a worker -> the point behind it."""
 CALLS = {
-    "engine.target.ledger:create_run_and_tables": "making_tables",
-    "engine.target.ledger:take_over": "taking_over",
-    "engine.target.ledger:set_state": "keeping_state",
-    "engine.target.partitions:check_complete": "looking_for_gaps",
-    "engine.target.partitions:replace_partition": "cutting_again",
-    "engine.target.finish:build_key": "building_key",
-    "engine.target.finish:analyze": "analyzing",
-    "engine.target.finish:swap": "swapping",
+    "engine.ledger.runs:create_run_and_tables": "making_tables",
+    "engine.ledger.runs:take_over": "taking_over",
+    "engine.ledger.runs:set_state": "keeping_state",
+    "engine.ledger.partitions:check_complete": "looking_for_gaps",
+    "engine.ledger.partitions:replace_partition": "cutting_again",
+    "engine.postgres.finish:build_key": "building_key",
+    "engine.postgres.finish:analyze": "analyzing",
+    "engine.postgres.finish:swap": "swapping",
 }
 """Function of the engine -> the points `before_...` and `after_...` it."""
 AT_THE_BEGINNING = 4
@@ -90,7 +90,7 @@ def plant_points() -> None:
 
     feed.Feed.page = paging
 
-    reader = importlib.import_module("engine.source.reader").RangeReader
+    reader = importlib.import_module("engine.mongo.reader").RangeReader
     next_batch = reader.next_batch
 
     def reading(self: Any) -> Any:

@@ -1,0 +1,78 @@
+"""What is committed of a run: each slice is counted once, whoever reports it and however often."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Protocol
+
+from engine.ledger.partitions import Position
+from engine.run.journal import Journal
+from engine.work.claims import as_committed
+from engine.work.messages import Committed, CopyLease
+
+
+class Emit(Protocol):
+    """How a fact is made known."""
+
+    def __call__(self, kind: str, **facts: object) -> None: ...
+
+
+class Tally:
+    """Turns reports of committed slices, and the ledger where nobody lived to report, into events that count them."""
+
+    def __init__(self, emit: Emit, journal: Journal) -> None:
+        self._emit = emit
+        self._journal = journal
+        self._n_counted: dict[int, int] = {}
+        """Partition -> how many of its slices are in the counters."""
+        self._n_read: Counter[int] = Counter()
+        """Partition -> documents in its committed slices."""
+
+    def begin_at(self, position: Position) -> None:
+        """A partition of a resumed run: what the ledger has of it is counted by `recount`."""
+        self._n_counted[position.partition.partition_id] = position.next_slice_no
+        self._n_read[position.partition.partition_id] = position.n_read
+
+    def n_read(self, partition_id: int) -> int:
+        """Documents of a partition that are committed as rows or as rejects."""
+        return self._n_read[partition_id]
+
+    def committed(self, message: Committed) -> None:
+        """A slice is committed."""
+        if message.slice_no < self._n_counted.get(message.partition_id, 0):
+            return
+        self._n_counted[message.partition_id] = message.slice_no + 1
+        self._n_read[message.partition_id] += message.n_read
+        self._emit(
+            "slice",
+            task_id=message.task_id,
+            partition=message.partition_id,
+            slice_no=message.slice_no,
+            read=message.n_read,
+            written=message.n_written,
+            rejected=message.n_rejected,
+            bytes=message.n_bytes,
+            reasons=dict(message.reasons),
+            policies=dict(message.policy_hits),
+        )
+
+    async def catch_up(self, lease: CopyLease) -> Position:
+        """Count what a dead worker committed without a word; returns where its partition stands."""
+        known = self._n_counted.get(lease.partition_id, 0)
+        position, claims = await self._journal.position(lease.partition_id, known)
+        for claim in claims:
+            self.committed(as_committed(lease.task_id, lease.partition_id, claim))
+        return position
+
+    async def recount(self) -> None:
+        """Take the counters from the ledger, while nobody works."""
+        self._recounted(*await self._journal.totals())
+
+    async def last_count(self) -> None:
+        """The run has ended: a slice that was being committed just then is in the ledger, or it is not."""
+        totals = await self._journal.last_totals()
+        if totals is not None:
+            self._recounted(*totals)
+
+    def _recounted(self, tables: list[dict[str, Any]], n_bytes: int) -> None:
+        self._emit("recount", tables=tables, bytes=n_bytes)

@@ -1,0 +1,82 @@
+"""What earlier runs have written into a table: their mappings, as the ledger has them.
+
+A table is known by its OID, whatever it is called now. Of a run that was discarded the ledger keeps the mappings of tables
+that have rows of it (`mongopg.former_load`): they say which columns are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import asyncpg
+from pydantic import ValidationError
+
+from engine.mapping.model import Mapping
+from engine.postgres.ddl import TableName
+
+_MAPPINGS = """
+    SELECT l.run_id, l.namespace, l.mapping, coalesce(r.taken_at, r.started_at) AS began_at, 2147483647 AS nth
+    FROM mongopg.table_load l JOIN mongopg.run r USING (run_id) WHERE l.table_oid = to_regclass($1)
+    UNION ALL
+    SELECT l.run_id, l.namespace, t.mapping, coalesce(r.taken_at, r.started_at), t.retry_no
+    FROM mongopg.retry t JOIN mongopg.table_load l USING (run_id, task_id) JOIN mongopg.run r USING (run_id)
+    WHERE l.table_oid = to_regclass($1)
+"""
+"""Of a run that is in the ledger; rejects that were written again may have had other columns."""
+_FORMER = """
+    UNION ALL
+    SELECT run_id, namespace, mapping, began_at, -load_no FROM mongopg.former_load WHERE table_oid = to_regclass($1)
+"""
+_NEWEST_FIRST = " ORDER BY began_at DESC, run_id, nth DESC"
+_REMEMBER = """
+    INSERT INTO mongopg.former_load (run_id, load_no, table_oid, namespace, mapping, began_at)
+    SELECT l.run_id, row_number() OVER (ORDER BY l.task_id, m.nth) - 1, l.table_oid, l.namespace, m.mapping,
+           coalesce(r.taken_at, r.started_at)
+    FROM mongopg.table_load l JOIN mongopg.run r USING (run_id)
+    CROSS JOIN LATERAL (
+        SELECT l.mapping, -1 AS nth
+        UNION ALL
+        SELECT t.mapping, t.retry_no FROM mongopg.retry t WHERE t.run_id = l.run_id AND t.task_id = l.task_id
+    ) m
+    WHERE l.run_id = $1 AND EXISTS (SELECT FROM pg_class WHERE oid = l.table_oid) AND EXISTS (
+        SELECT FROM mongopg.partition p JOIN mongopg.slice s USING (run_id, partition_id)
+        WHERE p.run_id = l.run_id AND p.task_id = l.task_id AND s.n_written > 0
+    )
+    ON CONFLICT DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierMapping:
+    """The mapping with which a run wrote into a table."""
+
+    run_id: str
+    namespace: str
+    """The collection."""
+    mapping: Mapping
+
+
+async def mappings_of(connection: asyncpg.Connection, table: TableName) -> tuple[EarlierMapping, ...]:
+    """The mappings of all runs that wrote into the table, the newest run first; none where nothing was ever written by us."""
+    has_ledger, has_former = await connection.fetchrow(
+        "SELECT to_regclass('mongopg.retry') IS NOT NULL, to_regclass('mongopg.former_load') IS NOT NULL"
+    )
+    if not has_ledger:
+        return ()
+    query = _MAPPINGS + (_FORMER if has_former else "") + _NEWEST_FIRST
+    found = []
+    for row in await connection.fetch(query, table.sql):
+        try:
+            mapping = Mapping.model_validate_json(row["mapping"])
+        except ValidationError:
+            continue  # of another version of this program: the columns are found by their names
+        found.append(EarlierMapping(row["run_id"], row["namespace"], mapping))
+    return tuple(found)
+
+
+async def remember(connection: asyncpg.Connection, run_id: str) -> None:
+    """Keep the mappings of a run that is about to leave the ledger, of tables that keep its rows."""
+    await connection.execute(
+        "DELETE FROM mongopg.former_load WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = table_oid)"
+    )
+    await connection.execute(_REMEMBER, run_id)

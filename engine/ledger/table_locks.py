@@ -1,0 +1,295 @@
+"""One run per target table: advisory locks, and who holds what when one is refused.
+
+Advisory locks belong to a session and vanish with it, so a run whose engine died holds nothing. They are kept on a
+connection of their own. Key: `LOCK_CLASS` and a hash of the table's name, so equal whichever version or host asks.
+
+Every session of a run bears the run's id in its application name. So a run that wants a table sees that another is alive whose
+session with the tables was ended, and a worker sees that the tables are held for its own run.
+https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Literal
+
+import asyncpg
+
+from engine.errors import MigrationError, TargetHeld
+from engine.ledger.lock_room import lock_table
+from engine.ledger.schema import LOCK_CLASS, ledger_exists
+from engine.postgres import sessions
+from engine.postgres.ddl import TableName
+from engine.postgres.sqlstates import FAILURES, LOCK_NOT_AVAILABLE, one_line
+
+_AGAINST_COPY = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
+Wanted = Literal["AccessShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock", "AccessExclusiveLock"]
+_CONFLICTS: dict[Wanted, tuple[str, ...]] = {
+    "AccessShareLock": ("AccessExclusiveLock",),
+    "RowExclusiveLock": _AGAINST_COPY,
+    "ShareUpdateExclusiveLock": ("ShareUpdateExclusiveLock", *_AGAINST_COPY),
+    "ShareLock": ("RowExclusiveLock", "ShareUpdateExclusiveLock", *_AGAINST_COPY[1:]),
+    "AccessExclusiveLock": (
+        "AccessShareLock",
+        "RowShareLock",
+        "RowExclusiveLock",
+        "ShareUpdateExclusiveLock",
+        *_AGAINST_COPY,
+    ),
+}
+"""Lock that a statement wants -> those that keep it waiting; `RowExclusiveLock` is COPY's.
+
+https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES
+"""
+_BLOCKERS_SHOWN = 3
+SHARE_OF_LOCKS = 0.25
+"""Of the room in the server's lock table: a run with more tables than this holds their schemas."""
+DYING_S = 2.0
+"""Sessions of a run whose engine has just ended are gone within this."""
+
+
+async def hold_tables(connection: asyncpg.Connection, tables: Iterable[TableName], run_id: str = "") -> None:
+    """Take the tables for one run, all or none, until `release_tables` or the end of the session.
+
+    Each table has a lock of its own. Tables whose locks would fill much of the server's lock table are held by one lock on
+    each of their schemas; a run that takes the one kind looks for the other afterwards, so of two runs one at least sees the
+    other.
+
+    Args:
+        run_id: of the run, or of the engine that will have one.
+
+    Raises:
+        TargetHeld: another session has one of them, or an unfinished run of them is alive; the message says which run, who, and
+            since when.
+    """
+    wanted = sorted(tables, key=str)
+    deadline = time.monotonic() + DYING_S
+    while alive := await _alive(connection, wanted, run_id):
+        if time.monotonic() > deadline:
+            raise TargetHeld(_of_run(f"Table {alive[0]}", alive[1]))
+        await asyncio.sleep(0.1)
+    room = await lock_table(connection)
+    are_many = len(wanted) > room.free * SHARE_OF_LOCKS
+    schemas = {table.schema: table for table in reversed(wanted)}
+    keys = (
+        {_schema_key(schema): table for schema, table in schemas.items()} if are_many else {_key(t): t for t in wanted}
+    )
+    refused = None
+    for key, table in keys.items():
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", LOCK_CLASS, key):
+            refused = key, table
+            break
+    others = {_key(t): t for t in wanted} if are_many else {_schema_key(schema): t for schema, t in schemas.items()}
+    refused = refused or await _held_by_another(connection, others)
+    if refused is not None:
+        key, table = refused
+        what = f"Schema {one_line(table.schema)}" if key == _schema_key(table.schema) else f"Table {table}"
+        message = await _holder(connection, table, key, what, run_id)
+        await release_tables(connection, wanted)
+        raise TargetHeld(message)
+    if alive := await _alive(connection, wanted, run_id):  # it came between, and will take them again
+        await release_tables(connection, wanted)
+        raise TargetHeld(_of_run(f"Table {alive[0]}", alive[1]))
+
+
+async def is_held_for(connection: asyncpg.Connection, table: TableName, run_id: str) -> bool:
+    """A session of the run holds the table, or its schema."""
+    keys = [_key(table), _schema_key(table.schema)]
+    found = await connection.fetchval(_IS_HELD_FOR, LOCK_CLASS, keys, sessions.name_of(run_id))
+    return bool(found)
+
+
+async def _held_by_another(connection: asyncpg.Connection, keys: dict[int, TableName]) -> tuple[int, TableName] | None:
+    """One of the keys that another session has a lock of, with its table."""
+    key = await connection.fetchval(
+        "SELECT u.key FROM pg_locks JOIN unnest($2::integer[]) u (key) ON objid = (u.key::bigint & 4294967295)::oid"
+        " WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = $1::bigint::oid AND pid <> pg_backend_pid()"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1",
+        LOCK_CLASS,
+        list(keys),
+    )
+    return None if key is None else (key, keys[key])
+
+
+async def release_tables(connection: asyncpg.Connection, tables: Iterable[TableName]) -> None:
+    """Let the tables go."""
+    wanted = list(tables)
+    keys = [*(_key(table) for table in wanted), *(_schema_key(schema) for schema in {table.schema for table in wanted})]
+    await connection.execute(
+        "SELECT pg_advisory_unlock($1::integer, u.key) FROM pg_locks JOIN unnest($2::integer[]) u (key)"
+        " ON objid = (u.key::bigint & 4294967295)::oid"
+        " WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted AND objsubid = 2"
+        " AND classid = $1::bigint::oid",
+        LOCK_CLASS,
+        keys,
+    )
+
+
+@asynccontextmanager
+async def naming_blockers(
+    connection: asyncpg.Connection, tables: Sequence[TableName], wanted: Wanted
+) -> AsyncIterator[None]:
+    """Within the block, a lock on one of the tables that does not come in time is an error that names who holds it.
+
+    Args:
+        connection: in no transaction before and after the block.
+        tables: that the lock is wanted on.
+        wanted: the lock.
+
+    Raises:
+        MigrationError: of code 55P03; trying again may help.
+    """
+    try:
+        yield
+    except asyncpg.LockNotAvailableError as error:
+        found = []
+        for table in tables:
+            try:
+                words = await blockers(connection, table, wanted)
+            except FAILURES:
+                words = ""  # the sentence about the lock itself has to do
+            if words:
+                found.append(f"Table {table} is locked: {words}.")
+        named = ", ".join(map(str, tables))
+        message = " ".join(found) or f"A lock on {named} did not come in time."
+        raise MigrationError(message, code=LOCK_NOT_AVAILABLE) from error
+
+
+async def blockers(connection: asyncpg.Connection, table: TableName, wanted: Wanted = "RowExclusiveLock") -> str:
+    """Who holds a lock on the table that keeps another waiting, in words; empty when nobody does (any more).
+
+    Args:
+        connection: any.
+        table: that the lock is wanted on.
+        wanted: the lock; COPY's when it is not given.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT DISTINCT l.pid, coalesce(a.usename, a.backend_type) AS usename, a.application_name, a.xact_start, l.mode
+        FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+        WHERE l.locktype = 'relation' AND l.granted AND l.relation = to_regclass($1)::oid
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND l.mode = ANY($2) AND l.pid IS DISTINCT FROM pg_backend_pid()
+        ORDER BY a.xact_start
+        """,
+        table.sql,
+        list(_CONFLICTS[wanted]),
+    )
+    more = f"; and {len(rows) - _BLOCKERS_SHOWN} more" if len(rows) > _BLOCKERS_SHOWN else ""
+    words = "; ".join(
+        f"{_session(row)} holds a {row['mode']}{_since(row['xact_start'])}" for row in rows[:_BLOCKERS_SHOWN]
+    )
+    return words + more
+
+
+_IS_HELD_FOR = """
+SELECT EXISTS (
+    SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    JOIN unnest($2::integer[]) u (key) ON l.objid = (u.key::bigint & 4294967295)::oid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = $1::bigint::oid
+      AND a.application_name = $3
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
+"""
+_IS_ALIVE = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+               WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid())
+"""
+_HOLDER = """
+SELECT a.pid, a.usename, a.application_name, a.backend_start, host(a.client_addr) AS client
+FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = $1::bigint::oid
+  AND l.objid = ($2::bigint & 4294967295)::oid
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+def _key(table: TableName) -> int:
+    """The second lock key, a signed 32-bit hash of both names."""
+    return zlib.crc32(f"{table.schema}\0{table.table}".encode()) - 2**31
+
+
+def _schema_key(schema: str) -> int:
+    """That of a schema; no table has an empty name."""
+    return _key(TableName(schema, ""))
+
+
+async def _alive(
+    connection: asyncpg.Connection, tables: Sequence[TableName], run_id: str
+) -> tuple[TableName, asyncpg.Record] | None:
+    """One of the tables with another run of the ledger that is not finished and has sessions; None without one."""
+    if not await ledger_exists(connection):
+        return None
+    for run in await _unfinished(connection, tables):
+        if run["run_id"] != run_id and await connection.fetchval(_IS_ALIVE, sessions.name_of(run["run_id"])):
+            return TableName(run["schema_name"], run["table_name"]), run
+    return None
+
+
+async def _unfinished(connection: asyncpg.Connection, tables: Sequence[TableName]) -> list[asyncpg.Record]:
+    """Runs of the ledger that write to one of the tables and have no end yet, the one heard last first."""
+    found: list[asyncpg.Record] = await connection.fetch(
+        """
+        SELECT DISTINCT ON (r.heartbeat_at, r.run_id) r.run_id, r.engine_host, r.engine_pid, t.schema_name, t.table_name,
+               coalesce(r.taken_at, r.started_at) AS taken_at,
+               extract(epoch FROM clock_timestamp() - r.heartbeat_at)::int AS silent_s
+        FROM mongopg.run r JOIN mongopg.table_load t USING (run_id)
+        JOIN unnest($1::text[], $2::text[]) AS wanted (schema_name, table_name) USING (schema_name, table_name)
+        WHERE r.ended_at IS NULL
+        ORDER BY r.heartbeat_at DESC, r.run_id
+        """,
+        [table.schema for table in tables],
+        [table.table for table in tables],
+    )
+    return found
+
+
+def _of_run(what: str, run: asyncpg.Record) -> str:
+    return (
+        f"{what} is held by run {run['run_id']}{_since(run['taken_at'])} (engine {run['engine_pid']} on "
+        f"{_quoted(run['engine_host'])}, last heard {max(run['silent_s'], 0)} s ago): attach to it, or wait until it ends."
+    )
+
+
+async def _holder(connection: asyncpg.Connection, table: TableName, key: int, what: str, own_run_id: str) -> str:
+    """Who holds a table, or its schema, told by the run that its session bears the name of; never the one who asks.
+
+    Args:
+        key: of the lock that was refused.
+        what: was refused, in words.
+    """
+    session = await connection.fetchrow(_HOLDER, LOCK_CLASS, key)
+    name = (session["application_name"] if session is not None else "") or ""
+    if await ledger_exists(connection):
+        runs = await _unfinished(connection, [table])
+        for run in runs:
+            if name == sessions.name_of(run["run_id"]):
+                return _of_run(what, run)
+        others = [run for run in runs if run["run_id"] != own_run_id]
+        if others and not name.startswith(sessions.name_of("")):  # it bears no run's name, so not another run's
+            return _of_run(what, others[0])
+    if session is not None:
+        return (
+            f"{what} is held by another run: session {session['pid']} of {_quoted(session['usename'])} from "
+            f"{session['client'] or 'this machine'}{_since(session['backend_start'])}; wait for its end."
+        )
+    return f"{what} was held by another run a moment ago: try again."
+
+
+def _session(row: asyncpg.Record) -> str:
+    if row["pid"] is None:
+        return "a prepared transaction (pg_prepared_xacts)"
+    return f"session {row['pid']} of {_quoted(row['usename'])} ({_quoted(row['application_name'])})"
+
+
+def _quoted(name: str | None) -> str:
+    return one_line(name, 80) if name else "unknown"
+
+
+def _since(moment: datetime | None) -> str:
+    return f" since {moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""

@@ -1,0 +1,174 @@
+"""Cutting a collection into half-open ranges of `_id`, by a sample that the server sorts.
+
+The server sorts because only it knows the order of mixed kinds and of collations. The first range has no lower end and
+the last no upper end, so what the sample did not see, or what comes later, belongs to one of them all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
+
+from engine.mapping.bson import documents
+from engine.mongo.bounds import MAX_KEY, MIN_KEY, key_of, same_key
+from engine.mongo.catalogue import CollectionFacts
+from engine.mongo.connect import Document
+from engine.mongo.faults import SAMPLED_TOO_OFTEN, explained
+from engine.mongo.reader import BY_ID, COMMENT, Query, Range, raw_batches, raw_find
+
+TARGET_BYTES = 16 * 1024 * 1024
+"""Size of a partition."""
+MAX_PARTITIONS = 20_000
+PARTITIONS_PER_WORKER = 4
+"""At least, so that the last ones to end do not leave the others idle for long;"""
+SMALL_BYTES, SMALL_PARTITIONS = 2 * 1024 * 1024, 64
+"""but a large cluster's are not made smaller than so many bytes for it, beyond so many partitions: each costs a cursor and a
+transaction. There is one for each worker in any case."""
+MIN_DOCUMENTS = 250
+"""Smaller partitions cost more than they bring."""
+EXACT_DOCUMENTS = 50_000
+"""Up to so many, all keys are read instead of a sample: as quick, and even."""
+KEYS_IN_BATCH = 10_000
+"""Keys that are read at once; some 20 bytes each."""
+OVERSAMPLE = 16
+"""Sampled keys for each cut: the quantiles of a sample this large are within a third of the wanted size."""
+MIN_SAMPLE = 5_000
+"""Sampled keys at least, where the collection is large enough: a few cuts from a small sample come out uneven."""
+MAX_SAMPLE = 40_000
+"""Sampled keys at most, while there are two for each cut."""
+WARM_UP_SAMPLE = 50
+"""Keys drawn first and thrown away. After fast inserts the random cursor takes a huge page in memory, with up to a
+quarter of all documents, for one page among others; drawing from it once makes the server split it."""
+MAX_SAMPLE_SHARE = 0.045
+"""From 5 per cent on, `$sample` sorts the whole collection instead of using a random cursor."""
+
+WHOLE = Range(None, None)
+
+
+def key_behind(
+    collection: Collection[Document],
+    n_documents: int,
+    query: Query | None = None,
+    session: ClientSession | None = None,
+) -> bytes | None:
+    """The key that comes next after the first `n_documents` in `_id` order; None when there are no more of them.
+
+    It passes over as many entries of the index, and with a query over their documents. A session of a time looks at what was
+    there then.
+    """
+    keys = collection.find_raw_batches(
+        query or {}, {"_id": 1}, hint=BY_ID, sort=BY_ID, skip=n_documents, limit=1, comment=COMMENT, session=session
+    )
+    return next((key_of(batch) for batch in raw_batches(keys) if batch), None)
+
+
+@explained()
+def partitions(
+    collection: Collection[Document],
+    facts: CollectionFacts,
+    workers: int,
+    target_bytes: int = TARGET_BYTES,
+    *,
+    end: bytes | None = None,
+) -> list[Range]:
+    """Ranges in ascending order that together are the whole collection, or what of it comes before `end`.
+
+    Args:
+        facts: of the part that is to be cut.
+        workers: cluster size; there are at least four ranges for each worker where the collection is large enough, and at
+            least one where it has the documents.
+        target_bytes: wanted size of a range, bytes of uncompressed documents.
+        end: exclusive, a key; None is the collection's end. With one, all keys before it are read.
+
+    Raises:
+        ConnectError: the server was lost.
+        MigrationError: the server refused to sample.
+    """
+    if not facts.has_range_reads:
+        return [WHOLE]
+    by_size = -(-facts.size_bytes // target_bytes)
+    by_documents = facts.documents // MIN_DOCUMENTS
+    worthwhile = max(workers, SMALL_PARTITIONS, facts.size_bytes // SMALL_BYTES)
+    by_workers = min(PARTITIONS_PER_WORKER * workers, worthwhile)
+    wanted = min(max(by_size, by_workers), by_documents, MAX_PARTITIONS)
+    if wanted < 2 or end is not None or facts.documents <= EXACT_DOCUMENTS:
+        return split(collection, Range(None, end), wanted)
+    _sampled(collection, WARM_UP_SAMPLE)
+    keys = _sampled(collection, _sample_size(wanted, facts.documents))
+    return ranges(None, _cuts(keys, wanted), None)
+
+
+@explained()
+def split(collection: Collection[Document], whole: Range, parts: int) -> list[Range]:
+    """The same range in at most `parts`, by its own keys; `[whole]` when it is too small to be cut."""
+    if parts < 2 or whole.lower == MAX_KEY or whole.upper == MIN_KEY:
+        return [whole]
+    keys = _thinned_keys(collection, whole, parts * OVERSAMPLE)
+    inner = [cut for cut in _cuts(keys, parts) if whole.lower is None or not same_key(cut, whole.lower)]
+    return ranges(whole.lower, inner, whole.upper)
+
+
+def ranges(lower: bytes | None, cuts: Sequence[bytes], upper: bytes | None) -> list[Range]:
+    """The ranges between ascending cuts, from `lower` to `upper`."""
+    ends = [lower, *cuts, upper]
+    return [Range(ends[i], ends[i + 1]) for i in range(len(ends) - 1)]
+
+
+def _sample_size(wanted: int, n_documents: int) -> int:
+    size = min(max(wanted * OVERSAMPLE, MIN_SAMPLE), max(MAX_SAMPLE, wanted * 2))
+    cheap = int(n_documents * MAX_SAMPLE_SHARE)
+    # Few documents for many partitions: a random cursor cannot give enough keys, and sorting few documents is quick.
+    return size if cheap < wanted * 2 else min(size, cheap)
+
+
+def _cuts(keys: list[bytes], wanted: int) -> list[bytes]:
+    """At most `wanted - 1` distinct quantiles of sorted keys."""
+    cuts: list[bytes] = []
+    for number in range(1, wanted):
+        position = number * len(keys) // wanted
+        # Nothing can be cut off before the smallest sampled key without its part staying empty.
+        if position == 0 or position >= len(keys):
+            continue
+        if not cuts or not same_key(keys[position], cuts[-1]):
+            cuts.append(keys[position])
+    return cuts
+
+
+def _sampled(collection: Collection[Document], size: int) -> list[bytes]:
+    while size:
+        pipeline: list[Document] = [{"$sample": {"size": size}}, {"$project": {"_id": 1}}, {"$sort": {"_id": 1}}]
+        try:
+            return _keys(collection, pipeline)
+        except OperationFailure as exc:
+            if exc.code != SAMPLED_TOO_OFTEN:
+                raise
+        size //= 10  # fewer cuts, larger partitions
+    return []
+
+
+def _keys(collection: Collection[Document], pipeline: list[Document]) -> list[bytes]:
+    keys: list[bytes] = []
+    for batch in raw_batches(collection.aggregate_raw_batches(pipeline, allowDiskUse=True, comment=COMMENT)):
+        keys.extend(map(key_of, documents(batch)))
+    return keys
+
+
+def _thinned_keys(collection: Collection[Document], whole: Range, size: int) -> list[bytes]:
+    """Every n-th key of a range, at least `size` of them if there are so many: the index alone is read, in its order.
+
+    Aggregation has no `min` and `max`, and query operators skip other kinds, so `$sample` cannot be asked for a range.
+    """
+    keys: list[bytes] = []
+    step, position = 1, 0
+    for batch in raw_find(collection, whole, {}, projection={"_id": 1}, batch_size=KEYS_IN_BATCH):
+        for document in documents(batch):
+            if position % step == 0:
+                keys.append(key_of(document))
+            position += 1
+            if len(keys) > 2 * size:
+                keys = keys[::2]
+                step *= 2
+    return keys

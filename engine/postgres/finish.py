@@ -1,0 +1,306 @@
+"""The end of a load: primary keys, ANALYZE, counts, and the swap of mode `replace`.
+
+Each step looks at what is there first, so a run that broke off while finishing can go through all of them again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from collections.abc import Mapping as Lookup
+
+import asyncpg
+
+from engine.errors import MigrationError
+from engine.ledger.runs import TableLoad
+from engine.ledger.table_locks import naming_blockers
+from engine.mapping.model import Mapping
+from engine.postgres import attachments, ddl
+from engine.postgres.attachments import Fate
+from engine.postgres.ddl import TableName
+from engine.postgres.exchange import Exchange, exchange, holds_values, named
+from engine.postgres.names import free_name, taken_relations
+from engine.postgres.sqlstates import describe, may_pass
+from engine.postgres.tables import has_primary_key, has_unique
+
+KEY_MEMORY = "256MB"
+"""maintenance_work_mem while a key is built, where the server's own is lower: keys of a million rows sort in memory."""
+LOCK_TIMEOUT_S = 5.0
+"""Keys, indexes and ANALYZE wait so long for somebody else's lock; then it is told who holds it, and tried again."""
+SWAP_LOCK_S = 3.0
+"""The swap waits so long for its locks, all together. Whoever reads a table that it waits for queues behind it, so no reader
+is held up for longer. More than the second after which PostgreSQL ends an autovacuum that is in the way."""
+_NAME = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1"
+
+
+async def build_key(
+    connection: asyncpg.Connection, load: TableLoad, mapping: Mapping, *, has_key: bool, key_name: str = ""
+) -> None:
+    """Make `_id` the primary key of a table that the run made, unless it has one; of a staging table, unless it has any.
+
+    Args:
+        connection: not in a transaction; its `lock_timeout` bounds the wait for others.
+        load: the table.
+        mapping: its columns.
+        has_key: the plan wants a key; a view may hold an `_id` twice.
+        key_name: what it is to be called once the table has its name; empty is what PostgreSQL would call it.
+
+    Raises:
+        MigrationError: it cannot be built; the rows stay as they are.
+        asyncpg.PostgresError, OSError: the server or the connection is at fault; trying again may help.
+    """
+    if not has_key or not (load.made or load.staging is not None):
+        return
+    table = await current_name(connection, load)
+    column = mapping.id_column.name
+    if await has_unique(connection, table, column) or (not load.made and await has_primary_key(connection, table)):
+        return
+    try:
+        async with naming_blockers(connection, [table], "AccessExclusiveLock"), connection.transaction():
+            await connection.execute(
+                "SELECT set_config('maintenance_work_mem', $1, true)"
+                " WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < pg_size_bytes($1)",
+                KEY_MEMORY,
+            )
+            name = key_name if key_name and table == load.target else ddl.key_name(table)
+            if await taken_relations(connection, table.schema, [name]):  # since it was chosen
+                name = await free_name(connection, table.schema, table.table, ddl.KEY_SUFFIX)
+            await connection.execute(ddl.add_primary_key(table, column, name))
+    except asyncpg.PostgresError as error:
+        if may_pass(error):
+            raise
+        raise MigrationError(
+            f"The primary key of {table} cannot be built: {describe(error)[1]} All rows are there; resume the run when "
+            "the cause is gone.",
+            code="key",
+        ) from error
+
+
+async def analyze(connection: asyncpg.Connection, load: TableLoad) -> None:
+    """ANALYZE the table."""
+    table = await current_name(connection, load)
+    async with naming_blockers(connection, [table], "ShareUpdateExclusiveLock"):
+        await connection.execute(ddl.analyze(table))
+
+
+async def count_rows(connection: asyncpg.Connection, load: TableLoad) -> int:
+    """Rows in the table that was written to.
+
+    Raises:
+        MigrationError: somebody locks it; trying again may help.
+        asyncpg.PostgresError, OSError: the server or the connection is at fault.
+    """
+    return await rows_in(connection, await current_name(connection, load))
+
+
+async def rows_in(connection: asyncpg.Connection, table: TableName) -> int:
+    """Rows in a table, unless somebody keeps it locked.
+
+    Raises:
+        MigrationError: somebody locks it; trying again may help.
+    """
+    # Others use this connection, too: it may not wait for ever.
+    async with naming_blockers(connection, [table], "AccessShareLock"), connection.transaction():
+        await connection.execute(f"SET LOCAL lock_timeout = {round(LOCK_TIMEOUT_S * 1000)}")
+        # Rows of tables that inherit from it are theirs; those of partitions are the table's.
+        kind = await connection.fetchval("SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", table.sql)
+        only = "ONLY " if kind == "r" else ""
+        return int(await connection.fetchval(f"SELECT count(*) FROM {only}{table.sql}"))  # noqa: S608 - a quoted name
+
+
+async def current_name(connection: asyncpg.Connection, load: TableLoad) -> TableName:
+    """What the table that was written to is called now: after a swap, the staging table bears the target's name.
+
+    Raises:
+        MigrationError: it was dropped.
+    """
+    found = await connection.fetchrow(_NAME, load.table_oid)
+    if found is None and load.staging is not None:
+        # The contents were exchanged: the ledger has the table that took the rows. The staging name has the run's id in it.
+        oid = await connection.fetchval(
+            "SELECT table_oid FROM mongopg.table_load WHERE schema_name = $1 AND table_name = $2 AND staging_table = $3",
+            load.target.schema,
+            load.target.table,
+            load.staging.table,
+        )
+        found = await connection.fetchrow(_NAME, oid)
+    if found is None:
+        raise MigrationError(f"Table {load.loads_into} was dropped while the run was on.")
+    return TableName(*found)
+
+
+async def swap(
+    connection: asyncpg.Connection,
+    run_id: str,
+    loads: Sequence[TableLoad],
+    *,
+    drops: Collection[str] = (),
+    planned_indexes: Lookup[int, Sequence[str]] | None = None,
+    key_names: Lookup[int, str] | None = None,
+) -> None:
+    """Put the rows of mode `replace` in the place of the old ones, all tables in one transaction.
+
+    A table on which nothing hangs is dropped, and the staging table takes its name, owner, grants and comment; where something
+    hangs on it, also since the load began, the contents are exchanged (`engine.postgres.exchange`). Readers see all old rows or
+    all new ones.
+
+    Args:
+        connection: not in a transaction.
+        run_id: of the run.
+        loads: its tables.
+        drops: kinds of attachments that may be dropped with an old table.
+        planned_indexes: what the run makes, by task, as `attachments.index_signature` spells them.
+        key_names: what primary keys are to be called, by task, where that is not what PostgreSQL would call them.
+
+    Raises:
+        MigrationError: a foreign key refers to an old table, the rows do not go into a table that stays, or a session has kept
+            one locked for `SWAP_LOCK_S`; nothing is changed then.
+    """
+    names = [name for load in loads if load.staging is not None for name in (load.staging, load.target)]
+    async with naming_blockers(connection, names, "AccessExclusiveLock"), connection.transaction():
+        waiting = [load for load in loads if load.staging is not None and not await is_swapped(connection, load)]
+        old_tables = await _lock_all(connection, waiting)
+        exchanged: list[Exchange] = []
+        for load in waiting:
+            assert load.staging is not None
+            old_oid = old_tables.get(load.target)
+            if old_oid is None:
+                await _take_name(connection, load, (key_names or {}).get(load.task_id, ""))
+                continue
+            mapping = Mapping.model_validate_json(load.mapping)
+            earlier = await attachments.earlier_plans(connection, old_oid, load.target)
+            found = await attachments.look(
+                connection, old_oid, load.target, mapping, earlier=earlier,
+                planned_indexes=(planned_indexes or {}).get(load.task_id, ()), others=list(old_tables.values()),
+            )  # fmt: skip
+            found = [each for each in found if each.attachment.kind not in drops or not each.attachment.may_go]
+            refused = [each for each in found if each.attachment.fate is Fate.REFUSED]
+            if refused:
+                referring = [each for each in found if each in refused or each.attachment.kind in attachments.REFERRING]
+                words = ", ".join(each.what for each in referring)
+                raise MigrationError(
+                    f"Table {load.target} cannot be replaced, since {words} depend on it: drop them, or use mode append or "
+                    f"upsert. The new rows are in {load.staging}.",
+                    code="dependants",
+                )
+            if found and await attachments.is_another(connection, old_oid, mapping, earlier):
+                raise MigrationError(
+                    f"Table {load.target} cannot be replaced, since it has none of the plan's columns, and {named(found)} "
+                    f"would be lost with it: drop what hangs on it, then resume the run. The new rows are in {load.staging}.",
+                    code="dependants",
+                )
+            has_key = await has_unique(connection, load.staging, mapping.id_column.name)
+            table = Exchange(load.target, load.staging, old_oid, mapping, earlier, has_key)
+            # Values in columns of others tell that it is the collection's table after all.
+            if found or not load.made or ("column" not in drops and await holds_values(connection, table)):
+                exchanged.append(table)
+                continue
+            await _hand_over(connection, old_oid, load.staging)
+            old = ddl.old_name(load.target, run_id)
+            await connection.execute(ddl.rename_table(load.target, old.table))
+            await connection.execute(ddl.drop_table(old))
+            await _take_name(connection, load, (key_names or {}).get(load.task_id, ""))
+        await exchange(connection, run_id, exchanged)
+
+
+async def is_swapped(connection: asyncpg.Connection, load: TableLoad) -> bool:
+    """The staging table has the old one's place already: from then on it is everybody's, and others may write to it."""
+    return load.staging is not None and await current_name(connection, load) == load.target
+
+
+async def _lock_all(connection: asyncpg.Connection, loads: Sequence[TableLoad]) -> dict[TableName, int]:
+    """Lock everything that a swap renames, before anything is done; the OIDs of the old tables that are there.
+
+    All at the beginning, so that nobody waits for one table while we wait for another for longer than `SWAP_LOCK_S`; and
+    nothing may come to depend on an old table between the look and the drop. Those of our own, which nobody reads, first.
+    """
+    deadline = time.monotonic() + SWAP_LOCK_S
+    old_tables = {}
+    for load in sorted(loads, key=lambda load: str(load.target)):
+        assert load.staging is not None
+        await _lock(connection, load.staging, deadline)
+    for load in sorted(loads, key=lambda load: str(load.target)):
+        kind = await connection.fetchval(
+            "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", load.target.sql
+        )
+        if kind is not None and kind not in ("r", "p"):
+            raise MigrationError(
+                f"{load.target} is not a table any more: rename what has taken its name, then resume the run. The new rows "
+                f"are in {load.staging}.",
+                code="not_a_table",
+            )
+        if kind is not None:
+            await _lock(connection, load.target, deadline, only="ONLY " if kind == "r" else "")
+            # Whoever had it locked may have put another in its place.
+            old_tables[load.target] = await connection.fetchval("SELECT to_regclass($1)::oid", load.target.sql)
+    # What the drop still has to lock, such as tables that the old one refers to.
+    await connection.execute(f"SET LOCAL lock_timeout = {round(SWAP_LOCK_S * 1000)}")
+    return old_tables
+
+
+async def _lock(connection: asyncpg.Connection, table: TableName, deadline: float, only: str = "") -> None:
+    left_ms = max(1, round((deadline - time.monotonic()) * 1000))
+    await connection.execute(f"SET LOCAL lock_timeout = {left_ms}")
+    await connection.execute(f"LOCK TABLE {only}{table.sql} IN ACCESS EXCLUSIVE MODE")
+
+
+async def dependants(connection: asyncpg.Connection, table: TableName) -> list[str]:
+    """What refers to a table from elsewhere, in words."""
+    oid = await connection.fetchval("SELECT to_regclass($1)::oid", table.sql)
+    return [] if oid is None else await attachments.dependants(connection, oid)
+
+
+async def _take_name(connection: asyncpg.Connection, load: TableLoad, key_name: str) -> None:
+    """Rename the staging table and its key."""
+    assert load.staging is not None
+    await connection.execute(ddl.rename_table(load.staging, load.target.table))
+    key = await connection.fetchval(
+        "SELECT conname FROM pg_constraint WHERE conrelid = $1 AND contype = 'p'", load.table_oid
+    )
+    if key == ddl.key_name(load.staging):
+        name = key_name or ddl.key_name(load.target)
+        if await taken_relations(connection, load.target.schema, [name]):  # since it was chosen
+            name = await free_name(connection, load.target.schema, load.target.table, ddl.KEY_SUFFIX)
+        await connection.execute(ddl.rename_constraint(load.target, key, name))
+
+
+async def _hand_over(connection: asyncpg.Connection, old_oid: int, staging: TableName) -> None:
+    """Give the new table the old one's owner, rights and comment."""
+    old = await connection.fetchrow(
+        "SELECT quote_ident(pg_get_userbyid(relowner)) AS owner, relowner = (SELECT oid FROM pg_roles WHERE rolname ="
+        " current_user) AS is_ours, relacl IS NULL AS is_plain, obj_description(oid, 'pg_class') AS comment"
+        " FROM pg_class WHERE oid = $1",
+        old_oid,
+    )
+    if not old["is_ours"]:  # first: a role that may act for the owner grants in its name
+        await connection.execute(f"ALTER TABLE {staging.sql} OWNER TO {old['owner']}")
+    # Default privileges may have given the new table rights that the old one has not.
+    given = await _grantees(connection, staging)
+    holders = [role for role in given if role != old["owner"]] if old["is_plain"] else [*given, old["owner"]]
+    for role in dict.fromkeys(holders):
+        await connection.execute(f"REVOKE ALL ON {staging.sql} FROM {role}")
+    grants = await connection.fetch(
+        """
+        SELECT string_agg(g.privilege_type, ', ' ORDER BY g.nth) AS privileges, g.is_grantable AND g.grantee <> c.relowner
+               AS is_grantable,
+               CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END AS grantee
+        FROM pg_class c, aclexplode(c.relacl) WITH ORDINALITY g (grantor, grantee, privilege_type, is_grantable, nth)
+        WHERE c.oid = $1 GROUP BY 2, 3 ORDER BY min(g.nth)
+        """,
+        old_oid,
+    )
+    for grant in grants:
+        option = " WITH GRANT OPTION" if grant["is_grantable"] else ""
+        await connection.execute(f"GRANT {grant['privileges']} ON {staging.sql} TO {grant['grantee']}{option}")
+    if old["comment"] is not None:
+        literal = await connection.fetchval("SELECT quote_literal($1::text)", old["comment"])
+        await connection.execute(f"COMMENT ON TABLE {staging.sql} IS {literal}")
+
+
+async def _grantees(connection: asyncpg.Connection, table: TableName) -> list[str]:
+    rows = await connection.fetch(
+        "SELECT DISTINCT CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END AS role"
+        " FROM pg_class c, aclexplode(c.relacl) g WHERE c.oid = to_regclass($1)",
+        table.sql,
+    )
+    return [row["role"] for row in rows]

@@ -1,0 +1,154 @@
+"""What a run needs of the target server, looked at before anything is written: version, kind of server, rights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Lookup
+from collections.abc import Sequence
+
+import asyncpg
+
+from engine.errors import UsageError
+from engine.ledger.schema import SCHEMA
+from engine.mapping.names import quote_identifier
+from engine.postgres.ddl import TableName
+from engine.postgres.sqlstates import one_line
+
+MIN_VERSION = 14
+ENCODING = "UTF8"
+_MAY_KEEP_LEDGER = """
+    SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+                             AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')), true)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'
+"""
+"""The ledger's tables may be another role's."""
+
+
+async def preflight(
+    connection: asyncpg.Connection,
+    tables: Sequence[TableName],
+    mode: str,
+    columns: Lookup[TableName, Sequence[str]] | None = None,
+) -> None:
+    """Make sure that a run into these tables can be written.
+
+    Args:
+        columns: those that are written, the key first: rights on them alone will do.
+
+    Raises:
+        UsageError: it cannot; the message names each thing that is in the way, and the GRANTs that are missing.
+    """
+    await _check_server(connection)
+    await _refuse(connection, await missing_rights(connection, tables, mode, columns))
+
+
+async def require_schemas(connection: asyncpg.Connection, schemas: Sequence[str]) -> None:
+    """Make sure that tables can be made in these schemas, and the ledger be kept, before there is a plan.
+
+    Raises:
+        UsageError: they cannot; the message names the server's fault, or every statement that is missing.
+    """
+    await _check_server(connection)
+    await _refuse(connection, await _missing_on_schemas(connection, [SCHEMA, *schemas]))
+
+
+async def _refuse(connection: asyncpg.Connection, missing: Sequence[str]) -> None:
+    if missing:
+        role = one_line(await connection.fetchval("SELECT current_user"))
+        raise UsageError(
+            f"The target's user {role} lacks rights; as an administrator, run: {' '.join(missing)}", code="rights"
+        )
+
+
+async def missing_rights(
+    connection: asyncpg.Connection,
+    tables: Sequence[TableName],
+    mode: str,
+    columns: Lookup[TableName, Sequence[str]] | None = None,
+) -> list[str]:
+    """The statements that would give the connection's role what it lacks, each with its semicolon; empty for all there."""
+    role, database, may_make_temporary = await connection.fetchrow(
+        "SELECT quote_ident(current_user), quote_ident(current_database()),"
+        " has_database_privilege(current_database(), 'TEMPORARY')"
+    )
+    missing = await _missing_on_schemas(connection, [SCHEMA, *(table.schema for table in tables)])
+    if mode == "upsert" and not may_make_temporary:
+        missing.append(f"GRANT TEMPORARY ON DATABASE {database} TO {role};")
+    for table in tables:
+        missing += await _missing_on_table(connection, table, mode, role, (columns or {}).get(table, ()))
+    return missing
+
+
+async def _missing_on_schemas(connection: asyncpg.Connection, schemas: Sequence[str]) -> list[str]:
+    role, may_create = await connection.fetchrow(
+        "SELECT quote_ident(current_user), has_database_privilege(current_database(), 'CREATE')"
+    )
+    missing: list[str] = []
+    for schema in dict.fromkeys(schemas):
+        name = quote_identifier(schema)
+        has_usage, has_create = await connection.fetchrow(
+            "SELECT has_schema_privilege(oid, 'USAGE'), has_schema_privilege(oid, 'CREATE')"
+            " FROM pg_namespace WHERE nspname = $1",
+            schema,
+        ) or (may_create, may_create)
+        if not (has_usage and has_create):
+            exists = await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", name)
+            missing.append(
+                f"GRANT USAGE, CREATE ON SCHEMA {name} TO {role};"
+                if exists
+                else f"CREATE SCHEMA {name} AUTHORIZATION {role};"
+            )
+    if not await connection.fetchval(_MAY_KEEP_LEDGER, SCHEMA):
+        missing.append(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {role};")
+    return missing
+
+
+async def _check_server(connection: asyncpg.Connection) -> None:
+    version = connection.get_server_version()
+    if version.major < MIN_VERSION:
+        raise UsageError(
+            f"The target is PostgreSQL {version.major}; it must be {MIN_VERSION} or newer.", code="server_version"
+        )
+    row = await connection.fetchrow(
+        "SELECT pg_backend_pid() AS pid, current_setting('transaction_read_only')::bool OR pg_is_in_recovery() AS read_only,"
+        " current_setting('server_encoding') AS encoding"
+    )
+    if row["read_only"]:
+        raise UsageError("The target is read-only, perhaps a standby: name its primary server.", code="read_only")
+    if row["encoding"] != ENCODING:
+        raise UsageError(
+            f"The target database has encoding {row['encoding']}: MongoDB's strings need a database with {ENCODING}.",
+            code="encoding",
+        )
+    # A pooler hands out process ids of its own; advisory locks and our session settings would go to anybody's session.
+    if row["pid"] != connection.get_server_pid():
+        raise UsageError(
+            "target.uri leads to a connection pooler: give host and port of the PostgreSQL server itself.",
+            code="pooler",
+        )
+
+
+async def _missing_on_table(
+    connection: asyncpg.Connection, table: TableName, mode: str, role: str, columns: Sequence[str]
+) -> list[str]:
+    needed = {"append": ("SELECT", "INSERT"), "upsert": ("SELECT", "INSERT", "UPDATE"), "replace": ()}.get(mode)
+    row = await connection.fetchrow(
+        "SELECT oid, pg_has_role(relowner, 'USAGE') AS is_owner FROM pg_class WHERE oid = to_regclass($1)", table.sql
+    )
+    if row is None or needed is None:
+        return []
+    if mode == "replace":
+        return [] if row["is_owner"] else [f"ALTER TABLE {table.sql} OWNER TO {role};"]
+    lacking = [right for right in needed if not await _has_right(connection, row["oid"], right, columns)]
+    return [f"GRANT {', '.join(lacking)} ON {table.sql} TO {role};"] if lacking else []
+
+
+async def _has_right(connection: asyncpg.Connection, oid: int, right: str, columns: Sequence[str]) -> bool:
+    """The right on the table, or on all the columns; no UPDATE changes the key, which is the first of them."""
+    wanted = columns[1:] if right == "UPDATE" else columns
+    return bool(
+        await connection.fetchval(
+            "SELECT has_table_privilege($1::oid, $2) OR coalesce((SELECT bool_and(has_column_privilege($1::oid, attnum, $2))"
+            " FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND attname = ANY($3)), false)",
+            oid, right, list(wanted),
+        )
+    )  # fmt: skip

@@ -1,0 +1,126 @@
+"""What a run came to: verification and rejects."""
+
+from __future__ import annotations
+
+from engine.protocol.wire import Verification, Wire
+
+
+class DifferenceView(Wire):
+    """One difference between a document and its row. Foreign text: make it harmless before showing it."""
+
+    namespace: str
+    table: str
+    kind: str
+    """`missing` (no row), `different`, or `extra` (a row that no document has)."""
+    id: str
+    """The document's `_id` as Extended JSON; of an extra row, its key as text."""
+    field: str = ""
+    """Dotted path; empty for the whole document."""
+    column: str = ""
+    source: str | None = None
+    """The beginning of the value as the document's row should have it; None is NULL, or not shown."""
+    target: str | None = None
+    """As the table has it."""
+    reason: str = ""
+    """Why the document cannot have a row now, such as `nul`."""
+    source_changed: bool = False
+    """The source changed since the run read it; otherwise the difference is ours, or the target was changed."""
+
+
+class LessStrictView(Wire):
+    """Values of one field that were compared less strictly than the numbers they are in BSON, and why."""
+
+    namespace: str
+    table: str
+    column: str
+    field: str
+    """Dotted path; `[]` are the elements of an array."""
+    reason: str
+    """What PostgreSQL does not keep there, in words."""
+    count: int
+    """Values."""
+
+
+class TableCounts(Wire):
+    """Counts of one table's both sides; those from `equal` on are of level `full`."""
+
+    namespace: str
+    table: str
+    source: int
+    read: int
+    written: int
+    rejected: int
+    target: int
+    ok: bool
+    altered: dict[str, int] = {}
+    """Values that a policy changed when the run wrote the rows, by policy. The comparison is with what the policies make of
+    the documents, so these are no differences."""
+    message: str = ""
+    """What does not hold, or why only the counts were compared."""
+    equal: int = 0
+    """Documents whose row has the same values."""
+    different: int = 0
+    missing: int = 0
+    extra: int = 0
+    """Rows that no document has; only looked for in tables that are the run's alone (modes create and replace)."""
+    kept: int = 0
+    """Documents without a row that are kept as rejects."""
+    source_changed: int = 0
+    """Of the differences, those in slices whose documents are not the ones that the run read."""
+    slices: int = 0
+    slices_changed: int = 0
+    """Slices that were compared, and those of them whose source checksum is another now."""
+    slices_unknown: int = 0
+    """Slices without a checksum: the run was asked to keep none."""
+
+
+class VerifyReport(Wire):
+    """Outcome of a verification."""
+
+    run_id: str
+    level: str
+    result: Verification
+    tables: list[TableCounts]
+    differences: list[DifferenceView] = []
+    """The first ones of each kind and table."""
+    less_strict: list[LessStrictView] = []
+    """Level `full`: where a number could not be compared by all its digits, such as a negative zero in jsonb."""
+    redacted: bool = False
+    """Values were asked not to be shown."""
+    seconds: float = 0.0
+
+
+class RejectGroup(Wire):
+    """Rejects of one reason in one field."""
+
+    namespace: str
+    reason: str
+    field: str
+    sqlstate: str = ""
+    count: int
+    samples: list[str] = []
+    """`_id`s as Extended JSON."""
+
+
+class RejectsReport(Wire):
+    """Rejected documents of a run."""
+
+    run_id: str
+    total: int
+    groups: list[RejectGroup]
+
+
+class RetryReport(Wire):
+    """What became of a run's rejects."""
+
+    run_id: str
+    tried: int
+    written: int
+    """Rows written; their rejects are gone."""
+    already_there: int
+    """The table had their very row; these rejects are gone, too."""
+    left: int
+    altered: dict[str, int] = {}
+    """Values that a policy changed in the rows written now, by policy."""
+    groups: list[RejectGroup]
+    """Those that are left, by today's reason."""

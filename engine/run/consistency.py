@@ -1,0 +1,163 @@
+"""Which state of the source a run reads: each document as it is, or all of them as they were at one time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from engine.errors import MigrationError, UsageError
+from engine.mongo import connect as mongo
+from engine.mongo import snapshot
+from engine.plan import TablePlan
+from engine.protocol import RunState
+from engine.run.table_lock import UNREACHABLE
+from engine.verify.counts import count_source
+from engine.work.connections import explain
+from engine.work.messages import CopyLease, Failed
+
+if TYPE_CHECKING:
+    from engine.run.copy import Copying
+    from engine.run.run import Migration
+
+_POLL_S = 0.01
+
+log = logging.getLogger(__name__)
+
+
+class Consistency:
+    """The time at which the workers of a run read, if there is one, and what is done when the server has lost it."""
+
+    def __init__(self, copying: Copying, migration: Migration) -> None:
+        self.at: int | None = None
+        """The time (`engine.mongo.snapshot`); None reads each document as it is."""
+        self._copying = copying
+        self._migration = migration
+        self._window_s: int | None = None
+        self._restarting: asyncio.Task[None] | None = None
+
+    def take(self, client: mongo.Client, names: Sequence[tuple[str, str]]) -> int | None:
+        """Take a time for these collections, each database and name, when the settings ask for one. Blocks.
+
+        Raises:
+            UsageError: they cannot be read at one time; the message says why.
+        """
+        if self._migration.settings.run.consistency == "snapshot":
+            snapshot.check(client, names)
+            self._window_s = snapshot.window_s(client)
+            self.at = snapshot.take(client, names)
+        return self.at
+
+    def announce(self) -> None:
+        """Let everybody know the time."""
+        if self.at is not None:
+            self._migration.emit("snapshot", at=self.at, unix=snapshot.seconds_of(self.at), window_s=self._window_s)
+
+    async def resume(self, at: int | None, *, has_slices: bool) -> None:
+        """Go on with a run that read at that time: at the same one, or at a new one while nothing is committed.
+
+        Raises:
+            UsageError: the server has lost the time of what is committed.
+        """
+        self.at = at
+        if at is not None:
+            try:
+                await asyncio.to_thread(self._probe, at)
+            except MigrationError as error:
+                if error.code not in snapshot.LOST:
+                    raise
+                if has_slices:
+                    raise UsageError(self._too_late(), code="snapshot_too_old") from error
+                await self._move()
+        self.announce()
+
+    async def count(self, tables: tuple[TablePlan, ...]) -> dict[int, int]:
+        """Documents of each collection, by task: at the time of the run, or as they are now when there is none any more."""
+        uri = self._migration.source_uri
+        try:
+            return await asyncio.to_thread(count_source, uri, tables, self.at)
+        except MigrationError as error:
+            if error.code not in snapshot.LOST or self.at is None:
+                raise
+        self._migration.emit(
+            "problem",
+            code="counted_now",
+            message=f"The server has no longer the state of {snapshot.in_words(self.at)}: the source is counted as it is now.",
+        )
+        return await asyncio.to_thread(count_source, uri, tables)
+
+    def is_lost(self, message: Failed) -> bool:
+        """Whether a lease failed because the server has lost the time."""
+        return self.at is not None and message.code in snapshot.LOST and isinstance(message.lease, CopyLease)
+
+    def lost(self, message: Failed) -> None:
+        """Begin again at a new time while nothing is committed; otherwise the run has to end."""
+        assert isinstance(message.lease, CopyLease)
+        self._copying.leases.give_back(message.lease)
+        if self._restarting is None or self._restarting.done():
+            self._restarting = asyncio.create_task(self._restart(), name="read at a new time")
+
+    async def _restart(self) -> None:
+        migration, supervisor = self._migration, self._migration.supervisor
+        assert supervisor is not None
+        supervisor.abort()
+        while not supervisor.is_quiet:
+            await asyncio.sleep(_POLL_S)
+        if migration.is_stopping:
+            return
+        try:
+            await self._move()
+        except MigrationError as error:
+            migration.fail(error)
+            return
+        except UNREACHABLE as error:
+            log.exception("a new time cannot be taken")
+            code, sentence, _ = explain(error)
+            migration.fail(MigrationError(sentence, code=code))
+            return
+        self._copying.set_tasks()
+        supervisor.forget_tasks()
+        self.announce()
+        if migration.record.state is RunState.RUNNING:
+            supervisor.release()
+
+    async def _move(self) -> None:
+        """To a new time, in the ledger too; raises MigrationError when something is committed, or limited, by the old one."""
+        assert self._copying.plan is not None
+        if any(table.end is not None for table in self._copying.plan.tables):
+            raise MigrationError(self._too_late(), code="snapshot_too_old")
+        at = await asyncio.to_thread(self._taken)
+        if not await self._copying.journal.move_snapshot(at):
+            raise MigrationError(self._too_late(), code="snapshot_too_old")
+        self.at = at
+
+    def _taken(self) -> int:
+        client = mongo.connect(self._migration.source_uri, app_name=self._copying.journal.app_name)
+        try:
+            return snapshot.take(client, self._names())
+        finally:
+            client.close()
+
+    def _probe(self, at: int) -> None:
+        client = mongo.connect(self._migration.source_uri, app_name=self._copying.journal.app_name)
+        try:
+            self._window_s = snapshot.window_s(client)
+            snapshot.probe(client, at, self._names())
+        finally:
+            client.close()
+
+    def _names(self) -> list[tuple[str, str]]:
+        assert self._copying.plan is not None
+        return [(table.database, table.collection) for table in self._copying.plan.tables]
+
+    def _too_late(self) -> str:
+        assert self.at is not None
+        window = f"{self._window_s} s" if self._window_s is not None else "some minutes"
+        run_id = self._copying.journal.run_id
+        return (
+            f"MongoDB no longer has the state of {snapshot.in_words(self.at)}, at which this run reads (it keeps such states "
+            f"for {window}: minSnapshotHistoryWindowInSeconds), and part of it is committed: it cannot be completed at "
+            f"another time. Discard run {run_id} and start anew with a longer window or a larger cluster, or with "
+            'run.consistency = "fuzzy".'
+        )

@@ -1,0 +1,273 @@
+"""A run's life: its states, what may be asked of it in each, and how facts change it.
+
+`RunRecord.apply(event)` is the only way a record changes. Live runs, history and replay all feed it the same events, so they
+all show the same run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.errors import UsageError
+from engine.protocol import ErrorInfo, Event, ProblemView, RunState, TableProgress, Verification
+
+ADVICE = {
+    "nul": 'Set mapping.nul to "strip" or "replace", or clean the source; the documents are kept as rejects.',
+    "utf8": 'Set mapping.utf8 to "replace", or clean the source; the documents are kept as rejects.',
+    "date_range": "Set mapping.date_range to another policy; the documents are kept as rejects.",
+    "overflow": 'Set mapping.overflow to "overflow" to keep such values in _extra.',
+    "id_kind": "These _ids are of a kind that the plan did not see; plan again.",
+    "not_null": "Drop NOT NULL from the column, or give it a value in the source.",
+    "too_long": "Widen the column; the documents are kept as rejects.",
+    "id_too_long": "PostgreSQL cannot index keys this long; shorten them or choose another key.",
+}
+"""What to do, by reason code."""
+
+ALTERED = "values changed as the policy says"
+"""The message of the problems that are about these."""
+
+MAY: dict[str, frozenset[RunState]] = {
+    "start": frozenset({RunState.IDLE}),
+    "pause": frozenset({RunState.SEEDING, RunState.STARTING, RunState.RUNNING}),
+    "resume": frozenset({RunState.PAUSING, RunState.PAUSED}),
+    "cancel": frozenset(
+        {RunState.SEEDING, RunState.STARTING, RunState.RUNNING, RunState.PAUSING, RunState.PAUSED, RunState.FINISHING,
+         RunState.CANCELLING}
+    ),
+    "set": frozenset(
+        {RunState.IDLE, RunState.SEEDING, RunState.STARTING, RunState.RUNNING, RunState.PAUSING,
+         RunState.PAUSED}
+    ),
+}  # fmt: skip
+"""States in which a command is taken."""
+
+NOW = {
+    RunState.IDLE: "has not started",
+    RunState.FINISHING: "is building keys and counting",
+    RunState.CANCELLING: "is being cancelled",
+    RunState.COMPLETED: "is completed",
+    RunState.CANCELLED: "is cancelled",
+    RunState.FAILED: "has failed",
+}
+
+
+@dataclass(slots=True)
+class TableCounters:
+    """One table's committed counts."""
+
+    namespace: str
+    table: str
+    total: int
+    read: int = 0
+    written: int = 0
+    rejected: int = 0
+    source_count: int = -1
+    target_count: int = -1
+    ok: bool | None = None
+    indexes_built: int = 0
+    """Those that were there already included."""
+    indexes_failed: int = 0
+    altered: Counter[str] = field(default_factory=Counter)
+    """Values that a policy changed in the rows, by policy."""
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """Everything that facts say about a run."""
+
+    run_id: str
+    state: RunState = RunState.IDLE
+    phase: str = ""
+    verification: Verification = Verification.NONE
+    error: ErrorInfo | None = None
+    knobs: dict[str, int] = field(default_factory=dict)
+    tables: dict[int, TableCounters] = field(default_factory=dict)
+    """By task id, in the plan's order."""
+    problems: dict[tuple[str, str], ProblemView] = field(default_factory=dict)
+    """By code and collection."""
+    n_bytes: int = 0
+    n_retried: int = 0
+    seeded: int = 0
+    """Documents in the seeded collection."""
+    exit_code: int | None = None
+    consistency: str = "fuzzy"
+    at: float = 0.0
+    """Of the newest event."""
+    snapshot_unix: float = 0.0
+    """The time at which all documents are read; 0 is none."""
+
+    @property
+    def written(self) -> int:
+        """Committed rows of all tables."""
+        return sum(table.written for table in self.tables.values())
+
+    @property
+    def read(self) -> int:
+        """Documents of committed slices."""
+        return sum(table.read for table in self.tables.values())
+
+    @property
+    def rejected(self) -> int:
+        """Committed rejects."""
+        return sum(table.rejected for table in self.tables.values())
+
+    @property
+    def altered(self) -> dict[str, int]:
+        """Values that a policy changed in committed rows, by policy."""
+        return dict(sum((table.altered for table in self.tables.values()), Counter[str]()))
+
+    @property
+    def total(self) -> int:
+        """Documents expected, never below what was read."""
+        return sum(max(table.total, table.read) for table in self.tables.values())
+
+    def may(self, command: str) -> bool:
+        """Whether `command` is taken in this state."""
+        return self.state in MAY[command]
+
+    def require(self, command: str) -> None:
+        """Raise UsageError with the reason when `command` is not taken in this state."""
+        if not self.may(command):
+            now = NOW.get(self.state, f"is {self.state.value}")
+            raise UsageError(f"The run {now}: there is nothing to {command}.", code="state")
+
+    def apply(self, event: Event) -> None:
+        """Change the record by a fact; an unknown kind changes nothing (a newer version's event in a replay)."""
+        change = _CHANGES.get(event.kind)
+        if change is not None:
+            self.at = event.at
+            change(self, event.facts)
+
+    def table_views(self) -> list[TableProgress]:
+        """The tables for a snapshot."""
+        return [
+            TableProgress(
+                namespace=table.namespace, table=table.table, total=max(table.total, table.read), read=table.read,
+                written=table.written, rejected=table.rejected, altered=dict(table.altered), source_count=table.source_count,
+                target_count=table.target_count, ok=table.ok,
+            )
+            for table in self.tables.values()
+        ]  # fmt: skip
+
+
+def _state(record: RunRecord, facts: dict[str, Any]) -> None:
+    record.state = RunState(facts["state"])
+    record.phase = facts.get("phase", record.state.value)
+
+
+def _knob(record: RunRecord, facts: dict[str, Any]) -> None:
+    record.knobs[facts["knob"]] = facts["value"]
+
+
+def _planned(record: RunRecord, facts: dict[str, Any]) -> None:
+    for entry in facts["tables"]:
+        record.tables[entry["task_id"]] = TableCounters(entry["namespace"], entry["table"], entry["total"])
+    record.knobs |= facts.get("knobs", {})
+
+
+def _total(record: RunRecord, facts: dict[str, Any]) -> None:
+    record.tables[facts["task_id"]].total = facts["total"]
+
+
+def _slice(record: RunRecord, facts: dict[str, Any]) -> None:
+    table = record.tables[facts["task_id"]]
+    table.read += facts["read"]
+    table.written += facts["written"]
+    table.rejected += facts["rejected"]
+    record.n_bytes += facts["bytes"]
+    for code, count in facts.get("reasons", {}).items():
+        _count_problem(record, code, "kept as rejects", table.namespace, count, ADVICE.get(code, ""))
+    for code, count in facts.get("policies", {}).items():
+        table.altered[code] += count
+        _count_problem(record, code, ALTERED, table.namespace, count, "")
+
+
+def _recount(record: RunRecord, facts: dict[str, Any]) -> None:
+    for entry in facts["tables"]:
+        table = record.tables[entry["task_id"]]
+        table.read, table.written, table.rejected = entry["read"], entry["written"], entry["rejected"]
+        if "altered" in entry:  # not in a recording of an older version
+            table.altered = Counter(entry["altered"])
+            _recount_altered(record, table.namespace)
+    record.n_bytes = facts["bytes"]
+
+
+def _recount_altered(record: RunRecord, namespace: str) -> None:
+    """Let the problems say what the tables of a collection do."""
+    before = {
+        key: problem for key, problem in record.problems.items() if key[1] == namespace and problem.message == ALTERED
+    }
+    for key in before:
+        del record.problems[key]
+    for table in record.tables.values():
+        if table.namespace == namespace:
+            for code, count in table.altered.items():
+                _count_problem(record, code, ALTERED, namespace, count, "")
+
+
+def _seeded(record: RunRecord, facts: dict[str, Any]) -> None:
+    record.seeded = facts["documents"]
+
+
+def _problem(record: RunRecord, facts: dict[str, Any]) -> None:
+    if facts.get("retry"):
+        record.n_retried += 1
+    _count_problem(record, facts["code"], facts["message"], facts.get("namespace", ""), 1, facts.get("advice", ""))
+
+
+def _count_problem(record: RunRecord, code: str, message: str, namespace: str, count: int, advice: str) -> None:
+    known = record.problems.get((code, namespace))
+    record.problems[(code, namespace)] = ProblemView(
+        code=code,
+        message=message,
+        count=count + (known.count if known else 0),
+        collection=namespace,
+        advice=advice,
+        last_at=record.at,
+    )
+
+
+def _counted(record: RunRecord, facts: dict[str, Any]) -> None:
+    table = record.tables[facts["task_id"]]
+    table.source_count, table.target_count, table.ok = facts["source"], facts["target"], facts["ok"]
+
+
+def _indexed(record: RunRecord, facts: dict[str, Any]) -> None:
+    table = record.tables[facts["task_id"]]
+    table.indexes_built, table.indexes_failed = facts["built"], facts["failed"]
+
+
+def _snapshot(record: RunRecord, facts: dict[str, Any]) -> None:
+    record.consistency, record.snapshot_unix = "snapshot", facts["unix"]
+
+
+def _verification(record: RunRecord, facts: dict[str, Any]) -> None:
+    record.verification = Verification(facts["verification"])
+
+
+def _finished(record: RunRecord, facts: dict[str, Any]) -> None:
+    record.state = RunState(facts["state"])
+    record.phase = record.state.value
+    record.exit_code = facts["exit_code"]
+    if error := facts.get("error"):
+        record.error = ErrorInfo(code=error["code"], message=error["message"])
+
+
+_CHANGES: dict[str, Callable[[RunRecord, dict[str, Any]], None]] = {
+    "state": _state,
+    "knob": _knob,
+    "planned": _planned,
+    "total": _total,
+    "slice": _slice,
+    "recount": _recount,
+    "seeded": _seeded,
+    "problem": _problem,
+    "counted": _counted,
+    "indexed": _indexed,
+    "snapshot": _snapshot,
+    "verification": _verification,
+    "finished": _finished,
+}

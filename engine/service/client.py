@@ -1,0 +1,423 @@
+"""What every front end uses to reach an engine: start one or find one, send commands, receive events and snapshots.
+
+::
+
+    engine = launch(settings)                      # a new engine process, in a process group of its own
+    client = await EngineClient.connect(engine.socket, owner=True, on_disconnect="continue")
+    reply = await client.call(protocol.Start(seed=True))
+    async for message in client.messages():        # Event | Snapshot, until the engine ends or `close()`
+        ...
+    await client.detach()                          # leave; the run goes on
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from engine import protocol
+from engine.config import LIBPQ_PASSWORD, Settings, reveal, secrets_of, variable_of
+from engine.errors import ConnectError, MigrationError, OtherVersion, UsageError, error_from
+from engine.protocol import Attached, Event, RunState, Snapshot, handshake
+from engine.service import sockets
+from engine.service.peers import peer_of
+
+START_TIMEOUT_S = 20.0
+CONNECT_TIMEOUT_S = 2.0
+ATTACH_TIMEOUT_S = 10.0
+"""A busy engine answers within a fraction of that; one that is stopped never does."""
+DETACH_TIMEOUT_S = 3.0
+CLOSE_TIMEOUT_S = 1.0
+
+Reply = TypeVar("Reply", bound=BaseModel)
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class EngineProcess:
+    """A started engine."""
+
+    run_id: str
+    socket: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Its exit code once it has ended, None when it still runs after `timeout_s`."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def end(self, patience_s: float = 5.0) -> None:
+        """End it: ask, then kill."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            if self.wait(patience_s) is None:
+                self.process.send_signal(signal.SIGKILL)
+                self.process.wait()
+
+
+def launch(settings: Settings) -> EngineProcess:
+    """Start an engine process and wait until its socket listens (about 0.3 s).
+
+    Settings, with their secrets, go through its standard input: never through argv or the environment.
+
+    Raises:
+        MigrationError: it did not start; the message names the log.
+    """
+    sockets.forget_dead()
+    run_id = sockets.new_run_id()
+    log = sockets.log_path(run_id)
+    with log.open("ab") as log_file:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "engine", run_id],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log_file,
+            start_new_session=True,
+            env=_environment(settings),
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(reveal(settings)).encode() + b"\n")
+        process.stdin.close()
+    line = _first_line(process, START_TIMEOUT_S)
+    if line is None:
+        process.kill()
+        process.wait()
+        raise MigrationError(f"The engine did not start; its log is {log}.", code="engine_start")
+    process.stdout.close()
+    ready = json.loads(line)
+    if "error" in ready:
+        process.wait()
+        raise error_from(ready["error"]["code"], ready["error"]["message"])
+    return EngineProcess(run_id, Path(ready["socket"]), log, process)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Ours without the secrets, which the settings carry: an environment is inherited, and read by whoever looks at it."""
+    secrets = secrets_of(settings) | {settings.source.connection, settings.target.connection}
+    carried = {variable_of(f"{side}.{name}") for side in ("source", "target") for name in ("uri", "password")}
+    if settings.target.password.get_secret_value():
+        carried.add(LIBPQ_PASSWORD)
+    environment = {
+        name: value for name, value in os.environ.items() if name not in carried and (not value or value not in secrets)
+    }
+    # -P keeps a folder called `engine` in the operator's working directory out; a checkout still has to be found.
+    root = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    return environment
+
+
+def _first_line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes | None:
+    assert process.stdout is not None
+    deadline = time.monotonic() + timeout_s
+    line = b""
+    while not line.endswith(b"\n"):
+        if not select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            return None
+        chunk = os.read(process.stdout.fileno(), 65_536)
+        if not chunk:
+            return None
+        line += chunk
+    return line
+
+
+async def find_engine(run: str | None = None) -> Path:
+    """The socket of the only live engine with a run, or of the one whose run's id begins with `run`.
+
+    Raises:
+        ConnectError: no engine listens.
+        OtherVersion: the one that does is of another version.
+        UsageError: several do; the message lists them.
+    """
+    here = await _among(sockets.live_sockets(), run)
+    if here.is_nothing:
+        # Another session's, as after `su`, in cron, or once the folder of the session is gone.
+        here = await _among(sockets.sockets_elsewhere(everywhere=run is not None), run)
+    going_on = [path for path, snapshot in here.found.items() if snapshot.state.is_active]
+    live = going_on if len(going_on) == 1 else list(here.found)
+    if not live:
+        if here.others:
+            raise here.others[0]
+        if here.silent:
+            raise ConnectError(
+                f"The engine of run {', '.join(here.silent)} does not answer: its process hangs or is stopped."
+            )
+        which = f"no run {run!r}" if run else "no run"
+        raise ConnectError(f"There is {which} going on here; `mongopg-tui runs` lists those of the ledger.")
+    if len(live) > 1:
+        names = ", ".join(here.found[path].run_id for path in live)
+        raise UsageError(f"Several runs are going on, name one with --run: {names}.")
+    return live[0]
+
+
+@dataclass(slots=True)
+class _Engines:
+    """What answers behind some sockets."""
+
+    found: dict[Path, Snapshot] = field(default_factory=dict)
+    """Those that are looked for."""
+    silent: list[str] = field(default_factory=list)
+    """Runs whose engines do not answer."""
+    others: list[OtherVersion] = field(default_factory=list)
+
+    @property
+    def is_nothing(self) -> bool:
+        return not (self.found or self.silent or self.others)
+
+
+async def _among(paths: Iterable[Path], run: str | None) -> _Engines:
+    """The engines behind `paths` with a run, or with one whose id begins with `run`."""
+    engines = _Engines()
+    for path in paths:
+        try:
+            snapshot = await _snapshot_at(path)
+        except TimeoutError:
+            if path.stem.startswith(run or ""):
+                engines.silent.append(path.stem)
+            continue
+        except OtherVersion as error:
+            if path.stem.startswith(run or ""):
+                engines.others.append(error)
+            continue
+        if snapshot is None:
+            continue
+        # An engine that resumes a run keeps the socket that is called after its own beginning.
+        if any(name.startswith(run) for name in (snapshot.run_id, path.stem)) if run else _has_run(snapshot):
+            engines.found[path] = snapshot
+    return engines
+
+
+def _has_run(snapshot: Snapshot) -> bool:
+    """Whether the engine was told to start; one that only waits behind somebody's Setup screen has nothing to steer."""
+    return snapshot.state is not RunState.IDLE
+
+
+async def _snapshot_at(path: Path) -> Snapshot | None:
+    """What the engine behind a socket does, asked without attaching; None, and the socket removed, when nobody is there.
+
+    Raises:
+        TimeoutError: an engine is there that does not answer.
+        OtherVersion: it is of another version.
+    """
+    try:
+        reader, writer = await asyncio.wait_for(
+            asyncio.open_unix_connection(str(path), limit=protocol.MAX_LINE), CONNECT_TIMEOUT_S
+        )
+    except TimeoutError:
+        raise
+    except ConnectionRefusedError:
+        sockets.forget(path)  # of an engine that was killed
+        return None
+    except OSError:
+        return None
+    try:
+        writer.write(handshake.request(0, protocol.Status()))
+        reply = json.loads(await asyncio.wait_for(reader.readline(), CONNECT_TIMEOUT_S))
+        handshake.check_engine(reply, path.stem, _pid_behind(writer))
+        return Snapshot.model_validate(reply["result"])
+    except TimeoutError:
+        raise
+    except (OSError, ValueError, KeyError):
+        return None  # it is ending
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+class EngineClient:
+    """One connection to an engine."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, socket: Path) -> None:
+        self.socket = socket
+        self.attached: Attached
+        """What the engine said on attaching: history for the chart, the newest events, the log's path."""
+        self.snapshot: Snapshot
+        """The newest snapshot."""
+        self._reader = reader
+        self._writer = writer
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._inbox: deque[Event | Snapshot] = deque()
+        self._news = asyncio.Event()
+        self._closed = False
+        self._next_id = 0
+        self._pump = asyncio.create_task(self._receive(), name="engine client")
+
+    @classmethod
+    async def connect(
+        cls, socket: Path, *, owner: bool = False, on_disconnect: Literal["continue", "cancel"] = "continue"
+    ) -> EngineClient:
+        """Connect and attach.
+
+        Raises:
+            ConnectError: no engine listens on `socket`, or it does not answer.
+            OtherVersion: it is of another version.
+        """
+        try:
+            reader, writer = await asyncio.wait_for(
+                asyncio.open_unix_connection(str(socket), limit=protocol.MAX_LINE), CONNECT_TIMEOUT_S
+            )
+        except (OSError, TimeoutError) as error:
+            raise ConnectError(f"The engine of run {socket.stem} does not answer; it may have ended.") from error
+        client = cls(reader, writer, socket)
+        try:
+            async with asyncio.timeout(ATTACH_TIMEOUT_S):
+                client.attached = await client.ask(Attached, protocol.Attach(owner=owner, on_disconnect=on_disconnect))
+        except BaseException as error:
+            await client.close()
+            if isinstance(error, TimeoutError):
+                raise ConnectError(
+                    f"The engine of run {socket.stem} does not answer within {ATTACH_TIMEOUT_S:.0f} seconds: "
+                    "its process hangs or is stopped."
+                ) from error
+            raise
+        client.snapshot = client.attached.snapshot
+        return client
+
+    @property
+    def is_closed(self) -> bool:
+        """The connection is gone: closed here, or the engine ended."""
+        return self._closed
+
+    async def call(self, command: BaseModel) -> Any:
+        """Send one of the protocol's commands and return the reply's result as plain data.
+
+        Raises:
+            MigrationError: of the class that the engine's error code stands for (KnobError, UsageError, ...).
+            ConnectError: the engine ended before it answered.
+        """
+        if self._closed:
+            raise ConnectError(f"The engine of run {self.socket.stem} has ended.")
+        self._next_id += 1
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[self._next_id] = future
+        self._writer.write(handshake.request(self._next_id, command))
+        with contextlib.suppress(ConnectionError):  # the pump notices, and fails the future
+            await self._writer.drain()
+        return await future
+
+    async def ask(self, reply: type[Reply], command: BaseModel) -> Reply:
+        """`call`, with the result as one of the protocol's models.
+
+        Raises:
+            OtherVersion: the result cannot be read as one.
+        """
+        result = await self.call(command)
+        try:
+            return reply.model_validate(result)
+        except ValidationError as error:
+            raise OtherVersion(
+                f"The engine of run {self.socket.stem} answers in a way that this version of mongopg-tui does not "
+                "understand: steer the run with the version that started it."
+            ) from error
+
+    async def messages(self) -> AsyncIterator[Event | Snapshot]:
+        """Events and snapshots as they come, until the connection is gone. A backlog of snapshots is one: the newest."""
+        while True:
+            while self._inbox:
+                yield self._inbox.popleft()
+            if self._closed:
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    async def detach(self) -> None:
+        """Leave on purpose: the run goes on without an owner.
+
+        An engine that does not answer finds these words as soon as it does anything again.
+        """
+        with contextlib.suppress(MigrationError, TimeoutError):  # it has ended: nothing to detach from
+            async with asyncio.timeout(DETACH_TIMEOUT_S):
+                await self.call(protocol.Detach())
+        await self.close()
+
+    async def close(self) -> None:
+        """Drop the connection. For an owner that means `on_disconnect` decides."""
+        self._pump.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._pump
+        self._finish()
+        self._writer.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._writer.wait_closed()
+        except OSError:  # a timeout, too: what an engine that reads nothing was to be told
+            self._writer.transport.abort()
+
+    async def _receive(self) -> None:
+        try:
+            while line := await self._reader.readline():
+                self._take(json.loads(line))
+        except (ConnectionError, ValueError):
+            pass  # a cut connection, or half a line of an engine that was killed: both mean it is gone
+        finally:
+            self._finish()
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "reply" in message:
+            future = self._waiting.pop(message["reply"], None)
+            if future is None or future.done():
+                return
+            try:
+                handshake.check_engine(message, self.socket.stem, _pid_behind(self._writer))
+            except OtherVersion as error:
+                future.set_exception(error)
+                return
+            if "error" in message:
+                future.set_exception(error_from(**message["error"]))
+            else:
+                future.set_result(message["result"])
+            return
+        try:
+            news = _read_news(message)
+        except ValidationError as error:
+            # The engine lives, whatever it says there; taking it for gone would end more than this message.
+            log.warning("a message of the engine cannot be read: %s", error.errors(include_input=False)[:3])
+            return
+        if isinstance(news, Event):
+            self._inbox.append(news)
+        elif news is not None:
+            self.snapshot = news
+            if self._inbox and isinstance(self._inbox[-1], Snapshot):
+                self._inbox.pop()
+            self._inbox.append(self.snapshot)
+        self._news.set()
+
+    def _finish(self) -> None:
+        self._closed = True
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ConnectError(f"The engine of run {self.socket.stem} has ended."))
+        self._waiting.clear()
+        self._news.set()
+
+
+def _pid_behind(writer: asyncio.StreamWriter) -> int | None:
+    peer = peer_of(writer)
+    return peer.pid if peer is not None else None
+
+
+def _read_news(message: dict[str, Any]) -> Event | Snapshot | None:
+    """What an engine tells without being asked; None is of a kind that is not known here."""
+    if "event" in message:
+        return Event.model_validate(message["event"])
+    return Snapshot.model_validate(message["snapshot"]) if "snapshot" in message else None

@@ -1,0 +1,181 @@
+"""Questions that need no run: test a connection, list collections, plan, history, rejects, verification."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from engine import protocol, tls
+from engine.config import Settings, merged, redact, secrets_of, with_password
+from engine.errors import MigrationError, UsageError
+from engine.mongo import catalogue
+from engine.mongo import connect as mongo
+from engine.mongo_needs import left_out
+from engine.mongo_uri import read_uri
+from engine.plan import named_in
+from engine.plan.planning import view_plan
+from engine.postgres import connect as postgres
+from engine.postgres import sqlstates
+from engine.postgres.names import NOTHING_KNOWN, KnownNames, known_names
+from engine.protocol import CollectionInfo, DatabaseInfo, PlanView, ServerReport
+from engine.redaction import know, secrets_in
+from engine.run import history
+from engine.run.journal import Journal
+from engine.verify.counts import verify
+from engine.verify.retry_rejects import retry
+
+APP_NAME = "mongopg-tui"
+
+
+async def answer(command: protocol.Command, settings: Settings) -> Any:
+    """The reply's result to a command that asks, as plain data.
+
+    Raises:
+        MigrationError: whatever keeps the question from being answered, in one sentence.
+    """
+    match command:
+        case protocol.Inspect():
+            return (await inspect(command, settings)).model_dump(mode="json")
+        case protocol.ListCollections():
+            infos = await asyncio.to_thread(_collections, settings, command.database)
+            return {"collections": [info.model_dump(mode="json") for info in infos]}
+        case protocol.ListDatabases():
+            found = await asyncio.to_thread(_databases, settings)
+            return {"databases": [info.model_dump(mode="json") for info in found]}
+        case protocol.ListRuns():
+            async with Journal.opened(settings) as journal:
+                return {"runs": [run.model_dump(mode="json") for run in await history.list_runs(journal)]}
+        case protocol.Replay():
+            async with Journal.opened(settings) as journal:
+                return (await history.recording(journal, command.run, command.max_frames)).model_dump(mode="json")
+        case protocol.DiscardRun():
+            async with Journal.opened(settings) as journal:
+                return await history.discard(journal, command.run, drop_tables=command.drop_tables)
+        case protocol.ListRejects():
+            async with Journal.opened(settings) as journal:
+                return (await history.list_rejects(journal, command.run, command.samples)).model_dump(mode="json")
+        case protocol.RetryRejects():
+            return (await retry(command, settings)).model_dump(mode="json")
+        case protocol.Verify():
+            return (await verify(command, settings)).model_dump(mode="json")
+        case _:
+            raise UsageError("The engine does not take this command now.")
+
+
+def planned(command: protocol.MakePlan, settings: Settings) -> Settings:
+    """The settings that a plan is to be made with."""
+    settings = merged(settings, command.settings)
+    know(secrets_of(settings))
+    settings.run.collections = command.collections or settings.run.collections
+    settings.run.census = command.census or settings.run.census
+    return settings
+
+
+async def make_plan(command: protocol.MakePlan, settings: Settings) -> PlanView:
+    """A plan from samples; raises MigrationError with the reason when there can be none."""
+    known = await known_in_target(settings, command.plan)
+    return await asyncio.to_thread(view_plan, settings, source_uri(settings), command.plan, None, known)
+
+
+async def known_in_target(settings: Settings, plan: str) -> KnownNames:
+    """What the target says about names; nothing for a saved plan, which names all tables, or when it cannot be reached."""
+    if plan or not settings.target.connection:
+        return NOTHING_KNOWN
+    schemas = [each.schema for each in named_in(settings)] or [settings.target.schema_name]
+    try:
+        connection = await postgres.connect(settings.target.connection, application_name=APP_NAME)
+    except MigrationError:
+        return NOTHING_KNOWN  # a plan is of the source: the run will say what is wrong with the target
+    try:
+        return await known_names(connection, mongo.hosts_of(source_uri(settings)), schemas)
+    except sqlstates.FAILURES:
+        return NOTHING_KNOWN  # such as a ledger that this role may not read
+    finally:
+        await connection.close(timeout=2.0)
+
+
+async def inspect(command: protocol.Inspect, settings: Settings) -> ServerReport:
+    """Test one side; what is wrong is in the report."""
+    section = settings.source if command.side == "source" else settings.target
+    uri = with_password(command.uri, section.password.get_secret_value()) if command.uri else section.connection
+    if not uri:
+        name = f"{command.side}.uri"
+        message = f"{name} is not set: give --{command.side} URI, or set MONGOPG_{command.side.upper()}_URI."
+        return ServerReport(side=command.side, uri="", ok=False, message=message)
+    know(secrets_in(uri))
+    try:
+        if command.side == "source":
+            report = await asyncio.to_thread(_inspect_source, uri)
+        else:
+            report = await _inspect_target(uri)
+    except MigrationError as error:
+        return ServerReport(side=command.side, uri=redact(uri), ok=False, message=redact(error.message))
+    if command.keep:
+        section.uri = type(section.uri)(command.uri or section.uri.get_secret_value())
+    return report
+
+
+def _inspect_source(uri: str) -> ServerReport:
+    client = mongo.connect(uri, app_name=APP_NAME)
+    try:
+        found = mongo.inspect(client, uri)
+    finally:
+        client.close()
+    return ServerReport(
+        side="source", uri=redact(uri), ok=True, message="connected", version=found.version,
+        latency_ms=found.latency_ms, detail=found.topology, tls=found.tls,
+        tls_is_weak=tls.is_weak(found.tls, local=mongo.is_local(uri)), warnings=left_out(read_uri(uri)),
+    )  # fmt: skip
+
+
+async def _inspect_target(uri: str) -> ServerReport:
+    connection = await postgres.connect(uri, application_name=APP_NAME)
+    try:
+        found = await postgres.inspect(connection)
+    finally:
+        await connection.close(timeout=2.0)
+    return ServerReport(
+        side="target", uri=redact(uri), ok=True, message="connected", version=found.version,
+        latency_ms=found.latency_ms, tls=found.tls, free_connections=found.free_connections,
+        tls_is_weak=tls.is_weak(found.tls, local=postgres.is_local(uri)),
+        detail=f"{found.free_connections} of {found.max_connections} connections free",
+    )  # fmt: skip
+
+
+def _databases(settings: Settings) -> list[DatabaseInfo]:
+    client = mongo.connect(source_uri(settings), app_name=APP_NAME)
+    try:
+        sizes = catalogue.list_databases(client)
+    finally:
+        client.close()
+    return [DatabaseInfo(name=name, size_bytes=size) for name, size in sizes.items()]
+
+
+def _collections(settings: Settings, database: str) -> list[CollectionInfo]:
+    uri = source_uri(settings)
+    database = database or mongo.database_of(uri)
+    client = mongo.connect(uri, app_name=APP_NAME)
+    try:
+        facts = catalogue.list_collections(client, database)
+    finally:
+        client.close()
+    return [
+        CollectionInfo(namespace=each.namespace, kind=each.kind, documents=each.documents, size_bytes=each.size_bytes)
+        for each in facts
+    ]
+
+
+def source_uri(settings: Settings) -> str:
+    """The source's URI; raises UsageError when there is none."""
+    uri = settings.source.connection
+    if not uri:
+        raise UsageError("source.uri is not set: give --source URI, or set MONGOPG_SOURCE_URI.")
+    return uri
+
+
+def target_uri(settings: Settings) -> str:
+    """The target's URI; raises UsageError when there is none."""
+    uri = settings.target.connection
+    if not uri:
+        raise UsageError("target.uri is not set: give --target URI, or set MONGOPG_TARGET_URI.")
+    return uri

@@ -1,0 +1,116 @@
+"""Comparing both sides of a run of the ledger: counts of source, ledger and target."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+from engine.config import Settings
+from engine.ledger.partitions import TableTotals
+from engine.ledger.runs import TableLoad
+from engine.mongo import catalogue
+from engine.mongo import connect as mongo
+from engine.mongo.collections import collection_of
+from engine.mongo.filters import encode_filter
+from engine.mongo.reader import filter_query
+from engine.mongo.snapshot import session_at
+from engine.plan import TablePlan, kept_plan
+from engine.postgres import finish, obstacles
+from engine.protocol import TableCounts, Verification, Verify, VerifyReport
+from engine.run import history
+from engine.run.journal import Journal
+
+
+async def verify(command: Verify, settings: Settings) -> VerifyReport:
+    """Count both sides of a run now.
+
+    Raises:
+        UsageError: no such run.
+    """
+    async with Journal.opened(settings) as journal:
+        record = await history.find_run(journal, command.run)
+        journal.run_id = record.run_id
+        plan = kept_plan(record.plan, record.run_id)
+        uri = settings.source.connection
+        counting = asyncio.create_task(asyncio.to_thread(count_source, uri, plan.tables))
+        loads, totals, target = await journal.counts()
+        source = await counting
+        tables = []
+        async with journal.session() as connection:
+            for table in plan.tables:
+                task_id = table.task_id
+                load = loads[task_id]
+                counts = compare_counts(record.mode, table, load, totals[task_id], source[task_id], target[task_id])
+                if not counts.ok:
+                    name = await finish.current_name(connection, load)
+                    counts = blaming(counts, await obstacles.triggers_of(connection, name, record.mode))
+                tables.append(counts)
+    result = Verification.VERIFIED if all(table.ok for table in tables) else Verification.MISMATCH
+    return VerifyReport(run_id=record.run_id, level="counts", result=result, tables=tables)
+
+
+def count_source(uri: str, tables: tuple[TablePlan, ...], at: int | None = None) -> dict[int, int]:
+    """Documents of each collection now, or at a time, by task; at most as many as the plan lets be copied. Blocks."""
+    client = mongo.connect(uri, app_name="mongopg-tui count")
+    try:
+        with session_at(client, at) if at is not None else nullcontext() as session:
+            return {
+                table.task_id: catalogue.exact_count(
+                    collection_of(client, table.database, table.collection),
+                    filter_query(encode_filter(table.filter)),
+                    limit=table.limit,
+                    session=session,
+                )
+                for table in tables
+            }
+    finally:
+        client.close()
+
+
+def compare_counts(
+    mode: str, table: TablePlan, load: TableLoad, totals: TableTotals, source: int, target: int
+) -> TableCounts:
+    """The counts of one table, and whether they hold."""
+    problems = explain(load, mode, totals.n_read, totals.n_written, totals.n_rejected, source, target)
+    return TableCounts(
+        namespace=table.namespace,
+        table=table.target,
+        source=source,
+        read=totals.n_read,
+        written=totals.n_written,
+        rejected=totals.n_rejected,
+        target=target,
+        altered=totals.altered,
+        ok=not problems,
+        message="; ".join(problems),
+    )
+
+
+def blaming(counts: TableCounts, triggers: Sequence[str]) -> TableCounts:
+    """Counts that do not hold, with the triggers of the table that may be why."""
+    if counts.ok or not triggers:
+        return counts
+    return counts.model_copy(update={"message": "; ".join(filter(None, (counts.message, blame(triggers))))})
+
+
+def blame(triggers: Sequence[str]) -> str:
+    """That triggers may be why rows are missing or others."""
+    what = "a trigger of the table, which" if len(triggers) == 1 else "triggers of the table, which"
+    return f"{what} may leave rows out or change them: {', '.join(triggers)}"
+
+
+def explain(load: TableLoad, mode: str, read: int, written: int, rejected: int, source: int, target: int) -> list[str]:
+    """Which of the counts that must hold (DESIGN.md 5) do not, each in a few words; empty when all do."""
+    problems = []
+    if read != written + rejected:
+        problems.append(f"{read:,} read are not {written:,} written + {rejected:,} rejected")
+    if source != read:
+        problems.append(f"the source has {source:,} documents now, {read:,} were read")
+    gained = target - load.count_before
+    if mode == "upsert":
+        if target < written:
+            problems.append(f"the table has {target:,} rows, {written:,} keys were written")
+    elif gained != written:
+        problems.append(f"the table gained {gained:,} rows, {written:,} were written")
+    return problems

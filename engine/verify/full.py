@@ -1,0 +1,291 @@
+"""Full verification: the cluster reads a run's slices again and compares every document with its row.
+
+::
+
+    1  slices of every partition, as leases      each document equal, different, missing, or kept as a reject
+    2  counts of both sides                      as in every run
+    3  where a table has other rows, too         all keys of the collection into a table, then one anti-join: extra rows
+
+It works on the slices of the ledger, since each has the checksum of what was read: a difference in a slice whose documents
+are still the same is ours, in another one the source changed since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+from engine.cluster.meter import Meter
+from engine.cluster.progress import Emit
+from engine.config import Settings
+from engine.errors import Cancelled, KnobError, MigrationError, UsageError
+from engine.ledger import partitions, retried_rejects, runs, spans
+from engine.ledger.runs import RunRecord
+from engine.mongo.filters import encode_filter
+from engine.plan import Plan, kept_plan
+from engine.postgres import compare, finish, obstacles, tables
+from engine.postgres.ddl import TableName
+from engine.protocol import ComparingView, Verification, Verify, VerifyReport, WorkerView
+from engine.run import history
+from engine.run.journal import Journal
+from engine.verify.compared_table import ComparedTable
+from engine.verify.counts import blaming, compare_counts, count_source
+from engine.verify.extra_rows import find_extra
+from engine.verify.leases import VerifyCluster
+from engine.work.context import WorkerStart
+from engine.work.messages import Compared, VerifyLease, VerifyTask
+
+TICK_S = 0.25
+OWN_TABLE = ("create", "replace")
+"""Modes whose table holds nothing but the run's rows."""
+MAX_DIFFERENCES = 5_000
+"""Described differences of all tables together: a reply has to fit into a line of the protocol."""
+NO_KEY = "only the counts were compared: the collection has no range of _id to read again, and its table no key"
+
+
+class FullVerification:
+    """One full verification."""
+
+    def __init__(self, command: Verify, settings: Settings, knobs: dict[str, int], emit: Emit) -> None:
+        """Nothing is read yet.
+
+        Args:
+            command: what was asked.
+            settings: both sides and the converter.
+            knobs: `cluster_size`, `page_size` and `throttle`.
+            emit: makes a fact known.
+        """
+        self.phase = "connecting"
+        self._command = command
+        self._settings = settings
+        self._knobs = knobs
+        self._emit = emit
+        self._run_id = command.run
+        self._began = time.monotonic()
+        self._meter = Meter()
+        self._n_bytes = 0
+        self._tables: dict[int, ComparedTable] = {}
+        """By task."""
+        self._journal: Journal | None = None
+        self._cluster: VerifyCluster | None = None
+        self._main: asyncio.Task[VerifyReport] | None = None
+        self._is_cancelled = False
+        self._lost: MigrationError | None = None
+        """Why the tables are not ours any more."""
+
+    # --- what is asked of it ------------------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """Break it off: nothing has been changed."""
+        self._is_cancelled = True
+        if self._main is not None:
+            self._main.cancel()
+
+    async def check_size(self, workers: int) -> None:
+        """Raise KnobError for a cluster larger than the target has connections for."""
+        if self._journal is not None:
+            free = await self._journal.free_connections() + len(self.worker_views())
+            if workers > free:
+                raise KnobError(
+                    f"cluster_size must be at most {free} now, not {workers}: the target has no more free connections."
+                )
+
+    def turn(self, knob: str) -> None:
+        """A knob has another value."""
+        if self._cluster is None:
+            return
+        if knob == "cluster_size":
+            self._cluster.resize(self._knobs[knob])
+        else:
+            self._cluster.tune(self._knobs)
+
+    def view(self) -> ComparingView:
+        """How far it is."""
+        checked = sum(table.checked for table in self._tables.values())
+        total = sum(table.documents for table in self._tables.values())
+        return ComparingView(
+            run_id=self._run_id,
+            checked=checked,
+            total=max(total, checked),
+            different=sum(table.different for table in self._tables.values()),
+            missing=sum(table.missing for table in self._tables.values()),
+            rows_per_s=self._meter.rows.rate(),
+            eta_s=self._meter.eta(checked, total),
+        )
+
+    def worker_views(self) -> list[WorkerView]:
+        """What the workers do."""
+        return self._cluster.views() if self._cluster is not None else []
+
+    @property
+    def converter(self) -> str:
+        """Which converter the workers use."""
+        return self._cluster.converter if self._cluster is not None else ""
+
+    async def run(self) -> VerifyReport:
+        """Verify.
+
+        Raises:
+            UsageError: no such run, one that is not complete, or no connection left for a worker.
+            TargetHeld: somebody writes to its tables.
+            Cancelled: so asked.
+            MigrationError: a server failed it.
+        """
+        self._main = asyncio.create_task(self._run(), name="verify")
+        try:
+            return await self._main
+        except asyncio.CancelledError:
+            if self._lost is not None:
+                raise self._lost from None
+            if self._is_cancelled:
+                raise Cancelled("The verification was cancelled.") from None
+            raise
+
+    def _lose(self, error: MigrationError) -> None:
+        self._lost = error
+        if self._main is not None:
+            self._main.cancel()
+
+    # --- the steps ----------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> VerifyReport:
+        async with Journal.opened(self._settings, self._lose) as journal:
+            self._journal = journal
+            record = await history.find_run(journal, self._command.run)
+            if record.is_resumable:
+                raise UsageError(
+                    f"Run {record.run_id} is {record.state}, not complete: finish it with `mongopg-tui run --resume "
+                    f"{record.run_id}`, or verify its counts only.",
+                    code="state",
+                )
+            self._run_id = journal.run_id = record.run_id
+            plan = kept_plan(record.plan, record.run_id)
+            await journal.hold([TableName(table.schema_name, table.table) for table in plan.tables])
+            report = await self._verified(journal, record, plan)
+            await self._keep(journal, report)
+        return report
+
+    async def _verified(self, journal: Journal, record: RunRecord, plan: Plan) -> VerifyReport:
+        self._cluster = cluster = await self._made_cluster(journal)
+        ticking = asyncio.create_task(self._tick(), name="tick")
+        try:
+            leases = await self._look(journal, cluster, record, plan)
+            await self._start(journal, cluster, len(leases))
+            self.phase = "verifying"
+            await cluster.work_through(leases)
+            return await self._judge(journal, cluster, record, plan)
+        finally:
+            ticking.cancel()
+            with suppress(asyncio.CancelledError):
+                await ticking
+            await cluster.stop()
+
+    async def _made_cluster(self, journal: Journal) -> VerifyCluster:
+        start = WorkerStart(
+            self._run_id,
+            self._settings.source.connection,
+            await journal.uri_for_workers(),
+            self._settings.run.converter,
+        )
+        return VerifyCluster(start, self._knobs, self._emit, self._compared, journal.end_backend)
+
+    async def _look(self, journal: Journal, cluster: VerifyCluster, record: RunRecord, plan: Plan) -> list[VerifyLease]:
+        """What there is to compare, and what keeps a table from being compared."""
+        async with journal.session() as connection:
+            loads = {load.task_id: load for load in await runs.table_loads(connection, record.run_id)}
+            sizes = await spans.counts_by_task(connection, record.run_id)
+            for each in plan.tables:
+                load = loads[each.task_id]
+                name = await finish.current_name(connection, load)
+                table = self._tables[each.task_id] = ComparedTable(each, load, name, self._command.samples)
+                if not each.has_range_reads or each.mapping.id_column.nullable:
+                    table.hindrance = NO_KEY
+                    continue
+                problems = compare.misfits(each.mapping, await tables.describe_table(connection, name))
+                if problems:
+                    table.hindrance, table.is_wrong = " ".join(problems), True
+                    continue
+                table.slices, table.documents = sizes.get(each.task_id, (0, 0))
+                cluster.tasks[each.task_id] = VerifyTask(
+                    run_id=record.run_id,
+                    task_id=each.task_id,
+                    database=each.database,
+                    collection=each.collection,
+                    schema=name.schema,
+                    table=name.table,
+                    mapping=each.mapping,
+                    retries=tuple(await retried_rejects.mappings(connection, record.run_id, each.task_id)),
+                    shows_values=not self._command.redact,
+                    filter=encode_filter(each.filter),
+                )
+            wholes = [position.partition for position in await partitions.positions(connection, record.run_id)]
+        return [
+            VerifyLease(whole.task_id, whole.partition_id, 0, whole.upper)
+            for whole in wholes
+            if whole.task_id in cluster.tasks
+        ]
+
+    async def _start(self, journal: Journal, cluster: VerifyCluster, n_leases: int) -> None:
+        size = min(self._knobs["cluster_size"], await journal.free_connections(), n_leases)
+        if n_leases and size < 1:
+            raise KnobError("The target has no free connection for a worker: end other sessions, or raise its limit.")
+        cluster.resize(size)
+
+    async def _judge(self, journal: Journal, cluster: VerifyCluster, record: RunRecord, plan: Plan) -> VerifyReport:
+        self.phase = "counting"
+        uri = self._settings.source.connection
+        counting = asyncio.create_task(asyncio.to_thread(count_source, uri, plan.tables))
+        _, totals, target = await journal.counts()
+        source = await counting
+        # Whatever else is in a table that should hold the run's rows alone.
+        crowded = {
+            task_id: table
+            for task_id, table in self._tables.items()
+            if record.mode in OWN_TABLE and task_id in cluster.tasks and target[task_id] != table.found
+        }
+        if crowded:
+            self.phase = "looking for extra rows"
+            await find_extra(journal, cluster, crowded, self._settings.run.converter, self._command.samples)
+        counted = []
+        async with journal.session() as connection:
+            for task_id, table in self._tables.items():
+                counts = table.over(
+                    compare_counts(
+                        record.mode, table.plan, table.load, totals[task_id], source[task_id], target[task_id]
+                    )
+                )
+                if not counts.ok:
+                    counts = blaming(counts, await obstacles.triggers_of(connection, table.name, record.mode))
+                counted.append(counts)
+        return VerifyReport(
+            run_id=record.run_id,
+            level="full",
+            result=Verification.VERIFIED if all(table.ok for table in counted) else Verification.MISMATCH,
+            tables=counted,
+            differences=[
+                sample for table in self._tables.values() for kind in table.samples.values() for sample in kind
+            ][:MAX_DIFFERENCES],
+            less_strict=[each for table in self._tables.values() for each in table.less_strictly()],
+            redacted=self._command.redact,
+            seconds=round(time.monotonic() - self._began, 3),
+        )
+
+    async def _keep(self, journal: Journal, report: VerifyReport) -> None:
+        """The outcome, for history."""
+        facts = report.model_dump(mode="json", exclude={"differences"})
+        async with journal.session() as connection:
+            await runs.set_verification(connection, report.run_id, report.result.value)
+            await runs.append_afterwards(connection, report.run_id, "verified", facts)
+
+    def _compared(self, message: Compared) -> None:
+        self._n_bytes += message.n_bytes
+        table = self._tables.get(message.task_id)
+        if table is not None:  # else only keys were written
+            table.add(message)
+
+    async def _tick(self) -> None:
+        while True:
+            checked = sum(table.checked for table in self._tables.values())
+            self._meter.tick(time.monotonic() - self._began, checked, self._n_bytes, moving=True)
+            await asyncio.sleep(TICK_S)

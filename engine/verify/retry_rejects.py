@@ -1,0 +1,276 @@
+"""Writing rejected documents again, after a policy, the mapping or the table was changed.
+
+::
+
+    BEGIN
+      SELECT ... FROM mongopg.reject ... FOR UPDATE      some rejects of one table
+      compare them by key with the table                  the very row is there: done; another of its key: it stays a reject
+      SAVEPOINT; COPY the others                          one bad row costs one row, as in a run
+      DELETE and UPDATE rejects, UPDATE slice             what became of each
+    COMMIT
+
+So a document is a row or a reject, never both and never neither, also when this is killed in the middle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence, Set
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from engine.config import Settings
+from engine.convert import make_converter
+from engine.convert.interface import Converted, Converter
+from engine.errors import MigrationError, UsageError
+from engine.ledger import retried_rejects, runs
+from engine.ledger.altered import Altered
+from engine.ledger.retried_rejects import FailedAgain, KeptReject
+from engine.ledger.runs import TableLoad
+from engine.ledger.slices import LOCK_TIMEOUT_S
+from engine.mapping.model import Mapping
+from engine.plan import TablePlan, kept_plan
+from engine.plan.reading import read_plan
+from engine.postgres import compare, finish, obstacles, sqlstates, tables
+from engine.postgres.compare import Comparer
+from engine.postgres.ddl import TableName
+from engine.postgres.page import CopyTarget, Page, Piece
+from engine.postgres.rows import RowSender
+from engine.protocol import RetryRejects, RetryReport
+from engine.run import history
+from engine.run.journal import Journal
+
+KEY_TAKEN = "key_taken"
+KEY_TAKEN_DETAIL = "the table has another row of this key"
+
+
+@dataclass(slots=True)
+class _Sums:
+    tried: int = 0
+    written: int = 0
+    already_there: int = 0
+    altered: Counter[str] = field(default_factory=Counter)
+
+
+async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
+    """Write a run's rejects again.
+
+    Raises:
+        UsageError: no such run, one that is not complete, or a table that does not fit the mapping.
+        TargetHeld: somebody else writes to its tables.
+        MigrationError: the server failed it; what is committed stays.
+    """
+    lost: list[MigrationError] = []
+    async with Journal.opened(settings, lost.append) as journal:
+        record = await history.find_run(journal, command.run)
+        if record.is_resumable:
+            raise UsageError(
+                f"Run {record.run_id} is {record.state}, not complete: finish it with `mongopg-tui run --resume "
+                f"{record.run_id}` first.",
+                code="state",
+            )
+        journal.run_id = record.run_id
+        plan = kept_plan(record.plan, record.run_id)
+        await journal.hold([TableName(table.schema_name, table.table) for table in plan.tables])
+        sums = _Sums()
+        try:
+            async with journal.own_session() as connection:
+                await connection.execute(compare.SESSION)
+                loads = {load.task_id: load for load in await runs.table_loads(connection, record.run_id)}
+                for table in plan.tables:
+                    if lost:
+                        raise lost[0]
+                    load = loads[table.task_id]
+                    work = await _prepared(connection, record.run_id, record.mode, table, load, command, settings)
+                    await work.run(sums)
+            report = await history.list_rejects(journal, record.run_id, command.samples)
+            facts = {
+                "tried": sums.tried,
+                "written": sums.written,
+                "already_there": sums.already_there,
+                "left": report.total,
+                "altered": dict(sums.altered),
+            }
+            async with journal.session() as connection:
+                await runs.append_afterwards(connection, record.run_id, "retried", facts)
+        except sqlstates.FAILURES as error:
+            code, sentence = sqlstates.describe(error)
+            raise MigrationError(f"{sentence} Rejects written before stay written; try again.", code=code) from error
+    return RetryReport(
+        run_id=record.run_id,
+        tried=sums.tried,
+        written=sums.written,
+        already_there=sums.already_there,
+        left=report.total,
+        altered=dict(sums.altered),
+        groups=report.groups,
+    )
+
+
+async def _prepared(
+    connection: asyncpg.Connection,
+    run_id: str,
+    mode: str,
+    table: TablePlan,
+    load: TableLoad,
+    command: RetryRejects,
+    settings: Settings,
+) -> _Table:
+    name = await finish.current_name(connection, load)
+    existing = await tables.describe_table(connection, name)
+    mapping = _mapping_of(command, table) or retried_rejects.adapted(table.mapping, existing, settings.mapping)
+    problems = tables.check_fits(mapping, existing)
+    if problems:
+        raise UsageError(f"Table {name} does not fit the mapping: {' '.join(problems)}", code="table_differs")
+    await obstacles.require_writable(connection, name, "upsert" if mode == "upsert" else "append", mapping)
+    mapping = tables.bounded(mapping, existing)
+    converter = await asyncio.to_thread(make_converter, mapping, settings.run.converter)
+    has_key = table.has_range_reads and not table.mapping.id_column.nullable
+    return _Table(connection, run_id, table.task_id, name, mapping, converter, mode == "upsert", has_key)
+
+
+def _mapping_of(command: RetryRejects, table: TablePlan) -> Mapping | None:
+    """What a saved plan says about the table; None without one."""
+    if not command.plan:
+        return None
+    plan = read_plan(command.plan)
+    entries = [each for each in plan.tables if each.namespace == table.namespace]
+    entries.sort(key=lambda each: (each.schema_name, each.table) != (table.schema_name, table.table))
+    mapping = next((each.mapping(plan.options) for each in entries), None)
+    if mapping is None:
+        raise UsageError(f"The plan has no columns for {table.namespace}, which the run copied.")
+    return mapping
+
+
+@dataclass(slots=True)
+class _Table:
+    """The rejects of one table."""
+
+    connection: asyncpg.Connection
+    run_id: str
+    task_id: int
+    name: TableName
+    mapping: Mapping
+    converter: Converter
+    is_upsert: bool
+    has_key: bool
+    """Rows can be told apart by their key."""
+    _comparer: Comparer | None = field(default=None, init=False)
+
+    async def run(self, sums: _Sums) -> None:
+        """Write all of them that can be written."""
+        if self.has_key:
+            self._comparer = Comparer(self.connection, self.name, self.mapping, shows_values=False)
+            await self._comparer.open()
+        place = retried_rejects.FIRST
+        while batch := await self._batch(place, sums):
+            place = batch[-1].place
+        if self._comparer is not None:
+            await self._comparer.close()
+
+    async def _batch(self, after: retried_rejects.Place, sums: _Sums) -> list[KeptReject]:
+        """The next rejects behind `after`, in one transaction."""
+        async with self.connection.transaction():
+            # As in a run: a lock that does not come is an error, and constraints refuse a row, not the whole transaction.
+            await self.connection.execute(
+                f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'; SET CONSTRAINTS ALL IMMEDIATE"
+            )
+            kept = await retried_rejects.pending(self.connection, self.run_id, self.task_id, after)
+            if kept:
+                await self._write(kept, sums)
+        return kept
+
+    async def _write(self, kept: Sequence[KeptReject], sums: _Sums) -> None:
+        batch = b"".join(each.raw for each in kept)
+        place_at, offset = {}, 0
+        for each in kept:
+            place_at[offset] = each.place
+            offset += len(each.raw)
+        converted = await asyncio.to_thread(self.converter.convert, batch, 0, len(kept))
+        failed = [
+            FailedAgain(place_at[each.offset], each.reason, each.field, "", each.detail) for each in converted.rejects
+        ]
+        places = [place_at[document] for document in converted.row_documents]
+        same, taken = await self._already_there(batch, converted)
+        if self.is_upsert:
+            taken = set()  # the mode's very purpose: such rows take the new values
+        failed += [
+            FailedAgain(places[row], KEY_TAKEN, self.mapping.id_column.name, "", KEY_TAKEN_DETAIL) for row in taken
+        ]
+        todo = [row for row in range(len(places)) if row not in same | taken]
+        written = await self._send(batch, converted, todo, places, failed)
+        done = [places[row] for row in sorted(same)] + written
+        if done:
+            await retried_rejects.begin(self.connection, self.run_id, self.task_id, self.mapping)
+        altered = await self._altered(kept, set(written)) if converted.policy_hits else {}
+        await retried_rejects.settle(self.connection, self.run_id, self.task_id, done, failed, len(written), altered)
+        for counts in altered.values():
+            sums.altered.update(counts)
+        sums.tried += len(kept)
+        sums.written += len(written)
+        sums.already_there += len(same)
+
+    async def _altered(
+        self, kept: Sequence[KeptReject], written: Set[retried_rejects.Place]
+    ) -> dict[tuple[int, int], Altered]:
+        """What policies changed in the rows that were written, for each slice that once had the documents."""
+        by_slice: dict[tuple[int, int], list[bytes]] = {}
+        for each in kept:
+            if each.place in written:
+                by_slice.setdefault(each.place[:2], []).append(each.raw)
+        altered = {}
+        for key, documents in by_slice.items():
+            batch = b"".join(documents)
+            converted = await asyncio.to_thread(self.converter.convert, batch, 0, len(documents))
+            altered[key] = converted.policy_hits
+        return {key: counts for key, counts in altered.items() if counts}
+
+    async def _already_there(self, batch: bytes, converted: Converted) -> tuple[set[int], set[int]]:
+        """Rows that the table has already, and those instead of which it has another one of the same key."""
+        if self._comparer is None or not converted.row_ends:
+            return set(), set()
+        found = await self._comparer.look(_only(Piece(batch, converted)), details=0)
+        taken = {problem.row for problem in found.problems if problem.is_there}
+        # What the column types alone refuse is refused once more when it is written, and kept with the reason.
+        absent = {problem.row for problem in found.problems} | {refusal.row for refusal in found.refusals}
+        return set(range(len(converted.row_ends))) - absent, taken
+
+    async def _send(
+        self,
+        batch: bytes,
+        converted: Converted,
+        todo: Sequence[int],
+        places: Sequence[retried_rejects.Place],
+        failed: list[FailedAgain],
+    ) -> list[retried_rejects.Place]:
+        """Write some of the rows; those that the table refuses are added to `failed`, the others returned."""
+        if not todo:
+            return []
+        columns = tuple(column.name for column in self.mapping.columns)
+        key = self.mapping.id_column.name if self.is_upsert else ""
+        sender = RowSender(self.connection, CopyTarget(self.name, columns, "", upsert_key=key))
+        await sender.prepare()
+        _, refusals = await sender.send(Page(), _only(Piece(batch, _chosen(converted, todo))))
+        refused = set()
+        for refusal in refusals:
+            refused.add(refusal.row)
+            failed.append(
+                FailedAgain(places[todo[refusal.row]], refusal.reason, refusal.column, refusal.sqlstate, refusal.detail)
+            )
+        return [places[row] for number, row in enumerate(todo) if number not in refused]
+
+
+def _chosen(converted: Converted, rows: Sequence[int]) -> Converted:
+    """Some of the rows."""
+    copy, ends, documents = bytearray(), [], []
+    for row in rows:
+        copy += memoryview(converted.copy)[converted.row_ends[row - 1] if row else 0 : converted.row_ends[row]]
+        ends.append(len(copy))
+        documents.append(converted.row_documents[row])
+    return Converted(bytes(copy), ends, documents, len(rows), converted.end, converted.last, 0)
+
+
+async def _only(piece: Piece) -> AsyncIterator[Piece]:
+    yield piece

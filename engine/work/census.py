@@ -1,0 +1,117 @@
+"""A worker's census: a range of a collection, read and counted. Nothing is written, and PostgreSQL is not asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from dataclasses import dataclass, replace
+
+from pymongo.collection import Collection
+
+from engine.convert.census import Counter, make_counter
+from engine.mapping.bson import document_end
+from engine.mongo import connect as mongo
+from engine.mongo.bounds import key_of
+from engine.mongo.collections import collection_of
+from engine.mongo.reader import RangeReader, RawBatch, filter_query
+from engine.work.connections import EXPLAINED, Ends
+from engine.work.context import Place
+from engine.work.messages import CensusLease, CensusTask, Counted, Failed, Returned
+from engine.work.slots import Field
+
+
+@dataclass(slots=True)
+class _Range:
+    """A lease in hand. The thread that goes through it stops when it is told to, at the end of a batch."""
+
+    task: CensusTask
+    lease: CensusLease
+    counter: Counter
+    is_dropped: threading.Event
+
+
+class CensusTaker:
+    """Counts ranges; keeps its client from lease to lease."""
+
+    def __init__(self, place: Place) -> None:
+        self._ends = Ends(place)
+        self._preference = place.start.converter
+        self._slot = place.slot
+        self._pace = place.pace
+        self._report = place.report
+
+    async def work(self, task: CensusTask, lease: CensusLease) -> Returned | Failed:
+        """Count a range, or as much of it as the engine lets us; after a failure it is counted from its beginning."""
+        self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
+        while True:
+            counting = _Range(task, lease, make_counter(task.levels, self._preference), threading.Event())
+            try:
+                rest = await self._counted(counting)
+            except EXPLAINED as error:
+                failed = await self._ends.recover(error, lease)
+                if failed is not None:
+                    return failed
+                if self._pace.is_yielding:
+                    return Returned(lease, finished=False, rest=lease)
+            else:
+                self._ends.patience.renew()
+                return Returned(lease, finished=rest is None, rest=rest)
+
+    async def _counted(self, counting: _Range) -> CensusLease | None:
+        """Count a range and report it; what is left of it when the engine wants it back."""
+        task, lease = counting.task, counting.lease
+        client = await self._ends.source()
+        collection: Collection[mongo.Document] = collection_of(client, task.database, task.collection)
+        reader = RangeReader(
+            collection,
+            lease.lower,
+            lease.lower_inclusive,
+            lease.upper,
+            query=filter_query(task.filter),
+            has_range_reads=task.has_range_reads,
+        )
+        self._slot.state = "reading"
+        loop = asyncio.get_running_loop()
+        try:
+            rest = await loop.run_in_executor(self._ends.threads.reading, self._go_through, counting, reader)
+        except asyncio.CancelledError:
+            counting.is_dropped.set()
+            raise
+        if rest is not lease:
+            census = counting.counter.result()
+            encoded = json.dumps(census.to_dict()).encode()
+            self._report(Counted(lease, census.n_documents, encoded, rest))
+        return rest
+
+    def _go_through(self, counting: _Range, reader: RangeReader) -> CensusLease | None:
+        """Read and count up to the end, or up to that of the batch in hand; the whole lease: nothing counts."""
+        lease = counting.lease
+        try:
+            while (batch := reader.next_batch()) is not None:
+                n_documents = counting.counter.add_batch(batch.data, batch.offset)
+                self._slot.add(Field.SENT, n_documents)
+                self._slot.add(Field.BYTES, len(batch.data) - batch.offset)
+                self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
+                if counting.is_dropped.is_set():
+                    return lease
+                if self._pace.is_yielding:
+                    if not counting.task.has_range_reads:
+                        return lease
+                    return replace(lease, lower=_last_key(batch), lower_inclusive=False)
+        finally:
+            reader.close()
+        return None
+
+    async def close(self) -> None:
+        """Let the server go."""
+        await self._ends.close()
+
+
+def _last_key(batch: RawBatch) -> bytes:
+    """`_id` of a batch's last document."""
+    last = end = batch.offset
+    while end < len(batch.data):
+        last, end = end, document_end(batch.data, end)
+    return key_of(batch.data, last)

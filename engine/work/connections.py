@@ -1,0 +1,134 @@
+"""A worker's two ends: connections made when first needed and kept from lease to lease, and what to do when one fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import asyncpg
+from pymongo.errors import PyMongoError
+
+from engine.errors import ConnectError, MigrationError
+from engine.mongo import connect as mongo
+from engine.mongo import faults
+from engine.postgres import connect as postgres
+from engine.postgres import sqlstates
+from engine.work.context import Place
+from engine.work.feed import Threads
+from engine.work.messages import Connected, Failed, Lease, Problem
+from engine.work.retry import Patience
+
+SERVER_FAILURES: tuple[type[Exception], ...] = (PyMongoError, *sqlstates.FAILURES)
+"""What either server's failures raise."""
+EXPLAINED: tuple[type[Exception], ...] = (MigrationError, *SERVER_FAILURES)
+"""What `explain` has a sentence for."""
+LEAVING_S = 1.0
+"""Seconds that a polite end of a connection may take."""
+
+
+def explain(error: BaseException) -> tuple[str, str, bool]:
+    """Code, sentence, and whether trying again may help."""
+    if isinstance(error, PyMongoError):
+        return *faults.describe(error), faults.is_transient(error)
+    if isinstance(error, MigrationError):
+        is_away = error.exit_code == 3 and not (isinstance(error, ConnectError) and error.is_final)
+        return error.code, error.message, is_away or error.code == sqlstates.LOCK_NOT_AVAILABLE
+    return *sqlstates.describe(error), sqlstates.is_transient(error)
+
+
+class Ends:
+    """One kind of work's connections to both servers.
+
+    Args:
+        place: the worker's.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.patience = Patience()
+        """Renewed by whoever makes progress."""
+        self._place = place
+        self._threads: Threads | None = None
+        self._client: mongo.Client | None = None
+        self._connection: asyncpg.Connection | None = None
+
+    @property
+    def threads(self) -> Threads:
+        """Where blocking calls go."""
+        if self._threads is None:
+            self._threads = Threads()
+        return self._threads
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection to PostgreSQL that nobody has closed."""
+        return self._connection is not None and not self._connection.is_closed()
+
+    async def target(self) -> asyncpg.Connection:
+        """The connection to PostgreSQL; a new one when the last is gone.
+
+        Raises:
+            ConnectError: there is none.
+        """
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await postgres.connect(
+                self._place.start.target_uri, application_name=self._place.start.app_name
+            )
+            self._place.report(Connected(self._connection.get_server_pid()))
+        return self._connection
+
+    async def source(self) -> mongo.Client:
+        """The client of MongoDB; it connects, and connects again, by itself."""
+        if self._client is None:
+            loop, start = asyncio.get_running_loop(), self._place.start
+            self._client = await loop.run_in_executor(
+                self.threads.reading, lambda: mongo.connect(start.source_uri, app_name=start.app_name, probe=False)
+            )
+        return self._client
+
+    async def recover(
+        self, error: Exception, lease: Lease, name_cause: Callable[[str], Awaitable[str]] | None = None
+    ) -> Failed | None:
+        """Drop the connection and wait before the next try; what to answer when there is no sense in one.
+
+        Args:
+            error: one of `EXPLAINED`.
+            lease: in hand.
+            name_cause: finds a better sentence for a failure's code than the failure has; empty when there is none.
+        """
+        code, sentence, is_transient = explain(error)
+        if not self._is_whole(error):
+            await self.abort()
+        if name_cause is not None:
+            sentence = await name_cause(code) or sentence
+        if not is_transient or not self.patience.is_left:
+            is_refused = isinstance(error, ConnectError) and error.is_final
+            return Failed(lease, code, sentence, fatal=True, is_refused=is_refused)
+        self._place.report(Problem(code, sentence))
+        self._place.slot.state = "retrying"
+        await self.patience.wait()
+        return None
+
+    def _is_whole(self, error: Exception) -> bool:
+        """The connection to PostgreSQL has no part in a failure of the source, and is as good as before: a new one may not be
+        had, such as after a change of the password.
+        """
+        return (
+            isinstance(error, PyMongoError) and self.is_connected and not self._connection.is_in_transaction()  # type: ignore[union-attr]
+        )
+
+    async def abort(self) -> None:
+        """Drop the connection to PostgreSQL: it rolls back at once, whatever state a COPY is in."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Leave both servers politely."""
+        if self._connection is not None and not self._connection.is_closed():
+            with suppress(*sqlstates.FAILURES):
+                await self._connection.close(timeout=LEAVING_S)
+        if self._client is not None:
+            self._client.close()
+        if self._threads is not None:
+            self._threads.close()
