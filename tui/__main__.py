@@ -19,7 +19,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a narrow encoding must not end a run
             stream.reconfigure(errors="backslashreplace")
     try:
-        from tui.entry import run_command_line  # in here, so that ctrl-C while it loads is no traceback either
+        from tui.cli.entry import run_command_line  # in here, so that ctrl-C while it loads is no traceback either
 
         code = run_command_line(sys.argv[1:])
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from engine.config import Settings, reveal
 from engine.errors import UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, THROTTLE, Knob
 from engine.loading import load_settings, settings_folder
-from tui.uri import without_secrets
+from tui.words.uri import without_secrets
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LEFT_OUT = frozenset(["source.password", "source.uri_file", "target.password", "target.uri_file", "demo.embedded"])

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.bench.limits import Limit
 from tests.bench.parts import FLOOR, Contest, Options
-from tui.tables import text_table
+from tui.words.tables import text_table
 
 _HEADINGS = [
     "medians", "seconds", "min", "max", "command s", "rows/s", "x floor", "x ours", "client CPU s", "mongod", "postgres",

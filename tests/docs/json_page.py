@@ -17,7 +17,7 @@ from engine.run.final_event import outcome
 from engine.run.record import RunRecord, TableCounters
 from engine.run.run import Migration
 from tests.docs.markdown import one_line, spelled, table, texts_below
-from tui.records import finished_record, progress_record, status_record
+from tui.cli.json_lines import finished_record, progress_record, status_record
 
 HEADINGS = ["field", "type", "what it is"]
 PROGRESS = {

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from textual.binding import Binding
 from textual.dom import DOMNode
 
-import tui.screens
-import tui.widgets
+import tui.cockpit.dialogs
+import tui.cockpit.screens
+import tui.cockpit.widgets
 from tests.docs.markdown import table
-from tui.commands import COMMANDS, SCREENS, Command, Place
-from tui.keymap import Keymap, key_words
+from tui.cockpit.commands import COMMANDS, SCREENS, Command, Place
+from tui.cockpit.keymap import Keymap, key_words
 
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 KEYS = Keymap()
@@ -47,7 +48,7 @@ def widgets_section() -> str:
 
 def widget_rows() -> Iterator[list[str]]:
     ids = {command.id for command in COMMANDS}
-    for package in (tui.widgets, tui.screens):
+    for package in (tui.cockpit.widgets, tui.cockpit.screens, tui.cockpit.dialogs):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             for _, each in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
                 if each.__module__ != module.name or not issubclass(each, DOMNode):

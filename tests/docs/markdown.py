@@ -13,7 +13,7 @@ from types import ModuleType
 from pydantic import BaseModel
 
 PROJECT = Path(__file__).resolve().parents[2]
-DOCUMENTS = (PROJECT / "README.md", *sorted((PROJECT / "tui" / "docs").glob("*.md")))
+DOCUMENTS = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
 """Every document that has generated sections."""
 NOTE = "<!-- made by `make docs` from the code's definitions: change those instead -->"
 _SECTION = re.compile(r"<!-- ([a-z-]+):begin -->.*?<!-- \1:end -->", re.DOTALL)

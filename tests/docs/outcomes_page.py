@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from engine import errors
 from engine.errors import MigrationError
 from tests.docs.markdown import PROJECT, one_line, table
-from tui.cli import EPILOG
+from tui.cli.commands import EPILOG
 
 _MEANING = re.compile(r"(\d+(?:/\d+)?) ([^;]+?)[;.]")
 

@@ -14,8 +14,8 @@ from pydantic.fields import FieldInfo
 from engine.config import Settings, variable_of
 from engine.knobs import CLUSTER_SIZE, KNOBS, Knob
 from tests.docs.markdown import one_line, spelled, table, texts_below
-from tui import cli
-from tui.options import OPTIONS
+from tui.cli import commands as cli
+from tui.cli.options import OPTIONS
 
 OF_THIS_MACHINE = {"run.cluster_size": "2 × cores, at most 8"}
 """Defaults that are not the same everywhere, in words."""

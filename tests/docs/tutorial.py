@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.docs.markdown import PROJECT
 
-PAGE = PROJECT / "tui" / "docs" / "tutorial.md"
+PAGE = PROJECT / "docs" / "tutorial.md"
 FOLDER = "/tmp/mongopg-tutorial"
 MARK = "@@ step"
 _BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

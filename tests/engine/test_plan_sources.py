@@ -15,7 +15,7 @@ from engine.errors import EXIT_DONE, MissingCollection
 from engine.plan.planning import view_plan
 from engine.protocol import PlanView
 from tests.running import Engines
-from tui.seen import documents_words
+from tui.words.census import documents_words
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target

@@ -11,8 +11,8 @@ from engine.protocol import Verification
 from tests.engine.verification_tools import only, verified
 from tests.faults.planting import constants
 from tests.running import Engines
-from tui.export import csv_text, markdown
-from tui.verifying import verification_text
+from tui.cli.verify import verification_text
+from tui.cockpit.export import csv_text, markdown
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target

@@ -218,7 +218,7 @@ setattr(owner, last, crash)
 """Loaded by every Python that is started: one function raises an exception that holds secrets."""
 
 CRASHES = {
-    "the command line": "tui.headless:run_headless",
+    "the command line": "tui.cli.headless:run_headless",
     "the engine": "engine.service.server:Server.serve",
     "the engine's run": "engine.run.copy:Copying.run",
     "the engine's answer": "engine.service.questions:answer",
@@ -265,7 +265,7 @@ def test_an_exception_that_holds_secrets(
 @pytest.mark.slow
 def test_a_crash_of_the_cockpit(front_end: FrontEnd, carrier: str, guarded: str, target: Target) -> None:
     plant("environment", front_end, carrier, guarded)
-    plant_crash("tui.screens.run:RunScreen.draw", front_end, carrier, guarded)
+    plant_crash("tui.cockpit.screens.run:RunScreen.draw", front_end, carrier, guarded)
     words = [sys.executable, "-m", "tui", "run", "--cluster-size", "1"]
     with Terminal(words, front_end.environment) as terminal:
         assert terminal.wait_for_end() != 0

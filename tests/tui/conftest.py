@@ -26,7 +26,7 @@ def steady_screen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     A scripted engine speaks when it is told to: that it is silent is no news.
     """
-    monkeypatch.setattr("tui.screens.run.SILENT_S", float("inf"))
+    monkeypatch.setattr("tui.cockpit.screens.run.SILENT_S", float("inf"))
     monkeypatch.setattr("textual.constants.TEXTUAL_ANIMATIONS", "none", raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("COLORTERM", "truecolor")

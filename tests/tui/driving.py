@@ -15,8 +15,8 @@ from textual.widgets import Input
 from engine.config import Settings
 from engine.protocol import Snapshot
 from tests.tui.scripted_engine import RUN_ID, ScriptedEngine
-from tui.app import Cockpit
-from tui.session import EngineSession
+from tui.cockpit.app import Cockpit
+from tui.cockpit.session import EngineSession
 
 WAIT_S = 30.0
 SOURCE_URI = "mongodb://app:s3cret@db1:27017/shop"

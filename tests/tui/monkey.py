@@ -12,8 +12,8 @@ from pathlib import Path
 
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, EXIT_SIGTERM, EXIT_USAGE
 from tests.tui.terminal import ROOT, Terminal
-from tui.commands import COMMANDS
-from tui.crash import LOG_NAME
+from tui.cockpit.commands import COMMANDS
+from tui.cockpit.crash import LOG_NAME
 
 SENT = {
     "space": " ", "enter": "\r", "escape": "\x1b", "tab": "\t", "delete": "\x1b[3~", "backspace": "\x7f",

@@ -19,10 +19,10 @@ from engine.protocol import RunState, Snapshot, Start
 from engine.service.client import launch
 from tests.tui.drawing import Frame, frame_of, moving, still
 from tests.tui.driving import until_shown
-from tui.app import Cockpit
-from tui.commands import SCREENS, Place
+from tui.cockpit.app import Cockpit
+from tui.cockpit.commands import SCREENS, Place
 
-FOLDER = Path(__file__).parents[2] / "tui" / "pictures"
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 SIZE = (120, 40)
 USERS = 400_000
 ROWS_PER_S = 30_000

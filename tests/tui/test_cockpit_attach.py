@@ -9,8 +9,8 @@ import pytest
 from engine.protocol import Event, RunState
 from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table
-from tui.farewell import farewell
-from tui.widgets.event_log import EventLog
+from tui.cockpit.farewell import farewell
+from tui.cockpit.widgets.event_log import EventLog
 
 LARGE = (120, 40)
 SERVERS = {"source": "mongodb://127.0.0.1:1/demo", "target": "postgresql://127.0.0.1:2/demo", "directory": "/tmp/x"}
@@ -93,7 +93,7 @@ async def test_leaving_an_engine_that_does_not_answer_takes_no_longer_than_a_few
 async def test_an_engine_that_is_silent_is_told_of_until_it_speaks(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.screens.run.SILENT_S", 3.0)
+    monkeypatch.setattr("tui.cockpit.screens.run.SILENT_S", 3.0)
     app = on_run(engine, running())
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")

@@ -11,7 +11,7 @@ from engine.protocol import ProblemView, WorkerState
 from tests.tui.drawing import frame_of
 from tests.tui.driving import on_setup, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running, worker
-from tui.app import Cockpit
+from tui.cockpit.app import Cockpit
 
 EXEMPT = {"3 Run", "Start…"}
 """A screen that cannot be opened yet, dimmed on purpose; a button, whose colours are Textual's."""

@@ -11,20 +11,20 @@ import pytest
 from engine.protocol import RunState
 from tests.tui.driving import on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
-from tui.app import Cockpit
-from tui.commands import COMMANDS, SCREENS, Place, Situation, knob_wish
-from tui.keymap import Keymap
-from tui.palette import Palette
-from tui.screens.help import help_text
-from tui.screens.history import HistoryScreen
-from tui.screens.modal import Modal
-from tui.screens.plan import PlanScreen
-from tui.screens.run import RunScreen
-from tui.screens.setup import SetupScreen
-from tui.screens.tune import TuneDialog
-from tui.screens.verify import VerifyScreen
-from tui.widgets.footer import Footer
-from tui.widgets.header import Header
+from tui.cockpit.app import Cockpit
+from tui.cockpit.commands import COMMANDS, SCREENS, Place, Situation, knob_wish
+from tui.cockpit.dialogs.help import help_text
+from tui.cockpit.dialogs.modal import Modal
+from tui.cockpit.dialogs.tune import TuneDialog
+from tui.cockpit.keymap import Keymap
+from tui.cockpit.palette import Palette
+from tui.cockpit.screens.history import HistoryScreen
+from tui.cockpit.screens.plan import PlanScreen
+from tui.cockpit.screens.run import RunScreen
+from tui.cockpit.screens.setup import SetupScreen
+from tui.cockpit.screens.verify import VerifyScreen
+from tui.cockpit.widgets.footer import Footer
+from tui.cockpit.widgets.header import Header
 
 OWNERS = {
     Place.APP: Cockpit,

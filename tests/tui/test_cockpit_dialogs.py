@@ -14,13 +14,13 @@ from engine.knobs import PAGE_SIZE, THROTTLE
 from engine.protocol import ProblemView, RunState
 from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
-from tui.app import Cockpit
-from tui.commands import Place
-from tui.screens.modal import Kept
-from tui.screens.run import RunScreen
-from tui.screens.tune import TuneDialog
-from tui.widgets.fields import KnobField
-from tui.widgets.header import Header
+from tui.cockpit.app import Cockpit
+from tui.cockpit.commands import Place
+from tui.cockpit.dialogs.modal import Kept
+from tui.cockpit.dialogs.tune import TuneDialog
+from tui.cockpit.screens.run import RunScreen
+from tui.cockpit.widgets.fields import KnobField
+from tui.cockpit.widgets.header import Header
 
 SIZE = (120, 40)
 

@@ -9,10 +9,10 @@ import pytest
 from engine.protocol import ProblemView, RangeView, WorkerState
 from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import RUN_ID, ScriptedEngine, completed, running, worker
-from tui.screens.run import RunScreen
-from tui.widgets.event_log import EventLog
-from tui.widgets.filter import FilterField
-from tui.widgets.workers import WorkerBars, age_words
+from tui.cockpit.screens.run import RunScreen
+from tui.cockpit.widgets.event_log import EventLog
+from tui.cockpit.widgets.filter import FilterField
+from tui.cockpit.widgets.workers import WorkerBars, age_words
 
 LARGE = (120, 40)
 SMALL = (80, 24)

@@ -15,7 +15,7 @@ from engine.config import Settings
 from engine.errors import ConnectError
 from tests.tui.driving import confirm_start, on_setup, process_of, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed
-from tui.engines import Engines
+from tui.cockpit.engines import Engines
 
 
 class SlowLauncher:
@@ -55,7 +55,7 @@ class Ended:
 def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowLauncher]:
     """Launches processes that never listen."""
     launcher = SlowLauncher(None)
-    monkeypatch.setattr("tui.engines.launch", launcher)
+    monkeypatch.setattr("tui.cockpit.engines.launch", launcher)
     yield launcher
     launcher.go.set()
 
@@ -92,7 +92,7 @@ async def test_setup_after_a_run_launches_one_engine_however_often_it_is_asked_f
 ) -> None:
     with ScriptedEngine() as second:
         launcher = SlowLauncher(second)
-        monkeypatch.setattr("tui.engines.launch", launcher)
+        monkeypatch.setattr("tui.cockpit.engines.launch", launcher)
         app = on_setup(engine, settings_with_servers())
         try:
             async with app.run_test(size=(120, 40)) as pilot:

@@ -11,12 +11,12 @@ from engine.protocol import RunState
 from tests.tui.driving import on_run, on_setup, screen_text, session_of, until, until_shown
 from tests.tui.scripted_answers import RUNS, STARTED, recording, run_info
 from tests.tui.scripted_engine import ScriptedEngine, running
-from tui.app import Cockpit
-from tui.driven import driven_s, is_driven, outcome_words, rows_per_s
-from tui.replay import Replay
-from tui.screens.history import HistoryScreen
-from tui.screens.run import RunScreen
-from tui.widgets.words import sign_of
+from tui.cockpit.app import Cockpit
+from tui.cockpit.replay import Replay
+from tui.cockpit.screens.history import HistoryScreen
+from tui.cockpit.screens.run import RunScreen
+from tui.cockpit.widgets.words import sign_of
+from tui.words.run_status import driven_s, is_driven, outcome_words, rows_per_s
 
 
 async def to_history(pilot: Pilot[Any]) -> None:

@@ -10,9 +10,9 @@ from engine.errors import UsageError
 from engine.loading import load_settings
 from tests.tui.driving import process_of, screen_text, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
-from tui.app import Cockpit
-from tui.commands import COMMANDS
-from tui.keymap import Keymap
+from tui.cockpit.app import Cockpit
+from tui.cockpit.commands import COMMANDS
+from tui.cockpit.keymap import Keymap
 
 
 def test_without_choices_each_command_has_the_keys_of_its_definition_and_none_is_refused() -> None:

@@ -11,7 +11,7 @@ import weakref
 from tests.tui.driving import on_run, until
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tests.tui.terminal import Terminal
-from tui.screens.dialogs import Question
+from tui.cockpit.dialogs.questions import Question
 
 PROGRAM = [sys.executable, "-m", "tui"]
 CTRL_S = b"\x13"

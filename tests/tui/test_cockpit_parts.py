@@ -8,16 +8,16 @@ from textual.geometry import Size
 
 from engine.protocol import RunState, ServerReport, Snapshot, WorkerState, WorkerView
 from tests.tui.scripted_answers import plan_view
-from tui.ascii_filter import to_ascii
-from tui.themes import fitting
-from tui.throughput import CELLS, ThroughputHistory
-from tui.uri import merged, place, shown
-from tui.widgets.bars import cells
-from tui.widgets.chart import ThroughputChart
-from tui.widgets.connection import report_line
-from tui.widgets.planned import preview_text
-from tui.widgets.total import rates_line
-from tui.widgets.workers import time_words
+from tui.cockpit.textual_internals.ascii_filter import to_ascii
+from tui.cockpit.themes import fitting
+from tui.cockpit.throughput import CELLS, ThroughputHistory
+from tui.cockpit.widgets.bars import cells
+from tui.cockpit.widgets.chart import ThroughputChart
+from tui.cockpit.widgets.connection import report_line
+from tui.cockpit.widgets.planned import preview_text
+from tui.cockpit.widgets.total import rates_line
+from tui.cockpit.widgets.workers import time_words
+from tui.words.uri import merged, place, shown
 
 
 def test_each_second_is_a_column_while_they_fit() -> None:

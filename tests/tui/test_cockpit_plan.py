@@ -17,12 +17,12 @@ from engine.protocol import CountingView
 from tests.tui.driving import SOURCE_URI, input_in, on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_answers import TOML
 from tests.tui.scripted_engine import ScriptedEngine, running
-from tui.app import Cockpit
-from tui.plan_text import POLICIES, change_column, fields_left_out, ignore_column, restore_field
-from tui.screens.plan import PlanScreen
-from tui.screens.settings import SettingsDialog
-from tui.screens.setup import SetupScreen
-from tui.widgets.fields import Choice
+from tui.cockpit.app import Cockpit
+from tui.cockpit.dialogs.settings import SettingsDialog
+from tui.cockpit.plan_text import POLICIES, change_column, fields_left_out, ignore_column, restore_field
+from tui.cockpit.screens.plan import PlanScreen
+from tui.cockpit.screens.setup import SetupScreen
+from tui.cockpit.widgets.fields import Choice
 
 
 async def to_plan(pilot: Pilot[Any]) -> None:

@@ -12,8 +12,8 @@ from textual.widgets import Input
 from engine.protocol import ErrorInfo, RunState, Verification
 from tests.tui.driving import on_run, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table
-from tui.screens.run import RunScreen
-from tui.widgets.words import run_sign
+from tui.cockpit.screens.run import RunScreen
+from tui.cockpit.widgets.words import run_sign
 
 LARGE = (120, 40)
 SMALL = (80, 24)

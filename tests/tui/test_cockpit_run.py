@@ -7,7 +7,7 @@ import pytest
 from engine.protocol import RunState, Start, WorkerState
 from tests.tui.driving import on_run, process_of, screen_text, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running, worker
-from tui.app import Cockpit
+from tui.cockpit.app import Cockpit
 
 LARGE = (120, 40)
 SMALL = (80, 24)

@@ -11,9 +11,9 @@ from engine.loading import setting_names
 from tests.tui.driving import input_in, on_setup, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine
 from tui import profiles
-from tui.screens.settings import SettingsDialog, editable_settings
-from tui.screens.setup import SetupScreen
-from tui.widgets.fields import Choice
+from tui.cockpit.dialogs.settings import SettingsDialog, editable_settings
+from tui.cockpit.screens.setup import SetupScreen
+from tui.cockpit.widgets.fields import Choice
 
 SIZES = [(120, 40), (80, 24)]
 ELSEWHERE = {

@@ -20,10 +20,10 @@ from tests.tui.driving import (
     until_shown,
 )
 from tests.tui.scripted_engine import ELSEWHERE, ScriptedEngine, completed, running
-from tui.app import Cockpit
-from tui.screens.setup import SetupScreen
-from tui.widgets.collections import CollectionList, CollectionsPanel
-from tui.widgets.footer import Footer
+from tui.cockpit.app import Cockpit
+from tui.cockpit.screens.setup import SetupScreen
+from tui.cockpit.widgets.collections import CollectionList, CollectionsPanel
+from tui.cockpit.widgets.footer import Footer
 
 LARGE = (120, 40)
 SMALL = (80, 24)

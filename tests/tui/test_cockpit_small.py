@@ -6,8 +6,8 @@ import pytest
 
 from tests.tui.driving import on_run, on_setup, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
-from tui.widgets.collections import CollectionList
-from tui.widgets.workers import WorkerBars
+from tui.cockpit.widgets.collections import CollectionList
+from tui.cockpit.widgets.workers import WorkerBars
 
 LARGE = (120, 40)
 

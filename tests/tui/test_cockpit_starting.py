@@ -25,8 +25,8 @@ from tests.tui.driving import (
     until_shown,
 )
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
-from tui.screens.dialogs import Question
-from tui.screens.setup import SetupScreen
+from tui.cockpit.dialogs.questions import Question
+from tui.cockpit.screens.setup import SetupScreen
 
 LARGE = (120, 40)
 SMALL = (80, 24)
@@ -144,7 +144,7 @@ def second(monkeypatch: pytest.MonkeyPatch, launched: list[Settings]) -> Iterato
             process: EngineProcess = process_of(scripted)
             return process
 
-        monkeypatch.setattr("tui.engines.launch", launch)
+        monkeypatch.setattr("tui.cockpit.engines.launch", launch)
         yield scripted
 
 

@@ -15,8 +15,8 @@ from engine.protocol import ProblemView, RunState
 from tests.tui.driving import on_run, screen_text, session_of, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui import profiles
-from tui.screens.tune import TuneDialog
-from tui.widgets.knobs import KnobPanel
+from tui.cockpit.dialogs.tune import TuneDialog
+from tui.cockpit.widgets.knobs import KnobPanel
 
 LARGE = (120, 40)
 SMALL = (80, 24)

@@ -14,9 +14,9 @@ from textual.css.query import NoMatches
 from engine.protocol import RunState, Start
 from tests.tui.driving import on_run, process_of, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
-from tui.app import Cockpit
-from tui.screens.dialogs import StopQuestion
-from tui.screens.run import RunScreen
+from tui.cockpit.app import Cockpit
+from tui.cockpit.dialogs.questions import StopQuestion
+from tui.cockpit.screens.run import RunScreen
 
 LARGE = (120, 40)
 SMALL = (80, 24)

@@ -20,7 +20,7 @@ from engine.protocol import ComparingView
 from tests.tui.driving import on_setup, process_of, screen_text, until, until_shown
 from tests.tui.scripted_answers import RUNS, run_info, verify_report
 from tests.tui.scripted_engine import ScriptedEngine, idle
-from tui.export import csv_text, json_text, markdown, write_report
+from tui.cockpit.export import csv_text, json_text, markdown, write_report
 from tui.files import write_new
 
 
@@ -183,7 +183,7 @@ async def test_rejects_are_written_again_under_the_policies_as_they_are_set_now(
             seen.append(settings)
             return process_of(second)
 
-        monkeypatch.setattr("tui.engines.launch", launch)
+        monkeypatch.setattr("tui.cockpit.engines.launch", launch)
         async with app.run_test(size=(80, 24), notifications=True) as pilot:
             await until_shown(pilot, "4 of 4 chosen")
             await pilot.press("4")
@@ -211,7 +211,7 @@ async def test_nothing_on_the_screen_disturbs_the_writing_of_rejects_and_it_is_s
     app = on_setup(engine)
     with ScriptedEngine() as second:
         second.held = {"retry"}
-        monkeypatch.setattr("tui.engines.launch", lambda _: process_of(second))
+        monkeypatch.setattr("tui.cockpit.engines.launch", lambda _: process_of(second))
         async with app.run_test(size=(120, 40), notifications=True) as pilot:
             await to_verify(pilot)
             await pilot.press("c")
@@ -251,7 +251,7 @@ async def test_rejects_that_cannot_be_written_again_are_said_and_the_report_come
     app = on_setup(engine)
     with ScriptedEngine() as second:
         second.refusals["retry"] = ("target_held", "Another run holds public.orders.")
-        monkeypatch.setattr("tui.engines.launch", lambda _: process_of(second))
+        monkeypatch.setattr("tui.cockpit.engines.launch", lambda _: process_of(second))
         async with app.run_test(size=(120, 40)) as pilot:
             await to_verify(pilot)
             await pilot.press("c")

@@ -12,9 +12,9 @@ from engine.protocol import RunState
 from tests.tui.driving import on_setup, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine
 from tests.tui.test_cockpit_commands import OWNERS
-from tui.app import Cockpit
-from tui.commands import COMMANDS, SCREENS, Command, Place, Situation, commands_for
-from tui.palette import CommandProvider
+from tui.cockpit.app import Cockpit
+from tui.cockpit.commands import COMMANDS, SCREENS, Command, Place, Situation, commands_for
+from tui.cockpit.palette import CommandProvider
 
 BOTH = {"has_source": True, "has_target": True}
 WITH_RESULT = BOTH | {"has_result": True, "has_edits": True, "is_chosen_free": True, "can_resume_chosen": True}

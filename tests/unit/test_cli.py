@@ -18,9 +18,9 @@ from engine import __version__
 from engine.config import Loaded
 from engine.errors import EXIT_CONNECT, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from engine.protocol import Start
-from tui import running
-from tui.cli import application
-from tui.entry import RUN_COMMANDS, run_command_line
+from tui.cli import run as running
+from tui.cli.commands import application
+from tui.cli.entry import RUN_COMMANDS, run_command_line
 
 PROJECT = Path(__file__).resolve().parents[2]
 HELP_LIMIT_S = 0.4
@@ -72,7 +72,7 @@ def _last_line(text: str) -> dict[str, Any]:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from tui.entry import run_command_line; assert run_command_line(['--help']) == 0;"
+        "import sys; from tui.cli.entry import run_command_line; assert run_command_line(['--help']) == 0;"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT).stdout
@@ -338,7 +338,7 @@ def test_a_lost_terminal_does_not_change_the_exit_code() -> None:
     """Text that nobody could read any more stands in a buffer when the program ends."""
     code = """if True:
         import sys
-        import tui.entry, tui.__main__
+        import tui.cli.entry, tui.__main__
 
         def leave(_: object) -> int:
             print("ready", flush=True)
@@ -346,7 +346,7 @@ def test_a_lost_terminal_does_not_change_the_exit_code() -> None:
             sys.stdout.write("a last word")
             return 129
 
-        tui.entry.run_command_line = leave
+        tui.cli.entry.run_command_line = leave
         tui.__main__.main()
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}

@@ -54,7 +54,7 @@ def test_elsewhere_nothing_is_asked_for_that_is_not_there() -> None:
 
 
 def test_the_documents_name_these_platforms() -> None:
-    page = (PROJECT / "tui" / "docs" / "servers.md").read_text()
+    page = (PROJECT / "docs" / "servers.md").read_text()
     for platform in PLATFORMS:
         assert f"| {platform} |" in page
 

@@ -18,9 +18,9 @@ from tests.docs.markdown import DOCUMENTS, PROJECT, names_of_sections, with_sect
 from tests.docs.outcomes_page import exit_codes
 from tests.docs.sections import SECTIONS
 from tests.docs.settings_page import flags
-from tui.commands import COMMANDS, SCREENS, Place
+from tui.cockpit.commands import COMMANDS, SCREENS, Place
 
-PAGES = PROJECT / "tui" / "docs"
+PAGES = PROJECT / "docs"
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
 
@@ -65,7 +65,7 @@ def test_every_command_of_the_cockpit_is_on_a_page() -> None:
 @pytest.mark.parametrize("place", SCREENS)
 def test_every_screen_has_a_page_with_its_picture(place: Place) -> None:
     text = (PAGES / f"{place.value}.md").read_text()
-    assert f"](../pictures/{place.value}.svg)" in text
+    assert f"](pictures/{place.value}.svg)" in text
     assert f"keys-{place.value}" in names_of_sections(text)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui.format import bytes_size, compact, duration, number, percent, rate, share
+from tui.words.format import bytes_size, compact, duration, number, percent, rate, share
 
 
 @pytest.mark.parametrize(

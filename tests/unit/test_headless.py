@@ -11,12 +11,12 @@ from rich.console import Console
 from engine.config import Settings
 from engine.errors import Cancelled, UsageError
 from engine.protocol import Event, RunState, Snapshot, Start, TableProgress, WorkerState, WorkerView
-from tui import headless
-from tui.live import LivePrinter
-from tui.printers import JSON_EVERY_S, LINE_EVERY_S, JsonPrinter, LinePrinter
-from tui.records import finished_record, progress_record, status_record
-from tui.sentences import event_sentence, progress_sentence, status_text, summary, what_next, workers_table
-from tui.tables import text_table
+from tui.cli import headless
+from tui.cli.json_lines import finished_record, progress_record, status_record
+from tui.cli.live import LivePrinter
+from tui.cli.printers import JSON_EVERY_S, LINE_EVERY_S, JsonPrinter, LinePrinter
+from tui.words.sentences import event_sentence, progress_sentence, status_text, summary, what_next, workers_table
+from tui.words.tables import text_table
 
 HOSTILE = "\x1b]52;c;x\x07[red]"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from engine.protocol import Event, RunState, Snapshot, WorkerState, WorkerView
-from tui.copy_clock import CopyClock, all_stand_ready
-from tui.measurements import (
+from tui.cli.copy_clock import CopyClock, all_stand_ready
+from tui.cli.measurements import (
     FIRST_DOCUMENTS,
     Measurement,
     Results,

@@ -24,7 +24,7 @@ from engine.plan.reading import read_plan
 from engine.plan.request import Choice, choose, request_of
 from engine.plan.saved import SavedPlan, SavedTable
 from engine.plan.writing import Remarks, quoted, write_plan
-from tui.plan_text import change_column, column_entry, fields_left_out, ignore_column, restore_field
+from tui.cockpit.plan_text import change_column, column_entry, fields_left_out, ignore_column, restore_field
 
 PLAN = """
 version = 1

@@ -16,8 +16,8 @@ from engine.config import Settings
 from engine.errors import UsageError
 from engine.loading import changed, load_settings
 from tui import profiles
-from tui.themes import check_theme
-from tui.uri import without_secrets
+from tui.cockpit.themes import check_theme
+from tui.words.uri import without_secrets
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.safe import safe, safe_block
+from tui.words.safe import safe, safe_block
 
 
 def test_ordinary_text_of_any_language_stays_as_it_is() -> None:

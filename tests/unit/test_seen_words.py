@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.protocol import TableView, ValuesView
-from tui.seen import census_words, values_words
+from tui.words.census import census_words, values_words
 
 
 def table(**facts: object) -> TableView:

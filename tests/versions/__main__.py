@@ -21,7 +21,7 @@ from tests.versions.servers import SERVERS, Server
 
 PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / "build" / "versions"
-PAGE = PROJECT / "tui" / "docs" / "servers.md"
+PAGE = PROJECT / "docs" / "servers.md"
 LIMIT_S = 1_200.0
 """For the tests of one version."""
 TESTS = {

@@ -1,0 +1,50 @@
+"""Words for people on stderr, results on stdout, both harmless and flushed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from tui.words.safe import safe
+
+MESSAGE_LIMIT = 2_000
+"""Characters of one message."""
+
+
+def say(text: str) -> None:
+    """A result: `text`, already harmless, and a line feed on stdout. Raises OSError when nobody reads."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say_json(record: dict[str, Any]) -> None:
+    """A result: one JSON object on one line of stdout, in ASCII. Raises OSError when nobody reads."""
+    say(json.dumps(record))
+
+
+def note(text: str) -> None:
+    """A sentence on stderr."""
+    # With stderr gone there is nobody left to tell.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(safe(text, MESSAGE_LIMIT) + "\n")
+        sys.stderr.flush()
+
+
+def warn(text: str) -> None:
+    """A warning on stderr."""
+    note(f"Warning: {text}")
+
+
+def fail(text: str) -> None:
+    """The reason why a command ends, on stderr."""
+    note(f"Error: {text}")
+
+
+def silence(stream: TextIO) -> None:
+    """Send what is still written to `stream`, whose reader is gone, to nowhere: at its exit Python would complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -1,0 +1,165 @@
+"""What `plan` does: ask an engine for it, print it for people, as SQL or JSON, and save it for editing."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from engine.config import Loaded
+from engine.errors import EXIT_DONE, UsageError
+from engine.protocol import MakePlan, PlanView, Snapshot, TableView
+from engine.service.client import EngineClient
+from tui.cli.one_question import ask
+from tui.cli.output import note, say, say_json
+from tui.cli.run import require
+from tui.words.census import census_words, counting_words, documents_words, values_words
+from tui.words.format import bytes_size, duration, percent, rate
+from tui.words.safe import safe, safe_block
+from tui.words.tables import text_table
+
+ROWS_SHOWN = 3
+"""Rows of a preview in text; JSON has all of them."""
+LINE_EVERY_S = 3.0
+"""How often a full census is told of."""
+VALUE_SHOWN = 32
+"""Characters of one of their values."""
+
+
+def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, save: Path | None) -> int:
+    """Print what would go where.
+
+    Args:
+        file: a saved plan to look at.
+        save: where to save the plan for editing.
+    """
+    require(loaded, "source", "target")
+    if save is not None and save.exists():
+        raise UsageError(f"{save} exists already, and edits may be in it: save the plan under another name.")
+    question = MakePlan(collections=loaded.settings.run.collections, plan=read_file(file) if file else "")
+    answer = ask(loaded.settings, question, _follow)
+    plan = PlanView.model_validate(answer)
+    if save is not None:
+        _save(save, plan.toml)
+    if as_json:
+        say_json(answer)
+    elif ddl:
+        statements = "\n".join(table.ddl for table in plan.tables)
+        # A pipe gets the exact statements; on a terminal, a field's name could be an escape sequence.
+        say(safe_block(statements, len(statements)) if sys.stdout.isatty() else statements)
+    elif save is None:
+        say(plan_text(plan))
+    if as_json or ddl or save is not None:
+        for warning in plan.warnings:
+            note(f"! {warning}")
+    if save is not None:
+        note(
+            f"The plan is in {save}: edit it, look at it with `mongopg-tui plan --plan {save}`, run it with run --plan."
+        )
+    return EXIT_DONE
+
+
+async def _follow(client: EngineClient) -> None:
+    last = time.monotonic()
+    async for message in client.messages():
+        if isinstance(message, Snapshot) and message.counting is not None and time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            note(counting_words(message.counting))
+
+
+def read_file(file: Path) -> str:
+    """A saved plan.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return file.read_bytes().decode()
+    except OSError as error:
+        raise UsageError(f"The plan {file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The plan {file} is not text in UTF-8.") from error
+
+
+def _save(file: Path, text: str) -> None:
+    """Write a new file, whole or not at all."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with temporary.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+        temporary.rename(file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"The plan cannot be saved as {file}: {error.strerror}.") from error
+
+
+def plan_text(plan: PlanView) -> str:
+    """The whole plan in words: every text in it is harmless."""
+    blocks = [f"plan {safe(plan.fingerprint)}, mode {safe(plan.mode)}"]
+    blocks += [_table_text(table) for table in plan.tables]
+    if plan.warnings:
+        blocks.append("\n".join(f"! {safe(warning)}" for warning in plan.warnings))
+    return "\n\n".join(blocks)
+
+
+def _table_text(table: TableView) -> str:
+    key = f", primary key {safe(table.primary_key)}" if table.primary_key else ""
+    only = f", only {safe(table.filter)}" if table.filter else ""
+    lines = [
+        f"{safe(table.namespace)} → {safe(table.table)}: {documents_words(table)}{only}, "
+        f"{bytes_size(table.size_bytes)}{key}",
+        census_words(table),
+        _columns_text(table),
+    ]
+    if table.ignored:
+        lines.append(f"left out: {', '.join(map(safe, table.ignored))}")
+    if table.preview:
+        lines += ["", _preview_text(table)]
+    if table.indexes:
+        lines += ["", *(f"index {safe(index.name)}: {safe(index.sql)}" for index in table.indexes)]
+    if table.estimate is not None:
+        lines += ["", _estimate_text(table)]
+    return "\n".join(lines)
+
+
+def _columns_text(table: TableView) -> str:
+    rows = [
+        [
+            column.field,
+            percent(column.seen_percent / 100),
+            ", ".join(f"{kind} {share:.0f}%" for kind, share in column.kinds.items()),
+            column.column,
+            column.type,
+            values_words(column.values),
+            column.note,
+        ]
+        for column in table.columns
+    ]
+    return text_table(["field", "seen", "BSON types", "column", "type", "values", "note"], rows, right={1})
+
+
+def _preview_text(table: TableView) -> str:
+    """The first rows, a line for each column; below them the documents that would have no row."""
+    shown = [row for row in table.preview if not row.reject][:ROWS_SHOWN]
+    lines = []
+    if shown:
+        cells = [
+            [
+                column.column,
+                *("NULL" if (value := row.values[place]) is None else safe(value, VALUE_SHOWN) for row in shown),
+            ]
+            for place, column in enumerate(table.columns)
+        ]
+        lines.append(text_table(["as it would be written", *(f"row {n}" for n in range(1, len(shown) + 1))], cells))
+    lines += [f"rejected: _id {safe(row.id, VALUE_SHOWN)}: {safe(row.reject)}" for row in table.preview if row.reject]
+    return "\n".join(lines)
+
+
+def _estimate_text(table: TableView) -> str:
+    found = table.estimate
+    assert found is not None
+    return (
+        f"estimate: {bytes_size(found.table_bytes)} and {bytes_size(found.index_bytes)} of keys and indexes, "
+        f"{duration(found.seconds)} at {rate(found.rows_per_s)}\n{safe(found.basis)}"
+    )

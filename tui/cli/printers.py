@@ -1,0 +1,152 @@
+"""Progress of a run without a screen: the printers of one stream of snapshots and events.
+
+`JsonPrinter` is for scripts, `LinePrinter` for logs and pipes; `tui.cli.live.LivePrinter` draws on a terminal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from engine.protocol import Event, Snapshot
+from tui.cli import output
+from tui.cli.json_lines import finished_record, progress_record
+from tui.words.format import duration
+from tui.words.safe import safe
+from tui.words.sentences import event_sentence, plan_warnings, progress_sentence, servers_sentence, summary, what_next
+
+JSON_EVERY_S = 0.5
+"""Progress comes at least once a second, also when the engine has nothing new to show."""
+LINE_EVERY_S = 3.0
+PROBLEMS = frozenset({"problem", "parked", "worker"})
+"""Kinds of events that tell of something wrong, where they have a sentence."""
+
+Clock = Callable[[], float]
+
+
+class Printer(Protocol):
+    """What the headless front end asks of each of them. Any method raises OSError when stdout's reader is gone."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """The state now; called far more often than a printer prints."""
+
+    def tell(self, event: Event) -> None:
+        """A fact."""
+
+    def note(self, text: str) -> None:
+        """Lines for the operator, already harmless: answers to signals."""
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """The end of a run, as in the engine's event `finished`."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was, whatever happened. Never raises."""
+
+
+class JsonPrinter:
+    """One JSON object a line on stdout; people's words on stderr."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._last = float("-inf")
+        self._shown = ("", "")
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Print progress when it is time, and at once when the state or phase is another."""
+        now = self._clock()
+        if now - self._last < JSON_EVERY_S and self._shown == (snapshot.state.value, snapshot.phase):
+            return
+        self._last = now
+        self._shown = (snapshot.state.value, snapshot.phase)
+        output.say_json(progress_record(snapshot))
+
+    def tell(self, event: Event) -> None:
+        """Nothing on stdout but progress and the end; people are told of problems and warnings, and where servers stay."""
+        for warning in plan_warnings(event):
+            output.note(warning)
+        is_problem = event.kind in PROBLEMS and not event.facts.get("retry")  # what is tried again is none yet
+        is_told = is_problem or (event.kind == "servers" and event.facts.get("keep"))
+        sentence = event_sentence(event) if is_told else None
+        if sentence is not None:
+            output.note(sentence)
+
+    def note(self, text: str) -> None:
+        """Words for people."""
+        _note_lines(text)
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """Print the last line."""
+        output.say_json(finished_record(facts))
+
+    def close(self) -> None:
+        """Nothing to put back."""
+
+
+class LinePrinter:
+    """Plain lines on stdout: one every few seconds, and one an event."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+        self._elapsed = 0.0
+        self.closing = Closing()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Print progress when it is time."""
+        self._elapsed = snapshot.elapsed
+        if self._clock() - self._last >= LINE_EVERY_S:
+            self._last = self._clock()
+            output.say(f"[{duration(snapshot.elapsed)}] {progress_sentence(snapshot)}")
+
+    def tell(self, event: Event) -> None:
+        """Print an event that has a sentence."""
+        self.closing.tell(event)
+        sentence = event_sentence(event)
+        if sentence is not None:
+            output.say(f"[{duration(event.at)}] {sentence}")
+        for warning in plan_warnings(event):
+            output.say(f"[{duration(event.at)}] {warning}")
+
+    def note(self, text: str) -> None:
+        """Words for people."""
+        _note_lines(text)
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """Print the summary."""
+        text = self.closing.text(facts)
+        if text:
+            output.say(text)
+
+    def close(self) -> None:
+        """Nothing to put back."""
+
+
+class Closing:
+    """The words at the end: the summary, where kept servers are, what to do next."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, Any] | None = None
+
+    def tell(self, event: Event) -> None:
+        """Remember embedded servers."""
+        if event.kind == "servers":
+            self._servers = event.facts
+
+    def text(self, facts: dict[str, Any]) -> str:
+        """Several lines; none for a run that failed before there was anything to count."""
+        counted = facts.get("tables") or facts.get("seeded")
+        lines = [summary(finished_record(facts))] if counted or "error" not in facts else []
+        are_gone = self._servers is not None and not self._servers.get("keep")
+        if self._servers is not None and not are_gone:
+            folder = safe(str(self._servers.get("directory", "")))
+            lines.append(f"Still running: {servers_sentence(self._servers)}")
+            lines.append(f"`mongopg-tui demo --dir {folder} --stop` ends them.")
+        if not are_gone:
+            lines.append(what_next(finished_record(facts)))
+        return "\n".join(filter(None, lines))
+
+
+def _note_lines(text: str) -> None:
+    for line in text.split("\n"):
+        output.note(line)

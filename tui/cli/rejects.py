@@ -1,0 +1,69 @@
+"""What `rejects` does: list the documents that could not be written, or have them written again."""
+
+from __future__ import annotations
+
+from engine.config import Loaded
+from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
+from engine.protocol import ListRejects, RejectGroup, RejectsReport, RetryRejects, RetryReport
+from tui.cli.one_question import ask
+from tui.cli.output import say, say_json
+from tui.cli.run import require
+from tui.words.format import number
+from tui.words.safe import safe
+from tui.words.sentences import altered_words
+from tui.words.tables import text_table
+
+
+def show_rejects(loaded: Loaded, run_id: str, *, as_json: bool) -> int:
+    """Print rejected documents by reason."""
+    require(loaded, "target")
+    answer = ask(loaded.settings, ListRejects(run=run_id))
+    if as_json:
+        say_json(answer)
+    else:
+        say(_rejects_text(RejectsReport.model_validate(answer)))
+    return EXIT_DONE
+
+
+def retry_rejects(loaded: Loaded, run_id: str, *, plan: str, as_json: bool) -> int:
+    """Have them written again, and print what became of them; exit code 4 when some are left.
+
+    Args:
+        plan: a saved plan's TOML, or nothing.
+    """
+    require(loaded, "target")
+    answer = ask(loaded.settings, RetryRejects(run=run_id, plan=plan))
+    report = RetryReport.model_validate(answer)
+    if as_json:
+        say_json(answer)
+    else:
+        say(retry_text(report))
+    return EXIT_INCOMPLETE if report.left else EXIT_DONE
+
+
+def _rejects_text(report: RejectsReport) -> str:
+    if not report.total:
+        return f"run {safe(report.run_id)}: no rejected documents"
+    verdict = f"run {safe(report.run_id)}: {number(report.total)} rejected documents, kept in mongopg.reject"
+    return "\n".join([verdict, _groups(report.groups)])
+
+
+def retry_text(report: RetryReport) -> str:
+    if not report.tried:
+        return f"run {safe(report.run_id)}: no rejected documents"
+    there = f", {number(report.already_there)} were there already" if report.already_there else ""
+    verdict = (
+        f"run {safe(report.run_id)}: {number(report.tried)} rejected documents tried again, "
+        f"{number(report.written)} written{there}, {number(report.left)} left"
+    )
+    altered = [f"Altered by policy: {altered_words(report.altered)}"] if report.altered else []
+    return "\n".join([verdict, *altered, *([_groups(report.groups)] if report.groups else [])])
+
+
+def _groups(groups: list[RejectGroup]) -> str:
+    rows = [
+        [group.namespace, group.field, group.reason, group.sqlstate, number(group.count), " ".join(group.samples)]
+        for group in groups
+    ]
+    headings = ["collection", "field", "reason", "sqlstate", "documents", "such as _id"]
+    return text_table(headings, rows, right={4})

@@ -1,0 +1,64 @@
+"""A dialog that asks for a file's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Button, Input, Static
+
+from engine.errors import UsageError
+from tui.cockpit.dialogs.modal import Modal
+from tui.words.safe import safe
+
+
+class FileDialog(Modal[Path]):
+    """Writes a file under the name that is typed; what keeps it from that stands under the field.
+
+    Returns:
+        The file that was written.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
+
+    def __init__(self, title: str, note: str, name: str, write: Callable[[str], Path]) -> None:
+        super().__init__()
+        self._title, self._note, self._name = title, note, name
+        self._write = write
+
+    def compose(self) -> ComposeResult:
+        """The dialog."""
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = Content(self._title)
+            yield Static(self._note, classes="dialog-text", markup=False)
+            yield Input(self._name, compact=True, select_on_focus=False)
+            yield Static(classes="field-error", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("Write", variant="primary", id="write", compact=True)
+                yield Button("Back", id="back", compact=True)
+
+    def on_mount(self) -> None:
+        """Start in the field."""
+        self.set_focus(self.query_one(Input))
+
+    @on(Button.Pressed, "#back")
+    def _back(self) -> None:
+        self.dismiss()
+
+    @on(Button.Pressed, "#write")
+    @on(Input.Submitted)
+    def _go(self) -> None:
+        try:
+            path = self._write(self.query_one(Input).value)
+        except UsageError as error:
+            line = self.query_one(".field-error", Static)
+            line.update(Content(safe(error.message, 400)))
+            line.display = True
+        else:
+            self.dismiss(path)

@@ -1,0 +1,40 @@
+"""What the cockpit prints once the terminal is the shell's again."""
+
+from __future__ import annotations
+
+from engine.protocol import RunState, Snapshot
+from tui.cockpit.session import EngineSession
+from tui.words.format import duration, number
+from tui.words.safe import safe
+
+
+def farewell(session: EngineSession, *, run_goes_on: bool) -> str:
+    """One or two lines about the run; nothing when there was none."""
+    snapshot = session.snapshot
+    run_id = safe(snapshot.run_id, 40)
+    if run_goes_on:
+        return f"Run {run_id} goes on. Come back with: mongopg-tui attach {run_id}\n"
+    if session.is_lost:
+        return (
+            f"The engine of run {run_id} ended before the run was over.\n"
+            f"Its log: {safe(str(session.log_path()), 300)}\n"
+            + (f"Go on with: mongopg-tui run --resume {run_id}\n" if not session.is_on_passing_servers else "")
+        )
+    if snapshot.state is RunState.IDLE:
+        return ""
+    lines = [f"Run {run_id} {snapshot.state.value}: {_counts(snapshot)} in {duration(snapshot.elapsed)}."]
+    if snapshot.error is not None:
+        lines.append(safe(snapshot.error.message, 1_000))
+    if session.is_on_passing_servers:
+        return "\n".join(lines) + "\n"
+    if snapshot.state in {RunState.CANCELLED, RunState.FAILED} and snapshot.tables:
+        lines.append(f"Go on with: mongopg-tui run --resume {run_id}")
+    lines += [f"The {side} server keeps running: {safe(uri, 300)}" for side, uri in session.servers.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _counts(snapshot: Snapshot) -> str:
+    if not snapshot.tables:
+        return f"{number(snapshot.seeded)} documents seeded"
+    counts = f"{number(snapshot.read)} read = {number(snapshot.written)} written + {number(snapshot.rejected)} rejected"
+    return f"{counts}, {snapshot.verification.value}" if snapshot.verification.value != "none" else counts

@@ -1,0 +1,115 @@
+"""The command palette: the same commands as the keys, and knobs by value ("workers 12")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from rich.console import RenderableType
+from textual.await_complete import AwaitComplete
+from textual.command import CommandInput, CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.events import Mount
+from textual.markup import escape
+from textual.visual import Visual
+from textual.widgets import Input
+
+from tui.cockpit.commands import Command, commands_for, knob_wish
+from tui.cockpit.dialogs.modal import Kept, dimming
+from tui.cockpit.screens.base import CockpitScreen
+from tui.words.format import number
+
+if TYPE_CHECKING:
+    from tui.cockpit.app import Cockpit
+
+
+class Palette(CommandPalette):
+    """Textual's, for keys that come faster than it closes and for windows that have no room for its list."""
+
+    def render(self) -> RenderableType | Visual:  # type: ignore[override]  # a screen may be as visual as any widget
+        """The screen below it, dimmed."""
+        return dimming(super().render())
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Leave, unless that has happened."""
+        return super().dismiss(result) if self.is_active else AwaitComplete()
+
+    def _action_command_list(self, action: str) -> None:
+        if self.query_one(CommandList).scrollable_content_region:
+            super()._action_command_list(action)
+
+    # A search that ends while the palette is being removed sets these, when there is nothing left to show them.
+
+    def _watch__list_visible(self) -> None:
+        if self.query(CommandList):
+            super()._watch__list_visible()
+
+    async def _watch__show_busy(self) -> None:
+        if self.query(CommandList):
+            await super()._watch__show_busy()
+
+
+class CommandsPalette(Kept[None], Palette):
+    """That of the commands, kept: where it is shown again, it begins anew."""
+
+    KEPT_AS = "palette"
+
+    def _on_mount(self, event: Mount) -> None:
+        """Textual's would look for commands now, when nothing is below it yet; and show nothing before it has found some."""
+        event.prevent_default()
+        self.add_class("-ready")
+
+    def on_screen_resume(self) -> None:
+        """Nothing is typed; what works now is offered."""
+        with self.prevent(Input.Changed):
+            self.query_one(CommandInput).value = ""
+        self.query_one(CommandList).clear_options()
+        self._list_visible = False
+        self._selected_command = None
+        CommandPalette._on_mount(self, Mount())
+
+
+class CommandProvider(Provider):
+    """Offers what works now on the screen that the palette was opened from."""
+
+    async def discover(self) -> Hits:
+        """Every command that works now."""
+        for command in self._working():
+            yield DiscoveryHit(
+                Content(command.label), partial(self._run, command), text=command.label, help=self._help(command)
+            )
+
+    async def search(self, query: str) -> Hits:
+        """Commands whose label or id matches, and a knob's value."""
+        wish = knob_wish(query)
+        if wish is not None and wish.value is not None:
+            when = "" if self._cockpit.situation.is_live else ", for the next run"
+            what = f"Set {wish.knob.label.lower()} to {number(wish.value)}{when}"
+            turn = partial(self._cockpit.helm.turn, wish.knob, wish.value)
+            bounds = escape(f"{wish.knob.help} Takes a value {wish.knob.bounds}.")
+            yield Hit(1.0, Content(what), turn, text=what, help=bounds)
+        elif wish is not None:
+            yield Hit(1.0, Content(wish.problem), partial(self._cockpit.say_problem, wish.problem), text=wish.problem)
+        matcher = self.matcher(query)
+        for command in self._working():
+            score = matcher.match(f"{command.label} {command.id}")
+            if score > 0:
+                run = partial(self._run, command)
+                yield Hit(score, Content(command.label), run, text=command.label, help=self._help(command))
+
+    @property
+    def _cockpit(self) -> Cockpit:
+        return cast("Cockpit", self.app)
+
+    def _working(self) -> Iterator[Command]:
+        if isinstance(self.screen, CockpitScreen):
+            for command in commands_for(self.screen.PLACE):
+                if command.works(self._cockpit.situation):
+                    yield command
+
+    async def _run(self, command: Command) -> None:
+        await self.app.run_action(command.action, self.app if command.place == "app" else self.screen)
+
+    def _help(self, command: Command) -> str:
+        return escape(f"{self._cockpit.keymap.shown(command.id)} - {command.help}")

@@ -1,0 +1,434 @@
+"""The Setup screen: both connections, what to copy, the knobs, and the buttons that start something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from pydantic import BaseModel
+from textual import on, work
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Button, Input, Static
+
+from engine.config import Settings
+from engine.errors import MigrationError, UsageError
+from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
+from engine.protocol import CollectionInfo, DatabaseInfo, Inspect, ListCollections, ListDatabases, ServerReport, Start
+from tui.cockpit import consequences
+from tui.cockpit.commands import BY_ACTION, Place, Situation, bindings_of
+from tui.cockpit.consequences import MODES
+from tui.cockpit.dialogs.choosing import ChoosingDialog
+from tui.cockpit.dialogs.profiles import keep_profile, open_profile
+from tui.cockpit.dialogs.questions import Answer, error_dialog
+from tui.cockpit.dialogs.settings import SettingsDialog
+from tui.cockpit.orders import set_knob
+from tui.cockpit.planning import EditedPlan
+from tui.cockpit.screens.base import CockpitScreen
+from tui.cockpit.screens.starting import Otherwise, offer_start
+from tui.cockpit.session import EngineSession
+from tui.cockpit.widgets.collections import CollectionList, CollectionsPanel
+from tui.cockpit.widgets.connection import ConnectionPanel, Side
+from tui.cockpit.widgets.fields import Choice, KnobField
+from tui.words.format import bytes_size
+from tui.words.safe import safe
+from tui.words.uri import database_in
+
+_SIDES: tuple[Side, Side] = ("source", "target")
+
+
+class SetupScreen(CockpitScreen):
+    """What the coming run will be."""
+
+    PLACE = Place.SETUP
+    BINDINGS = bindings_of(Place.SETUP)
+    AUTO_FOCUS = "CollectionList"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._database = ""
+        """The database that was chosen; empty is the one that the URI names."""
+        self._listed: tuple[str, str] | None = None
+        """The source's URI and the database whose collections are shown."""
+
+    def body(self) -> Iterable[Widget]:
+        """Fields and buttons."""
+        settings, origins = self.cockpit.settings, self.cockpit.provenance
+        with VerticalScroll(id="setup", can_focus=False):
+            with Container(id="connections"):
+                yield ConnectionPanel("source", settings.source.uri.get_secret_value(), origins.get("source.uri", ""))
+                yield ConnectionPanel("target", settings.target.uri.get_secret_value(), origins.get("target.uri", ""))
+            with Container(id="middle"):
+                yield CollectionsPanel()
+                with Vertical(id="knobs") as knobs:
+                    knobs.border_title = Content("Knobs")
+                    yield KnobField(CLUSTER_SIZE, settings.run.cluster_size)
+                    yield KnobField(PAGE_SIZE, settings.run.page_size)
+                    yield KnobField(SEED_COUNT, settings.seed.count)
+                    yield KnobField(THROTTLE, settings.run.throttle)
+            with Vertical(id="mode"):
+                with Horizontal():
+                    yield Static("Existing tables", classes="field-label", markup=False)
+                    yield Choice(tuple(MODES), settings.run.mode, id="mode-choice")
+                yield Static(MODES[settings.run.mode], id="mode-note", classes="note", markup=False)
+        with Horizontal(id="actions"):
+            yield Static(id="setup-note", markup=False)
+            yield Button("Demo servers…", id="demo", compact=True)
+            yield Button("Seed…", id="seed", compact=True)
+            yield Button("Start…", id="start", variant="primary", compact=True)
+
+    def on_mount(self) -> None:
+        """The tests begin when there is an engine to make them."""
+        self.test_both()
+
+    def shown(self) -> None:
+        """After a run its engine is no longer idle: another one is needed."""
+        self.cockpit.situation_changed()
+
+    def on_screen_suspend(self) -> None:
+        """Behind a dialog or another screen a field keeps the focus: what was typed counts there, too."""
+        if self.is_mounted:
+            self.commit()
+
+    def show_situation(self) -> None:
+        """Buttons follow what works now."""
+        super().show_situation()
+        now = self.cockpit.situation
+        for button in self.query("#actions Button").results(Button):
+            works = BY_ACTION[Place.SETUP, button.id or ""].works(now)
+            button.disabled = not works
+            button.display = works or button.id != "demo"
+        collections = self.query_one(CollectionsPanel)
+        if not collections.listing.is_filled:
+            collections.say("" if now.is_free else "Not listed while a run goes on.")
+        note = "" if now.is_free else f"A run is going on; key {self.cockpit.keymap.first('app.run')} shows it."
+        if BY_ACTION[Place.SETUP, "demo"].works(now):
+            note = "Type URIs, or use embedded servers:"
+        self.query_one("#setup-note", Static).update(Content(note))
+
+    def adjusted(self, now: Situation) -> Situation:
+        """Whether there is a collection under the cursor, for the commands that would be letters in a field."""
+        listing = self.query_one(CollectionList)
+        return replace(now, has_result=self.focused is listing and bool(listing.shown))
+
+    # --- connections and collections ---
+
+    def action_test(self) -> None:
+        """Test both sides, and list the collections; an engine that has ended is replaced first."""
+        self.commit()
+        if self.cockpit.engines.needs_desk:
+            self.cockpit.situation_changed()
+        self.test_both()
+
+    def test_both(self) -> None:
+        """Test both sides if there is an engine to do it, and list the collections."""
+        for side in _SIDES:
+            self._test_soon(side)
+
+    def _test_soon(self, side: Side) -> None:
+        panel = self.query_one(f"#{side}", ConnectionPanel)
+
+        async def test() -> (
+            None
+        ):  # and not its coroutine, which would never be awaited when the next test comes at once
+            await self._test(panel)
+
+        if panel.uri and self.cockpit.engines.desk is not None:
+            self.run_worker(test, group=f"test {side}", exclusive=True)  # type: ignore[arg-type]  # mypy sees no kind of work
+
+    async def _test(self, panel: ConnectionPanel) -> None:
+        desk = self.cockpit.engines.desk
+        if desk is None:
+            return
+        panel.testing()
+        uri = panel.uri
+        try:
+            report = await desk.client.ask(ServerReport, Inspect(side=panel.side, uri=uri, keep=True))
+            if panel.uri != uri:
+                return
+            panel.show(report)
+            for warning in report.warnings:
+                self.app.notify(safe(warning), severity="warning", markup=False)
+            if panel.side == "source" and report.ok:
+                await self._list_collections(desk)
+        except MigrationError as error:
+            panel.say(Content.styled(f"! {safe(error.message)}", "$error"))
+
+    async def _list_collections(self, desk: EngineSession) -> None:
+        """Those of the chosen database, or of the one that the URI names."""
+        panel = self.query_one(CollectionsPanel)
+        asked = self._database_asked_for
+        database = self._database or database_in(asked[0])
+        if not database:
+            panel.empty(f"The URI names no database: {self.cockpit.keymap.first('setup.database')} chooses one.")
+            return
+        found = (await desk.client.ask(Collections, ListCollections(database=self._database))).collections
+        if asked == self._database_asked_for:
+            entries, is_again = self.cockpit.settings.run.collections, self._listed == asked
+            excluded = self.cockpit.settings.run.exclude
+            panel.fill(database, found, entries, excluded=excluded, is_picked=bool(self._database), again=is_again)
+            self._listed = asked
+
+    @property
+    def _database_asked_for(self) -> tuple[str, str]:
+        return self.query_one("#source", ConnectionPanel).uri, self._database
+
+    @property
+    def _is_listing_old(self) -> bool:
+        """The collections that are shown are those of another source, or of another database."""
+        has_some = bool(self.query_one(CollectionsPanel).listing.collections)
+        return has_some and self._listed != self._database_asked_for
+
+    @work(group="databases", exclusive=True)
+    async def action_database(self) -> None:
+        """Ask the server for its databases, and the operator for one of them."""
+        desk = self.cockpit.engines.desk
+        if desk is None:
+            return
+        try:
+            self._require("source")
+            found = (await desk.client.ask(Databases, ListDatabases())).databases
+        except MigrationError as error:
+            self.app.push_screen(error_dialog("The databases cannot be listed", error.message))
+            return
+        names = [info.name for info in found]
+        notes = [bytes_size(info.size_bytes) if info.size_bytes else "" for info in found]
+        self.app.push_screen(
+            ChoosingDialog("Databases of the server, with their sizes on disk", names, notes), self._choose
+        )
+
+    def _choose(self, database: str | None) -> None:
+        if database is not None:
+            self._database = database
+            self.query_one(CollectionsPanel).filter.value = ""
+            self._test_soon("source")
+
+    def action_choose(self) -> None:
+        """The collection under the cursor, or not."""
+        self.query_one(CollectionList).choose()
+
+    def action_choose_all(self) -> None:
+        """All that are shown, or none of them."""
+        self.query_one(CollectionList).choose_all()
+
+    def action_filter(self) -> None:
+        """Only some of the collections."""
+        self.query_one(CollectionsPanel).filter.open()
+
+    @on(CollectionList.Chosen)
+    def _choice_changed(self) -> None:
+        """There may be something to choose now."""
+        self.refresh_bindings()
+
+    @on(ConnectionPanel.Filled)
+    def _filled(self) -> None:
+        self.cockpit.situation_changed()
+
+    @on(ConnectionPanel.Edited)
+    def _edited(self, event: ConnectionPanel.Edited) -> None:
+        if event.side == "source":
+            self._database = ""
+        self._test_soon(event.side)
+        self.cockpit.situation_changed()
+
+    @on(Choice.Changed)
+    def _mode_changed(self, event: Choice.Changed) -> None:
+        note = next(note for mode, note in MODES.items() if mode == event.word)
+        self.query_one("#mode-note", Static).update(Content(note))
+
+    # --- fields ---
+
+    def commit(self) -> None:
+        """Take the URIs as they stand in their fields, left or not."""
+        for panel in self.query(ConnectionPanel):
+            panel.commit()
+
+    def with_connections(self, settings: Settings) -> Settings:
+        """`settings` with the URIs of the fields."""
+        settings = settings.model_copy(deep=True)
+        settings.source.uri = self.query_one("#source", ConnectionPanel).typed  # type: ignore[assignment]  # validated
+        settings.target.uri = self.query_one("#target", ConnectionPanel).typed  # type: ignore[assignment]  # validated
+        return settings
+
+    def has_uri(self, side: Side) -> bool:
+        """The URI of this side is set."""
+        return bool(self.query_one(f"#{side}", ConnectionPanel).typed)
+
+    def fill_knob(self, knob: Knob, value: int) -> None:
+        """Put a value into a knob's field: the palette's "workers 12"."""
+        self.query_one(f"#knob-{knob.name}", KnobField).fill(value)
+
+    def edited_settings(self) -> Settings:
+        """The settings with what the fields say.
+
+        Raises:
+            UsageError: a field is out of bounds; it says so under itself.
+        """
+        self.commit()
+        values = {field.knob.name: field.value for field in self.query(KnobField)}
+        settings = self.with_connections(self.cockpit.settings)
+        for knob in (CLUSTER_SIZE, PAGE_SIZE, THROTTLE, SEED_COUNT):
+            value = values[knob.name]
+            if value is None:
+                raise UsageError(f"{knob.label} must be {knob.bounds}.")
+            set_knob(settings, knob, value)
+        settings.run.mode = self.query_one(Choice).selected  # type: ignore[assignment]  # its words are the modes
+        panel = self.query_one(CollectionsPanel)
+        if panel.listing.collections and not self._is_listing_old:
+            settings.run.collections = panel.chosen()
+            settings.run.exclude = []  # what was chosen is chosen, whatever it is like
+        return settings
+
+    def planned_settings(self) -> Settings:
+        """The settings of a copy.
+
+        Raises:
+            UsageError: a field is out of bounds, or it is not known which collections are to be copied.
+        """
+        settings = self.edited_settings()
+        self._require_choice()
+        return settings
+
+    def _require_choice(self) -> None:
+        panel = self.query_one(CollectionsPanel)
+        if self._is_listing_old:
+            self._require("source")
+            raise UsageError("The source is another one now: wait until its collections are shown, or test it again.")
+        if panel.listing.collections and not panel.chosen():
+            one, every = map(self.cockpit.keymap.first, ("setup.choose", "setup.choose_all"))
+            raise UsageError(f"No collection is chosen: {one} chooses the one under the cursor, {every} chooses all.")
+
+    def _require(self, *sides: Side) -> None:
+        for side in sides:
+            panel = self.query_one(f"#{side}", ConnectionPanel)
+            if not panel.uri:
+                raise UsageError(f"The {side} has no URI: type it into its field, or set {side}.uri in config.toml.")
+            if panel.report is not None and not panel.report.ok:
+                raise UsageError(f"The {side} is not connected. {panel.report.message}")
+
+    # --- settings and profiles ---
+
+    def fill(self, settings: Settings) -> None:
+        """Put these settings into the fields, and test the connections that they name."""
+        self._database, self._listed = "", None
+        for side, uri in (("source", settings.source.uri), ("target", settings.target.uri)):
+            self.query_one(f"#{side}", ConnectionPanel).fill(uri.get_secret_value())
+        self.fill_knob(CLUSTER_SIZE, settings.run.cluster_size)
+        self.fill_knob(PAGE_SIZE, settings.run.page_size)
+        self.fill_knob(THROTTLE, settings.run.throttle)
+        self.fill_knob(SEED_COUNT, settings.seed.count)
+        self.query_one(Choice).selected = settings.run.mode
+        self.action_test()
+
+    def action_settings(self) -> None:
+        """Edit what has no field here."""
+
+        def edited(settings: Settings | None) -> None:
+            if settings is not None:
+                self.cockpit.apply(settings)
+                self.query_one(CollectionsPanel).leave_out(settings.run.exclude)
+
+        self.app.push_screen(SettingsDialog(self.cockpit.settings), edited)
+
+    def action_save_profile(self) -> None:
+        """Ask for a name, and keep what is set; all collections are kept as none: those of then are meant."""
+        try:
+            settings = self.edited_settings()
+            if not self._is_listing_old:
+                self._require_choice()
+                if not self._database and self.query_one(CollectionsPanel).is_everything:
+                    settings.run.collections = []
+                    settings.run.exclude = self.cockpit.settings.run.exclude
+        except UsageError as error:
+            self.app.push_screen(error_dialog("Not yet", error.message))
+        else:
+            keep_profile(self.app, settings)
+
+    def action_open_profile(self) -> None:
+        """Choose one that was saved."""
+
+        def opened(settings: Settings) -> None:
+            self.cockpit.apply(settings)
+            self.fill(settings)
+
+        open_profile(self.app, opened, save_key=self.cockpit.keymap.first("setup.save_profile"))
+
+    # --- starting something ---
+
+    def action_start(self) -> None:
+        """Ask, then copy; a plan that was edited is not forgotten."""
+        edited = self.cockpit.edited_plan
+        if edited is None:
+            self.offer_start()
+        else:
+            self.offer_edited(edited, otherwise=(Answer("plain", "Without the edits…"), self.offer_start))
+
+    def offer_start(self) -> None:
+        """Ask, then copy what is chosen here."""
+        offer_start(self, self._start_effects, "Start this run?", "Start", Start())
+
+    def offer_edited(self, edited: EditedPlan, otherwise: Otherwise | None = None) -> None:
+        """Ask, then copy: a plan that was edited decides what goes where.
+
+        Args:
+            otherwise: another answer, and what it does.
+        """
+
+        def effects_of(settings: Settings) -> list[str]:
+            self._require(*_SIDES)
+            return consequences.of_edited_start(settings, edited)
+
+        title = "Start this run with the edited plan?"
+        offer_start(self, effects_of, title, "Start", Start(plan=edited.text), otherwise)
+
+    def action_seed(self) -> None:
+        """Ask, then seed."""
+        offer_start(self, self._seed_effects, "Seed the source?", "Seed", Start(seed=True, migrate=False))
+
+    def action_demo(self) -> None:
+        """Ask, then start embedded servers, seed and migrate."""
+        offer_start(self, consequences.of_demo, "Run the demo?", "Run the demo", Start(seed=True, migrate=True))
+
+    def _start_effects(self, settings: Settings) -> list[str]:
+        self._require(*_SIDES)
+        self._require_choice()
+        panel = self.query_one(CollectionsPanel)
+        return consequences.of_start(settings, panel.listing.chosen_collections(), panel.n_elsewhere)
+
+    def _seed_effects(self, settings: Settings) -> list[str]:
+        self._require("source")
+        return consequences.of_seed(settings)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        {"start": self.action_start, "seed": self.action_seed, "demo": self.action_demo}[event.button.id or "start"]()
+
+    @on(Input.Submitted)
+    def action_leave_field(self) -> None:
+        """Back to the list, where letters are commands; there, show all of it again."""
+        listing = self.query_one(CollectionList)
+        if listing.has_focus:
+            self.query_one(CollectionsPanel).filter.action_give_up()
+        listing.focus()
+
+    def to_copy(self) -> tuple[str, str]:
+        """What is wrong with a connection, otherwise the collection under the cursor."""
+        for side in _SIDES:
+            panel = self.query_one(f"#{side}", ConnectionPanel)
+            if panel.report is not None and not panel.report.ok:
+                return panel.report.message, "the error"
+        info = self.query_one(CollectionList).highlighted_collection
+        return (info.namespace, "the collection's name") if info is not None else ("", "")
+
+
+class Collections(BaseModel):
+    """The reply to `ListCollections`."""
+
+    collections: list[CollectionInfo]
+
+
+class Databases(BaseModel):
+    """The reply to `ListDatabases`."""
+
+    databases: list[DatabaseInfo]

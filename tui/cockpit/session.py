@@ -1,0 +1,292 @@
+"""One engine as the cockpit sees it: the connection, what it said, and what was asked of it but has not shown yet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Literal
+
+from engine.config import Settings
+from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
+from engine.knobs import KNOBS, SEED_COUNT, Knob
+from engine.protocol import COUNTERS, Attached, Cancel, Event, RunState, SetKnob, Snapshot, Start
+from engine.service.client import EngineClient, EngineProcess
+from tui.cockpit.commands import Situation
+from tui.cockpit.shown import ShownRun
+from tui.cockpit.throughput import ThroughputHistory
+from tui.cockpit.widgets.words import Sign, run_sign
+from tui.words.knobs import label_of, value_in
+
+Policy = Literal["continue", "cancel"]
+
+EVENTS_KEPT = 2_000
+"""Events for the log pane."""
+NOTE = "cockpit"
+"""Kind of an event that is the cockpit's own: what it said to the operator."""
+KNOB_NOTE_S = 3.0
+"""How long the screen says when a change applies, in seconds of the run."""
+GONE = "the engine has ended"
+"""Why a run that lost its engine has no ETA."""
+
+
+class EngineSession:
+    """A connection to one engine and everything learned through it."""
+
+    def __init__(self, client: EngineClient, process: EngineProcess | None, policy: Policy) -> None:
+        self.client = client
+        self.process = process
+        self.policy = policy
+        """What the run does when this cockpit vanishes; without effect when it is not the owner."""
+        self.settings: Settings | None = None
+        """What its run was started with; None for a guest."""
+        self.start_command: Start | None = None
+        """How its run was started; None before, and for a guest."""
+        self.snapshot: Snapshot = client.snapshot
+        self.history = ThroughputHistory()
+        self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self.n_events = 0
+        """Events so far, those that fell off included: tells the log pane what is new."""
+        self.servers: dict[str, str] = {}
+        """URIs of embedded servers, `source` and `target`."""
+        self._are_servers_passing = False
+        self.version = 0
+        """Grows with each change: a screen that has drawn this version need not draw again."""
+        self.is_lost = False
+        """The engine went away without saying that the run is over."""
+        self.heard_at = time.monotonic()
+        """When the engine said something last."""
+        self.wanted: dict[str, int] = {}
+        """Knob values asked for and not yet in a snapshot."""
+        self._ended = asyncio.Event()
+        """The run is over, or the engine is gone."""
+        self._is_closing = False
+        self._last_event: Event | None = None
+        """The engine's newest, of those that are kept."""
+        self._has_seeded = False
+        self._turning: set[str] = set()
+        self._answered: set[str] = set()
+        self._applies: dict[str, tuple[str, float]] = {}
+        self._catch_up(client.attached)
+
+    @classmethod
+    async def own(cls, process: EngineProcess, policy: Policy) -> EngineSession:
+        """Connect to an engine that was launched for this cockpit."""
+        client = await EngineClient.connect(process.socket, owner=True, on_disconnect=policy)
+        return cls(client, process, policy)
+
+    @classmethod
+    async def attach(cls, socket: Path) -> EngineSession:
+        """Connect to somebody's running engine, as a guest."""
+        return cls(await EngineClient.connect(socket), None, "continue")
+
+    @property
+    def is_owner(self) -> bool:
+        """This cockpit started the engine."""
+        return self.process is not None
+
+    @property
+    def is_live(self) -> bool:
+        """A run is going on in it."""
+        return self.snapshot.state.is_active and not self.is_lost
+
+    @property
+    def is_resumable(self) -> bool:
+        """Another engine could go on with this run: it is ours, it came as far as its tables, its servers stay."""
+        return (
+            self.settings is not None
+            and not self.settings.demo.embedded
+            and self.start_command is not None
+            and self.start_command.migrate
+            and bool(self.snapshot.tables)
+        )
+
+    @property
+    def is_on_passing_servers(self) -> bool:
+        """Its servers are embedded ones that end with its engine."""
+        if self.settings is None:
+            return self._are_servers_passing
+        return self.settings.demo.embedded and not self.settings.demo.keep
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that ends now leaves with."""
+        if self.is_lost:
+            return EXIT_FAILED
+        return EXIT_DONE if self.snapshot.exit_code is None else self.snapshot.exit_code
+
+    @property
+    def sign(self) -> Sign:
+        """Its state as symbol and word."""
+        return run_sign(self.snapshot, self.is_lost)
+
+    def log_path(self) -> Path:
+        """The engine's log."""
+        return Path(self.client.attached.log_path)
+
+    def take(self, message: Event | Snapshot) -> None:
+        """Learn from one message of the engine."""
+        self.heard_at = time.monotonic()
+        if isinstance(message, Event):
+            if message.kind not in COUNTERS:
+                self._last_event = message
+                self._take_event(message)
+            return
+        self.version += 1
+        self.snapshot = message
+        self._has_seeded |= message.state is RunState.SEEDING or message.seeded > 0
+        if message.state.is_over:
+            self._ended.set()
+        if message.state.is_active:
+            self.history.add(message.elapsed, message.rows_per_s)
+        for name in self._answered:
+            self.wanted.pop(name, None)
+        self._answered.clear()
+
+    def _take_event(self, event: Event) -> None:
+        self.version += 1
+        self.events.append(event)
+        self.n_events += 1
+        match event.kind:
+            case "knob":
+                self.history.mark(event.at, f"{label_of(event.facts)} {value_in(event.facts, 'value')}")
+            case "servers":
+                self.servers = {side: str(event.facts.get(side, "")) for side in ("source", "target")}
+                self._are_servers_passing = not event.facts.get("keep", False)
+            case "state":
+                self._has_seeded |= event.facts.get("state") == RunState.SEEDING
+
+    def note(self, message: str) -> None:
+        """Keep what the cockpit itself said, beside the engine's events."""
+        self._take_event(Event(kind=NOTE, at=self.snapshot.elapsed, facts={"message": message}))
+
+    def _catch_up(self, attached: Attached) -> None:
+        """Learn what happened before we came, or while we were away; what is known already stays as it is."""
+        for at, rate in attached.samples:
+            self.history.add(at, rate)
+        told = [Event.model_validate(facts) for facts in attached.events]
+        known = self._last_event
+        n_known = max((place for place, event in enumerate(told, start=1) if event == known), default=0)
+        for event in told[n_known:]:
+            # Without the last one that is known, what fell off was before these: only they can be new.
+            if n_known or known is None or event.at > known.at:
+                self.take(event)
+        self.take(attached.snapshot)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds for which a run that goes on has not been heard of; an engine sends a snapshot at least once a second."""
+        return time.monotonic() - self.heard_at if self.is_live and not self.client.is_closed else 0.0
+
+    async def messages(self) -> AsyncIterator[Event | Snapshot]:
+        """Take and hand on what the engine sends, until it is gone; then `is_lost` says whether that was expected."""
+        while True:
+            async for message in self.client.messages():
+                self.take(message)
+                yield message
+            if self._is_closing or not self.snapshot.state.is_active or not await self._reconnect():
+                break
+        self._ended.set()
+        self.is_lost = self.snapshot.state.is_active and not self._is_closing
+        if self.is_lost:  # what was so in its last moment is not so any more
+            self.snapshot = self.snapshot.model_copy(
+                update={"rows_per_s": 0.0, "bytes_per_s": 0.0, "eta_s": None, "eta_reason": GONE, "bottleneck": ""}
+            )
+        self.version += 1
+
+    async def _reconnect(self) -> bool:
+        """The engine may live: it drops a client that reads too slowly, a suspended one for instance."""
+        await self.client.close()
+        try:
+            self.client = await EngineClient.connect(self.client.socket, owner=self.is_owner, on_disconnect=self.policy)
+        except MigrationError:
+            return False
+        self._catch_up(self.client.attached)
+        return True
+
+    def knobs(self) -> list[Knob]:
+        """The knobs that its run has: the seed count only when it began with seeding."""
+        is_seeded = self.start_command.seed if self.start_command else self._has_seeded
+        return [knob for knob in KNOBS.values() if is_seeded or knob is not SEED_COUNT]
+
+    def knob_value(self, knob: Knob) -> int:
+        """The newest wish, else what is in force."""
+        return self.wanted.get(knob.name, int(getattr(self.snapshot, knob.name)))
+
+    def knob_note(self, knob: Knob) -> str:
+        """When the last change applies ("from the next page"), for a few seconds after it was made."""
+        note, at = self._applies.get(knob.name, ("", 0.0))
+        return note if self.snapshot.elapsed - at <= KNOB_NOTE_S else ""
+
+    def wish(self, knob: Knob, value: int) -> None:
+        """Note what a knob shall be; `grant` asks the engine for it."""
+        self.wanted[knob.name] = value
+        self._answered.discard(knob.name)
+        self.version += 1
+
+    async def grant(self, knob: Knob) -> None:
+        """Ask for what is wished. Of a burst of key presses only the newest is sent, after the one on its way.
+
+        Raises:
+            MigrationError: refused; the message says why, and the wish is given up.
+        """
+        if knob.name in self._turning:
+            return
+        self._turning.add(knob.name)
+        try:
+            sent: int | None = None
+            while sent != self.wanted[knob.name]:
+                sent = self.wanted[knob.name]
+                reply = await self.client.call(SetKnob(knob=knob.name, value=sent))
+                self._applies[knob.name] = (str(reply.get("applies", "")), self.snapshot.elapsed)
+            self._answered.add(knob.name)
+        except MigrationError:
+            del self.wanted[knob.name]
+            raise
+        finally:
+            self.version += 1
+            self._turning.discard(knob.name)
+
+    async def cancel_and_wait(self, timeout_s: float) -> None:
+        """Roll back what is in hand and wait, but not for ever, until the run is over: for an end by signal."""
+        with contextlib.suppress(MigrationError, TimeoutError):  # it has ended, or is beyond waiting for
+            async with asyncio.timeout(timeout_s):
+                await self.client.call(Cancel(now=True))
+                await self._ended.wait()
+
+    async def close(self, *, run_goes_on: bool = False) -> None:
+        """Leave. A live run of ours goes on only when that is said; otherwise the policy decides."""
+        self._is_closing = True
+        if run_goes_on and not self.client.is_closed:
+            await self.client.detach()
+        else:
+            await self.client.close()
+
+
+def situation_of(
+    session: EngineSession | None, shown: ShownRun | None, *, has_source: bool, has_target: bool
+) -> Situation:
+    """What decides which commands work: the run of `session`, if there is one, and what Setup has to start another.
+
+    Args:
+        shown: what the Run screen shows; something else than `session` is a replay.
+    """
+    if session is None:
+        is_replay = shown is not None
+        has_problems = shown is not None and bool(shown.snapshot.problems)
+        return Situation(has_source=has_source, has_target=has_target, is_replay=is_replay, has_problems=has_problems)
+    snapshot = session.snapshot
+    is_unfinished = session.is_lost or snapshot.state in {RunState.FAILED, RunState.CANCELLED}
+    return Situation(
+        state=snapshot.state,
+        is_lost=session.is_lost,
+        can_resume=is_unfinished and session.is_resumable,
+        has_problems=bool((shown or session).snapshot.problems),
+        has_source=has_source,
+        has_target=has_target,
+        has_engine=not session.client.is_closed,
+        is_replay=shown is not session,
+    )

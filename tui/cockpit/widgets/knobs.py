@@ -1,0 +1,103 @@
+"""The knobs of a running run, with what was asked for and is not there yet."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.style import Style
+from textual.widget import Widget
+
+from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
+from engine.protocol import Snapshot
+from tui.cockpit.commands import BY_ID
+from tui.cockpit.keymap import Keymap
+from tui.cockpit.shown import ShownRun
+from tui.cockpit.widgets.words import MUTED
+from tui.words.knobs import value_text
+
+_COMMANDS = {
+    CLUSTER_SIZE.name: ("run.workers_fewer", "run.workers_more"),
+    PAGE_SIZE.name: ("run.page_smaller", "run.page_larger"),
+    SEED_COUNT.name: ("run.tune",),
+    THROTTLE.name: ("run.tune",),
+}
+"""What turns each knob."""
+_KEYS = len("- +")
+
+
+class KnobPanel(Widget):
+    """One line a knob where there is room, one line for all of them where there is not; a click on a key is the key."""
+
+    BORDER_TITLE = "Knobs"
+    session: ShownRun | None = None
+
+    def __init__(self, keymap: Keymap) -> None:
+        super().__init__()
+        self._drawn: object = None
+        self._keymap = keymap
+        self.set_reactive(Widget.auto_links, False)  # the colours of links would hide that of a warning
+
+    def show(self, session: ShownRun) -> None:
+        """Draw this session's knobs."""
+        facts = [
+            (session.knob_value(knob), session.knob_note(knob), getattr(session.snapshot, knob.name))
+            for knob in session.knobs()
+        ]
+        snapshot = session.snapshot
+        n_problems = len(snapshot.problems)
+        drawn = (session, snapshot.state, snapshot.workers_alive, snapshot.draining, n_problems, facts)
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self.session = session
+            self.refresh()
+
+    def render(self) -> Content:
+        """The lines."""
+        if self.session is None:
+            return Content.empty()
+        session = self.session
+        knobs = session.knobs()
+        if self.content_size.height < len(knobs):
+            words = [
+                _clickable("run.tune", Content.styled(f"{knob.label.lower()} ", MUTED)) + value_of(session, knob)
+                for knob in knobs
+            ]
+            if problems := len(session.snapshot.problems):  # they have no panel here
+                key = self._keymap.first("run.problems")
+                words.append(_clickable("run.problems", Content.styled(f"! problems {problems} ({key})", "$warning")))
+            return Content("   ").join(words)
+        return Content("\n").join(self._line(session, knob) for knob in knobs)
+
+    def _line(self, session: ShownRun, knob: Knob) -> Content:
+        """`Workers      - +  8`."""
+        commands = _COMMANDS[knob.name]
+        keys = Content(" ").join(
+            _clickable(command, Content.styled(self._keymap.first(command), MUTED)) for command in commands
+        )
+        indent = " " * max(0, _KEYS - keys.cell_length)
+        return Content.assemble(f"{knob.label:<12}", indent, keys, "  ", value_of(session, knob))
+
+
+def _clickable(command_id: str, words: Content) -> Content:
+    """A click on it gives the command, where that works now."""
+    return words.stylize(Style.from_meta({"@click": f"screen.{BY_ID[command_id].action}"}))
+
+
+def value_of(session: ShownRun, knob: Knob) -> Content:
+    """`8`, or with a change on its way `8 → 6, 2 draining`."""
+    snapshot = session.snapshot
+    value = session.knob_value(knob)
+    in_force = int(getattr(snapshot, knob.name))
+    note = session.knob_note(knob)
+    if knob is CLUSTER_SIZE and snapshot.state.is_active:
+        in_force, note = snapshot.workers_alive or in_force, _cluster_note(snapshot, value)
+    words = Content.styled(value_text(knob, in_force), "bold")
+    if value != in_force:
+        words = words + Content.styled(f" → {value_text(knob, value)}", "bold $warning")
+    return words + Content.styled(f", {note}", MUTED) if note else words
+
+
+def _cluster_note(snapshot: Snapshot, wanted: int) -> str:
+    if snapshot.draining:
+        return f"{snapshot.draining} draining"
+    missing = wanted - snapshot.workers_alive
+    return f"{missing} starting" if missing > 0 and snapshot.workers_alive else ""
