@@ -27,6 +27,7 @@ from typing import Any, Protocol
 
 from engine.mapping.model import ColumnType, Mapping, Role
 from engine.mapping.names import show_path
+from engine.rows import Converted
 
 DOUBLE, DOCUMENT, ARRAY, SCOPED, INT32, TIMESTAMP, INT64, DECIMAL = 0x01, 0x03, 0x04, 0x0F, 0x10, 0x11, 0x12, 0x13
 """Element types that are numbers or may hold some (bsonspec.org)."""
@@ -62,17 +63,6 @@ Number = tuple[int, int, int]
 """Element type, and where the value begins and ends in the document."""
 LessStrict = Counter[tuple[str, str, str]]
 """Column, field and reason -> numbers."""
-
-
-class Rows(Protocol):
-    """What a converter made of documents: `engine.convert.interface.Converted`."""
-
-    @property
-    def copy(self) -> bytes | bytearray | memoryview: ...
-    @property
-    def row_ends(self) -> Sequence[int]: ...
-    @property
-    def row_documents(self) -> Sequence[int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +122,7 @@ class NumberReader:
         self._at: tuple[str, list[str]] = "", []
         """Column and path of the number in hand."""
 
-    def check(self, batch: bytes, rows: Rows) -> list[WrongNumber]:
+    def check(self, batch: bytes, rows: Converted) -> list[WrongNumber]:
         """The numbers of these documents that are others in their rows.
 
         Args:
@@ -492,7 +482,7 @@ def _holds_numbers(raw: bytes, kind: int, start: int, end: int) -> bool:
 
 
 class _Usual(Protocol):
-    def uncertain(self, batch: bytes, rows: Rows) -> Sequence[int]: ...
+    def uncertain(self, batch: bytes, rows: Converted) -> Sequence[int]: ...
 
 
 def _usual_rows(mapping: Mapping) -> _Usual | None:

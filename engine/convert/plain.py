@@ -23,7 +23,6 @@ from array import array
 from collections import Counter
 
 from engine.convert.encoders import ELEMENT_OIDS, JSONB_VERSION, NULL, encode_array, with_length
-from engine.convert.interface import Converted, Reject
 from engine.convert.keysize import ALWAYS_SHORT, jsonb_size
 from engine.convert.layout import BELOW, STRING_SIZE, Level, build_levels, constraints, json_writer
 from engine.convert.rejection import (
@@ -50,6 +49,7 @@ from engine.mapping.bson import (
 from engine.mapping.limits import MAX_KEY_BYTES
 from engine.mapping.model import ColumnType, Kind, Mapping, Role
 from engine.mapping.names import show_path
+from engine.rows import Converted, Reject
 
 MISSING = bytes(bytearray(NULL))
 """A field not met yet: the bytes of NULL, but another object, so that `is` tells it from a null in the document."""

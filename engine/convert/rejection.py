@@ -27,7 +27,7 @@ class RejectedError(Exception):
     """The document cannot be written as mapped.
 
     Args:
-        reason: a reason code, as in `engine.convert.interface.Reject`.
+        reason: a reason code, as in `engine.rows.Reject`.
         detail: a few words; those of `DETAILS` when not given.
     """
 

@@ -12,7 +12,7 @@ import asyncpg
 from pydantic import ValidationError
 
 from engine.mapping.model import Mapping
-from engine.postgres.ddl import TableName
+from engine.mapping.names import TableName
 
 _MAPPINGS = """
     SELECT l.run_id, l.namespace, l.mapping, coalesce(r.taken_at, r.started_at) AS began_at, 2147483647 AS nth

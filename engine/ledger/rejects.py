@@ -93,11 +93,6 @@ def stored_id(text: str) -> str:
     return storable(text[:MAX_ID_LENGTH])
 
 
-def document_at(batch: bytes, offset: int) -> bytes:
-    """The document that begins at `offset`; its first four bytes are its length (bsonspec.org)."""
-    return bytes(batch[offset : offset + int.from_bytes(batch[offset : offset + 4], "little")])
-
-
 async def insert_rejects(
     connection: asyncpg.Connection,
     key: tuple[str, int, int],

@@ -18,10 +18,12 @@ import asyncpg
 from engine.errors import MigrationError, PlanChanged, TargetExists, UsageError
 from engine.ledger import earlier_mappings
 from engine.ledger.altered import Altered, read_altered, sum_sql
-from engine.ledger.lock_room import LOCKS_OF_DROP, lock_table
 from engine.ledger.table_locks import naming_blockers
-from engine.postgres.ddl import TableName, drop_table
+from engine.mapping.names import TableName
+from engine.postgres.ddl import drop_table
+from engine.postgres.lock_room import LOCKS_OF_DROP, lock_table
 from engine.postgres.sqlstates import describe, may_pass
+from engine.rows import TableLoad
 
 COMPLETED = "completed"
 """The one state from which there is nothing to resume."""
@@ -46,37 +48,6 @@ class NewRun:
     state: str = "starting"
     snapshot_time: int | None = None
     """The one time at which documents are read (`engine.mongo.snapshot`); None reads them as they are."""
-
-
-@dataclass(frozen=True, slots=True)
-class TableLoad:
-    """One collection into one table, as the ledger keeps it."""
-
-    task_id: int
-    namespace: str
-    """`database.collection`."""
-    target: TableName
-    mapping: str
-    """As JSON."""
-    total: int
-    """Documents expected."""
-    count_before: int = 0
-    """Rows that were in the table already."""
-    made: bool = True
-    """The run made the table; one that was there before is never altered."""
-    staging: TableName | None = None
-    """Where mode `replace` loads; in the target's schema."""
-    table_oid: int = 0
-    """Set by the ledger: identity of the table that is written to."""
-    statements: tuple[str, ...] = ()
-    """SQL that makes the table, or what it needs; not in the ledger."""
-    target_count: int | None = None
-    """Set by the ledger: rows that were counted in it at the end of the run; None before."""
-
-    @property
-    def loads_into(self) -> TableName:
-        """The table that COPY writes to."""
-        return self.staging or self.target
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,10 @@ import asyncpg
 from engine.errors import MigrationError
 from engine.ledger.altered import Altered, read_altered, stored_altered
 from engine.ledger.partitions import CHECKSUM_MODULUS
-from engine.ledger.rejects import Identify, Rejected, document_at, extended_id, insert_rejects
-from engine.postgres.page import CopyTarget, Page, Piece
+from engine.ledger.rejects import Identify, Rejected, extended_id, insert_rejects
+from engine.postgres.page import CopyTarget, Page
 from engine.postgres.rows import Caution, RowSender
+from engine.rows import Piece, document_at
 
 LOCK_TIMEOUT_S = 30
 """How long a slice waits for a lock: another's claim of the same slice, or somebody's lock on the table."""

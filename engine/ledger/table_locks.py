@@ -21,10 +21,10 @@ from typing import Literal
 import asyncpg
 
 from engine.errors import MigrationError, TargetHeld
-from engine.ledger.lock_room import lock_table
 from engine.ledger.schema import LOCK_CLASS, ledger_exists
+from engine.mapping.names import TableName
 from engine.postgres import sessions
-from engine.postgres.ddl import TableName
+from engine.postgres.lock_room import lock_table
 from engine.postgres.sqlstates import FAILURES, LOCK_NOT_AVAILABLE, one_line
 
 _AGAINST_COPY = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")

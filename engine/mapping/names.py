@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 Naming = Literal["snake_case", "preserve"]
@@ -40,6 +41,23 @@ def quote_identifier(name: str) -> str:
     if not name or "\0" in name or len(name.encode()) > MAX_NAME_BYTES:
         raise ValueError(f"not a PostgreSQL identifier: {name!r}")
     return '"' + name.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """A table by schema and name, unquoted."""
+
+    schema: str
+    table: str
+
+    def __str__(self) -> str:
+        """For people: `schema.table`."""
+        return f"{self.schema}.{self.table}"
+
+    @property
+    def sql(self) -> str:
+        """Quoted, for statements."""
+        return f"{quote_identifier(self.schema)}.{quote_identifier(self.table)}"
 
 
 def acts(character: str) -> bool:

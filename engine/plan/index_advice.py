@@ -8,11 +8,10 @@ from typing import Any
 from engine.mapping.kinds import JSON_TYPES
 from engine.mapping.model import Column, ColumnType, Kind, Role
 from engine.mapping.model import Mapping as TableMapping
-from engine.mapping.names import quote_identifier
+from engine.mapping.names import TableName, quote_identifier
 from engine.mongo.indexes import SourceIndex
 from engine.plan.index_filters import NotExpressibleError, condition
 from engine.plan.writing import harmless
-from engine.postgres.ddl import TableName
 
 MOST_COLUMNS = 32
 """INDEX_MAX_KEYS of PostgreSQL's pg_config_manual.h."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from engine.mapping.kinds import JSON_TYPES
 from engine.mapping.model import Column
 from engine.mapping.model import Mapping as TableMapping
-from engine.mapping.names import MAX_NAME_BYTES, quote_identifier
+from engine.mapping.names import MAX_NAME_BYTES, TableName, quote_identifier
 from engine.mongo.indexes import UNREADABLE, SourceIndex
 from engine.plan.index_advice import by_hand
 from engine.plan.index_filters import NotExpressibleError, condition
-from engine.postgres.ddl import TableName, fitted
+from engine.postgres.ddl import fitted
 from engine.postgres.indexes import Index, IndexKey
 
 NO_COUNTERPART = {

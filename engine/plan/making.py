@@ -32,7 +32,7 @@ from engine.mapping.cautions import (
 from engine.mapping.census import Census
 from engine.mapping.kinds import JSON_TYPES, KIND_NAMES
 from engine.mapping.model import ColumnType, Kind, Mapping
-from engine.mapping.names import show_path
+from engine.mapping.names import TableName, show_path
 from engine.mapping.proposal import Proposal, propose
 from engine.mongo import catalogue, partition, reader
 from engine.mongo import connect as mongo
@@ -51,7 +51,6 @@ from engine.plan.model import FIRST_TASK_ID, Plan, TablePlan
 from engine.plan.naming import with_own_names
 from engine.plan.request import Choice, request_of
 from engine.plan.widest import Widest
-from engine.postgres.ddl import TableName
 from engine.postgres.existing import ExistingTable
 
 PARALLEL_CENSUSES = 4

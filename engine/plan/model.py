@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.errors import PlanChanged
 from engine.mapping.model import Mapping
+from engine.mapping.names import TableName
 from engine.notation import written_table
-from engine.postgres.ddl import TableName, key_name
+from engine.postgres.ddl import key_name
 from engine.postgres.indexes import Index
 from engine.postgres.sqlstates import one_line
 

@@ -13,7 +13,7 @@ from engine.mapping.cautions import corrupt_caution, too_wide
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import KIND_NAMES
 from engine.mapping.model import Column, Kind, Role
-from engine.mapping.names import quote_identifier, show_path
+from engine.mapping.names import TableName, quote_identifier, show_path
 from engine.mapping.proposal import propose
 from engine.mongo import connect as mongo
 from engine.mongo.catalogue import UNKNOWN
@@ -140,7 +140,7 @@ def _table_view(settings: Settings, plan: Plan, survey: Survey, shown: Preview, 
     found = None
     if survey.is_counted:
         found = estimate(table, shown, average_bytes=survey.average_bytes, workers=workers, with_indexes=with_indexes)
-    name = ddl.TableName(table.schema_name, table.table)
+    name = TableName(table.schema_name, table.table)
     by_path = dict(survey.census.walk())
     return TableView(
         namespace=table.namespace,
@@ -233,7 +233,7 @@ def script(table: TablePlan, *, with_indexes: bool, is_there: bool = False) -> s
 
     Indexes that are not carried over are comments in either case: why, and what could be built by hand.
     """
-    name = ddl.TableName(table.schema_name, table.table)
+    name = TableName(table.schema_name, table.table)
     if is_there:
         return _commented(f"The table {name.sql} is there, and stays as it is.")
     statements = []
@@ -273,7 +273,7 @@ def _remarks(survey: Survey, settings: Settings, warnings: list[str]) -> Remarks
     footing = []
     if table.indexes:
         footing.append("Built after the load with --indexes, or indexes = true in [run] of config.toml:")
-        name = ddl.TableName(table.schema_name, table.table)
+        name = TableName(table.schema_name, table.table)
         footing += [f"  {create_index(index, name)}" for index in table.indexes]
     footing += left_indexes(table).splitlines()
     return Remarks(heading, table.notes, _flattened(survey, settings), footing)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from engine.convert import Preference, make_converter
 from engine.convert.encoders import JSONB_VERSION
-from engine.convert.interface import Converted
 from engine.convert.keysize import jsonb_size
 from engine.mapping.limits import LONGEST_INSIDE, MAX_ROW_BYTES, POINTER_BYTES, ROW_HEADER_BYTES
 from engine.mapping.model import Column, ColumnType, Mapping
 from engine.mongo.bounds import display, key_of
 from engine.plan.sqltext import fields_of, sql_text
+from engine.rows import Converted
 
 PREVIEW_ROWS = 5
 PREVIEW_REJECTS = 3

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from engine.config import Settings
 from engine.errors import ConnectError
+from engine.mapping.names import TableName
 from engine.plan import FIRST_TASK_ID, Choice, TablePlan
 from engine.plan.making import Survey
 from engine.postgres import connect as postgres
 from engine.postgres import sqlstates
-from engine.postgres.ddl import TableName
 from engine.postgres.existing import ADDING, ExistingTable, look
 from engine.postgres.obstacles import obstacles, remarks
 

@@ -16,7 +16,8 @@ import asyncpg
 
 from engine.ledger.earlier_mappings import mappings_of
 from engine.mapping.model import Mapping, Role
-from engine.postgres.ddl import TableName, key_name
+from engine.mapping.names import TableName
+from engine.postgres.ddl import key_name
 from engine.postgres.sqlstates import one_line
 from engine.postgres.tables import spelling
 

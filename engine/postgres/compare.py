@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from engine.mapping.model import Column, ColumnType, Mapping
-from engine.mapping.names import quote_identifier
+from engine.mapping.names import TableName, quote_identifier
 from engine.postgres import tables
-from engine.postgres.ddl import TableName
-from engine.postgres.page import CopyTarget, Page, Piece, Refusal
+from engine.postgres.page import CopyTarget, Page, Refusal
 from engine.postgres.rows import RowSender
 from engine.postgres.sqlstates import one_line
 from engine.postgres.tables import ExistingColumn
+from engine.rows import Piece
 
 PAGE_TABLE = "mongopg_compare"
 """Where a page is collected, among the session's temporary tables."""

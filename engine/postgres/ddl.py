@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from engine.mapping.model import Column, Mapping
-from engine.mapping.names import MAX_NAME_BYTES, quote_identifier
+from engine.mapping.names import MAX_NAME_BYTES, TableName, quote_identifier
 
 STAGING_MARK = "__mongopg_"
 """Between the table's name and the run's in the name of a staging table."""
@@ -19,23 +18,6 @@ OLD_MARK = "__mongopg_old_"
 KEY_SUFFIX = "_pkey"
 """What PostgreSQL itself calls a primary key."""
 _HASH_DIGITS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class TableName:
-    """A table by schema and name, unquoted."""
-
-    schema: str
-    table: str
-
-    def __str__(self) -> str:
-        """For people: `schema.table`."""
-        return f"{self.schema}.{self.table}"
-
-    @property
-    def sql(self) -> str:
-        """Quoted, for statements."""
-        return f"{quote_identifier(self.schema)}.{quote_identifier(self.table)}"
 
 
 def fitted(name: str, suffix: str) -> str:

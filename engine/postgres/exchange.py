@@ -19,10 +19,9 @@ import asyncpg
 from engine.errors import MigrationError, UsageError
 from engine.mapping.kinds import NUMBERS, kinds_that_always_fit
 from engine.mapping.model import ColumnType, Mapping, Role
-from engine.mapping.names import quote_identifier
+from engine.mapping.names import TableName, quote_identifier
 from engine.postgres import ddl
 from engine.postgres.attachments import Earlier, Found
-from engine.postgres.ddl import TableName
 from engine.postgres.names import free_name
 from engine.postgres.sqlstates import describe, may_pass, one_line
 from engine.postgres.tables import (

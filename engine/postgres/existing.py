@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from engine.ledger.earlier_mappings import EarlierMapping, mappings_of
-from engine.postgres.ddl import TableName
+from engine.mapping.names import TableName
 from engine.postgres.tables import ExistingColumn, describe_table
 
 ADDING = ("append", "upsert")

@@ -12,16 +12,16 @@ from collections.abc import Mapping as Lookup
 import asyncpg
 
 from engine.errors import MigrationError
-from engine.ledger.runs import TableLoad
 from engine.ledger.table_locks import naming_blockers
 from engine.mapping.model import Mapping
+from engine.mapping.names import TableName
 from engine.postgres import attachments, ddl
 from engine.postgres.attachments import Fate
-from engine.postgres.ddl import TableName
 from engine.postgres.exchange import Exchange, exchange, holds_values, named
 from engine.postgres.names import free_name, taken_relations
 from engine.postgres.sqlstates import describe, may_pass
 from engine.postgres.tables import has_primary_key, has_unique
+from engine.rows import TableLoad
 
 KEY_MEMORY = "256MB"
 """maintenance_work_mem while a key is built, where the server's own is lower: keys of a million rows sort in memory."""

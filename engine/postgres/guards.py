@@ -17,9 +17,10 @@ from typing import Any
 
 import asyncpg
 
-from engine.postgres.ddl import TableName
-from engine.postgres.page import COPY_HEADER, COPY_TRAILER, Refusal, line_of
+from engine.mapping.names import TableName
+from engine.postgres.page import Refusal, line_of
 from engine.postgres.sqlstates import CHECK_VIOLATION, sqlstate_of
+from engine.rows import COPY_HEADER, COPY_TRAILER
 
 _FUNCTION = "pg_temp.mongopg_refused"
 _MARK = "mongopg refused "

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncpg
 from pydantic import BaseModel, ConfigDict
 
-from engine.ledger.runs import TableLoad
 from engine.ledger.table_locks import naming_blockers
-from engine.mapping.names import quote_identifier
+from engine.mapping.names import TableName, quote_identifier
 from engine.postgres import sqlstates
 from engine.postgres.attachments import index_signature
-from engine.postgres.ddl import STAGING_MARK, TableName, fitted
+from engine.postgres.ddl import STAGING_MARK, fitted
 from engine.postgres.finish import current_name
 from engine.postgres.names import taken_relations
+from engine.rows import TableLoad
 
 BUILD_MEMORY = "128MB"
 """maintenance_work_mem while an index is built, where the server's own is lower; several are built at a time."""

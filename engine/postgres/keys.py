@@ -12,10 +12,9 @@ import asyncpg
 
 from engine.ledger.schema import SCHEMA
 from engine.mapping.model import Column, ColumnType, Kind, Mapping
-from engine.mapping.names import quote_identifier
+from engine.mapping.names import TableName, quote_identifier
 from engine.postgres.compare import SHOWN_VALUE, key_definition
-from engine.postgres.ddl import TableName
-from engine.postgres.page import COPY_HEADER, COPY_TRAILER, Buffer, Piece
+from engine.rows import COPY_HEADER, COPY_TRAILER, Buffer, Piece
 
 TABLE_PREFIX = "verify_"
 MEMORY = "64MB"

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from engine.ledger.schema import ledger_exists
-from engine.postgres.ddl import TableName, fitted
+from engine.mapping.names import TableName
+from engine.postgres.ddl import fitted
 
 _TABLES = ("r", "p", "f", "v", "m")
 """Kinds of relations that the mode of a run decides about: they hold rows, or are read as if they did."""

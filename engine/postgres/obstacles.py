@@ -12,8 +12,8 @@ import asyncpg
 
 from engine.errors import UsageError
 from engine.mapping.model import Kind, Mapping
-from engine.mapping.names import quote_identifier
-from engine.postgres.ddl import TableName, create_unique_index, fitted
+from engine.mapping.names import TableName, quote_identifier
+from engine.postgres.ddl import create_unique_index, fitted
 from engine.postgres.sqlstates import describe, one_line
 from engine.postgres.tables import ExistingColumn, describe_table, has_unique
 

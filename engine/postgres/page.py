@@ -1,97 +1,14 @@
-"""Pages on their way to COPY: what they are made of, and any rows of them as bytes.
-
-COPY's binary format: https://www.postgresql.org/docs/current/sql-copy.html (Binary Format).
-"""
+"""Pages on their way to COPY: pieces as converters give them, and any rows of a page as bytes."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from engine.ledger.rejects import document_at
-from engine.postgres.ddl import TableName
-
-COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-"""Signature, flags, and the length of an empty header extension."""
-COPY_TRAILER = b"\xff\xff"
-
-Buffer = bytes | bytearray | memoryview
-
-
-class Refused(Protocol):
-    """A document that the converter rejects."""
-
-    @property
-    def offset(self) -> int:
-        """Where it begins in the batch."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Reason code."""
-        ...
-
-    @property
-    def field(self) -> str:
-        """Dotted path of the field at fault, or nothing."""
-        ...
-
-    @property
-    def detail(self) -> str:
-        """A few words for people."""
-        ...
-
-
-class Rows(Protocol):
-    """What a converter made of some documents of a batch; `engine.convert` has the class that fits."""
-
-    @property
-    def copy(self) -> Buffer:
-        """Tuples of COPY's binary format."""
-        ...
-
-    @property
-    def row_ends(self) -> Sequence[int]:
-        """End of each tuple in `copy`."""
-        ...
-
-    @property
-    def row_documents(self) -> Sequence[int]:
-        """For each tuple, where its document begins in the batch."""
-        ...
-
-    @property
-    def n_read(self) -> int:
-        """Documents consumed: rows + rejects."""
-        ...
-
-    @property
-    def end(self) -> int:
-        """Offset in the batch behind the last document consumed."""
-        ...
-
-    @property
-    def checksum(self) -> int:
-        """Sum mod 2**64 of the crc32 of each document consumed."""
-        ...
-
-    @property
-    def rejects(self) -> Sequence[Refused]:
-        """Documents that make no row."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Part of a page: some documents of a raw batch, converted."""
-
-    batch: bytes
-    rows: Rows
-    begin: int = 0
-    """Offset in the batch of the first document consumed."""
+from engine.mapping.names import TableName
+from engine.rows import Buffer, Piece, document_at
 
 
 @dataclass(frozen=True, slots=True)

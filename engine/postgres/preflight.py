@@ -9,8 +9,7 @@ import asyncpg
 
 from engine.errors import UsageError
 from engine.ledger.schema import SCHEMA
-from engine.mapping.names import quote_identifier
-from engine.postgres.ddl import TableName
+from engine.mapping.names import TableName, quote_identifier
 from engine.postgres.sqlstates import one_line
 
 MIN_VERSION = 14

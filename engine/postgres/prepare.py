@@ -8,20 +8,19 @@ from collections.abc import Mapping as Lookup
 import asyncpg
 
 from engine.errors import TargetExists, UsageError
-from engine.ledger.lock_room import locks_of_swap, require_room
-from engine.ledger.runs import TableLoad
 from engine.mapping.kinds import NUMBERS
 from engine.mapping.model import ColumnType, Mapping
-from engine.mapping.names import quote_identifier
+from engine.mapping.names import TableName, quote_identifier
 from engine.notation import written_namespace
 from engine.postgres import attachments, ddl, exchange, tables
 from engine.postgres.attachments import Found
-from engine.postgres.ddl import TableName
 from engine.postgres.finish import rows_in
+from engine.postgres.lock_room import locks_of_swap, require_room
 from engine.postgres.names import free_name
 from engine.postgres.obstacles import UNIQUE_SUFFIX, require_writable
 from engine.postgres.preflight import preflight
 from engine.postgres.sqlstates import describe, may_pass, one_line
+from engine.rows import TableLoad
 
 Wanted = tuple[int, str, TableName, Mapping, int, bool]
 """Task id, namespace, target, mapping, documents expected, `_id` becomes the primary key."""

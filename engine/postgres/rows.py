@@ -25,20 +25,10 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from engine.errors import MigrationError
-from engine.mapping.names import quote_identifier
-from engine.postgres.ddl import TableName, upsert
+from engine.mapping.names import TableName, quote_identifier
+from engine.postgres.ddl import upsert
 from engine.postgres.guards import Guards, Reports
-from engine.postgres.page import (
-    COPY_HEADER,
-    COPY_TRAILER,
-    Buffer,
-    CopyTarget,
-    Page,
-    Piece,
-    Refusal,
-    column_of,
-    line_of,
-)
+from engine.postgres.page import CopyTarget, Page, Refusal, column_of, line_of
 from engine.postgres.sqlstates import (
     CARDINALITY_VIOLATION,
     FOREIGN_KEY_VIOLATION,
@@ -49,6 +39,7 @@ from engine.postgres.sqlstates import (
     sqlstate_of,
 )
 from engine.postgres.tables import identities
+from engine.rows import COPY_HEADER, COPY_TRAILER, Buffer, Piece
 
 UNPROVEN_ROWS = 2_048
 """Rows sent at once behind the first bad one of a page, at most."""

@@ -15,7 +15,7 @@ import asyncpg
 from engine.errors import UsageError
 from engine.mapping.kinds import INTEGERS
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
-from engine.postgres.ddl import TableName
+from engine.mapping.names import TableName
 from engine.postgres.sqlstates import one_line
 
 OBJECT_ID_LENGTH = 24

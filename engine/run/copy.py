@@ -13,6 +13,7 @@ from engine.cluster.progress import Tally
 from engine.errors import KnobError, MigrationError
 from engine.ledger.partitions import Position
 from engine.mapping.census import Census
+from engine.mapping.names import TableName
 from engine.mongo import connect as mongo
 from engine.mongo.filters import encode_filter
 from engine.mongo.reader import Range
@@ -32,7 +33,6 @@ from engine.plan import (
 from engine.plan.bounds import key_doubts, table_doubts
 from engine.plan.reading import read_plan
 from engine.postgres import connect as postgres
-from engine.postgres.ddl import TableName
 from engine.postgres.existing import ADDING, ExistingTable
 from engine.postgres.names import NOTHING_KNOWN, KnownNames
 from engine.protocol import RangeView, RunState

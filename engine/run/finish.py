@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.errors import MigrationError
-from engine.ledger.runs import TableLoad
 from engine.plan import TablePlan
 from engine.postgres import finish as ending
 from engine.protocol import RunState, Verification
 from engine.retries import insist, together
+from engine.rows import TableLoad
 from engine.run.indexing import build_indexes, builders_for, name_indexes
 from engine.run.journal import signatures
 from engine.verify.counts import blame, explain

@@ -16,22 +16,23 @@ import asyncpg
 from engine.config import Settings, redact
 from engine.errors import ConnectError, MigrationError, PlanChanged, TargetHeld, UsageError
 from engine.ledger import partitions, runs, schema, slices
-from engine.ledger.lock_room import lock_table
 from engine.ledger.partitions import Gap, Partition, Position, TableTotals
-from engine.ledger.runs import NewRun, TableLoad
+from engine.ledger.runs import NewRun
 from engine.ledger.slices import Claim
 from engine.mapping.model import Mapping
+from engine.mapping.names import TableName
 from engine.mongo import connect as mongo
 from engine.plan import Plan, differences, kept_plan
 from engine.plan.naming import own_names, with_own_names
 from engine.postgres import connect as postgres
 from engine.postgres import finish, obstacles, preflight, sessions, sqlstates
-from engine.postgres.ddl import TableName
 from engine.postgres.existing import ADDING, ExistingTable, look
 from engine.postgres.indexes import signature
+from engine.postgres.lock_room import lock_table
 from engine.postgres.names import KnownNames, known_names, taken_relations
 from engine.postgres.prepare import prepare
 from engine.protocol import Event, RunState
+from engine.rows import TableLoad
 from engine.run.event_writer import Diary
 from engine.run.table_lock import UNREACHABLE, TableHold
 from engine.work.messages import CopyLease

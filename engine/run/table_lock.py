@@ -13,9 +13,9 @@ import asyncpg
 
 from engine.errors import ConnectError, MigrationError, TargetHeld
 from engine.ledger import table_locks
+from engine.mapping.names import TableName
 from engine.postgres import connect as postgres
 from engine.postgres import sessions, sqlstates
-from engine.postgres.ddl import TableName
 
 LOOK_S = 0.5
 """A hold that cannot be taken again at once is tried again so often."""

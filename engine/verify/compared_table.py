@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from engine.ledger.runs import TableLoad
+from engine.mapping.names import TableName
 from engine.plan import TablePlan
-from engine.postgres.ddl import TableName
 from engine.postgres.keys import ExtraRows
 from engine.protocol import DifferenceView, LessStrictView, TableCounts
+from engine.rows import TableLoad
 from engine.work.messages import Compared, Difference
 
 MOST_LESS_STRICT = 500

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 
 from engine.config import Settings
 from engine.ledger.partitions import TableTotals
-from engine.ledger.runs import TableLoad
 from engine.mongo import catalogue
 from engine.mongo import connect as mongo
 from engine.mongo.collections import collection_of
@@ -18,6 +17,7 @@ from engine.mongo.snapshot import session_at
 from engine.plan import TablePlan, kept_plan
 from engine.postgres import finish, obstacles
 from engine.protocol import TableCounts, Verification, Verify, VerifyReport
+from engine.rows import TableLoad
 from engine.run import history
 from engine.run.journal import Journal
 

@@ -15,7 +15,7 @@ from engine.mapping.model import Mapping
 from engine.mongo.filters import encode_filter
 from engine.postgres import keys
 from engine.postgres.keys import Bounds, KeyRange
-from engine.postgres.page import Piece
+from engine.rows import Piece
 from engine.run.journal import Journal
 from engine.verify.compared_table import ComparedTable
 from engine.verify.leases import VerifyCluster

@@ -22,10 +22,10 @@ from engine.config import Settings
 from engine.errors import Cancelled, KnobError, MigrationError, UsageError
 from engine.ledger import partitions, retried_rejects, runs, spans
 from engine.ledger.runs import RunRecord
+from engine.mapping.names import TableName
 from engine.mongo.filters import encode_filter
 from engine.plan import Plan, kept_plan
 from engine.postgres import compare, finish, obstacles, tables
-from engine.postgres.ddl import TableName
 from engine.protocol import ComparingView, Verification, Verify, VerifyReport, WorkerView
 from engine.run import history
 from engine.run.journal import Journal

@@ -23,22 +23,22 @@ import asyncpg
 
 from engine.config import Settings
 from engine.convert import make_converter
-from engine.convert.interface import Converted, Converter
+from engine.convert.interface import Converter
 from engine.errors import MigrationError, UsageError
 from engine.ledger import retried_rejects, runs
 from engine.ledger.altered import Altered
 from engine.ledger.retried_rejects import FailedAgain, KeptReject
-from engine.ledger.runs import TableLoad
 from engine.ledger.slices import LOCK_TIMEOUT_S
 from engine.mapping.model import Mapping
+from engine.mapping.names import TableName
 from engine.plan import TablePlan, kept_plan
 from engine.plan.reading import read_plan
 from engine.postgres import compare, finish, obstacles, sqlstates, tables
 from engine.postgres.compare import Comparer
-from engine.postgres.ddl import TableName
-from engine.postgres.page import CopyTarget, Page, Piece
+from engine.postgres.page import CopyTarget, Page
 from engine.postgres.rows import RowSender
 from engine.protocol import RetryRejects, RetryReport
+from engine.rows import Converted, Piece, TableLoad
 from engine.run import history
 from engine.run.journal import Journal
 

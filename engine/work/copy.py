@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 
 import asyncpg
 
+from engine import rows
 from engine.convert import make_converter
 from engine.convert.interface import Converter
 from engine.errors import ConnectError
 from engine.ledger import partitions, slices, table_locks
+from engine.mapping.names import TableName
 from engine.mongo.collections import collection_of
 from engine.mongo.reader import BatchSize, RangeReader, filter_query
 from engine.postgres import page, sessions, sqlstates
-from engine.postgres.ddl import TableName
 from engine.postgres.rows import Caution
 from engine.work.claims import as_committed
 from engine.work.connections import EXPLAINED, Ends
@@ -208,7 +209,7 @@ class Copier:
         self.position = replace(position, slice_no=position.slice_no + 1, lower=upto, lower_inclusive=upto is None)
         return feed.at_end
 
-    async def _pieces(self, task: CopyTask, feed: Feed, done: _Slice, writing: _Writing) -> AsyncIterator[page.Piece]:
+    async def _pieces(self, task: CopyTask, feed: Feed, done: _Slice, writing: _Writing) -> AsyncIterator[rows.Piece]:
         async for piece in feed.page(may_end_early=task.has_range_reads):
             done.policy_hits.update(piece.converted.policy_hits)
             yield _for_target(piece)
@@ -273,5 +274,5 @@ def _target_of(task: CopyTask) -> page.CopyTarget:
     )
 
 
-def _for_target(piece: Piece) -> page.Piece:
-    return page.Piece(piece.batch, piece.converted, piece.offset)
+def _for_target(piece: Piece) -> rows.Piece:
+    return rows.Piece(piece.batch, piece.converted, piece.offset)

@@ -11,6 +11,7 @@ from engine.ledger import rejects
 from engine.mapping.model import Mapping
 from engine.mapping.names import show_path
 from engine.postgres.compare import ComparedPage, RowProblem
+from engine.rows import document_at
 from engine.work.messages import Difference
 
 RESPELLED = "equal in value, but spelled in another way in the table"
@@ -103,7 +104,7 @@ def suspects_of(compared: ComparedPage) -> list[Suspect]:
     found = []
     for piece in compared.page.pieces:
         for reject in piece.rows.rejects:
-            raw = rejects.document_at(piece.batch, reject.offset)
+            raw = document_at(piece.batch, reject.offset)
             found.append(Suspect(raw, field=reject.field, reason=reject.reason))
     for refusal in compared.refusals:
         raw = compared.page.document(refusal.row)

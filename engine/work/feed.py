@@ -20,10 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.convert.interface import Converted, Converter
+from engine.convert.interface import Converter
 from engine.errors import MigrationError
 from engine.mongo.bounds import key_of
 from engine.mongo.reader import RawBatch
+from engine.rows import Converted
 from engine.work.slots import Field, Slot
 
 PAGE_BYTES = 16 * 1024 * 1024

@@ -20,14 +20,15 @@ from engine.ledger import spans
 from engine.ledger.partitions import CHECKSUM_MODULUS
 from engine.ledger.spans import Span
 from engine.mapping.model import Mapping
+from engine.mapping.names import TableName
 from engine.mongo import connect as mongo
 from engine.mongo.bounds import NO_ID, key_of
 from engine.mongo.collections import collection_of
 from engine.mongo.inclusive import InclusiveReader
 from engine.mongo.reader import RangeReader, filter_query
-from engine.postgres import compare, keys, page
+from engine.postgres import compare, keys
 from engine.postgres.compare import ComparedPage, Comparer, RowProblem, ValueDifference, shown_value
-from engine.postgres.ddl import TableName
+from engine.rows import Piece
 from engine.work.connections import EXPLAINED, Ends
 from engine.work.context import Place
 from engine.work.differences import Suspect, Tally, suspects_of
@@ -61,12 +62,12 @@ class _Look:
     numbers: NumberReader
     """Reads the numbers of documents and rows on its own: what the converter makes of them is not believed."""
 
-    async def compare(self, pieces: AsyncIterator[page.Piece], *, shows_values: bool, details: int) -> ComparedPage:
+    async def compare(self, pieces: AsyncIterator[Piece], *, shows_values: bool, details: int) -> ComparedPage:
         """Compare a page: its rows with the table's by PostgreSQL, and their numbers with those of the documents."""
         wrong: dict[int, list[WrongNumber]] = {}
         n_rows = 0
 
-        async def watched() -> AsyncIterator[page.Piece]:
+        async def watched() -> AsyncIterator[Piece]:
             nonlocal n_rows
             async for piece in pieces:
                 for number in self.numbers.check(piece.batch, piece.rows):
@@ -215,7 +216,7 @@ class Verifier:
         for number, document in enumerate(documents):
             number_at[offset] = number
             offset += len(document)
-        found = await look.compare(_only(page.Piece(batch, converted)), shows_values=False, details=0)
+        found = await look.compare(_only(Piece(batch, converted)), shows_values=False, details=0)
         rows = [number_at[place] for place in converted.row_documents]
         refused = {refusal.row for refusal in found.refusals} | {problem.row for problem in found.problems}
         return {number_at[reject.offset] for reject in converted.rejects} | {rows[row] for row in refused}
@@ -266,10 +267,10 @@ class Verifier:
         assert self._converter is not None
         return Feed(reader, self._converter, self._slot, self._pace, self._ends.threads)
 
-    async def _pieces(self, feed: Feed) -> AsyncIterator[page.Piece]:
+    async def _pieces(self, feed: Feed) -> AsyncIterator[Piece]:
         async for piece in feed.page(may_end_early=False):
             self._slot.state = "comparing"
-            yield page.Piece(piece.batch, piece.converted, piece.offset)
+            yield Piece(piece.batch, piece.converted, piece.offset)
             self._slot.add(Field.SENT, piece.converted.n_read)
 
     # --- connections --------------------------------------------------------------------------------------------------
@@ -325,7 +326,7 @@ def _wrong_value(number: WrongNumber, *, shows_values: bool) -> ValueDifference:
     return ValueDifference(number.column, shown_value(expected), shown_value(found), number.field, WRONG_NUMBER)
 
 
-async def _only(piece: page.Piece) -> AsyncIterator[page.Piece]:
+async def _only(piece: Piece) -> AsyncIterator[Piece]:
     yield piece
 
 

@@ -28,14 +28,14 @@ from pymongo import MongoClient
 
 from engine.config import Settings
 from engine.convert import make_converter
-from engine.convert.interface import COPY_HEADER, COPY_TRAILER
 from engine.mapping.model import Mapping
+from engine.mapping.names import TableName
 from engine.mongo import connect as mongo
 from engine.mongo.reader import Range, RangeReader
 from engine.plan import TablePlan, choose, cut, make_plan
 from engine.postgres import connect as postgres
 from engine.postgres import ddl
-from engine.postgres.ddl import TableName
+from engine.rows import COPY_HEADER, COPY_TRAILER
 from engine.work.copy import SLICE_BYTES
 from tests.bench import shapes
 from tests.bench.measure import Cost, Ran

@@ -12,12 +12,12 @@ from typing import Any
 import asyncpg
 import bson
 
-from engine.convert.interface import Converted, Reject
 from engine.ledger import partitions, runs, schema
 from engine.ledger.slices import SliceWriter
+from engine.mapping.names import TableName
 from engine.postgres import connect as postgres
-from engine.postgres.ddl import TableName
-from engine.postgres.page import CopyTarget, Piece
+from engine.postgres.page import CopyTarget
+from engine.rows import Converted, Piece, Reject, TableLoad
 
 RUN = "20261123-1402-k3f9"
 USERS = TableName("public", "users")
@@ -131,9 +131,7 @@ async def begin_run(
 ) -> None:
     """A run into `USERS`; the statements make the table."""
     run = runs.NewRun(run_id, fingerprint, "create", "mongodb://localhost/shop", "postgresql://localhost/x", "{}")
-    await runs.create_run_and_tables(
-        connection, run, [runs.TableLoad(0, NAMESPACE, USERS, "{}", 10, **load)], statements
-    )
+    await runs.create_run_and_tables(connection, run, [TableLoad(0, NAMESPACE, USERS, "{}", 10, **load)], statements)
 
 
 def _documents(batch: bytes) -> list[bytes]:

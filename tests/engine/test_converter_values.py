@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.convert import Preference, built_converters, make_converter
-from engine.convert.interface import COPY_HEADER, COPY_TRAILER
 from engine.convert.keysize import jsonb_size
 from engine.mapping.census import Census
 from engine.mapping.model import Column, Kind, Mapping, Role
 from engine.mapping.names import quote_identifier
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import propose
+from engine.rows import COPY_HEADER, COPY_TRAILER
 from tests.conftest import Target
 from tests.corpus import CASES, encode
 from tests.documents import DOCUMENTS, KEYS, MIXED_DOCUMENTS, OPTIONS, RAW_DOCUMENTS, SCALARS, VALUES

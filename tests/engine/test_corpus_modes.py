@@ -15,18 +15,17 @@ import asyncpg
 import pytest
 
 from engine.convert import Preference, built_converters, make_converter
-from engine.convert.interface import Converted
 from engine.ledger import partitions, runs, schema
-from engine.ledger.runs import NewRun, TableLoad
+from engine.ledger.runs import NewRun
 from engine.ledger.slices import SliceWriter
 from engine.mapping.model import Column, Mapping, Role
-from engine.mapping.names import quote_identifier
+from engine.mapping.names import TableName, quote_identifier
 from engine.mapping.options import MappingOptions
 from engine.postgres import connect as postgres
 from engine.postgres import finish, prepare
-from engine.postgres.ddl import TableName
-from engine.postgres.page import CopyTarget, Page, Piece
+from engine.postgres.page import CopyTarget, Page
 from engine.postgres.rows import RowSender
+from engine.rows import Converted, Piece, TableLoad
 from tests.corpus import CASES, Case, Reject, encode
 from tests.engine.expectation import Values
 from tests.engine.independent_reader import decode

@@ -12,9 +12,10 @@ from bson.datetime_ms import DatetimeMS
 
 from engine.errors import EXIT_DONE
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
+from engine.mapping.names import TableName
 from engine.mongo.indexes import SourceIndex, index_of
 from engine.plan.indexes import propose_indexes
-from engine.postgres.ddl import TableName, create_table
+from engine.postgres.ddl import create_table
 from engine.postgres.indexes import create_index
 from engine.protocol import MakePlan, PlanView
 from tests.running import Engines

@@ -11,12 +11,11 @@ from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, GEOSPHERE, HASHED, TEXT
 
 from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
-from engine.ledger.runs import TableLoad
-from engine.mapping.names import MAX_NAME_BYTES
+from engine.mapping.names import MAX_NAME_BYTES, TableName
 from engine.mongo.indexes import list_indexes
-from engine.postgres.ddl import TableName
 from engine.postgres.indexes import Index, IndexKey, build_index
 from engine.protocol import MakePlan, PlanView
+from engine.rows import TableLoad
 from tests.running import WAIT_S, Engine, Engines, add_users, assert_users_equal, committed, eventually
 
 pytestmark = pytest.mark.slow

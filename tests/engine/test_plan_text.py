@@ -12,16 +12,17 @@ from bson import Binary, Decimal128, Int64, ObjectId
 from bson.binary import BinaryVectorDtype
 from bson.datetime_ms import DatetimeMS
 
-from engine.convert.interface import COPY_HEADER, COPY_TRAILER
 from engine.convert.plain import PlainConverter
 from engine.mapping.census import Census
 from engine.mapping.limits import FIRST_DATE_MS, LAST_DATE_MS
 from engine.mapping.model import ColumnType, Kind
+from engine.mapping.names import TableName
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import propose
 from engine.plan.preview import preview
 from engine.plan.sqltext import fields_of, sql_text
-from engine.postgres.ddl import TableName, create_table
+from engine.postgres.ddl import create_table
+from engine.rows import COPY_HEADER, COPY_TRAILER
 
 if TYPE_CHECKING:
     from tests.conftest import Target

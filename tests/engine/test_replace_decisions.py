@@ -10,12 +10,12 @@ import pytest
 
 from engine.errors import TargetExists, UsageError
 from engine.ledger import runs
-from engine.ledger.runs import TableLoad
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
+from engine.mapping.names import TableName
 from engine.postgres import attachments, finish, prepare
-from engine.postgres.ddl import TableName
 from engine.postgres.indexes import Index, IndexKey, signature
 from engine.protocol import RunState
+from engine.rows import TableLoad
 from tests.engine.catalogue import facts_of
 from tests.engine.target_tools import NAMESPACE, RUN
 from tests.engine.test_target_tables import MAPPING, begin, connected, finish_run, load_rows

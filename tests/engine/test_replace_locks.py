@@ -11,10 +11,11 @@ import pytest
 
 from engine.errors import TargetExists, TargetHeld, UsageError
 from engine.ledger import runs, table_locks
-from engine.ledger.lock_room import lock_table
-from engine.ledger.runs import NewRun, TableLoad
+from engine.ledger.runs import NewRun
+from engine.mapping.names import TableName
 from engine.postgres import prepare
-from engine.postgres.ddl import TableName
+from engine.postgres.lock_room import lock_table
+from engine.rows import TableLoad
 from tests.engine.target_tools import NAMESPACE, RUN
 from tests.engine.test_target_tables import MAPPING, connected
 from tests.running import Engines, committed

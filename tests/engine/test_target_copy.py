@@ -16,7 +16,7 @@ from engine.ledger import partitions, runs
 from engine.ledger.slices import SliceTaken, lookup_claim
 from engine.postgres import connect as postgres
 from engine.postgres import sqlstates
-from engine.postgres.page import Piece
+from engine.rows import Piece
 from tests.engine.target_tools import NAMESPACE, RUN, bench, key, piece, pieces
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from engine.errors import MigrationError, PlanChanged, TargetExists, TargetHeld,
 from engine.ledger import partitions, runs, schema, table_locks
 from engine.ledger.partitions import Partition
 from engine.ledger.rejects import RejectGroup, rejects_report
+from engine.mapping.names import TableName
 from engine.postgres import connect as postgres
-from engine.postgres.ddl import TableName, staging_name
+from engine.postgres.ddl import staging_name
 from tests.engine.target_tools import NAMESPACE, RUN, USERS, Bench, begin_run, bench, key, piece, pieces
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from engine.ledger.slices import PageResult, SliceWriter
-from engine.postgres.ddl import TableName
+from engine.mapping.names import TableName
 from engine.postgres.page import CopyTarget
 from engine.postgres.rows import Caution
 from tests.conftest import Target

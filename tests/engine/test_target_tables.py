@@ -11,14 +11,16 @@ import pytest
 
 from engine.errors import MigrationError, TargetExists, UsageError
 from engine.ledger import partitions, runs, schema
-from engine.ledger.runs import NewRun, TableLoad
+from engine.ledger.runs import NewRun
 from engine.ledger.slices import SliceWriter
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
+from engine.mapping.names import TableName
 from engine.postgres import connect as postgres
 from engine.postgres import finish, preflight, prepare
-from engine.postgres.ddl import TableName, create_table
+from engine.postgres.ddl import create_table
 from engine.postgres.page import CopyTarget
 from engine.postgres.tables import check_fits, describe_table, has_unique
+from engine.rows import TableLoad
 from tests.engine.target_tools import NAMESPACE, RUN, USERS, key, piece, pieces
 
 if TYPE_CHECKING:

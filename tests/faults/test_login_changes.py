@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from engine.errors import ConnectError, TargetHeld
-from engine.postgres.ddl import TableName
+from engine.mapping.names import TableName
 from engine.run.journal import Journal
 from tests.running import Engines, add_users, assert_users_equal, eventually
 from tests.slow_run import started

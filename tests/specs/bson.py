@@ -21,7 +21,6 @@ from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Rege
 from bson.datetime_ms import DatetimeMS
 
 from engine.convert import built_converters, make_converter
-from engine.convert.interface import COPY_HEADER, COPY_TRAILER, Converted
 from engine.convert.numbers import NumberReader
 from engine.demo import start_servers
 from engine.mapping.census import Census
@@ -29,6 +28,7 @@ from engine.mapping.model import Mapping
 from engine.mapping.names import quote_identifier
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import propose
+from engine.rows import COPY_HEADER, COPY_TRAILER, Converted
 from tests.engine.expectation import Refused, expected_row
 from tests.engine.independent_reader import UNDEFINED, DbPointer, Document, Symbol, read, select
 from tests.specs.outcome import Outcome

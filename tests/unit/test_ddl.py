@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
+from engine.mapping.names import TableName
 from engine.postgres import ddl
-from engine.postgres.ddl import TableName
 from engine.postgres.page import column_of, line_of
 from engine.postgres.tables import ExistingColumn, check_fits
 

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.convert import Preference, built_converters, make_converter
-from engine.convert.interface import Converted
 from engine.mapping.bson import documents
 from engine.mapping.census import Census
 from engine.mapping.model import Column, Kind, Mapping, Role
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import propose
+from engine.rows import Converted
 from tests.documents import OPTIONS, RAW_DOCUMENTS
 
 PAGES = st.lists(RAW_DOCUMENTS, max_size=6)

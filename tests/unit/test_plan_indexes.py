@@ -10,10 +10,9 @@ from bson import Binary, Code, Decimal128, Int64, MinKey, ObjectId, Regex, Times
 from bson.datetime_ms import DatetimeMS
 
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
-from engine.mapping.names import MAX_NAME_BYTES
+from engine.mapping.names import MAX_NAME_BYTES, TableName
 from engine.mongo.indexes import SourceIndex, index_of
 from engine.plan.indexes import IndexProposal, propose_indexes
-from engine.postgres.ddl import TableName
 from engine.postgres.indexes import build_by_hand, create_index
 
 ORDERS = TableName("crm", "orders")
