@@ -15,7 +15,7 @@ from tui.cockpit.app import Cockpit
 from tui.cockpit.replay import Replay
 from tui.cockpit.screens.history import HistoryScreen
 from tui.cockpit.screens.run import RunScreen
-from tui.cockpit.widgets.words import sign_of
+from tui.cockpit.signs import sign_of
 from tui.words.run_status import driven_s, is_driven, outcome_words, rows_per_s
 
 

@@ -19,8 +19,8 @@ from tests.tui.driving import SOURCE_URI, on_run, on_setup, process_of, screen_t
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
 from tui.cli.run import attach_cockpit, open_cockpit
 from tui.cockpit.app import Cockpit
+from tui.cockpit.ascii_filter import to_ascii
 from tui.cockpit.crash import crash_words
-from tui.cockpit.textual_internals.ascii_filter import to_ascii
 
 HOSTILE = "AB\x1b]52;c;aGk=\x07\x9b31m\u202eCD[@click=app.bell]x[/][/red][b"
 VISIBLE = "AB\\u{1b}]52"

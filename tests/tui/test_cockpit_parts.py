@@ -8,7 +8,7 @@ from textual.geometry import Size
 
 from engine.protocol import RunState, ServerReport, Snapshot, WorkerState, WorkerView
 from tests.tui.scripted_answers import plan_view
-from tui.cockpit.textual_internals.ascii_filter import to_ascii
+from tui.cockpit.ascii_filter import to_ascii
 from tui.cockpit.themes import fitting
 from tui.cockpit.throughput import CELLS, ThroughputHistory
 from tui.cockpit.widgets.bars import cells

@@ -13,7 +13,7 @@ from engine.protocol import ErrorInfo, RunState, Verification
 from tests.tui.driving import on_run, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table
 from tui.cockpit.screens.run import RunScreen
-from tui.cockpit.widgets.words import run_sign
+from tui.cockpit.signs import run_sign
 
 LARGE = (120, 40)
 SMALL = (80, 24)

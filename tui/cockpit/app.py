@@ -27,6 +27,8 @@ from engine.config import Loaded, Settings
 from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
 from engine.protocol import Event, Recording, RunInfo, Snapshot, Start
 from engine.service.client import EngineProcess
+from tui.cockpit.ascii_filter import AsciiFilter
+from tui.cockpit.clipboard import copy
 from tui.cockpit.commands import BY_ACTION, BY_ID, Place, Situation, bindings_of
 from tui.cockpit.crash import crash_words
 from tui.cockpit.engines import Engines
@@ -45,9 +47,7 @@ from tui.cockpit.screens.setup import SetupScreen
 from tui.cockpit.screens.verify import VerifyScreen
 from tui.cockpit.session import EngineSession, situation_of
 from tui.cockpit.shown import ShownRun
-from tui.cockpit.textual_internals.ascii_filter import AsciiFilter
 from tui.cockpit.textual_internals.caches import let_go_of_closed_widgets
-from tui.cockpit.textual_internals.clipboard import copy
 from tui.cockpit.textual_internals.driver import CockpitDriver, tells_of_lost_terminal
 from tui.cockpit.themes import OURS, fitting
 from tui.words.safe import safe

@@ -11,8 +11,8 @@ from pathlib import Path
 from engine.knobs import KNOBS, SEED_COUNT, Knob
 from engine.protocol import Recording, Snapshot
 from tui.cockpit.keymap import Keymap
+from tui.cockpit.signs import Sign
 from tui.cockpit.throughput import ThroughputHistory
-from tui.cockpit.widgets.words import Sign
 from tui.words.format import duration
 from tui.words.knobs import label_of, value_in
 from tui.words.safe import safe

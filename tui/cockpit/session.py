@@ -17,8 +17,8 @@ from engine.protocol import COUNTERS, Attached, Cancel, Event, RunState, SetKnob
 from engine.service.client import EngineClient, EngineProcess
 from tui.cockpit.commands import Situation
 from tui.cockpit.shown import ShownRun
+from tui.cockpit.signs import Sign, run_sign
 from tui.cockpit.throughput import ThroughputHistory
-from tui.cockpit.widgets.words import Sign, run_sign
 from tui.words.knobs import label_of, value_in
 
 Policy = Literal["continue", "cancel"]

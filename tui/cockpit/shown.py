@@ -8,8 +8,8 @@ from typing import Protocol
 
 from engine.knobs import Knob
 from engine.protocol import Event, Snapshot
+from tui.cockpit.signs import Sign
 from tui.cockpit.throughput import ThroughputHistory
-from tui.cockpit.widgets.words import Sign
 
 
 class ShownRun(Protocol):

@@ -14,7 +14,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tui.cockpit.dialogs.modal import Modal
-from tui.cockpit.widgets.words import MUTED
+from tui.cockpit.signs import MUTED
 from tui.words.safe import safe
 
 _NAME = 16

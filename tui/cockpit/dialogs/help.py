@@ -18,7 +18,7 @@ from textual.widgets import Static
 from tui.cockpit.commands import Command, Place, Situation, commands_for
 from tui.cockpit.dialogs.modal import KeptModal
 from tui.cockpit.keymap import Keymap
-from tui.cockpit.widgets.words import MUTED
+from tui.cockpit.signs import MUTED
 from tui.words.safe import safe
 
 _WIDEST, _SHARE, _FRAME = 118, 0.96, 6

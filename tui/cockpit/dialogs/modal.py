@@ -19,7 +19,7 @@ from textual.strip import Strip
 from textual.style import Style as TextualStyle
 from textual.visual import RenderOptions, Visual
 
-from tui.cockpit.resuming import KeepsStyles
+from tui.cockpit.textual_internals.restyling import KeepsStyles
 
 if TYPE_CHECKING:
     from tui.cockpit.app import Cockpit

@@ -14,12 +14,12 @@ from textual.widgets.option_list import Option
 
 from engine.errors import MigrationError
 from engine.protocol import ProblemView, RejectGroup, RejectsReport
+from tui.cockpit.clipboard import copy
 from tui.cockpit.dialogs.modal import KeptModal
 from tui.cockpit.dialogs.sheet import Sheet
-from tui.cockpit.textual_internals.clipboard import copy
+from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.listing import Lines
 from tui.cockpit.widgets.problems import problem_line, sorted_problems
-from tui.cockpit.widgets.words import MUTED
 from tui.words.format import duration, number
 from tui.words.safe import safe
 

@@ -15,8 +15,8 @@ from textual.content import Content
 from textual.widgets import Button, Static
 
 from engine.protocol import RunState, Snapshot
+from tui.cockpit.clipboard import copy
 from tui.cockpit.dialogs.modal import KeptModal, Modal
-from tui.cockpit.textual_internals.clipboard import copy
 from tui.words.format import number
 from tui.words.safe import safe
 

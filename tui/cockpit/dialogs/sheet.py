@@ -10,8 +10,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from tui.cockpit.clipboard import copy
 from tui.cockpit.dialogs.modal import Modal
-from tui.cockpit.textual_internals.clipboard import copy
 
 
 class Sheet(Modal[None]):

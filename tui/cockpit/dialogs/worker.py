@@ -10,8 +10,8 @@ from textual.content import Content
 from engine.protocol import WorkerState, WorkerView
 from tui.cockpit.dialogs.modal import KeptModal
 from tui.cockpit.dialogs.sheet import Sheet
+from tui.cockpit.signs import MUTED, WORKER
 from tui.cockpit.widgets.bars import bar
-from tui.cockpit.widgets.words import MUTED, WORKER
 from tui.cockpit.widgets.workers import WorkerBars
 from tui.words.format import duration, number, percent, rate, share
 from tui.words.safe import safe

@@ -16,7 +16,7 @@ from textual.widgets import Static
 from tui import garbage
 from tui.cockpit.commands import BY_ACTION, Place, Situation
 from tui.cockpit.dialogs.help import HelpScreen
-from tui.cockpit.resuming import KeepsStyles
+from tui.cockpit.textual_internals.restyling import KeepsStyles
 from tui.cockpit.widgets.footer import Footer
 from tui.cockpit.widgets.header import Header
 

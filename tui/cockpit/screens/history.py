@@ -19,11 +19,11 @@ from tui.cockpit.commands import Place, Situation, bindings_of
 from tui.cockpit.dialogs.questions import Answer, Question, confirm, error_dialog
 from tui.cockpit.dialogs.sheet import Sheet
 from tui.cockpit.screens.base import CockpitScreen
+from tui.cockpit.signs import MUTED, sign_of
 from tui.cockpit.widgets.comparison import comparison_text
 from tui.cockpit.widgets.filter import FilterField, has
 from tui.cockpit.widgets.listing import Column, Lines, Listing
 from tui.cockpit.widgets.report import headline, tables
-from tui.cockpit.widgets.words import MUTED, sign_of
 from tui.words.format import NO_NUMBER, compact, duration, number
 from tui.words.run_status import driven_s, is_driven, rows_per_s
 from tui.words.safe import safe

@@ -25,9 +25,9 @@ from tui.cockpit.plan_text import change_column, field_name, fields_left_out, ig
 from tui.cockpit.planning import EditedPlan, PlanRequest, request_of
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.session import EngineSession
+from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.listing import Column, Listing
 from tui.cockpit.widgets.planned import column_row, counting_line, heading, preview_text, warnings_text
-from tui.cockpit.widgets.words import MUTED
 from tui.files import typed_path, write_new
 from tui.words.format import duration
 from tui.words.safe import safe, safe_block

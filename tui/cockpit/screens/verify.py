@@ -34,9 +34,9 @@ from tui.cockpit.dialogs.sheet import Sheet
 from tui.cockpit.export import report_of
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.session import EngineSession
+from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.bars import bar
 from tui.cockpit.widgets.listing import Cell, Column, Listing
-from tui.cockpit.widgets.words import MUTED
 from tui.words.format import NO_NUMBER, duration, number, percent, share
 from tui.words.run_status import is_driven
 from tui.words.safe import safe, safe_block

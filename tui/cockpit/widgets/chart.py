@@ -7,8 +7,8 @@ from itertools import pairwise
 from textual.content import Content
 from textual.widget import Widget
 
+from tui.cockpit.signs import MUTED
 from tui.cockpit.throughput import Columns, ThroughputHistory
-from tui.cockpit.widgets.words import MUTED
 from tui.words.format import compact, duration
 
 _LEVELS = " ▁▂▃▄▅▆▇█"

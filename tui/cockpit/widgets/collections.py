@@ -16,9 +16,9 @@ from textual.widgets.option_list import Option
 from engine.errors import UsageError
 from engine.notation import leaves_out, parsed, written_namespace
 from engine.protocol import CollectionInfo
+from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.filter import FilterField, has
 from tui.cockpit.widgets.options import Options
-from tui.cockpit.widgets.words import MUTED
 from tui.words.format import NO_NUMBER, bytes_size, compact, number
 from tui.words.safe import safe
 

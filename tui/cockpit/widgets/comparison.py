@@ -6,7 +6,7 @@ from textual.content import Content
 
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, THROTTLE
 from engine.protocol import Recording, Snapshot
-from tui.cockpit.widgets.words import MUTED, sign_of
+from tui.cockpit.signs import MUTED, sign_of
 from tui.words.format import duration, number, rate
 from tui.words.knobs import value_text
 from tui.words.run_status import driven_s

@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 
 from engine.errors import KnobError
 from engine.knobs import Knob
-from tui.cockpit.widgets.words import MUTED
+from tui.cockpit.signs import MUTED
 from tui.words.format import compact, number
 from tui.words.knobs import value_text
 from tui.words.safe import safe

@@ -12,7 +12,7 @@ from textual.widget import Widget
 from tui.cockpit.commands import BY_ACTION, SCREENS, Place, Situation
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.shown import ShownRun
-from tui.cockpit.widgets.words import MUTED, NO_RUN
+from tui.cockpit.signs import MUTED, NO_RUN
 from tui.words.safe import safe
 from tui.words.uri import place
 

@@ -11,7 +11,7 @@ from engine.protocol import Snapshot
 from tui.cockpit.commands import BY_ID
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.shown import ShownRun
-from tui.cockpit.widgets.words import MUTED
+from tui.cockpit.signs import MUTED
 from tui.words.knobs import value_text
 
 _COMMANDS = {

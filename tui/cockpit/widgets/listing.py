@@ -14,8 +14,8 @@ from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.options import Options
-from tui.cockpit.widgets.words import MUTED
 
 NARROW = 98
 """Cells below which the columns that are not `on_narrow` are left out."""

@@ -6,9 +6,9 @@ from rich.cells import chop_cells
 from textual.content import Content
 
 from engine.protocol import ColumnView, CountingView, PlanView, TableView
+from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.bars import bar
 from tui.cockpit.widgets.listing import Cell
-from tui.cockpit.widgets.words import MUTED
 from tui.words.census import documents_words, values_words
 from tui.words.format import bytes_size, compact, duration, number, percent, share
 from tui.words.safe import safe

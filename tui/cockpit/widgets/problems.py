@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from engine.protocol import ProblemView, Snapshot
 from tui.cockpit.keymap import Keymap
-from tui.cockpit.widgets.words import MUTED
+from tui.cockpit.signs import MUTED
 from tui.words.format import number
 from tui.words.safe import safe
 

@@ -13,7 +13,7 @@ from engine.protocol import RunState, Snapshot, TableProgress
 from tui.cockpit.commands import Situation
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.shown import ShownRun
-from tui.cockpit.widgets.words import MUTED, Sign
+from tui.cockpit.signs import MUTED, Sign
 from tui.words.format import NO_NUMBER, duration, number
 from tui.words.safe import safe
 from tui.words.sentences import altered_words

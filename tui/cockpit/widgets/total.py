@@ -8,8 +8,8 @@ from textual.content import Content
 from textual.widget import Widget
 
 from engine.protocol import RunState, Snapshot
+from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.bars import bar
-from tui.cockpit.widgets.words import MUTED
 from tui.words.census import phase_words
 from tui.words.format import bytes_size, duration, moment, number, percent, share
 from tui.words.safe import safe

@@ -23,9 +23,9 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.protocol import Snapshot, WorkerState, WorkerView
+from tui.cockpit.signs import MUTED, WORKER
 from tui.cockpit.widgets.bars import REST, cells
 from tui.cockpit.widgets.filter import FilterField, has
-from tui.cockpit.widgets.words import MUTED, WORKER
 from tui.words.format import duration, number, share
 from tui.words.safe import safe
 
