@@ -66,8 +66,8 @@ def on_run(engine: ScriptedEngine, snapshot: Snapshot, settings: Settings | None
 
 def session_of(app: Cockpit) -> EngineSession:
     """The cockpit's run, which must be there."""
-    assert app.run_session is not None
-    return app.run_session
+    assert app.runs.session is not None
+    return app.runs.session
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:

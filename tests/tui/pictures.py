@@ -62,7 +62,7 @@ class Studio:
     async def until(self, holds: Callable[[Snapshot], object]) -> None:
         """Wait for a state of the run."""
         deadline = time.monotonic() + PATIENCE_S
-        while not ((session := self.app.run_session) is not None and holds(session.snapshot)):
+        while not ((session := self.app.runs.session) is not None and holds(session.snapshot)):
             assert time.monotonic() < deadline, "the run did not come to that"
             await self.pilot.pause(0.1)
 

@@ -163,7 +163,7 @@ async def test_help_opens_on_question_mark_and_f1_and_closes_on_escape(engine: S
 
 async def test_help_names_the_settings_file(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
-    app.settings_file = Path("/etc/mongopg/night.toml")
+    app.choices.file = Path("/etc/mongopg/night.toml")
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "4 of 4 chosen")
         await pilot.press("question_mark")

@@ -316,10 +316,10 @@ async def test_the_clock_gives_way_to_a_key_once_and_not_to_a_key_that_is_held_d
         assert isinstance(screen, RunScreen)
         drawn: list[bool] = []
         monkeypatch.setattr(screen, "draw", lambda *, force=False: drawn.append(force))
-        app.asked_at = float("-inf")
+        app.last_input_at = float("-inf")
         screen._tick()
         assert len(drawn) == 1
         for expected in (1, 2, 2, 3):
-            app.asked_at = time.monotonic()
+            app.last_input_at = time.monotonic()
             screen._tick()
             assert len(drawn) == expected

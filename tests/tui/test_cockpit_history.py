@@ -117,7 +117,7 @@ async def test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own(engine
         await pilot.press("space")
         await until_shown(pilot, "replay held", "space goes on")
         await pilot.press("right_square_bracket")
-        replay = app.replay
+        replay = app.runs.replay
         assert replay is not None
         assert replay.speed == 4
         await pilot.press("left_square_bracket")
@@ -130,7 +130,7 @@ async def test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own(engine
         assert not engine.received("set"), "a key of the live run reached the engine"
         await pilot.press("escape")
         await until(pilot, lambda: app.current_mode == "history")
-        assert app.replay is None
+        assert app.runs.replay is None
 
 
 async def test_leaving_a_replay_shows_the_live_run_again(engine: ScriptedEngine) -> None:
@@ -259,9 +259,9 @@ async def test_a_run_whose_engine_was_seen_to_die_does_not_go_on_whatever_its_la
         await until_shown(pilot, "● running")
         session = session_of(app)
         mine = run_info(session.snapshot.run_id, state="running", verification="none", heartbeat_unix=time.time())
-        assert sign_of(app.as_known(mine)).word == "running"
+        assert sign_of(app.answers.as_known(mine)).word == "running"
         engine.die()
         await until_shown(pilot, "! engine lost")
-        assert sign_of(app.as_known(mine)).word == "interrupted"
+        assert sign_of(app.answers.as_known(mine)).word == "interrupted"
         other = mine.model_copy(update={"run_id": "another"})
-        assert sign_of(app.as_known(other)).word == "running"
+        assert sign_of(app.answers.as_known(other)).word == "running"

@@ -309,7 +309,7 @@ async def test_the_palette_sets_the_next_run_where_setup_was_never_shown(engine:
         await until_shown(pilot, "Set throttle to 5,000, for the next run")
         await pilot.press("enter")
         await until_shown(pilot, "Throttle 5,000: for the next run.")
-        assert app.settings.run.throttle == 5_000
+        assert app.choices.current.run.throttle == 5_000
 
 
 async def test_q_leaves_at_once_when_there_is_no_run(engine: ScriptedEngine) -> None:
@@ -363,7 +363,7 @@ async def test_a_tick_means_the_collection_whatever_it_is_called(engine: Scripte
         # A profile, or a settings file, that says so ticks the same one.
         settings = settings_with_servers()
         settings.run.collections = [entry, f"{entry}:crm.t"]
-        app.settings = settings
+        app.choices.current = settings
         screen.fill(settings)
         await until_shown(pilot, "1 of 2 chosen", f"[x] {name}")
         await until(pilot, lambda: screen.edited_settings().run.collections == [entry, f"{entry}:crm.t"])

@@ -122,7 +122,7 @@ async def test_a_second_start_is_refused_while_the_first_is_on_its_way_and_while
         await pilot.press("escape")
         engine.is_slow = False
         await until_shown(pilot, "● running")
-        app.helm.start(settings_with_servers(), Start())
+        app.orders.start(settings_with_servers(), Start())
         await until_shown(pilot, "The run was not started", "A run is going on")
         assert len(engine.received("start")) == 1
 

@@ -194,7 +194,7 @@ async def test_rejects_are_written_again_under_the_policies_as_they_are_set_now(
             await until_shown(pilot, "level counts, now")
             await pilot.press("R")
             await until_shown(pilot, "Write rejected documents again?", "has 14 rejected documents", "f4 on Setup")
-            app.apply(merged(app.settings, {"mapping": {"nul": "strip"}}))
+            app.choices.apply(merged(app.choices.current, {"mapping": {"nul": "strip"}}))
             await pilot.press("escape")
             assert second.commands == []
             await pilot.press("R")

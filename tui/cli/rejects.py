@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from engine.config import Loaded
 from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
-from engine.protocol import ListRejects, RejectGroup, RejectsReport, RetryRejects, RetryReport
+from engine.protocol import ListRejects, RejectsReport, RetryRejects, RetryReport
 from tui.cli.one_question import ask
 from tui.cli.output import say, say_json
 from tui.cli.run import require
 from tui.words.format import number
+from tui.words.rejects import reject_groups, retry_text
 from tui.words.safe import safe
-from tui.words.sentences import altered_words
-from tui.words.tables import text_table
 
 
 def show_rejects(loaded: Loaded, run_id: str, *, as_json: bool) -> int:
@@ -45,25 +44,4 @@ def _rejects_text(report: RejectsReport) -> str:
     if not report.total:
         return f"run {safe(report.run_id)}: no rejected documents"
     verdict = f"run {safe(report.run_id)}: {number(report.total)} rejected documents, kept in mongopg.reject"
-    return "\n".join([verdict, _groups(report.groups)])
-
-
-def retry_text(report: RetryReport) -> str:
-    if not report.tried:
-        return f"run {safe(report.run_id)}: no rejected documents"
-    there = f", {number(report.already_there)} were there already" if report.already_there else ""
-    verdict = (
-        f"run {safe(report.run_id)}: {number(report.tried)} rejected documents tried again, "
-        f"{number(report.written)} written{there}, {number(report.left)} left"
-    )
-    altered = [f"Altered by policy: {altered_words(report.altered)}"] if report.altered else []
-    return "\n".join([verdict, *altered, *([_groups(report.groups)] if report.groups else [])])
-
-
-def _groups(groups: list[RejectGroup]) -> str:
-    rows = [
-        [group.namespace, group.field, group.reason, group.sqlstate, number(group.count), " ".join(group.samples)]
-        for group in groups
-    ]
-    headings = ["collection", "field", "reason", "sqlstate", "documents", "such as _id"]
-    return text_table(headings, rows, right={4})
+    return "\n".join([verdict, reject_groups(report.groups)])

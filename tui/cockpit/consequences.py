@@ -74,10 +74,7 @@ def of_seed(settings: Settings) -> list[str]:
 
 
 def of_demo(settings: Settings) -> list[str]:
-    """Servers of our own, seeded and migrated; sets what asks for them."""
-    settings.demo.embedded = True
-    settings.run.collections = []
-    settings.run.exclude = []
+    """Embedded servers, seeded and migrated."""
     where = safe(settings.demo.dir, 200) or "a temporary folder"
     end = "keep running at the end" if settings.demo.keep else "end and are removed when you leave"
     return [

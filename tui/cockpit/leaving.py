@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+
+from textual.app import App
 
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_SIGHUP, EXIT_SIGTERM
 from tui.cockpit.dialogs.questions import confirm, quit_question
+from tui.cockpit.engines import Engines
 from tui.cockpit.farewell import farewell
-from tui.cockpit.screens.base import CockpitScreen
-from tui.cockpit.screens.run import RunScreen
 from tui.signals import add_handlers
-
-if TYPE_CHECKING:
-    from tui.cockpit.app import Cockpit
 
 SIGNAL_CANCEL_S = 3.0
 """How long an end by signal waits for the engine to roll back."""
 SAID_AFTER_S = 0.3
-"""Who leaves and still sees the screen after so long is told what for."""
+"""Seconds of leaving after which the screen says what it waits for."""
 _CODES = {signal.SIGTERM: EXIT_SIGTERM, signal.SIGHUP: EXIT_SIGHUP, signal.SIGINT: EXIT_CANCELLED}
 
 
 class Leaving:
     """Ends a cockpit."""
 
-    def __init__(self, cockpit: Cockpit) -> None:
+    def __init__(self, app: App[None], engines: Engines, ask_how_to_stop: Callable[[], Awaitable[None]]) -> None:
+        """Nothing ends yet.
+
+        Args:
+            app: the application to end.
+            ask_how_to_stop: shows the run, and asks how it is to be stopped.
+        """
         self.waits_for_run = False
         """Leave as soon as the run is over."""
         self.has_begun = False
@@ -35,7 +39,9 @@ class Leaving:
         """A sentence that names what leaving would cut off, beside a run; empty when there is nothing."""
         self.farewell = ""
         """What is printed once the terminal is the shell's again."""
-        self._cockpit = cockpit
+        self._app = app
+        self._engines = engines
+        self._ask_how_to_stop = ask_how_to_stop
         self._is_ending = False
 
     def watch_signals(self) -> None:
@@ -44,7 +50,7 @@ class Leaving:
 
     async def ask(self) -> None:
         """Leave; while a run is going on, ask what becomes of it."""
-        session = self._cockpit.run_session
+        session = self._engines.run
         if session is None or not session.is_live:
             self._leave_without_run()
             return
@@ -53,14 +59,11 @@ class Leaving:
             if answer == "leave":
                 self._leave_soon(run_goes_on=session.is_live)  # it may have ended while the question stood
             elif answer == "stop":
-                self._cockpit.replay = None
-                await self._cockpit.action_show_run()
                 self.waits_for_run = True
-                if isinstance(self._cockpit.screen, RunScreen):
-                    self._cockpit.screen.action_stop()
+                await self._ask_how_to_stop()
 
-        if isinstance(self._cockpit.screen, CockpitScreen):
-            self._cockpit.push_screen(quit_question(session.snapshot), answered)
+        if not self._app.screen.is_modal:
+            self._app.push_screen(quit_question(session.snapshot), answered)
 
     def _leave_without_run(self) -> None:
         """Leave, unless the operator wants to wait for what would be cut off."""
@@ -71,13 +74,13 @@ class Leaving:
 
         if not self.would_cut_off:
             self._leave_soon()
-        elif isinstance(self._cockpit.screen, CockpitScreen):
-            self._cockpit.push_screen(confirm("Leave now?", [self.would_cut_off], go="Leave"), answered)
+        elif not self._app.screen.is_modal:
+            self._app.push_screen(confirm("Leave now?", [self.would_cut_off], go="Leave"), answered)
 
     def _leave_soon(self, *, run_goes_on: bool = False) -> None:
         """In the background: the screen can still be drawn, while no key means anything any more."""
         self.has_begun = True
-        self._cockpit.run_worker(self.leave(run_goes_on=run_goes_on), group="leave")
+        self._app.run_worker(self.leave(run_goes_on=run_goes_on), group="leave")
 
     async def leave(self, *, run_goes_on: bool = False, code: int | None = None, words: str = "") -> None:
         """Close the connections and end the application.
@@ -88,27 +91,27 @@ class Leaving:
             words: the farewell; else one that tells how the run stands.
         """
         self.has_begun = True
-        session = self._cockpit.run_session
+        session = self._engines.run
         if session is not None:
             code = code if code is not None else EXIT_DONE if run_goes_on else session.exit_code
             words = words or farewell(session, run_goes_on=run_goes_on)
         self.farewell = words
-        self._cockpit.set_timer(SAID_AFTER_S, self._say)
-        await self._cockpit.engines.close(run_goes_on=run_goes_on)
-        self._cockpit.exit(return_code=code or EXIT_DONE)
+        self._app.set_timer(SAID_AFTER_S, self._say)
+        await self._engines.close(run_goes_on=run_goes_on)
+        self._app.exit(return_code=code or EXIT_DONE)
 
     def _say(self) -> None:
-        self._cockpit.notify("Leaving: the engine takes its time to answer.", markup=False)
+        self._app.notify("Leaving: the engine takes its time to answer.", markup=False)
 
     def signalled(self, number: signal.Signals) -> None:
         """End by a signal; only the first one counts."""
         if not self._is_ending:
             self._is_ending = True
-            self._cockpit.run_worker(self._leave_by(number), group="signal")
+            self._app.run_worker(self._leave_by(number), group="signal")
 
     async def _leave_by(self, number: signal.Signals) -> None:
         """SIGHUP follows `on_disconnect`; SIGTERM and SIGINT cancel a run of ours; a guest only leaves."""
-        session = self._cockpit.run_session
+        session = self._engines.run
         run_goes_on = False
         if session is not None and session.is_live:
             run_goes_on = not session.is_owner or (number is signal.SIGHUP and session.policy == "continue")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
+from textual.app import App
+
+from tui.cockpit.engines import Engines
+from tui.cockpit.keymap import Keymap
 from tui.cockpit.session import EngineSession
 from tui.words.safe import safe
-
-if TYPE_CHECKING:
-    from tui.cockpit.app import Cockpit
 
 KEPT = 50
 """Messages that wait for a run."""
@@ -20,22 +20,24 @@ SHOWN = 300
 class Notes:
     """Messages of one cockpit."""
 
-    def __init__(self, cockpit: Cockpit) -> None:
-        self._cockpit = cockpit
+    def __init__(self, app: App[None], engines: Engines, keymap: Keymap) -> None:
+        self._app = app
+        self._engines = engines
+        self._keymap = keymap
         self._waiting: deque[str] = deque(maxlen=KEPT)
         """What was said before there was a run."""
 
     def say(self, message: str) -> None:
         """Say it, and keep it."""
-        session = self._cockpit.run_session
+        session = self._engines.run
         shown = safe(message, SHOWN)
         if session is None:
             self._waiting.append(message)
         else:
             session.note(message)
             if len(message) > SHOWN:
-                shown = f"{shown} The log of the run has all of it: {self._cockpit.keymap.first('run.log')}."
-        self._cockpit.notify(shown, severity="warning", markup=False)
+                shown = f"{shown} The log of the run has all of it: {self._keymap.first('run.log')}."
+        self._app.notify(shown, severity="warning", markup=False)
 
     def hand_over(self, session: EngineSession) -> None:
         """There is a run now, with a log."""

@@ -2,88 +2,104 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 from pydantic import BaseModel
+from textual.app import App
 
 from engine.config import Settings
 from engine.errors import MigrationError
-from engine.knobs import SEED_COUNT, Knob
+from engine.knobs import Knob
 from engine.protocol import Start
-from tui.cockpit.commands import Place
+from tui.cockpit.changes import Changes
+from tui.cockpit.choices import Choices
 from tui.cockpit.dialogs.questions import error_dialog
+from tui.cockpit.engines import Engines
+from tui.cockpit.notes import Notes
 from tui.cockpit.session import EngineSession
 from tui.words.knobs import value_text
 
-if TYPE_CHECKING:
-    from tui.cockpit.app import Cockpit
 
-
-def set_knob(settings: Settings, knob: Knob, value: int) -> None:
-    """Put a knob's value into settings, for a run that is started with them."""
-    if knob is SEED_COUNT:
-        settings.seed.count = value
-    else:
-        setattr(settings.run, knob.name, value)
-
-
-class Helm:
+class Orders:
     """Hands orders to the engines of a cockpit, in the background."""
 
-    def __init__(self, cockpit: Cockpit) -> None:
-        self._cockpit = cockpit
+    def __init__(
+        self,
+        app: App[None],
+        engines: Engines,
+        choices: Choices,
+        notes: Notes,
+        changes: Changes,
+        started: Callable[[EngineSession], Awaitable[None]],
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            app: runs what takes time, and shows what was refused.
+            started: shows the run that was started.
+        """
+        self._app = app
+        self._engines = engines
+        self._choices = choices
+        self._notes = notes
+        self._changes = changes
+        self._started = started
+        self._awaits_snapshot = False
+        """Something was asked for, and no snapshot has come since."""
 
     def start(self, settings: Settings, start: Start) -> None:
         """Start a run in the idle engine when that fits it, otherwise in a new one."""
         # Not exclusive: what the engine has accepted goes on, wanted or not. `Engines` refuses a second one.
-        self._cockpit.run_worker(self._start(settings, start), group="start")
+        self._app.run_worker(self._start(settings, start), group="start")
 
     def resume(self) -> None:
         """Go on with the run that stopped, in a new engine."""
-        session = self._cockpit.run_session
+        session = self._engines.run
         if session is not None and session.settings is not None:
             self.start(session.settings, Start(resume=session.snapshot.run_id))
 
     def send(self, command: BaseModel) -> None:
         """Give the run's engine a command."""
-        session = self._cockpit.run_session
+        session = self._engines.run
         if session is not None:
-            self._cockpit.run_worker(self._send(session, command), group="command")
+            self._app.run_worker(self._send(session, command), group="command")
 
     def turn(self, knob: Knob, value: int) -> None:
         """Turn a knob of the run; without one, set it for the next run, and say so."""
-        session = self._cockpit.run_session
+        session = self._engines.run
         if session is not None and session.is_live:
             session.wish(knob, value)
-            self._cockpit.draw_run()
-            self._cockpit.run_worker(self._grant(session, knob), group="knob")
+            self._changes.redraw.publish(None)
+            self._app.run_worker(self._grant(session, knob), group="knob")
             return
-        if (setup := self._cockpit.setup) is not None:
-            setup.fill_knob(knob, value)
-        else:
-            set_knob(self._cockpit.settings, knob, value)
-        self._cockpit.notify(f"{knob.label} {value_text(knob, value)}: for the next run.", markup=False)
+        self._choices.choose_knob(knob, value)
+        self._app.notify(f"{knob.label} {value_text(knob, value)}: for the next run.", markup=False)
+
+    def snapshot_came(self) -> None:
+        """The run was heard of: what was asked for may be seen in it, so it is drawn at once."""
+        if self._awaits_snapshot:
+            self._awaits_snapshot = False
+            self._changes.redraw.publish(None)
 
     async def _start(self, settings: Settings, start: Start) -> None:
         try:
-            session = await self._cockpit.engines.start(settings, start)
+            session = await self._engines.start(settings, start)
         except MigrationError as error:
-            self._cockpit.push_screen(error_dialog("The run was not started", error.message))
+            self._app.push_screen(error_dialog("The run was not started", error.message))
             return
-        self._cockpit.adopt(session)
-        await self._cockpit.switch_mode(Place.RUN.value)
+        await self._started(session)
 
     async def _send(self, session: EngineSession, command: BaseModel) -> None:
-        self._cockpit.draws_next = True
+        self._awaits_snapshot = True
         try:
             await session.client.call(command)
         except MigrationError as error:
-            self._cockpit.say_problem(error.message)
+            self._notes.say(error.message)
 
     async def _grant(self, session: EngineSession, knob: Knob) -> None:
-        self._cockpit.draws_next = True
+        self._awaits_snapshot = True
         try:
             await session.grant(knob)
         except MigrationError as error:
-            self._cockpit.say_problem(error.message)
-        self._cockpit.draw_run()
+            self._notes.say(error.message)
+        self._changes.redraw.publish(None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, cast
 
 from rich.console import RenderableType
 from textual.await_complete import AwaitComplete
@@ -16,12 +15,11 @@ from textual.visual import Visual
 from textual.widgets import Input
 
 from tui.cockpit.commands import Command, commands_for, knob_wish
-from tui.cockpit.dialogs.modal import Kept, dimming
+from tui.cockpit.dialogs.modal import Kept
+from tui.cockpit.keymap import Keymap
 from tui.cockpit.screens.base import CockpitScreen
+from tui.cockpit.textual_internals.dimming import dimming
 from tui.words.format import number
-
-if TYPE_CHECKING:
-    from tui.cockpit.app import Cockpit
 
 
 class Palette(CommandPalette):
@@ -75,41 +73,40 @@ class CommandProvider(Provider):
 
     async def discover(self) -> Hits:
         """Every command that works now."""
-        for command in self._working():
-            yield DiscoveryHit(
-                Content(command.label), partial(self._run, command), text=command.label, help=self._help(command)
-            )
+        if isinstance(self.screen, CockpitScreen):
+            for command in self._working():
+                run, help_text = partial(self._run, command), _help(command, self.screen.cockpit.keymap)
+                yield DiscoveryHit(Content(command.label), run, text=command.label, help=help_text)
 
     async def search(self, query: str) -> Hits:
         """Commands whose label or id matches, and a knob's value."""
-        wish = knob_wish(query)
+        if not isinstance(self.screen, CockpitScreen):
+            return
+        cockpit, wish = self.screen.cockpit, knob_wish(query)
         if wish is not None and wish.value is not None:
-            when = "" if self._cockpit.situation.is_live else ", for the next run"
+            when = "" if cockpit.situation.is_live else ", for the next run"
             what = f"Set {wish.knob.label.lower()} to {number(wish.value)}{when}"
-            turn = partial(self._cockpit.helm.turn, wish.knob, wish.value)
+            turn = partial(cockpit.orders.turn, wish.knob, wish.value)
             bounds = escape(f"{wish.knob.help} Takes a value {wish.knob.bounds}.")
             yield Hit(1.0, Content(what), turn, text=what, help=bounds)
         elif wish is not None:
-            yield Hit(1.0, Content(wish.problem), partial(self._cockpit.say_problem, wish.problem), text=wish.problem)
+            yield Hit(1.0, Content(wish.problem), partial(cockpit.say_problem, wish.problem), text=wish.problem)
         matcher = self.matcher(query)
         for command in self._working():
             score = matcher.match(f"{command.label} {command.id}")
             if score > 0:
-                run = partial(self._run, command)
-                yield Hit(score, Content(command.label), run, text=command.label, help=self._help(command))
-
-    @property
-    def _cockpit(self) -> Cockpit:
-        return cast("Cockpit", self.app)
+                run, help_text = partial(self._run, command), _help(command, cockpit.keymap)
+                yield Hit(score, Content(command.label), run, text=command.label, help=help_text)
 
     def _working(self) -> Iterator[Command]:
         if isinstance(self.screen, CockpitScreen):
             for command in commands_for(self.screen.PLACE):
-                if command.works(self._cockpit.situation):
+                if command.works(self.screen.cockpit.situation):
                     yield command
 
     async def _run(self, command: Command) -> None:
         await self.app.run_action(command.action, self.app if command.place == "app" else self.screen)
 
-    def _help(self, command: Command) -> str:
-        return escape(f"{self._cockpit.keymap.shown(command.id)} - {command.help}")
+
+def _help(command: Command, keymap: Keymap) -> str:
+    return escape(f"{keymap.shown(command.id)} - {command.help}")

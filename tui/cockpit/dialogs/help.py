@@ -51,10 +51,14 @@ class HelpScreen(KeptModal[None]):
 
     def __init__(self, place: Place) -> None:
         super().__init__()
-        self.KEPT_AS = f"help-{place.value}"
         self._place = place
         self._write: Callable[[int], Content] = lambda _: Content.empty()
         self._told = Content.empty()
+
+    @property
+    def kept_as(self) -> str:
+        """One for each screen."""
+        return f"help-{self._place.value}"
 
     def compose(self) -> ComposeResult:
         """The text."""

@@ -43,23 +43,25 @@ class ProblemsDialog(KeptModal[None]):
         Binding("y", "copy", "Copy the problem", id="dialog.copy"),
     ]
 
-    def __init__(self, problems: Callable[[], Sequence[ProblemView]], ask: Ask) -> None:
+    def __init__(self, problems: Callable[[], Sequence[ProblemView]], ask: Ask, copy_key: str) -> None:
         """Nothing is asked before a problem is opened.
 
         Args:
             problems: those of the run now.
             ask: has the rejects of the run told, with samples.
+            copy_key: the key that copies, for the hint.
         """
         super().__init__()
         self._problems = problems
         self._ask = ask
+        self._copy_key = copy_key
         self._shown: list[ProblemView] = []
 
     def compose(self) -> ComposeResult:
         """The list."""
         with Vertical(classes="dialog wide") as dialog:
             dialog.border_title = Content("Problems")
-            dialog.border_subtitle = Content(f"enter opens one, {self.copy_key} copies it, esc closes")
+            dialog.border_subtitle = Content(f"enter opens one, {self._copy_key} copies it, esc closes")
             yield Lines(markup=False, compact=True)
 
     def on_mount(self) -> None:
@@ -93,7 +95,7 @@ class ProblemsDialog(KeptModal[None]):
     def action_open(self) -> None:
         """The problem under the cursor in full."""
         if self._chosen is not None:
-            self.app.push_screen(ProblemDialog(self._chosen, self._ask))
+            self.app.push_screen(ProblemDialog(self._chosen, self._ask, self._copy_key))
 
     def action_copy(self) -> None:
         """The problem under the cursor."""
@@ -104,8 +106,8 @@ class ProblemsDialog(KeptModal[None]):
 class ProblemDialog(Sheet):
     """One kind of problem: what, where, how often, when last, what to do, and which documents."""
 
-    def __init__(self, problem: ProblemView, ask: Ask) -> None:
-        super().__init__("Problem", problem_text(problem), "the problem")
+    def __init__(self, problem: ProblemView, ask: Ask, copy_key: str) -> None:
+        super().__init__("Problem", problem_text(problem), "the problem", copy_key)
         self._problem = problem
         self._ask = ask
 

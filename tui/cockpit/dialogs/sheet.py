@@ -23,22 +23,24 @@ class Sheet(Modal[None]):
         Binding("y", "copy", "Copy the text", id="dialog.copy"),
     ]
 
-    def __init__(self, title: str, text: Content, what: str) -> None:
+    def __init__(self, title: str, text: Content, what: str, copy_key: str) -> None:
         """Show this first.
 
         Args:
             what: how the text is called when it was copied: "the event".
+            copy_key: the key that copies, for the hint.
         """
         super().__init__()
         self._title = title
         self._text = text
         self._what = what
+        self._copy_key = copy_key
 
     def compose(self) -> ComposeResult:
         """The text."""
         with Vertical(classes="dialog wide") as dialog:
             dialog.border_title = Content(self._title)
-            dialog.border_subtitle = Content(self.HINT.format(copy=self.copy_key))
+            dialog.border_subtitle = Content(self.HINT.format(copy=self._copy_key))
             with VerticalScroll(classes="dialog-text"):
                 yield Static(self._text, id="sheet-text", markup=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import on, work
@@ -23,8 +24,17 @@ class TuneDialog(KeptModal[None]):
 
     KEPT_AS = "tune"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
-    session: EngineSession | None = None
-    """Whose knobs are turned."""
+
+    def __init__(self, say_problem: Callable[[str], None]) -> None:
+        """No run is tuned yet.
+
+        Args:
+            say_problem: tells what was refused after the dialog was left.
+        """
+        super().__init__()
+        self.session: EngineSession | None = None
+        """The run whose knobs are turned."""
+        self._say_problem = say_problem
 
     def compose(self) -> ComposeResult:
         """The dialog."""
@@ -81,6 +91,6 @@ class TuneDialog(KeptModal[None]):
                 if self.is_active:
                     field.say(error.message)
                 else:
-                    self.cockpit.say_problem(error.message)
+                    self._say_problem(error.message)
         if not refused:
             self.dismiss()

@@ -42,8 +42,8 @@ class WorkerDialog(Sheet, KeptModal[None]):
     bars: WorkerBars
     """Those whose worker is shown."""
 
-    def __init__(self) -> None:
-        super().__init__("Worker", Content.empty(), "the worker")
+    def __init__(self, copy_key: str) -> None:
+        super().__init__("Worker", Content.empty(), "the worker", copy_key)
         self._worker_id: int | None = None
 
     def on_mount(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.content import Content
@@ -14,15 +14,12 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui import garbage
+from tui.cockpit.api import CockpitApi
 from tui.cockpit.commands import BY_ACTION, Place, Situation
 from tui.cockpit.dialogs.help import HelpScreen
 from tui.cockpit.textual_internals.restyling import KeepsStyles
 from tui.cockpit.widgets.footer import Footer
 from tui.cockpit.widgets.header import Header
-
-if TYPE_CHECKING:
-    from tui.cockpit.app import Cockpit
-
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 14
 """Cells and lines below which one line takes the place of everything between header and footer."""
@@ -41,17 +38,16 @@ class CockpitScreen(KeepsStyles, Screen[None]):
     _had_focus: Widget | None = None
     """What is to have it again when there is room."""
 
-    @property
-    def cockpit(self) -> Cockpit:
-        """The app, by its own type."""
-        return cast("Cockpit", self.app)
-
-    def __init__(self) -> None:
+    def __init__(self, cockpit: CockpitApi) -> None:
         super().__init__()
-        # What is mounted now has the newest styles. Textual 8.2.8 would read all of them anew, twice, when it is first shown.
-        self._css_update_count = self.app._css_update_count
-        self.has_newest_styles()
+        self.cockpit = cockpit
+        self.is_born_styled()
         self.help = HelpScreen(self.PLACE)
+
+    @property
+    def copy_key(self) -> str:
+        """The key that copies, for the hints of dialogs."""
+        return self.cockpit.keymap.first("app.copy")
 
     def compose(self) -> ComposeResult:
         """Header, body, footer."""
@@ -78,14 +74,15 @@ class CockpitScreen(KeepsStyles, Screen[None]):
         """What `y` copies now, and how that is called; an empty text when there is nothing."""
         raise NotImplementedError
 
-    def situation_changed(self) -> None:
-        """The run's state, or which run it is, has changed."""
-        if self.is_mounted and self.query(Header):  # it has none while it is being removed
+    def follow_situation(self, _: Situation | None = None) -> None:
+        """The run's state, or which run it is, may be another now."""
+        # Another mode's screen draws what has changed when it is shown; one that is being removed has no header.
+        if self.is_mounted and self in self.app.screen_stack and self.query(Header):
             self.show_situation()
 
     def show_situation(self) -> None:
         """Draw what depends on the situation."""
-        self.query_one(Header).show(self.cockpit.shown_run, self.cockpit.situation)
+        self.query_one(Header).show(self.cockpit.runs.shown, self.cockpit.situation)
         self.show_tiny()
         self.refresh_bindings()
 
@@ -128,10 +125,11 @@ class CockpitScreen(KeepsStyles, Screen[None]):
 
     def on_mount(self) -> None:
         """Draw what changed while the screen was made."""
-        self.call_after_refresh(self.situation_changed)
+        self.cockpit.changes.situation.subscribe(self, self.follow_situation)
+        self.call_after_refresh(self.follow_situation)
         # What a screen consists of stays: looking for garbage in it takes the time in which a key is to be answered.
         self.call_after_refresh(garbage.settle)
 
     def on_screen_resume(self) -> None:
         """Draw what changed while another screen was shown."""
-        self.situation_changed()
+        self.follow_situation()

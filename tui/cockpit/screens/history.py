@@ -15,6 +15,7 @@ from textual.widgets import Static
 from engine.config import merged
 from engine.errors import MigrationError, UsageError
 from engine.protocol import DiscardRun, ListRuns, Recording, Replay, RunInfo, Start
+from tui.cockpit.api import CockpitApi
 from tui.cockpit.commands import Place, Situation, bindings_of
 from tui.cockpit.dialogs.questions import Answer, Question, confirm, error_dialog
 from tui.cockpit.dialogs.sheet import Sheet
@@ -54,8 +55,8 @@ class HistoryScreen(CockpitScreen):
     BINDINGS = bindings_of(Place.HISTORY)
     AUTO_FOCUS = "Lines"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, cockpit: CockpitApi) -> None:
+        super().__init__(cockpit)
         self.runs: list[RunInfo] = []
         self._sought = ""
         self._marked: RunInfo | None = None
@@ -104,7 +105,7 @@ class HistoryScreen(CockpitScreen):
         self._ask("reading the ledger…", self._read)
 
     async def _read(self) -> None:
-        self.runs = list(map(self.cockpit.as_known, (await self.cockpit.ask(Runs, ListRuns())).runs))
+        self.runs = list(map(self.cockpit.answers.as_known, (await self.cockpit.answers.ask(Runs, ListRuns())).runs))
         self._fill()
 
     def _fill(self) -> None:
@@ -177,7 +178,7 @@ class HistoryScreen(CockpitScreen):
             return
 
         async def show() -> None:
-            recording = await self.cockpit.ask(Recording, Replay(run=run.run_id, max_frames=1))
+            recording = await self.cockpit.answers.ask(Recording, Replay(run=run.run_id, max_frames=1))
             end = recording.frames[-1]
             blocks = [headline(end, sign_of(run)), *tables(end, _REPORT_WIDTH)]
             self.app.push_screen(
@@ -200,9 +201,10 @@ class HistoryScreen(CockpitScreen):
 
         async def compare() -> None:
             one, other = [
-                await self.cockpit.ask(Recording, Replay(run=each.run_id, max_frames=1)) for each in (marked, run)
+                await self.cockpit.answers.ask(Recording, Replay(run=each.run_id, max_frames=1))
+                for each in (marked, run)
             ]
-            self.app.push_screen(Sheet("Two runs", comparison_text(one, other), "the comparison"))
+            self.app.push_screen(Sheet("Two runs", comparison_text(one, other), "the comparison", self.copy_key))
 
         self._ask("reading both runs…", compare)
 
@@ -213,14 +215,14 @@ class HistoryScreen(CockpitScreen):
             return
 
         async def play() -> None:
-            await self.cockpit.play(await self.cockpit.ask(Recording, Replay(run=run.run_id)))
+            await self.cockpit.navigation.play(await self.cockpit.answers.ask(Recording, Replay(run=run.run_id)))
 
         self._ask("reading the recorded events…", play)
 
     async def action_verify(self) -> None:
         """Show it on the Verify screen."""
         if self.chosen is not None:
-            await self.cockpit.show_verification(self.chosen.run_id)
+            await self.cockpit.navigation.show_verification(self.chosen.run_id)
 
     def action_resume(self) -> None:
         """Ask, then go on with it."""
@@ -229,15 +231,15 @@ class HistoryScreen(CockpitScreen):
             return
 
         async def offer() -> None:
-            recording = await self.cockpit.ask(Recording, Replay(run=run.run_id, max_frames=1))
+            recording = await self.cockpit.answers.ask(Recording, Replay(run=run.run_id, max_frames=1))
             try:
-                settings = merged(self.cockpit.edited_settings, recording.settings)
+                settings = merged(self.cockpit.choices.edited, recording.settings)
             except ValidationError as error:
                 raise UsageError("This run was made by another version with settings that are unknown here.") from error
 
             def answered(answer: str | None) -> None:
                 if answer == "go":
-                    self.cockpit.helm.start(settings, Start(resume=run.run_id, plan=recording.plan))
+                    self.cockpit.orders.start(settings, Start(resume=run.run_id, plan=recording.plan))
 
             effects = [
                 f"Go on with run {safe(run.run_id, 40)}, as it was planned then:",
@@ -265,7 +267,7 @@ class HistoryScreen(CockpitScreen):
 
     async def _forget(self, run: RunInfo, *, drop_tables: bool) -> None:
         try:
-            await self.cockpit.ask(Discarded, DiscardRun(run=run.run_id, drop_tables=drop_tables))
+            await self.cockpit.answers.ask(Discarded, DiscardRun(run=run.run_id, drop_tables=drop_tables))
         except MigrationError as error:
             self.app.push_screen(error_dialog("The run was not forgotten", error.message))
         await self._read()

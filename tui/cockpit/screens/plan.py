@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from engine.errors import MigrationError, UsageError
 from engine.protocol import Cancel, ColumnView, PlanView, TableView
+from tui.cockpit.api import CockpitApi
 from tui.cockpit.commands import Place, Situation, bindings_of
 from tui.cockpit.dialogs.choosing import ChoosingDialog
 from tui.cockpit.dialogs.column import ColumnDialog, ColumnEdit
@@ -54,8 +55,8 @@ class PlanScreen(CockpitScreen):
     BINDINGS = bindings_of(Place.PLAN)
     AUTO_FOCUS = "Lines"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, cockpit: CockpitApi) -> None:
+        super().__init__(cockpit)
         self.plan: PlanView | None = None
         self.table_index = 0
         self._texts: list[str] = []
@@ -91,12 +92,13 @@ class PlanScreen(CockpitScreen):
         self.query_one("#ddl").border_title = Content("SQL")
         self.query_one("#preview").border_title = Content("Preview")
         self.query_one("#warnings").border_title = Content("Warnings")
+        self.cockpit.choices.plan_editor = self
         self.set_interval(TICK_S, self._show_progress)
 
     def shown(self) -> None:
         """Plan when Setup asks for something else now. What was edited goes only when the operator says so."""
         try:
-            request = request_of(self.cockpit.planned_settings)
+            request = request_of(self.cockpit.choices.planned)
         except UsageError as error:
             self._waits = True
             self._say(error)
@@ -143,7 +145,7 @@ class PlanScreen(CockpitScreen):
     @property
     def _census(self) -> Literal["sample", "full"]:
         """What plans are made from, here and in the run that follows."""
-        return self.cockpit.settings.run.census
+        return self.cockpit.choices.current.run.census
 
     @property
     def edited_text(self) -> str:
@@ -156,7 +158,7 @@ class PlanScreen(CockpitScreen):
         if self.plan is None or not self._texts:
             return None
         try:
-            request = request_of(self.cockpit.planned_settings)
+            request = request_of(self.cockpit.choices.planned)
             is_older = self._request is None or request.decided != self._request.decided
         except UsageError:
             is_older = True
@@ -170,7 +172,7 @@ class PlanScreen(CockpitScreen):
 
     def _replan(self, *, recount: bool = True) -> None:
         try:
-            self._plan_again(request_of(self.cockpit.planned_settings), recount=recount)
+            self._plan_again(request_of(self.cockpit.choices.planned), recount=recount)
         except UsageError as error:
             self._say(error)
 
@@ -183,13 +185,12 @@ class PlanScreen(CockpitScreen):
         self._choose_census("sample")
 
     def _choose_census(self, census: Literal["sample", "full"]) -> None:
-        before, settings = self._request, self.cockpit.settings.run
-        otherwise = settings.census
-        settings.census = census
+        before, otherwise = self._request, self._census
+        self.cockpit.choices.choose_census(census)
         try:
-            self._request = request_of(self.cockpit.planned_settings)
+            self._request = request_of(self.cockpit.choices.planned)
         except UsageError as error:
-            settings.census = otherwise
+            self.cockpit.choices.choose_census(otherwise)
             self._say(error)
             return
         self._remake(self._request, self.edited_text, otherwise=(otherwise, before))
@@ -220,7 +221,8 @@ class PlanScreen(CockpitScreen):
         if is_made and self.is_current:
             self.call_later(self.shown)  # Setup may have changed meanwhile
         if not is_made and otherwise is not None:
-            self.cockpit.settings.run.census, self._request = otherwise
+            census, self._request = otherwise
+            self.cockpit.choices.choose_census(census)
             self.cockpit.situation_changed()
         else:
             self._has_failed = not is_made
@@ -232,7 +234,7 @@ class PlanScreen(CockpitScreen):
         self._show_progress()
         problem = None
         try:
-            self._asked = await self.cockpit.engine_to_ask()
+            self._asked = await self.cockpit.answers.engine()
             command = request.command(self._asked, text, recount=recount)
             self.plan = plan = await self._asked.client.ask(PlanView, command)
             self._proposal = self._proposal if text else plan.toml
@@ -268,7 +270,7 @@ class PlanScreen(CockpitScreen):
 
     async def action_start(self) -> None:
         """Ask, then copy."""
-        await self.cockpit.offer_start()
+        await self.cockpit.navigation.offer_start()
 
     def action_ddl(self) -> None:
         """SQL in the place of the fields, or the fields again."""

@@ -15,9 +15,11 @@ from engine.errors import KnobError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, Knob
 from engine.protocol import Cancel, ListRejects, Pause, ProblemView, RejectsReport, Resume
 from tui import profiles
+from tui.cockpit.api import CockpitApi
 from tui.cockpit.commands import Place, bindings_of
 from tui.cockpit.dialogs.choosing import ChoosingDialog
 from tui.cockpit.dialogs.exporting import offer_export
+from tui.cockpit.dialogs.modal import Kept
 from tui.cockpit.dialogs.problems import SAMPLES, ProblemsDialog
 from tui.cockpit.dialogs.questions import SECOND_PRESS_S, StopQuestion, error_dialog
 from tui.cockpit.dialogs.sheet import Sheet
@@ -53,17 +55,25 @@ class RunScreen(CockpitScreen):
     BINDINGS = bindings_of(Place.RUN)
     AUTO_FOCUS = "WorkerBars"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, cockpit: CockpitApi, kept: Sequence[Kept[None]] = ()) -> None:
+        """Nothing is drawn before there is a run.
+
+        Args:
+            kept: dialogs of others that are to be mounted, as the screen's own are, before they are asked for.
+        """
+        super().__init__(cockpit)
         self._drawn: tuple[ShownRun, int] | None = None
         self._is_frozen = False
         self._banner = ""
         self._gives_way = False
         self._interrupted_at = float("-inf")
-        self._tune = TuneDialog()
+        self._tune = TuneDialog(cockpit.say_problem)
         self._stop = StopQuestion()
-        self._worker = WorkerDialog()
-        self._problems = ProblemsDialog(self._problems_now, self._rejects_now)
+        self._worker = WorkerDialog(self.copy_key)
+        self._problems = ProblemsDialog(self._problems_now, self._rejects_now, self.copy_key)
+        self._kept: Sequence[Kept[None] | Kept[str]] = (
+            self._tune, self._stop, self._worker, self.help, self._problems, *kept,
+        )  # fmt: skip
 
     def body(self) -> Iterable[Widget]:
         """The panels."""
@@ -81,13 +91,14 @@ class RunScreen(CockpitScreen):
 
     def on_mount(self) -> None:
         """Draw by the clock; mount the dialogs once the screen stands."""
-        self.set_interval(1 / self.cockpit.settings.cockpit.refresh_hz, self._tick)
+        self.set_interval(1 / self.cockpit.choices.current.cockpit.refresh_hz, self._tick)
+        self.cockpit.changes.redraw.subscribe(self, lambda _: self.draw())
         self.set_timer(KEEPS_AFTER_S, self._keep_dialogs)
 
     @work(group="keep")
     async def _keep_dialogs(self) -> None:
-        for dialog in (self._tune, self._stop, self._worker, self.help, self._problems, self.cockpit.palette):
-            await dialog.keep(self.cockpit)
+        for dialog in self._kept:
+            await dialog.keep(self.app)
 
     def show_situation(self) -> None:
         """Show the report at the end, and draw."""
@@ -100,7 +111,7 @@ class RunScreen(CockpitScreen):
 
     def draw(self, *, force: bool = False) -> None:
         """Draw the newest state of the run; a frozen display keeps the old one."""
-        session = self.cockpit.shown_run
+        session = self.cockpit.runs.shown
         if session is None or not self.is_mounted:
             return
         if isinstance(session, Replay):
@@ -148,7 +159,7 @@ class RunScreen(CockpitScreen):
         """A key is answered first, where the processor is busy; once: who holds a key down sees the run move, too."""
         if self.app.current_mode != self.PLACE:
             return
-        self._gives_way = not self._gives_way and time.monotonic() - self.cockpit.asked_at < ANSWER_S
+        self._gives_way = not self._gives_way and time.monotonic() - self.cockpit.last_input_at < ANSWER_S
         if not self._gives_way:
             self.draw()
 
@@ -174,11 +185,11 @@ class RunScreen(CockpitScreen):
 
     def action_pause(self) -> None:
         """Pause the engine."""
-        self.cockpit.helm.send(Pause())
+        self.cockpit.orders.send(Pause())
 
     def action_resume(self) -> None:
         """Go on."""
-        self.cockpit.helm.send(Resume())
+        self.cockpit.orders.send(Resume())
 
     def action_workers_more(self) -> None:
         """One worker more."""
@@ -197,7 +208,7 @@ class RunScreen(CockpitScreen):
         self._turn(PAGE_SIZE, lambda size: max(size // 2, PAGE_SIZE.low) if size > PAGE_SIZE.low else size - 1)
 
     def _turn(self, knob: Knob, step: Callable[[int], int]) -> None:
-        session = self.cockpit.run_session
+        session = self.cockpit.runs.session
         if session is None:
             return
         try:
@@ -205,13 +216,13 @@ class RunScreen(CockpitScreen):
         except KnobError as error:
             self.cockpit.say_problem(error.message)
             return
-        self.cockpit.helm.turn(knob, value)
+        self.cockpit.orders.turn(knob, value)
 
     def action_tune(self) -> None:
         """Exact values."""
-        if self.cockpit.run_session is not None:
-            self._tune.session = self.cockpit.run_session
-            self._tune.open(self.cockpit)
+        if self.cockpit.runs.session is not None:
+            self._tune.session = self.cockpit.runs.session
+            self._tune.open(self.app)
 
     def action_preset(self) -> None:
         """Choose a profile, and turn the knobs as it has them."""
@@ -227,22 +238,22 @@ class RunScreen(CockpitScreen):
             except UsageError as error:
                 self.app.push_screen(error_dialog("The profile cannot be taken", error.message))
                 return
-            session = self.cockpit.run_session
+            session = self.cockpit.runs.session
             for knob, value in wanted.items():
                 if session is not None and session.knob_value(knob) != value:
-                    self.cockpit.helm.turn(knob, value)
+                    self.cockpit.orders.turn(knob, value)
 
         self.app.push_screen(ChoosingDialog("Knobs as in a profile", names, list(map(_preset_words, names))), chosen)
 
     def action_stop(self) -> None:
         """Ask how to stop."""
-        session = self.cockpit.run_session
+        session = self.cockpit.runs.session
         if session is None or not session.is_live:
             return
 
         def stop(answer: str | None) -> None:
             if answer in {"drain", "now"}:
-                self.cockpit.helm.send(Cancel(now=answer == "now"))
+                self.cockpit.orders.send(Cancel(now=answer == "now"))
             elif answer is not None:
                 self.cockpit.leaving.waits_for_run = False
                 self.draw(force=True)
@@ -250,12 +261,12 @@ class RunScreen(CockpitScreen):
         again = self.cockpit.keymap.first("run.stop")
         can_resume = not session.is_on_passing_servers
         self._stop.ask_about(session.snapshot, can_resume=can_resume, again=again)
-        self._stop.open(self.cockpit, stop)
+        self._stop.open(self.app, stop)
 
     def interrupt(self) -> None:
         """ctrl+c: a hint first, the stop dialog when it is pressed again within two seconds."""
         leave, stop, again = map(self.cockpit.keymap.first, ("app.quit", "run.stop", "app.interrupt"))
-        session = self.cockpit.run_session
+        session = self.cockpit.runs.session
         if session is None or not session.is_live:
             self.app.notify(f"{leave} leaves.", markup=False)
         elif time.monotonic() - self._interrupted_at <= SECOND_PRESS_S:
@@ -266,11 +277,11 @@ class RunScreen(CockpitScreen):
 
     def action_continue_run(self) -> None:
         """Resume the run that stopped, in a new engine."""
-        self.cockpit.helm.resume()
+        self.cockpit.orders.resume()
 
     def action_export(self) -> None:
         """Write what the run's end says of both sides into a file, as Verify does."""
-        session = self.cockpit.run_session
+        session = self.cockpit.runs.session
         if session is None:
             return
         if session.snapshot.tables:
@@ -301,13 +312,13 @@ class RunScreen(CockpitScreen):
         self._steer_replay(lambda replay: replay.jump(-JUMP))
 
     def _steer_replay(self, steer: Callable[[Replay], None]) -> None:
-        if self.cockpit.replay is not None:
-            steer(self.cockpit.replay)
+        if (replay := self.cockpit.runs.replay) is not None:
+            steer(replay)
             self.draw(force=True)
 
     async def action_replay_leave(self) -> None:
         """Back to the history."""
-        await self.cockpit.action_show_history()
+        await self.cockpit.navigation.show(Place.HISTORY)
 
     # --- the display ---
 
@@ -315,7 +326,7 @@ class RunScreen(CockpitScreen):
         """Show or hide the events; the cursor goes there and back."""
         log = self.query_one(EventLog)
         log.display = not log.display  # a class of the screen would have all of it styled anew
-        session = self.cockpit.shown_run
+        session = self.cockpit.runs.shown
         if log.display and session is not None:
             log.show(session)
         self.set_focus(log if log.display else self.query_one(ReportPanel if self.has_class("-over") else WorkerBars))
@@ -328,7 +339,7 @@ class RunScreen(CockpitScreen):
 
     def action_sort(self) -> None:
         """The next order of the workers."""
-        session = self.cockpit.shown_run
+        session = self.cockpit.runs.shown
         if session is not None:
             bars = self.query_one(WorkerBars)
             bars.sort_by(bars.order.following(), session.snapshot)
@@ -336,7 +347,7 @@ class RunScreen(CockpitScreen):
 
     def action_reverse(self) -> None:
         """The same order, turned round."""
-        session = self.cockpit.shown_run
+        session = self.cockpit.runs.shown
         if session is not None:
             self.query_one(WorkerBars).reverse(session.snapshot)
             self.draw(force=True)
@@ -348,7 +359,7 @@ class RunScreen(CockpitScreen):
 
     @on(FilterField.Typed)
     def _filtered(self, event: FilterField.Typed) -> None:
-        session = self.cockpit.shown_run
+        session = self.cockpit.runs.shown
         if session is not None:
             self.query_one(WorkerBars).seek(event.text, session.snapshot)
             self.draw(force=True)
@@ -357,25 +368,25 @@ class RunScreen(CockpitScreen):
         """The worker under the cursor in full; in the log, the event; at the end, the report."""
         log = self.query_one(EventLog)
         if log.has_focus:
-            self.app.push_screen(Sheet("Event", Content(log.chosen), "the event"))
+            self.app.push_screen(Sheet("Event", Content(log.chosen), "the event", self.copy_key))
         elif self.has_class("-over"):
-            self.app.push_screen(Sheet("Report", Content(self.to_copy()[0]), "the report"))
-        elif self.cockpit.shown_run is not None:
+            self.app.push_screen(Sheet("Report", Content(self.to_copy()[0]), "the report", self.copy_key))
+        elif self.cockpit.runs.shown is not None:
             self._worker.bars = self.query_one(WorkerBars)
-            self._worker.open(self.cockpit)
+            self._worker.open(self.app)
 
     def action_problems(self) -> None:
         """All problems, and each of them in full."""
-        self._problems.open(self.cockpit)
+        self._problems.open(self.app)
 
     def _problems_now(self) -> Sequence[ProblemView]:
-        session = self.cockpit.shown_run
+        session = self.cockpit.runs.shown
         return session.snapshot.problems if session is not None else ()
 
     async def _rejects_now(self) -> RejectsReport:
-        session = self.cockpit.shown_run
+        session = self.cockpit.runs.shown
         run = session.snapshot.run_id if session is not None else ""
-        return await self.cockpit.ask(RejectsReport, ListRejects(run=run, samples=SAMPLES))
+        return await self.cockpit.answers.ask(RejectsReport, ListRejects(run=run, samples=SAMPLES))
 
     def to_copy(self) -> tuple[str, str]:
         """The event or the worker under the cursor, or the report."""

@@ -12,24 +12,25 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from engine.config import Settings
+from engine.config import Settings, merged
 from engine.errors import MigrationError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
 from engine.protocol import CollectionInfo, DatabaseInfo, Inspect, ListCollections, ListDatabases, ServerReport, Start
 from tui.cockpit import consequences
+from tui.cockpit.api import CockpitApi
+from tui.cockpit.choices import Side, with_knob
 from tui.cockpit.commands import BY_ACTION, Place, Situation, bindings_of
 from tui.cockpit.consequences import MODES
 from tui.cockpit.dialogs.choosing import ChoosingDialog
 from tui.cockpit.dialogs.profiles import keep_profile, open_profile
 from tui.cockpit.dialogs.questions import Answer, error_dialog
 from tui.cockpit.dialogs.settings import SettingsDialog
-from tui.cockpit.orders import set_knob
 from tui.cockpit.planning import EditedPlan
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.screens.starting import Otherwise, offer_start
 from tui.cockpit.session import EngineSession
 from tui.cockpit.widgets.collections import CollectionList, CollectionsPanel
-from tui.cockpit.widgets.connection import ConnectionPanel, Side
+from tui.cockpit.widgets.connection import ConnectionPanel
 from tui.cockpit.widgets.fields import Choice, KnobField
 from tui.words.format import bytes_size
 from tui.words.safe import safe
@@ -45,8 +46,8 @@ class SetupScreen(CockpitScreen):
     BINDINGS = bindings_of(Place.SETUP)
     AUTO_FOCUS = "CollectionList"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, cockpit: CockpitApi) -> None:
+        super().__init__(cockpit)
         self._database = ""
         """The database that was chosen; empty is the one that the URI names."""
         self._listed: tuple[str, str] | None = None
@@ -54,7 +55,7 @@ class SetupScreen(CockpitScreen):
 
     def body(self) -> Iterable[Widget]:
         """Fields and buttons."""
-        settings, origins = self.cockpit.settings, self.cockpit.provenance
+        settings, origins = self.cockpit.choices.current, self.cockpit.choices.provenance
         with VerticalScroll(id="setup", can_focus=False):
             with Container(id="connections"):
                 yield ConnectionPanel("source", settings.source.uri.get_secret_value(), origins.get("source.uri", ""))
@@ -80,7 +81,13 @@ class SetupScreen(CockpitScreen):
 
     def on_mount(self) -> None:
         """The tests begin when there is an engine to make them."""
+        self.cockpit.choices.setup = self
+        self.cockpit.changes.settings.subscribe(self, self._leave_out_as_set)
+        self.cockpit.changes.idle_engine.subscribe(self, lambda _: self.test_both())
         self.test_both()
+
+    def _leave_out_as_set(self, settings: Settings) -> None:
+        self.query_one(CollectionsPanel).leave_out(settings.run.exclude)
 
     def shown(self) -> None:
         """After a run its engine is no longer idle: another one is needed."""
@@ -117,7 +124,7 @@ class SetupScreen(CockpitScreen):
     def action_test(self) -> None:
         """Test both sides, and list the collections; an engine that has ended is replaced first."""
         self.commit()
-        if self.cockpit.engines.needs_desk:
+        if self.cockpit.answers.lacks_idle_engine:
             self.cockpit.situation_changed()
         self.test_both()
 
@@ -134,11 +141,11 @@ class SetupScreen(CockpitScreen):
         ):  # and not its coroutine, which would never be awaited when the next test comes at once
             await self._test(panel)
 
-        if panel.uri and self.cockpit.engines.desk is not None:
+        if panel.uri and self.cockpit.answers.idle_engine is not None:
             self.run_worker(test, group=f"test {side}", exclusive=True)  # type: ignore[arg-type]  # mypy sees no kind of work
 
     async def _test(self, panel: ConnectionPanel) -> None:
-        desk = self.cockpit.engines.desk
+        desk = self.cockpit.answers.idle_engine
         if desk is None:
             return
         panel.testing()
@@ -165,9 +172,10 @@ class SetupScreen(CockpitScreen):
             return
         found = (await desk.client.ask(Collections, ListCollections(database=self._database))).collections
         if asked == self._database_asked_for:
-            entries, is_again = self.cockpit.settings.run.collections, self._listed == asked
-            excluded = self.cockpit.settings.run.exclude
-            panel.fill(database, found, entries, excluded=excluded, is_picked=bool(self._database), again=is_again)
+            run, is_again = self.cockpit.choices.current.run, self._listed == asked
+            panel.fill(
+                database, found, run.collections, excluded=run.exclude, is_picked=bool(self._database), again=is_again
+            )
             self._listed = asked
 
     @property
@@ -183,7 +191,7 @@ class SetupScreen(CockpitScreen):
     @work(group="databases", exclusive=True)
     async def action_database(self) -> None:
         """Ask the server for its databases, and the operator for one of them."""
-        desk = self.cockpit.engines.desk
+        desk = self.cockpit.answers.idle_engine
         if desk is None:
             return
         try:
@@ -246,10 +254,8 @@ class SetupScreen(CockpitScreen):
 
     def with_connections(self, settings: Settings) -> Settings:
         """`settings` with the URIs of the fields."""
-        settings = settings.model_copy(deep=True)
-        settings.source.uri = self.query_one("#source", ConnectionPanel).typed  # type: ignore[assignment]  # validated
-        settings.target.uri = self.query_one("#target", ConnectionPanel).typed  # type: ignore[assignment]  # validated
-        return settings
+        source, target = (self.query_one(f"#{side}", ConnectionPanel).typed for side in _SIDES)
+        return merged(settings, {"source": {"uri": source}, "target": {"uri": target}})
 
     def has_uri(self, side: Side) -> bool:
         """The URI of this side is set."""
@@ -267,18 +273,17 @@ class SetupScreen(CockpitScreen):
         """
         self.commit()
         values = {field.knob.name: field.value for field in self.query(KnobField)}
-        settings = self.with_connections(self.cockpit.settings)
+        settings = self.with_connections(self.cockpit.choices.current)
         for knob in (CLUSTER_SIZE, PAGE_SIZE, THROTTLE, SEED_COUNT):
             value = values[knob.name]
             if value is None:
                 raise UsageError(f"{knob.label} must be {knob.bounds}.")
-            set_knob(settings, knob, value)
-        settings.run.mode = self.query_one(Choice).selected  # type: ignore[assignment]  # its words are the modes
+            settings = with_knob(settings, knob, value)
+        run: dict[str, object] = {"mode": self.query_one(Choice).selected}
         panel = self.query_one(CollectionsPanel)
         if panel.listing.collections and not self._is_listing_old:
-            settings.run.collections = panel.chosen()
-            settings.run.exclude = []  # what was chosen is chosen, whatever it is like
-        return settings
+            run |= {"collections": panel.chosen(), "exclude": []}  # what was chosen is chosen, whatever it is like
+        return merged(settings, {"run": run})
 
     def planned_settings(self) -> Settings:
         """The settings of a copy.
@@ -326,10 +331,9 @@ class SetupScreen(CockpitScreen):
 
         def edited(settings: Settings | None) -> None:
             if settings is not None:
-                self.cockpit.apply(settings)
-                self.query_one(CollectionsPanel).leave_out(settings.run.exclude)
+                self.cockpit.choices.apply(settings)
 
-        self.app.push_screen(SettingsDialog(self.cockpit.settings), edited)
+        self.app.push_screen(SettingsDialog(self.cockpit.choices.current), edited)
 
     def action_save_profile(self) -> None:
         """Ask for a name, and keep what is set; all collections are kept as none: those of then are meant."""
@@ -338,8 +342,8 @@ class SetupScreen(CockpitScreen):
             if not self._is_listing_old:
                 self._require_choice()
                 if not self._database and self.query_one(CollectionsPanel).is_everything:
-                    settings.run.collections = []
-                    settings.run.exclude = self.cockpit.settings.run.exclude
+                    excluded = self.cockpit.choices.current.run.exclude
+                    settings = merged(settings, {"run": {"collections": [], "exclude": excluded}})
         except UsageError as error:
             self.app.push_screen(error_dialog("Not yet", error.message))
         else:
@@ -349,7 +353,7 @@ class SetupScreen(CockpitScreen):
         """Choose one that was saved."""
 
         def opened(settings: Settings) -> None:
-            self.cockpit.apply(settings)
+            self.cockpit.choices.apply(settings)
             self.fill(settings)
 
         open_profile(self.app, opened, save_key=self.cockpit.keymap.first("setup.save_profile"))
@@ -358,7 +362,7 @@ class SetupScreen(CockpitScreen):
 
     def action_start(self) -> None:
         """Ask, then copy; a plan that was edited is not forgotten."""
-        edited = self.cockpit.edited_plan
+        edited = self.cockpit.choices.edited_plan
         if edited is None:
             self.offer_start()
         else:
@@ -388,7 +392,8 @@ class SetupScreen(CockpitScreen):
 
     def action_demo(self) -> None:
         """Ask, then start embedded servers, seed and migrate."""
-        offer_start(self, consequences.of_demo, "Run the demo?", "Run the demo", Start(seed=True, migrate=True))
+        start = Start(seed=True, migrate=True)
+        offer_start(self, consequences.of_demo, "Run the demo?", "Run the demo", start, meant=_with_embedded_servers)
 
     def _start_effects(self, settings: Settings) -> list[str]:
         self._require(*_SIDES)
@@ -420,6 +425,11 @@ class SetupScreen(CockpitScreen):
                 return panel.report.message, "the error"
         info = self.query_one(CollectionList).highlighted_collection
         return (info.namespace, "the collection's name") if info is not None else ("", "")
+
+
+def _with_embedded_servers(settings: Settings) -> Settings:
+    """All that was seeded is copied."""
+    return merged(settings, {"demo": {"embedded": True}, "run": {"collections": [], "exclude": []}})
 
 
 class Collections(BaseModel):

@@ -21,26 +21,29 @@ def offer_start(
     go: str,
     start: Start,
     otherwise: Otherwise | None = None,
+    meant: Callable[[Settings], Settings] = lambda settings: settings,
 ) -> None:
     """Say what would happen with the settings as they stand on Setup, or why it cannot, and do it on a yes.
 
     Args:
         effects_of: what would happen, in lines.
         go: the label of the yes.
+        otherwise: another answer, and what it does.
+        meant: what the settings are for this start.
     """
     cockpit = screen.cockpit
     try:
-        settings = cockpit.edited_settings
+        settings = meant(cockpit.choices.edited)
         will_happen = effects_of(settings)
     except UsageError as error:
-        cockpit.push_screen(error_dialog("Not yet", error.message))
+        screen.app.push_screen(error_dialog("Not yet", error.message))
         return
 
     def answered(answer: str | None) -> None:
         if answer == "go":
-            cockpit.helm.start(settings, start)
+            cockpit.orders.start(settings, start)
         elif otherwise is not None and answer == otherwise[0].id:
             otherwise[1]()
 
     others = [otherwise[0]] if otherwise is not None else []
-    cockpit.push_screen(confirm(title, will_happen, go=go, others=others), answered)
+    screen.app.push_screen(confirm(title, will_happen, go=go, others=others), answered)

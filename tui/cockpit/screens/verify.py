@@ -26,7 +26,7 @@ from engine.protocol import (
     Verify,
     VerifyReport,
 )
-from tui.cli.rejects import retry_text
+from tui.cockpit.api import CockpitApi
 from tui.cockpit.commands import Place, Situation, bindings_of
 from tui.cockpit.dialogs.exporting import offer_export
 from tui.cockpit.dialogs.questions import confirm, error_dialog
@@ -38,6 +38,7 @@ from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.bars import bar
 from tui.cockpit.widgets.listing import Cell, Column, Listing
 from tui.words.format import NO_NUMBER, duration, number, percent, share
+from tui.words.rejects import retry_text
 from tui.words.run_status import is_driven
 from tui.words.safe import safe, safe_block
 
@@ -65,8 +66,8 @@ class VerifyScreen(CockpitScreen):
     BINDINGS = bindings_of(Place.VERIFY)
     AUTO_FOCUS = "Lines"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, cockpit: CockpitApi) -> None:
+        super().__init__(cockpit)
         self.run_id = ""
         """The run that is shown; empty is the newest."""
         self.report: VerifyReport | None = None
@@ -97,7 +98,7 @@ class VerifyScreen(CockpitScreen):
 
     def shown(self) -> None:
         """The newest run may be another now; what was verified here stays until then."""
-        run = self.cockpit.run_session
+        run = self.cockpit.runs.session
         is_newer = run is not None and self.report is not None and run.snapshot.run_id != self.report.run_id
         if not self.is_busy and (self.report is None or (not self.run_id and (self.is_recorded or is_newer))):
             self.choose(self.run_id)
@@ -178,10 +179,10 @@ class VerifyScreen(CockpitScreen):
         """In an engine of its own: one that is there has the policies of when it was started."""
         now, own, report = self.cockpit.situation, None, None
         try:
-            settings = self.cockpit.edited_settings
+            settings = self.cockpit.choices.edited
             if now.has_source and now.has_target:
-                own = await self.cockpit.engines.open(settings, "cancel")
-            session = own or await self.cockpit.engine_to_ask()
+                own = await self.cockpit.answers.engine_for(settings)
+            session = own or await self.cockpit.answers.engine()
             report = await session.client.ask(RetryReport, RetryRejects(run=run_id))
         except MigrationError as error:
             self.app.push_screen(error_dialog("The documents were not written", error.message))
@@ -191,7 +192,12 @@ class VerifyScreen(CockpitScreen):
             self._doing = self.cockpit.leaving.would_cut_off = ""
         if report is not None:
             self.app.push_screen(
-                Sheet("Rejected documents", Content(safe_block(retry_text(report), 4_000)), "the outcome")
+                Sheet(
+                    "Rejected documents",
+                    Content(safe_block(retry_text(report), 4_000)),
+                    "the outcome",
+                    self.copy_key,
+                )
             )
             self._recall()
         elif self.report is not None:
@@ -213,19 +219,19 @@ class VerifyScreen(CockpitScreen):
     async def _recall(self) -> None:
         """What the run's own end counted."""
         try:
-            recording = await self.cockpit.ask(Recording, Replay(run=self.run_id, max_frames=1))
+            recording = await self.cockpit.answers.ask(Recording, Replay(run=self.run_id, max_frames=1))
         except MigrationError as error:
             self._say(error)
             return
         end = recording.frames[-1]
-        self._goes_on = is_driven(self.cockpit.as_known(recording.run))
+        self._goes_on = is_driven(self.cockpit.answers.as_known(recording.run))
         self._show(report_of(end, goes_on=self._goes_on), is_recorded=True)
 
     @work(group="verify", exclusive=True)
     async def _ask(self, level: Level) -> None:
         report, problem = self.report, None
         try:
-            self._asked = await self.cockpit.engine_to_ask()
+            self._asked = await self.cockpit.answers.engine()
             report = await self._asked.client.ask(VerifyReport, Verify(run=self.run_id, level=level))
         except MigrationError as error:
             problem = error

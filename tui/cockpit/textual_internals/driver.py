@@ -18,6 +18,7 @@ from typing import Any, TextIO, cast
 
 from rich.console import RenderableType
 from rich.traceback import Traceback
+from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
 from tui.signals import is_ignored
@@ -26,6 +27,11 @@ _GONE = frozenset({errno.EIO, errno.ENXIO, errno.EBADF, errno.EPIPE})
 """What reading from a closed terminal, or writing to it, fails with."""
 
 _OF_JOB_CONTROL = (signal.SIGTSTP, signal.SIGCONT, signal.SIGTTIN, signal.SIGTTOU)
+
+
+def driver_for(driver: type[Driver]) -> type[Driver]:
+    """The driver to take where Textual would take `driver`: another one only for a terminal."""
+    return CockpitDriver if driver is LinuxDriver else driver
 
 
 def tells_of_lost_terminal(renderable: RenderableType) -> bool:

@@ -1,26 +1,47 @@
-"""What a screen does when it is shown again."""
+"""When a screen is styled: `App._css_update_count`, which grows with every change of the theme, and the screen's own of the
+time when it was styled last. Textual 8.2.8 styles a screen anew every time that it is shown: of what that takes, a quarter.
+"""
 
 from __future__ import annotations
 
-from typing import Any, cast
-
+from textual.app import App
 from textual.events import ScreenResume
 from textual.screen import Screen
+
+_NEVER = -1
+
+
+def _count(node: App[object] | Screen[object]) -> int | None:
+    """How often the styles have changed; None where Textual does not count it: then it styles as it will."""
+    return getattr(node, "_css_update_count", None)
+
+
+def _set_count(screen: Screen[object], count: int | None) -> None:
+    if count is not None:
+        screen._css_update_count = count
 
 
 class KeepsStyles:
     """A screen that is styled anew when it is shown only if the theme has become another one since.
 
-    Textual 8.2.8 does it every time: of what showing a screen takes, a quarter. Stands before the screen's class.
+    Put before the screen's class among the bases.
     """
 
-    _styled_at = -1
-    """`App._css_update_count` of then: it grows with every change of the theme."""
+    _styled_at: int | None = _NEVER
 
     def has_newest_styles(self) -> None:
         """It was just mounted."""
-        self._styled_at = cast("Screen[Any]", self).app._css_update_count
+        assert isinstance(self, Screen)
+        self._styled_at = _count(self.app)
+
+    def is_born_styled(self) -> None:
+        """What is mounted now has the newest styles. Textual would read all of them anew, twice, when it is first shown."""
+        assert isinstance(self, Screen)
+        _set_count(self, _count(self.app))
+        self.has_newest_styles()
 
     def _on_screen_resume(self, event: ScreenResume) -> None:
-        event.refresh_styles = self._styled_at != cast("Screen[Any]", self).app._css_update_count
-        self.has_newest_styles()
+        assert isinstance(self, Screen)
+        now = _count(self.app)
+        event.refresh_styles = now is None or self._styled_at != now
+        self._styled_at = now

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -13,11 +11,10 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from engine.protocol import ServerReport
+from tui.cockpit.choices import Side
 from tui.cockpit.signs import MUTED
 from tui.words.safe import safe
 from tui.words.uri import merged, shown
-
-Side = Literal["source", "target"]
 
 _TITLES = {"source": "Source: MongoDB", "target": "Target: PostgreSQL"}
 _EXAMPLES = {"source": "mongodb://user@host:27017/database", "target": "postgresql://user@host:5432/database"}

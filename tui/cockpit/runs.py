@@ -1,0 +1,27 @@
+"""Which run the cockpit is about: the one that is going on, or over, and a recorded one shown in its place."""
+
+from __future__ import annotations
+
+from tui.cockpit.engines import Engines
+from tui.cockpit.replay import Replay
+from tui.cockpit.session import EngineSession
+from tui.cockpit.shown import ShownRun
+
+
+class Runs:
+    """The runs of one cockpit."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+        self.replay: Replay | None = None
+        """A recorded run that the Run screen shows in the place of the live one."""
+
+    @property
+    def session(self) -> EngineSession | None:
+        """The run of the cockpit: going on, or over; None before the first one."""
+        return self._engines.run
+
+    @property
+    def shown(self) -> ShownRun | None:
+        """What the Run screen shows: a replay, or the run."""
+        return self.replay or self.session
