@@ -16,10 +16,10 @@ from typing import Any
 import asyncpg
 
 from engine.errors import MigrationError, PlanChanged, TargetExists, UsageError
-from engine.ledger import earlier_mappings
+from engine.ledger import earlier_runs
 from engine.ledger.altered import Altered, read_altered, sum_sql
-from engine.ledger.table_locks import naming_blockers
 from engine.mapping.names import TableName
+from engine.postgres.blockers import naming_blockers
 from engine.postgres.ddl import drop_table
 from engine.postgres.lock_room import LOCKS_OF_DROP, lock_table
 from engine.postgres.sqlstates import describe, may_pass
@@ -423,7 +423,7 @@ async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: b
                     await connection.execute(
                         "SET LOCAL lock_timeout = 0"
                     )  # a forgotten worker's transaction ends by itself
-                    await earlier_mappings.remember(connection, run_id)
+                    await earlier_runs.remember(connection, run_id)
                     await connection.execute("DELETE FROM mongopg.run WHERE run_id = $1", run_id)
     except asyncpg.DependentObjectsStillExistError as error:
         raise UsageError(f"A table of run {run_id} cannot be dropped: {describe(error)[1]}") from error

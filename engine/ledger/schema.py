@@ -11,7 +11,6 @@ import asyncpg
 from engine.errors import UsageError
 from engine.postgres.sqlstates import one_line
 
-SCHEMA = "mongopg"
 LOCK_CLASS = 0x6D677067
 """First key of all our advisory locks: "mgpg" in ASCII."""
 SCHEMA_LOCK = 0

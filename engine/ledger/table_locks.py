@@ -13,40 +13,18 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
 import asyncpg
 
-from engine.errors import MigrationError, TargetHeld
+from engine.errors import TargetHeld
 from engine.ledger.schema import LOCK_CLASS, ledger_exists
 from engine.mapping.names import TableName
 from engine.postgres import sessions
+from engine.postgres.blockers import quoted, since
 from engine.postgres.lock_room import lock_table
-from engine.postgres.sqlstates import FAILURES, LOCK_NOT_AVAILABLE, one_line
+from engine.postgres.sqlstates import one_line
 
-_AGAINST_COPY = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
-Wanted = Literal["AccessShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock", "AccessExclusiveLock"]
-_CONFLICTS: dict[Wanted, tuple[str, ...]] = {
-    "AccessShareLock": ("AccessExclusiveLock",),
-    "RowExclusiveLock": _AGAINST_COPY,
-    "ShareUpdateExclusiveLock": ("ShareUpdateExclusiveLock", *_AGAINST_COPY),
-    "ShareLock": ("RowExclusiveLock", "ShareUpdateExclusiveLock", *_AGAINST_COPY[1:]),
-    "AccessExclusiveLock": (
-        "AccessShareLock",
-        "RowShareLock",
-        "RowExclusiveLock",
-        "ShareUpdateExclusiveLock",
-        *_AGAINST_COPY,
-    ),
-}
-"""Lock that a statement wants -> those that keep it waiting; `RowExclusiveLock` is COPY's.
-
-https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES
-"""
-_BLOCKERS_SHOWN = 3
 SHARE_OF_LOCKS = 0.25
 """Of the room in the server's lock table: a run with more tables than this holds their schemas."""
 DYING_S = 2.0
@@ -130,63 +108,6 @@ async def release_tables(connection: asyncpg.Connection, tables: Iterable[TableN
     )
 
 
-@asynccontextmanager
-async def naming_blockers(
-    connection: asyncpg.Connection, tables: Sequence[TableName], wanted: Wanted
-) -> AsyncIterator[None]:
-    """Within the block, a lock on one of the tables that does not come in time is an error that names who holds it.
-
-    Args:
-        connection: in no transaction before and after the block.
-        tables: that the lock is wanted on.
-        wanted: the lock.
-
-    Raises:
-        MigrationError: of code 55P03; trying again may help.
-    """
-    try:
-        yield
-    except asyncpg.LockNotAvailableError as error:
-        found = []
-        for table in tables:
-            try:
-                words = await blockers(connection, table, wanted)
-            except FAILURES:
-                words = ""  # the sentence about the lock itself has to do
-            if words:
-                found.append(f"Table {table} is locked: {words}.")
-        named = ", ".join(map(str, tables))
-        message = " ".join(found) or f"A lock on {named} did not come in time."
-        raise MigrationError(message, code=LOCK_NOT_AVAILABLE) from error
-
-
-async def blockers(connection: asyncpg.Connection, table: TableName, wanted: Wanted = "RowExclusiveLock") -> str:
-    """Who holds a lock on the table that keeps another waiting, in words; empty when nobody does (any more).
-
-    Args:
-        connection: any.
-        table: that the lock is wanted on.
-        wanted: the lock; COPY's when it is not given.
-    """
-    rows = await connection.fetch(
-        """
-        SELECT DISTINCT l.pid, coalesce(a.usename, a.backend_type) AS usename, a.application_name, a.xact_start, l.mode
-        FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
-        WHERE l.locktype = 'relation' AND l.granted AND l.relation = to_regclass($1)::oid
-          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND l.mode = ANY($2) AND l.pid IS DISTINCT FROM pg_backend_pid()
-        ORDER BY a.xact_start
-        """,
-        table.sql,
-        list(_CONFLICTS[wanted]),
-    )
-    more = f"; and {len(rows) - _BLOCKERS_SHOWN} more" if len(rows) > _BLOCKERS_SHOWN else ""
-    words = "; ".join(
-        f"{_session(row)} holds a {row['mode']}{_since(row['xact_start'])}" for row in rows[:_BLOCKERS_SHOWN]
-    )
-    return words + more
-
-
 _IS_HELD_FOR = """
 SELECT EXISTS (
     SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
@@ -251,8 +172,8 @@ async def _unfinished(connection: asyncpg.Connection, tables: Sequence[TableName
 
 def _of_run(what: str, run: asyncpg.Record) -> str:
     return (
-        f"{what} is held by run {run['run_id']}{_since(run['taken_at'])} (engine {run['engine_pid']} on "
-        f"{_quoted(run['engine_host'])}, last heard {max(run['silent_s'], 0)} s ago): attach to it, or wait until it ends."
+        f"{what} is held by run {run['run_id']}{since(run['taken_at'])} (engine {run['engine_pid']} on "
+        f"{quoted(run['engine_host'])}, last heard {max(run['silent_s'], 0)} s ago): attach to it, or wait until it ends."
     )
 
 
@@ -275,21 +196,7 @@ async def _holder(connection: asyncpg.Connection, table: TableName, key: int, wh
             return _of_run(what, others[0])
     if session is not None:
         return (
-            f"{what} is held by another run: session {session['pid']} of {_quoted(session['usename'])} from "
-            f"{session['client'] or 'this machine'}{_since(session['backend_start'])}; wait for its end."
+            f"{what} is held by another run: session {session['pid']} of {quoted(session['usename'])} from "
+            f"{session['client'] or 'this machine'}{since(session['backend_start'])}; wait for its end."
         )
     return f"{what} was held by another run a moment ago: try again."
-
-
-def _session(row: asyncpg.Record) -> str:
-    if row["pid"] is None:
-        return "a prepared transaction (pg_prepared_xacts)"
-    return f"session {row['pid']} of {_quoted(row['usename'])} ({_quoted(row['application_name'])})"
-
-
-def _quoted(name: str | None) -> str:
-    return one_line(name, 80) if name else "unknown"
-
-
-def _since(moment: datetime | None) -> str:
-    return f" since {moment:%Y-%m-%d %H:%M:%S} UTC" if moment else ""

@@ -6,6 +6,7 @@ into whatever it needs.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -153,3 +154,15 @@ class Mapping(BaseModel):
     def id_column(self) -> Column:
         """The column of `_id`."""
         return next(column for column in self.columns if column.role is Role.ID)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierMapping:
+    """The mapping with which a run wrote into a table."""
+
+    run_id: str
+    namespace: str
+    """The collection."""
+    mapping: Mapping
+    made: bool = field(default=False, compare=False)
+    """The run made the table, and the ledger has not forgotten the run; no part of what was written."""

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from engine.errors import UsageError
-from engine.ledger.earlier_mappings import EarlierMapping
 from engine.mapping.cautions import cautions, describe_kinds
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import INTEGERS, JSON_TYPES, KIND_NAMES, kinds_that_always_fit, scalar_type
-from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
+from engine.mapping.model import Column, ColumnType, EarlierMapping, Kind, Mapping, Role
 from engine.mapping.names import DOCUMENT_NAME, EXTRA_NAME, ID_NAME, MISSING_NAME, column_names, show_path
 from engine.mapping.options import POLICIES, MappingOptions
 from engine.mapping.proposal import ID_PATH, Proposal

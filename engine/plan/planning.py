@@ -26,6 +26,7 @@ from engine.plan.saved import saved_of
 from engine.plan.target_tables import NOT_SEEN_WEIGHT, existing_tables, warn_of_closed
 from engine.plan.writing import Remarks, harmless, write_plan
 from engine.postgres import ddl
+from engine.postgres.existing import EarlierOf
 from engine.postgres.indexes import create_index
 from engine.postgres.names import NOTHING_KNOWN, KnownNames
 from engine.protocol import ColumnView, EstimateView, IndexView, PlanView, PreviewRowView, TableView, ValuesView
@@ -42,6 +43,8 @@ def view_plan(
     text: str,
     full: dict[int, Census] | None = None,
     known: KnownNames = NOTHING_KNOWN,
+    *,
+    earlier_of: EarlierOf,
 ) -> PlanView:
     """Look at the source and show what a run would do. Blocks: call it in a thread.
 
@@ -50,6 +53,7 @@ def view_plan(
         text: a saved plan's TOML to look at; empty looks at what the settings ask for.
         full: censuses of all documents, by task; a sample is drawn of other collections.
         known: names that the target has.
+        earlier_of: reads what earlier runs wrote into a table.
 
     Raises:
         UsageError, MissingCollection, ConnectError: one sentence about what is wrong.
@@ -60,7 +64,7 @@ def view_plan(
     client = mongo.connect(uri, app_name="mongopg-tui plan")
     try:
         selection = select(client, settings, saved, known)
-        existing, not_seen = existing_tables(settings, selection.choices)
+        existing, not_seen = existing_tables(settings, selection.choices, earlier_of)
         plan, surveys = survey_all(client, settings, selection.choices, full, existing)
     finally:
         client.close()

@@ -13,7 +13,7 @@ from engine.plan import FIRST_TASK_ID, Choice, TablePlan
 from engine.plan.making import Survey
 from engine.postgres import connect as postgres
 from engine.postgres import sqlstates
-from engine.postgres.existing import ADDING, ExistingTable, look
+from engine.postgres.existing import ADDING, EarlierOf, ExistingTable, look
 from engine.postgres.obstacles import obstacles, remarks
 
 APP_NAME = "mongopg-tui plan"
@@ -21,10 +21,15 @@ CLOSED_WEIGHT, NOT_SEEN_WEIGHT = 97, 96
 """Of warnings, as in `engine.mapping.proposal`."""
 
 
-def existing_tables(settings: Settings, choices: Sequence[Choice]) -> tuple[dict[int, ExistingTable], str]:
+def existing_tables(
+    settings: Settings, choices: Sequence[Choice], earlier_of: EarlierOf
+) -> tuple[dict[int, ExistingTable], str]:
     """The tables that are there already, by task, and why they are not known. Blocks: call it in a thread without a loop.
 
     Modes that make their tables need not know them, and a plan can be made without a target.
+
+    Args:
+        earlier_of: reads what earlier runs wrote into a table.
 
     Raises:
         UsageError: rows cannot be copied into one of them, such as a view.
@@ -32,7 +37,7 @@ def existing_tables(settings: Settings, choices: Sequence[Choice]) -> tuple[dict
     if settings.run.mode not in ADDING or not settings.target.connection:
         return {}, ""
     try:
-        return asyncio.run(_look(settings.target.connection, choices)), ""
+        return asyncio.run(_look(settings.target.connection, choices, earlier_of)), ""
     except ConnectError as error:
         why = error.message
     except sqlstates.FAILURES as error:
@@ -77,12 +82,12 @@ async def _obstacles(uri: str, mode: str, tables: Iterable[TablePlan]) -> dict[i
         await connection.close(timeout=2.0)
 
 
-async def _look(uri: str, choices: Sequence[Choice]) -> dict[int, ExistingTable]:
+async def _look(uri: str, choices: Sequence[Choice], earlier_of: EarlierOf) -> dict[int, ExistingTable]:
     connection = await postgres.connect(uri, application_name=APP_NAME)
     try:
         found = {}
         for task_id, choice in enumerate(choices, FIRST_TASK_ID):
-            table = await look(connection, TableName(choice.schema, choice.table))
+            table = await look(connection, TableName(choice.schema, choice.table), earlier_of)
             if table is not None:
                 found[task_id] = table
         return found

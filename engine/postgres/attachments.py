@@ -14,8 +14,7 @@ from enum import StrEnum
 
 import asyncpg
 
-from engine.ledger.earlier_mappings import mappings_of
-from engine.mapping.model import Mapping, Role
+from engine.mapping.model import EarlierMapping, Mapping, Role
 from engine.mapping.names import TableName
 from engine.postgres.ddl import key_name
 from engine.postgres.sqlstates import one_line
@@ -481,7 +480,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What the ledger knows of the plans that wrote to a table."""
+    """What is known of the plans that wrote to a table."""
 
     is_known: bool = False
     """A run of ours made it or wrote to it."""
@@ -489,6 +488,16 @@ class Earlier:
     """That a plan of ours ever wrote to it, by this name."""
     types: tuple[tuple[str, str], ...] = ()
     """(column, type) as the run made them that made the table."""
+
+    @classmethod
+    def of(cls, mappings: Sequence[EarlierMapping]) -> Earlier:
+        """From the mappings with which runs wrote into the table, the newest first."""
+        made = next((each.mapping.columns for each in mappings if each.made), ())
+        return cls(
+            is_known=bool(mappings),
+            columns=frozenset(column.name for each in mappings for column in each.mapping.columns),
+            types=tuple((column.name, column.sql_type) for column in made),
+        )
 
 
 def droppable() -> tuple[str, ...]:
@@ -533,22 +542,6 @@ async def look(
     if await is_another(connection, oid, mapping, earlier):
         return [each for each in found if each.attachment.kind not in _SHAPE]
     return found
-
-
-async def earlier_plans(connection: asyncpg.Connection, oid: int, target: TableName) -> Earlier:
-    """What the ledger knows of a table."""
-    mappings = await mappings_of(connection, target)
-    made = await connection.fetchval(
-        "SELECT l.mapping::text FROM mongopg.table_load l JOIN mongopg.run r USING (run_id)"
-        " WHERE l.table_oid = $1 AND l.made ORDER BY r.started_at DESC LIMIT 1",
-        oid,
-    )
-    types = Mapping.model_validate_json(made).columns if made is not None else ()
-    return Earlier(
-        is_known=bool(mappings),
-        columns=frozenset(column.name for each in mappings for column in each.mapping.columns),
-        types=tuple((column.name, column.sql_type) for column in types),
-    )
 
 
 async def dependants(connection: asyncpg.Connection, oid: int) -> list[str]:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from engine.mapping.model import Column, Mapping
 from engine.mapping.names import MAX_NAME_BYTES, TableName, quote_identifier
 
+LEDGER_SCHEMA = "mongopg"
+"""The schema in the target database that holds the ledger (`engine.ledger`)."""
 STAGING_MARK = "__mongopg_"
 """Between the table's name and the run's in the name of a staging table."""
 OLD_MARK = "__mongopg_old_"

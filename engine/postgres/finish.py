@@ -12,12 +12,13 @@ from collections.abc import Mapping as Lookup
 import asyncpg
 
 from engine.errors import MigrationError
-from engine.ledger.table_locks import naming_blockers
 from engine.mapping.model import Mapping
 from engine.mapping.names import TableName
 from engine.postgres import attachments, ddl
-from engine.postgres.attachments import Fate
+from engine.postgres.attachments import Earlier, Fate
+from engine.postgres.blockers import naming_blockers
 from engine.postgres.exchange import Exchange, exchange, holds_values, named
+from engine.postgres.existing import EarlierOf
 from engine.postgres.names import free_name, taken_relations
 from engine.postgres.sqlstates import describe, may_pass
 from engine.postgres.tables import has_primary_key, has_unique
@@ -133,6 +134,7 @@ async def swap(
     connection: asyncpg.Connection,
     run_id: str,
     loads: Sequence[TableLoad],
+    earlier_of: EarlierOf,
     *,
     drops: Collection[str] = (),
     planned_indexes: Lookup[int, Sequence[str]] | None = None,
@@ -148,6 +150,7 @@ async def swap(
         connection: not in a transaction.
         run_id: of the run.
         loads: its tables.
+        earlier_of: reads what earlier runs wrote into a table.
         drops: kinds of attachments that may be dropped with an old table.
         planned_indexes: what the run makes, by task, as `attachments.index_signature` spells them.
         key_names: what primary keys are to be called, by task, where that is not what PostgreSQL would call them.
@@ -168,7 +171,7 @@ async def swap(
                 await _take_name(connection, load, (key_names or {}).get(load.task_id, ""))
                 continue
             mapping = Mapping.model_validate_json(load.mapping)
-            earlier = await attachments.earlier_plans(connection, old_oid, load.target)
+            earlier = Earlier.of(await earlier_of(connection, load.target))
             found = await attachments.look(
                 connection, old_oid, load.target, mapping, earlier=earlier,
                 planned_indexes=(planned_indexes or {}).get(load.task_id, ()), others=list(old_tables.values()),

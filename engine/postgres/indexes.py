@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncpg
 from pydantic import BaseModel, ConfigDict
 
-from engine.ledger.table_locks import naming_blockers
 from engine.mapping.names import TableName, quote_identifier
 from engine.postgres import sqlstates
 from engine.postgres.attachments import index_signature
+from engine.postgres.blockers import naming_blockers
 from engine.postgres.ddl import STAGING_MARK, fitted
 from engine.postgres.finish import current_name
 from engine.postgres.names import taken_relations

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from engine.ledger.schema import SCHEMA
 from engine.mapping.model import Column, ColumnType, Kind, Mapping
 from engine.mapping.names import TableName, quote_identifier
 from engine.postgres.compare import SHOWN_VALUE, key_definition
+from engine.postgres.ddl import LEDGER_SCHEMA
 from engine.rows import COPY_HEADER, COPY_TRAILER, Buffer, Piece
 
 TABLE_PREFIX = "verify_"
@@ -82,20 +82,20 @@ def keys_table(run_id: str, task_id: int) -> str:
 async def create(connection: asyncpg.Connection, name: str, target: TableName, mapping: Mapping) -> None:
     """Make an empty table for the keys of `target`; one that a killed verification left behind is dropped."""
     definition = await key_definition(connection, target, mapping.id_column)
-    table = TableName(SCHEMA, name).sql
+    table = TableName(LEDGER_SCHEMA, name).sql
     await connection.execute(f"DROP TABLE IF EXISTS {table}; CREATE UNLOGGED TABLE {table} ({definition})")
 
 
 async def drop(connection: asyncpg.Connection, name: str) -> None:
     """Drop it."""
-    await connection.execute(f"DROP TABLE IF EXISTS {TableName(SCHEMA, name).sql}")
+    await connection.execute(f"DROP TABLE IF EXISTS {TableName(LEDGER_SCHEMA, name).sql}")
 
 
 async def add(connection: asyncpg.Connection, name: str, mapping: Mapping, piece: Piece) -> None:
     """Write the keys of some documents; twice does no harm."""
     if piece.rows.row_ends:
         await connection.copy_to_table(
-            name, schema_name=SCHEMA, columns=[mapping.id_column.name], source=_tuples(piece), format="binary"
+            name, schema_name=LEDGER_SCHEMA, columns=[mapping.id_column.name], source=_tuples(piece), format="binary"
         )
 
 
@@ -112,7 +112,7 @@ async def find_extra(
         changed: where the source changed; None where that says nothing about a row.
         limit: so many rows are described.
     """
-    key, keys = quote_identifier(mapping.id_column.name), TableName(SCHEMA, name).sql
+    key, keys = quote_identifier(mapping.id_column.name), TableName(LEDGER_SCHEMA, name).sql
     # Rows of tables that inherit from it are theirs; those of partitions are the table's.
     kind = await connection.fetchval("SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", table.sql)
     only = "ONLY " if kind == "r" else ""

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from engine.ledger.schema import ledger_exists
 from engine.mapping.names import TableName
 from engine.postgres.ddl import fitted
 
@@ -33,27 +32,9 @@ class KnownNames:
 NOTHING_KNOWN = KnownNames()
 
 
-async def known_names(connection: asyncpg.Connection, source: str, schemas: Collection[str]) -> KnownNames:
-    """Ask the target.
-
-    Args:
-        source: hosts of the source, as the ledger keeps them.
-        schemas: where tables may be made whose names are ours to choose.
-    """
-    earlier: dict[str, tuple[TableName, ...]] = {}
-    if await ledger_exists(connection):
-        rows = await connection.fetch(
-            "SELECT t.namespace, t.schema_name, t.table_name FROM mongopg.table_load t JOIN mongopg.run r USING (run_id)"
-            " WHERE r.source = $1 AND t.schema_name = ANY($2) AND (r.state <> 'completed' OR EXISTS ("
-            "   SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            "   WHERE n.nspname = t.schema_name AND c.relname = t.table_name AND c.relkind IN ('r', 'p')))"
-            " GROUP BY 1, 2, 3 ORDER BY max(r.started_at) DESC",
-            source,
-            list(schemas),
-        )
-        for namespace, schema, table in rows:
-            earlier[namespace] = (*earlier.get(namespace, ()), TableName(schema, table))
-    blocked = await connection.fetch(
+async def blocked_names(connection: asyncpg.Connection, schemas: Collection[str]) -> frozenset[TableName]:
+    """Names in these schemas that no table can have."""
+    rows = await connection.fetch(
         "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         ' WHERE n.nspname = ANY($1) AND c.relkind <> ALL($2::text[]::"char"[])'
         " UNION SELECT n.nspname, t.typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace"
@@ -62,7 +43,7 @@ async def known_names(connection: asyncpg.Connection, source: str, schemas: Coll
         list(schemas),
         list(_TABLES),
     )
-    return KnownNames(earlier, frozenset(TableName(*row) for row in blocked))
+    return frozenset(TableName(*row) for row in rows)
 
 
 async def taken_relations(

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import asyncpg
 
 from engine.errors import UsageError
-from engine.ledger.schema import SCHEMA
 from engine.mapping.names import TableName, quote_identifier
+from engine.postgres.ddl import LEDGER_SCHEMA
 from engine.postgres.sqlstates import one_line
 
 MIN_VERSION = 14
@@ -47,7 +47,7 @@ async def require_schemas(connection: asyncpg.Connection, schemas: Sequence[str]
         UsageError: they cannot; the message names the server's fault, or every statement that is missing.
     """
     await _check_server(connection)
-    await _refuse(connection, await _missing_on_schemas(connection, [SCHEMA, *schemas]))
+    await _refuse(connection, await _missing_on_schemas(connection, [LEDGER_SCHEMA, *schemas]))
 
 
 async def _refuse(connection: asyncpg.Connection, missing: Sequence[str]) -> None:
@@ -69,7 +69,7 @@ async def missing_rights(
         "SELECT quote_ident(current_user), quote_ident(current_database()),"
         " has_database_privilege(current_database(), 'TEMPORARY')"
     )
-    missing = await _missing_on_schemas(connection, [SCHEMA, *(table.schema for table in tables)])
+    missing = await _missing_on_schemas(connection, [LEDGER_SCHEMA, *(table.schema for table in tables)])
     if mode == "upsert" and not may_make_temporary:
         missing.append(f"GRANT TEMPORARY ON DATABASE {database} TO {role};")
     for table in tables:
@@ -96,8 +96,8 @@ async def _missing_on_schemas(connection: asyncpg.Connection, schemas: Sequence[
                 if exists
                 else f"CREATE SCHEMA {name} AUTHORIZATION {role};"
             )
-    if not await connection.fetchval(_MAY_KEEP_LEDGER, SCHEMA):
-        missing.append(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {role};")
+    if not await connection.fetchval(_MAY_KEEP_LEDGER, LEDGER_SCHEMA):
+        missing.append(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {LEDGER_SCHEMA} TO {role};")
     return missing
 
 

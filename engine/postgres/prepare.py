@@ -13,7 +13,8 @@ from engine.mapping.model import ColumnType, Mapping
 from engine.mapping.names import TableName, quote_identifier
 from engine.notation import written_namespace
 from engine.postgres import attachments, ddl, exchange, tables
-from engine.postgres.attachments import Found
+from engine.postgres.attachments import Earlier, Found
+from engine.postgres.existing import EarlierOf
 from engine.postgres.finish import rows_in
 from engine.postgres.lock_room import locks_of_swap, require_room
 from engine.postgres.names import free_name
@@ -31,6 +32,7 @@ async def prepare(
     run_id: str,
     mode: str,
     wanted: Sequence[Wanted],
+    earlier_of: EarlierOf,
     *,
     drops: Collection[str] = (),
     planned_indexes: Lookup[int, Sequence[str]] | None = None,
@@ -45,6 +47,7 @@ async def prepare(
         run_id: of the run.
         mode: of the run.
         wanted: its tables.
+        earlier_of: reads what earlier runs wrote into a table.
         drops: kinds of attachments that mode `replace` may drop with an old table.
         planned_indexes: what the run makes, by task, as `attachments.index_signature` spells them.
         key_names: what primary keys are to be called, by task, where that is not what PostgreSQL would call them.
@@ -91,7 +94,8 @@ async def prepare(
         elif mode == "replace":
             staging = ddl.staging_name(target, run_id)
             planned = (planned_indexes or {}).get(task_id, ())
-            found = await _replaceable(connection, target, oid, mapping, drops, planned, others)
+            earlier = Earlier.of(await earlier_of(connection, target))
+            found = await _replaceable(connection, target, oid, mapping, earlier, drops, planned, others)
             locks.append(await locks_of_swap(connection, oid, exchanged=bool(found), n_indexes=len(planned)))
             if found:
                 is_made = False  # the table stays, and gets new rows
@@ -210,6 +214,7 @@ async def _replaceable(
     target: TableName,
     oid: int | None,
     mapping: Mapping,
+    earlier: Earlier,
     drops: Collection[str],
     planned_indexes: Sequence[str],
     others: Sequence[int],
@@ -221,7 +226,6 @@ async def _replaceable(
     """
     if oid is None:
         return []
-    earlier = await attachments.earlier_plans(connection, oid, target)
     found = await attachments.look(
         connection, oid, target, mapping, earlier=earlier, planned_indexes=planned_indexes, others=others
     )

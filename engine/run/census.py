@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine.cluster.progress import Emit
 from engine.config import Settings
 from engine.errors import Cancelled
+from engine.ledger.earlier_runs import mappings_of
 from engine.mapping.census import Census
 from engine.mongo import connect as mongo
 from engine.plan import FIRST_TASK_ID, Choice, choose, cut, find_ends, parts_of
@@ -170,7 +171,9 @@ class FullSurvey:
         known |= census.results()
         self._known.keep(self._settings, choices, known)
         self.phase = "planning"
-        return await asyncio.to_thread(view_plan, self._asked, self._uri, self._command.plan, known, names)
+        return await asyncio.to_thread(
+            view_plan, self._asked, self._uri, self._command.plan, known, names, earlier_of=mappings_of
+        )
 
     def _look(self, names: KnownNames) -> tuple[list[Choice], FullCensus]:
         """What there is to count."""

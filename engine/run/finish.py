@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.errors import MigrationError
+from engine.ledger.earlier_runs import mappings_of
 from engine.plan import TablePlan
 from engine.postgres import finish as ending
 from engine.protocol import RunState, Verification
@@ -122,7 +123,13 @@ async def _swap(copying: Copying, migration: Migration) -> None:
         drops = migration.settings.run.drops
         names = {table.task_id: table.key for table in copying.plan.tables}
         await ending.swap(
-            connection, copying.journal.run_id, loads, drops=drops, planned_indexes=planned, key_names=names
+            connection,
+            copying.journal.run_id,
+            loads,
+            mappings_of,
+            drops=drops,
+            planned_indexes=planned,
+            key_names=names,
         )
     await name_indexes(copying)
 

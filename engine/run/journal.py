@@ -16,6 +16,7 @@ import asyncpg
 from engine.config import Settings, redact
 from engine.errors import ConnectError, MigrationError, PlanChanged, TargetHeld, UsageError
 from engine.ledger import partitions, runs, schema, slices
+from engine.ledger.earlier_runs import known_names, mappings_of
 from engine.ledger.partitions import Gap, Partition, Position, TableTotals
 from engine.ledger.runs import NewRun
 from engine.ledger.slices import Claim
@@ -29,7 +30,7 @@ from engine.postgres import finish, obstacles, preflight, sessions, sqlstates
 from engine.postgres.existing import ADDING, ExistingTable, look
 from engine.postgres.indexes import signature
 from engine.postgres.lock_room import lock_table
-from engine.postgres.names import KnownNames, known_names, taken_relations
+from engine.postgres.names import KnownNames, taken_relations
 from engine.postgres.prepare import prepare
 from engine.protocol import Event, RunState
 from engine.rows import TableLoad
@@ -187,7 +188,7 @@ class Journal:
     async def existing(self, tables: Iterable[TableName]) -> dict[TableName, ExistingTable]:
         """Those of the tables that are there, with what earlier runs have written into them."""
         async with self.session() as connection:
-            found = {table: await look(connection, table) for table in tables}
+            found = {table: await look(connection, table, mappings_of) for table in tables}
         return {table: facts for table, facts in found.items() if facts is not None}
 
     # --- a run's beginning --------------------------------------------------------------------------------------------
@@ -244,6 +245,7 @@ class Journal:
             self.run_id,
             mode,
             tables,
+            mappings_of,
             drops=settings.run.drops,
             planned_indexes=planned,
             key_names=key_names,

@@ -8,6 +8,7 @@ from typing import Any
 from engine import protocol, tls
 from engine.config import Settings, merged, redact, secrets_of, with_password
 from engine.errors import MigrationError, UsageError
+from engine.ledger.earlier_runs import known_names, mappings_of
 from engine.mongo import catalogue
 from engine.mongo import connect as mongo
 from engine.mongo_needs import left_out
@@ -16,7 +17,7 @@ from engine.plan import named_in
 from engine.plan.planning import view_plan
 from engine.postgres import connect as postgres
 from engine.postgres import sqlstates
-from engine.postgres.names import NOTHING_KNOWN, KnownNames, known_names
+from engine.postgres.names import NOTHING_KNOWN, KnownNames
 from engine.protocol import CollectionInfo, DatabaseInfo, PlanView, ServerReport
 from engine.redaction import know, secrets_in
 from engine.run import history
@@ -74,7 +75,9 @@ def planned(command: protocol.MakePlan, settings: Settings) -> Settings:
 async def make_plan(command: protocol.MakePlan, settings: Settings) -> PlanView:
     """A plan from samples; raises MigrationError with the reason when there can be none."""
     known = await known_in_target(settings, command.plan)
-    return await asyncio.to_thread(view_plan, settings, source_uri(settings), command.plan, None, known)
+    return await asyncio.to_thread(
+        view_plan, settings, source_uri(settings), command.plan, None, known, earlier_of=mappings_of
+    )
 
 
 async def known_in_target(settings: Settings, plan: str) -> KnownNames:

@@ -19,7 +19,7 @@ from engine.ledger import partitions, slices, table_locks
 from engine.mapping.names import TableName
 from engine.mongo.collections import collection_of
 from engine.mongo.reader import BatchSize, RangeReader, filter_query
-from engine.postgres import page, sessions, sqlstates
+from engine.postgres import blockers, page, sessions, sqlstates
 from engine.postgres.rows import Caution
 from engine.work.claims import as_committed
 from engine.work.connections import EXPLAINED, Ends
@@ -239,7 +239,7 @@ class Copier:
             return ""
         table = TableName(task.schema, task.table)
         try:
-            found = await table_locks.blockers(await self._ends.target(), table)
+            found = await blockers.blockers(await self._ends.target(), table)
         except EXPLAINED:
             return ""  # the sentence about the lock itself has to do
         return f"Table {table} is locked: {found}." if found else ""

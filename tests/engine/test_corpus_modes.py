@@ -16,6 +16,7 @@ import pytest
 
 from engine.convert import Preference, built_converters, make_converter
 from engine.ledger import partitions, runs, schema
+from engine.ledger.earlier_runs import mappings_of
 from engine.ledger.runs import NewRun
 from engine.ledger.slices import SliceWriter
 from engine.mapping.model import Column, Mapping, Role
@@ -86,7 +87,7 @@ class CorpusRun:
             (number, NAMESPACE.format(number), self.table(number), mapping, 1, self.has_key(number))
             for number, mapping in enumerate(self.mappings)
         ]
-        loads, statements = await prepare.prepare(self.connection, RUN, self.mode, wanted)
+        loads, statements = await prepare.prepare(self.connection, RUN, self.mode, wanted, mappings_of)
         # The bounds of somebody's tables have been found out, and are those that the case has.
         assert [Mapping.model_validate_json(load.mapping) for load in loads] == self.mappings
         run = NewRun(RUN, "f", self.mode, "mongodb://localhost/corpus", "postgresql://localhost/x", "{}")
@@ -100,7 +101,7 @@ class CorpusRun:
         for number, load in enumerate(loads):
             await self._write(number, load)
             await finish.build_key(self.connection, load, self.mappings[number], has_key=self.has_key(number))
-        await finish.swap(self.connection, RUN, loads)
+        await finish.swap(self.connection, RUN, loads, mappings_of)
 
     async def _make_existing(self, number: int) -> None:
         table, mapping = self.table(number), self.mappings[number]

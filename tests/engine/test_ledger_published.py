@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.ledger import earlier_mappings, runs, schema
+from engine.ledger import earlier_runs, runs, schema
 from engine.mapping.model import Column, ColumnType, Mapping, Role
 from engine.postgres import connect as postgres
 from tests.engine.target_tools import RUN, USERS, Bench, bench, key, piece, pieces
@@ -61,10 +61,10 @@ async def test_a_published_ledger_of_an_earlier_version_gets_its_keys(
 async def test_the_ledger_goes_on_knowing_what_a_discarded_run_wrote_while_its_table_stays(target: Target) -> None:
     async with bench(target.uri) as made:
         await write_rows(made)
-        known = await earlier_mappings.mappings_of(made.connection, USERS)
+        known = await earlier_runs.mappings_of(made.connection, USERS)
         assert [each.run_id for each in known] == [RUN]
         await runs.discard(made.connection, RUN)
         target.execute(f"ALTER TABLE {USERS.sql} RENAME TO people")
-        assert await earlier_mappings.mappings_of(made.connection, USERS) == ()
+        assert await earlier_runs.mappings_of(made.connection, USERS) == ()
         target.execute(f"ALTER TABLE people RENAME TO {USERS.table}")
-        assert await earlier_mappings.mappings_of(made.connection, USERS) == known
+        assert await earlier_runs.mappings_of(made.connection, USERS) == known

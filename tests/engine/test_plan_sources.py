@@ -12,6 +12,7 @@ from bson.datetime_ms import DatetimeMS
 
 from engine.config import Settings
 from engine.errors import EXIT_DONE, MissingCollection
+from engine.ledger.earlier_runs import mappings_of
 from engine.plan.planning import view_plan
 from engine.protocol import PlanView
 from tests.running import Engines
@@ -27,7 +28,7 @@ def plan_of(server: Source, *collections: str, plan: str = "", **sections: dict[
     settings = Settings.model_validate({
         **sections, "run": run, "source": {"uri": server.uri} | sections.get("source", {}), "target": {"uri": "postgresql://h/d"},
     })  # fmt: skip
-    return view_plan(settings, server.uri, plan)
+    return view_plan(settings, server.uri, plan, earlier_of=mappings_of)
 
 
 @pytest.mark.parametrize("converter", ["plain", "native"])

@@ -10,6 +10,7 @@ import pytest
 
 from engine.errors import TargetExists, UsageError
 from engine.ledger import runs
+from engine.ledger.earlier_runs import mappings_of
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import TableName
 from engine.postgres import attachments, finish, prepare
@@ -51,7 +52,7 @@ async def wanted(connection: Any, mode: str, *tables: str, mapping: Mapping = MA
         (number, NAMESPACE, TableName("public", table), mapping, 3, True)
         for number, table in enumerate(tables or ("users",))
     ]
-    loads, _ = await prepare.prepare(connection, RUN, mode, asked, **more)
+    loads, _ = await prepare.prepare(connection, RUN, mode, asked, mappings_of, **more)
     return loads
 
 

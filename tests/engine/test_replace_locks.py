@@ -11,6 +11,7 @@ import pytest
 
 from engine.errors import TargetExists, TargetHeld, UsageError
 from engine.ledger import runs, table_locks
+from engine.ledger.earlier_runs import mappings_of
 from engine.ledger.runs import NewRun
 from engine.mapping.names import TableName
 from engine.postgres import prepare
@@ -44,7 +45,7 @@ def names(count: int, schema: str = "public") -> list[TableName]:
 async def prepared(connection: asyncpg.Connection, mode: str, tables: list[TableName]) -> list[TableLoad]:
     """What a run would make."""
     wanted = [(number, NAMESPACE, table, MAPPING, 3, True) for number, table in enumerate(tables)]
-    loads, _ = await prepare.prepare(connection, RUN, mode, wanted)
+    loads, _ = await prepare.prepare(connection, RUN, mode, wanted, mappings_of)
     return loads
 
 

@@ -12,6 +12,7 @@ from engine.ledger import partitions, runs, schema, table_locks
 from engine.ledger.partitions import Partition
 from engine.ledger.rejects import RejectGroup, rejects_report
 from engine.mapping.names import TableName
+from engine.postgres import blockers
 from engine.postgres import connect as postgres
 from engine.postgres.ddl import staging_name
 from tests.engine.target_tools import NAMESPACE, RUN, USERS, Bench, begin_run, bench, key, piece, pieces
@@ -258,9 +259,9 @@ async def test_who_locks_a_table_is_named(target: Target) -> None:
         other = await made.connect()
         async with other.transaction():
             await other.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
-            words = await table_locks.blockers(made.connection, USERS)
+            words = await blockers.blockers(made.connection, USERS)
             assert f"session {other.get_server_pid()} of postgres (mongopg-tui) holds a AccessExclusiveLock" in words
-        assert await table_locks.blockers(made.connection, USERS) == ""
+        assert await blockers.blockers(made.connection, USERS) == ""
 
 
 @pytest.mark.parametrize(
@@ -278,7 +279,7 @@ async def test_who_locks_a_table_is_named(target: Target) -> None:
     ],
 )
 async def test_only_who_keeps_a_lock_waiting_is_named(
-    target: Target, wanted: table_locks.Wanted, held: str, is_blocked: bool
+    target: Target, wanted: blockers.LockMode, held: str, is_blocked: bool
 ) -> None:
     async with bench(target.uri) as made:
         other = await made.connect()
@@ -290,7 +291,7 @@ async def test_only_who_keeps_a_lock_waiting_is_named(
         }[wanted]  # fmt: skip
 
         async def lock() -> None:
-            async with table_locks.naming_blockers(made.connection, [USERS], wanted), made.connection.transaction():
+            async with blockers.naming_blockers(made.connection, [USERS], wanted), made.connection.transaction():
                 await made.connection.execute(f"LOCK TABLE users IN {mode} MODE")
 
         async with other.transaction():

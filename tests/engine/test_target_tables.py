@@ -11,6 +11,7 @@ import pytest
 
 from engine.errors import MigrationError, TargetExists, UsageError
 from engine.ledger import partitions, runs, schema
+from engine.ledger.earlier_runs import mappings_of
 from engine.ledger.runs import NewRun
 from engine.ledger.slices import SliceWriter
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
@@ -49,7 +50,9 @@ async def begin(
     connection: asyncpg.Connection, mode: str, run_id: str = RUN, mapping: Mapping = MAPPING, table: TableName = USERS
 ) -> TableLoad:
     """A run as the engine begins it."""
-    loads, statements = await prepare.prepare(connection, run_id, mode, [(0, NAMESPACE, table, mapping, 3, True)])
+    loads, statements = await prepare.prepare(
+        connection, run_id, mode, [(0, NAMESPACE, table, mapping, 3, True)], mappings_of
+    )
     run = NewRun(run_id, "f", mode, "mongodb://localhost/shop", "postgresql://localhost/x", "{}")
     await runs.create_run_and_tables(connection, run, loads, statements)
     await partitions.add_partitions(connection, run_id, [partitions.Partition(0, 0, None, None)])
@@ -71,7 +74,7 @@ async def finish_run(
 ) -> None:
     await finish.build_key(connection, load, mapping, has_key=True)
     await finish.analyze(connection, load)
-    await finish.swap(connection, run_id, [load])
+    await finish.swap(connection, run_id, [load], mappings_of)
 
 
 async def test_create_refuses_an_existing_table_and_builds_its_key_afterwards(target: Target) -> None:
@@ -178,7 +181,7 @@ async def test_replace_keeps_the_old_table_whole_until_the_swap(target: Target) 
             await finish.build_key(connection, load, MAPPING, has_key=True)
             assert [tuple(row) for row in target.rows("SELECT * FROM users")] == [("old", "row")]
             for _ in range(2):
-                await finish.swap(connection, RUN, [load])
+                await finish.swap(connection, RUN, [load], mappings_of)
                 assert await finish.count_rows(connection, load) == 2
             assert [tuple(row) for row in target.rows("SELECT * FROM users ORDER BY _id")] == [("a", 1), ("b", 2)]
             assert [
@@ -205,6 +208,7 @@ async def test_replace_names_what_depends_on_the_old_table_and_changes_nothing(t
         loads, statements = await prepare.prepare(
             connection, RUN, "replace",
             [(0, NAMESPACE, TableName("public", "items"), MAPPING, 3, True), (1, "shop.u", USERS, MAPPING, 3, True)],
+            mappings_of,
         )  # fmt: skip
         run = NewRun(RUN, "f", "replace", "s", "t", "{}")
         await runs.create_run_and_tables(connection, run, loads, statements)
@@ -214,7 +218,7 @@ async def test_replace_names_what_depends_on_the_old_table_and_changes_nothing(t
             CREATE MATERIALIZED VIEW counts AS SELECT count(*) FROM users;
             CREATE TABLE orders (user_id text REFERENCES users)""")
         with pytest.raises(MigrationError) as refused:
-            await finish.swap(connection, RUN, loads)
+            await finish.swap(connection, RUN, loads, mappings_of)
         for name in ("view names", "materialized view counts", "foreign key orders_user_id_fkey of orders"):
             assert name in str(refused.value)
         assert (
@@ -223,7 +227,7 @@ async def test_replace_names_what_depends_on_the_old_table_and_changes_nothing(t
         with pytest.raises(UsageError, match="view names"):
             await begin(connection, "replace", "another")
         target.execute("DROP VIEW names; DROP MATERIALIZED VIEW counts; DROP TABLE orders")
-        await finish.swap(connection, RUN, loads)
+        await finish.swap(connection, RUN, loads, mappings_of)
         assert (
             target.value("SELECT count(*) FROM pg_attribute WHERE attrelid = 'items'::regclass AND attname = 'n'") == 1
         )

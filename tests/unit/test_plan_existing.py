@@ -9,8 +9,7 @@ import pytest
 
 from engine.convert.census import make_counter
 from engine.errors import UsageError
-from engine.ledger.earlier_mappings import EarlierMapping
-from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
+from engine.mapping.model import Column, ColumnType, EarlierMapping, Kind, Mapping, Role
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import Proposal, propose
 from engine.plan.existing import fit, fit_given, levels_of, shape

@@ -1,4 +1,4 @@
-"""What earlier runs have written into a table: their mappings, as the ledger has them.
+"""What earlier runs have written: the mappings of a table, and the tables of a source.
 
 A table is known by its OID, whatever it is called now. Of a run that was discarded the ledger keeps the mappings of tables
 that have rows of it (`mongopg.former_load`): they say which columns are ours.
@@ -6,26 +6,28 @@ that have rows of it (`mongopg.former_load`): they say which columns are ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import asyncpg
 from pydantic import ValidationError
 
-from engine.mapping.model import Mapping
+from engine.ledger.schema import ledger_exists
+from engine.mapping.model import EarlierMapping, Mapping
 from engine.mapping.names import TableName
+from engine.postgres.names import KnownNames, blocked_names
 
 _MAPPINGS = """
-    SELECT l.run_id, l.namespace, l.mapping, coalesce(r.taken_at, r.started_at) AS began_at, 2147483647 AS nth
+    SELECT l.run_id, l.namespace, l.mapping, l.made, coalesce(r.taken_at, r.started_at) AS began_at, 2147483647 AS nth
     FROM mongopg.table_load l JOIN mongopg.run r USING (run_id) WHERE l.table_oid = to_regclass($1)
     UNION ALL
-    SELECT l.run_id, l.namespace, t.mapping, coalesce(r.taken_at, r.started_at), t.retry_no
+    SELECT l.run_id, l.namespace, t.mapping, false, coalesce(r.taken_at, r.started_at), t.retry_no
     FROM mongopg.retry t JOIN mongopg.table_load l USING (run_id, task_id) JOIN mongopg.run r USING (run_id)
     WHERE l.table_oid = to_regclass($1)
 """
 """Of a run that is in the ledger; rejects that were written again may have had other columns."""
 _FORMER = """
     UNION ALL
-    SELECT run_id, namespace, mapping, began_at, -load_no FROM mongopg.former_load WHERE table_oid = to_regclass($1)
+    SELECT run_id, namespace, mapping, false, began_at, -load_no FROM mongopg.former_load WHERE table_oid = to_regclass($1)
 """
 _NEWEST_FIRST = " ORDER BY began_at DESC, run_id, nth DESC"
 _REMEMBER = """
@@ -46,16 +48,6 @@ _REMEMBER = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class EarlierMapping:
-    """The mapping with which a run wrote into a table."""
-
-    run_id: str
-    namespace: str
-    """The collection."""
-    mapping: Mapping
-
-
 async def mappings_of(connection: asyncpg.Connection, table: TableName) -> tuple[EarlierMapping, ...]:
     """The mappings of all runs that wrote into the table, the newest run first; none where nothing was ever written by us."""
     has_ledger, has_former = await connection.fetchrow(
@@ -70,8 +62,31 @@ async def mappings_of(connection: asyncpg.Connection, table: TableName) -> tuple
             mapping = Mapping.model_validate_json(row["mapping"])
         except ValidationError:
             continue  # of another version of this program: the columns are found by their names
-        found.append(EarlierMapping(row["run_id"], row["namespace"], mapping))
+        found.append(EarlierMapping(row["run_id"], row["namespace"], mapping, row["made"]))
     return tuple(found)
+
+
+async def known_names(connection: asyncpg.Connection, source: str, schemas: Collection[str]) -> KnownNames:
+    """What the target says about names: those that are blocked, and the tables of earlier runs from the same source.
+
+    Args:
+        source: hosts of the source, as the ledger keeps them.
+        schemas: where tables may be made whose names are ours to choose.
+    """
+    earlier: dict[str, tuple[TableName, ...]] = {}
+    if await ledger_exists(connection):
+        rows = await connection.fetch(
+            "SELECT t.namespace, t.schema_name, t.table_name FROM mongopg.table_load t JOIN mongopg.run r USING (run_id)"
+            " WHERE r.source = $1 AND t.schema_name = ANY($2) AND (r.state <> 'completed' OR EXISTS ("
+            "   SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            "   WHERE n.nspname = t.schema_name AND c.relname = t.table_name AND c.relkind IN ('r', 'p')))"
+            " GROUP BY 1, 2, 3 ORDER BY max(r.started_at) DESC",
+            source,
+            list(schemas),
+        )
+        for namespace, schema, table in rows:
+            earlier[namespace] = (*earlier.get(namespace, ()), TableName(schema, table))
+    return KnownNames(earlier, await blocked_names(connection, schemas))
 
 
 async def remember(connection: asyncpg.Connection, run_id: str) -> None:
