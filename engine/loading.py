@@ -17,9 +17,8 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Any, cast
 
-from annotated_types import Ge, Le
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
@@ -32,6 +31,7 @@ from engine.mongo_needs import left_out
 from engine.mongo_uri import read_uri
 from engine.notation import split_list
 from engine.redaction import holds_secret, know, may_be_repeated
+from engine.validation import choices, fields, first_mistake, must_be, requirement, sentence
 
 FLAG_NAMES = {
     "source.uri": "--source",
@@ -157,14 +157,13 @@ def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:
 def requirement_of(setting: str) -> str | None:
     """What `section.name` takes, in words; None when there are none for it."""
     section, _, name = setting.partition(".")
-    return _requirement(_fields(_sections()[section])[name])
+    return requirement(fields(_sections()[section])[name])
 
 
 def choices_of(setting: str) -> tuple[str, ...]:
     """The words that `section.name` takes; empty when it takes something else."""
     section, _, name = setting.partition(".")
-    annotation = _fields(_sections()[section])[name].annotation
-    return tuple(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ()
+    return choices(fields(_sections()[section])[name])
 
 
 def settings_folder() -> Path:
@@ -174,17 +173,13 @@ def settings_folder() -> Path:
 
 def setting_names() -> list[str]:
     """Every setting as "section.name", in the order of the schema."""
-    return [f"{section}.{name}" for section, model in _sections().items() for name in _fields(model)]
+    return [f"{section}.{name}" for section, model in _sections().items() for name in fields(model)]
 
 
 def _sections() -> dict[str, type[BaseModel]]:
     return {
         name: cast("type[BaseModel]", info.annotation) for name, info in Settings.model_fields.items() if name != _KEYS
     }
-
-
-def _fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
-    return {info.alias or name: info for name, info in section.model_fields.items()}
 
 
 # --- the three places -------------------------------------------------------------------------------------------------
@@ -380,7 +375,7 @@ def _check_section(section: str, who: str, shown: str) -> None:
 
 
 def _check_name(section: str, name: str, who: str, shown: str) -> None:
-    names = _fields(_sections()[section])
+    names = fields(_sections()[section])
     if name in names:
         return
     near = difflib.get_close_matches(name, names, 1)
@@ -406,10 +401,11 @@ def _validated(given: Mapping[str, _Given]) -> Settings:
     try:
         return Settings.model_validate(nested)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        section, name = str(first["loc"][0]), str(first["loc"][1])
-        item, info = given[f"{section}.{name}"], _fields(_sections()[section])[name]
-        raise UsageError(_sentence(item, info, first["msg"])) from None
+        mistake = first_mistake(error, Settings)
+        assert mistake.info is not None  # names that are not known were refused before
+        raise UsageError(
+            _sentence(given[".".join(map(str, mistake.location[:2]))], mistake.info, mistake.words)
+        ) from None
 
 
 def _plain_count(value: Any) -> Any:
@@ -420,35 +416,14 @@ def _plain_count(value: Any) -> Any:
 
 
 def _sentence(item: _Given, info: FieldInfo, reason: str) -> str:
-    requirement = _requirement(info)
-    if requirement is None:
+    words = requirement(info)
+    if words is None:
         return f"{item.where} is not valid: {reason}."
-    if info.annotation is SecretStr:
-        return f"{item.where} must be {requirement}."
-    near = difflib.get_close_matches(str(item.value), map(str, get_args(info.annotation)), 1)
-    if not near and not may_be_repeated(str(item.value)):  # a password in the wrong place
-        return f"{item.where} must be {requirement}."
-    shown = str(item.value) if str(item.value).lstrip("-").isdigit() else repr(item.value)
-    shown = shown if len(shown) <= _SHOWN_VALUE else shown[:_SHOWN_VALUE] + "…"
-    return f"{item.where} must be {requirement}, not {shown}{f'; did you mean {near[0]}?' if near else '.'}"
-
-
-def _requirement(info: FieldInfo) -> str | None:
-    """What a setting takes, in words."""
-    if info.description:
-        return info.description
-    if get_origin(info.annotation) is Literal:
-        return "one of " + ", ".join(
-            repr(choice) if choice == "" else str(choice) for choice in get_args(info.annotation)
-        )
-    if info.annotation is int:
-        low = next((limit.ge for limit in info.metadata if isinstance(limit, Ge)), None)
-        high = next((limit.le for limit in info.metadata if isinstance(limit, Le)), None)
-        return "a whole number" if low is None or high is None else f"a whole number between {low:,} and {high:,}"
-    if info.annotation is bool:
-        return "true or false"
-    if info.annotation in (str, SecretStr):
-        return "text"
-    if get_origin(info.annotation) is list:
-        return "a list of texts"
-    return None
+    value = str(item.value)
+    near = difflib.get_close_matches(value, choices(info), 1)
+    # What is no word that was meant may be a password in the wrong place.
+    if info.annotation is SecretStr or not (near or may_be_repeated(value)):
+        return f"{item.where} must be {words}."
+    said = value if value.lstrip("-").isdigit() else repr(item.value)
+    said = said if len(said) <= _SHOWN_VALUE else said[:_SHOWN_VALUE] + "…"
+    return sentence(must_be(item.where, words, value, choices(info), said))

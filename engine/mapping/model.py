@@ -91,6 +91,11 @@ _NEVER_ELEMENTS = frozenset(
     }
 )
 
+SQL_TYPES: dict[str, tuple[ColumnType, bool]] = {f"{each}[]": (each, True) for each in ColumnType} | {
+    each.value: (each, False) for each in ColumnType
+}
+"""How DDL spells a type -> the type, and whether it is an array of it. Of some there are no columns of arrays."""
+
 
 class Role(StrEnum):
     """Where a column's value comes from."""

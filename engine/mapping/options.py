@@ -6,6 +6,12 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+OfNul = Literal["reject", "strip", "replace"]
+"""Policies, the default first: what becomes of a NUL character, of a date out of range, of text that is not UTF-8, and of a
+value that does not fit its column."""
+OfDates = Literal["reject", "null", "clamp", "infinity"]
+OfText = Literal["reject", "replace"]
+OfMisfits = Literal["overflow", "reject"]
 POLICIES = ("nul", "date_range", "utf8", "overflow")
 """Options that say what becomes of a value that does not fit; a column may have its own."""
 
@@ -33,13 +39,13 @@ class MappingOptions(BaseModel):
     """Column type of documents, arrays and mixed fields; `json` keeps key order and -0.0."""
     layout: Literal["columns", "document"] = "columns"
     """One column a field, or `_id` and the whole document in `doc`."""
-    nul: Literal["reject", "strip", "replace"] = "reject"
+    nul: OfNul = "reject"
     """A NUL character in a string: reject the document, drop the character, or put U+FFFD in its place."""
-    date_range: Literal["reject", "null", "clamp", "infinity"] = "reject"
+    date_range: OfDates = "reject"
     """A date outside 4713 BC .. 294276 AD."""
-    utf8: Literal["reject", "replace"] = "reject"
+    utf8: OfText = "reject"
     """Invalid UTF-8 or lone surrogates in a string."""
-    overflow: Literal["overflow", "reject"] = "overflow"
+    overflow: OfMisfits = "overflow"
     """A value that does not fit its column, or a field the census did not see: into `_extra jsonb`, or reject."""
 
 

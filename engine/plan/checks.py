@@ -5,42 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from engine.errors import UsageError
 from engine.mapping.kinds import JSON_TYPES, KIND_NAMES, kinds_that_fit
 from engine.mapping.limits import MAX_COLUMNS
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import ID_NAME, MAX_NAME_BYTES, SYSTEM_COLUMNS, acts, show_path
 from engine.mapping.options import POLICIES, MappingOptions
+from engine.protocol.saved_plan import column_place, wrong
+from engine.validation import shown
 
 OWN_SCHEMA = "mongopg"
 """Where the ledger is."""
 ID_PATH = (ID_NAME,)
-SHOWN_NAME = 80
-"""Characters of a foreign name that a message repeats."""
 _OWN_TYPES = {
     Role.EXTRA: frozenset({"jsonb"}),
     Role.MISSING: frozenset({"text[]"}),
     Role.DOCUMENT: frozenset({"jsonb", "json"}),
 }
 """The types that columns without a field may have."""
-
-
-def wrong(where: str, what: str) -> UsageError:
-    """The error for something at `where` in the plan."""
-    return UsageError(f"The plan, {where}: {what}.")
-
-
-def shown(text: str) -> str:
-    """A foreign name within a message: short, on one line."""
-    visible = "".join(letter if letter.isprintable() else "?" for letter in text[:SHOWN_NAME])
-    return visible + ("…" if len(text) > SHOWN_NAME else "")
-
-
-def column_place(where: str, column: Column) -> str:
-    """How to speak of a column: by its field where it has one."""
-    if column.path:
-        return f"{where}, field {shown(show_path(column.path))}"
-    return f"{where}, column {shown(column.name)}"
 
 
 def check_name(where: str, what: str, name: str) -> None:

@@ -44,7 +44,7 @@ from engine.mongo.indexes import list_indexes
 from engine.mongo.reader import Range, filter_query
 from engine.mongo.snapshot import session_at
 from engine.plan.bounds import key_doubts
-from engine.plan.checks import ID_PATH, check_mapping, wrong
+from engine.plan.checks import ID_PATH, check_mapping
 from engine.plan.existing import fit, fit_given, levels_of, shape
 from engine.plan.indexes import propose_indexes
 from engine.plan.model import FIRST_TASK_ID, Plan, TablePlan
@@ -52,6 +52,7 @@ from engine.plan.naming import with_own_names
 from engine.plan.request import Choice, request_of
 from engine.plan.widest import Widest
 from engine.postgres.existing import ExistingTable
+from engine.protocol.saved_plan import wrong
 
 PARALLEL_CENSUSES = 4
 KEPT_DOCUMENTS = 2_000

@@ -16,9 +16,10 @@ from engine.mongo import connect as mongo
 from engine.mongo.collections import NEVER_IN_DATABASES
 from engine.mongo.filters import canonical_filter, encode_filter
 from engine.notation import NamedCollection, leaves_out, parsed, written, written_table
-from engine.plan.checks import schema_fault, shown, target_fault
-from engine.plan.saved import SavedPlan, SavedTable
+from engine.plan.checks import schema_fault, target_fault
 from engine.postgres.names import NOTHING_KNOWN, KnownNames
+from engine.protocol.saved_plan import SavedPlan, SavedTable
+from engine.validation import shown
 
 SHOWN_VIEWS = 10
 """Names of views that one sentence lists."""

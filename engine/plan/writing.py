@@ -12,7 +12,7 @@ from engine.mapping.kinds import KIND_NAMES, kinds_to_take
 from engine.mapping.model import Column, Kind
 from engine.mapping.options import POLICIES, MappingOptions
 from engine.plan.reading import VERSION, is_nullable
-from engine.plan.saved import SavedPlan, SavedTable
+from engine.protocol.saved_plan import SavedPlan, SavedTable
 
 HELP = """\
 A plan of mongopg-tui: which collections go to which tables, and what becomes of every field.

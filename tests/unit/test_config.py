@@ -365,3 +365,7 @@ def test_the_folder_of_the_demo_may_be_in_the_home_directory(monkeypatch: pytest
     assert DemoSettings(dir="~/demo").folder == Path("/home/op/demo")
     assert DemoSettings(dir="~nobody-of-that-name/demo").folder == Path("~nobody-of-that-name/demo")
     assert DemoSettings().folder is None
+
+
+def test_an_entry_of_a_list_is_refused_with_what_the_list_takes() -> None:
+    assert _refusal("[run]\ncollections = [5]") == "run.collections in ./config.toml must be a list of texts, not [5]."

@@ -22,8 +22,8 @@ from engine.mapping.options import POLICIES, MappingOptions, choices
 from engine.plan.model import differences
 from engine.plan.reading import read_plan
 from engine.plan.request import Choice, choose, request_of
-from engine.plan.saved import SavedPlan, SavedTable
 from engine.plan.writing import Remarks, quoted, write_plan
+from engine.protocol.saved_plan import SavedPlan, SavedTable
 from tui.cockpit.plan_text import change_column, column_entry, fields_left_out, ignore_column, restore_field
 
 PLAN = """
@@ -247,7 +247,7 @@ def test_a_plan_goes_over_the_settings_that_it_decides() -> None:
 MISTAKES = [
     ("version = 1", "version = 2", "version: it must be 1"),
     ('mode = "create"', 'mode = "truncate"', "mode: it must be one of create, append, replace, upsert, not 'truncate'."),
-    ('nul = "strip"', 'nul = "drop"', "options.nul: input should be 'reject', 'strip' or 'replace'."),
+    ('nul = "strip"', 'nul = "drop"', "options.nul: it must be one of reject, strip, replace, not 'drop'."),
     ('nul = "strip"', 'nulls = "drop"', "options: there is no nulls here; did you mean nul."),
     ('collection = "shop.orders"', 'collection = "orders"', "collection must be \"database.collection\", not 'orders'."),
     ('table = "orders"', "", 'shop.orders: table is missing; put it in, such as table = "orders".'),
@@ -267,6 +267,7 @@ MISTAKES = [
     ('type = "numeric"', 'type = "integer", kinds = []', "field total: kinds is empty, so nothing would fit"),
     ('type = "numeric"', 'type = "numeric", kinds = ["strin"]',
      "kinds has 'strin', which is not a kind of BSON; did you mean string."),
+    ('type = "numeric"', 'type = "numeric", kinds = [["int32"]]', "kinds has ['int32'], which is not a kind of BSON"),
     ('type = "numeric"', 'type = "integer", kinds = ["int32", "string"]',
      "shop.orders, field total: a column of type integer cannot hold string; use text or jsonb, or take string out of kinds"),
     ('type = "text[]", kinds = ["string"]', 'type = "integer[]", kinds = ["array"]',
