@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
+
+import tomlkit
 
 from engine.config import Settings, reveal
 from engine.errors import UsageError
@@ -85,7 +86,10 @@ def save(name: str, settings: Settings) -> Path:
 def text_of(settings: Settings) -> str:
     """The settings that are not as by default, as TOML; connection strings without their secrets."""
     defaults, given = reveal(Settings()), reveal(settings)
-    lines = ["# Written by mongopg-tui. Passwords are not kept: use -W, the environment or ~/.pgpass."]
+    document = tomlkit.document()
+    document.add(
+        tomlkit.comment("Written by mongopg-tui. Passwords are not kept: use -W, the environment or ~/.pgpass.")
+    )
     for section in given:
         values = {
             name: without_secrets(str(value)) if name == "uri" else value
@@ -93,14 +97,13 @@ def text_of(settings: Settings) -> str:
             if f"{section}.{name}" not in _LEFT_OUT and value != defaults[section].get(name)
         }
         if values:
-            lines += ["", f"[{section}]", *(f"{_key(name)} = {_value(value)}" for name, value in values.items())]
-    return "\n".join(lines) + "\n"
+            document.add(tomlkit.nl())
+            document.add(section, tomlkit.item({name: _written(value) for name, value in values.items()}))
+    return document.as_string()
 
 
-def _key(name: str) -> str:
-    return json.dumps(name) if "." in name else name
-
-
-def _value(value: object) -> str:
-    """JSON is TOML for what settings hold, but that `${` would name a variable."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f").replace("${", "$${")
+def _written(value: object) -> object:
+    """A value as a file has it, where `${` would name a variable."""
+    if isinstance(value, list):
+        return [_written(each) for each in value]
+    return value.replace("${", "$${") if isinstance(value, str) else value

@@ -5,8 +5,13 @@ The standard library reads TOML but does not write it; this writes the one layou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import tomlkit
+from tomlkit import TOMLDocument
+from tomlkit.container import Container
+from tomlkit.items import AoT, Array, Comment, InlineTable, Item, String, StringType, Table, Trivia, Whitespace
 
 from engine.mapping.kinds import KIND_NAMES, kinds_to_take
 from engine.mapping.model import Column, Kind
@@ -58,65 +63,96 @@ def write_plan(
         remarks: by namespace of the collection.
         table_remarks: for each table in order, instead.
     """
-    lines = [*_comments(HELP.split("\n")), "", f"version = {VERSION}", f"mode = {quoted(plan.mode)}", "", "[options]"]
-    lines += _comments(OPTIONS_HELP.split("\n"))
-    lines += [f"{name} = {_scalar(value)}" for name, value in plan.options.model_dump(mode="json").items()]
-    for number, table in enumerate(plan.tables):
-        said = table_remarks[number] if table_remarks else (remarks or {}).get(table.namespace, Remarks())
-        lines += ["", *_table(table, plan.options, said)]
-    return "\n".join(lines) + "\n"
+    said = table_remarks or [(remarks or {}).get(table.namespace, Remarks()) for table in plan.tables]
+    document = TOMLDocument(parsed=True)  # so that no distances are added to ours
+    _comment(document, HELP.split("\n"))
+    document.add(tomlkit.nl())
+    document.add("version", tomlkit.item(VERSION))
+    document.add("mode", quoted(plan.mode))
+    document.add(tomlkit.nl())
+    options = tomlkit.table()
+    document.add("options", options)
+    _comment(options, OPTIONS_HELP.split("\n"))
+    for name, value in plan.options.model_dump(mode="json").items():
+        options.append(name, quoted(value) if isinstance(value, str) else tomlkit.item(value))
+    # For TOML, what is above a table is the end of the part before it.
+    above: Table = options
+    tables = []
+    for table, remark in zip(plan.tables, said, strict=True):
+        above.add(tomlkit.nl())
+        _comment(above, remark.heading)
+        above = _table(table, plan.options, remark)
+        tables.append(above)
+    document.append("tables", AoT(tables, parsed=True))
+    return document.as_string()
 
 
-def _table(table: SavedTable, options: MappingOptions, remarks: Remarks) -> Iterable[str]:
-    yield from _comments(remarks.heading)
-    yield "[[tables]]"
-    yield f"collection = {quoted(table.namespace)}"
-    yield f"schema = {quoted(table.schema_name)}"
-    yield f"table = {quoted(table.table)}"
-    yield f"filter = {quoted(table.filter)}"
-    yield f"ignore = [{', '.join(_path(path) for path in table.ignored)}]"
+def _table(table: SavedTable, options: MappingOptions, remarks: Remarks) -> Table:
+    written = tomlkit.table()
+    for name, text in (
+        ("collection", table.namespace),
+        ("schema", table.schema_name),
+        ("table", table.table),
+        ("filter", table.filter),
+    ):
+        written.append(name, quoted(text))
+    written.append("ignore", _list(map(_path, table.ignored)))
     if table.columns is not None:
-        yield "columns = ["
-        for column in table.columns:
-            note = remarks.columns.get(column.name, "")
-            yield f"  {_column(column, options)},{'  # ' + harmless(note) if note else ''}"
-            inner = remarks.flattened.get(column.name, ())
-            if inner:
-                yield "  # to flatten it, in place of the line above:"
-                yield from (f"  # {_column(each, options)}," for each in inner)
-        yield "]"
-    yield from _comments(remarks.footing)
+        written.append("columns", Array(list(_lines(table.columns, options, remarks)), Trivia()))
+    _comment(written, remarks.footing)
+    return written
 
 
-def _column(column: Column, options: MappingOptions) -> str:
-    entry = {"field": _path(column.path)} if column.path else {"role": quoted(column.role.value)}
+def _lines(columns: Iterable[Column], options: MappingOptions, remarks: Remarks) -> Iterator[Item]:
+    """A line for each column, with what is said of it."""
+    for column in columns:
+        yield from (Whitespace("\n  "), _column(column, options), Whitespace(","))
+        if note := remarks.columns.get(column.name, ""):
+            yield _remark(harmless(note), "  ")
+        if inner := remarks.flattened.get(column.name, ()):
+            yield from (Whitespace("\n  "), _remark("to flatten it, in place of the line above:"))
+            for each in inner:
+                yield from (Whitespace("\n  "), _remark(f"{_column(each, options).as_string()},"))
+    yield Whitespace("\n")
+
+
+def _column(column: Column, options: MappingOptions) -> InlineTable:
+    entry: dict[str, Item] = {"field": _path(column.path)} if column.path else {"role": quoted(column.role.value)}
     entry["column"] = quoted(column.name)
     entry["type"] = quoted(column.sql_type)
     if column.path and column.kinds != kinds_to_take(column.type, options):
-        entry["kinds"] = f"[{', '.join(quoted(KIND_NAMES[kind]) for kind in Kind if kind in column.kinds)}]"
+        entry["kinds"] = _list(quoted(KIND_NAMES[kind]) for kind in Kind if kind in column.kinds)
     if column.nullable != is_nullable(column.role):
-        entry["nullable"] = _scalar(column.nullable)
+        entry["nullable"] = tomlkit.item(column.nullable)
     entry |= {policy: quoted(getattr(column, policy)) for policy in POLICIES if getattr(column, policy)}
-    return "{ " + ", ".join(f"{name} = {value}" for name, value in entry.items()) + " }"
+    first, *_, last = entry.values()
+    first.trivia.indent = last.trivia.trail = " "
+    table = InlineTable(Container(), Trivia(), new=True)
+    for name, item in entry.items():
+        table.append(name, item)
+    return table
 
 
-def _path(path: tuple[str, ...]) -> str:
+def _path(path: tuple[str, ...]) -> Item:
     if any("." in key for key in path):
-        return f"[{', '.join(map(quoted, path))}]"
+        return _list(map(quoted, path))
     return quoted(".".join(path))
 
 
-def _scalar(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int) else quoted(str(value))
+def _list(items: Iterable[Item]) -> Array:
+    """Items on one line."""
+    spaced: list[Item] = []
+    for item in items:
+        spaced += [Whitespace(","), Whitespace(" "), item] if spaced else [item]
+    return Array(spaced, Trivia())
 
 
-def quoted(text: str) -> str:
+def quoted(text: str) -> String:
     """`text` as a TOML string, everything that acts or hides escaped; quotes within it stay readable where they can."""
     if '"' in text and "'" not in text and text.isprintable():
-        return f"'{text}'"
-    return '"' + harmless(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+        return String(StringType.SLL, text, text, Trivia())
+    escaped = harmless(text.replace("\\", "\\\\").replace('"', '\\"'))
+    return String(StringType.SLB, text, escaped, Trivia())
 
 
 def harmless(text: str) -> str:
@@ -131,5 +167,12 @@ def _escaped(letter: str) -> str:
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
-def _comments(lines: Iterable[str]) -> Iterable[str]:
-    return [f"# {harmless(line)}".rstrip() for line in lines]
+def _comment(part: TOMLDocument | Table, lines: Iterable[str]) -> None:
+    """Lines for people at the end of `part`."""
+    for line in lines:
+        part.add(tomlkit.comment(harmless(line).rstrip()))
+
+
+def _remark(text: str, indent: str = "") -> Comment:
+    """A comment within a list."""
+    return Comment(Trivia(indent, "", f"# {text}".rstrip(), ""))

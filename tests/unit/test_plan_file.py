@@ -208,9 +208,57 @@ def test_comments_cannot_change_what_is_loaded() -> None:
     assert read_plan(text) == plan
 
 
+WRITTEN = """\
+overflow = "overflow"
+
+# shop.orders: 3 documents
+# ! a warning
+[[tables]]
+collection = "shop.orders"
+schema = "crm"
+table = "orders"
+filter = '{"active": true}'
+ignore = ["debug", ["a.b", "c"]]
+columns = [
+  { field = "_id", column = "_id", type = "text", kinds = ["objectId"] },
+  { field = "total", column = "amount", type = "numeric" },  # whole and broken numbers
+  { field = "address.city", column = "city", type = "text", kinds = ["string"], nul = "reject" },
+  # to flatten it, in place of the line above:
+  # { field = "address.city.zip", column = "zip", type = "text", kinds = [] },
+  { field = "tags", column = "tags", type = "text[]", kinds = ["string"], nullable = false },
+  { role = "extra", column = "_extra", type = "jsonb" },
+]
+# an index
+
+# shop.items: no document
+[[tables]]
+collection = "shop.items"
+schema = "crm"
+table = "items"
+filter = ""
+ignore = []
+"""
+
+
+def test_the_layout_that_an_operator_edits() -> None:
+    plan = read_plan(PLAN + '[[tables]]\ncollection = "shop.items"\nschema = "crm"\ntable = "items"\n')
+    zip_code = Column(name="zip", type=ColumnType.TEXT, path=("address", "city", "zip"))
+    orders = Remarks(
+        heading=["shop.orders: 3 documents", "! a warning"],
+        columns={"amount": "whole and broken numbers"},
+        flattened={"city": [zip_code]},
+        footing=["an index"],
+    )
+    text = write_plan(plan, table_remarks=[orders, Remarks(heading=["shop.items: no document"])])
+    assert text.startswith("# A plan of mongopg-tui: ")
+    assert '\n\nversion = 1\nmode = "create"\n\n[options]\n# nul, date_range, ' in text
+    assert text.endswith(WRITTEN)
+    assert read_plan(text) == plan
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_is_a_string_of_toml_with_nothing_hidden_in_it(text: str) -> None:
-    written = quoted(text)
+    written = quoted(text).as_string()
     assert tomllib.loads(f"x = {written}") == {"x": text}
     assert written.isprintable()
 
