@@ -17,7 +17,8 @@ from engine.mongo.bounds import MAX_KEY, MIN_KEY, key_of, same_key
 from engine.mongo.catalogue import CollectionFacts
 from engine.mongo.connect import Document
 from engine.mongo.faults import SAMPLED_TOO_OFTEN, explained
-from engine.mongo.reader import BY_ID, COMMENT, Query, Range, raw_batches, raw_find
+from engine.mongo.rawcursor import raw_batches
+from engine.mongo.reader import BY_ID, COMMENT, Query, Range, raw_find
 
 TARGET_BYTES = 16 * 1024 * 1024
 """Size of a partition."""

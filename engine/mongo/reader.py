@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Protocol, cast
+from typing import Any
 
 from bson import MaxKey
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -26,7 +26,7 @@ from engine.mapping.bson import document_end, documents
 from engine.mongo.bounds import MAX_KEY, MIN_KEY, key_of, same_key
 from engine.mongo.connect import Document
 from engine.mongo.faults import SAMPLED_TOO_OFTEN
-from engine.mongo.rawcursor import LeanCursor
+from engine.mongo.rawcursor import ResizableBatches, raw_batches, raw_cursor
 from engine.mongo.snapshot import session_at
 
 Query = Mapping[str, Any]
@@ -70,17 +70,6 @@ class Range:
     upper: bytes | None
 
 
-class RawBatches(Protocol):
-    """A cursor of raw batches, as the driver makes them; its annotations promise documents."""
-
-    def __iter__(self) -> Iterator[bytes]: ...
-
-    def __next__(self) -> bytes: ...
-
-    def close(self) -> None:
-        """Close the cursor on the server."""
-
-
 @dataclass(slots=True)
 class BatchSize:
     """Documents to ask for at once, learned from the batches before; readers of one collection share it."""
@@ -94,13 +83,6 @@ class BatchSize:
         if seconds > SLOW_BATCH_S:  # not below what is asked for first: a busy machine is slow whatever the size
             wanted = min(wanted, max(BATCH_DOCUMENTS, int(n_documents * SLOW_BATCH_S / seconds)))
         self.documents = max(1, min(wanted, self.most))
-
-
-class RangeBatches(RawBatches, Protocol):
-    """The same, as `LeanCursor` makes them."""
-
-    def resize(self, n_documents: int) -> None:
-        """Documents in a batch from the next one on, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +147,7 @@ class RangeReader:
         self._projection = projection
         self._at = at
         self._session: ClientSession | None = None
-        self._cursor: RangeBatches | None = None
+        self._cursor: ResizableBatches | None = None
         # The server refuses MinKey as the end of a range, before which there is nothing.
         self._stage = _Stage.END if upper == MIN_KEY else _Stage.RANGE
 
@@ -199,7 +181,7 @@ class RangeReader:
             began = time.monotonic()
             if self._cursor is None:
                 self._cursor = self._open()
-            asked_for = self._batch_size.documents
+            asked_for = self._cursor.asks_for or self._batch_size.documents
             data = next(self._cursor, None)
             if data is None:
                 self.close()
@@ -214,28 +196,24 @@ class RangeReader:
                     return RawBatch(data, offset)
         return None
 
-    def _open(self) -> RangeBatches:
+    def _open(self) -> ResizableBatches:
         if self._at is not None:
             self._session = session_at(self._collection.database.client, self._at)
         if not self._has_range_reads:
-            return _range_batches(
-                LeanCursor(
-                    self._collection,
-                    self._query,
-                    self._projection,
-                    batch_size=self._batch_size.documents,
-                    comment=COMMENT,
-                    session=self._session,
-                    allow_disk_use=True,  # a view may sort or group, and servers before 6.0 do it in memory only, unless told
-                )
+            return raw_cursor(
+                self._collection,
+                self._query,
+                self._projection,
+                batch_size=self._batch_size.documents,
+                comment=COMMENT,
+                session=self._session,
+                allow_disk_use=True,  # a view may sort or group, and servers before 6.0 do it in memory only, unless told
             )
         if self._lower == MAX_KEY:
             self._stage = _Stage.MAX_KEY
         if self._stage is _Stage.MAX_KEY:
             only_max_key = {"$and": [{"_id": MaxKey()}, self._query]}
-            return _range_batches(
-                LeanCursor(self._collection, only_max_key, self._projection, comment=COMMENT, session=self._session)
-            )
+            return raw_cursor(self._collection, only_max_key, self._projection, comment=COMMENT, session=self._session)
         return raw_find(
             self._collection,
             Range(self._lower, self._upper),
@@ -266,7 +244,7 @@ def raw_find(
     batch_size: int = BATCH_DOCUMENTS,
     projection: Document | None = None,
     session: ClientSession | None = None,
-) -> RangeBatches:
+) -> ResizableBatches:
     """A cursor of raw batches over a range in `_id` order; the collection must have an index of `_id`."""
     bounds: dict[str, Any] = {}
     if span.lower is not None:
@@ -274,28 +252,17 @@ def raw_find(
     if span.upper is not None:
         bounds["max"] = RawBSONDocument(span.upper, _AS_BYTES)
     # The index gives the order anyway; a router in front of shards merges by it only when told.
-    return _range_batches(
-        LeanCursor(
-            collection,
-            query,
-            projection,
-            hint=BY_ID,
-            sort=BY_ID,
-            batch_size=batch_size,
-            comment=COMMENT,
-            session=session,
-            **bounds,
-        )
+    return raw_cursor(
+        collection,
+        query,
+        projection,
+        hint=BY_ID,
+        sort=BY_ID,
+        batch_size=batch_size,
+        comment=COMMENT,
+        session=session,
+        **bounds,
     )
-
-
-def _range_batches(cursor: LeanCursor) -> RangeBatches:
-    return cast(RangeBatches, cursor)
-
-
-def raw_batches(cursor: object) -> RawBatches:
-    """What `find_raw_batches` or `aggregate_raw_batches` returned, as what it is."""
-    return cast(RawBatches, cursor)
 
 
 def sample(
@@ -352,7 +319,7 @@ class Sample:
         affordable = self._room // average
         if 0 <= n_documents <= min(self._size, affordable):
             yield from self._bounded(
-                LeanCursor(self._collection, self._query, comment=COMMENT, batch_size=self._batch())
+                raw_cursor(self._collection, self._query, comment=COMMENT, batch_size=self._batch())
             )
             self.is_whole = not self.is_cut
             return
@@ -373,7 +340,7 @@ class Sample:
             ends = max(1, affordable // 2)
         for direction in (1, -1) if ends else ():
             yield from self._bounded(
-                LeanCursor(
+                raw_cursor(
                     self._collection,
                     self._query,
                     sort=[("_id", direction)],
@@ -390,9 +357,9 @@ class Sample:
             min(BATCH_DOCUMENTS, BATCH_BYTES // max(1, self._average_bytes), self._room // max(1, self._average_bytes)),
         )
 
-    def _bounded(self, cursor: LeanCursor) -> Iterator[bytes]:
+    def _bounded(self, cursor: ResizableBatches) -> Iterator[bytes]:
         """The batches of a cursor, as long as there is room for one more."""
-        for batch in raw_batches(cursor):
+        for batch in cursor:
             yield from self._taken(batch)
             if self._room <= 0:
                 self.is_cut = True

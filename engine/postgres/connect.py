@@ -32,6 +32,7 @@ from engine.libpq.passfile import is_open_to_others
 from engine.libpq.resolve import Conninfo, Endpoint, passfile_of, pinned, read_words, resolve
 from engine.postgres import session, sessions, sqlstates
 from engine.postgres.contexts import check_files, context_for
+from engine.postgres.driver_internals import socket_of, tls_of, wake_writer
 from engine.postgres.sqlstates import describe, one_line
 from engine.redaction import redact
 
@@ -130,7 +131,7 @@ async def connect(
     except _NOT_CONNECTED as error:
         raise _explained(error, uri, address_of(uri), timeout_s) from error
     _keep_alive(connection, conninfo)
-    connection.add_termination_listener(_wake_writer)
+    connection.add_termination_listener(wake_writer)
     try:
         await session.make_ours(connection)
     except sqlstates.FAILURES as error:
@@ -342,7 +343,7 @@ def without_tls_offer(uri: str, connection: asyncpg.Connection) -> str:
 
 def tls_in_words(connection: asyncpg.Connection) -> str:
     """How the connection is secured: one of the words of `engine.tls`."""
-    secured = connection._transport.get_extra_info("ssl_object")
+    secured = tls_of(connection)
     if secured is None:
         return tls.NO_TLS
     if secured.context.verify_mode == ssl.CERT_NONE:
@@ -352,8 +353,8 @@ def tls_in_words(connection: asyncpg.Connection) -> str:
 
 def _keep_alive(connection: asyncpg.Connection, conninfo: Conninfo) -> None:
     """Have the kernel notice a dead network under a connection that only waits; asyncpg has no option for it."""
-    wire = connection._transport.get_extra_info("socket")
-    if wire.family not in (socket.AF_INET, socket.AF_INET6):
+    wire = socket_of(connection)
+    if wire is None or wire.family not in (socket.AF_INET, socket.AF_INET6):
         return
     if conninfo.values.get("keepalives") != "0":
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -370,16 +371,10 @@ def _keep_alive(connection: asyncpg.Connection, conninfo: Conninfo) -> None:
             _set_option(wire, option, given if given is not None and given > 0 else value)
 
 
-def _set_option(wire: Any, option: int, value: int) -> None:
+def _set_option(wire: socket.socket, option: int, value: int) -> None:
     """A number that the kernel does not take is no reason to go without a connection."""
     with suppress(OSError):
         wire.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-def _wake_writer(connection: asyncpg.Connection) -> None:
-    """End a COPY that waits for the socket to take more, when the connection is gone: asyncpg 0.32 would wait for ever."""
-    if connection._protocol is not None:
-        connection._protocol.resume_writing()
 
 
 def _explained(error: Exception, uri: str, address: Address, timeout_s: float) -> ConnectError | UsageError:

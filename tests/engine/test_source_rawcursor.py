@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import bson
 import pytest
+from bson import raw_bson
 from bson.raw_bson import RawBSONDocument
+from pymongo.cursor import RawBatchCursor
 from pymongo.errors import OperationFailure
 
-from engine.mongo.rawcursor import LeanCursor
+from engine.mapping.bson import documents
+from engine.mongo import rawcursor
+from engine.mongo.rawcursor import DriverCursor, LeanCursor, raw_cursor
+from engine.mongo.reader import BatchSize, RangeReader
 
 if TYPE_CHECKING:
     from tests.conftest import Source
@@ -64,3 +70,64 @@ def test_labels_of_an_error_arrive(source: Source) -> None:
         assert caught.value.has_error_label("Marked")
     finally:
         source.client.admin.command("configureFailPoint", "failCommand", mode="off")
+
+
+PRIVATE_NAMES = [
+    (raw_bson, "_RawArrayBSONDocument"),
+    (raw_bson, "_RAW_ARRAY_BSON_OPTIONS"),
+    (bson, "_convert_raw_document_lists_to_streams"),
+]
+
+
+def sizes_read(source: Source) -> list[int]:
+    """Documents in each batch of a reader of `users`, whose batches grow where the driver lets them."""
+    reader = RangeReader(source.db.users, None, True, None, batch_size=BatchSize(100))
+    sizes = []
+    while batch := reader.next_batch():
+        sizes.append(sum(1 for _ in documents(batch.data)))
+    return sizes
+
+
+def test_this_driver_has_every_private_name_that_the_short_way_needs(source: Source) -> None:
+    source.db.users.insert_many([{"n": n} for n in range(N_DOCUMENTS)])
+    assert rawcursor._find_shortcut() is not None
+    assert callable(RawBatchCursor._unpack_response)
+    cursor = raw_cursor(source.db.users, {}, batch_size=100)
+    assert isinstance(cursor, LeanCursor)
+    assert len(list(documents(next(cursor)))) == cursor.asks_for == 100
+    cursor.resize(300)
+    assert len(list(documents(next(cursor)))) == cursor.asks_for == 300
+    assert rawcursor._shortcut is not None
+    assert rawcursor._shortcut.is_proven
+    assert sizes_read(source) == [100, N_DOCUMENTS - 100]
+
+
+@pytest.mark.parametrize(("module", "name"), PRIVATE_NAMES)
+def test_a_driver_without_one_of_the_names_reads_by_its_own_cursors(
+    source: Source, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
+) -> None:
+    source.db.users.insert_many([{"n": n} for n in range(N_DOCUMENTS)])
+    with monkeypatch.context() as hidden:
+        hidden.delattr(module, name)
+        shortcut = rawcursor._find_shortcut()
+    assert shortcut is None
+    monkeypatch.setattr(rawcursor, "_shortcut", shortcut)
+    assert isinstance(raw_cursor(source.db.users, {}), DriverCursor)
+    assert sizes_read(source) == [100] * (N_DOCUMENTS // 100)
+
+
+@pytest.mark.parametrize("read", [lambda answer: {}, lambda answer: answer.decode(), bson.decode])
+def test_a_driver_whose_first_batch_is_another_by_the_short_way_unpacks_all_by_its_own(
+    source: Source, monkeypatch: pytest.MonkeyPatch, read: Any
+) -> None:
+    source.db.users.insert_many([{"n": n} for n in range(N_DOCUMENTS)])
+    shortcut = rawcursor._find_shortcut()
+    assert shortcut is not None
+    shortcut.read = read
+    shortcut.array_class = dict  # so that an answer that was decoded counts
+    monkeypatch.setattr(rawcursor, "_shortcut", shortcut)
+    options: dict[str, Any] = {"sort": [("_id", 1)], "batch_size": 1_000}
+    cursor = raw_cursor(source.db.users, {}, **options)
+    assert list(cursor) == list(source.db.users.find_raw_batches({}, **options))
+    assert not shortcut.is_proven
+    assert rawcursor._shortcut is None
