@@ -42,6 +42,7 @@ from tui.cockpit.palette import CommandProvider, CommandsPalette, Palette
 from tui.cockpit.runs import Runs
 from tui.cockpit.session import EngineSession, situation_of
 from tui.cockpit.textual_internals.caches import let_go_of_closed_widgets
+from tui.cockpit.textual_internals.command_palette import CAN_BEGIN_ANEW
 from tui.cockpit.textual_internals.driver import driver_for, tells_of_lost_terminal
 from tui.cockpit.textual_internals.failing import FailsQuietly
 from tui.cockpit.themes import OURS, fitting
@@ -281,8 +282,12 @@ class Cockpit(FailsQuietly):
 
     def action_command_palette(self) -> None:
         """All commands by name."""
-        if not isinstance(self.screen, Palette):
+        if isinstance(self.screen, Palette):
+            return
+        if CAN_BEGIN_ANEW:
             self.palette.open(self)
+        else:
+            self.push_screen(Palette())
 
     def search_themes(self) -> None:
         """Choose the colours."""
@@ -313,7 +318,7 @@ class Cockpit(FailsQuietly):
         if any(map(tells_of_lost_terminal, renderables)):
             self.leaving.signalled(signal.SIGHUP)
         else:
-            self.fail(*renderables)
+            self.fail(renderables)
 
     def is_harmless(self, error: Exception) -> bool:
         """Parts of screens go, or do not come any more, while the app ends: nothing is wrong when they are missed."""

@@ -8,13 +8,13 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 
-from textual.binding import BindingsMap
 from textual.dom import DOMNode
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
 from engine.errors import UsageError
 from engine.protocol import RunState
 from tui.cockpit.commands import BY_ID, COMMANDS, Command, Place, Situation
+from tui.cockpit.textual_internals.bindings import rebind
 
 _SIGNS = {
     KEY_NAME_REPLACEMENTS.get(name, name): sign
@@ -69,15 +69,10 @@ class Keymap:
         return {name: ",".join(each) for name, each in keys.items()} if self._is_own else {}
 
     def bind(self, node: DOMNode, place: Place) -> None:
-        """Give a screen, or the app, these keys in the place of those of its class.
-
-        `App.set_keymap` would do for keys that one command has alone; of two that share a key, such as pause and resume,
-        it takes the key from both, and it loses the footer's order.
-        """
+        """Give a screen, or the app, these keys in the place of those of its class."""
         if self._is_own:
             own = [command.binding(",".join(self._keys[command.id])) for command in COMMANDS if command.place is place]
-            others = [binding for _, binding in node._bindings if binding.id not in BY_ID]
-            node._bindings = BindingsMap([*own, *others])
+            rebind(node, own, lambda binding: binding.id in BY_ID)
 
     def shown(self, command_id: str) -> str:
         """All keys of a command, for lists of commands: `space p`."""

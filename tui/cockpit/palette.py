@@ -7,23 +7,22 @@ from functools import partial
 
 from rich.console import RenderableType
 from textual.await_complete import AwaitComplete
-from textual.command import CommandInput, CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
-from textual.events import Mount
 from textual.markup import escape
 from textual.visual import Visual
-from textual.widgets import Input
 
 from tui.cockpit.commands import Command, commands_for, knob_wish
 from tui.cockpit.dialogs.modal import Kept
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.screens.base import CockpitScreen
+from tui.cockpit.textual_internals.command_palette import CalmPalette, LastingPalette
 from tui.cockpit.textual_internals.dimming import dimming
 from tui.words.format import number
 
 
-class Palette(CommandPalette):
-    """Textual's, for keys that come faster than it closes and for windows that have no room for its list."""
+class Palette(CalmPalette):
+    """Textual's, over the screen as other dialogs are, and left once."""
 
     def render(self) -> RenderableType | Visual:  # type: ignore[override]  # a screen may be as visual as any widget
         """The screen below it, dimmed."""
@@ -33,39 +32,15 @@ class Palette(CommandPalette):
         """Leave, unless that has happened."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
 
-    def _action_command_list(self, action: str) -> None:
-        if self.query_one(CommandList).scrollable_content_region:
-            super()._action_command_list(action)
 
-    # A search that ends while the palette is being removed sets these, when there is nothing left to show them.
-
-    def _watch__list_visible(self) -> None:
-        if self.query(CommandList):
-            super()._watch__list_visible()
-
-    async def _watch__show_busy(self) -> None:
-        if self.query(CommandList):
-            await super()._watch__show_busy()
-
-
-class CommandsPalette(Kept[None], Palette):
-    """That of the commands, kept: where it is shown again, it begins anew."""
+class CommandsPalette(Kept[None], Palette, LastingPalette):
+    """That of the commands, kept."""
 
     KEPT_AS = "palette"
 
-    def _on_mount(self, event: Mount) -> None:
-        """Textual's would look for commands now, when nothing is below it yet; and show nothing before it has found some."""
-        event.prevent_default()
-        self.add_class("-ready")
-
     def on_screen_resume(self) -> None:
         """Nothing is typed; what works now is offered."""
-        with self.prevent(Input.Changed):
-            self.query_one(CommandInput).value = ""
-        self.query_one(CommandList).clear_options()
-        self._list_visible = False
-        self._selected_command = None
-        CommandPalette._on_mount(self, Mount())
+        self.begin_anew()
 
 
 class CommandProvider(Provider):

@@ -1,7 +1,7 @@
-"""Textual's terminal driver, for which a terminal that is gone, or told to wait, is no reason to stand still.
+"""Textual's terminal driver, which a terminal that is gone, or told to wait, does not hold up: `LinuxDriver._file`.
 
 Textual writes in a thread behind a short queue. An error ends the thread, the queue fills, and the event loop then waits for
-ever to put something into it: nobody would detach from the run, or cancel it.
+ever to put something into it: the cockpit would neither detach from the run nor cancel it.
 
 It also gives the terminal its own modes back before the last of that is written. In those modes ctrl+s means that output
 waits for ctrl+q, so that a key pressed too late would hold the end up for ever, signals included.
@@ -14,6 +14,7 @@ import errno
 import signal
 import termios
 from collections.abc import Iterator
+from io import TextIOWrapper
 from typing import Any, TextIO, cast
 
 from rich.console import RenderableType
@@ -87,8 +88,9 @@ class CockpitDriver(LinuxDriver):
     def __init__(self, *args: Any, **options: Any) -> None:
         with _ignored_stay_ignored():
             super().__init__(*args, **options)
-        self._file = cast(Any, _Output(cast(TextIO, self._file)))
-        self._modes: list[Any] | None = None
+        if (file := getattr(self, "_file", None)) is not None:  # otherwise a lost terminal is Textual's own affair
+            self._file = cast(TextIOWrapper, _Output(file))
+        self._own_modes: list[Any] | None = None
         """The terminal's own, until `close`."""
 
     def start_application_mode(self) -> None:
@@ -98,13 +100,13 @@ class CockpitDriver(LinuxDriver):
 
     def stop_application_mode(self) -> None:
         """Leave the screen. Until `close`, which always follows, the terminal takes no key for a command to itself."""
-        self._modes, self.attrs_before = self.attrs_before, None
+        self._own_modes, self.attrs_before = self.attrs_before, None
         super().stop_application_mode()
 
     def close(self) -> None:
         """Write what is left, then give the terminal its modes back."""
         super().close()
-        if self._modes is not None:
+        if self._own_modes is not None:
             with contextlib.suppress(termios.error):  # it is gone
-                termios.tcsetattr(self.fileno, termios.TCSANOW, self._modes)
-            self._modes = None
+                termios.tcsetattr(self.fileno, termios.TCSANOW, self._own_modes)
+            self._own_modes = None

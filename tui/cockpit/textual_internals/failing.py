@@ -1,13 +1,14 @@
-"""How an application of Textual 8.2.8 ends after an error: `App._handle_exception`, `_fatal_error`, `_return_code`,
-`_exit` and `_close_messages_no_wait`.
+"""What an application of Textual 8.2.8 does about an error that nothing has handled: `App._handle_exception`,
+`_fatal_error` and `_close_messages_no_wait`.
 
-Textual has no public hook for an error that nothing has handled. Its own way prints the traceback with the values of local
-variables; those may be connection strings.
+Textual has no public hook for it. Its own way prints the traceback with the values of local variables; those may be
+connection strings.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 from rich.console import RenderableType
 from textual.app import App
@@ -16,12 +17,25 @@ from engine.errors import EXIT_FAILED
 
 
 class FailsQuietly(App[None]):
-    """An application whose bugs are a sentence of its own. Put before `App` among the bases."""
+    """An application whose bugs are a sentence of its own."""
+
+    _is_told_to_end = False
+    _has_failed = False
 
     @property
     def is_ending(self) -> bool:
         """The application is told to end, or has ended."""
-        return self._exit or not self.is_running
+        return self._is_told_to_end or not self.is_running
+
+    @property
+    def return_code(self) -> int | None:
+        """The exit code; None before the end."""
+        return EXIT_FAILED if self._has_failed else super().return_code
+
+    def exit(self, result: None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        """End."""
+        self._is_told_to_end = True
+        super().exit(result, return_code, message)
 
     def is_harmless(self, error: Exception) -> bool:
         """The application goes on as if there had been no such error."""
@@ -31,9 +45,9 @@ class FailsQuietly(App[None]):
         """Keep a sentence for the terminal."""
         raise NotImplementedError
 
-    def fail(self, *renderables: RenderableType) -> None:
+    def fail(self, renderables: Iterable[RenderableType]) -> None:
         """End with these on the terminal."""
-        self._return_code = EXIT_FAILED
+        self._has_failed = True
         super().panic(*renderables)
 
     def _handle_exception(self, error: Exception) -> None:
