@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.config import redact
 from engine.postgres.sqlstates import DISK_FULL, LOCK_NOT_AVAILABLE, TOO_MANY_CONNECTIONS
+from engine.protocol import ProblemReported
 from engine.work.connections import EXPLAINED, explain
 from engine.work.retry import Patience
 
@@ -64,7 +65,7 @@ async def insist(migration: Migration, step: Callable[[], Awaitable[Result]]) ->
                 advice, reason = HELP[code]
                 if told != sentence:
                     message = f"{redact(sentence)} The run is paused: {advice}."
-                    migration.emit("problem", code=code, message=message)
+                    migration.emit(ProblemReported(code=code, message=message))
                     told = sentence
                 await migration.stand(reason, LOCK_AGAIN_S)
                 if not migration.is_paused:
@@ -73,12 +74,12 @@ async def insist(migration: Migration, step: Callable[[], Awaitable[Result]]) ->
             elif code == DISK_FULL or (code == TOO_MANY_CONNECTIONS and not crowd.is_left):
                 advice, reason = HELP[code]
                 message = f"{redact(sentence)} The run is paused: {advice}, then resume it."
-                migration.emit("problem", code=code, message=message)
+                migration.emit(ProblemReported(code=code, message=message))
                 await migration.stand(reason)
                 patience.renew()
                 crowd.renew()
             elif is_transient and waiting.is_left:
-                migration.emit("problem", code=code, message=redact(sentence), retry=True)
+                migration.emit(ProblemReported(code=code, message=redact(sentence), retry=True))
                 await waiting.wait()
             else:
                 raise

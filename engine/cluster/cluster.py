@@ -12,7 +12,7 @@ from engine.cluster.director import fewer_workers
 from engine.cluster.progress import Emit
 from engine.cluster.supervisor import Supervisor
 from engine.errors import MigrationError
-from engine.protocol import WorkerView
+from engine.protocol import ProblemReported, WorkerChanged, WorkerView
 from engine.redaction import redact
 from engine.work.context import WorkerStart
 from engine.work.messages import Committed, Compared, Counted, Failed, Lease, Problem, Returned, Task
@@ -108,7 +108,9 @@ class Cluster(ABC):
     def _give_on(self, lease: Lease, why: str) -> None:
         """The holder of a lease is dead: another may have it."""
         message = f"A worker {why}; its partition goes to another."
-        self._emit("problem", code="worker_lost", message=message, namespace=self.collection_of(lease), retry=True)
+        self._emit(
+            ProblemReported(code="worker_lost", message=message, namespace=self.collection_of(lease), retry=True)
+        )
         self._supervisor.dispatch()
 
     async def _watch(self) -> None:
@@ -158,11 +160,11 @@ class Cluster(ABC):
 
     def noticed(self, problem: Problem) -> None:
         """A worker dealt with a problem by itself."""
-        self._emit("problem", code=problem.code, message=redact(problem.message), retry=True)
+        self._emit(ProblemReported(code=problem.code, message=redact(problem.message), retry=True))
 
     def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
         """A worker started, retired or died."""
-        self._emit("worker", id=worker_id, pid=pid, what=what, exit=exit_code)
+        self._emit(WorkerChanged(id=worker_id, pid=pid, what=what, exit=exit_code))
         if self._supervisor.is_hopeless:
             self._fail(
                 MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers")
@@ -170,7 +172,7 @@ class Cluster(ABC):
 
     def shrunk(self, size: int) -> None:
         """The target has no connection for one of the workers: so many stay."""
-        self._emit("problem", code="fewer_workers", message=fewer_workers(size))
+        self._emit(ProblemReported(code="fewer_workers", message=fewer_workers(size)))
 
     def cannot_start(self, error: Exception) -> None:
         """The system gives us no more processes."""

@@ -8,6 +8,7 @@ from engine.cluster.director import fewer_workers
 from engine.config import redact
 from engine.errors import MigrationError
 from engine.postgres.sqlstates import DISK_FULL
+from engine.protocol import KnobChanged, ProblemReported, WorkerChanged
 from engine.run.census_leases import FullCensus
 from engine.run.copy import Copying
 from engine.run.seed import SEED_TASK_ID, Seeding
@@ -99,13 +100,15 @@ class Foreman:
         """A lease could not be worked on: it is tried again elsewhere, or the run fails."""
         copying = self._migration.copying
         if copying is not None and copying.consistency.is_lost(message) and not self._migration.is_stopping:
-            self._migration.emit("problem", code=message.code, message=redact(message.message), retry=True)
+            self._migration.emit(ProblemReported(code=message.code, message=redact(message.message), retry=True))
             copying.consistency.lost(message)
             return
         if message.code == DISK_FULL and isinstance(message.lease, CopyLease) and not self._migration.is_stopping:
             self._wait_for_space(message, message.lease)
             return
-        self._migration.emit("problem", code=message.code, message=redact(message.message), retry=not message.fatal)
+        self._migration.emit(
+            ProblemReported(code=message.code, message=redact(message.message), retry=not message.fatal)
+        )
         if message.fatal:
             self._migration.fail(MigrationError(message.message, code=message.code))
         else:
@@ -117,10 +120,10 @@ class Foreman:
             return False
         self._copying.leases.give_back(message.lease)
         words = f"{redact(message.message)} The run goes on with the {size} workers that are connected."
-        self._migration.emit("problem", code=message.code, message=words, retry=True)
+        self._migration.emit(ProblemReported(code=message.code, message=words, retry=True))
         old = self._migration.record.knobs["cluster_size"]
         if size < old:
-            self._migration.emit("knob", knob="cluster_size", old=old, value=size)
+            self._migration.emit(KnobChanged(knob="cluster_size", old=old, value=size))
         return True
 
     def _wait_for_space(self, message: Failed, lease: CopyLease) -> None:
@@ -128,7 +131,7 @@ class Foreman:
         self._copying.leases.give_back(lease)
         if self._migration.record.may("pause"):
             advice = "The run is paused: make room on the target's server, then resume it."
-            self._migration.emit("problem", code=message.code, message=f"{redact(message.message)} {advice}")
+            self._migration.emit(ProblemReported(code=message.code, message=f"{redact(message.message)} {advice}"))
             self._migration.pause("waiting: the target's disk is full")
 
     def lost(self, lease: Lease, why: str) -> None:
@@ -157,16 +160,16 @@ class Foreman:
             )
             return
         message = f"A worker {why}; its partition is counted again by another."
-        self._migration.emit("problem", code="worker_lost", message=message, namespace=namespace, retry=True)
+        self._migration.emit(ProblemReported(code="worker_lost", message=message, namespace=namespace, retry=True))
         self._migration.dispatch()
 
     def noticed(self, problem: Problem) -> None:
         """A worker dealt with a problem by itself."""
-        self._migration.emit("problem", code=problem.code, message=redact(problem.message), retry=True)
+        self._migration.emit(ProblemReported(code=problem.code, message=redact(problem.message), retry=True))
 
     def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
         """A worker started, retired or died."""
-        self._migration.emit("worker", id=worker_id, pid=pid, what=what, exit=exit_code)
+        self._migration.emit(WorkerChanged(id=worker_id, pid=pid, what=what, exit=exit_code))
         if self._migration.supervisor is not None and self._migration.supervisor.is_hopeless:
             self._migration.fail(
                 MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers")
@@ -175,8 +178,8 @@ class Foreman:
     def shrunk(self, size: int) -> None:
         """The target has no connection for one of the workers: so many stay."""
         old = self._migration.record.knobs["cluster_size"]
-        self._migration.emit("knob", knob="cluster_size", old=old, value=size)
-        self._migration.emit("problem", code="fewer_workers", message=fewer_workers(size))
+        self._migration.emit(KnobChanged(knob="cluster_size", old=old, value=size))
+        self._migration.emit(ProblemReported(code="fewer_workers", message=fewer_workers(size)))
 
     def cannot_start(self, error: Exception) -> None:
         """The system gives us no more processes: a run that has some goes on with those."""
@@ -189,7 +192,7 @@ class Foreman:
             )
         else:
             self._migration.emit(
-                "problem", code="workers", message=f"No more worker processes can be started ({name})."
+                ProblemReported(code="workers", message=f"No more worker processes can be started ({name}).")
             )
 
     def settled(self) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any, Protocol
 
 from engine.ledger.partitions import Position
+from engine.protocol import Event, RecountedTable, RunRecounted, SliceCommitted
 from engine.run.journal import Journal
 from engine.work.claims import as_committed
 from engine.work.messages import Committed, CopyLease
@@ -14,7 +15,7 @@ from engine.work.messages import Committed, CopyLease
 class Emit(Protocol):
     """How a fact is made known."""
 
-    def __call__(self, kind: str, **facts: object) -> None: ...
+    def __call__(self, event: Event) -> None: ...
 
 
 class Tally:
@@ -44,16 +45,17 @@ class Tally:
         self._n_counted[message.partition_id] = message.slice_no + 1
         self._n_read[message.partition_id] += message.n_read
         self._emit(
-            "slice",
-            task_id=message.task_id,
-            partition=message.partition_id,
-            slice_no=message.slice_no,
-            read=message.n_read,
-            written=message.n_written,
-            rejected=message.n_rejected,
-            bytes=message.n_bytes,
-            reasons=dict(message.reasons),
-            policies=dict(message.policy_hits),
+            SliceCommitted(
+                task_id=message.task_id,
+                partition=message.partition_id,
+                slice_no=message.slice_no,
+                read=message.n_read,
+                written=message.n_written,
+                rejected=message.n_rejected,
+                bytes=message.n_bytes,
+                reasons=dict(message.reasons),
+                policies=dict(message.policy_hits),
+            )
         )
 
     async def catch_up(self, lease: CopyLease) -> Position:
@@ -75,4 +77,4 @@ class Tally:
             self._recounted(*totals)
 
     def _recounted(self, tables: list[dict[str, Any]], n_bytes: int) -> None:
-        self._emit("recount", tables=tables, bytes=n_bytes)
+        self._emit(RunRecounted(tables=[RecountedTable(**each) for each in tables], bytes=n_bytes))

@@ -23,6 +23,7 @@ from engine.postgres.blockers import naming_blockers
 from engine.postgres.ddl import drop_table
 from engine.postgres.lock_room import LOCKS_OF_DROP, lock_table
 from engine.postgres.sqlstates import describe, may_pass
+from engine.protocol import Event
 from engine.rows import TableLoad
 
 COMPLETED = "completed"
@@ -356,12 +357,12 @@ async def append_events(
     )
 
 
-async def append_afterwards(connection: asyncpg.Connection, run_id: str, kind: str, facts: Mapping[str, Any]) -> None:
+async def append_afterwards(connection: asyncpg.Connection, run_id: str, event: Event) -> None:
     """Keep a fact about a run that is over; it has the time of the run's last event."""
     await connection.execute(
         "INSERT INTO mongopg.event (run_id, seq, at, kind, facts) SELECT $1, coalesce(max(seq), -1) + 1,"
         " coalesce((array_agg(at ORDER BY seq DESC))[1], 0), $2, $3 FROM mongopg.event WHERE run_id = $1",
-        run_id, kind, json.dumps(facts),
+        run_id, event.kind, json.dumps(event.facts),
     )  # fmt: skip
 
 

@@ -4,24 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.protocol.events import AnyEvent
 from engine.protocol.snapshots import Snapshot
 from engine.protocol.wire import Wire
-
-COUNTERS = frozenset({"slice", "recount", "seeded", "total"})
-"""Kinds of events that only move counters: a snapshot has those."""
-
-
-class Event(Wire):
-    """A fact, at `at` seconds of the run. `kind` says which fields of `facts` there are:
-
-    state {state, reason} - knob {knob, old, value, by} - worker {id, pid, what: started|retired|died, exit} -
-    problem {code, message} - parked {partition, namespace} - planned {tables, knobs} -
-    finished {the last JSON line of `run --json`}
-    """
-
-    kind: str
-    at: float
-    facts: dict[str, Any] = {}
 
 
 class Attached(Wire):
@@ -33,7 +18,7 @@ class Attached(Wire):
     snapshot: Snapshot
     samples: list[tuple[float, float]] = []
     """The throughput of the whole run, (elapsed, rows/s), newest last, for the chart: a second each at first."""
-    events: list[dict[str, Any]] = []
+    events: list[AnyEvent] = []
     """The newest events, at most 1,000, and all knobs, plans and servers, without those that only move counters."""
 
 
@@ -66,7 +51,7 @@ class Recording(Wire):
     run: RunInfo
     frames: list[Snapshot]
     """The newest last, with its tables; the others have none. `elapsed` runs through all times that the run was driven."""
-    events: list[Event]
+    events: list[AnyEvent]
     """The newest ones, without those that only move counters."""
     settings: dict[str, Any] = {}
     """Sections of settings that ask for the same run again: `Start.settings` of a resume."""

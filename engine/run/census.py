@@ -16,7 +16,7 @@ from engine.plan import FIRST_TASK_ID, Choice, choose, cut, find_ends, parts_of
 from engine.plan.planning import view_plan
 from engine.plan.reading import read_plan
 from engine.postgres.names import KnownNames
-from engine.protocol import CountingView, MakePlan, PlanView, RunState, WorkerView
+from engine.protocol import CensusFinished, CensusStarted, CountingView, MakePlan, PlanView, RunState, WorkerView
 from engine.run.census_leases import LEVELS_BELOW, CensusCluster, FullCensus, full_census
 from engine.service.questions import known_in_target, source_uri
 from engine.work.context import WorkerStart
@@ -66,10 +66,10 @@ async def count_for_run(migration: Migration, client: mongo.Client, choices: Seq
     census = await asyncio.to_thread(_cut, client, settings, choices, wanted, migration.record.knobs["cluster_size"])
     migration.census = census
     migration.enter(RunState.STARTING, "counting fields")
-    migration.emit("counting", collections=census.collections, total=census.total)
+    migration.emit(CensusStarted(collections=census.collections, total=census.total))
     migration.dispatch()
     await migration.until(lambda: census.is_finished)
-    migration.emit("counted_fields", collections=census.collections, documents=census.seen)
+    migration.emit(CensusFinished(collections=census.collections, documents=census.seen))
     migration.enter(RunState.STARTING, "planning")
     return known | census.results()
 

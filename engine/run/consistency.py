@@ -11,7 +11,7 @@ from engine.errors import MigrationError, UsageError
 from engine.mongo import connect as mongo
 from engine.mongo import snapshot
 from engine.plan import TablePlan
-from engine.protocol import RunState
+from engine.protocol import ProblemReported, RunState, SnapshotTaken
 from engine.run.table_lock import UNREACHABLE
 from engine.verify.counts import count_source
 from engine.work.connections import explain
@@ -52,7 +52,9 @@ class Consistency:
     def announce(self) -> None:
         """Let everybody know the time."""
         if self.at is not None:
-            self._migration.emit("snapshot", at=self.at, unix=snapshot.seconds_of(self.at), window_s=self._window_s)
+            self._migration.emit(
+                SnapshotTaken(cluster_time=self.at, unix=snapshot.seconds_of(self.at), window_s=self._window_s)
+            )
 
     async def resume(self, at: int | None, *, has_slices: bool) -> None:
         """Go on with a run that read at that time: at the same one, or at a new one while nothing is committed.
@@ -80,11 +82,9 @@ class Consistency:
         except MigrationError as error:
             if error.code not in snapshot.LOST or self.at is None:
                 raise
-        self._migration.emit(
-            "problem",
-            code="counted_now",
-            message=f"The server has no longer the state of {snapshot.in_words(self.at)}: the source is counted as it is now.",
-        )
+        state = snapshot.in_words(self.at)
+        message = f"The server has no longer the state of {state}: the source is counted as it is now."
+        self._migration.emit(ProblemReported(code="counted_now", message=message))
         return await asyncio.to_thread(count_source, uri, tables)
 
     def is_lost(self, message: Failed) -> bool:

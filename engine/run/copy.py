@@ -35,7 +35,7 @@ from engine.plan.reading import read_plan
 from engine.postgres import connect as postgres
 from engine.postgres.existing import ADDING, ExistingTable
 from engine.postgres.names import NOTHING_KNOWN, KnownNames
-from engine.protocol import RangeView, RunState
+from engine.protocol import PartitionParked, PlannedTable, ProblemReported, RangeView, RunPlanned, RunState
 from engine.retries import insist
 from engine.run.census import count_for_run
 from engine.run.consistency import Consistency
@@ -204,19 +204,19 @@ class Copying:
         self.consistency.announce()
         self._announce()
         for message in selection.warnings:
-            migration.emit("problem", code="selection", message=message)
+            migration.emit(ProblemReported(code="selection", message=message))
         for choice in choices:
             if choice.warning:
-                migration.emit("problem", code="table_name", message=choice.warning, namespace=choice.namespace)
+                migration.emit(ProblemReported(code="table_name", message=choice.warning, namespace=choice.namespace))
         for table in self.plan.tables:
             if doubts := table_doubts(table):
-                migration.emit("problem", code="table_bounds", message=doubts, namespace=table.namespace)
+                migration.emit(ProblemReported(code="table_bounds", message=doubts, namespace=table.namespace))
             if doubts := key_doubts(table.mapping, settings.run.mode):
                 message = f"{table.namespace}: {doubts}"
-                migration.emit("problem", code="equal_keys", message=message, namespace=table.namespace)
+                migration.emit(ProblemReported(code="equal_keys", message=message, namespace=table.namespace))
         names = [TableName(table.schema_name, table.table) for table in self.plan.tables]
         for text in await insist(migration, lambda: self.journal.remarks(names, settings.run.mode)):
-            migration.emit("problem", code="rules", message=text)
+            migration.emit(ProblemReported(code="rules", message=text))
         self.extents.spread(leases, self._expected)
         self.leases.add(leases)
 
@@ -252,9 +252,10 @@ class Copying:
         found = await insist(migration, lambda: self.journal.find_run(run, request, fingerprint(request)))
         if found is None:
             migration.emit(
-                "problem",
-                code="nothing_to_resume",
-                message="There is no unfinished run of this plan: a new one begins.",
+                ProblemReported(
+                    code="nothing_to_resume",
+                    message="There is no unfinished run of this plan: a new one begins.",
+                )
             )
             return False
         migration.run_id = migration.record.run_id = found.run_id
@@ -287,7 +288,7 @@ class Copying:
 
     def _say_complete(self) -> None:
         message = f"Run {self._migration.run_id} of this plan is complete: nothing to do."
-        self._migration.emit("problem", code="complete", message=message)
+        self._migration.emit(ProblemReported(code="complete", message=message))
 
     def _request(self, known: KnownNames) -> dict[str, Any]:
         """What this run asks for, to find the one to resume; collections may be "all of the database"."""
@@ -321,23 +322,24 @@ class Copying:
     def _announce(self) -> None:
         assert self.plan is not None
         self._migration.emit(
-            "planned",
-            tables=[
-                {
-                    "task_id": table.task_id,
-                    "namespace": table.namespace,
-                    "table": self.plan.label(table),
-                    "total": table.documents,
-                }
-                for table in self.plan.tables
-            ],
-            knobs=dict(self._migration.record.knobs),
-            warnings=[
-                f"{table.namespace}: {text}"
-                for table in self.plan.tables
-                for text in table.warnings
-                if text not in table.left_indexes  # those become problems when the indexes are built
-            ],
+            RunPlanned(
+                tables=[
+                    PlannedTable(
+                        task_id=table.task_id,
+                        namespace=table.namespace,
+                        table=self.plan.label(table),
+                        total=table.documents,
+                    )
+                    for table in self.plan.tables
+                ],
+                knobs=dict(self._migration.record.knobs),
+                warnings=[
+                    f"{table.namespace}: {text}"
+                    for table in self.plan.tables
+                    for text in table.warnings
+                    if text not in table.left_indexes  # those become problems when the indexes are built
+                ],
+            )
         )
 
     async def check_free_connections(self, workers: int) -> None:
@@ -380,11 +382,12 @@ class Copying:
     def lost(self, lease: CopyLease, why: str) -> None:
         """The holder is dead: what it committed stands in the ledger, the rest is given on."""
         self._migration.emit(
-            "problem",
-            code="worker_lost",
-            message=f"A worker {why}; its partition goes to another.",
-            namespace=self._namespace(lease),
-            retry=True,
+            ProblemReported(
+                code="worker_lost",
+                message=f"A worker {why}; its partition goes to another.",
+                namespace=self._namespace(lease),
+                retry=True,
+            )
         )
         task = asyncio.create_task(self._recover(lease), name=f"recover partition {lease.partition_id}")
         self._recoveries.add(task)
@@ -400,7 +403,7 @@ class Copying:
         if position.finished:
             self.leases.finish(lease.partition_id)
         elif self.leases.count_death(lease.partition_id, position.next_slice_no):
-            self._migration.emit("parked", partition=lease.partition_id, namespace=self._namespace(lease))
+            self._migration.emit(PartitionParked(partition=lease.partition_id, namespace=self._namespace(lease)))
         else:
             self.leases.give_back(_lease_at(position))
 

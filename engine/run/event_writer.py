@@ -13,14 +13,14 @@ import asyncpg
 
 from engine.ledger import runs
 from engine.postgres import sqlstates
-from engine.protocol import Event, RunState
+from engine.protocol import DocumentsSeeded, Event, RunState, StateEntered
 from engine.run.table_lock import UNREACHABLE
 
 FLUSH_S = 0.5
 """Events are written to the ledger this often."""
 HEARTBEAT_S = 2.0
-NOT_KEPT = frozenset({"seeded"})
-"""Kinds of events that are only for the screen."""
+NOT_KEPT = (DocumentsSeeded,)
+"""Events that are only for the screen."""
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +45,9 @@ class Diary:
 
     def note(self, event: Event) -> None:
         """Keep an event; of the run's state also what it is now, for those who look into the ledger meanwhile."""
-        if event.kind == "state":
-            self._state = RunState(event.facts["state"])
-        if event.kind not in NOT_KEPT:
+        if isinstance(event, StateEntered):
+            self._state = event.state
+        if not isinstance(event, NOT_KEPT):
             self._events.append((self._next_seq, event.at, event.kind, event.facts))
             self._next_seq += 1
 

@@ -10,7 +10,7 @@ from engine.errors import MigrationError
 from engine.ledger.earlier_runs import mappings_of
 from engine.plan import TablePlan
 from engine.postgres import finish as ending
-from engine.protocol import RunState, Verification
+from engine.protocol import ProblemReported, RunState, TableCounted, Verification, VerificationEnded
 from engine.retries import insist, together
 from engine.rows import TableLoad
 from engine.run.indexing import build_indexes, builders_for, name_indexes
@@ -51,7 +51,7 @@ async def take_back_lost(copying: Copying, migration: Migration) -> bool:
     message = (
         f"The target has lost what was committed last: {len(lost)} partitions are copied again from where they stand."
     )
-    migration.emit("problem", code="lost_commits", message=message, retry=True)
+    migration.emit(ProblemReported(code="lost_commits", message=message, retry=True))
     await insist(migration, copying.tally.recount)
     copying.reopen(lost)
     return True
@@ -111,7 +111,7 @@ async def _tell_of_others(copying: Copying, migration: Migration, table: TablePl
             f"{table.target} was put in its place with {counted:,} rows before this run was resumed. It has {now:,} now: "
             "others have written to it since. What the run is judged by are the rows counted before that."
         )
-        migration.emit("problem", code=WRITTEN_SINCE, message=message, namespace=table.namespace)
+        migration.emit(ProblemReported(code=WRITTEN_SINCE, message=message, namespace=table.namespace))
 
 
 async def _swap(copying: Copying, migration: Migration) -> None:
@@ -182,10 +182,9 @@ async def _judge(copying: Copying, migration: Migration, source: dict[int, int],
             triggers = await insist(migration, partial(copying.journal.triggers, task_id, mode))
             problems += [blame(triggers)] if triggers else []
         for problem in problems:
-            migration.emit(
-                "problem", code="mismatch", message=f"{counters.namespace}: {problem}.", namespace=counters.namespace
-            )
+            message = f"{counters.namespace}: {problem}."
+            migration.emit(ProblemReported(code="mismatch", message=message, namespace=counters.namespace))
         all_ok = all_ok and not problems
-        migration.emit("counted", task_id=task_id, source=source[task_id], target=target[task_id], ok=not problems)
+        migration.emit(TableCounted(task_id=task_id, source=source[task_id], target=target[task_id], ok=not problems))
     verification = Verification.VERIFIED if all_ok else Verification.MISMATCH
-    migration.emit("verification", verification=verification.value)
+    migration.emit(VerificationEnded(verification=verification))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from engine.plan import TablePlan
 from engine.postgres.finish import LOCK_TIMEOUT_S
 from engine.postgres.indexes import Index, build_by_hand, build_index, take_index_names
-from engine.protocol import RunState
+from engine.protocol import IndexesBuilt, ProblemReported, RunState
 from engine.retries import insist, together
 
 if TYPE_CHECKING:
@@ -49,16 +49,17 @@ async def name_indexes(copying: Copying) -> None:
 
 async def _build_all(copying: Copying, migration: Migration, table: TablePlan, builders: asyncio.Semaphore) -> None:
     for sentence in table.left_indexes:
-        migration.emit("problem", code=LEFT_PROBLEM, message=sentence, namespace=table.namespace)
+        migration.emit(ProblemReported(code=LEFT_PROBLEM, message=sentence, namespace=table.namespace))
     load = copying.journal.load(table.task_id)
     if not load.made:
         if table.indexes:
             named = ", ".join(index.name for index in table.indexes)
             migration.emit(
-                "problem",
-                code=LEFT_PROBLEM,
-                message=f"Table {load.target} was there before, so its indexes are left as they are; planned were {named}.",
-                namespace=table.namespace,
+                ProblemReported(
+                    code=LEFT_PROBLEM,
+                    message=f"Table {load.target} was there before, so its indexes are left as they are; planned were {named}.",
+                    namespace=table.namespace,
+                )
             )
         return
 
@@ -73,13 +74,14 @@ async def _build_all(copying: Copying, migration: Migration, table: TablePlan, b
             refusal = await insist(migration, lambda: refusal_of(index))
         if refusal is not None:
             migration.emit(
-                "problem",
-                code=INDEX_PROBLEM,
-                message=refusal,
-                namespace=table.namespace,
-                advice=build_by_hand(index, load.target),
+                ProblemReported(
+                    code=INDEX_PROBLEM,
+                    message=refusal,
+                    namespace=table.namespace,
+                    advice=build_by_hand(index, load.target),
+                )
             )
         built.append(refusal is None)
 
     await together(*(build(index) for index in table.indexes))
-    migration.emit("indexed", task_id=table.task_id, built=built.count(True), failed=built.count(False))
+    migration.emit(IndexesBuilt(task_id=table.task_id, built=built.count(True), failed=built.count(False)))

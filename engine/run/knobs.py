@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from engine.config import Settings
 from engine.errors import KnobError
 from engine.knobs import knob_named
+from engine.protocol import KnobChanged
 
 if TYPE_CHECKING:
     from engine.run.run import Migration
@@ -48,7 +49,7 @@ async def turn(migration: Migration, name: str, value: int) -> dict[str, Any]:
         else:
             applies = "from the next page" if knob.name == "page_size" else "at once"
     old = migration.record.knobs[knob.name]
-    migration.emit("knob", knob=knob.name, old=old, value=value)
+    migration.emit(KnobChanged(knob=knob.name, old=old, value=value))
     if migration.verifying is not None:
         migration.verifying.turn(knob.name)
     elif migration.surveying is not None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from engine.errors import KnobError
+from engine.protocol import TotalChanged
 from engine.work.messages import CopyLease, CopyTask
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Tail:
         for task_id, task in self._copying.tasks.items():
             if self._is_seeded(task):
                 limit = self._migration.settings.run.limit or documents
-                self._migration.emit("total", task_id=task_id, total=min(documents, limit))
+                self._migration.emit(TotalChanged(task_id=task_id, total=min(documents, limit)))
 
     def _is_seeded(self, task: CopyTask) -> bool:
         seeding = self._migration.seeding

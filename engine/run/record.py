@@ -7,12 +7,32 @@ all show the same run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import singledispatch
 
 from engine.errors import UsageError
-from engine.protocol import ErrorInfo, Event, ProblemView, RunState, TableProgress, Verification
+from engine.protocol import (
+    DocumentsSeeded,
+    ErrorInfo,
+    Event,
+    IndexesBuilt,
+    KnobChanged,
+    ProblemReported,
+    ProblemView,
+    RunFinished,
+    RunPlanned,
+    RunRecounted,
+    RunState,
+    SliceCommitted,
+    SnapshotTaken,
+    StateEntered,
+    TableCounted,
+    TableProgress,
+    TotalChanged,
+    UnknownEvent,
+    Verification,
+    VerificationEnded,
+)
 
 ADVICE = {
     "nul": 'Set mapping.nul to "strip" or "replace", or clean the source; the documents are kept as rejects.',
@@ -135,11 +155,14 @@ class RunRecord:
             raise UsageError(f"The run {now}: there is nothing to {command}.", code="state")
 
     def apply(self, event: Event) -> None:
-        """Change the record by a fact; an unknown kind changes nothing (a newer version's event in a replay)."""
-        change = _CHANGES.get(event.kind)
-        if change is not None:
+        """Change the record by a fact. One that cannot be read changes nothing (a newer version's event in a replay)."""
+        if not isinstance(event, UnknownEvent):
             self.at = event.at
-            change(self, event.facts)
+            _apply(event, self)
+
+    def counters(self, task_id: int) -> TableCounters:
+        """Of a table; also of one that is not planned, where the event that planned it cannot be read."""
+        return self.tables.setdefault(task_id, TableCounters("", f"table {task_id}", 0))
 
     def table_views(self) -> list[TableProgress]:
         """The tables for a snapshot."""
@@ -153,46 +176,99 @@ class RunRecord:
         ]  # fmt: skip
 
 
-def _state(record: RunRecord, facts: dict[str, Any]) -> None:
-    record.state = RunState(facts["state"])
-    record.phase = facts.get("phase", record.state.value)
+@singledispatch
+def _apply(event: Event, record: RunRecord) -> None:
+    """Change a record by an event; those without a function of their own change nothing in it."""
 
 
-def _knob(record: RunRecord, facts: dict[str, Any]) -> None:
-    record.knobs[facts["knob"]] = facts["value"]
+@_apply.register
+def _(event: StateEntered, record: RunRecord) -> None:
+    record.state = event.state
+    record.phase = event.phase or record.state.value
 
 
-def _planned(record: RunRecord, facts: dict[str, Any]) -> None:
-    for entry in facts["tables"]:
-        record.tables[entry["task_id"]] = TableCounters(entry["namespace"], entry["table"], entry["total"])
-    record.knobs |= facts.get("knobs", {})
+@_apply.register
+def _(event: KnobChanged, record: RunRecord) -> None:
+    record.knobs[event.knob] = event.value
 
 
-def _total(record: RunRecord, facts: dict[str, Any]) -> None:
-    record.tables[facts["task_id"]].total = facts["total"]
+@_apply.register
+def _(event: RunPlanned, record: RunRecord) -> None:
+    for table in event.tables:
+        record.tables[table.task_id] = TableCounters(table.namespace, table.table, table.total)
+    record.knobs |= event.knobs
 
 
-def _slice(record: RunRecord, facts: dict[str, Any]) -> None:
-    table = record.tables[facts["task_id"]]
-    table.read += facts["read"]
-    table.written += facts["written"]
-    table.rejected += facts["rejected"]
-    record.n_bytes += facts["bytes"]
-    for code, count in facts.get("reasons", {}).items():
+@_apply.register
+def _(event: TotalChanged, record: RunRecord) -> None:
+    record.counters(event.task_id).total = event.total
+
+
+@_apply.register
+def _(event: SliceCommitted, record: RunRecord) -> None:
+    table = record.counters(event.task_id)
+    table.read += event.read
+    table.written += event.written
+    table.rejected += event.rejected
+    record.n_bytes += event.bytes
+    for code, count in event.reasons.items():
         _count_problem(record, code, "kept as rejects", table.namespace, count, ADVICE.get(code, ""))
-    for code, count in facts.get("policies", {}).items():
+    for code, count in event.policies.items():
         table.altered[code] += count
         _count_problem(record, code, ALTERED, table.namespace, count, "")
 
 
-def _recount(record: RunRecord, facts: dict[str, Any]) -> None:
-    for entry in facts["tables"]:
-        table = record.tables[entry["task_id"]]
-        table.read, table.written, table.rejected = entry["read"], entry["written"], entry["rejected"]
-        if "altered" in entry:  # not in a recording of an older version
-            table.altered = Counter(entry["altered"])
+@_apply.register
+def _(event: RunRecounted, record: RunRecord) -> None:
+    for recounted in event.tables:
+        table = record.counters(recounted.task_id)
+        table.read, table.written, table.rejected = recounted.read, recounted.written, recounted.rejected
+        if recounted.altered is not None:
+            table.altered = Counter(recounted.altered)
             _recount_altered(record, table.namespace)
-    record.n_bytes = facts["bytes"]
+    record.n_bytes = event.bytes
+
+
+@_apply.register
+def _(event: DocumentsSeeded, record: RunRecord) -> None:
+    record.seeded = event.documents
+
+
+@_apply.register
+def _(event: ProblemReported, record: RunRecord) -> None:
+    if event.retry:
+        record.n_retried += 1
+    _count_problem(record, event.code, event.message, event.namespace, 1, event.advice)
+
+
+@_apply.register
+def _(event: TableCounted, record: RunRecord) -> None:
+    table = record.counters(event.task_id)
+    table.source_count, table.target_count, table.ok = event.source, event.target, event.ok
+
+
+@_apply.register
+def _(event: IndexesBuilt, record: RunRecord) -> None:
+    table = record.counters(event.task_id)
+    table.indexes_built, table.indexes_failed = event.built, event.failed
+
+
+@_apply.register
+def _(event: SnapshotTaken, record: RunRecord) -> None:
+    record.consistency, record.snapshot_unix = "snapshot", event.unix
+
+
+@_apply.register
+def _(event: VerificationEnded, record: RunRecord) -> None:
+    record.verification = event.verification
+
+
+@_apply.register
+def _(event: RunFinished, record: RunRecord) -> None:
+    record.state = event.state
+    record.phase = record.state.value
+    record.exit_code = event.exit_code
+    record.error = event.error or record.error
 
 
 def _recount_altered(record: RunRecord, namespace: str) -> None:
@@ -208,16 +284,6 @@ def _recount_altered(record: RunRecord, namespace: str) -> None:
                 _count_problem(record, code, ALTERED, namespace, count, "")
 
 
-def _seeded(record: RunRecord, facts: dict[str, Any]) -> None:
-    record.seeded = facts["documents"]
-
-
-def _problem(record: RunRecord, facts: dict[str, Any]) -> None:
-    if facts.get("retry"):
-        record.n_retried += 1
-    _count_problem(record, facts["code"], facts["message"], facts.get("namespace", ""), 1, facts.get("advice", ""))
-
-
 def _count_problem(record: RunRecord, code: str, message: str, namespace: str, count: int, advice: str) -> None:
     known = record.problems.get((code, namespace))
     record.problems[(code, namespace)] = ProblemView(
@@ -228,46 +294,3 @@ def _count_problem(record: RunRecord, code: str, message: str, namespace: str, c
         advice=advice,
         last_at=record.at,
     )
-
-
-def _counted(record: RunRecord, facts: dict[str, Any]) -> None:
-    table = record.tables[facts["task_id"]]
-    table.source_count, table.target_count, table.ok = facts["source"], facts["target"], facts["ok"]
-
-
-def _indexed(record: RunRecord, facts: dict[str, Any]) -> None:
-    table = record.tables[facts["task_id"]]
-    table.indexes_built, table.indexes_failed = facts["built"], facts["failed"]
-
-
-def _snapshot(record: RunRecord, facts: dict[str, Any]) -> None:
-    record.consistency, record.snapshot_unix = "snapshot", facts["unix"]
-
-
-def _verification(record: RunRecord, facts: dict[str, Any]) -> None:
-    record.verification = Verification(facts["verification"])
-
-
-def _finished(record: RunRecord, facts: dict[str, Any]) -> None:
-    record.state = RunState(facts["state"])
-    record.phase = record.state.value
-    record.exit_code = facts["exit_code"]
-    if error := facts.get("error"):
-        record.error = ErrorInfo(code=error["code"], message=error["message"])
-
-
-_CHANGES: dict[str, Callable[[RunRecord, dict[str, Any]], None]] = {
-    "state": _state,
-    "knob": _knob,
-    "planned": _planned,
-    "total": _total,
-    "slice": _slice,
-    "recount": _recount,
-    "seeded": _seeded,
-    "problem": _problem,
-    "counted": _counted,
-    "indexed": _indexed,
-    "snapshot": _snapshot,
-    "verification": _verification,
-    "finished": _finished,
-}

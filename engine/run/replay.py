@@ -12,7 +12,20 @@ from typing import Any
 
 from engine.cluster.meter import RATE_WINDOW_S, Meter, Window
 from engine.notation import written_namespace
-from engine.protocol import COUNTERS, Event, Recording, RunInfo, RunState, Snapshot, WorkerState, WorkerView
+from engine.protocol import (
+    Event,
+    Recording,
+    RunFinished,
+    RunInfo,
+    RunRecounted,
+    RunState,
+    SliceCommitted,
+    Snapshot,
+    WorkerChanged,
+    WorkerState,
+    WorkerView,
+    read_event,
+)
 from engine.run.record import RunRecord
 
 FINEST_S = 0.25
@@ -58,17 +71,18 @@ class Player:
         time = self._began + at
         self._draw_until(time)
         self._now = time
-        event = Event(kind=kind, at=round(time, 3), facts=dict(facts))
+        event = read_event({"kind": kind, "at": round(time, 3), "facts": facts})
         self._record.apply(event)
-        if kind == "finished":
-            self._mean = float(event.facts.get("rows_per_s", 0.0))
-        elif kind == "worker":
-            self._count_worker(event.facts)
-        elif kind == "slice" and worker is not None:
-            self._workers.setdefault(worker, _Worker(worker)).commit(time, event.facts)
-        elif kind == "recount":
-            self._meter.restart()
-        if kind not in COUNTERS:
+        match event:
+            case RunFinished():
+                self._mean = float(event.rows_per_s)
+            case WorkerChanged():
+                self._count_worker(event)
+            case SliceCommitted() if worker is not None:
+                self._workers.setdefault(worker, _Worker(worker)).commit(time, event)
+            case RunRecounted():
+                self._meter.restart()
+        if not event.only_counts:
             self._events.append(event)
 
     def recording(self, settings: dict[str, Any]) -> Recording:
@@ -78,12 +92,11 @@ class Player:
         frames = [*self._frames, last][-self._max_frames :]
         return Recording(run=self._info, frames=frames, events=list(self._events), settings=settings)
 
-    def _count_worker(self, facts: Mapping[str, Any]) -> None:
-        number = int(facts["id"])
-        if facts["what"] == "started":
-            self._workers[number] = _Worker(number, int(facts["pid"]))
+    def _count_worker(self, event: WorkerChanged) -> None:
+        if event.what == "started":
+            self._workers[event.id] = _Worker(event.id, event.pid)
         else:
-            self._workers.pop(number, None)
+            self._workers.pop(event.id, None)
 
     def _draw_until(self, time: float) -> None:
         if self._next_frame is None:
@@ -144,11 +157,11 @@ class _Worker:
         self._last: float | None = None
         self._rows = Window(RATE_WINDOW_S)
 
-    def commit(self, now: float, facts: Mapping[str, Any]) -> None:
+    def commit(self, now: float, event: SliceCommitted) -> None:
         if self._last is None:
             self._rows.add(now, 0)
-        self._written += facts["written"]
-        self._partition = facts["partition"]
+        self._written += event.written
+        self._partition = event.partition
         self._last = now
         self._rows.add(now, self._written)
 

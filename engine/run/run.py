@@ -17,7 +17,20 @@ from engine.cluster.meter import Meter
 from engine.cluster.supervisor import Supervisor
 from engine.config import Settings, merged, secrets_of
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, MigrationError, UsageError
-from engine.protocol import Event, MakePlan, PlanView, RunState, Snapshot, Start, Verification, Verify, VerifyReport
+from engine.protocol import (
+    Event,
+    MakePlan,
+    PlanView,
+    RunState,
+    ServersStarted,
+    Snapshot,
+    Start,
+    StateEntered,
+    Verification,
+    VerificationEnded,
+    Verify,
+    VerifyReport,
+)
 from engine.redaction import know
 from engine.run import history, knobs
 from engine.run.census import FullSurvey, KnownCensuses
@@ -207,7 +220,7 @@ class Migration:
         finally:
             self.verifying = None
         if report.run_id == self.run_id:
-            self.emit("verification", verification=report.result.value)
+            self.emit(VerificationEnded(verification=report.result))
         return report
 
     async def survey(self, command: MakePlan, settings: Settings) -> PlanView:
@@ -258,9 +271,9 @@ class Migration:
 
     # --- events -------------------------------------------------------------------------------------------------------
 
-    def emit(self, kind: str, **facts: Any) -> None:
-        """A fact: it changes the record and goes to clients and ledger."""
-        event = Event(kind=kind, at=round(self.elapsed, 3), facts=facts)
+    def emit(self, event: Event) -> None:
+        """A fact, of now: it changes the record and goes to clients and ledger."""
+        event = event.model_copy(update={"at": round(self.elapsed, 3)})
         self.record.apply(event)
         if self.copying is not None:
             self.copying.journal.note(event)
@@ -276,7 +289,7 @@ class Migration:
 
     def _state(self, state: RunState, phase: str, reason: str = "") -> None:
         if (state, phase) != (self.record.state, self.record.phase):
-            self.emit("state", state=state.value, phase=phase, reason=reason)
+            self.emit(StateEntered(state=state, phase=phase, reason=reason))
 
     def fail(self, error: MigrationError) -> None:
         """Something that cannot be worked around: the run ends failed, slices in hand are rolled back."""
@@ -350,7 +363,7 @@ class Migration:
             await self.copying.end_own_work()
             await self.copying.tally.last_count()
         self._clock.stop()
-        self.emit("finished", **outcome(self, state, error, code))
+        self.emit(outcome(self, state, error, code))
         if self.copying is not None:
             await self.copying.close(state, error.message if error is not None else "")
 
@@ -370,11 +383,12 @@ class Migration:
         self.target_uri = self._servers.target_uri
         self.settings = merged(self.settings, {"source": {"uri": self.source_uri}, "target": {"uri": self.target_uri}})
         self.emit(
-            "servers",
-            source=self.source_uri,
-            target=self.target_uri,
-            directory=str(self._servers.directory),
-            keep=demo.keep,
+            ServersStarted(
+                source=self.source_uri,
+                target=self.target_uri,
+                directory=str(self._servers.directory),
+                keep=demo.keep,
+            )
         )
 
     async def _tick(self) -> None:

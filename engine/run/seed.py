@@ -10,7 +10,7 @@ from engine.mongo import connect as mongo
 from engine.mongo import rights
 from engine.mongo.collections import collection_of
 from engine.notation import parsed_source
-from engine.protocol import RunState
+from engine.protocol import DocumentsSeeded, RunState
 from engine.work import seeding
 from engine.work.messages import Committed, Returned, SeedLease, SeedTask
 
@@ -42,7 +42,7 @@ class Seeding:
         there = await migration.interruptible(asyncio.to_thread(self._count_existing))
         self.leases = SeedLeases(SEED_TASK_ID, there, migration.record.knobs["seed_count"])
         self._is_counting = False
-        migration.emit("seeded", documents=there)
+        migration.emit(DocumentsSeeded(documents=there))
         migration.dispatch()
         await migration.until(lambda: self.leases.is_finished)
 
@@ -82,7 +82,7 @@ class Seeding:
         lease = self._lease_of(message)
         if lease is not None:
             self.leases.progress(lease, message.n_written)
-            self._migration.emit("seeded", documents=self.leases.n_seeded)
+            self._migration.emit(DocumentsSeeded(documents=self.leases.n_seeded))
 
     def _lease_of(self, message: Committed) -> SeedLease | None:
         """Ranges are told apart by where they begin, which travels as the message's partition."""

@@ -33,7 +33,7 @@ from pydantic import BaseModel, ValidationError
 from engine import protocol
 from engine.config import LIBPQ_PASSWORD, Settings, reveal, secrets_of, variable_of
 from engine.errors import ConnectError, MigrationError, OtherVersion, UsageError, error_from
-from engine.protocol import Attached, Event, RunState, Snapshot, handshake
+from engine.protocol import Attached, Event, RunState, Snapshot, handshake, read_event
 from engine.service import sockets
 from engine.service.peers import peer_of
 
@@ -419,5 +419,5 @@ def _pid_behind(writer: asyncio.StreamWriter) -> int | None:
 def _read_news(message: dict[str, Any]) -> Event | Snapshot | None:
     """What an engine tells without being asked; None is of a kind that is not known here."""
     if "event" in message:
-        return Event.model_validate(message["event"])
+        return read_event(message["event"])
     return Snapshot.model_validate(message["snapshot"]) if "snapshot" in message else None

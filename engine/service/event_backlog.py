@@ -6,13 +6,13 @@ from collections import deque
 from itertools import chain
 from operator import itemgetter
 
-from engine.protocol import COUNTERS, Event
+from engine.protocol import Event, KnobChanged, RunPlanned, ServersStarted
 
 N_KEPT = 1_000
 N_LASTING = 200
 """Of each kind in `LASTING`."""
-LASTING = frozenset({"knob", "planned", "servers"})
-"""Kinds that a screen needs however long ago they were: marks of its chart, where embedded servers are."""
+LASTING = (KnobChanged, RunPlanned, ServersStarted)
+"""Events that a screen needs however long ago they were: marks of its chart, where embedded servers are."""
 
 
 class Chronicle:
@@ -25,10 +25,10 @@ class Chronicle:
 
     def add(self, event: Event) -> None:
         """Keep an event, unless it only moves counters: the snapshot has those."""
-        if event.kind in COUNTERS:
+        if event.only_counts:
             return
         self._n_taken += 1
-        kind = event.kind if event.kind in LASTING else ""
+        kind = event.kind if isinstance(event, LASTING) else ""
         shelf = self._shelves.setdefault(kind, deque(maxlen=N_LASTING if kind else N_KEPT))
         shelf.append((self._n_taken, event))
 

@@ -223,7 +223,7 @@ class Server:
                     log_path=str(sockets.log_path(self.run_id)),
                     snapshot=migration.snapshot(),
                     samples=migration.meter.samples,
-                    events=[event.model_dump(mode="json") for event in self.chronicle.events()],
+                    events=self.chronicle.events(),
                 ).model_dump(mode="json")
             case protocol.Detach():
                 client.has_left = True

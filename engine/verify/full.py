@@ -26,7 +26,7 @@ from engine.mapping.names import TableName
 from engine.mongo.filters import encode_filter
 from engine.plan import Plan, kept_plan
 from engine.postgres import compare, finish, obstacles, tables
-from engine.protocol import ComparingView, Verification, Verify, VerifyReport, WorkerView
+from engine.protocol import ComparingView, RunVerified, Verification, Verify, VerifyReport, WorkerView
 from engine.run import history
 from engine.run.journal import Journal
 from engine.verify.compared_table import ComparedTable
@@ -273,10 +273,18 @@ class FullVerification:
 
     async def _keep(self, journal: Journal, report: VerifyReport) -> None:
         """The outcome, for history."""
-        facts = report.model_dump(mode="json", exclude={"differences"})
+        event = RunVerified(
+            run_id=report.run_id,
+            level=report.level,
+            result=report.result,
+            tables=report.tables,
+            less_strict=report.less_strict,
+            redacted=report.redacted,
+            seconds=report.seconds,
+        )
         async with journal.session() as connection:
             await runs.set_verification(connection, report.run_id, report.result.value)
-            await runs.append_afterwards(connection, report.run_id, "verified", facts)
+            await runs.append_afterwards(connection, report.run_id, event)
 
     def _compared(self, message: Compared) -> None:
         self._n_bytes += message.n_bytes

@@ -37,7 +37,7 @@ from engine.postgres import compare, finish, obstacles, sqlstates, tables
 from engine.postgres.compare import Comparer
 from engine.postgres.page import CopyTarget, Page
 from engine.postgres.rows import RowSender
-from engine.protocol import RetryRejects, RetryReport
+from engine.protocol import RejectsRetried, RetryRejects, RetryReport
 from engine.rows import Converted, Piece, TableLoad
 from engine.run import history
 from engine.run.journal import Journal
@@ -86,15 +86,15 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
                     work = await _prepared(connection, record.run_id, record.mode, table, load, command, settings)
                     await work.run(sums)
             report = await history.list_rejects(journal, record.run_id, command.samples)
-            facts = {
-                "tried": sums.tried,
-                "written": sums.written,
-                "already_there": sums.already_there,
-                "left": report.total,
-                "altered": dict(sums.altered),
-            }
+            event = RejectsRetried(
+                tried=sums.tried,
+                written=sums.written,
+                already_there=sums.already_there,
+                left=report.total,
+                altered=dict(sums.altered),
+            )
             async with journal.session() as connection:
-                await runs.append_afterwards(connection, record.run_id, "retried", facts)
+                await runs.append_afterwards(connection, record.run_id, event)
         except sqlstates.FAILURES as error:
             code, sentence = sqlstates.describe(error)
             raise MigrationError(f"{sentence} Rejects written before stay written; try again.", code=code) from error

@@ -114,8 +114,8 @@ def finished() -> dict[str, Any]:
     """Of a run with one table and indexes that failed in the end."""
     counters = TableCounters("", "public.users", 0, ok=True, indexes_failed=1)
     migration = SimpleNamespace(record=RunRecord("", tables={0: counters}), run_id="", seconds=1.0, written_before=0)
-    facts = outcome(cast("Migration", migration), RunState.FAILED, ConnectError(""), ConnectError.exit_code)
-    return finished_record(facts)
+    event = outcome(cast("Migration", migration), RunState.FAILED, ConnectError(""), ConnectError.exit_code)
+    return finished_record(event.facts)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

@@ -9,14 +9,17 @@ from engine.protocol import (
     DifferenceView,
     EstimateView,
     Event,
+    KnobChanged,
     PlanView,
     PreviewRowView,
     Recording,
     RejectGroup,
     RejectsReport,
+    RunFinished,
     RunInfo,
     RunState,
     Snapshot,
+    StateEntered,
     TableCounts,
     TableProgress,
     TableView,
@@ -101,11 +104,10 @@ def recording(info: RunInfo, seconds: int = 60) -> Recording:
                 exit_code=0 if is_over else None,
             )
         )  # fmt: skip
-    facts = {"knob": "page_size", "old": 8_000, "value": 16_000}
-    events = [
-        Event(kind="state", at=0.0, facts={"state": "running", "phase": "copying"}),
-        Event(kind="knob", at=seconds / 2, facts=facts),
-        Event(kind="finished", at=float(seconds), facts={"state": "completed", "written": 1_000 * seconds}),
+    events: list[Event] = [
+        StateEntered(at=0.0, state=RunState.RUNNING, phase="copying"),
+        KnobChanged(at=seconds / 2, knob="page_size", old=8_000, value=16_000),
+        RunFinished(at=float(seconds), state=RunState.COMPLETED, written=1_000 * seconds),
     ]
     settings = {"run": {"collections": ["shop.orders:public.orders"], "mode": "append", "limit": 0}, "mapping": {}}
     return Recording(run=info, frames=frames, events=events, settings=settings)

@@ -32,6 +32,7 @@ from engine.protocol import (
     WorkerState,
     WorkerView,
     handshake,
+    read_event,
 )
 from tests.tui.scripted_answers import RUNS, TOML, plan_view, recording, rejects_report, verify_report
 
@@ -196,7 +197,7 @@ class ScriptedEngine:
 
     def tell(self, kind: str, at: float, **facts: Any) -> None:
         """Send an event."""
-        event = Event(kind=kind, at=at, facts=facts)
+        event = read_event({"kind": kind, "at": at, "facts": facts})
         self.events.append(event)
         self._broadcast({"event": event.model_dump(mode="json")})
 
@@ -286,7 +287,7 @@ class ScriptedEngine:
                     log_path=str(self.log),
                     snapshot=self.snapshot,
                     samples=self.samples,
-                    events=[event.model_dump(mode="json") for event in self.events],
+                    events=self.events,
                 ).model_dump(mode="json")
             case "inspect":
                 result = self.reports[command["side"]].model_dump(mode="json")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from engine.protocol import Event, RunState
+from engine.protocol import Event, KnobChanged, PartitionParked, RunState, ServersStarted, StateEntered
 from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table
 from tui.cockpit.farewell import farewell
@@ -18,7 +18,7 @@ SERVERS = {"source": "mongodb://127.0.0.1:1/demo", "target": "postgresql://127.0
 
 def knob(at: float, value: int) -> Event:
     """The cluster was resized."""
-    return Event(kind="knob", at=at, facts={"knob": "cluster_size", "old": 1, "value": value})
+    return KnobChanged(at=at, knob="cluster_size", old=1, value=value)
 
 
 async def test_what_happened_while_the_cockpit_was_cut_off_is_there_once(engine: ScriptedEngine) -> None:
@@ -30,7 +30,7 @@ async def test_what_happened_while_the_cockpit_was_cut_off_is_there_once(engine:
         session = session_of(app)
         engine.tell("problem", 71.0, code="40P01", message="deadlock detected")
         await until(pilot, lambda: session.n_events == 2)
-        engine.events += [knob(75.0, 4), knob(75.0, 4), Event(kind="parked", at=76.0, facts={"partition": 7})]
+        engine.events += [knob(75.0, 4), knob(75.0, 4), PartitionParked(at=76.0, partition=7)]
         engine.samples = [(float(at), 40_000.0 if at < 72 else 10_000.0) for at in range(1, 90)]
         engine.snapshot = running(elapsed=90.0, rows_per_s=10_000.0)
         engine.drop_clients()
@@ -46,12 +46,12 @@ async def test_what_happened_while_the_cockpit_was_cut_off_is_there_once(engine:
 
 
 async def test_events_that_came_and_fell_off_meanwhile_are_not_taken_for_old_ones(engine: ScriptedEngine) -> None:
-    engine.events = [knob(20.0, 2), Event(kind="parked", at=30.0, facts={"partition": 1})]
+    engine.events = [knob(20.0, 2), PartitionParked(at=30.0, partition=1)]
     app = on_run(engine, running(elapsed=70.0))
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")
         session = session_of(app)
-        engine.events = [knob(20.0, 2), *(Event(kind="parked", at=80.0 + n, facts={"partition": n}) for n in range(3))]
+        engine.events = [knob(20.0, 2), *(PartitionParked(at=80.0 + n, partition=n) for n in range(3))]
         engine.drop_clients()
         await until(pilot, lambda: session.n_events == 5)
         assert [event.at for event in session.events] == [20.0, 30.0, 80.0, 81.0, 82.0]
@@ -113,7 +113,7 @@ async def test_an_engine_that_is_silent_is_told_of_until_it_speaks(
 
 
 async def test_a_guest_of_a_demo_is_not_told_to_resume_what_ends_with_it(engine: ScriptedEngine) -> None:
-    engine.events = [Event(kind="servers", at=0.0, facts={**SERVERS, "keep": False})]
+    engine.events = [ServersStarted(at=0.0, **SERVERS, keep=False)]
     app = on_run(engine, running(tables=[table("orders", 10)]))
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")
@@ -129,7 +129,7 @@ async def test_a_guest_of_a_demo_is_not_told_to_resume_what_ends_with_it(engine:
 
 
 async def test_a_guest_of_servers_that_stay_is_told_how_to_go_on(engine: ScriptedEngine) -> None:
-    engine.events = [Event(kind="servers", at=0.0, facts={**SERVERS, "keep": True})]
+    engine.events = [ServersStarted(at=0.0, **SERVERS, keep=True)]
     app = on_run(engine, running(state=RunState.CANCELLED, tables=[table("orders", 10)], exit_code=130))
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "× cancelled")
@@ -141,7 +141,7 @@ async def test_a_guest_of_servers_that_stay_is_told_how_to_go_on(engine: Scripte
 async def test_a_guest_has_the_seed_count_before_the_first_document_is_there(
     engine: ScriptedEngine, state: RunState
 ) -> None:
-    engine.events = [Event(kind="state", at=1.0, facts={"state": "seeding", "phase": "seeding"})]
+    engine.events = [StateEntered(at=1.0, state=RunState.SEEDING, phase="seeding")]
     app = on_run(engine, running(state=state, phase="seeding", seeded=0, seed_count=5_000))
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "Seed count", "5,000")

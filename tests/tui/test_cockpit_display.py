@@ -43,14 +43,14 @@ async def test_the_log_pane_shows_the_events(engine: ScriptedEngine, size: tuple
     async with app.run_test(size=size) as pilot:
         await until_shown(pilot, "● running")
         engine.tell("knob", 20.0, knob="cluster_size", old=2, value=4, by="ctl")
-        engine.tell("slice", 20.5, task_id=1, read=5)
+        engine.tell("slice", 20.5, task_id=1, read=5, written=5)
         await pilot.press("l")
         await until_shown(pilot, "00:20  knob", "workers 2 → 4, by ctl", "1 ◆ converting", "8,000")
         engine.tell("worker", 21.0, id=3, pid=77, what="died", exit=-9)
-        await until_shown(pilot, "3 (pid 77) died, exit -9")
+        await until_shown(pilot, "3 (pid 77) died with exit code -9")
         assert "slice" not in screen_text(app)
         await pilot.press("l")
-        await until(pilot, lambda: "died, exit" not in screen_text(app))
+        await until(pilot, lambda: "died with" not in screen_text(app))
 
 
 async def test_knob_changes_are_marked_in_the_chart(engine: ScriptedEngine) -> None:
@@ -303,7 +303,7 @@ async def test_the_log_follows_what_comes_unless_the_cursor_is_elsewhere(engine:
         engine.tell("parked", 31.0, partition=31, namespace="shop.orders")
         log = app.screen.query_one(EventLog)
         await until(pilot, lambda: len(log.lines) == 32)
-        assert log.chosen.endswith("partition 0 of shop.orders")
+        assert log.chosen.endswith("partition 0 of shop.orders is parked")
 
 
 async def test_the_clock_gives_way_to_a_key_once_and_not_to_a_key_that_is_held_down(

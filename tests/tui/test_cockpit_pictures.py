@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.protocol import ErrorInfo, Event, ProblemView, RunState, WorkerState
+from engine.protocol import ErrorInfo, KnobChanged, ProblemView, RunState, WorkerState
 from tests.tui.driving import on_run, on_setup, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
 
@@ -41,8 +41,8 @@ def with_history(engine: ScriptedEngine) -> None:
     """A minute with a dip, two knobs turned."""
     engine.samples = [(float(at), 4e4 + 9e3 * math.sin(at / 6) - (36e3 if 38 < at < 48 else 0)) for at in range(1, 75)]
     engine.events = [
-        Event(kind="knob", at=20.0, facts={"knob": "cluster_size", "old": 2, "value": 4}),
-        Event(kind="knob", at=50.0, facts={"knob": "page_size", "old": 4_000, "value": 8_000}),
+        KnobChanged(at=20.0, knob="cluster_size", old=2, value=4),
+        KnobChanged(at=50.0, knob="page_size", old=4_000, value=8_000),
     ]
 
 

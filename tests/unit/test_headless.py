@@ -10,12 +10,29 @@ from rich.console import Console
 
 from engine.config import Settings
 from engine.errors import Cancelled, UsageError
-from engine.protocol import Event, RunState, Snapshot, Start, TableProgress, WorkerState, WorkerView
+from engine.protocol import (
+    KnobChanged,
+    PartitionParked,
+    PlannedTable,
+    ProblemReported,
+    RunPlanned,
+    RunState,
+    ServersStarted,
+    SliceCommitted,
+    Snapshot,
+    Start,
+    StateEntered,
+    TableProgress,
+    WorkerChanged,
+    WorkerState,
+    WorkerView,
+)
 from tui.cli import headless
 from tui.cli.json_lines import finished_record, progress_record, status_record
 from tui.cli.live import LivePrinter
 from tui.cli.printers import JSON_EVERY_S, LINE_EVERY_S, JsonPrinter, LinePrinter
-from tui.words.sentences import event_sentence, progress_sentence, status_text, summary, what_next, workers_table
+from tui.words.events import words
+from tui.words.sentences import progress_sentence, status_text, summary, what_next, workers_table
 from tui.words.tables import text_table
 
 HOSTILE = "\x1b]52;c;x\x07[red]"
@@ -138,9 +155,9 @@ def test_a_new_state_is_printed_at_once(capsys: pytest.CaptureFixture[str]) -> N
 def test_json_keeps_stdout_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
     printer = JsonPrinter(_Clock())
     printer.note("for people")
-    printer.tell(Event(kind="problem", at=1.0, facts={"code": "timeout", "message": "x", "retry": True}))
-    printer.tell(Event(kind="problem", at=1.0, facts={"code": "nothing_to_resume", "message": "a new one begins"}))
-    printer.tell(Event(kind="servers", at=1.0, facts={"source": "s", "target": "t", "directory": "d", "keep": True}))
+    printer.tell(ProblemReported(at=1.0, code="timeout", message="x", retry=True))
+    printer.tell(ProblemReported(at=1.0, code="nothing_to_resume", message="a new one begins"))
+    printer.tell(ServersStarted(at=1.0, source="s", target="t", directory="d", keep=True))
     printer.finish(_facts())
     shown = capsys.readouterr()
     (line,) = shown.out.splitlines()
@@ -150,18 +167,18 @@ def test_json_keeps_stdout_to_itself(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_json_leaves_a_sentence_for_each_problem_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     printer = JsonPrinter(_Clock())
-    facts = {"code": "index", "message": "Index a was not built.", "advice": "Rows share a key: SELECT 1"}
-    printer.tell(Event(kind="problem", at=1.0, facts=facts))
-    printer.tell(Event(kind="problem", at=1.0, facts={"code": "mismatch", "message": "shop.orders: \x1bone\nis gone."}))
-    printer.tell(Event(kind="parked", at=1.0, facts={"partition": 3, "namespace": "shop.orders"}))
-    printer.tell(Event(kind="worker", at=1.0, facts={"id": 2, "pid": 7, "what": "died", "exit": -9}))
-    printer.tell(Event(kind="worker", at=1.0, facts={"id": 2, "pid": 7, "what": "started"}))
+    message, advice = "Index a was not built.", "Rows share a key: SELECT 1"
+    printer.tell(ProblemReported(at=1.0, code="index", message=message, advice=advice))
+    printer.tell(ProblemReported(at=1.0, code="mismatch", message="shop.orders: \x1bone\nis gone."))
+    printer.tell(PartitionParked(at=1.0, partition=3, namespace="shop.orders"))
+    printer.tell(WorkerChanged(at=1.0, id=2, pid=7, what="died", exit=-9))
+    printer.tell(WorkerChanged(at=1.0, id=2, pid=7, what="started"))
     warnings = [f"shop.orders: warning {number}" for number in range(30)]
-    printer.tell(Event(kind="planned", at=1.0, facts={"tables": [], "warnings": warnings}))
+    printer.tell(RunPlanned(at=1.0, tables=[], warnings=warnings))
     shown = capsys.readouterr()
     assert shown.out == ""
     lines = shown.err.splitlines()
-    assert lines[0] == "problem: Index a was not built. Rows share a key: SELECT 1"
+    assert lines[0] == "problem index: Index a was not built. Rows share a key: SELECT 1"
     assert "\x1b" not in lines[1]
     assert lines[2:4] == ["partition 3 of shop.orders is parked", "worker 2 (pid 7) died with exit code -9"]
     assert lines[4] == "warning: shop.orders: warning 0"
@@ -189,9 +206,9 @@ def test_plain_progress_is_a_line_every_few_seconds(capsys: pytest.CaptureFixtur
 
 def test_events_are_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
     printer = LinePrinter(_Clock())
-    printer.tell(Event(kind="knob", at=12.5, facts={"knob": "page_size", "old": 5_000, "value": 10_000}))
-    printer.tell(Event(kind="slice", at=12.6, facts={}))
-    assert capsys.readouterr().out == "[00:12] page_size 5,000 → 10,000\n"
+    printer.tell(KnobChanged(at=12.5, knob="page_size", old=5_000, value=10_000))
+    printer.tell(SliceCommitted(at=12.6, task_id=1, read=1, written=1))
+    assert capsys.readouterr().out == "[00:12] page size 5,000 → 10,000\n"
 
 
 def test_the_summary_shows_both_sides_of_every_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,7 +256,7 @@ def test_kept_servers_are_named_at_the_end_and_nothing_is_said_of_those_that_are
     keep: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printer = LinePrinter(_Clock())
-    printer.tell(Event(kind="servers", at=1.0, facts={"source": "s", "target": "t", "directory": "d", "keep": keep}))
+    printer.tell(ServersStarted(at=1.0, source="s", target="t", directory="d", keep=keep))
     capsys.readouterr()
     printer.finish(_facts(state="cancelled"))
     shown = capsys.readouterr().out
@@ -259,21 +276,21 @@ def test_an_eta_that_cannot_be_told_is_replaced_by_the_reason() -> None:
 
 
 def test_a_throttle_that_is_taken_away_is_off() -> None:
-    event = Event(kind="knob", at=0.0, facts={"knob": "throttle", "old": 15_000, "value": 0})
-    assert event_sentence(event) == "throttle 15,000 → off"
+    event = KnobChanged(at=0.0, knob="throttle", old=15_000, value=0)
+    assert words(event) == "throttle 15,000 → off"
 
 
 def test_foreign_text_is_harmless_in_every_sentence() -> None:
     events = [
-        Event(kind="state", at=0.0, facts={"state": "paused", "phase": HOSTILE, "reason": HOSTILE}),
-        Event(kind="problem", at=0.0, facts={"message": HOSTILE}),
-        Event(kind="parked", at=0.0, facts={"partition": 3, "namespace": HOSTILE}),
-        Event(kind="planned", at=0.0, facts={"tables": [{"namespace": HOSTILE, "table": HOSTILE}]}),
-        Event(kind="servers", at=0.0, facts={"source": HOSTILE, "target": HOSTILE, "directory": HOSTILE}),
-        Event(kind="knob", at=0.0, facts={"knob": HOSTILE, "old": 1, "value": 2}),
-        Event(kind="worker", at=0.0, facts={"id": 1, "pid": 2, "what": "died", "exit": -9}),
+        StateEntered(at=0.0, state=RunState.PAUSED, phase=HOSTILE, reason=HOSTILE),
+        ProblemReported(at=0.0, message=HOSTILE),
+        PartitionParked(at=0.0, partition=3, namespace=HOSTILE),
+        RunPlanned(at=0.0, tables=[PlannedTable(task_id=1, namespace=HOSTILE, table=HOSTILE)]),
+        ServersStarted(at=0.0, source=HOSTILE, target=HOSTILE, directory=HOSTILE),
+        KnobChanged(at=0.0, knob=HOSTILE, old=1, value=2),
+        WorkerChanged(at=0.0, id=1, pid=2, what="died", exit=-9),
     ]
-    texts = [event_sentence(event) or "" for event in events]
+    texts = [words(event) or "" for event in events]
     (counts,) = _facts()["tables"].values()
     hostile = _snapshot(
         phase=HOSTILE, eta_s=None, eta_reason=HOSTILE, source=HOSTILE, workers=[_worker(1, collection=HOSTILE)]
@@ -290,9 +307,9 @@ def test_foreign_text_is_harmless_in_every_sentence() -> None:
 
 
 def test_events_that_numbers_tell_better_have_no_sentence() -> None:
-    assert event_sentence(Event(kind="slice", at=0.0, facts={"read": 1})) is None
-    assert event_sentence(Event(kind="worker", at=0.0, facts={"id": 1, "what": "started"})) is None
-    assert event_sentence(Event(kind="state", at=0.0, facts={"state": "paused", "phase": "paused"})) == "paused"
+    assert words(SliceCommitted(at=0.0, task_id=1, read=1, written=1)) is None
+    assert words(WorkerChanged(id=1, pid=7, what="started")) == "worker 1 (pid 7) started"
+    assert words(StateEntered(at=0.0, state=RunState.PAUSED, phase="paused")) == "paused"
 
 
 def test_the_status_names_the_run_its_knobs_and_every_worker() -> None:
@@ -346,7 +363,7 @@ def test_the_cursor_is_back_at_the_end_and_names_do_not_act() -> None:
     console = _terminal()
     printer = LivePrinter(_Clock(), console)
     printer.show(_snapshot(workers=[_worker(1, collection=HOSTILE)]))
-    printer.tell(Event(kind="problem", at=1.0, facts={"message": HOSTILE}))
+    printer.tell(ProblemReported(at=1.0, message=HOSTILE))
     printer.finish(_facts())
     drawn = _written(console)
     assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")

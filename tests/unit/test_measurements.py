@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from engine.protocol import Event, RunState, Snapshot, WorkerState, WorkerView
+from engine.protocol import RunState, Snapshot, WorkerState, WorkerView, read_event
 from tui.cli.copy_clock import CopyClock, all_stand_ready
 from tui.cli.measurements import (
     FIRST_DOCUMENTS,
@@ -119,7 +119,8 @@ def clocked(*events: tuple[str, float, object]) -> CopyClock:
     """A clock that took states and, as numbers, commits."""
     clock = CopyClock()
     for kind, at, what in events:
-        clock.take(Event(kind=kind, at=at, facts={"state": what} if kind == "state" else {"written": what}))
+        facts = {"state": what} if kind == "state" else {"task_id": 1, "read": what, "written": what, "tables": []}
+        clock.take(read_event({"kind": kind, "at": at, "facts": facts}))
     return clock
 
 

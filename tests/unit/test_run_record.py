@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import UsageError
-from engine.protocol import Event, RunState, Verification
+from engine.protocol import Event, RunState, Verification, read_event
 from engine.run.record import MAY, RunRecord
 
 
 def event(kind: str, **facts: object) -> Event:
-    return Event(kind=kind, at=0.0, facts=facts)
+    return read_event({"kind": kind, "at": 0.0, "facts": facts})
 
 
 def slice_of(task_id: int, read: int, rejected: int = 0, **facts: object) -> Event:

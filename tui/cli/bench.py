@@ -24,6 +24,7 @@ from engine.config import Loaded, Settings
 from engine.errors import (
     EXIT_CANCELLED,
     EXIT_DONE,
+    EXIT_FAILED,
     EXIT_SIGHUP,
     EXIT_SIGTERM,
     ConnectError,
@@ -40,14 +41,18 @@ from engine.protocol import (
     CollectionInfo,
     DiscardRun,
     Inspect,
+    KnobChanged,
     ListCollections,
     ListRuns,
     Pause,
+    ProblemReported,
     Resume,
+    RunFinished,
     RunState,
     ServerReport,
     Snapshot,
     Start,
+    StateEntered,
 )
 from engine.service.client import EngineClient
 from tui.cli import output
@@ -295,21 +300,23 @@ class _Bench:
                     await _steer(client, Resume())
                 continue
             clock.take(message)
-            facts = message.facts
-            if message.kind == "problem" and facts["message"] not in told:
-                told.add(facts["message"])
-                output.note(facts["message"])
-            elif message.kind == "state" and facts["state"] == RunState.PAUSED and is_let_go:
-                raise MigrationError(f"The copy by {workers_words(cluster_size)} came to a stand: {facts['reason']}.")
-            elif message.kind == "knob" and facts["knob"] == "cluster_size":
-                raise KnobError(f"The target has connections for {workers_words(facts['value'])}, no more.")
-            elif message.kind == "finished":
-                if facts["state"] == RunState.CANCELLED:
+            match message:
+                case ProblemReported() if message.message not in told:
+                    told.add(message.message)
+                    output.note(message.message)
+                case StateEntered(state=RunState.PAUSED) if is_let_go:
+                    raise MigrationError(
+                        f"The copy by {workers_words(cluster_size)} came to a stand: {message.reason}."
+                    )
+                case KnobChanged(knob="cluster_size"):
+                    raise KnobError(f"The target has connections for {workers_words(message.value)}, no more.")
+                case RunFinished(state=RunState.CANCELLED):
                     return None
-                if "error" in facts:
-                    raise error_from(facts["error"]["code"], facts["error"]["message"], facts["exit_code"])
-                measurement = Measurement(cluster_size, page_size, clock.rows, clock.seconds)
-                return _Copy(measurement, facts["read"], facts["rejected"], converter)
+                case RunFinished():
+                    if message.error is not None:
+                        raise error_from(message.error.code, message.error.message, message.exit_code or EXIT_FAILED)
+                    measurement = Measurement(cluster_size, page_size, clock.rows, clock.seconds)
+                    return _Copy(measurement, message.read, message.rejected, converter)
         raise MigrationError(
             f"The engine of run {client.snapshot.run_id} died; its log: {client.attached.log_path}", code="engine_died"
         )

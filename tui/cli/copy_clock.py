@@ -7,7 +7,7 @@ stands until all of them are there. The clock starts when it is let go.
 
 from __future__ import annotations
 
-from engine.protocol import Event, RunState, Snapshot, WorkerState
+from engine.protocol import Event, RunPlanned, RunState, SliceCommitted, Snapshot, StateEntered, WorkerState
 
 
 def all_stand_ready(snapshot: Snapshot) -> bool:
@@ -33,14 +33,15 @@ class CopyClock:
 
     def take(self, event: Event) -> None:
         """Look at the next event."""
-        if event.kind == "planned":
-            self.is_planned = True
-        elif event.kind == "state" and event.facts["state"] == RunState.RUNNING:
-            # Also of a run that had begun when it was asked to wait: what it had copied by then is left out.
-            self._began, self._last_commit, self.rows = event.at, None, 0
-        elif event.kind == "slice" and self._began is not None:
-            self._last_commit = event.at
-            self.rows += event.facts["written"]
+        match event:
+            case RunPlanned():
+                self.is_planned = True
+            case StateEntered(state=RunState.RUNNING):
+                # Also of a run that had begun when it was asked to wait: what it had copied by then is left out.
+                self._began, self._last_commit, self.rows = event.at, None, 0
+            case SliceCommitted() if self._began is not None:
+                self._last_commit = event.at
+                self.rows += event.written
 
     @property
     def seconds(self) -> float:

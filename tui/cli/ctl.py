@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from engine.errors import EXIT_DONE, ConnectError, UsageError
 from engine.knobs import CLUSTER_SIZE, knob_named
-from engine.protocol import Cancel, Event, Pause, Resume, RunState, SetKnob, Snapshot, Status
+from engine.protocol import Cancel, Pause, Resume, RunFinished, RunState, SetKnob, Snapshot, Status
 from engine.service.client import EngineClient, find_engine
 from tui.cli.json_lines import status_record
 from tui.cli.output import say, say_json
@@ -107,11 +107,11 @@ async def _awaited(client: EngineClient, snapshot: Snapshot, is_done: Callable[[
     if is_done(snapshot):
         return snapshot
     async for message in client.messages():
-        if isinstance(message, Event):
-            if message.kind == "finished":  # an engine may end before its last snapshot is out
-                snapshot = snapshot.model_copy(update={"state": RunState(message.facts["state"])})
-        else:
-            snapshot = message
+        match message:
+            case Snapshot():
+                snapshot = message
+            case RunFinished():  # an engine may end before its last snapshot is out
+                snapshot = snapshot.model_copy(update={"state": message.state})
         if is_done(snapshot):
             return snapshot
         if snapshot.state.is_over:

@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 from engine.config import Settings
 from engine.errors import EXIT_FAILED, EXIT_SIGHUP, EXIT_SIGTERM, Cancelled, MigrationError
-from engine.protocol import Cancel, Pause, Resume, RunState, SetKnob, Snapshot, Start
+from engine.protocol import Cancel, Pause, Resume, RunFinished, RunState, SetKnob, Snapshot, Start
 from engine.service import sockets
 from engine.service.client import EngineClient, EngineProcess, launch
 from tui import garbage
@@ -123,12 +123,13 @@ class _HeadlessRun:
         ticking = asyncio.create_task(self._tick(client), name="tick")
         try:
             async for message in client.messages():
-                if isinstance(message, Snapshot):
-                    self._show(message)
-                elif message.kind == "finished":
-                    return message.facts
-                else:
-                    self._print(self._printer.tell, message)
+                match message:
+                    case Snapshot():
+                        self._show(message)
+                    case RunFinished():
+                        return message.facts
+                    case _:
+                        self._print(self._printer.tell, message)
         finally:
             ticking.cancel()
             with contextlib.suppress(asyncio.CancelledError):

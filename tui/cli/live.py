@@ -15,9 +15,10 @@ from rich.text import Text
 from engine.protocol import Event, Snapshot, WorkerView
 from tui.cli.printers import Clock, Closing
 from tui.words.census import phase_words
+from tui.words.events import told
 from tui.words.format import duration, number, percent, rate, share
 from tui.words.safe import safe
-from tui.words.sentences import event_sentence, plan_warnings, progress_words
+from tui.words.sentences import progress_words
 
 REDRAW_EVERY_S = 0.25
 """Above 4 a second drawing takes time from the databases for nothing that an eye sees."""
@@ -50,11 +51,8 @@ class LivePrinter:
     def tell(self, event: Event) -> None:
         """Print an event above the bars."""
         self._closing.tell(event)
-        sentence = event_sentence(event)
-        if sentence is not None:
-            self._console.print(Text(f"[{duration(event.at)}] {sentence}"))
-        for warning in plan_warnings(event):
-            self._console.print(Text(f"[{duration(event.at)}] {warning}"))
+        for line in told(event):
+            self._console.print(Text(f"[{duration(event.at)}] {line}"))
 
     def note(self, text: str) -> None:
         """Words for people, above the bars."""

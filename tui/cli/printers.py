@@ -9,18 +9,17 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from engine.protocol import Event, Snapshot
+from engine.protocol import Event, PartitionParked, ProblemReported, ServersStarted, Snapshot, WorkerChanged
 from tui.cli import output
 from tui.cli.json_lines import finished_record, progress_record
+from tui.words.events import plan_warnings, told, words
 from tui.words.format import duration
 from tui.words.safe import safe
-from tui.words.sentences import event_sentence, plan_warnings, progress_sentence, servers_sentence, summary, what_next
+from tui.words.sentences import progress_sentence, summary, what_next
 
 JSON_EVERY_S = 0.5
 """Progress comes at least once a second, also when the engine has nothing new to show."""
 LINE_EVERY_S = 3.0
-PROBLEMS = frozenset({"problem", "parked", "worker"})
-"""Kinds of events that tell of something wrong, where they have a sentence."""
 
 Clock = Callable[[], float]
 
@@ -65,9 +64,7 @@ class JsonPrinter:
         """Nothing on stdout but progress and the end; people are told of problems and warnings, and where servers stay."""
         for warning in plan_warnings(event):
             output.note(warning)
-        is_problem = event.kind in PROBLEMS and not event.facts.get("retry")  # what is tried again is none yet
-        is_told = is_problem or (event.kind == "servers" and event.facts.get("keep"))
-        sentence = event_sentence(event) if is_told else None
+        sentence = words(event) if _is_for_people(event) else None
         if sentence is not None:
             output.note(sentence)
 
@@ -100,13 +97,10 @@ class LinePrinter:
             output.say(f"[{duration(snapshot.elapsed)}] {progress_sentence(snapshot)}")
 
     def tell(self, event: Event) -> None:
-        """Print an event that has a sentence."""
+        """Print an event that has words."""
         self.closing.tell(event)
-        sentence = event_sentence(event)
-        if sentence is not None:
-            output.say(f"[{duration(event.at)}] {sentence}")
-        for warning in plan_warnings(event):
-            output.say(f"[{duration(event.at)}] {warning}")
+        for line in told(event):
+            output.say(f"[{duration(event.at)}] {line}")
 
     def note(self, text: str) -> None:
         """Words for people."""
@@ -126,25 +120,38 @@ class Closing:
     """The words at the end: the summary, where kept servers are, what to do next."""
 
     def __init__(self) -> None:
-        self._servers: dict[str, Any] | None = None
+        self._servers: ServersStarted | None = None
 
     def tell(self, event: Event) -> None:
         """Remember embedded servers."""
-        if event.kind == "servers":
-            self._servers = event.facts
+        if isinstance(event, ServersStarted):
+            self._servers = event
 
     def text(self, facts: dict[str, Any]) -> str:
         """Several lines; none for a run that failed before there was anything to count."""
         counted = facts.get("tables") or facts.get("seeded")
         lines = [summary(finished_record(facts))] if counted or "error" not in facts else []
-        are_gone = self._servers is not None and not self._servers.get("keep")
+        are_gone = self._servers is not None and not self._servers.keep
         if self._servers is not None and not are_gone:
-            folder = safe(str(self._servers.get("directory", "")))
-            lines.append(f"Still running: {servers_sentence(self._servers)}")
-            lines.append(f"`mongopg-tui demo --dir {folder} --stop` ends them.")
+            lines.append(f"Still running: {words(self._servers)}")
+            lines.append(f"`mongopg-tui demo --dir {safe(self._servers.directory)} --stop` ends them.")
         if not are_gone:
             lines.append(what_next(finished_record(facts)))
         return "\n".join(filter(None, lines))
+
+
+def _is_for_people(event: Event) -> bool:
+    """Whether a script's operator is told on stderr: of trouble, and of servers that stay."""
+    match event:
+        case ProblemReported():
+            return not event.retry  # what is tried again is no trouble yet
+        case WorkerChanged():
+            return event.what == "died"
+        case PartitionParked():
+            return True
+        case ServersStarted():
+            return event.keep
+    return False
 
 
 def _note_lines(text: str) -> None:

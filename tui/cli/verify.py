@@ -11,8 +11,8 @@ from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
 from engine.protocol import (
     ComparingView,
     DifferenceView,
-    Event,
     LessStrictView,
+    ProblemReported,
     Snapshot,
     TableCounts,
     Verification,
@@ -24,9 +24,10 @@ from tui.cli.json_lines import progress_record
 from tui.cli.one_question import ask
 from tui.cli.output import note, say, say_json
 from tui.cli.run import require
+from tui.words.events import words
 from tui.words.format import duration, number, percent, rate, share
 from tui.words.safe import safe
-from tui.words.sentences import altered_words, event_sentence
+from tui.words.sentences import altered_words
 from tui.words.tables import text_table
 
 JSON_EVERY_S = 0.5
@@ -52,8 +53,8 @@ async def _follow(client: EngineClient, *, as_json: bool) -> None:
     every = JSON_EVERY_S if as_json else LINE_EVERY_S
     last = time.monotonic() - (every if as_json else 0)
     async for message in client.messages():
-        if isinstance(message, Event) and message.kind == "problem":
-            note(event_sentence(message) or "")
+        if isinstance(message, ProblemReported):
+            note(words(message) or "")
         if not isinstance(message, Snapshot) or message.comparing is None or time.monotonic() - last < every:
             continue
         last = time.monotonic()

@@ -23,7 +23,7 @@ from textual.worker import WorkerFailed
 
 from engine.config import Loaded, Settings
 from engine.errors import EXIT_DONE, MigrationError
-from engine.protocol import Event, Snapshot, Start
+from engine.protocol import RunFinished, Snapshot, Start
 from engine.service.client import EngineProcess
 from tui.cockpit.answers import Answers
 from tui.cockpit.ascii_filter import AsciiFilter
@@ -177,7 +177,7 @@ class Cockpit(FailsQuietly):
                 return
             if isinstance(message, Snapshot):
                 self.orders.snapshot_came()
-            if self.situation != seen or (isinstance(message, Event) and message.kind == "finished"):
+            if self.situation != seen or isinstance(message, RunFinished):
                 seen = self.situation
                 self.situation_changed()
         if session is self.engines.run:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.knobs import KNOBS, SEED_COUNT, Knob
-from engine.protocol import Recording, Snapshot
+from engine.protocol import KnobChanged, Recording, Snapshot
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.signs import Sign
 from tui.cockpit.throughput import ThroughputHistory
+from tui.words.events import knob_mark
 from tui.words.format import duration
-from tui.words.knobs import label_of, value_in
 from tui.words.safe import safe
 
 SPEEDS = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096)
@@ -100,8 +100,8 @@ class Replay:
             event = events[self.n_events]
             self.events.append(event)
             self.n_events += 1
-            if event.kind == "knob":
-                self.history.mark(event.at, f"{label_of(event.facts)} {value_in(event.facts, 'value')}")
+            if isinstance(event, KnobChanged):
+                self.history.mark(event.at, knob_mark(event))
         self.snapshot = frames[max(0, n_frames - 1)]
         self.version += 1
 

@@ -13,20 +13,29 @@ from typing import Literal
 from engine.config import Settings
 from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
 from engine.knobs import KNOBS, SEED_COUNT, Knob
-from engine.protocol import COUNTERS, Attached, Cancel, Event, RunState, SetKnob, Snapshot, Start
+from engine.protocol import (
+    Attached,
+    Cancel,
+    Event,
+    KnobChanged,
+    RunState,
+    ServersStarted,
+    SetKnob,
+    Snapshot,
+    Start,
+    StateEntered,
+)
 from engine.service.client import EngineClient, EngineProcess
 from tui.cockpit.commands import Situation
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.signs import Sign, run_sign
 from tui.cockpit.throughput import ThroughputHistory
-from tui.words.knobs import label_of, value_in
+from tui.words.events import Note, knob_mark
 
 Policy = Literal["continue", "cancel"]
 
 EVENTS_KEPT = 2_000
 """Events for the log pane."""
-NOTE = "cockpit"
-"""Kind of an event that is the cockpit's own: what it said to the operator."""
 KNOB_NOTE_S = 3.0
 """How long the screen says when a change applies, in seconds of the run."""
 GONE = "the engine has ended"
@@ -131,7 +140,7 @@ class EngineSession:
         """Learn from one message of the engine."""
         self.heard_at = time.monotonic()
         if isinstance(message, Event):
-            if message.kind not in COUNTERS:
+            if not message.only_counts:
                 self._last_event = message
                 self._take_event(message)
             return
@@ -150,24 +159,24 @@ class EngineSession:
         self.version += 1
         self.events.append(event)
         self.n_events += 1
-        match event.kind:
-            case "knob":
-                self.history.mark(event.at, f"{label_of(event.facts)} {value_in(event.facts, 'value')}")
-            case "servers":
-                self.servers = {side: str(event.facts.get(side, "")) for side in ("source", "target")}
-                self._are_servers_passing = not event.facts.get("keep", False)
-            case "state":
-                self._has_seeded |= event.facts.get("state") == RunState.SEEDING
+        match event:
+            case KnobChanged():
+                self.history.mark(event.at, knob_mark(event))
+            case ServersStarted():
+                self.servers = {"source": event.source, "target": event.target}
+                self._are_servers_passing = not event.keep
+            case StateEntered():
+                self._has_seeded |= event.state is RunState.SEEDING
 
     def note(self, message: str) -> None:
         """Keep what the cockpit itself said, beside the engine's events."""
-        self._take_event(Event(kind=NOTE, at=self.snapshot.elapsed, facts={"message": message}))
+        self._take_event(Note(at=self.snapshot.elapsed, message=message))
 
     def _catch_up(self, attached: Attached) -> None:
         """Learn what happened before we came, or while we were away; what is known already stays as it is."""
         for at, rate in attached.samples:
             self.history.add(at, rate)
-        told = [Event.model_validate(facts) for facts in attached.events]
+        told = attached.events
         known = self._last_event
         n_known = max((place for place, event in enumerate(told, start=1) if event == known), default=0)
         for event in told[n_known:]:

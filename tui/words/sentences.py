@@ -1,21 +1,15 @@
-"""A run in words: progress, events, the summary at the end. Every text that comes out of here is harmless."""
+"""A run in words: progress, the summary at the end. Every text that comes out of here is harmless."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from engine.protocol import Event, Snapshot
+from engine.protocol import Snapshot
 from tui.words.census import phase_words
 from tui.words.format import NO_NUMBER, bytes_size, duration, moment, number, percent, rate, share
-from tui.words.knobs import value_in
 from tui.words.safe import safe
 from tui.words.tables import text_table
-
-WARNINGS_TOLD = 20
-"""Warnings of a plan that a run tells, at most."""
-NOTICES = frozenset({"nothing_to_resume", "complete", "written_since"})
-"""Codes of events `problem` that are no trouble, only news."""
 
 
 def progress_sentence(snapshot: Snapshot) -> str:
@@ -50,38 +44,6 @@ def workers_words(snapshot: Snapshot) -> str:
     if snapshot.workers_alive != snapshot.cluster_size:
         words += f" → {snapshot.cluster_size}"
     return words + (f", {snapshot.draining} draining" if snapshot.draining else "")
-
-
-def event_sentence(event: Event) -> str | None:
-    """An event in words; None for those that other numbers tell better."""
-    facts = event.facts
-    match event.kind:
-        case "state":
-            phase, reason = str(facts.get("phase", "")), str(facts.get("reason", ""))
-            return ": ".join(dict.fromkeys(safe(word) for word in (str(facts.get("state", "")), phase, reason) if word))
-        case "knob":
-            return f"{safe(str(facts['knob']))} {value_in(facts, 'old')} → {value_in(facts, 'value')}"
-        case "worker" if facts.get("what") == "died":
-            return f"worker {facts.get('id')} (pid {facts.get('pid')}) died with exit code {facts.get('exit')}"
-        case "problem":
-            message = safe(" ".join(filter(None, (str(facts.get(name) or "") for name in ("message", "advice")))))
-            return message if facts.get("code") in NOTICES else f"problem: {message}"
-        case "parked":
-            return f"partition {facts.get('partition')} of {safe(str(facts.get('namespace', '')))} is parked"
-        case "snapshot":
-            return f"every document is read as it was at {moment(float(facts.get('unix', 0)))}"
-        case "planned":
-            tables = [f"{entry['namespace']} → {entry['table']}" for entry in facts.get("tables", [])]
-            return f"planned: {safe(', '.join(tables))}"
-        case "servers":
-            return servers_sentence(facts)
-    return None
-
-
-def servers_sentence(facts: Mapping[str, Any]) -> str:
-    """Where the embedded servers are."""
-    source, target, folder = (safe(str(facts.get(name, ""))) for name in ("source", "target", "directory"))
-    return f"embedded servers: {source} and {target}, data in {folder}"
 
 
 def workers_table(snapshot: Snapshot) -> str:
@@ -168,15 +130,6 @@ def altered_words(altered: Mapping[str, int]) -> str:
         meaning = _ALTERED.get(policy, "")
         words.append(f"{safe(policy)} {number(count)}" + (f" ({meaning})" if meaning else ""))
     return ", ".join(words)
-
-
-def plan_warnings(event: Event) -> list[str]:
-    """The warnings of the plan that a run has made, when the event is about it."""
-    warnings = [str(text) for text in event.facts.get("warnings", ())] if event.kind == "planned" else []
-    shown = [f"warning: {safe(text)}" for text in warnings[:WARNINGS_TOLD]]
-    if len(warnings) > WARNINGS_TOLD:
-        shown.append(f"and {len(warnings) - WARNINGS_TOLD} more warnings: `mongopg-tui plan` shows them")
-    return shown
 
 
 _ALTERED = {

@@ -1,0 +1,460 @@
+"""What happens in a run, as facts: one class a kind, the same on the socket, in memory and in the ledger, where they stay.
+
+On the socket an event is `{"kind": "knob", "at": 12.5, "facts": {"knob": "page_size", "old": 5000, "value": 8000}}`, in the
+ledger a row of `mongopg.event` with these three. A fact that was not given is not written.
+
+Ledgers outlive versions, in both directions, so reading is tolerant: a fact that is not known is passed over, a missing one has
+its default, and an event of a kind that is not known, or without what it cannot do without, is an `UnknownEvent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, cast, get_args
+
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from engine.protocol.reports import LessStrictView, TableCounts
+from engine.protocol.wire import ErrorInfo, RunState, Verification, Wire
+
+VOCABULARY = 1
+"""The version of these classes. More kinds and more facts are no new version, readers pass them over; a fact that means
+something else than before is."""
+
+
+class Part(Wire):
+    """Facts in a fact: what was not given is not written."""
+
+    @model_serializer(mode="wrap")
+    def _given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name in self.model_fields_set}
+
+
+class Event(Wire):
+    """A fact about a run. Each kind has a class of its own."""
+
+    only_counts: ClassVar[bool] = False
+    """It only moves counters, which the next snapshot has: it is not told, and not kept for those who attach later."""
+    names: ClassVar[Mapping[str, str]] = {}
+    """Fields that have another name in the written facts: field -> fact."""
+
+    kind: str
+    at: float = 0.0
+    """Seconds of the run; the run that emits the event sets it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, given: Any) -> Any:
+        """Take the written form as well as fields."""
+        if not isinstance(given, Mapping) or "facts" not in given:
+            return given
+        if not isinstance(given["facts"], Mapping):
+            raise ValueError("facts are not an object")  # noqa: TRY004 - what pydantic takes for an error of validation
+        fields = {fact: name for name, fact in cls.names.items()}
+        facts = {fields.get(name, name): value for name, value in given["facts"].items()}
+        return facts | {name: value for name, value in given.items() if name != "facts"}
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"kind": self.kind, "at": self.at, "facts": self._facts_in(handler(self))}
+
+    def _facts_in(self, fields: dict[str, Any]) -> dict[str, Any]:
+        given = self.model_fields_set - {"kind", "at"}
+        return {self.names.get(name, name): value for name, value in fields.items() if name in given}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The facts as they are written."""
+        return cast("dict[str, Any]", self.model_dump(mode="json")["facts"])
+
+
+class StateEntered(Event):
+    """The run came to another state, or to another phase of it."""
+
+    kind: Literal["state"] = "state"
+    state: RunState
+    phase: str = ""
+    """A few words: "copying", "building keys"."""
+    reason: str = ""
+    """Why it pauses: "paused by you"."""
+
+
+class KnobChanged(Event):
+    """A knob has another value."""
+
+    kind: Literal["knob"] = "knob"
+    knob: str
+    """Its name, as in `ctl set`."""
+    old: int | None = None
+    value: int
+    by: str = ""
+    """What changed it, when that is known."""
+
+
+class WorkerChanged(Event):
+    """A worker process started, retired because the cluster became smaller, or died."""
+
+    kind: Literal["worker"] = "worker"
+    id: int
+    """Its number, from 1."""
+    pid: int = 0
+    what: str
+    """`"started"`, `"retired"` or `"died"`."""
+    exit: int | None = None
+    """Its exit code; negative: the signal that ended it. None while it lives."""
+
+
+class ProblemReported(Event):
+    """Something went wrong, or is not as it was asked for."""
+
+    kind: Literal["problem"] = "problem"
+    code: str = ""
+    """What kind of problem: "worker_lost"."""
+    message: str
+    """What happened, and what is done about it."""
+    namespace: str = ""
+    """`db.collection`, where it is about one."""
+    advice: str = ""
+    """What an operator can do."""
+    retry: bool = False
+    """It is tried again: a `retried` more."""
+
+
+class PartitionParked(Event):
+    """A partition whose workers died again and again is left out; the run ends incomplete."""
+
+    kind: Literal["parked"] = "parked"
+    partition: int
+    namespace: str = ""
+    """`db.collection`."""
+
+
+class PlannedTable(Part):
+    """A table that is copied to."""
+
+    task_id: int
+    """Names the table in other events."""
+    namespace: str
+    """`db.collection`."""
+    table: str
+    """`schema.table`."""
+    total: int = 0
+    """Documents expected."""
+
+
+class RunPlanned(Event):
+    """It is known what is copied to where."""
+
+    kind: Literal["planned"] = "planned"
+    tables: list[PlannedTable]
+    knobs: dict[str, int] = {}
+    """Name to value, as the run begins."""
+    warnings: list[str] = []
+    """Of the plan, each with its collection."""
+
+
+class TotalChanged(Event):
+    """So many documents are expected of a collection, now that more is known."""
+
+    only_counts: ClassVar[bool] = True
+    kind: Literal["total"] = "total"
+    task_id: int
+    total: int
+
+
+class SliceCommitted(Event):
+    """A slice of a partition is committed."""
+
+    only_counts: ClassVar[bool] = True
+    kind: Literal["slice"] = "slice"
+    task_id: int
+    partition: int = -1
+    slice_no: int = -1
+    """Its place in the partition, from 0."""
+    read: int
+    """Documents in it."""
+    written: int
+    """Rows in it."""
+    rejected: int = 0
+    """Documents kept as rejects."""
+    bytes: int = 0
+    """Of BSON."""
+    reasons: dict[str, int] = {}
+    """Rejects by the code of their reason."""
+    policies: dict[str, int] = {}
+    """Values that a policy changed, by policy."""
+
+
+class RecountedTable(Part):
+    """What the ledger has of a table."""
+
+    task_id: int
+    read: int
+    written: int
+    rejected: int = 0
+    altered: dict[str, int] | None = None
+    """Values that a policy changed, by policy; None: not known."""
+
+
+class RunRecounted(Event):
+    """The counters are what the ledger says: at a resume, after commits that were lost, and at the end."""
+
+    only_counts: ClassVar[bool] = True
+    kind: Literal["recount"] = "recount"
+    tables: list[RecountedTable]
+    bytes: int = 0
+    """Of BSON, read by all of them."""
+
+
+class DocumentsSeeded(Event):
+    """So many documents are in the seeded collection. Not kept in the ledger."""
+
+    only_counts: ClassVar[bool] = True
+    kind: Literal["seeded"] = "seeded"
+    documents: int
+
+
+class CensusStarted(Event):
+    """All documents are looked through for the plan."""
+
+    kind: Literal["counting"] = "counting"
+    collections: list[str]
+    """`db.collection`, each."""
+    total: int
+    """Documents expected."""
+
+
+class CensusFinished(Event):
+    """All documents were looked through."""
+
+    kind: Literal["counted_fields"] = "counted_fields"
+    collections: list[str]
+    """`db.collection`, each."""
+    documents: int
+    """Counted."""
+
+
+class SnapshotTaken(Event):
+    """All documents are read as they were at one time."""
+
+    names: ClassVar[Mapping[str, str]] = {"cluster_time": "at"}
+    kind: Literal["snapshot"] = "snapshot"
+    cluster_time: int = 0
+    """MongoDB's cluster time, 32 bits of seconds and 32 of a counter."""
+    unix: float
+    """The same in seconds since 1970."""
+    window_s: int | None = None
+    """For so long the server keeps what was at that time; None when it does not say."""
+
+
+class ServersStarted(Event):
+    """The run has embedded servers of its own."""
+
+    kind: Literal["servers"] = "servers"
+    source: str = ""
+    """URI."""
+    target: str = ""
+    """URI."""
+    directory: str = ""
+    """Where their data is."""
+    keep: bool = False
+    """They stay when the run has ended."""
+
+
+class IndexesBuilt(Event):
+    """The secondary indexes of a table are built, as far as they could be."""
+
+    kind: Literal["indexed"] = "indexed"
+    task_id: int
+    built: int
+    failed: int
+
+
+class TableCounted(Event):
+    """Both sides of a table are counted at the end."""
+
+    kind: Literal["counted"] = "counted"
+    task_id: int
+    source: int
+    """Documents."""
+    target: int
+    """Rows."""
+    ok: bool
+    """They agree."""
+
+
+class VerificationEnded(Event):
+    """It is known whether both sides are equal."""
+
+    kind: Literal["verification"] = "verification"
+    verification: Verification
+
+
+class BuiltIndexes(Part):
+    """Secondary indexes of a table."""
+
+    built: int
+    failed: int
+
+
+class FinishedTable(Part):
+    """What became of a table."""
+
+    namespace: str = ""
+    """`db.collection`."""
+    source: int = -1
+    """Documents counted in the source at the end; -1 when it did not come to that."""
+    read: int = 0
+    """Documents of committed slices."""
+    written: int = 0
+    """Committed rows."""
+    rejected: int = 0
+    """Documents kept as rejects, committed."""
+    altered: dict[str, int] = {}
+    """Values that a policy changed, by policy."""
+    target: int = -1
+    """Rows counted in the table at the end; -1 likewise."""
+    ok: bool | None = None
+    """Counts agree; None before they are compared."""
+    indexes: BuiltIndexes | None = None
+    """Left out where none were asked for."""
+
+
+class RunFinished(Event):
+    """The run is over. Its facts are the last JSON line of `run --json`."""
+
+    kind: Literal["finished"] = "finished"
+    run_id: str = ""
+    state: RunState
+    verification: Verification = Verification.NONE
+    consistency: str = "fuzzy"
+    read: int = 0
+    """Documents of committed slices."""
+    written: int = 0
+    """Committed rows."""
+    rejected: int = 0
+    """Documents kept as rejects, committed."""
+    seconds: float = 0.0
+    """From accepting the run to its end, without seeding."""
+    rows_per_s: int = 0
+    """Rows written this time over `seconds`."""
+    tables: dict[str, FinishedTable] = {}
+    """By `schema.table`."""
+    altered: dict[str, int] = {}
+    """Values that a policy changed in all tables, by policy."""
+    seeded: int = 0
+    """Documents in the seeded collection."""
+    exit_code: int | None = None
+    """What the command leaves with."""
+    snapshot_unix: float = 0.0
+    """The time at which all documents were read, seconds since 1970; left out without one."""
+    error: ErrorInfo | None = None
+    """Why it did not end well; left out otherwise."""
+
+
+class RunVerified(Event):
+    """Every value of both sides was compared, after the run. Only in the ledger."""
+
+    kind: Literal["verified"] = "verified"
+    run_id: str = ""
+    level: str = "full"
+    result: Verification
+    tables: list[TableCounts] = []
+    less_strict: list[LessStrictView] = []
+    redacted: bool = False
+    """Values were left out of the differences."""
+    seconds: float = 0.0
+
+
+class RejectsRetried(Event):
+    """Rejects of the run were converted again, after the run. Only in the ledger."""
+
+    kind: Literal["retried"] = "retried"
+    tried: int
+    written: int
+    """Rows."""
+    already_there: int = 0
+    """Documents whose row was there."""
+    left: int
+    """Documents that are still rejects."""
+    altered: dict[str, int] = {}
+    """Values that a policy changed, by policy."""
+
+
+class UnknownEvent(Event):
+    """Something that this version cannot read: of a newer or an older one."""
+
+    unread: dict[str, Any] = {}
+    """The facts as they were written."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, given: Any) -> Any:
+        """Keep the facts together."""
+        if not isinstance(given, Mapping) or "facts" not in given:
+            return given
+        facts = given["facts"]
+        unread = facts if isinstance(facts, Mapping) else {"facts": facts}
+        return {name: value for name, value in given.items() if name != "facts"} | {"unread": unread}
+
+    def _facts_in(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return dict(fields["unread"])
+
+
+KnownEvent = Annotated[
+    StateEntered
+    | KnobChanged
+    | WorkerChanged
+    | ProblemReported
+    | PartitionParked
+    | RunPlanned
+    | TotalChanged
+    | SliceCommitted
+    | RunRecounted
+    | DocumentsSeeded
+    | CensusStarted
+    | CensusFinished
+    | SnapshotTaken
+    | ServersStarted
+    | IndexesBuilt
+    | TableCounted
+    | VerificationEnded
+    | RunFinished
+    | RunVerified
+    | RejectsRetried,
+    Field(discriminator="kind"),
+]
+EVENT_CLASSES: tuple[type[Event], ...] = get_args(get_args(KnownEvent)[0])
+"""All of them, in the order in which the reference has them."""
+
+_KNOWN: TypeAdapter[Event] = TypeAdapter(KnownEvent)
+
+
+def read_event(written: Mapping[str, Any]) -> Event:
+    """An event from its written form: `kind`, `at` and `facts`.
+
+    Raises:
+        pydantic.ValidationError: its kind is no text, or its time no number; whatever its facts are, they are no error.
+    """
+    whole = {"at": 0.0, "facts": {}, **written}
+    try:
+        return _KNOWN.validate_python(whole)
+    except ValidationError:
+        return UnknownEvent.model_validate(whole)
+
+
+def _read(given: Any) -> Event:
+    return given if isinstance(given, Event) else read_event(given)
+
+
+AnyEvent = Annotated[Event, PlainValidator(_read), PlainSerializer(lambda event: event.model_dump(mode="json"))]
+"""An event as a field of other models."""
