@@ -88,7 +88,7 @@ def flags() -> Mapping[str, list[tuple[str, str]]]:
 
 def commands() -> list[tuple[str, str, Any]]:
     """Every command: its function's name, its own name (empty for the program itself), its parser."""
-    group: Any = typer.main.get_command(cli.application)
+    group: Any = typer.main.get_command(cli.application(cli.COMMANDS))
     assert group.callback is not None
     return [(group.callback.__name__, "", group)] + [
         (command.callback.__name__, name, command) for name, command in group.commands.items()

@@ -17,7 +17,7 @@ from engine.errors import UsageError
 from engine.protocol import CollectionInfo, ErrorInfo, ProblemView, RunState
 from tests.tui.driving import SOURCE_URI, on_run, on_setup, process_of, screen_text, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
-from tui.cli.run import attach_cockpit, open_cockpit
+from tui.cli.cockpit import attach_cockpit, open_cockpit
 from tui.cockpit.app import Cockpit
 from tui.cockpit.ascii_filter import to_ascii
 from tui.cockpit.crash import crash_words
@@ -217,8 +217,8 @@ def test_an_unknown_theme_is_refused_before_anything_starts(
 
     settings = settings_with_servers()
     settings.cockpit.theme = "neon"
-    monkeypatch.setattr("tui.cli.run.has_terminal", lambda: True)
-    monkeypatch.setattr("tui.cli.run.launch", never)
-    monkeypatch.setattr("tui.cli.run.find_engine", never)
+    monkeypatch.setattr("tui.cli.output.has_terminal", lambda: True)
+    monkeypatch.setattr("tui.cli.cockpit.launch", never)
+    monkeypatch.setattr("tui.cli.cockpit.find_engine", never)
     with pytest.raises(UsageError, match=r"cockpit.theme \(flag --theme\) is 'neon', but there is no such theme"):
         open_it(Loaded(settings, {"cockpit.theme": "flag --theme"}))

@@ -18,8 +18,8 @@ from engine import __version__
 from engine.config import Loaded
 from engine.errors import EXIT_CONNECT, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from engine.protocol import Start
-from tui.cli import run as running
-from tui.cli.commands import application
+from tui.cli import front_ends, output
+from tui.cli.commands import COMMANDS, application
 from tui.cli.entry import RUN_COMMANDS, run_command_line
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -38,7 +38,7 @@ def _nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
         (tmp_path / name).mkdir(mode=0o700)
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(running, "has_terminal", lambda: False)
+    monkeypatch.setattr(output, "has_terminal", lambda: False)
     with tempfile.TemporaryDirectory(prefix="mpg") as runtime:  # short: a socket's path must be
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
         yield
@@ -53,7 +53,7 @@ def accepted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Loaded, Start, dict[
         calls.append((loaded, start, how))
         return 7
 
-    monkeypatch.setattr(running, "run", run)
+    monkeypatch.setattr(front_ends, "start_run", run)
     return calls
 
 
@@ -93,7 +93,7 @@ def test_help_is_there_at_once() -> None:
 
 
 def test_every_command_and_option_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    names = [entry.name or entry.callback.__name__ for entry in application.registered_commands]  # type: ignore[union-attr]
+    names = [entry.name or "" for entry in application().registered_commands]
     assert names[:9] == ["demo", "seed", "plan", "run", "verify", "rejects", "runs", "attach", "ctl"]
     for name in names:
         assert run_command_line([name, "--help"]) == EXIT_DONE
@@ -102,6 +102,19 @@ def test_every_command_and_option_explains_itself(capsys: pytest.CaptureFixture[
         for block in re.split(r"\n(?=  -)", shown.partition("Options:\n")[2]):
             described = re.sub(r"^\s*(-\w, )?--[\w-]+( [^\s]+)?", "", block.rstrip())
             assert described.strip(), f"{name}: {block}"
+
+
+def test_the_list_of_commands_says_of_each_what_it_says_of_itself() -> None:
+    for given in application(COMMANDS).registered_commands:
+        assert given.callback is not None
+        assert (given.callback.__doc__ or "").partition("\n")[0] == COMMANDS[str(given.name)].help
+
+
+def test_a_command_has_its_options_whatever_words_are_among_the_arguments(
+    accepted: list[tuple[Loaded, Start, dict[str, bool]]],
+) -> None:
+    assert run_command_line([*URIS, "--collection", "runs", "seed", "--seed-count", "5"]) == 7
+    assert accepted[0][0].settings.seed.count == 5
 
 
 def test_the_version_is_the_engines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,7 +298,7 @@ def test_a_fault_of_ours_is_a_sentence_and_its_traceback_goes_to_a_file_without_
     def run(*_: object, **__: object) -> int:
         raise ZeroDivisionError("mongodb://u:canary@h/d")
 
-    monkeypatch.setattr(running, "run", run)
+    monkeypatch.setattr(front_ends, "start_run", run)
     assert run_command_line(["run", *URIS]) == EXIT_FAILED
     shown = capsys.readouterr().err
     assert shown.count("\n") == 1
@@ -314,7 +327,7 @@ def test_a_full_disk_is_no_fault_of_ours(monkeypatch: pytest.MonkeyPatch, capsys
     def run(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(running, "run", run)
+    monkeypatch.setattr(front_ends, "start_run", run)
     assert run_command_line(["run", *URIS]) == EXIT_FAILED
     assert capsys.readouterr().err == "Error: The output cannot be written: No space left on device.\n"
 
@@ -327,7 +340,7 @@ def test_a_fault_of_ours_is_a_sentence_also_where_its_traceback_cannot_be_kept(
 
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(running, "run", run)
+    monkeypatch.setattr(front_ends, "start_run", run)
     assert run_command_line(["run", *URIS]) == EXIT_FAILED
     shown = capsys.readouterr().err
     assert shown.startswith("Error: This is a fault of mongopg-tui (ZeroDivisionError)")

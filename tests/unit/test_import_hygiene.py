@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -42,3 +43,46 @@ def test_the_layers_hold() -> None:
     lint = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports(no_cache=True))"
     finished = subprocess.run([sys.executable, "-c", lint], cwd=ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+LAZY = {
+    "tui.__main__": {"tui.cli.entry"},  # ctrl-C while it loads is no traceback
+    "tui.cli.commands": {"tui.cli.cockpit"},
+    "tui.cli.cockpit": {"tui.cockpit.app"},  # loads while the engine starts
+    "tui.cli.entry": {
+        "engine.redaction",
+        "engine.service.sockets",
+        "traceback",
+        "tui.cli.json_lines",
+        "tui.cli.output",
+    },
+    "tui.cli.front_ends": {"tui.cli.cockpit", "tui.cli.live"},
+    "tui.cli.options": {"engine.loading", "tui.cli.output", "tui.cli.password", "tui.profiles"},
+}
+"""Imports inside functions of the front ends, all of them so that `--help` and runs without a screen start quickly."""
+
+
+def lazy_imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import):
+                    found |= {each.name for each in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    found.add(node.module or "")
+    return found
+
+
+def test_the_front_ends_import_inside_functions_only_what_is_listed() -> None:
+    found = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): lazy
+        for path in sorted((ROOT / "tui").rglob("*.py"))
+        if (lazy := lazy_imports(path))
+    }
+    assert found == LAZY
+
+
+def test_a_run_without_a_screen_loads_no_screen() -> None:
+    loaded = set(json.loads(python(LOADED_AFTER.format(module="tui.cli.run, tui.cli.headless"))))
+    assert not {"textual", "rich"} & loaded

@@ -1,11 +1,12 @@
-"""What `ctl` does: find the engine of a live run, send it one command, print the answer."""
+"""`ctl`: find the engine of a live run, send it one command, print the answer."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from pydantic import BaseModel
 
 from engine.errors import EXIT_DONE, ConnectError, UsageError
@@ -13,6 +14,7 @@ from engine.knobs import CLUSTER_SIZE, knob_named
 from engine.protocol import Cancel, Pause, Resume, RunFinished, RunState, SetKnob, Snapshot, Status
 from engine.service.client import EngineClient, find_engine
 from tui.cli.json_lines import status_record
+from tui.cli.options import JsonOption
 from tui.cli.output import say, say_json
 from tui.words.knobs import value_text
 from tui.words.safe import safe
@@ -20,6 +22,23 @@ from tui.words.sentences import status_text
 
 ACTIONS = ("status", "pause", "resume", "cancel", "set")
 _STANDING = frozenset({RunState.PAUSING, RunState.PAUSED})
+
+
+def ctl(
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="status, pause, resume, cancel or set.")],
+    setting: Annotated[
+        str | None,
+        typer.Argument(metavar="[KNOB=VALUE]", help="For set: cluster_size, page_size, seed_count or throttle."),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="Which run, where several are going on.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Answer when it is done, not when it is accepted.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="cancel: roll slices in hand back.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Steer a run from another terminal."""
+    return steer(action, setting, run, wait=wait, now=now, as_json=as_json)
 
 
 def steer(action: str, setting: str | None, run: str | None, *, wait: bool, now: bool, as_json: bool) -> int:

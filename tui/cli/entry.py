@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from engine.errors import EXIT_DONE, Cancelled, MigrationError, UsageError
-from tui.cli.commands import application
+from tui.cli.commands import COMMANDS, application
 
 RUN_COMMANDS = frozenset({"run", "seed", "demo"})
 """Commands whose last JSON line is `{"event": "finished", ...}`, also when they could not start."""
@@ -25,9 +25,9 @@ def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     threading.excepthook = _failed_in_thread
     as_json = "--json" in arguments
-    command = next((word for word in arguments if word in _command_names()), "")
+    command = next((word for word in arguments if word in COMMANDS), "")
     try:
-        code = application(args=_with_bare_resume(arguments), prog_name="mongopg-tui", standalone_mode=False)
+        code = application(arguments)(args=_with_bare_resume(arguments), prog_name="mongopg-tui", standalone_mode=False)
         return code if isinstance(code, int) else EXIT_DONE
     except typer.TyperException as error:
         return _report(UsageError(_sentence(error.format_message(), command)), command, as_json=as_json)
@@ -48,12 +48,6 @@ def _with_bare_resume(arguments: Sequence[str]) -> list[str]:
         "--resume=" if word == "--resume" and after.startswith("-") else word
         for word, after in pairwise([*arguments, "-"])
     ]
-
-
-def _command_names() -> set[str]:
-    return {
-        str(entry.name or (entry.callback and entry.callback.__name__)) for entry in application.registered_commands
-    }
 
 
 def _sentence(message: str, command: str) -> str:

@@ -1,56 +1,27 @@
-"""What `runs` does, and what others need to: start an engine, ask it one thing, print the answer, end it."""
+"""One question to an engine: start one, ask it, end it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import signal
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pydantic import BaseModel
 
-from engine.config import Loaded, Settings
-from engine.errors import EXIT_DONE, Cancelled
-from engine.protocol import DiscardRun, ListRuns, RunInfo
+from engine.config import Settings
+from engine.errors import Cancelled
 from engine.service.client import EngineClient, EngineProcess
 from tui.cli.headless import ended, started
-from tui.cli.output import note, say, say_json
-from tui.cli.run import require
+from tui.cli.output import note
 from tui.signals import handling
-from tui.words.format import NO_NUMBER, duration, number, rate
-from tui.words.run_status import driven_s, outcome_words, rows_per_s
-from tui.words.safe import safe
-from tui.words.tables import text_table
 
 END_TIMEOUT_S = 2.0
 INTERRUPTED_S = 1.0
 """How long an engine that was interrupted may take to end by itself: it may wait for a server that swallows packets."""
 
 Follow = Callable[[EngineClient], Coroutine[Any, Any, None]]
-
-
-def show_runs(loaded: Loaded, *, as_json: bool) -> int:
-    """Print the runs in the ledger."""
-    require(loaded, "target")
-    answer = ask(loaded.settings, ListRuns())
-    if as_json:
-        say_json(answer)
-    else:
-        say(_runs_text([RunInfo.model_validate(run) for run in answer["runs"]]))
-    return EXIT_DONE
-
-
-def discard_run(loaded: Loaded, run_id: str, *, as_json: bool) -> int:
-    """Drop a run's staging tables and its rows in the ledger."""
-    require(loaded, "target")
-    answer = ask(loaded.settings, DiscardRun(run=run_id))
-    if as_json:
-        say_json(answer)
-    else:
-        say(f"Run {safe(str(answer.get('run_id', run_id)))} is discarded; its target tables stay.")
-    return EXIT_DONE
 
 
 def ask(settings: Settings, question: BaseModel, follow: Follow | None = None) -> Any:
@@ -106,25 +77,3 @@ async def _answered(process: EngineProcess, question: BaseModel, follow: Follow 
             with contextlib.suppress(asyncio.CancelledError):
                 await following
         await client.close()
-
-
-def _runs_text(runs: list[RunInfo]) -> str:
-    if not runs:
-        return "There are no runs in the ledger of this target."
-    rows = [
-        [
-            run.run_id,
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started_unix)),
-            ", ".join(run.collections),
-            run.mode,
-            number(run.written),
-            duration(driven_s(run)),
-            rate(speed) if (speed := rows_per_s(run)) is not None else NO_NUMBER,
-            number(run.rejected),
-            number(sum(run.altered.values())),
-            outcome_words(run),
-        ]
-        for run in runs
-    ]
-    headings = ["run", "when", "collections", "mode", "rows", "time", "rows/s", "rejects", "altered", "outcome"]
-    return text_table(headings, rows, right={4, 5, 6, 7, 8})

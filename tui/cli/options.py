@@ -1,7 +1,7 @@
 """Options that set settings: one definition each, and the decorator that gives a command those it takes.
 
 Values stay text: the settings' schema checks them, with one kind of message. Nothing heavy is imported at module level,
-as in `tui.cli.commands`.
+because `--help` imports this.
 """
 
 from __future__ import annotations
@@ -207,6 +207,18 @@ class Given:
 
             ask_passwords(loaded, list(self.sides))
         return loaded
+
+
+def require(loaded: Loaded, *sides: str) -> None:
+    """Raise UsageError for the first of `sides` ("source", "target") without a connection string."""
+    examples = {"source": "mongodb://host/database", "target": "postgresql://user@host/database"}
+    for side in sides:
+        uri = loaded.settings.source.uri if side == "source" else loaded.settings.target.uri
+        if not uri.get_secret_value():
+            raise UsageError(
+                f"There is no {side}: give --{side} {examples[side]}, MONGOPG_{side.upper()}_URI, "
+                f"or uri in section [{side}] of config.toml."
+            )
 
 
 def takes(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:

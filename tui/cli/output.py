@@ -43,6 +43,16 @@ def fail(text: str) -> None:
     note(f"Error: {text}")
 
 
+def can_draw() -> bool:
+    """Output is a terminal that can move its cursor."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def has_terminal() -> bool:
+    """Input and output are a terminal that can draw."""
+    return sys.stdin.isatty() and can_draw()
+
+
 def silence(stream: TextIO) -> None:
     """Send what is still written to `stream`, whose reader is gone, to nowhere: at its exit Python would complain."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

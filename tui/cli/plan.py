@@ -1,19 +1,22 @@
-"""What `plan` does: ask an engine for it, print it for people, as SQL or JSON, and save it for editing."""
+"""`plan`: ask an engine for it, print it for people, as SQL or JSON, and save it for editing."""
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from engine.config import Loaded
 from engine.errors import EXIT_DONE, UsageError
 from engine.protocol import MakePlan, PlanView, Snapshot, TableView
 from engine.service.client import EngineClient
 from tui.cli.one_question import ask
+from tui.cli.options import Given, JsonOption, PlanOption, require, takes
 from tui.cli.output import note, say, say_json
-from tui.cli.run import require
+from tui.cli.plan_files import check_plan_decides, read_plan, save_plan
 from tui.words.census import census_words, counting_words, documents_words, values_words
 from tui.words.format import bytes_size, duration, percent, rate
 from tui.words.safe import safe, safe_block
@@ -27,6 +30,23 @@ VALUE_SHOWN = 32
 """Characters of one of their values."""
 
 
+@takes("source", "target", "collection", "exclude", "mode", "indexes", "census")
+def plan(
+    given: Given,
+    file: PlanOption = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Save the plan to be edited, for --plan.")
+    ] = None,
+    as_json: JsonOption = False,
+    ddl: Annotated[bool, typer.Option("--ddl", help="Print the SQL that would create the tables.")] = False,
+) -> int:
+    """Look before writing: census, mapping, preview, DDL, warnings. Nothing is written to the target."""
+    if ddl and as_json:
+        raise UsageError("Give --ddl or --json, not both.")
+    check_plan_decides(file, given)
+    return show_plan(given.load(), as_json=as_json, ddl=ddl, file=file, save=save)
+
+
 def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, save: Path | None) -> int:
     """Print what would go where.
 
@@ -37,11 +57,11 @@ def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, sa
     require(loaded, "source", "target")
     if save is not None and save.exists():
         raise UsageError(f"{save} exists already, and edits may be in it: save the plan under another name.")
-    question = MakePlan(collections=loaded.settings.run.collections, plan=read_file(file) if file else "")
+    question = MakePlan(collections=loaded.settings.run.collections, plan=read_plan(file) if file else "")
     answer = ask(loaded.settings, question, _follow)
     plan = PlanView.model_validate(answer)
     if save is not None:
-        _save(save, plan.toml)
+        save_plan(save, plan.toml)
     if as_json:
         say_json(answer)
     elif ddl:
@@ -66,32 +86,6 @@ async def _follow(client: EngineClient) -> None:
         if isinstance(message, Snapshot) and message.counting is not None and time.monotonic() - last >= LINE_EVERY_S:
             last = time.monotonic()
             note(counting_words(message.counting))
-
-
-def read_file(file: Path) -> str:
-    """A saved plan.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    try:
-        return file.read_bytes().decode()
-    except OSError as error:
-        raise UsageError(f"The plan {file} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"The plan {file} is not text in UTF-8.") from error
-
-
-def _save(file: Path, text: str) -> None:
-    """Write a new file, whole or not at all."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with temporary.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-        temporary.rename(file)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"The plan cannot be saved as {file}: {error.strerror}.") from error
 
 
 def plan_text(plan: PlanView) -> str:

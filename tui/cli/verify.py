@@ -1,13 +1,15 @@
-"""What `verify` does: start an engine, have it compare both sides, print how far it is and what it found, end it."""
+"""`verify`: compare both sides of a run, and print what differs."""
 
 from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from engine.config import Loaded
-from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
+from engine.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
 from engine.protocol import (
     ComparingView,
     DifferenceView,
@@ -19,11 +21,12 @@ from engine.protocol import (
     Verify,
     VerifyReport,
 )
+from engine.redaction import may_be_repeated
 from engine.service.client import EngineClient
 from tui.cli.json_lines import progress_record
 from tui.cli.one_question import ask
+from tui.cli.options import Given, JsonOption, RunArgument, require, takes
 from tui.cli.output import note, say, say_json
-from tui.cli.run import require
 from tui.words.events import words
 from tui.words.format import duration, number, percent, rate, share
 from tui.words.safe import safe
@@ -33,6 +36,27 @@ from tui.words.tables import text_table
 JSON_EVERY_S = 0.5
 LINE_EVERY_S = 3.0
 NULL = "NULL"
+
+
+@takes("source", "target", "cluster_size")
+def verify(
+    given: Given,
+    run: RunArgument = None,
+    level: Annotated[
+        str,
+        typer.Option(
+            "--level", metavar="LEVEL", help="How deep: counts, or full to read both sides again and compare."
+        ),
+    ] = "counts",
+    redact: Annotated[bool, typer.Option("--redact", help="Name what differs without its values.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Compare both sides of a run; without RUN, of the newest. Exit code 4 when they differ."""
+    if level not in ("counts", "full"):
+        shown = f", not {level!r}" if may_be_repeated(level) else ""
+        raise UsageError(f"--level must be counts or full{shown}.")
+    command = Verify(run=run or "", level="full" if level == "full" else "counts", redact=redact)
+    return show_verification(given.load(), command, as_json=as_json)
 
 
 def show_verification(loaded: Loaded, command: Verify, *, as_json: bool) -> int:
