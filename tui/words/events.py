@@ -6,9 +6,9 @@ from functools import singledispatch
 from typing import Literal
 
 from engine.protocol import (
+    EVENT_CLASSES,
     CensusFinished,
     CensusStarted,
-    DocumentsSeeded,
     Event,
     IndexesBuilt,
     KnobChanged,
@@ -17,14 +17,11 @@ from engine.protocol import (
     RejectsRetried,
     RunFinished,
     RunPlanned,
-    RunRecounted,
     RunVerified,
     ServersStarted,
-    SliceCommitted,
     SnapshotTaken,
     StateEntered,
     TableCounted,
-    TotalChanged,
     UnknownEvent,
     VerificationEnded,
     WorkerChanged,
@@ -38,11 +35,11 @@ WARNINGS_TOLD = 20
 NOTICES = frozenset({"nothing_to_resume", "complete", "written_since"})
 """Codes of problems that are no trouble, only news."""
 TOLD_BY_NUMBERS: frozenset[type[Event]] = frozenset({
-    SliceCommitted, RunRecounted, DocumentsSeeded, TotalChanged,  # the bar
-    CensusStarted, CensusFinished,  # the phase, and its own bar
-    TableCounted, IndexesBuilt,  # the table's line
+    *(each for each in EVENT_CLASSES if each.only_counts),
+    CensusStarted, CensusFinished,  # the phase names it, a bar shows how far it is
+    TableCounted, IndexesBuilt,  # the summary has a line for each table
 })  # fmt: skip
-"""Events without words: they move counters that a screen and a summary show."""
+"""Events without words: a screen and a summary show the numbers that they move."""
 _MESSAGE_LIMIT = 2_000
 """Characters of a message: a server's whole error, not a document."""
 

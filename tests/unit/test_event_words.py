@@ -1,0 +1,137 @@
+"""Both front ends tell of every event what `words` says of it, and neither tells more."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from engine.protocol import (
+    EVENT_CLASSES,
+    CensusFinished,
+    CensusStarted,
+    DocumentsSeeded,
+    Event,
+    IndexesBuilt,
+    KnobChanged,
+    PartitionParked,
+    PlannedTable,
+    ProblemReported,
+    RejectsRetried,
+    RunFinished,
+    RunPlanned,
+    RunRecounted,
+    RunState,
+    RunVerified,
+    ServersStarted,
+    SliceCommitted,
+    SnapshotTaken,
+    StateEntered,
+    TableCounted,
+    TotalChanged,
+    UnknownEvent,
+    Verification,
+    VerificationEnded,
+    WorkerChanged,
+)
+from tui.cli.json_lines import finished_record
+from tui.cli.live import LivePrinter
+from tui.cli.printers import JsonPrinter, LinePrinter
+from tui.cockpit.widgets.event_log import event_lines
+from tui.words.events import TOLD_BY_NUMBERS, WARNINGS_TOLD, Note, told, words
+
+EXAMPLES: list[tuple[Event, str | None]] = [
+    (StateEntered(state=RunState.RUNNING, phase="copying"), "running: copying"),
+    (KnobChanged(knob="cluster_size", old=2, value=4), "workers 2 → 4"),
+    (WorkerChanged(id=3, pid=77, what="retired", exit=0), "worker 3 (pid 77) retired"),
+    (
+        ProblemReported(code="index", message="Index a is not built.", advice="Build it."),
+        "problem index: Index a is not built. Build it.",
+    ),
+    (PartitionParked(partition=3, namespace="shop.orders"), "partition 3 of shop.orders is parked"),
+    (
+        RunPlanned(tables=[PlannedTable(task_id=1, namespace="a.b", table="c.d")], warnings=["a.b: wide"]),
+        "planned: a.b → c.d",
+    ),
+    (TotalChanged(task_id=1, total=5), None),
+    (SliceCommitted(task_id=1, read=5, written=5), None),
+    (RunRecounted(tables=[]), None),
+    (DocumentsSeeded(documents=5), None),
+    (CensusStarted(collections=["a.b"], total=5), None),
+    (CensusFinished(collections=["a.b"], documents=5), None),
+    (SnapshotTaken(unix=1_796_049_066.0), "every document is read as it was at 2026-11-30 14:31:06 UTC"),
+    (ServersStarted(source="s", target="t", directory="d"), "embedded servers: s and t, data in d"),
+    (IndexesBuilt(task_id=1, built=1, failed=0), None),
+    (TableCounted(task_id=1, source=5, target=5, ok=True), None),
+    (VerificationEnded(verification=Verification.VERIFIED), "verification: verified"),
+    (RunFinished(state=RunState.COMPLETED, written=1_234), "finished: completed, 1,234 rows"),
+    (RunVerified(level="full", result=Verification.MISMATCH), "verified afterwards, level full: mismatch"),
+    (
+        RejectsRetried(tried=5, written=3, already_there=1, left=1),
+        "rejects tried again: 5, written 3, already there 1, left 1",
+    ),
+    (UnknownEvent(kind="joined"), "joined: an event that this version cannot read"),
+]
+EVENTS = [event for event, _ in EXAMPLES]
+HEADLESS = [(event, said) for event, said in EXAMPLES if not isinstance(event, RunFinished)]
+"""A headless run tells its end by the summary."""
+
+
+def of_class(event: object) -> str:
+    return type(event).__name__ if isinstance(event, Event) else ""
+
+
+def test_every_class_has_words_or_is_among_those_that_need_none() -> None:
+    assert {type(event) for event in EVENTS} == {*EVENT_CLASSES, UnknownEvent}
+    assert {type(event) for event, said in EXAMPLES if said is None} == TOLD_BY_NUMBERS
+
+
+@pytest.mark.parametrize(("event", "said"), EXAMPLES, ids=of_class)
+def test_the_log_of_the_cockpit_shows_the_words(event: Event, said: str | None) -> None:
+    assert words(event) == said
+    shown = event_lines(event)
+    assert len(shown) == len(told(event))
+    for line, whole in zip(shown, told(event), strict=True):
+        at, kind, text = line.split(maxsplit=2)
+        assert (at, kind) == ("00:00", event.kind)
+        assert whole in {text, f"{kind} {text}", f"{kind}: {text}"}, "only what the column has is left out"
+
+
+@pytest.mark.parametrize(("event", "said"), HEADLESS, ids=of_class)
+def test_headless_runs_print_the_words(event: Event, said: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = [f"[00:00] {line}" for line in told(event)]
+    assert bool(expected) is (said is not None)
+    LinePrinter().tell(event)
+    assert capsys.readouterr().out.splitlines() == expected
+    console = Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None, highlight=False)
+    LivePrinter(console=console).tell(event)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == expected
+
+
+def test_a_headless_run_tells_its_end_by_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    (finished,) = (event for event in EVENTS if isinstance(event, RunFinished))
+    facts = finished_record(finished.facts | {"run_id": "r", "seeded": 1})
+    LinePrinter().finish(facts)
+    assert "Run r: completed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=of_class)
+def test_what_a_script_is_told_is_in_the_same_words(event: Event, capsys: pytest.CaptureFixture[str]) -> None:
+    JsonPrinter().tell(event)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert set(shown.err.splitlines()) <= set(told(event))
+
+
+def test_a_plan_with_many_warnings_is_told_as_far_as_it_helps_in_both() -> None:
+    event = RunPlanned(tables=[], warnings=[f"a.b: {number}" for number in range(30)])
+    assert len(told(event)) == len(event_lines(event)) == 1 + WARNINGS_TOLD + 1
+    assert event_lines(event)[-1].endswith("and 10 more warnings: `mongopg-tui plan` shows them")
+
+
+def test_what_the_cockpit_itself_says_is_among_the_events() -> None:
+    assert event_lines(Note(at=75.0, message="Copied\x1b the worker")) == [
+        "01:15  cockpit      Copied\\u{1b} the worker"
+    ]
