@@ -55,6 +55,11 @@ def any_mappings(draw: st.DrawFn) -> Mapping:
                 array=draw(st.sampled_from([False, False, True])),
                 nullable=draw(st.sampled_from([True, True, False])),
                 length=draw(st.sampled_from([0, 0, 1, 2, 5])),
+                is_padded=draw(st.sampled_from([False, False, True])),
+                labels=draw(st.sampled_from([(), (), ("a", "", "é")])),
+                precision=draw(st.sampled_from([0, 0, 1, 5])),
+                scale=draw(st.sampled_from([-2, 0, 2, 7])),
+                step_us=draw(st.sampled_from([1, 1, 10_000, 1_000_000])),
                 **{name: draw(policy) for name, policy in _POLICIES.items()},
             )
         )

@@ -20,6 +20,7 @@ from engine.convert.decimals import (
     parse_double,
 )
 from engine.convert.jsontext import JsonWriter
+from engine.convert.narrow import Narrow, narrowing
 from engine.convert.rejection import DATE_RANGE, RejectedError
 from engine.convert.scalars import (
     NOT_FINITE,
@@ -53,6 +54,7 @@ ELEMENT_OIDS = {
     ColumnType.TIMESTAMPTZ: 1184,
     ColumnType.UUID: 2950,
     ColumnType.BYTEA: 17,
+    ColumnType.DATE: 1082,
 }
 """Type OIDs of PostgreSQL's catalog/pg_type.dat; an array in binary form names the type of its elements."""
 BINARY_KINDS = frozenset({Kind.BINARY, Kind.UUID, Kind.UUID_LEGACY}) | VECTORS
@@ -103,8 +105,11 @@ class EncoderFactory:
     def _scalar_encoders(self) -> dict[int, Encoder]:
         encoders: dict[int, Encoder] = {}
         binaries: dict[Kind, Encoder] = {}
+        narrow = narrowing(self._column)
         for kind in self._column.kinds:
             encoder = self._scalar_encoder(kind)
+            if encoder and narrow:
+                encoder = self._narrowed(encoder, narrow)
             if encoder and kind in BINARY_KINDS:
                 binaries[kind] = encoder
             elif encoder:
@@ -112,6 +117,22 @@ class EncoderFactory:
         if binaries:
             encoders[int(Kind.BINARY)] = _by_subtype(binaries)
         return encoders
+
+    def _narrowed(self, encoder: Encoder, narrow: Narrow) -> Encoder:
+        hits = self._hits
+
+        def encode(document: bytes, start: int, end: int) -> bytes | None:
+            n_hits = len(hits)
+            value = encoder(document, start, end)
+            if value is None or value is NULL:
+                return value
+            content = narrow(value[4:])
+            if content is None:
+                del hits[n_hits:]
+                return None
+            return with_length(content)
+
+        return encode
 
     def _scalar_encoder(self, kind: Kind) -> Encoder | None:
         match self._column.type:
@@ -121,13 +142,13 @@ class EncoderFactory:
                 return _NUMERIC_ENCODERS.get(kind)
             case ColumnType.BIGINT:
                 return _BIGINT_ENCODERS.get(kind)
-            case ColumnType.INTEGER:
+            case ColumnType.INTEGER | ColumnType.SMALLINT:
                 return _INTEGER_ENCODERS.get(kind)
-            case ColumnType.DOUBLE:
+            case ColumnType.DOUBLE | ColumnType.REAL:
                 return _DOUBLE_ENCODERS.get(kind)
             case ColumnType.BOOLEAN:
                 return _encode_bool if kind == Kind.BOOL else None
-            case ColumnType.TIMESTAMPTZ:
+            case ColumnType.TIMESTAMPTZ | ColumnType.DATE:
                 return self._encode_date if kind == Kind.DATE else None
             case ColumnType.UUID:
                 return self._encode_uuid if kind in (Kind.UUID, Kind.UUID_LEGACY) else None

@@ -54,7 +54,8 @@ def constraints(mapping: Mapping) -> list[Constraint]:
     found = []
     for index, column in enumerate(mapping.columns):
         is_required = not column.nullable and column.role not in (Role.ID, Role.MISSING)
-        length = column.length if column.type is ColumnType.TEXT and not column.array else 0
+        is_varchar = column.type is ColumnType.TEXT and not (column.array or column.is_padded)
+        length = column.length if is_varchar else 0
         if is_required or length:
             path = tuple(key.encode() for key in column.path)
             found.append(Constraint(index, path, is_required, length))

@@ -9,6 +9,7 @@ and the rejects. One subject a file:
     native_walk      elements to their columns
     native_extra     the tree of `_extra`
     native_fields    values to fields of COPY
+    native_narrow    values that a column which was there already holds less of
     native_json      values to JSON text
     native_members   keys that come twice in a JSON object
     native_text      UTF-8, policies, JSON strings, hex, base64

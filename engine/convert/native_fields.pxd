@@ -48,6 +48,7 @@ from engine.convert.native_memory cimport (
     reserve,
     sort_bytes,
 )
+from engine.convert.native_narrow cimport narrow_content
 from engine.convert.native_text cimport clean, is_plain_ascii, write_base64, write_hex, write_text, write_uuid_text
 from engine.convert.native_work cimport (
     CLAMP,
@@ -135,7 +136,10 @@ cdef inline int write_field(
     if reserve(out, LENGTH_SIZE) < 0:
         return NO_MEMORY
     out.size += LENGTH_SIZE
-    code = write_content(work, out, column, operation, element)
+    if column.narrow and operation != OP_ARRAY:
+        code = write_narrowed(work, out, column, operation, element)
+    else:
+        code = write_content(work, out, column, operation, element)
     if code < 0:
         return code
     if code == MISFIT:
@@ -146,6 +150,22 @@ cdef inline int write_field(
         put_32(out.data + begin, <uint32_t>NULL_LENGTH)
         return NULL_VALUE
     return end_field(work, out, begin)
+
+
+cdef inline int write_narrowed(
+    Work *work, Buffer *out, const Column *column, int operation, const Element *element
+) noexcept nogil:
+    """The content of a field of a column that holds less than the type which the operation writes."""
+    cdef size_t begin = out.size
+    cdef uint64_t hits[N_HITS]
+    cdef int code
+    memcpy(hits, work.hits, sizeof(hits))
+    code = write_content(work, out, column, operation, element)
+    if code == OK:
+        code = narrow_content(out, begin, column)
+        if code == MISFIT:
+            memcpy(work.hits, hits, sizeof(hits))
+    return code
 
 
 cdef inline int end_field(Work *work, Buffer *out, size_t begin) noexcept nogil:

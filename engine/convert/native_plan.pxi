@@ -46,7 +46,14 @@ cdef dict OPERATIONS = {
     ColumnType.BIT_VARYING: {Kind.VECTOR_BITS: OP_BITS},
     ColumnType.VECTOR: {Kind.VECTOR_FLOAT32: OP_VECTOR, Kind.ARRAY: OP_NUMBERS_AS_VECTOR},
 }
-"""How the other scalar columns take each kind."""
+"""How the other scalar columns take each kind; those of columns that were there already, before they are narrowed."""
+OPERATIONS[ColumnType.SMALLINT] = OPERATIONS[ColumnType.INTEGER]
+OPERATIONS[ColumnType.REAL] = OPERATIONS[ColumnType.DOUBLE]
+OPERATIONS[ColumnType.DATE] = OPERATIONS[ColumnType.TIMESTAMPTZ]
+
+cdef dict NARROWED = {
+    ColumnType.SMALLINT: NARROW_SMALLINT, ColumnType.REAL: NARROW_REAL, ColumnType.DATE: NARROW_DATE,
+}
 
 
 def make_powers():
@@ -149,6 +156,7 @@ cdef class CompiledMapping:
         self._set_style(&compiled.style, column, options)
         compiled.is_jsonb = column.type is ColumnType.JSONB
         compiled.takes_any = column.type in JSON_TYPES
+        self._set_narrow(compiled, column)
         if compiled.takes_any:
             for kind in Kind:
                 compiled.operations[slot_of(kind)] = OP_JSON
@@ -162,6 +170,27 @@ cdef class CompiledMapping:
         compiled.element_operations[slot_of(Kind.NULL)] = OP_NULL
         if column.role is not ColumnRole.ID:
             compiled.operations[slot_of(Kind.NULL)] = OP_NULL
+        return 0
+
+    cdef int _set_narrow(self, Column *compiled, column) except -1:
+        """What of its type a column does not hold."""
+        compiled.narrow = NARROWED.get(column.type, NARROW_NOT)
+        compiled.step_us = column.step_us
+        compiled.precision = column.precision
+        compiled.scale = column.scale
+        compiled.length = column.length
+        if column.type is ColumnType.TIMESTAMPTZ and column.step_us > 1:
+            compiled.narrow = NARROW_STEP
+        elif column.type is ColumnType.NUMERIC and column.precision:
+            compiled.narrow = NARROW_DIGITS
+        elif column.type is ColumnType.TEXT and column.labels:
+            compiled.narrow = NARROW_LABELS
+            compiled.n_labels = len(column.labels)
+            compiled.labels = <Span *>self._room(compiled.n_labels, sizeof(Span))
+            for number, label in enumerate(column.labels):
+                self._set_span(&compiled.labels[number], label.encode())
+        elif column.type is ColumnType.TEXT and column.is_padded:
+            compiled.narrow = NARROW_PADDED
         return 0
 
     cdef int _operation(self, type_, kind, options) except -1:

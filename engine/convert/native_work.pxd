@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
 """What the native converter's functions share: the compiled mapping, and the work on the batch in hand."""
 
-from libc.stdint cimport uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
@@ -97,6 +97,17 @@ cdef enum:
     OP_DECIMAL128_TEXT
 
 cdef enum:
+    # How the content of a column's values is narrowed: the names of `engine.convert.narrow`.
+    NARROW_NOT
+    NARROW_SMALLINT
+    NARROW_REAL
+    NARROW_DATE
+    NARROW_STEP
+    NARROW_DIGITS
+    NARROW_LABELS
+    NARROW_PADDED
+
+cdef enum:
     # What a key of a level means.
     ROLE_COLUMN
     ROLE_LEVEL
@@ -119,6 +130,13 @@ cdef struct Column:
     uint32_t element_oid
     bint is_jsonb
     bint takes_any                       # json and jsonb: every kind fits
+    uint8_t narrow                       # NARROW_NOT: its type takes what an operation writes
+    int64_t step_us                      # NARROW_STEP: a time has to be a multiple of it
+    int precision                        # NARROW_DIGITS, likewise the next
+    int scale
+    uint64_t length                      # NARROW_PADDED: characters
+    Span *labels                         # NARROW_LABELS: the texts that fit, likewise the next
+    uint32_t n_labels
     Style style
 
 

@@ -51,6 +51,7 @@ _NAN_BITS = 0x7FF8_0000_0000_0000
 _FIRST_WITH_EXPONENT = 1e16
 """From here on `repr` may name a number that is only near."""
 _double: Any = Struct("<d").unpack_from
+_float: Any = Struct(">f").unpack_from
 _int32: Any = Struct("<i").unpack_from
 _int64: Any = Struct("<q").unpack_from
 _bits: Any = Struct("<Q").unpack_from
@@ -272,10 +273,12 @@ class NumberReader:
     def _check_scalar(self, column_type: ColumnType, content: bytes, number: Number) -> None:
         """A value against a column, or an array's element, that is no JSON."""
         match column_type:
-            case ColumnType.INTEGER | ColumnType.BIGINT:
+            case ColumnType.INTEGER | ColumnType.BIGINT | ColumnType.SMALLINT:
                 self._check_text(number, str(int.from_bytes(content, "big", signed=True)), keeps_all=False)
             case ColumnType.DOUBLE:
                 self._check_float8(number, content)
+            case ColumnType.REAL:
+                self._check_float4(number, content)
             case ColumnType.NUMERIC:
                 self._check_text(number, numeric_text(content), keeps_all=False)
             case ColumnType.VECTOR:
@@ -293,6 +296,11 @@ class NumberReader:
         elif Decimal(_double(content[::-1])[0]) == self._exactly(number):
             return
         self._complain(self._shown(number), repr(_double(content[::-1])[0]))
+
+    def _check_float4(self, number: Number, content: bytes) -> None:
+        expected, found = self._exactly(number), Decimal(_float(content)[0])
+        if expected is None or (expected != found and not (expected.is_nan() and found.is_nan())):
+            self._complain(self._shown(number), repr(_float(content)[0]))
 
     def _check_json(self, number: Number, node: Any, extended: bool) -> None:
         """A value against what was parsed from JSON."""

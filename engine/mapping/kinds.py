@@ -41,9 +41,11 @@ NUMBERS_THAT_FIT = {
     ColumnType.BIGINT: INTEGERS,
     ColumnType.DOUBLE: INTEGERS | {Kind.DOUBLE},
     ColumnType.NUMERIC: NUMBERS,
+    ColumnType.SMALLINT: INTEGERS,
+    ColumnType.REAL: INTEGERS | {Kind.DOUBLE},
 }
 """Kinds a number column takes as they are, each value as long as it is in range and exact."""
-INTEGER_TYPES = frozenset({ColumnType.INTEGER, ColumnType.BIGINT})
+INTEGER_TYPES = frozenset({ColumnType.SMALLINT, ColumnType.INTEGER, ColumnType.BIGINT})
 JSON_TYPES = frozenset({ColumnType.JSONB, ColumnType.JSON})
 VECTORS = frozenset({Kind.VECTOR_FLOAT32, Kind.VECTOR_INT8, Kind.VECTOR_BITS})
 JSON_STRINGS = VECTORS | frozenset(
@@ -85,6 +87,7 @@ _KINDS_OF_TYPES = {
     **NUMBERS_THAT_FIT,
     ColumnType.BOOLEAN: frozenset({Kind.BOOL}),
     ColumnType.TIMESTAMPTZ: frozenset({Kind.DATE}),
+    ColumnType.DATE: frozenset({Kind.DATE}),
     ColumnType.UUID: frozenset({Kind.UUID, Kind.UUID_LEGACY}),
     ColumnType.BYTEA: frozenset({Kind.BINARY, Kind.UUID, Kind.UUID_LEGACY, Kind.OBJECT_ID}) | VECTORS,
     ColumnType.REAL_ARRAY: frozenset({Kind.VECTOR_FLOAT32}),

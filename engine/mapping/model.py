@@ -68,6 +68,12 @@ class ColumnType(StrEnum):
     BIT_VARYING = "bit varying"
     VECTOR = "vector"
     """Of the extension pgvector, in tables that are there already."""
+    SMALLINT = "smallint"
+    """Integers and doubles of its range; like the next two, proposed only where a table has it already."""
+    REAL = "real"
+    """Numbers that are the same with 32 bits."""
+    DATE = "date"
+    """Dates whose time of day in UTC is midnight."""
 
     @property
     def can_be_element(self) -> bool:
@@ -88,6 +94,8 @@ _NEVER_ELEMENTS = frozenset(
         ColumnType.SMALLINT_ARRAY,
         ColumnType.BIT_VARYING,
         ColumnType.VECTOR,
+        ColumnType.SMALLINT,
+        ColumnType.REAL,
     }
 )
 
@@ -132,7 +140,17 @@ class Column(BaseModel):
     nullable: bool = True
     """False: a document without a value for it is a reject."""
     length: int = 0
-    """Characters that fit into a varchar(n) that is there already; 0 is any number."""
+    """Characters that fit into a varchar(n) that is there already, or a character(n); 0 is any number."""
+    is_padded: bool = False
+    """character(n): PostgreSQL fills values up with blanks, so that a text which ends in one does not fit."""
+    labels: tuple[str, ...] = ()
+    """Of the enum that is there already: other texts do not fit. Empty for columns that are none."""
+    precision: int = 0
+    """Digits of the numeric(p,s) that is there already; 0 is any number. Numbers with more do not fit."""
+    scale: int = 0
+    """Its digits behind the point."""
+    step_us: int = 1
+    """Microseconds of which a time has to be a multiple to fit: that of a timestamp(p) that is there already."""
     nul: str = ""
     """Policy of this field alone; empty follows the mapping's options. Likewise the next three."""
     date_range: str = ""

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from engine.errors import UsageError
 from engine.mapping.cautions import cautions, describe_kinds
 from engine.mapping.census import Census, FieldCensus
-from engine.mapping.kinds import INTEGERS, JSON_TYPES, KIND_NAMES, kinds_that_always_fit, scalar_type
+from engine.mapping.kinds import INTEGER_TYPES, INTEGERS, JSON_TYPES, KIND_NAMES, kinds_that_always_fit, scalar_type
 from engine.mapping.model import Column, ColumnType, EarlierMapping, Kind, Mapping, Role
 from engine.mapping.names import DOCUMENT_NAME, EXTRA_NAME, ID_NAME, MISSING_NAME, column_names, show_path
 from engine.mapping.options import POLICIES, MappingOptions
 from engine.mapping.proposal import ID_PATH, Proposal
 from engine.postgres.existing import ExistingTable
 from engine.postgres.sqlstates import one_line
-from engine.postgres.tables import ExistingColumn, type_of
+from engine.postgres.tables import ExistingColumn, has_limits, held_by, limits
 
 GONE_WEIGHT, MISFIT_WEIGHT, BLANK_WEIGHT, PLACE_WEIGHT, OPTION_WEIGHT = 78, 75, 65, 55, 50
 """Weights of warnings, as in `engine.mapping.proposal`."""
@@ -217,7 +217,7 @@ class _Fitting:
             return
         writer = self.writers.get(column.name, "")
         what = f"Column {one_line(column.name)}, which run {writer} wrote, has no field in this plan"
-        held = type_of(found)
+        held = held_by(found)
         if held is None or not found.nullable or found.generated or found.is_identity:
             self._warn(BLANK_WEIGHT, f"{what}, and cannot be made NULL: it is left alone.")
             return
@@ -241,18 +241,18 @@ class _Fitting:
                 update["kinds"] = kinds_that_always_fit(type_, self.options)
         kinds = update.get("kinds", column.kinds)
         assert isinstance(kinds, frozenset)
-        if found.rounds and not kinds <= INTEGERS:
+        if _is_unknown(found) and not kinds <= INTEGERS:
             if not found.keeps_integers:
                 return _rounds(found, type_)
             update["kinds"] = INTEGERS
-        return column.model_copy(update=update)
+        return column.model_copy(update=update | limits(found))
 
     def _held(self, found: ExistingColumn, wanted: Column) -> tuple[ColumnType, bool] | str:
         """What a column holds, or why it cannot be written."""
         name = f"Column {one_line(found.name)}"
         if found.generated:
             return f"{name} is generated and cannot be written."
-        held = type_of(found)
+        held = held_by(found)
         if held is None:
             return f"{name} is {one_line(found.type)}, the plan needs {wanted.sql_type}."
         return held
@@ -286,9 +286,9 @@ class _Fitting:
         does_fit = type_ in JSON_TYPES or column.kinds <= kinds_that_always_fit(type_, self.options)
         are_both_json = {type_, column.type} <= JSON_TYPES and not is_array
         if (type_, is_array) == (column.type, column.array):
-            self._place(column)
+            self._place(column.model_copy(update=limits(found)))
         elif (is_own and is_array == column.array and does_fit) or (not is_own and are_both_json):
-            self._place(column.model_copy(update={"type": type_}))
+            self._place(column.model_copy(update={"type": type_} | limits(found)))
         else:
             self.problems.append(
                 f"Column {one_line(column.name)} is {one_line(found.type)}, the plan needs {column.sql_type}."
@@ -325,7 +325,7 @@ class _Fitting:
         found = self._table.get(name)
         if found is None or name in self._names or found.generated:
             return
-        held = type_of(found)
+        held = held_by(found)
         if held is not None and held[0] in JSON_TYPES and not held[1]:
             self._place(Column(name=name, type=held[0], role=role))
 
@@ -355,7 +355,7 @@ class _Fitting:
         """A warning about kinds of `_id` that its column does not take; those that it would make one have no plan."""
         column = next(each for each in self.columns if each.role is Role.ID)
         found = self._table.get(column.name)
-        if found is not None and found.rounds and has_documents and not wanted.kinds <= INTEGERS:
+        if found is not None and _is_unknown(found) and has_documents and not wanted.kinds <= INTEGERS:
             self.problems.append(_rounds(found, column.type))
             return
         misfits = wanted.kinds - column.kinds if column.type not in JSON_TYPES else frozenset()
@@ -380,13 +380,14 @@ class _Fitting:
             return held
         type_, is_array = held
         taken = natural_kinds(type_, kinds, self.options)
-        if found.rounds:
+        if _is_unknown(found):
             if not found.keeps_integers or not kinds & INTEGERS or (wanted.role is Role.ID and not kinds <= INTEGERS):
                 return _rounds(found, type_)
             taken = INTEGERS
         if kinds and not kinds & taken and type_ not in JSON_TYPES:
             return f"Column {one_line(found.name)} is {one_line(found.type)}, the plan needs {wanted.sql_type}."
-        return wanted.model_copy(update={"name": found.name, "type": type_, "array": is_array, "kinds": taken})
+        update = {"name": found.name, "type": type_, "array": is_array, "kinds": taken}
+        return wanted.model_copy(update=update | limits(found))
 
     # --- fields -------------------------------------------------------------------------------------------------------
 
@@ -446,7 +447,7 @@ class _Fitting:
             self._warn(PLACE_WEIGHT, f"Field {where} has no column in the table: its values {self._fate}.")
             return
         kinds = seen.kind_set if seen is not None else frozenset[Kind]()
-        held = type_of(found)
+        held = held_by(found)
         if held is not None and held[1]:  # an array: what counts are its elements
             elements = seen.elements.kind_set if seen is not None and seen.elements is not None else frozenset[Kind]()
             kinds = kinds if kinds and Kind.ARRAY not in kinds else elements
@@ -530,7 +531,15 @@ def natural_kinds(type_: ColumnType, seen: frozenset[Kind], options: MappingOpti
     if type_ is ColumnType.TEXT:
         texts = {kind for kind in seen if (scalar_type(frozenset({kind}), options) or ("",))[0] is ColumnType.TEXT}
         return frozenset({Kind.STRING, *texts, *({Kind.OBJECT_ID} & seen)})
-    return kinds_that_always_fit(type_, options)
+    taken = kinds_that_always_fit(type_, options)
+    if type_ in INTEGER_TYPES and seen & INTEGERS:  # doubles among integers are whole for the most part
+        return taken | seen & {Kind.DOUBLE}
+    return taken
+
+
+def _is_unknown(found: ExistingColumn) -> bool:
+    """The column rounds, and the converter cannot tell what."""
+    return found.rounds and not has_limits(found)
 
 
 def _rounds(found: ExistingColumn, type_: ColumnType) -> str:

@@ -29,6 +29,7 @@ _NUMERIC_ON_ITS_WAY = 6
 """Bytes of a numeric in COPY that are not stored."""
 _ALIGNMENTS = {
     ColumnType.INTEGER: 4, ColumnType.BIGINT: 8, ColumnType.DOUBLE: 8, ColumnType.TIMESTAMPTZ: 8,
+    ColumnType.SMALLINT: 2, ColumnType.REAL: 4, ColumnType.DATE: 4,
 }  # fmt: skip
 """`typalign` of PostgreSQL's pg_type, where it is more than a byte; short values and pointers have none."""
 

@@ -23,6 +23,7 @@ _US_PER_DAY = 86_400_000_000
 _DAYS_TO_2000 = 10_957
 """From 1970-01-01."""
 _LAST, _FIRST = 2**63 - 1, -(2**63)
+_LAST_DAY, _FIRST_DAY = 2**31 - 1, -(2**31)
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _SPACES = frozenset(" \t\n\r\v\f")
 
@@ -160,6 +161,14 @@ def _timestamptz(content: bytes) -> str:
     return f"{year:04d}-{month:02d}-{day:02d} {clock}+00{era}"
 
 
+def _date(content: bytes) -> str:
+    days = int.from_bytes(content, "big", signed=True)
+    if days in (_FIRST_DAY, _LAST_DAY):
+        return "infinity" if days == _LAST_DAY else "-infinity"
+    year, month, day = civil_date(days + _DAYS_TO_2000)
+    return f"{year:04d}-{month:02d}-{day:02d}" if year > 0 else f"{1 - year:04d}-{month:02d}-{day:02d} BC"
+
+
 def _array_text(content: bytes, text_of: Callable[[bytes], str]) -> str:
     """One dimension, as `array_out` writes it."""
     if not unpack(">i", content[:4])[0]:
@@ -209,4 +218,7 @@ _TEXTS: dict[ColumnType, Callable[[bytes], str]] = {
     ColumnType.BYTEA: _bytea,
     ColumnType.JSONB: _jsonb,
     ColumnType.JSON: _utf8,
+    ColumnType.SMALLINT: _integer,
+    ColumnType.REAL: _real,
+    ColumnType.DATE: _date,
 }

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from engine.mapping.model import Column, ColumnType, Mapping
+from engine.mapping.model import Column, ColumnType, Mapping, Role
 from engine.mapping.names import TableName, quote_identifier
 from engine.postgres import tables
 from engine.postgres.page import CopyTarget, Page, Refusal
@@ -40,7 +40,7 @@ WITHOUT_INDEX = "SET enable_hashjoin = on"
 """Where no index leads to the key: reading the whole table for every page is then the best there is."""
 
 _NUMBERS = frozenset({"smallint", "integer", "bigint", "numeric", "double precision", "real"})
-_TEXTS = frozenset({"text", "character varying", "citext"})
+_TEXTS = frozenset({"text", "character varying", "citext", "character"})
 _JSON = frozenset({"json", "jsonb"})
 _SPELLED = frozenset({ColumnType.DOUBLE, ColumnType.NUMERIC, ColumnType.JSON, ColumnType.JSONB})
 """Types whose equal values may be spelled differently."""
@@ -306,15 +306,21 @@ async def has_index(connection: asyncpg.Connection, table: TableName, column: st
 
 def _comparable(column: Column, found: ExistingColumn) -> bool:
     wanted = tables.spelling(column.sql_type)
-    return wanted == found.base or any(
-        wanted in family and found.base in family for family in (_NUMBERS, _TEXTS, _JSON, _TIMES)
+    return (
+        wanted == found.base
+        or any(wanted in family and found.base in family for family in (_NUMBERS, _TEXTS, _JSON, _TIMES))
+        or (column.role is not Role.ID and wanted == "text" and bool(found.labels))
     )
 
 
 def _type_beside(column: Column, found: ExistingColumn) -> str:
     """The type of a column whose values are to be compared with those of a table's: a time of UTC without a zone stays one,
-    since PostgreSQL would compare it with others as one of the session's zone."""
-    return found.base if found.base == tables.WITHOUT_ZONE and not column.array else column.sql_type
+    since PostgreSQL would compare it with others as one of the session's zone; what has the limits that the run knew stays
+    what it is, so that equal values have the same bytes and keys find their index."""
+    if found.base == tables.WITHOUT_ZONE and not column.array:
+        return found.base
+    is_known = bool(column.labels or column.is_padded or column.precision)
+    return found.type if is_known and column == column.model_copy(update=tables.limits(found)) else column.sql_type
 
 
 def _same(column: Column, found: ExistingColumn) -> str:

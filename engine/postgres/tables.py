@@ -20,12 +20,16 @@ from engine.postgres.sqlstates import one_line
 
 OBJECT_ID_LENGTH = 24
 """Characters of an objectId as text."""
-_TEXT_TYPES = frozenset({"text", "character varying", "citext"})
+_TEXT_TYPES = frozenset({"text", "character varying", "citext", "character"})
 WITHOUT_ZONE = "timestamp without time zone"
 """Times in it are those of UTC."""
 _SPELLINGS = {"timestamptz": "timestamp with time zone", "timestamptz[]": "timestamp with time zone[]"}
 """How format_type() spells what DDL spells otherwise."""
 _NO_LENGTH = -1
+_PADDED = "character"
+"""character(n), whose values PostgreSQL fills up with blanks."""
+_MICROSECONDS = 6
+"""Digits of a second that a time has without a modifier."""
 _DESCRIBE = """
     WITH RECURSIVE down AS (
         SELECT a.attnum, a.atttypid AS type, a.atttypmod AS modifier, false AS is_required, false AS has_default,
@@ -42,7 +46,8 @@ _DESCRIBE = """
            CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN format_type(t.oid, NULL)
                 WHEN e.objid IS NOT NULL THEN t.typname
                 ELSE format('%s.%s', n.nspname, t.typname) END AS base,
-           CASE WHEN t.oid = 'varchar'::regtype THEN greatest(b.modifier - 4, -1) ELSE -1 END AS length,
+           CASE WHEN t.oid IN ('varchar'::regtype, 'bpchar'::regtype) THEN greatest(b.modifier - 4, -1) ELSE -1 END
+           AS length,
            NOT (a.attnotnull OR b.is_required) AS nullable,
            a.atthasdef OR a.attidentity <> '' OR b.has_default AS has_default,
            a.attgenerated <> '' AS generated,
@@ -52,6 +57,13 @@ _DESCRIBE = """
                 ELSE false END AS rounds,
            t.oid IN ('numeric'::regtype, 'numeric[]'::regtype)
            AND (b.modifier < 0 OR (((b.modifier - 4) & 2047) # 1024) - 1024 >= 0) AS keeps_integers,
+           CASE WHEN t.oid IN ('numeric'::regtype, 'numeric[]'::regtype) AND b.modifier >= 0
+                THEN (b.modifier - 4) >> 16 & 65535 ELSE 0 END AS precision,
+           CASE WHEN t.oid IN ('numeric'::regtype, 'numeric[]'::regtype) AND b.modifier >= 0
+                THEN (((b.modifier - 4) & 2047) # 1024) - 1024 ELSE 0 END AS scale,
+           CASE WHEN t.oid IN ('timestamptz'::regtype, 'timestamptz[]'::regtype, 'timestamp'::regtype)
+                AND b.modifier >= 0 THEN b.modifier ELSE 6 END AS second_digits,
+           ARRAY(SELECT enumlabel FROM pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder) AS labels,
            a.attidentity = 'a' AS is_identity,
            coalesce(NOT c.collisdeterministic, false) AS folds
     FROM pg_attribute a JOIN bottom b USING (attnum) JOIN pg_type t ON t.oid = b.type
@@ -86,6 +98,14 @@ class ExistingColumn:
     """Keeps fewer digits than a value may have: numeric(p,s), or a time of less than milliseconds."""
     keeps_integers: bool = False
     """A numeric that changes no integer: one of too many digits is refused."""
+    precision: int = 0
+    """Digits of a numeric(p,s); 0 without such a limit."""
+    scale: int = 0
+    """Of them, those behind the point."""
+    second_digits: int = 6
+    """Digits of a second that a time keeps."""
+    labels: tuple[str, ...] = ()
+    """Of an enum."""
     is_identity: bool = False
     """GENERATED ALWAYS AS IDENTITY: rows bring their own values, but no UPDATE changes them."""
     folds: bool = False
@@ -106,7 +126,7 @@ async def describe_table(connection: asyncpg.Connection, table: TableName) -> li
             f"{table} is not a table (a view, a foreign table or the like): rows cannot be copied into it."
         )
     rows = await connection.fetch(_DESCRIBE, table.sql)
-    return [ExistingColumn(**dict(row.items())) for row in rows]
+    return [ExistingColumn(**{**dict(row.items()), "labels": tuple(row["labels"])}) for row in rows]
 
 
 async def has_unique(connection: asyncpg.Connection, table: TableName, column: str) -> bool:
@@ -204,9 +224,20 @@ def bounded(mapping: Mapping, existing: Sequence[ExistingColumn]) -> Mapping:
 def _bounded(column: Column, found: ExistingColumn | None) -> Column:
     if found is None:
         return column
-    length = 0 if found.length == _NO_LENGTH else found.length
     nullable = column.nullable if column.role is Role.ID else found.nullable
-    return column.model_copy(update={"length": length, "nullable": nullable})
+    return column.model_copy(update={**limits(found), "nullable": nullable})
+
+
+def limits(found: ExistingColumn) -> dict[str, object]:
+    """What a column takes of its type, as fields of a mapping's column."""
+    return {
+        "length": 0 if found.length == _NO_LENGTH else found.length,
+        "is_padded": found.base == _PADDED,
+        "labels": found.labels,
+        "precision": found.precision,
+        "scale": found.scale,
+        "step_us": 10 ** (_MICROSECONDS - found.second_digits),
+    }
 
 
 def holds(found: ExistingColumn, wanted: ColumnType, *, is_array: bool = False) -> bool:
@@ -216,17 +247,37 @@ def holds(found: ExistingColumn, wanted: ColumnType, *, is_array: bool = False) 
     """
     needed = spelling(f"{wanted.value}[]" if is_array else wanted.value)
     if needed == "text":
-        return found.base in _TEXT_TYPES
+        return found.base in _TEXT_TYPES or bool(found.labels)
     return found.base == needed or (found.base == WITHOUT_ZONE and needed == _SPELLINGS["timestamptz"])
 
 
 def type_of(found: ExistingColumn) -> tuple[ColumnType, bool] | None:
-    """Which of our types a column holds, and whether an array of it; None for a type that this program does not write."""
+    """Which of our types a column holds, and whether an array of it; None for a type that this program does not write.
+
+    Of enums see `held_by`.
+    """
+    if found.labels:
+        return None
     for wanted in ColumnType:
         for is_array in (False, True):
             if (wanted.can_be_element or not is_array) and holds(found, wanted, is_array=is_array):
                 return wanted, is_array
     return None
+
+
+def held_by(found: ExistingColumn) -> tuple[ColumnType, bool] | None:
+    """Likewise, where the labels of an enum are texts."""
+    return (ColumnType.TEXT, False) if found.labels else type_of(found)
+
+
+def has_limits(found: ExistingColumn) -> bool:
+    """The converter knows exactly what the column keeps of the values of its type."""
+    return bool(found.precision) or found.second_digits < _MICROSECONDS
+
+
+def _knows_limits(column: Column, found: ExistingColumn) -> bool:
+    """A mapping that was made for the table as it is, so that the converter leaves out what the column would change."""
+    return all(getattr(column, name) == value for name, value in limits(found).items() if name != "length")
 
 
 def spelling(sql_type: str) -> str:
@@ -240,10 +291,14 @@ def _misfits(column: Column, found: ExistingColumn, longest: int) -> list[str]:
         return [f"{name} is generated and cannot be written."]
     if not holds(found, column.type, is_array=column.array):
         return [f"{name} is {one_line(found.type)}, the plan needs {column.sql_type}."]
-    if found.rounds and not (found.keeps_integers and column.kinds and column.kinds <= INTEGERS):
+    is_known = _knows_limits(column, found)
+    if (found.base == _PADDED or found.labels) and not is_known:
+        return [f"{name} is {one_line(found.type)}, the plan needs {column.sql_type}."]
+    is_whole = found.keeps_integers and column.kinds and column.kinds <= INTEGERS
+    if found.rounds and not (has_limits(found) and is_known) and not is_whole:
         return [f"{name} is {one_line(found.type)}, which would round values: the plan needs {column.sql_type}."]
     if column.kinds == {Kind.OBJECT_ID}:
         longest = max(longest, OBJECT_ID_LENGTH)
-    if found.length != _NO_LENGTH and longest > found.length:
+    if found.length != _NO_LENGTH and found.base != _PADDED and longest > found.length:
         return [f"{name} is {one_line(found.type)}, too narrow for values of {longest} characters."]
     return []
