@@ -15,6 +15,7 @@ from engine.ledger.schema import ledger_exists
 from engine.mapping.model import EarlierMapping, Mapping
 from engine.mapping.names import TableName
 from engine.postgres.names import KnownNames, blocked_names
+from engine.postgres.queries import one_row
 
 _MAPPINGS = """
     SELECT l.run_id, l.namespace, l.mapping, l.made, coalesce(r.taken_at, r.started_at) AS began_at, 2147483647 AS nth
@@ -50,8 +51,8 @@ _REMEMBER = """
 
 async def mappings_of(connection: asyncpg.Connection, table: TableName) -> tuple[EarlierMapping, ...]:
     """The mappings of all runs that wrote into the table, the newest run first; none where nothing was ever written by us."""
-    has_ledger, has_former = await connection.fetchrow(
-        "SELECT to_regclass('mongopg.retry') IS NOT NULL, to_regclass('mongopg.former_load') IS NOT NULL"
+    has_ledger, has_former = await one_row(
+        connection, "SELECT to_regclass('mongopg.retry') IS NOT NULL, to_regclass('mongopg.former_load') IS NOT NULL"
     )
     if not has_ledger:
         return ()

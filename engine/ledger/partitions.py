@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import asyncpg
 
@@ -279,7 +278,7 @@ def _check_joined(lower: bytes | None, inclusive: bool, upper: bytes | None, par
         raise ValueError("the new partitions do not end where the old one does")
 
 
-def _position(row: Mapping[str, Any]) -> Position:
+def _position(row: asyncpg.Record) -> Position:
     return Position(
         partition=Partition(row["partition_id"], row["task_id"], row["lower"], row["upper"], row["lower_inclusive"]),
         next_slice_no=0 if row["slice_no"] is None else row["slice_no"] + 1,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 from bson import json_util
@@ -149,7 +148,7 @@ async def rejects_report(connection: asyncpg.Connection, run_id: str, samples: i
     return [_group(row) for row in rows]
 
 
-def _group(row: Any) -> RejectGroup:
+def _group(row: asyncpg.Record) -> RejectGroup:
     values = dict(row.items())
     values["samples"] = tuple(values["samples"] or ())
     return RejectGroup(**values)

@@ -455,14 +455,14 @@ ORDER BY r.started_at DESC LIMIT {limit}
 """
 
 
-def _record(row: Mapping[str, Any]) -> RunRecord:
+def _record(row: asyncpg.Record) -> RunRecord:
     values = dict(row.items())
     values["namespaces"] = tuple(values["namespaces"])
     values["altered"] = read_altered(values["altered"])
     return RunRecord(**values)
 
 
-def _load(row: Mapping[str, Any]) -> TableLoad:
+def _load(row: asyncpg.Record) -> TableLoad:
     target = TableName(row["schema_name"], row["table_name"])
     return TableLoad(
         task_id=row["task_id"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncpg
 
 from engine.errors import UsageError
+from engine.postgres.queries import one_row
 from engine.postgres.sqlstates import one_line
 
 LOCK_CLASS = 0x6D677067
@@ -155,7 +156,7 @@ async def ensure_schema(connection: asyncpg.Connection) -> None:
             await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK_CLASS, SCHEMA_LOCK)
             await _upgrade(connection)
     except asyncpg.InsufficientPrivilegeError as error:
-        role, database = await connection.fetchrow("SELECT quote_ident(current_user), quote_ident(current_database())")
+        role, database = await one_row(connection, "SELECT quote_ident(current_user), quote_ident(current_database())")
         raise UsageError(
             f"The target does not let {role} keep the ledger ({one_line(str(error.args[0]))}): "
             f"as an administrator, run CREATE SCHEMA mongopg AUTHORIZATION {role} in database {database}."

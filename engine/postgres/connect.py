@@ -32,7 +32,8 @@ from engine.libpq.passfile import is_open_to_others
 from engine.libpq.resolve import Conninfo, Endpoint, passfile_of, pinned, read_words, resolve
 from engine.postgres import session, sessions, sqlstates
 from engine.postgres.contexts import check_files, context_for
-from engine.postgres.driver_internals import socket_of, tls_of, wake_writer
+from engine.postgres.driver_internals import peer_of, socket_of, tls_of, wake_writer
+from engine.postgres.queries import one_row
 from engine.postgres.sqlstates import describe, one_line
 from engine.redaction import redact
 
@@ -145,8 +146,8 @@ async def connect(
 
 async def whereabouts(connection: asyncpg.Connection, uri: str) -> Address:
     """Where a connection has led to: the host of the string that took it, and what the server says of the rest."""
-    database, user = await connection.fetchrow(
-        "SELECT pg_catalog.current_database()::pg_catalog.text, session_user::pg_catalog.text"
+    database, user = await one_row(
+        connection, "SELECT pg_catalog.current_database()::pg_catalog.text, session_user::pg_catalog.text"
     )
     conninfo = resolve(uri)
     only = len(conninfo.endpoints) == 1
@@ -169,7 +170,7 @@ async def inspect(connection: asyncpg.Connection) -> TargetReport:
     began = time.monotonic()
     await connection.fetchval("SELECT 1")
     latency_ms = (time.monotonic() - began) * 1000
-    room = await connection.fetchrow(_ROOM)
+    room = await one_row(connection, _ROOM)
     limits = [room["server_free"], room["role_free"], room["database_free"]]
     free = min(limit for limit in limits if limit is not None) - SPARE_CONNECTIONS
     return TargetReport(
@@ -296,10 +297,11 @@ def _mode_of(conninfo: Conninfo) -> tuple[str, bool]:
 
 def _endpoint_of(connection: asyncpg.Connection, conninfo: Conninfo) -> Endpoint:
     """The one that took the connection."""
-    address = connection._addr
+    address = peer_of(connection)
     for each in conninfo.endpoints:
-        reached = address == (each.address, each.port) if not each.is_socket else address.startswith(f"{each.address}/")
-        if reached:
+        if each.is_socket and isinstance(address, str) and address.startswith(f"{each.address}/"):
+            return each
+        if not each.is_socket and address == (each.address, each.port):
             return each
     return conninfo.endpoints[0]
 

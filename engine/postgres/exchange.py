@@ -23,6 +23,7 @@ from engine.mapping.names import TableName, quote_identifier
 from engine.postgres import ddl
 from engine.postgres.attachments import Earlier, Found
 from engine.postgres.names import free_name
+from engine.postgres.queries import one_row
 from engine.postgres.sqlstates import describe, may_pass, one_line
 from engine.postgres.tables import (
     ExistingColumn,
@@ -141,7 +142,8 @@ async def staging_statements(
     Args:
         key: name of the key of `_id` to build before the load; "" builds none.
     """
-    facts = await connection.fetchrow(
+    facts = await one_row(
+        connection,
         "SELECT c.oid, c.relispartition, c.relkind::text AS kind, quote_ident(pg_get_userbyid(c.relowner)) AS owner,"
         " has_table_privilege(c.oid, 'SELECT') AS may_read FROM pg_class c WHERE c.oid = to_regclass($1)",
         target.sql,
@@ -438,7 +440,8 @@ async def _set_aside(connection: asyncpg.Connection, table: Exchange) -> list[st
     """Turn off what would keep the owner from writing rows as they are; returns the statements that bring it back."""
     name = table.target.sql
     restore: list[str] = []
-    facts = await connection.fetchrow(
+    facts = await one_row(
+        connection,
         "SELECT relforcerowsecurity AS is_forced, quote_ident(pg_get_userbyid(relowner)) AS owner FROM pg_class WHERE oid = $1",
         table.oid,
     )

@@ -20,6 +20,7 @@ from engine.postgres.blockers import naming_blockers
 from engine.postgres.exchange import Exchange, exchange, holds_values, named
 from engine.postgres.existing import EarlierOf
 from engine.postgres.names import free_name, taken_relations
+from engine.postgres.queries import one_row
 from engine.postgres.sqlstates import describe, may_pass
 from engine.postgres.tables import has_primary_key, has_unique
 from engine.rows import TableLoad
@@ -269,7 +270,8 @@ async def _take_name(connection: asyncpg.Connection, load: TableLoad, key_name: 
 
 async def _hand_over(connection: asyncpg.Connection, old_oid: int, staging: TableName) -> None:
     """Give the new table the old one's owner, rights and comment."""
-    old = await connection.fetchrow(
+    old = await one_row(
+        connection,
         "SELECT quote_ident(pg_get_userbyid(relowner)) AS owner, relowner = (SELECT oid FROM pg_roles WHERE rolname ="
         " current_user) AS is_ours, relacl IS NULL AS is_plain, obj_description(oid, 'pg_class') AS comment"
         " FROM pg_class WHERE oid = $1",

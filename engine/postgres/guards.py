@@ -84,7 +84,8 @@ class Guards:
         self._names = []
         if not self._examples:
             return ""
-        conditions = dict(await connection.fetch(_CONDITIONS, table.sql, list(self._examples)))
+        rows = await connection.fetch(_CONDITIONS, table.sql, list(self._examples))
+        conditions: dict[str, str] = {row[0]: row[1] for row in rows}
         for name, condition in conditions.items():
             if name not in self._usable:
                 self._usable[name] = await _is_taken(connection, into, columns, _guarded([condition]))

@@ -14,6 +14,7 @@ from engine.mapping.model import Column, ColumnType, Kind, Mapping
 from engine.mapping.names import TableName, quote_identifier
 from engine.postgres.compare import SHOWN_VALUE, key_definition
 from engine.postgres.ddl import LEDGER_SCHEMA
+from engine.postgres.queries import copy_tuples, one_row
 from engine.rows import COPY_HEADER, COPY_TRAILER, Buffer, Piece
 
 TABLE_PREFIX = "verify_"
@@ -94,9 +95,7 @@ async def drop(connection: asyncpg.Connection, name: str) -> None:
 async def add(connection: asyncpg.Connection, name: str, mapping: Mapping, piece: Piece) -> None:
     """Write the keys of some documents; twice does no harm."""
     if piece.rows.row_ends:
-        await connection.copy_to_table(
-            name, schema_name=LEDGER_SCHEMA, columns=[mapping.id_column.name], source=_tuples(piece), format="binary"
-        )
+        await copy_tuples(connection, TableName(LEDGER_SCHEMA, name), _tuples(piece), [mapping.id_column.name])
 
 
 async def find_extra(
@@ -121,7 +120,8 @@ async def find_extra(
     if changed is not None:
         await _make_ranges(connection, table, mapping, changed)
         is_changed = _in_ranges(mapping.id_column, f"t.{key}")
-    row = await connection.fetchrow(
+    row = await one_row(
+        connection,
         "SELECT count(*) AS count, count(*) FILTER (WHERE changed) AS in_changed,"  # noqa: S608 - quoted names
         " array_agg(shown ORDER BY nth) FILTER (WHERE nth <= $1) AS keys,"
         " array_agg(changed ORDER BY nth) FILTER (WHERE nth <= $1) AS changed FROM ("
@@ -143,9 +143,7 @@ async def _make_ranges(connection: asyncpg.Connection, table: TableName, mapping
     definition = await key_definition(connection, table, mapping.id_column)
     await connection.execute(f"CREATE TEMPORARY TABLE {quote_identifier(BOUNDS.table)} ({definition})")
     if changed.piece.rows.row_ends:
-        await connection.copy_to_table(
-            BOUNDS.table, schema_name=BOUNDS.schema, source=_tuples(changed.piece), format="binary"
-        )
+        await copy_tuples(connection, BOUNDS, _tuples(changed.piece))
     await connection.execute(
         f"CREATE TEMPORARY TABLE {quote_identifier(RANGES.table)} AS"  # noqa: S608 - quoted names
         f" WITH bound AS (SELECT {key} AS key, row_number() OVER (ORDER BY ctid) - 1 AS n FROM {BOUNDS.sql})"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from engine.errors import UsageError
+from engine.postgres.queries import one_row
 
 LOCKS_OF_NEW = 8
 """Of a table that is made: itself, its TOAST and key, and some for one that is made like another."""
@@ -74,7 +75,7 @@ class LockTable:
 
 async def lock_table(connection: asyncpg.Connection) -> LockTable:
     """The server's, now."""
-    return LockTable(**dict((await connection.fetchrow(_ROOM)).items()))
+    return LockTable(**dict((await one_row(connection, _ROOM)).items()))
 
 
 async def locks_of_swap(connection: asyncpg.Connection, old: int | None, *, exchanged: bool, n_indexes: int = 0) -> int:

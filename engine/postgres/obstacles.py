@@ -14,6 +14,7 @@ from engine.errors import UsageError
 from engine.mapping.model import Kind, Mapping
 from engine.mapping.names import TableName, quote_identifier
 from engine.postgres.ddl import create_unique_index, fitted
+from engine.postgres.queries import one_row
 from engine.postgres.sqlstates import describe, one_line
 from engine.postgres.tables import ExistingColumn, describe_table, has_unique
 
@@ -245,7 +246,7 @@ async def _publications(
     """
     if facts["persistence"] != "p":
         return []
-    family = await connection.fetchrow(_FAMILY, facts["oid"])
+    family = await one_row(connection, _FAMILY, facts["oid"])
     namespaces = _NAMESPACES if connection.get_server_version().major >= _PUBLISHES_NAMESPACES else ""
     names = [
         one_line(row["pubname"])

@@ -10,6 +10,7 @@ import asyncpg
 from engine.errors import UsageError
 from engine.mapping.names import TableName, quote_identifier
 from engine.postgres.ddl import LEDGER_SCHEMA
+from engine.postgres.queries import one_row
 from engine.postgres.sqlstates import one_line
 
 MIN_VERSION = 14
@@ -65,9 +66,10 @@ async def missing_rights(
     columns: Lookup[TableName, Sequence[str]] | None = None,
 ) -> list[str]:
     """The statements that would give the connection's role what it lacks, each with its semicolon; empty for all there."""
-    role, database, may_make_temporary = await connection.fetchrow(
+    role, database, may_make_temporary = await one_row(
+        connection,
         "SELECT quote_ident(current_user), quote_ident(current_database()),"
-        " has_database_privilege(current_database(), 'TEMPORARY')"
+        " has_database_privilege(current_database(), 'TEMPORARY')",
     )
     missing = await _missing_on_schemas(connection, [LEDGER_SCHEMA, *(table.schema for table in tables)])
     if mode == "upsert" and not may_make_temporary:
@@ -78,8 +80,8 @@ async def missing_rights(
 
 
 async def _missing_on_schemas(connection: asyncpg.Connection, schemas: Sequence[str]) -> list[str]:
-    role, may_create = await connection.fetchrow(
-        "SELECT quote_ident(current_user), has_database_privilege(current_database(), 'CREATE')"
+    role, may_create = await one_row(
+        connection, "SELECT quote_ident(current_user), has_database_privilege(current_database(), 'CREATE')"
     )
     missing: list[str] = []
     for schema in dict.fromkeys(schemas):
@@ -107,9 +109,10 @@ async def _check_server(connection: asyncpg.Connection) -> None:
         raise UsageError(
             f"The target is PostgreSQL {version.major}; it must be {MIN_VERSION} or newer.", code="server_version"
         )
-    row = await connection.fetchrow(
+    row = await one_row(
+        connection,
         "SELECT pg_backend_pid() AS pid, current_setting('transaction_read_only')::bool OR pg_is_in_recovery() AS read_only,"
-        " current_setting('server_encoding') AS encoding"
+        " current_setting('server_encoding') AS encoding",
     )
     if row["read_only"]:
         raise UsageError("The target is read-only, perhaps a standby: name its primary server.", code="read_only")

@@ -29,6 +29,7 @@ from engine.mapping.names import TableName, quote_identifier
 from engine.postgres.ddl import upsert
 from engine.postgres.guards import Guards, Reports
 from engine.postgres.page import CopyTarget, Page, Refusal, column_of, line_of
+from engine.postgres.queries import copy_tuples
 from engine.postgres.sqlstates import (
     CARDINALITY_VIOLATION,
     FOREIGN_KEY_VIOLATION,
@@ -369,15 +370,9 @@ class RowSender:
 
     async def _copy(self, source: AsyncIterator[Buffer]) -> int:
         """The rows that COPY took."""
-        status = await self.connection.copy_to_table(
-            self._into.table,
-            schema_name=self._into.schema,
-            columns=self.target.columns,
-            source=source,
-            format="binary",
-            where=self._where or None,
+        return _count(
+            await copy_tuples(self.connection, self._into, source, self.target.columns, where=self._where or "")
         )
-        return _count(status)
 
     async def _upsert(self) -> int:
         """The collected rows that the target took; 0 where rows are not collected."""

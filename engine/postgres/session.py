@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncpg
 
 from engine.errors import UsageError
+from engine.postgres.queries import one_row
 from engine.postgres.sqlstates import FAILURES, one_line
 
 STARTUP = {
@@ -60,7 +61,7 @@ async def make_ours(connection: asyncpg.Connection) -> None:
         UsageError: something cannot be set by this role; the sentence names it.
         asyncpg.PostgresError, OSError: the server failed it.
     """
-    found = await connection.fetchrow(_LOOK, list(CHECKED), list(CHECKED.values()))
+    found = await one_row(connection, _LOOK, list(CHECKED), list(CHECKED.values()))
     for name in found["strange"] or ():
         await _set(connection, name, CHECKED[name], found["login"])
     if found["replication_role"] != "origin":  # triggers and foreign keys would not be asked

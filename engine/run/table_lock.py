@@ -101,7 +101,7 @@ class TableHold:
             connection.terminate()
             raise
 
-    def _miss(self, connection: asyncpg.Connection) -> None:
+    def _miss(self, connection: object) -> None:
         if connection is self._connection:
             self._holds = False
             self._is_missed.set()

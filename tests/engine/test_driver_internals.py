@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -23,6 +24,7 @@ async def test_this_driver_has_the_transport_and_the_protocol(target: Target) ->
         assert wire is not None
         assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert driver_internals.tls_of(connection) is None
+        assert driver_internals.peer_of(connection) == (urlsplit(target.uri).hostname, urlsplit(target.uri).port)
         assert postgres.tls_in_words(connection) == tls.NO_TLS
         assert callable(connection._protocol.resume_writing)
         driver_internals.wake_writer(connection)
@@ -38,7 +40,7 @@ class _Hidden:
         self._connection = connection
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("_transport", "_protocol"):
+        if name in ("_transport", "_protocol", "_addr"):
             raise AttributeError(name)
         return getattr(self._connection, name)
 
