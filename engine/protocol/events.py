@@ -82,6 +82,7 @@ class StateEntered(Event):
 
     kind: Literal["state"] = "state"
     state: RunState
+    """One of the states of a run."""
     phase: str = ""
     """A few words: "copying", "building keys"."""
     reason: str = ""
@@ -95,7 +96,9 @@ class KnobChanged(Event):
     knob: str
     """Its name, as in `ctl set`."""
     old: int | None = None
+    """What it was."""
     value: int
+    """What it is."""
     by: str = ""
     """What changed it, when that is known."""
 
@@ -107,10 +110,11 @@ class WorkerChanged(Event):
     id: int
     """Its number, from 1."""
     pid: int = 0
+    """Of its process."""
     what: str
     """`"started"`, `"retired"` or `"died"`."""
     exit: int | None = None
-    """Its exit code; negative: the signal that ended it. None while it lives."""
+    """Its exit code; negative: the signal that ended it; null while it lives."""
 
 
 class ProblemReported(Event):
@@ -134,6 +138,7 @@ class PartitionParked(Event):
 
     kind: Literal["parked"] = "parked"
     partition: int
+    """Its number in the run."""
     namespace: str = ""
     """`db.collection`."""
 
@@ -142,7 +147,7 @@ class PlannedTable(Part):
     """A table that is copied to."""
 
     task_id: int
-    """Names the table in other events."""
+    """Number of the table in other events of the run."""
     namespace: str
     """`db.collection`."""
     table: str
@@ -156,6 +161,7 @@ class RunPlanned(Event):
 
     kind: Literal["planned"] = "planned"
     tables: list[PlannedTable]
+    """Where to, in the plan's order."""
     knobs: dict[str, int] = {}
     """Name to value, as the run begins."""
     warnings: list[str] = []
@@ -168,7 +174,9 @@ class TotalChanged(Event):
     only_counts: ClassVar[bool] = True
     kind: Literal["total"] = "total"
     task_id: int
+    """The table, as the event `planned` numbers it."""
     total: int
+    """Documents."""
 
 
 class SliceCommitted(Event):
@@ -177,7 +185,9 @@ class SliceCommitted(Event):
     only_counts: ClassVar[bool] = True
     kind: Literal["slice"] = "slice"
     task_id: int
+    """The table, as the event `planned` numbers it."""
     partition: int = -1
+    """Number of the partition in the run; -1: not known."""
     slice_no: int = -1
     """Its place in the partition, from 0."""
     read: int
@@ -198,11 +208,15 @@ class RecountedTable(Part):
     """What the ledger has of a table."""
 
     task_id: int
+    """The table, as the event `planned` numbers it."""
     read: int
+    """Documents of committed slices."""
     written: int
+    """Committed rows."""
     rejected: int = 0
+    """Documents kept as rejects."""
     altered: dict[str, int] | None = None
-    """Values that a policy changed, by policy; None: not known."""
+    """Values that a policy changed, by policy; null: not known."""
 
 
 class RunRecounted(Event):
@@ -211,6 +225,7 @@ class RunRecounted(Event):
     only_counts: ClassVar[bool] = True
     kind: Literal["recount"] = "recount"
     tables: list[RecountedTable]
+    """Each as the ledger has it."""
     bytes: int = 0
     """Of BSON, read by all of them."""
 
@@ -221,6 +236,7 @@ class DocumentsSeeded(Event):
     only_counts: ClassVar[bool] = True
     kind: Literal["seeded"] = "seeded"
     documents: int
+    """So many."""
 
 
 class CensusStarted(Event):
@@ -253,7 +269,7 @@ class SnapshotTaken(Event):
     unix: float
     """The same in seconds since 1970."""
     window_s: int | None = None
-    """For so long the server keeps what was at that time; None when it does not say."""
+    """For so long the server keeps what was at that time; null when it does not say."""
 
 
 class ServersStarted(Event):
@@ -275,8 +291,11 @@ class IndexesBuilt(Event):
 
     kind: Literal["indexed"] = "indexed"
     task_id: int
+    """The table, as the event `planned` numbers it."""
     built: int
+    """Indexes, those that were there included."""
     failed: int
+    """Indexes that could not be built."""
 
 
 class TableCounted(Event):
@@ -284,6 +303,7 @@ class TableCounted(Event):
 
     kind: Literal["counted"] = "counted"
     task_id: int
+    """The table, as the event `planned` numbers it."""
     source: int
     """Documents."""
     target: int
@@ -297,13 +317,16 @@ class VerificationEnded(Event):
 
     kind: Literal["verification"] = "verification"
     verification: Verification
+    """Whether they are."""
 
 
 class BuiltIndexes(Part):
     """Secondary indexes of a table."""
 
     built: int
+    """Those that were there included."""
     failed: int
+    """Those that could not be built."""
 
 
 class FinishedTable(Part):
@@ -320,45 +343,52 @@ class FinishedTable(Part):
     rejected: int = 0
     """Documents kept as rejects, committed."""
     altered: dict[str, int] = {}
-    """Values that a policy changed, by policy."""
+    """Values that a policy changed in committed rows, by policy, such as `{"nul.strip": 3, "overflow": 12}`: no errors, but
+    no longer what the source has. Keys that came twice in a document (`duplicate_key`) and values that went into `_extra`
+    (`overflow`) are counted too."""
     target: int = -1
     """Rows counted in the table at the end; -1 likewise."""
     ok: bool | None = None
-    """Counts agree; None before they are compared."""
+    """Counts agree; null before they are compared."""
     indexes: BuiltIndexes | None = None
-    """Left out where none were asked for."""
+    """Secondary indexes `built` and `failed`. Left out where none were asked for."""
 
 
 class RunFinished(Event):
-    """The run is over. Its facts are the last JSON line of `run --json`."""
+    """The run is over. Its facts are the last JSON line of `run --json`, without `event`."""
 
     kind: Literal["finished"] = "finished"
     run_id: str = ""
+    """Such as `20261123-1402-k3f9`."""
     state: RunState
+    """`"completed"`, `"cancelled"` or `"failed"`."""
     verification: Verification = Verification.NONE
+    """What is known about both sides being equal."""
     consistency: str = "fuzzy"
+    """`"fuzzy"`, or `"snapshot"`: all documents as they were at one time."""
     read: int = 0
     """Documents of committed slices."""
     written: int = 0
-    """Committed rows."""
+    """Committed rows, nothing else."""
     rejected: int = 0
     """Documents kept as rejects, committed."""
     seconds: float = 0.0
-    """From accepting the run to its end, without seeding."""
+    """Seconds from accepting the run to its end: plan, copy, keys, ANALYZE, counts; without seeding."""
     rows_per_s: int = 0
-    """Rows written this time over `seconds`."""
+    """Rows per second: those written this time over `seconds`."""
     tables: dict[str, FinishedTable] = {}
-    """By `schema.table`."""
+    """`schema.table` to what became of it (below)."""
     altered: dict[str, int] = {}
-    """Values that a policy changed in all tables, by policy."""
+    """Values that a policy changed in the committed rows of all tables, by policy, such as
+    `{"nul.strip": 3, "overflow": 12}`; empty when there are none. They change nothing about the exit code."""
     seeded: int = 0
     """Documents in the seeded collection."""
     exit_code: int | None = None
     """What the command leaves with."""
     snapshot_unix: float = 0.0
-    """The time at which all documents were read, seconds since 1970; left out without one."""
+    """The time at which all documents were read, seconds since 1970. Left out without one."""
     error: ErrorInfo | None = None
-    """Why it did not end well; left out otherwise."""
+    """Why it did not end well: its `code`, and a `message` of one sentence. Left out otherwise."""
 
 
 class RunVerified(Event):
@@ -366,13 +396,19 @@ class RunVerified(Event):
 
     kind: Literal["verified"] = "verified"
     run_id: str = ""
+    """Of the run that was verified."""
     level: str = "full"
+    """How it was verified."""
     result: Verification
+    """Whether both sides are equal."""
     tables: list[TableCounts] = []
+    """As `verify --json` has them."""
     less_strict: list[LessStrictView] = []
+    """Where a number could not be compared by all its digits, as `verify --json` has it."""
     redacted: bool = False
     """Values were left out of the differences."""
     seconds: float = 0.0
+    """How long it took."""
 
 
 class RejectsRetried(Event):
@@ -380,6 +416,7 @@ class RejectsRetried(Event):
 
     kind: Literal["retried"] = "retried"
     tried: int
+    """Rejects."""
     written: int
     """Rows."""
     already_there: int = 0

@@ -11,8 +11,21 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from engine.errors import ConnectError
-from engine.protocol import RunState, Snapshot, WorkerState, WorkerView, plans, records, reports
-from engine.protocol.snapshots import TableProgress
+from engine.protocol import (
+    EVENT_CLASSES,
+    VOCABULARY,
+    Event,
+    FinishedTable,
+    RunFinished,
+    RunState,
+    Snapshot,
+    WorkerState,
+    WorkerView,
+    plans,
+    records,
+    reports,
+)
+from engine.protocol.events import Part
 from engine.run.final_event import outcome
 from engine.run.record import RunRecord, TableCounters
 from engine.run.run import Migration
@@ -20,6 +33,7 @@ from tests.docs.markdown import one_line, spelled, table, texts_below
 from tui.cli.json_lines import finished_record, progress_record, status_record
 
 HEADINGS = ["field", "type", "what it is"]
+FACTS = ["fact", *HEADINGS[1:]]
 PROGRESS = {
     "event": '`"progress"`.',
     "workers": "Those alive, one object each (below).",
@@ -28,19 +42,6 @@ STATUS = PROGRESS | {"event": '`"status"`.'}
 FINISHED = {
     "event": '`"finished"`.',
     "run_id": "Such as `20261123-1402-k3f9`; null of a run that could not start.",
-    "state": '`"completed"`, `"cancelled"` or `"failed"`.',
-    "seconds": "Seconds from accepting the run to its end: plan, copy, keys, ANALYZE, counts; without seeding.",
-    "rows_per_s": "Rows per second: those written this time over `seconds`.",
-    "altered": "Values that a policy changed in the committed rows of all tables, by policy, such as "
-    '`{"nul.strip": 3, "overflow": 12}`; empty when there are none. They change nothing about the exit code.',
-    "tables": "`schema.table` to what became of it (below).",
-    "exit_code": "What the command leaves with.",
-    "error": "Why it did not end well: `code` (below) and `message`, one sentence. Left out otherwise.",
-}
-TABLE = {
-    "source": "Documents counted in the source at the end; -1 when it did not come to that.",
-    "target": "Rows counted in the table at the end; -1 likewise.",
-    "indexes": "Secondary indexes `built` and `failed`, where any were asked for.",
 }
 ANSWERS: Mapping[str, type[BaseModel]] = {
     "plan --json": plans.PlanView,
@@ -65,13 +66,13 @@ def worker_section() -> str:
 
 def finished_section() -> str:
     """The last line."""
-    return table(HEADINGS, rows(finished(), FINISHED, Snapshot))
+    return table(HEADINGS, rows(finished(), FINISHED, RunFinished))
 
 
 def table_section() -> str:
     """One of its tables."""
     (counts,) = finished()["tables"].values()
-    return table(HEADINGS, rows(counts, TABLE, TableProgress))
+    return table(HEADINGS, rows(counts, {}, FinishedTable))
 
 
 def status_section() -> str:
@@ -101,6 +102,22 @@ def answers_section() -> str:
     return "\n\n".join(parts)
 
 
+def events_section() -> str:
+    """Every kind of event: the docstring of its class, and its facts."""
+    parts, told = [], set[type[BaseModel]]()
+    for kind in EVENT_CLASSES:
+        parts.append(f"**`{kind.model_fields['kind'].default}`**: {one_line(kind.__doc__)}")
+        if kind is RunFinished:  # has a page of its own
+            continue
+        parts.append(table(FACTS, fact_rows(kind)))
+        for below in models_below(kind):
+            if below not in told and issubclass(below, Part):
+                told.add(below)
+                parts.append(f"**{below.__name__}**: {one_line(below.__doc__)}")
+                parts.append(table(HEADINGS, model_rows(below)))
+    return "\n\n".join([f"This is version {VOCABULARY} of the events.", *parts])
+
+
 # --- samples: what the program makes of nothing in particular ---------------------------------------------------------
 
 
@@ -113,7 +130,9 @@ def snapshot() -> Snapshot:
 def finished() -> dict[str, Any]:
     """Of a run with one table and indexes that failed in the end."""
     counters = TableCounters("", "public.users", 0, ok=True, indexes_failed=1)
-    migration = SimpleNamespace(record=RunRecord("", tables={0: counters}), run_id="", seconds=1.0, written_before=0)
+    migration = SimpleNamespace(
+        record=RunRecord("", tables={0: counters}, snapshot_unix=1.0), run_id="", seconds=1.0, written_before=0
+    )
     event = outcome(cast("Migration", migration), RunState.FAILED, ConnectError(""), ConnectError.exit_code)
     return finished_record(event.facts)
 
@@ -127,7 +146,8 @@ def rows(record: Mapping[str, Any], texts: Mapping[str, str], model: type[BaseMo
     for name, value in record.items():
         assert name in described, f"{name} of --json needs a docstring in {model.__name__}, or a text in {__name__}"
         info = model.model_fields.get(name)
-        shown = type_words(info.annotation) if info is not None and name not in texts else value_words(value)
+        is_typed = info is not None and name not in texts and not any(models_in(info.annotation))
+        shown = type_words(info.annotation) if info is not None and is_typed else value_words(value)
         yield [f"`{name}`", shown, described[name]]
 
 
@@ -137,13 +157,26 @@ def model_rows(model: type[BaseModel]) -> Iterator[list[str]]:
         yield [f"`{name}`", type_words(info.annotation), texts.get(name, "")]
 
 
+def fact_rows(kind: type[Event]) -> Iterator[list[str]]:
+    texts = texts_below(kind)
+    for name, info in kind.model_fields.items():
+        if name not in Event.model_fields:
+            assert name in texts, f"{kind.__name__}.{name} needs a docstring"
+            yield [f"`{kind.names.get(name, name)}`", type_words(info.annotation), texts[name]]
+
+
 def models_below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
     """The models that its fields hold, depth first."""
     for info in model.model_fields.values():
-        for kind in (info.annotation, *typing.get_args(info.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield kind
-                yield from models_below(kind)
+        for kind in models_in(info.annotation):
+            yield kind
+            yield from models_below(kind)
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    for kind in (annotation, *typing.get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield kind
 
 
 JSON_WORDS: Mapping[Any, str] = {

@@ -30,6 +30,7 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "json-status": json_page.status_section,
     "json-states": json_page.states_section,
     "json-answers": json_page.answers_section,
+    "json-events": json_page.events_section,
     "libpq-keywords": connection_page.keywords_section,
     "libpq-foreign": connection_page.foreign_section,
     "libpq-session": connection_page.session_section,
