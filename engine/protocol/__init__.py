@@ -4,10 +4,19 @@ One Unix-domain socket a run, JSON lines of at most 32 MiB, each an object::
 
     -> {"id": 7, "command": {"name": "set", "knob": "cluster_size", "value": 12}, "protocol": 1, "version": "0.1.0"}
     <- {"reply": 7, "result": {...}, "protocol": ...}   or  {"reply": 7, "error": {"code", "message", "exit_code"}, ...}
-    <- {"event": {"kind": "knob", "at": 12.5, ...}}     facts: every client gets each of them, in order
-    <- {"snapshot": {...}}                              the state now: a slow client gets only the newest
+    <- {"event": {"kind": "knob", "at": 12.5, "facts": {...}}}      every client gets each of them, in order
+    <- {"snapshot": {...}}                                          a slow client gets only the newest
 
 What the versions at both ends mean for each other is in `handshake`.
+
+::
+
+    wire        what all of it is made of, and the words for states
+    handshake   versions at both ends
+    commands    what may be asked
+    plans, reports, records    the answers
+    events      what happened: a class a kind, kept in the ledger for ever
+    snapshots   the state now
 
 Times: `at` and `elapsed` are seconds since the run was accepted (monotonic); `*_unix` are seconds since 1970.
 """

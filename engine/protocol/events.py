@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
 from pydantic import (
+    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -34,6 +35,8 @@ something else than before is."""
 class Part(Wire):
     """Facts in a fact: what was not given is not written."""
 
+    model_config = ConfigDict(defer_build=True)  # most commands need no event: starting is quicker
+
     @model_serializer(mode="wrap")
     def _given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in handler(self).items() if name in self.model_fields_set}
@@ -41,6 +44,8 @@ class Part(Wire):
 
 class Event(Wire):
     """A fact about a run. Each kind has a class of its own."""
+
+    model_config = ConfigDict(defer_build=True)  # most commands need no event: starting is quicker
 
     only_counts: ClassVar[bool] = False
     """It only moves counters, which the next snapshot has: it is not told, and not kept for those who attach later."""
@@ -473,7 +478,7 @@ KnownEvent = Annotated[
 EVENT_CLASSES: tuple[type[Event], ...] = get_args(get_args(KnownEvent)[0])
 """All of them, in the order in which the reference has them."""
 
-_KNOWN: TypeAdapter[Event] = TypeAdapter(KnownEvent)
+_KNOWN: TypeAdapter[Event] = TypeAdapter(KnownEvent, config=ConfigDict(defer_build=True))
 
 
 def read_event(written: Mapping[str, Any]) -> Event:

@@ -135,3 +135,4 @@ def test_what_the_cockpit_itself_says_is_among_the_events() -> None:
     assert event_lines(Note(at=75.0, message="Copied\x1b the worker")) == [
         "01:15  cockpit      Copied\\u{1b} the worker"
     ]
+    assert event_lines(Note(message="cockpit: a folder")) == ["00:00  cockpit      cockpit: a folder"]

@@ -78,6 +78,7 @@ from tui.cli.measurements import (
 )
 from tui.cli.options import Given, JsonOption, require, takes
 from tui.signals import handling
+from tui.words.events import words
 from tui.words.format import number
 from tui.words.safe import safe
 
@@ -312,9 +313,9 @@ class _Bench:
                 continue
             clock.take(message)
             match message:
-                case ProblemReported() if message.message not in told:
-                    told.add(message.message)
-                    output.note(message.message)
+                case ProblemReported() if (sentence := words(message)) and sentence not in told:
+                    told.add(sentence)
+                    output.note(sentence)
                 case StateEntered(state=RunState.PAUSED) if is_let_go:
                     raise MigrationError(
                         f"The copy by {workers_words(cluster_size)} came to a stand: {message.reason}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 
 from textual.content import Content
@@ -11,7 +12,7 @@ from engine.protocol import Event
 from tui.cockpit.session import EVENTS_KEPT
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.widgets.listing import Lines
-from tui.words.events import told
+from tui.words.events import Note, told
 from tui.words.format import duration
 from tui.words.safe import safe
 
@@ -63,4 +64,10 @@ class EventLog(Lines):
 def event_lines(event: Event) -> list[str]:
     """`00:12  knob         workers 8 → 12`: when, the kind, and the words without the kind, where they begin with it."""
     head = f"{duration(event.at)}  {safe(event.kind, _KIND_LIMIT):<12} "
-    return [head + line.removeprefix(event.kind).lstrip(" :") for line in told(event)]
+    return [head + _without_kind(event, line) for line in told(event)]
+
+
+def _without_kind(event: Event, line: str) -> str:
+    if isinstance(event, Note):  # not written with its kind in mind
+        return line
+    return re.sub(rf"^{re.escape(event.kind)}:? ", "", line)
