@@ -9,7 +9,7 @@ same run.
     request   which collections go where, as asked for by settings or a saved plan
     making    a request and a look at the source -> the plan of a run, on its critical path
     model     the plan itself
-    saved     a plan as an operator edits it; reading and writing are its TOML, checks what may stand in it
+    saved     what an operator may edit of it; reading and writing are its TOML, checks what may stand in it
     preview, estimate, indexes    what `plan` shows beyond what a run needs
 """
 

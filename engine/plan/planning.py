@@ -1,8 +1,8 @@
-"""The plan for people: surveys of the source as the `PlanView` that screens and the command line show."""
+"""The plan for people: surveys of the source as the `EditablePlan` that screens and the command line show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -21,7 +21,7 @@ from engine.plan import Plan, TablePlan, select
 from engine.plan.estimate import assumptions, estimate
 from engine.plan.making import Survey, survey_all
 from engine.plan.preview import Preview, preview
-from engine.plan.reading import read_plan
+from engine.plan.reading import asked_plan
 from engine.plan.saved import saved_of
 from engine.plan.target_tables import NOT_SEEN_WEIGHT, existing_tables, warn_of_closed
 from engine.plan.writing import Remarks, harmless, write_plan
@@ -29,7 +29,16 @@ from engine.postgres import ddl
 from engine.postgres.existing import EarlierOf
 from engine.postgres.indexes import create_index
 from engine.postgres.names import NOTHING_KNOWN, KnownNames
-from engine.protocol import ColumnView, EstimateView, IndexView, PlanView, PreviewRowView, TableView, ValuesView
+from engine.protocol import (
+    ColumnView,
+    EditablePlan,
+    EstimateView,
+    IndexView,
+    PlanEdit,
+    PreviewRowView,
+    TableView,
+    ValuesView,
+)
 
 REJECT_WEIGHT, OVERFLOW_WEIGHT, SELECTION_WEIGHT = 88, 45, 40
 """Weights of warnings, as in `engine.mapping.proposal`."""
@@ -44,8 +53,9 @@ def view_plan(
     full: dict[int, Census] | None = None,
     known: KnownNames = NOTHING_KNOWN,
     *,
+    edits: Sequence[PlanEdit] = (),
     earlier_of: EarlierOf,
-) -> PlanView:
+) -> EditablePlan:
     """Look at the source and show what a run would do. Blocks: call it in a thread.
 
     Args:
@@ -53,12 +63,13 @@ def view_plan(
         text: a saved plan's TOML to look at; empty looks at what the settings ask for.
         full: censuses of all documents, by task; a sample is drawn of other collections.
         known: names that the target has.
+        edits: to be made in the saved plan.
         earlier_of: reads what earlier runs wrote into a table.
 
     Raises:
         UsageError, MissingCollection, ConnectError: one sentence about what is wrong.
     """
-    saved = read_plan(text) if text else None
+    saved = asked_plan(text, edits)
     if saved is not None:
         settings = saved.over(settings)
     client = mongo.connect(uri, app_name="mongopg-tui plan")
@@ -81,13 +92,17 @@ def view_plan(
         weighed.append((NOT_SEEN_WEIGHT, not_seen))
     weighed.sort(key=lambda each: -each[0])
     estimates = [table.estimate for table in tables if table.estimate is not None]
-    return PlanView(
+    kept = saved_of(plan, settings.run.mode, settings.mapping)
+    if saved is not None and all(table.columns is not None for table in saved.tables):
+        kept = saved  # word for word: what was edited is what is saved and started
+    return EditablePlan(
         fingerprint=plan.fingerprint,
         mode=settings.run.mode,
         tables=tables,
         warnings=[text for _, text in weighed],
         estimated_seconds=round(sum(each.seconds for each in estimates), 1),
-        toml=write_plan(saved_of(plan, settings.run.mode, settings.mapping), table_remarks=remarks),
+        toml=write_plan(kept, table_remarks=remarks),
+        saved=kept,
     )
 
 

@@ -203,6 +203,15 @@ def read_plan(text: str, edits: Sequence[PlanEdit] = ()) -> SavedPlan:
     return plan
 
 
+def asked_plan(text: str, edits: Sequence[PlanEdit]) -> SavedPlan | None:
+    """The plan that `MakePlan` asks for; None when it is to be proposed. Arguments and errors as of `read_plan`."""
+    if text:
+        return read_plan(text, edits)
+    if edits:
+        raise UsageError("There are edits, but no plan that they are made in.")
+    return None
+
+
 def _check(plan: SavedPlan) -> None:
     """Raise UsageError for the first thing that parts of the plan contradict each other in."""
     for table in plan.tables:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from engine.protocol.plan_edits import PlanEdit
 from engine.protocol.wire import Request
 
 
@@ -49,12 +50,14 @@ class ListCollections(Request):
 
 
 class MakePlan(Request):
-    """Census and mapping of the chosen collections; the reply is a `PlanView`. Nothing is written."""
+    """Census and mapping of the chosen collections; the reply is an `EditablePlan`. Nothing is written."""
 
     name: Literal["plan"] = "plan"
     collections: list[str] = []
     plan: str = ""
     """A saved plan's TOML, as in `PlanView.toml` and edited since, to be shown instead of a proposal."""
+    edits: list[PlanEdit] = []
+    """To be made in `plan`, one after the other."""
     census: Literal["", "sample", "full"] = ""
     """Instead of the setting. A full one is taken by the cluster, with progress in `Snapshot.counting`; `cancel` breaks it
     off."""

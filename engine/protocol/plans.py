@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import ValidationError, ValidatorFunctionWrapHandler, field_validator
+
+from engine.protocol.saved_plan import SavedPlan
 from engine.protocol.wire import Wire
 
 
@@ -171,3 +174,20 @@ class PlanView(Wire):
     estimated_seconds: float = 0.0
     toml: str = ""
     """The plan to save, edit, and give back with `MakePlan.plan` or `Start.plan`."""
+
+
+class EditablePlan(PlanView):
+    """A plan, and what of it may be edited."""
+
+    saved: SavedPlan | None = None
+    """What `toml` says; None when the engine is of a version whose plans this one cannot edit."""
+
+    @field_validator("saved", mode="wrap")
+    @classmethod
+    def _as_far_as_known(cls, value: object, handler: ValidatorFunctionWrapHandler) -> SavedPlan | None:
+        """A newer engine may have options and types that are not known here: its plan is shown all the same."""
+        try:
+            found: SavedPlan | None = handler(value)
+        except ValidationError:
+            return None
+        return found

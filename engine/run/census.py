@@ -14,9 +14,9 @@ from engine.mapping.census import Census
 from engine.mongo import connect as mongo
 from engine.plan import FIRST_TASK_ID, Choice, choose, cut, find_ends, parts_of
 from engine.plan.planning import view_plan
-from engine.plan.reading import read_plan
+from engine.plan.reading import asked_plan
 from engine.postgres.names import KnownNames
-from engine.protocol import CensusFinished, CensusStarted, CountingView, MakePlan, PlanView, RunState, WorkerView
+from engine.protocol import CensusFinished, CensusStarted, CountingView, EditablePlan, MakePlan, RunState, WorkerView
 from engine.run.census_leases import LEVELS_BELOW, CensusCluster, FullCensus, full_census
 from engine.service.questions import known_in_target, source_uri
 from engine.work.context import WorkerStart
@@ -111,7 +111,7 @@ class FullSurvey:
             known: what was counted before, and where this census is kept.
         """
         self.phase = "connecting"
-        saved = read_plan(command.plan) if command.plan else None
+        saved = asked_plan(command.plan, command.edits)
         self._saved = saved
         self._settings = saved.over(settings) if saved is not None else settings
         self._asked = settings
@@ -123,7 +123,7 @@ class FullSurvey:
         self._uri = source_uri(settings)
         self._census: FullCensus | None = None
         self._cluster: CensusCluster | None = None
-        self._main: asyncio.Task[PlanView] | None = None
+        self._main: asyncio.Task[EditablePlan] | None = None
         self._is_cancelled = False
 
     def cancel(self) -> None:
@@ -145,7 +145,7 @@ class FullSurvey:
         """What the workers do."""
         return self._cluster.views() if self._cluster is not None else []
 
-    async def run(self) -> PlanView:
+    async def run(self) -> EditablePlan:
         """Count, and make the plan.
 
         Raises:
@@ -160,7 +160,7 @@ class FullSurvey:
                 raise Cancelled("The census was cancelled.") from None
             raise
 
-    async def _run(self) -> PlanView:
+    async def _run(self) -> EditablePlan:
         names = await known_in_target(self._settings, self._command.plan)
         choices, census = await asyncio.to_thread(self._look, names)
         self._census = census
@@ -171,8 +171,9 @@ class FullSurvey:
         known |= census.results()
         self._known.keep(self._settings, choices, known)
         self.phase = "planning"
+        text, edits = self._command.plan, self._command.edits
         return await asyncio.to_thread(
-            view_plan, self._asked, self._uri, self._command.plan, known, names, earlier_of=mappings_of
+            view_plan, self._asked, self._uri, text, known, names, edits=edits, earlier_of=mappings_of
         )
 
     def _look(self, names: KnownNames) -> tuple[list[Choice], FullCensus]:

@@ -18,9 +18,9 @@ from engine.cluster.supervisor import Supervisor
 from engine.config import Settings, merged, secrets_of
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, MigrationError, UsageError
 from engine.protocol import (
+    EditablePlan,
     Event,
     MakePlan,
-    PlanView,
     RunState,
     ServersStarted,
     Snapshot,
@@ -223,7 +223,7 @@ class Migration:
             self.emit(VerificationEnded(verification=report.result))
         return report
 
-    async def survey(self, command: MakePlan, settings: Settings) -> PlanView:
+    async def survey(self, command: MakePlan, settings: Settings) -> EditablePlan:
         """A plan made from a full census, taken by the whole cluster.
 
         Args:

@@ -18,7 +18,7 @@ from engine.plan.planning import view_plan
 from engine.postgres import connect as postgres
 from engine.postgres import sqlstates
 from engine.postgres.names import NOTHING_KNOWN, KnownNames
-from engine.protocol import CollectionInfo, DatabaseInfo, PlanView, ServerReport
+from engine.protocol import CollectionInfo, DatabaseInfo, EditablePlan, ServerReport
 from engine.redaction import know, secrets_in
 from engine.run import history
 from engine.run.journal import Journal
@@ -72,11 +72,12 @@ def planned(command: protocol.MakePlan, settings: Settings) -> Settings:
     return settings
 
 
-async def make_plan(command: protocol.MakePlan, settings: Settings) -> PlanView:
+async def make_plan(command: protocol.MakePlan, settings: Settings) -> EditablePlan:
     """A plan from samples; raises MigrationError with the reason when there can be none."""
     known = await known_in_target(settings, command.plan)
+    uri = source_uri(settings)
     return await asyncio.to_thread(
-        view_plan, settings, source_uri(settings), command.plan, None, known, earlier_of=mappings_of
+        view_plan, settings, uri, command.plan, None, known, edits=command.edits, earlier_of=mappings_of
     )
 
 

@@ -63,7 +63,7 @@ def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, sa
     if save is not None:
         save_plan(save, plan.toml)
     if as_json:
-        say_json(answer)
+        say_json({name: value for name, value in answer.items() if name != "saved"})  # `toml` says the same
     elif ddl:
         statements = "\n".join(table.ddl for table in plan.tables)
         # A pipe gets the exact statements; on a terminal, a field's name could be an escape sequence.
