@@ -23,6 +23,7 @@ Times: `at` and `elapsed` are seconds since the run was accepted (monotonic); `*
 
 from __future__ import annotations
 
+from engine.mapping.options import POLICIES
 from engine.protocol.commands import (
     Attach,
     Cancel,
@@ -128,6 +129,7 @@ __all__ = [
     "EVENT_CLASSES",
     "MAX_LINE",
     "OVER",
+    "POLICIES",
     "SNAPSHOT_HZ",
     "VOCABULARY",
     "AnyEvent",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from engine.plan.reading import read_plan
+from engine.plan.writing import write_plan
 from engine.protocol import (
     ColumnView,
     DifferenceView,
+    EditablePlan,
     EstimateView,
     Event,
     KnobChanged,
-    PlanView,
+    PlanEdit,
     PreviewRowView,
     Recording,
     RejectGroup,
@@ -18,6 +22,7 @@ from engine.protocol import (
     RunFinished,
     RunInfo,
     RunState,
+    SavedTable,
     Snapshot,
     StateEntered,
     TableCounts,
@@ -34,6 +39,9 @@ TOML = """\
 version = 1
 mode = "create"
 
+[options]
+overflow = "reject"
+
 [[tables]]
 collection = "shop.orders"
 schema = "public"
@@ -41,7 +49,7 @@ table = "orders"
 filter = ""
 ignore = []
 columns = [
-  { role = "id", column = "_id", type = "text" },
+  { field = "_id", column = "_id", type = "text" },
   { field = "total", column = "total", type = "double precision" },
   { field = "address.city", column = "address_city", type = "text", kinds = ["string"] },  # seen in 3 %
 ]
@@ -53,7 +61,7 @@ table = "customers"
 filter = ""
 ignore = ["old"]
 columns = [
-  { role = "id", column = "_id", type = "text" },
+  { field = "_id", column = "_id", type = "text" },
   { field = "total", column = "total", type = "text" },
 ]
 """
@@ -113,8 +121,9 @@ def recording(info: RunInfo, seconds: int = 60) -> Recording:
     return Recording(run=info, frames=frames, events=events, settings=settings)
 
 
-def plan_view(toml: str = TOML) -> PlanView:
-    """A plan of two collections with warnings and a preview."""
+def plan_view(toml: str = TOML, edits: Sequence[PlanEdit] = ()) -> EditablePlan:
+    """A plan of two collections with warnings and a preview, as it is after edits."""
+    saved = read_plan(toml, edits)
     columns = [
         ColumnView(
             field="_id", column="_id", type="text", seen_percent=100.0, kinds={"objectId": 100.0}, note="primary key",
@@ -128,6 +137,17 @@ def plan_view(toml: str = TOML) -> PlanView:
             field="address.city", column="address_city", type="text", seen_percent=3.0, kinds={"string": 100.0}
         ),
     ]  # fmt: skip
+    facts = {each.field: each for each in columns}
+
+    def columns_of(table: SavedTable) -> list[ColumnView]:
+        shown = [(".".join(column.path), column) for column in table.columns or ()]
+        return [
+            facts.get(field, facts["total"]).model_copy(
+                update={"field": field, "column": column.name, "type": column.sql_type}
+            )
+            for field, column in shown
+        ]
+
     preview = [
         PreviewRowView(id='"64f0c1"', values=["64f0c1", "19.9", None]),
         PreviewRowView(id='"64f0c2"', values=[], reject="nul in name"),
@@ -136,16 +156,22 @@ def plan_view(toml: str = TOML) -> PlanView:
     tables = [
         TableView(
             namespace=f"shop.{name}", table=f"public.{name}", documents=4_210_334, size_bytes=2_040_109_466,
-            columns=columns, ddl=f"CREATE TABLE public.{name} (\n  _id text\n);\n", warnings=warnings[:2] if first else [],
+            columns=columns_of(table), ddl=f"CREATE TABLE public.{name} (\n  _id text\n);\n",
+            warnings=warnings[:2] if first else [],
             sampled=10_000, preview=preview, primary_key="_id",
             estimate=EstimateView(
                 table_bytes=1_900_000_000, index_bytes=90_000_000, seconds=126.0, rows_per_s=40_000.0, basis="guess"
             ),
         )
-        for name, first in (("orders", True), ("customers", False))
+        for table, name, first in zip(saved.tables, ("orders", "customers"), (True, False), strict=True)
     ]  # fmt: skip
-    return PlanView(
-        fingerprint="f", mode="create", tables=tables, warnings=[f"shop.orders: {each}" for each in warnings], toml=toml
+    return EditablePlan(
+        fingerprint="f",
+        mode="create",
+        tables=tables,
+        warnings=[f"shop.orders: {each}" for each in warnings],
+        toml=write_plan(saved) if edits else toml,
+        saved=saved,
     )
 
 

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import Settings
-from engine.errors import KnobError
+from engine.errors import KnobError, UsageError
 from engine.knobs import KNOBS
 from engine.protocol import (
     Attached,
     CollectionInfo,
     DatabaseInfo,
     Event,
+    MakePlan,
     RangeView,
     RetryReport,
     RunState,
@@ -305,7 +306,11 @@ class ScriptedEngine:
             case "rejects":
                 result = rejects_report(command["run"]).model_dump(mode="json")
             case "plan":
-                result = plan_view(command["plan"] or self.plan_text).model_dump(mode="json")
+                asked = MakePlan.model_validate(command)
+                try:
+                    result = plan_view(asked.plan or self.plan_text, asked.edits).model_dump(mode="json")
+                except UsageError as error:
+                    return {"error": {"code": error.code, "message": error.message}}
             case "runs":
                 result = {"runs": [info.model_dump(mode="json") for info in self.runs]}
             case "replay":

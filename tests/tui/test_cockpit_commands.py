@@ -37,7 +37,8 @@ OWNERS = {
 SITUATIONS = [
     Situation(
         state=state, is_lost=is_lost, can_resume=can_resume, has_problems=True, has_source=True, has_target=True,
-        is_replay=is_replay, is_busy=is_busy, has_result=True, has_edits=True, can_resume_chosen=True,
+        is_replay=is_replay, is_busy=is_busy, has_result=True, has_edits=True, has_undone=True,
+        can_resume_chosen=True,
     )
     for state in [None, *RunState]
     for is_lost in (False, True)

@@ -11,18 +11,22 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-from engine.errors import UsageError
 from engine.mapping import options
-from engine.protocol import CountingView
+from engine.mapping.model import Column, ColumnType, Kind, Role
+from engine.mapping.options import POLICIES, MappingOptions
+from engine.plan.reading import read_plan
+from engine.plan.writing import write_plan
+from engine.protocol import CountingView, SavedPlan, SavedTable
 from tests.tui.driving import SOURCE_URI, input_in, on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_answers import TOML
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.cockpit.app import Cockpit
 from tui.cockpit.dialogs.settings import SettingsDialog
-from tui.cockpit.plan_text import POLICIES, change_column, fields_left_out, ignore_column, restore_field
 from tui.cockpit.screens.plan import PlanScreen
 from tui.cockpit.screens.setup import SetupScreen
 from tui.cockpit.widgets.fields import Choice
+
+LEAVE_TOTAL_OUT = {"kind": "leave_out", "schema_name": "public", "table": "orders", "column": "total"}
 
 
 async def to_plan(pilot: Pilot[Any]) -> None:
@@ -57,9 +61,9 @@ async def edit_once(pilot: Pilot[Any]) -> str:
     return screen_of(pilot.app).edited_text
 
 
-async def change_next_column(pilot: Pilot[Any], field: str, what: str, value: str) -> None:
-    """Go down to the column of a field and change one thing of it, in the column's dialog."""
-    await pilot.press("down", "e")
+async def change_column(pilot: Pilot[Any], field: str, what: str, value: str) -> None:
+    """Change one thing of the column under the cursor, which is that of a field, in the column's dialog."""
+    await pilot.press("e")
     await until_shown(pilot, f"Field {field}")
     pilot.app.screen.query_one(what, Input).value = value
     await pilot.press("enter")
@@ -159,7 +163,9 @@ async def test_edits_go_only_when_that_is_said_and_the_plan_is_made_anew(engine:
         await until_shown(pilot, "Setup has changed", "the 1 edit is lost")
         await pilot.press("escape")
         await until(pilot, lambda: len(engine.received("plan")) == 3 and app.situation.has_result)
-        assert screen_of(app).edited_text == engine.received("plan")[2]["plan"] == edited
+        assert engine.received("plan")[2]["plan"] == TOML
+        assert engine.received("plan")[2]["edits"] == [LEAVE_TOTAL_OUT]
+        assert screen_of(app).edited_text == edited
         await pilot.press("1", "2")
         await pilot.pause(0.2)
         assert isinstance(app.screen, PlanScreen)
@@ -179,7 +185,8 @@ async def test_edits_stay_without_a_question_when_setup_says_nothing_against_the
         input_in(app, "#knob-cluster_size").value = "12"
         await pilot.press("2")
         await until(pilot, lambda: len(engine.received("plan")) == 3)
-        assert engine.received("plan")[2]["plan"] == edited
+        assert screen_of(app).edited_text == edited
+        assert engine.received("plan")[2]["edits"] == [LEAVE_TOTAL_OUT]
         assert engine.received("plan")[2]["settings"]["run"]["cluster_size"] == 12
 
 
@@ -235,7 +242,9 @@ async def test_a_column_gets_policies_of_its_own_and_loses_them(engine: Scripted
 async def test_the_dialog_says_what_is_set_for_all_columns(engine: ScriptedEngine, size: tuple[int, int]) -> None:
     said = {policy: options.choices(policy)[0] for policy in POLICIES}
     section = "".join(f'{policy} = "{word}"\n' for policy, word in said.items())
-    engine.plan_text = TOML.replace("[[tables]]", f"[options]\n{section}\n[[tables]]", 1)
+    last = '  { role = "extra", column = "_extra", type = "jsonb" },\n]\n'
+    with_extra = (TOML + "\n").replace("]\n\n", f"{last}\n")
+    engine.plan_text = with_extra.replace('overflow = "reject"\n', section)
     app = on_setup(engine)
     async with app.run_test(size=size) as pilot:
         await to_plan(pilot)
@@ -256,7 +265,7 @@ async def test_a_field_that_was_left_out_is_put_back_whatever_was_edited_after_i
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
         await edit_once(pilot)
-        await change_next_column(pilot, "address.city", "#column", "town")
+        await change_column(pilot, "address.city", "#column", "town")
         await until_shown(pilot, "2 edits")
         await pilot.press("b")
         await until_shown(pilot, "Fields left out", "total")
@@ -286,9 +295,10 @@ async def test_a_column_is_retyped_and_the_edited_plan_is_what_is_started(engine
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
         await to_plan(pilot)
-        await change_next_column(pilot, "total", "#type", "numeric")
+        await pilot.press("down")
+        await change_column(pilot, "total", "#type", "numeric")
         await until_shown(pilot, "1 edit")
-        edited = engine.received("plan")[-1]["plan"]
+        edited = screen_of(app).edited_text
         assert tomllib.loads(edited)["tables"][0]["columns"][1]["type"] == "numeric"
         await start_edited_plan(pilot)
         await until(pilot, lambda: engine.received("start"))
@@ -388,43 +398,131 @@ async def test_the_plan_is_saved_into_a_new_file_only(engine: ScriptedEngine, tm
         await until_shown(pilot, "exists already")
 
 
-def test_a_changed_column_is_changed_in_its_own_table_only() -> None:
-    edited = tomllib.loads(change_column(TOML, "shop.customers", "total", name='the "total"', type="text"))
-    assert edited["tables"][1]["columns"][1] == {"field": "total", "column": 'the "total"', "type": "text"}
-    assert edited["tables"][0] == tomllib.loads(TOML)["tables"][0]
+async def test_edits_are_undone_and_done_again_one_by_one(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await edit_once(pilot)
+        once = screen_of(app).edited_text
+        assert not app.situation.has_undone
+        await change_column(pilot, "address.city", "#column", "town")
+        await until_shown(pilot, "2 edits", "town")
+        twice = screen_of(app).edited_text
+        await pilot.press("u")
+        await until(pilot, lambda: "1 edit" in screen_text(app) and screen_of(app).edited_text == once)
+        await pilot.press("u")
+        await until(pilot, lambda: "1 edit" not in screen_text(app) and "double precision" in screen_text(app))
+        assert (engine.received("plan")[-1]["plan"], engine.received("plan")[-1]["edits"]) == ("", [])
+        await pilot.press("u", "U")
+        await until(pilot, lambda: screen_of(app).edited_text == once)
+        await pilot.press("U")
+        await until(pilot, lambda: screen_of(app).edited_text == twice)
+        await pilot.press("U")
+        assert not app.situation.has_undone
+        await pilot.press("u")
+        await until(pilot, lambda: app.situation.has_undone)
+        await change_column(pilot, "address.city", "#column", "city")
+        await until(pilot, lambda: app.situation.has_edits and not app.situation.has_undone)
 
 
-def test_another_type_takes_every_kind_that_it_holds_and_another_name_keeps_them() -> None:
-    renamed = tomllib.loads(change_column(TOML, "shop.orders", "address_city", name="city", type="text"))
-    assert renamed["tables"][0]["columns"][2]["kinds"] == ["string"]
-    retyped = tomllib.loads(change_column(TOML, "shop.orders", "address_city", name="city", type="jsonb"))
-    assert "kinds" not in retyped["tables"][0]["columns"][2]
+async def test_an_edit_that_cannot_be_undone_now_stays(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        edited = await edit_once(pilot)
+        engine.refusals["plan"] = ("connect", "MongoDB at db1 cannot be reached.")
+        await pilot.press("u")
+        await until_shown(pilot, "! MongoDB at db1 cannot be reached.")
+        assert screen_of(app).edited_text == edited
 
 
-def test_a_field_that_is_left_out_is_named_and_its_column_gone() -> None:
-    edited = tomllib.loads(ignore_column(TOML, "shop.customers", "total"))["tables"][1]
-    assert edited["ignore"] == ["old", "total"]
-    assert [column["column"] for column in edited["columns"]] == ["_id"]
+async def test_a_type_that_there_is_not_is_refused_at_once(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down")
+        await change_column(pilot, "total", "#type", "txt")
+        await until_shown(pilot, "The plan stays as it was", "field total: type must be one of", "did you mean text?")
+        assert len(engine.received("plan")) == 1
 
 
-def test_a_column_without_a_field_cannot_be_left_out() -> None:
-    with pytest.raises(UsageError, match="_id is not made from a field"):
-        ignore_column(TOML, "shop.orders", "_id")
-    with pytest.raises(UsageError, match="no column weight"):
-        ignore_column(TOML, "shop.orders", "weight")
+async def test_what_only_the_engine_knows_is_refused_by_it(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down")
+        await change_column(pilot, "total", "#column", "_id")
+        await until_shown(pilot, "! The plan, shop.orders: 2 columns are called _id; rename all but one.")
+        assert screen_of(app).edited_text == ""
 
 
-def test_policies_are_those_of_the_engine() -> None:
-    assert options.POLICIES == POLICIES
+def hostile_plan() -> SavedPlan:
+    """Names that would end a string, a line or a table of TOML, or be markup of the screen."""
+    id_column = Column(name="_id", type=ColumnType.TEXT, role=Role.ID, path=("_id",), kinds=frozenset({Kind.STRING}))
+    paths = [("a.b", "x\n[[tables]]"), ("a", "b"), ('"', "# }"), ("é – ✓\u200b",)]
+    names = [' \'it"s" ', "[bold]b[/bold]", "c }, # d", "é – ✓"]
+    fields = [
+        Column(name=name, type=ColumnType.TEXT, path=path, kinds=frozenset({Kind.STRING}))
+        for name, path in zip(names, paths, strict=True)
+    ]
+    tables = [
+        SavedTable(
+            database="shop", collection=collection, schema_name='s"] = ', table=table, columns=(id_column, *fields)
+        )
+        for collection, table in (('x\n[[tables]]"', "t.'1'\"]"), ("y\\u000a.z", "[t]"))
+    ]
+    return SavedPlan(options=MappingOptions(overflow="reject"), tables=tuple(tables))
 
 
-def test_a_restored_field_stands_where_it_stood_with_remarks_left_to_their_column() -> None:
-    text = TOML.replace("  # seen in 3 %\n", "\n  # to flatten it, in place of the line above:\n", 1)
-    first = ignore_column(text, "shop.orders", "total")
-    both = ignore_column(first, "shop.orders", "address_city")
-    assert fields_left_out(both, "shop.orders") == ["total", "address.city"]
-    one = restore_field(both, "shop.orders", "address.city", [first, text])
-    assert fields_left_out(one, "shop.orders") == ["total"]
-    assert restore_field(first, "shop.orders", "total", [text]) == text
-    with pytest.raises(UsageError, match='No plan of this screen had a column for "weight"'):
-        restore_field(text, "shop.orders", "weight", [text])
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_names_that_mean_something_elsewhere_are_edited_like_any(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    plan = hostile_plan()
+    engine.plan_text = write_plan(plan)
+    assert read_plan(engine.plan_text) == plan
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        for number in range(4):
+            await pilot.press("home", "down", "i")
+            await until_shown(pilot, f"{number + 1} edit")
+            await until(pilot, lambda: app.situation.has_result)
+        (first, second) = read_plan(screen_of(app).edited_text).tables
+        assert first.ignored == tuple(column.path for column in (plan.tables[0].columns or ())[1:])
+        assert second == plan.tables[1]
+        for number in range(4):
+            await pilot.press("b")
+            await until_shown(pilot, "put one back")
+            await pilot.press("enter")
+            await until_shown(pilot, f"{number + 5} edits")
+        assert read_plan(screen_of(app).edited_text) == plan
+        await pilot.press("n", "home", "down", "e")
+        await until_shown(pilot, "Apply")
+        app.screen.query_one("#type", Input).value = "jsonb"
+        app.screen.query_one("#apply", Button).press()
+        await until_shown(pilot, "9 edits")
+        (first, second) = read_plan(screen_of(app).edited_text).tables
+        assert first == plan.tables[0]
+        changed = (second.columns or ())[1]
+        assert (changed.name, changed.sql_type) == (' \'it"s" ', "jsonb")
+
+
+async def test_a_plan_of_a_version_that_is_not_known_is_shown_and_not_edited(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = on_setup(engine)
+    answer = engine._answer
+
+    def newer(command: dict[str, Any]) -> dict[str, Any]:
+        found = answer(command)
+        if command["name"] == "plan":
+            found["result"]["saved"]["options"]["colours"] = "many"
+        return found
+
+    monkeypatch.setattr(engine, "_answer", newer)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        for key in ("e", "i"):
+            await pilot.press("down", key)
+            await until_shown(pilot, "The engine is of another version, whose plans cannot be edited here")
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, PlanScreen))

@@ -17,7 +17,9 @@ from tui.cockpit.commands import COMMANDS, SCREENS, Command, Place, Situation, c
 from tui.cockpit.palette import CommandProvider
 
 BOTH = {"has_source": True, "has_target": True}
-WITH_RESULT = BOTH | {"has_result": True, "has_edits": True, "is_chosen_free": True, "can_resume_chosen": True}
+WITH_RESULT = BOTH | {
+    "has_result": True, "has_edits": True, "has_undone": True, "is_chosen_free": True, "can_resume_chosen": True,
+}  # fmt: skip
 SCENES = (
     Situation(**WITH_RESULT),
     Situation(has_source=True),
@@ -125,6 +127,7 @@ BEHAVIOURS = {
     "plan.edit": "test_a_column_is_retyped_and_the_edited_plan_is_what_is_started",
     "plan.ignore": "test_an_edit_that_the_engine_refuses_leaves_the_plan_as_it_was",
     "plan.undo": "test_an_edit_that_the_engine_refuses_leaves_the_plan_as_it_was",
+    "plan.redo": "test_edits_are_undone_and_done_again_one_by_one",
     "plan.save": "test_the_plan_is_saved_into_a_new_file_only",
     "plan.full": "test_a_full_census_shows_how_far_it_is_and_holds_for_the_run",
     "plan.sample": "test_s_plans_from_a_sample_again_after_a_full_census",

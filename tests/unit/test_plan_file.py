@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import Mode, Settings
+from engine.config import Settings
 from engine.convert.encoders import EncoderFactory
 from engine.convert.jsontext import JsonWriter
 from engine.convert.plain import PlainConverter
 from engine.convert.strings import Policies
 from engine.errors import UsageError
 from engine.mapping.kinds import JSON_TYPES, kinds_that_fit
-from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
-from engine.mapping.names import SYSTEM_COLUMNS
-from engine.mapping.options import POLICIES, MappingOptions, choices
+from engine.mapping.model import Column, ColumnType, Kind, Mapping
+from engine.mapping.options import MappingOptions
 from engine.plan.model import differences
 from engine.plan.reading import read_plan
 from engine.plan.request import Choice, choose, request_of
 from engine.plan.writing import Remarks, quoted, write_plan
-from engine.protocol.saved_plan import SavedPlan, SavedTable
-from tui.cockpit.plan_text import change_column, column_entry, fields_left_out, ignore_column, restore_field
+from engine.protocol.saved_plan import SavedPlan
+from tests.saved_plans import plans
 
 PLAN = """
 version = 1
@@ -50,77 +49,6 @@ columns = [
 
 # --- save and load ----------------------------------------------------------------------------------------------------
 
-KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
-NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp"]), min_size=1, max_size=15).filter(
-    lambda name: name not in SYSTEM_COLUMNS
-)
-SCHEMAS = NAMES.filter(lambda name: name != "mongopg" and not name.startswith("pg_"))
-CHOICES = {name: get_args(field.annotation) for name, field in MappingOptions.model_fields.items()}
-OPTIONS = st.builds(
-    MappingOptions,
-    **{name: st.sampled_from(choices) for name, choices in CHOICES.items() if choices},
-    flatten=st.integers(0, 10),
-)
-
-
-@st.composite
-def columns(draw: st.DrawFn, options: MappingOptions) -> tuple[Column, ...]:
-    """Columns as a plan may have them: `_id`, fields of which none is inside another, `_extra`."""
-    keys = draw(st.lists(KEYS.filter(lambda key: key != "_id"), unique=True, max_size=5))
-    paths = [(key, *draw(st.lists(KEYS, max_size=2))) for key in keys]
-    names = draw(st.lists(NAMES, unique=True, min_size=len(paths) + 3, max_size=len(paths) + 3))
-    found = [Column(name=names[0], type=ColumnType.TEXT, role=Role.ID, path=("_id",), kinds=frozenset({Kind.STRING}))]
-    for name, path in zip(names[1:], paths, strict=False):
-        column_type = draw(st.sampled_from(list(ColumnType)))
-        found.append(
-            Column(
-                name=name,
-                type=column_type,
-                path=path,
-                kinds=draw(st.frozensets(st.sampled_from(sorted(kinds_that_fit(column_type, options))), min_size=1)),
-                array=column_type.can_be_element and draw(st.booleans()),
-                nullable=draw(st.booleans()),
-                nul=draw(st.sampled_from(["", "reject", "strip", "replace"])),
-                overflow=draw(st.sampled_from(["", "reject", "overflow"])),
-            )
-        )
-    found = [column for column in found if not (column.array and Kind.ARRAY in column.kinds)]
-    found.append(Column(name=names[-1], type=ColumnType.JSONB, role=Role.EXTRA))
-    if draw(st.booleans()):
-        found.append(Column(name=names[-2], type=ColumnType.TEXT, role=Role.MISSING, array=True, nullable=False))
-    return tuple(draw(st.permutations(found)))
-
-
-def ignored(given: tuple[Column, ...] | None) -> st.SearchStrategy[list[tuple[str, ...]]]:
-    """Fields that have no column and lie in none."""
-    taken = {"_id", *(column.path[0] for column in given or () if column.path)}
-    return st.lists(st.tuples(KEYS.filter(lambda key: key not in taken)), max_size=2)
-
-
-@st.composite
-def plans(draw: st.DrawFn) -> SavedPlan:
-    options = draw(OPTIONS)
-    collections = draw(st.lists(KEYS.filter(bool), unique=True, min_size=1, max_size=3))
-    tables = draw(st.lists(NAMES, unique=True, min_size=len(collections), max_size=len(collections)))
-    chosen = [draw(st.none() | columns(options)) for _ in collections]
-    return SavedPlan(
-        mode=draw(st.sampled_from(get_args(Mode))),
-        options=options,
-        tables=tuple(
-            SavedTable(
-                database=draw(st.sampled_from(["shop", "böse"])),
-                collection=collection,
-                schema_name=draw(SCHEMAS),
-                table=table,
-                filter=draw(st.sampled_from(["", "{}", '{"a": {"$gt": 1}}', '{"a": "it\'s\\n"}'])),
-                ignored=tuple(draw(ignored(given))),
-                columns=given,
-            )
-            for collection, table, given in zip(collections, tables, chosen, strict=True)
-        ),
-    )
-
-
 REMARKS = {
     "shop.orders": Remarks(
         heading=["one\nversion = 2", "bell \a"],
@@ -134,71 +62,6 @@ REMARKS = {
 @given(plans())
 def test_what_is_saved_is_what_is_loaded(plan: SavedPlan) -> None:
     assert read_plan(write_plan(plan)) == plan
-
-
-@given(plans(), st.data())
-def test_a_field_that_the_cockpit_leaves_out_and_puts_back_is_as_it_was(plan: SavedPlan, data: st.DataObject) -> None:
-    text = write_plan(plan)
-    table = data.draw(st.sampled_from(plan.tables))
-    fields = [column.name for column in table.columns or () if column.path and column.role is not Role.ID]
-    left_out = data.draw(st.lists(st.sampled_from(fields), unique=True)) if fields else []
-    steps = [text]
-    for name in left_out:
-        steps.append(ignore_column(steps[-1], table.namespace, name))
-    if left_out:
-        assert len(fields_left_out(steps[-1], table.namespace)) == len(table.ignored) + len(left_out)
-    now = steps[-1]
-    for field in fields_left_out(now, table.namespace)[len(table.ignored) :]:
-        now = restore_field(now, table.namespace, field, reversed(steps))
-    assert read_plan(now) == plan
-
-
-_FOUR = """\
-version = 1
-mode = "create"
-
-[[tables]]
-collection = "shop.orders"
-schema = "public"
-table = "orders"
-filter = ""
-ignore = []
-columns = [
-  { role = "id", column = "_id", type = "text" },
-  { field = "a", column = "a", type = "text" },
-  { field = "b", column = "b", type = "text" },
-  { field = "c", column = "c", type = "text" },
-  { field = "d", column = "d", type = "text" },
-]
-"""
-
-
-@pytest.mark.parametrize("left_out", [["a", "b"], ["b", "a"], ["c", "a", "b"], ["b", "c", "a"]])
-def test_fields_that_are_put_back_stand_in_the_order_they_had(left_out: list[str]) -> None:
-    steps = [_FOUR]
-    for name in left_out:
-        steps.append(ignore_column(steps[-1], "shop.orders", name))
-    now = steps[-1]
-    for field in fields_left_out(now, "shop.orders"):
-        now = restore_field(now, "shop.orders", field, reversed(steps))
-    assert now == _FOUR
-
-
-@given(plans(), st.data())
-def test_policies_that_the_cockpit_sets_are_read(plan: SavedPlan, data: st.DataObject) -> None:
-    table = data.draw(st.sampled_from(plan.tables))
-    columns = [column for column in table.columns or () if column.path and column.role is not Role.ID]
-    if not columns:
-        return
-    column = data.draw(st.sampled_from(columns))
-    policies = {policy: data.draw(st.sampled_from(choices(policy))) for policy in POLICIES}
-    edited = change_column(
-        write_plan(plan), table.namespace, column.name, name=column.name, type=column.sql_type, policies=policies
-    )
-    assert column_entry(edited, table.namespace, column.name).items() >= policies.items()
-    without = change_column(edited, table.namespace, column.name, name=column.name, type=column.sql_type, policies={})
-    (read,) = (each for each in read_plan(without).tables if each.namespace == table.namespace)
-    assert column.model_copy(update=dict.fromkeys(POLICIES, "")) in (read.columns or ())
 
 
 def test_comments_cannot_change_what_is_loaded() -> None:
@@ -364,17 +227,10 @@ def test_no_two_tables_and_no_two_collections_are_the_same() -> None:
         read_plan(PLAN + other.replace("shop.orders", "shop.items"))
 
 
-def test_one_collection_may_go_to_several_tables_and_each_is_edited_by_itself() -> None:
+def test_one_collection_may_go_to_several_tables() -> None:
     other = PLAN[PLAN.index("[[tables]]") :].replace('table = "orders"', 'table = "copies"')
     text = write_plan(read_plan(PLAN + other))
     assert [table.target for table in read_plan(text).tables] == ["crm.orders", "crm.copies"]
-    edited = change_column(text, "shop.orders", "amount", name="sum", type="numeric", table="crm.copies")
-    names = {table.target: [column.name for column in table.columns or ()][1] for table in read_plan(edited).tables}
-    assert names == {"crm.orders": "amount", "crm.copies": "sum"}
-    ignored = ignore_column(edited, "shop.orders", "sum", "crm.copies")
-    assert fields_left_out(ignored, "shop.orders", "crm.orders") == ["debug", ["a.b", "c"]]
-    assert fields_left_out(ignored, "shop.orders", "crm.copies") == ["debug", ["a.b", "c"], "total"]
-    assert restore_field(ignored, "shop.orders", "total", [edited], "crm.copies") == edited
     both = choose(None, SETTINGS, read_plan(text))  # type: ignore[arg-type]
     one = choose(None, SETTINGS, read_plan(PLAN))  # type: ignore[arg-type]
     assert request_of(SETTINGS, both) != request_of(SETTINGS, one)

@@ -56,6 +56,8 @@ class Situation:
     """The screen has something: a plan, a verification, a run or a collection under the cursor."""
     has_edits: bool = False
     """The plan was edited."""
+    has_undone: bool = False
+    """An edit of it was undone, and can be done again."""
     is_counted: bool = False
     """The plan is made from a full census, or is about to be."""
     is_chosen_free: bool = False
@@ -230,6 +232,8 @@ COMMANDS: tuple[Command, ...] = (
             lambda now: now.has_result and now.has_edits),
     Command("plan.undo", Place.PLAN, "undo", "u", "Undo", "Take the last edit back.",
             lambda now: now.has_result and now.has_edits),
+    Command("plan.redo", Place.PLAN, "redo", "U", "Redo", "Make the edit again that was taken back last.",
+            lambda now: now.has_result and now.has_undone, in_footer=False),
     Command("plan.save", Place.PLAN, "save", "w", "Save…", "Write the plan into a file, to be edited or run later.",
             _has_result, in_footer=False),
     Command("plan.full", Place.PLAN, "full", "f", "Count all",

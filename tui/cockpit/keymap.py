@@ -101,8 +101,8 @@ def every_situation() -> Iterator[Situation]:
     flags = ("is_lost", "can_resume", "is_replay", "is_busy", "has_source", "has_target")
     for state, *values in product(states, *[(False, True)] * len(flags)):
         yield Situation(
-            state=state, has_problems=True, has_result=True, has_edits=True, is_chosen_free=True,
-            can_resume_chosen=True,
+            state=state, has_problems=True, has_result=True, has_edits=True, has_undone=True,
+            is_chosen_free=True, can_resume_chosen=True,
             **dict(zip(flags, values, strict=True)),
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.config import Settings, reveal
 from engine.protocol import MakePlan, PlanView
+from tui.cockpit.plan_edits import PlanEdits
 from tui.cockpit.session import EngineSession
 
 _OF_RUN = ("census", "sample_size", "limit", "converter", "indexes", "cluster_size")
@@ -23,16 +24,17 @@ class PlanRequest:
     """What it does not."""
     settings: Settings = field(compare=False)
 
-    def command(self, session: EngineSession, text: str, *, recount: bool) -> MakePlan:
+    def command(self, session: EngineSession, edits: PlanEdits, *, recount: bool) -> MakePlan:
         """The question to put to an engine.
 
         Args:
-            text: an edited plan; empty asks for a proposal.
+            edits: to plan with; when there are none, this asks for a proposal.
         """
         run = self.settings.run
         return MakePlan(
-            collections=[] if text else run.collections,
-            plan=text,
+            collections=[] if edits.done else run.collections,
+            plan=edits.text,
+            edits=edits.edits,
             census=run.census,
             recount=recount,
             settings=_sections(self.settings, session),

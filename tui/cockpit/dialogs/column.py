@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 from textual import on
@@ -14,9 +13,9 @@ from textual.content import Content
 from textual.widgets import Button, Input, Static
 
 from engine.loading import choices_of
-from engine.protocol import ColumnView
+from engine.protocol import POLICIES, ColumnView
 from tui.cockpit.dialogs.modal import Modal
-from tui.cockpit.plan_text import POLICIES, column_entry, policies_of
+from tui.cockpit.plan_edits import ColumnState
 from tui.cockpit.widgets.fields import Choice
 from tui.words.safe import safe
 
@@ -24,61 +23,43 @@ AS_SET = "as set"
 """A column without a policy of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnEdit:
-    """What a column is, or is to be."""
-
-    name: str
-    type: str
-    policies: Mapping[str, str] = field(default_factory=dict)
-    """The column's own; those that are missing are as set for all."""
-
-
-class ColumnDialog(Modal[ColumnEdit]):
+class ColumnDialog(Modal[ColumnState]):
     """Returns the column as edited; the engine judges it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
 
-    def __init__(self, column: ColumnView, plan: str, namespace: str, table: str) -> None:
+    def __init__(self, column: ColumnView, now: ColumnState, as_set: Mapping[str, str] | None) -> None:
         """Nothing is changed yet.
 
         Args:
-            plan: its TOML.
-            namespace: of the column's collection.
-            table: that the collection goes to, `schema.table`.
-
-        Raises:
-            UsageError: the plan has no such column.
+            column: what was seen of it.
+            now: the column as it is.
+            as_set: the policies that are set for all columns; None for a column that takes none of its own.
         """
         super().__init__()
-        entry = column_entry(plan, namespace, column.column, table)
-        own = {policy: entry[policy] for policy in POLICIES if policy in entry}
         self._column = column
-        self.now = ColumnEdit(column.column, column.type, own)
-        """The column as it is."""
-        # An altered _id could become another's, and a column without a field takes what others leave.
-        has_policies = "role" not in entry and entry.get("field") != "_id"
-        self._options = policies_of(plan) if has_policies else None
+        self._now = now
+        self._as_set = as_set
 
     def compose(self) -> ComposeResult:
         """Two fields, and a choice for each policy."""
         kinds = ", ".join(f"{safe(kind, 20)} {share:.0f}%" for kind, share in self._column.kinds.items())
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(f"Field {safe(self._column.field, 50)}")
-            for label, value in (("Column", self.now.name), ("Type", self.now.type)):
+            for label, value in (("Column", self._now.name), ("Type", self._now.type)):
                 with Horizontal(classes="named-field"):
                     yield Static(label, classes="field-label", markup=False)
                     yield Input(value, id=label.lower(), compact=True, select_on_focus=False)
-            if self._options is not None:
+            if self._as_set is not None:
                 for policy in POLICIES:
                     words = (AS_SET, *choices_of(f"mapping.{policy}"))
                     with Horizontal(classes="named-field"):
                         yield Static(policy, classes="field-label", markup=False)
-                        yield Choice(words, self.now.policies.get(policy, AS_SET), id=policy)
+                        yield Choice(words, self._now.policies.get(policy, AS_SET), id=policy)
             yield Static(f"Seen: {kinds or 'nothing'}", classes="note", markup=False)
             note = "A value that the type cannot hold goes to _extra, or its document is rejected, as overflow says."
-            if self._options:
-                said = ", ".join(f"{policy} {safe(word, 20)}" for policy, word in self._options.items())
+            if self._as_set:
+                said = ", ".join(f"{policy} {safe(word, 20)}" for policy, word in self._as_set.items())
                 note += f" As set for this plan: {said}."
             yield Static(note, classes="note", markup=False)
             with Horizontal(classes="buttons"):
@@ -98,5 +79,10 @@ class ColumnDialog(Modal[ColumnEdit]):
     def _apply(self) -> None:
         said = {choice.id or "": choice.selected for choice in self.query(Choice)}
         policies = {policy: word for policy, word in said.items() if word != AS_SET}
-        name, kind = (self.query_one(f"#{field}", Input).value.strip() for field in ("column", "type"))
-        self.dismiss(ColumnEdit(name, kind, policies))
+        name, kind = self._typed("column", self._now.name), self._typed("type", self._now.type)
+        self.dismiss(ColumnState(name, kind, policies))
+
+    def _typed(self, field: str, before: str) -> str:
+        """What a field holds, without spaces around it unless they were there."""
+        typed = self.query_one(f"#{field}", Input).value
+        return before if typed == before else typed.strip()

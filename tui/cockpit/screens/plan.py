@@ -15,14 +15,14 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.errors import MigrationError, UsageError
-from engine.protocol import Cancel, ColumnView, PlanView, TableView
+from engine.protocol import Cancel, ColumnView, EditablePlan, TableView
 from tui.cockpit.api import CockpitApi
 from tui.cockpit.commands import Place, Situation, bindings_of
 from tui.cockpit.dialogs.choosing import ChoosingDialog
-from tui.cockpit.dialogs.column import ColumnDialog, ColumnEdit
+from tui.cockpit.dialogs.column import ColumnDialog
 from tui.cockpit.dialogs.naming import FileDialog
 from tui.cockpit.dialogs.questions import edits_question, error_dialog
-from tui.cockpit.plan_text import change_column, field_name, fields_left_out, ignore_column, restore_field
+from tui.cockpit.plan_edits import ColumnState, PlanEdits, Step, field_label
 from tui.cockpit.planning import EditedPlan, PlanRequest, request_of
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.session import EngineSession
@@ -32,9 +32,6 @@ from tui.cockpit.widgets.planned import column_row, counting_line, heading, prev
 from tui.files import typed_path, write_new
 from tui.words.format import duration
 from tui.words.safe import safe, safe_block
-
-Edit = Callable[[str], str]
-"""A change of a plan's TOML."""
 
 TICK_S = 0.25
 _COLUMNS = (
@@ -57,12 +54,10 @@ class PlanScreen(CockpitScreen):
 
     def __init__(self, cockpit: CockpitApi) -> None:
         super().__init__(cockpit)
-        self.plan: PlanView | None = None
+        self.plan: EditablePlan | None = None
         self.table_index = 0
-        self._texts: list[str] = []
-        """Edits of the plan, the newest last: what a start runs; none when nothing was edited."""
-        self._proposal = ""
-        """The plan before them."""
+        self._edits = PlanEdits()
+        """Those that `plan` has, which is what a start runs then; none when nothing was edited."""
         self._request: PlanRequest | None = None
         """What the plan was made from."""
         self._waits = False
@@ -110,7 +105,7 @@ class PlanScreen(CockpitScreen):
         is_known = request == before and not self._has_failed
         if is_known or self._asked_at is not None or self._is_asking:
             return
-        if self._texts and before is not None and request.decided != before.decided:
+        if self._edits.done and before is not None and request.decided != before.decided:
             self._ask_about_edits(request)
         else:
             self._plan_again(request, recount=False)
@@ -121,10 +116,10 @@ class PlanScreen(CockpitScreen):
         def answered(answer: str | None) -> None:
             self._is_asking = False
             if answer == "anew":
-                self._texts.clear()
+                self._edits = PlanEdits()
             self._plan_again(request, recount=False)
 
-        self.app.push_screen(edits_question(len(self._texts)), answered)
+        self.app.push_screen(edits_question(len(self._edits.done)), answered)
 
     def adjusted(self, now: Situation) -> Situation:
         """Whether there is a plan, and whether one is being made."""
@@ -132,7 +127,8 @@ class PlanScreen(CockpitScreen):
             now,
             is_busy=self._asked_at is not None,
             has_result=self.plan is not None and self._asked_at is None,
-            has_edits=bool(self._texts),
+            has_edits=bool(self._edits.done),
+            has_undone=bool(self._edits.undone),
             is_counted=self._census == "full",
         )
 
@@ -140,7 +136,7 @@ class PlanScreen(CockpitScreen):
     def table(self) -> TableView | None:
         """The table that is shown."""
         tables = self.plan.tables if self.plan is not None else []
-        return tables[min(self.table_index, len(tables) - 1)] if tables else None
+        return tables[self._place] if tables else None
 
     @property
     def _census(self) -> Literal["sample", "full"]:
@@ -150,19 +146,19 @@ class PlanScreen(CockpitScreen):
     @property
     def edited_text(self) -> str:
         """The plan's TOML when it was edited here; empty otherwise."""
-        return self._texts[-1] if self._texts else ""
+        return self.plan.toml if self.plan is not None and self._edits.done else ""
 
     @property
     def edited(self) -> EditedPlan | None:
         """The plan with its edits; None without any."""
-        if self.plan is None or not self._texts:
+        if self.plan is None or not self._edits.done:
             return None
         try:
             request = request_of(self.cockpit.choices.planned)
             is_older = self._request is None or request.decided != self._request.decided
         except UsageError:
             is_older = True
-        return EditedPlan(self.edited_text, self.plan, len(self._texts), is_older)
+        return EditedPlan(self.edited_text, self.plan, len(self._edits.done), is_older)
 
     # --- making it ---
 
@@ -193,7 +189,7 @@ class PlanScreen(CockpitScreen):
             self.cockpit.choices.choose_census(otherwise)
             self._say(error)
             return
-        self._remake(self._request, self.edited_text, otherwise=(otherwise, before))
+        self._remake(self._request, otherwise=(otherwise, before))
 
     @work(group="break off")
     async def action_stop(self) -> None:
@@ -206,18 +202,17 @@ class PlanScreen(CockpitScreen):
 
     def _plan_again(self, request: PlanRequest, *, recount: bool = True) -> None:
         self._request = request
-        self._remake(request, self.edited_text, recount=recount)
+        self._remake(request, recount=recount)
 
     @work(group="plan", exclusive=True)
     async def _remake(
         self,
         request: PlanRequest,
-        text: str,
         *,
         recount: bool = True,
         otherwise: tuple[Literal["sample", "full"], PlanRequest | None] | None = None,
     ) -> None:
-        is_made = await self._make(request, text, recount=recount)
+        is_made = await self._make(request, self._edits, recount=recount)
         if is_made and self.is_current:
             self.call_later(self.shown)  # Setup may have changed meanwhile
         if not is_made and otherwise is not None:
@@ -227,17 +222,17 @@ class PlanScreen(CockpitScreen):
         else:
             self._has_failed = not is_made
 
-    async def _make(self, request: PlanRequest, text: str, *, recount: bool) -> bool:
-        """Ask for the plan; False when it was refused, which stands in the heading then."""
+    async def _make(self, request: PlanRequest, edits: PlanEdits, *, recount: bool) -> bool:
+        """Ask for the plan with these edits; False when it was refused: the heading says why, and the plan stays."""
         self._asked_at = time.monotonic()
         self.cockpit.situation_changed()
         self._show_progress()
         problem = None
         try:
             self._asked = await self.cockpit.answers.engine()
-            command = request.command(self._asked, text, recount=recount)
-            self.plan = plan = await self._asked.client.ask(PlanView, command)
-            self._proposal = self._proposal if text else plan.toml
+            command = request.command(self._asked, edits, recount=recount)
+            self.plan = await self._asked.client.ask(EditablePlan, command)
+            self._edits = edits if edits.done else edits.over(self.plan)
         except MigrationError as error:
             problem = error
         finally:
@@ -292,45 +287,42 @@ class PlanScreen(CockpitScreen):
 
     def action_edit(self) -> None:
         """Rename or retype the column under the cursor, or say what becomes of values that it cannot hold."""
-        table, column = self.table, self._column()
-        if table is None or column is None:
+        column = self._column()
+        if column is None:
             return
+        place = self._place
         try:
-            dialog = ColumnDialog(column, self._text, table.namespace, table.table)
+            now, as_set = self._edits.column(place, column.column)
         except UsageError as error:
             self.app.push_screen(error_dialog("The column cannot be edited", error.message))
             return
-        now = dialog.now
 
-        def changed(text: str, edit: ColumnEdit) -> str:
-            kind, policies = edit.type, edit.policies
-            return change_column(
-                text, table.namespace, now.name, name=edit.name, type=kind, policies=policies, table=table.table
-            )
+        def answered(then: ColumnState | None) -> None:
+            if then is not None and then != now:
+                self._do(lambda edits: edits.change(place, now, then))
 
-        def answered(edit: ColumnEdit | None) -> None:
-            if edit is not None and edit != now:
-                self._edit(lambda text: changed(text, edit))
-
-        self.app.push_screen(dialog, answered)
+        self.app.push_screen(ColumnDialog(column, now, as_set), answered)
 
     def action_ignore(self) -> None:
         """Leave the field under the cursor out."""
-        table, column = self.table, self._column()
-        if table is not None and column is not None:
-            self._edit(lambda text: ignore_column(text, table.namespace, column.column, table.table))
+        column = self._column()
+        if column is not None:
+            self._do(lambda edits: edits.leave_out(self._place, column.column))
 
     def action_restore(self) -> None:
         """Give a field that was left out its column back."""
-        table = self.table
-        if table is None:
+        if self.table is None:
             return
-        fields = {field_name(each): each for each in fields_left_out(self._text, table.namespace, table.table)}
-        earlier = [*reversed(self._texts), self._proposal]
+        place = self._place
+        try:
+            fields = {field_label(path): path for path in self._edits.table(place).ignored}
+        except UsageError as error:
+            self._refuse(error)
+            return
 
         def chosen(name: str | None) -> None:
             if name is not None:
-                self._edit(lambda text: restore_field(text, table.namespace, fields[name], earlier, table.table))
+                self._do(lambda edits: edits.put_back(place, fields[name]))
 
         if fields:
             self.app.push_screen(ChoosingDialog("Fields left out: put one back", [*fields]), chosen)
@@ -339,42 +331,45 @@ class PlanScreen(CockpitScreen):
 
     def action_undo(self) -> None:
         """Take the last edit back."""
-        if self._texts:
-            self._texts.pop()
-            self._replan(recount=False)
+        if self._edits.done:
+            self._try(self._edits.undoing())
+
+    def action_redo(self) -> None:
+        """Make the edit again that was taken back last."""
+        if self._edits.undone:
+            self._try(self._edits.redoing())
 
     @property
-    def _text(self) -> str:
-        """The plan's TOML as it is now."""
-        return self.edited_text or (self.plan.toml if self.plan is not None else "")
+    def _place(self) -> int:
+        """The table that is shown, by its place in the plan."""
+        return min(self.table_index, len(self.plan.tables) - 1) if self.plan is not None else 0
 
     def _column(self) -> ColumnView | None:
         index = self.query_one("#fields", Listing).index
         return self.table.columns[index] if self.table is not None and index is not None else None
 
-    def _edit(self, change: Edit) -> None:
-        if self.plan is None:
-            return
+    def _do(self, step: Callable[[PlanEdits], Step]) -> None:
         try:
-            text = change(self._text)
+            edits = self._edits.doing(step(self._edits))
         except UsageError as error:
-            self.app.push_screen(error_dialog("The plan stays as it was", error.message))
+            self._refuse(error)
             return
-        self._try(text)
+        self._try(edits)
+
+    def _refuse(self, error: UsageError) -> None:
+        self.app.push_screen(error_dialog("The plan stays as it was", error.message))
 
     @work(group="plan", exclusive=True)
-    async def _try(self, text: str) -> None:
-        """An edit counts once the engine has planned with it."""
-        if self._request is not None and await self._make(self._request, text, recount=False):
-            self._texts.append(text)
-            self._draw()
-            self.cockpit.situation_changed()
+    async def _try(self, edits: PlanEdits) -> None:
+        """Edits count once the engine has planned with them."""
+        if self._request is not None:
+            await self._make(self._request, edits, recount=False)
 
     def action_save(self) -> None:
         """Ask for a file's name, and write the plan."""
         if self.plan is None:
             return
-        text = self._text
+        text = self.plan.toml
 
         def write(name: str) -> Path:
             path = typed_path(name)
@@ -407,7 +402,7 @@ class PlanScreen(CockpitScreen):
         table = self.table
         if self.plan is None or table is None:
             return
-        self.query_one("#plan-head", Static).update(heading(self.plan, table, self.table_index, len(self._texts)))
+        self.query_one("#plan-head", Static).update(heading(self.plan, table, self.table_index, len(self._edits.done)))
         self.query_one("#fields", Listing).fill([column_row(column) for column in table.columns])
         indexes = "".join(f"{index.sql};\n" for index in table.indexes)
         self.query_one("#ddl-text", Static).update(Content(safe_block(table.ddl + indexes, 2_000)))
