@@ -15,7 +15,6 @@ from engine.ledger.schema import ledger_exists
 from engine.mapping.model import EarlierMapping, Mapping
 from engine.mapping.names import TableName
 from engine.postgres.names import KnownNames, blocked_names
-from engine.postgres.queries import one_row
 
 _MAPPINGS = """
     SELECT l.run_id, l.namespace, l.mapping, l.made, coalesce(r.taken_at, r.started_at) AS began_at, 2147483647 AS nth
@@ -24,13 +23,12 @@ _MAPPINGS = """
     SELECT l.run_id, l.namespace, t.mapping, false, coalesce(r.taken_at, r.started_at), t.retry_no
     FROM mongopg.retry t JOIN mongopg.table_load l USING (run_id, task_id) JOIN mongopg.run r USING (run_id)
     WHERE l.table_oid = to_regclass($1)
-"""
-"""Of a run that is in the ledger; rejects that were written again may have had other columns."""
-_FORMER = """
     UNION ALL
     SELECT run_id, namespace, mapping, false, began_at, -load_no FROM mongopg.former_load WHERE table_oid = to_regclass($1)
+    ORDER BY began_at DESC, run_id, nth DESC
 """
-_NEWEST_FIRST = " ORDER BY began_at DESC, run_id, nth DESC"
+"""Of runs that are in the ledger, where rejects that were written again may have had other columns; and of those that were
+discarded."""
 _REMEMBER = """
     INSERT INTO mongopg.former_load (run_id, load_no, table_oid, namespace, mapping, began_at)
     SELECT l.run_id, row_number() OVER (ORDER BY l.task_id, m.nth) - 1, l.table_oid, l.namespace, m.mapping,
@@ -51,14 +49,10 @@ _REMEMBER = """
 
 async def mappings_of(connection: asyncpg.Connection, table: TableName) -> tuple[EarlierMapping, ...]:
     """The mappings of all runs that wrote into the table, the newest run first; none where nothing was ever written by us."""
-    has_ledger, has_former = await one_row(
-        connection, "SELECT to_regclass('mongopg.retry') IS NOT NULL, to_regclass('mongopg.former_load') IS NOT NULL"
-    )
-    if not has_ledger:
+    if not await connection.fetchval("SELECT to_regclass('mongopg.former_load') IS NOT NULL"):
         return ()
-    query = _MAPPINGS + (_FORMER if has_former else "") + _NEWEST_FIRST
     found = []
-    for row in await connection.fetch(query, table.sql):
+    for row in await connection.fetch(_MAPPINGS, table.sql):
         try:
             mapping = Mapping.model_validate_json(row["mapping"])
         except ValidationError:

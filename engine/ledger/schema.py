@@ -1,4 +1,4 @@
-"""The ledger's tables: schema `mongopg` in the target database, made and upgraded here.
+"""The ledger's tables: schema `mongopg` in the target database, made here.
 
 The ledger, not memory, says what is committed. A slice's row is written in the transaction of the slice's rows, so it is
 there exactly when they are. Bounds are BSON, `{"_id": value}`; checksums are unsigned 64-bit sums as two's complement.
@@ -15,10 +15,13 @@ from engine.postgres.sqlstates import one_line
 LOCK_CLASS = 0x6D677067
 """First key of all our advisory locks: "mgpg" in ASCII."""
 SCHEMA_LOCK = 0
-"""Second key of the lock under which the ledger is made and upgraded."""
+"""Second key of the lock under which the ledger is made."""
 
-MIGRATIONS: tuple[str, ...] = (
-    """
+VERSION = 8
+"""Of the ledger that is made here. No release had a lower one; the first release with a higher one brings the statements that
+lead from this one to its own."""
+_TABLES = """
+    CREATE TABLE mongopg.version (version integer PRIMARY KEY);
     CREATE TABLE mongopg.run (
         run_id        text PRIMARY KEY,
         fingerprint   text NOT NULL,
@@ -34,7 +37,9 @@ MIGRATIONS: tuple[str, ...] = (
         engine_pid    integer NOT NULL,
         started_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
         heartbeat_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-        ended_at      timestamptz
+        ended_at      timestamptz,
+        snapshot_time bigint,
+        taken_at      timestamptz DEFAULT clock_timestamp()
     );
     CREATE TABLE mongopg.table_load (
         run_id        text NOT NULL REFERENCES mongopg.run ON DELETE CASCADE,
@@ -77,8 +82,9 @@ MIGRATIONS: tuple[str, ...] = (
         n_written       bigint NOT NULL DEFAULT 0,
         n_rejected      bigint NOT NULL DEFAULT 0,
         bytes           bigint NOT NULL DEFAULT 0,
-        checksum        bigint NOT NULL DEFAULT 0,
+        checksum        bigint,
         committed_at    timestamptz,
+        altered         jsonb,
         PRIMARY KEY (run_id, partition_id, slice_no),
         FOREIGN KEY (run_id, partition_id) REFERENCES mongopg.partition ON DELETE CASCADE
     );
@@ -106,8 +112,6 @@ MIGRATIONS: tuple[str, ...] = (
         facts  jsonb NOT NULL,
         PRIMARY KEY (run_id, seq)
     );
-    """,
-    """
     CREATE TABLE mongopg.retry (
         run_id     text NOT NULL,
         task_id    integer NOT NULL,
@@ -118,16 +122,6 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (run_id, task_id, retry_no),
         FOREIGN KEY (run_id, task_id) REFERENCES mongopg.table_load ON DELETE CASCADE
     );
-    """,
-    "ALTER TABLE mongopg.run ADD COLUMN snapshot_time bigint",
-    "ALTER TABLE mongopg.slice ALTER COLUMN checksum DROP NOT NULL, ALTER COLUMN checksum DROP DEFAULT",
-    """
-    ALTER TABLE mongopg.run ADD COLUMN taken_at timestamptz;
-    ALTER TABLE mongopg.run ALTER COLUMN taken_at SET DEFAULT clock_timestamp();
-    """,
-    # Where a publication takes all tables, PostgreSQL updates none without a key.
-    "ALTER TABLE mongopg.version ADD PRIMARY KEY (version)",
-    """
     CREATE TABLE mongopg.former_load (
         run_id    text NOT NULL,
         load_no   integer NOT NULL,
@@ -138,23 +132,20 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (run_id, load_no)
     );
     CREATE INDEX ON mongopg.former_load (table_oid);
-    """,
-    "ALTER TABLE mongopg.slice ADD COLUMN altered jsonb",
-)
-"""Statement blocks; number n brings the ledger from version n to n + 1. Never edit one that was released."""
+"""
 
 
 async def ensure_schema(connection: asyncpg.Connection) -> None:
-    """Make the ledger, or bring it to this version.
+    """Make the ledger where there is none.
 
     Raises:
-        UsageError: the role may not create or change it, or a newer version of this program wrote it.
+        UsageError: the role may not create it, or another version of this program made it.
     """
     try:
         async with connection.transaction():
             # CREATE ... IF NOT EXISTS wants the right to create even when there is nothing to do, and two of them race.
             await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK_CLASS, SCHEMA_LOCK)
-            await _upgrade(connection)
+            await _make(connection)
     except asyncpg.InsufficientPrivilegeError as error:
         role, database = await one_row(connection, "SELECT quote_ident(current_user), quote_ident(current_database())")
         raise UsageError(
@@ -168,19 +159,21 @@ async def ledger_exists(connection: asyncpg.Connection) -> bool:
     return bool(await connection.fetchval("SELECT to_regclass('mongopg.version') IS NOT NULL"))
 
 
-async def _upgrade(connection: asyncpg.Connection) -> None:
+async def _make(connection: asyncpg.Connection) -> None:
     if await connection.fetchval("SELECT to_regnamespace('mongopg') IS NULL"):
         await connection.execute("CREATE SCHEMA mongopg")
     if not await ledger_exists(connection):
-        await connection.execute("CREATE TABLE mongopg.version (version integer NOT NULL)")
-        await connection.execute("INSERT INTO mongopg.version VALUES (0)")
+        await connection.execute(_TABLES)
+        await connection.execute("INSERT INTO mongopg.version VALUES ($1)", VERSION)
     version = await connection.fetchval("SELECT version FROM mongopg.version")
-    if version > len(MIGRATIONS):
+    if version > VERSION:
         raise UsageError(
-            f"The ledger in the target has version {version}, this program knows {len(MIGRATIONS)}: use the newer "
-            "program that wrote it."
+            f"The ledger in the target has version {version}, this program knows {VERSION}: use the newer program that "
+            "wrote it."
         )
-    for migration in MIGRATIONS[version:]:
-        await connection.execute(migration)
-    if version < len(MIGRATIONS):
-        await connection.execute("UPDATE mongopg.version SET version = $1", len(MIGRATIONS))
+    if version < VERSION:
+        raise UsageError(
+            f"The ledger in the target (schema mongopg) has version {version}, which is from before the first release, "
+            f"and this program knows {VERSION}: finish its runs with the program that wrote it, then run DROP SCHEMA "
+            "mongopg CASCADE, which leaves copied tables as they are."
+        )

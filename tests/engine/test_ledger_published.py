@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.ledger import earlier_runs, runs, schema
+from engine.ledger import earlier_runs, runs
 from engine.mapping.model import Column, ColumnType, Mapping, Role
-from engine.postgres import connect as postgres
 from tests.engine.target_tools import RUN, USERS, Bench, bench, key, piece, pieces
 
 if TYPE_CHECKING:
@@ -39,23 +38,6 @@ async def test_a_ledger_that_is_published_is_made_and_changed(target: Target, pu
         await runs.set_state(made.connection, RUN, "completed", ended=True)
         await runs.discard(made.connection, RUN)
     assert target.rows(WITHOUT_KEY) == []
-
-
-async def test_a_published_ledger_of_an_earlier_version_gets_its_keys(
-    target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection = await postgres.connect(target.uri)
-    try:
-        with monkeypatch.context() as before:
-            before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:5])
-            await schema.ensure_schema(connection)
-        assert [row["relname"] for row in target.rows(WITHOUT_KEY)] == ["version"]
-        target.execute("CREATE PUBLICATION everything FOR ALL TABLES")
-        await schema.ensure_schema(connection)
-        assert target.rows(WITHOUT_KEY) == []
-        assert target.value("SELECT version FROM mongopg.version") == len(schema.MIGRATIONS)
-    finally:
-        await connection.close()
 
 
 async def test_the_ledger_goes_on_knowing_what_a_discarded_run_wrote_while_its_table_stays(target: Target) -> None:

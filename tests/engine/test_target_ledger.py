@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engine.errors import MigrationError, PlanChanged, TargetExists, TargetHeld, UsageError
-from engine.ledger import partitions, runs, schema, table_locks
+from engine.ledger import earlier_runs, partitions, runs, schema, table_locks
 from engine.ledger.partitions import Partition
 from engine.ledger.rejects import RejectGroup, rejects_report
 from engine.mapping.names import TableName
@@ -35,7 +35,7 @@ async def test_the_ledger_is_made_once_and_by_any_number_at_a_time(target: Targe
     connections = [await postgres.connect(target.uri) for _ in range(4)]
     await asyncio.gather(*(schema.ensure_schema(connection) for connection in connections))
     await schema.ensure_schema(connections[0])
-    assert target.value("SELECT version FROM mongopg.version") == len(schema.MIGRATIONS)
+    assert target.value("SELECT version FROM mongopg.version") == schema.VERSION
     for connection in connections:
         await connection.close()
 
@@ -45,6 +45,19 @@ async def test_a_ledger_of_a_newer_version_is_refused(target: Target) -> None:
         target.execute("UPDATE mongopg.version SET version = version + 1")
         with pytest.raises(UsageError, match="newer program"):
             await schema.ensure_schema(made.connection)
+
+
+async def test_a_ledger_of_a_version_before_the_first_release_is_refused_with_what_to_do(target: Target) -> None:
+    async with bench(target.uri) as made:
+        target.execute("UPDATE mongopg.version SET version = 3; DROP TABLE mongopg.former_load")
+        with pytest.raises(UsageError) as refused:
+            await schema.ensure_schema(made.connection)
+        assert "(schema mongopg) has version 3, which is from before the first release" in str(refused.value)
+        assert "DROP SCHEMA mongopg CASCADE" in str(refused.value)
+        assert await earlier_runs.mappings_of(made.connection, USERS) == ()
+        target.execute("DROP SCHEMA mongopg CASCADE")
+        await schema.ensure_schema(made.connection)
+        assert target.value("SELECT version FROM mongopg.version") == schema.VERSION
 
 
 async def test_positions_say_where_each_partition_goes_on(target: Target) -> None:
