@@ -41,7 +41,9 @@ REPLACE_DROPS = (
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
+    """Settings are replaced (`merged`), never assigned to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class SourceSettings(_Section):
@@ -74,9 +76,7 @@ class TargetSettings(_Section):
     schema_name: str = Field(default="public", alias="schema")
     """Schema for tables whose schema is not named."""
 
-    model_config = ConfigDict(
-        extra="forbid", validate_assignment=True, populate_by_name=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
     @property
     def connection(self) -> str:

@@ -62,10 +62,8 @@ class SavedPlan(Wire):
 
     def over(self, settings: Settings) -> Settings:
         """The settings with what the plan decides put over them."""
-        changed = settings.model_copy(deep=True)
-        changed.run.mode = self.mode
-        changed.mapping = self.options
-        return changed
+        run = settings.run.model_copy(update={"mode": self.mode})
+        return settings.model_copy(update={"run": run, "mapping": self.options})
 
 
 def wrong(where: str, what: str) -> UsageError:

@@ -35,8 +35,6 @@ async def answer(command: protocol.Command, settings: Settings) -> Any:
         MigrationError: whatever keeps the question from being answered, in one sentence.
     """
     match command:
-        case protocol.Inspect():
-            return (await inspect(command, settings)).model_dump(mode="json")
         case protocol.ListCollections():
             infos = await asyncio.to_thread(_collections, settings, command.database)
             return {"collections": [info.model_dump(mode="json") for info in infos]}
@@ -67,9 +65,8 @@ def planned(command: protocol.MakePlan, settings: Settings) -> Settings:
     """The settings that a plan is to be made with."""
     settings = merged(settings, command.settings)
     know(secrets_of(settings))
-    settings.run.collections = command.collections or settings.run.collections
-    settings.run.census = command.census or settings.run.census
-    return settings
+    run = {"collections": command.collections, "census": command.census}
+    return merged(settings, {"run": {name: value for name, value in run.items() if value}})
 
 
 async def make_plan(command: protocol.MakePlan, settings: Settings) -> EditablePlan:
@@ -114,9 +111,12 @@ async def inspect(command: protocol.Inspect, settings: Settings) -> ServerReport
             report = await _inspect_target(uri)
     except MigrationError as error:
         return ServerReport(side=command.side, uri=redact(uri), ok=False, message=redact(error.message))
-    if command.keep:
-        section.uri = type(section.uri)(command.uri or section.uri.get_secret_value())
     return report
+
+
+def with_uri(command: protocol.Inspect, settings: Settings) -> Settings:
+    """The settings with the connection string that was tested, for the questions that follow."""
+    return merged(settings, {command.side: {"uri": command.uri}}) if command.uri else settings
 
 
 def _inspect_source(uri: str) -> ServerReport:

@@ -252,6 +252,11 @@ class Server:
                 if settings.run.census == "full":
                     return (await migration.survey(command, settings)).model_dump(mode="json")
                 return (await questions.make_plan(command, settings)).model_dump(mode="json")
+            case protocol.Inspect():
+                report = await questions.inspect(command, migration.settings)
+                if command.keep and report.ok:
+                    migration.settings = questions.with_uri(command, migration.settings)
+                return report.model_dump(mode="json")
             case protocol.Verify(level="full"):
                 return (await migration.verify(command)).model_dump(mode="json")
             case _:

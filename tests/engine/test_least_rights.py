@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from pymongo import MongoClient
 
-from engine.config import Settings
+from engine.config import Settings, merged
 from engine.errors import ConnectError, MigrationError
 from engine.mongo import connect as mongo
 from engine.service import sockets
@@ -151,9 +151,7 @@ async def test_what_the_source_lacks_is_a_command_that_can_be_run(
 
 
 async def test_seeding_needs_to_write(engines: Engines, shop: Source, target: Target) -> None:
-    settings = settings_between(shop, target)
-    settings.seed.collection = "shop.seeded"
-    settings.seed.count = 100
+    settings = merged(settings_between(shop, target), {"seed": {"collection": "shop.seeded", "count": 100}})
     _, facts = await engines.run(settings, seed=True, migrate=False)
     assert '[{role: "readWrite", db: "shop"}]' in facts["error"]["message"]
 

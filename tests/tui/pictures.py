@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
 from textual.pilot import Pilot
 
 from engine.config import Settings
@@ -149,13 +148,16 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for take in (take_stills, take_moving):
         with start_servers() as servers:
-            settings = Settings()
-            settings.source.uri = SecretStr(servers.source_uri)
-            settings.target.uri = SecretStr(servers.target_uri)
-            settings.seed.count = USERS
-            settings.run.collections = [settings.seed.collection]
-            settings.run.throttle = ROWS_PER_S
-            settings.run.cluster_size = WORKERS
+            settings = Settings.model_validate(
+                {
+                    "source": {"uri": servers.source_uri},
+                    "target": {"uri": servers.target_uri},
+                    "seed": {"count": USERS},
+                    "run": {
+                        "collections": [Settings().seed.collection], "throttle": ROWS_PER_S, "cluster_size": WORKERS,
+                    },
+                }
+            )  # fmt: skip
             asyncio.run(take(settings))
 
 

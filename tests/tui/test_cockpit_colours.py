@@ -7,6 +7,7 @@ import re
 import pytest
 from textual.color import Color
 
+from engine.config import merged
 from engine.protocol import ProblemView, WorkerState
 from tests.tui.drawing import frame_of
 from tests.tui.driving import on_setup, settings_with_servers, until_shown
@@ -43,7 +44,7 @@ def too_faint(app: Cockpit, least: float) -> set[tuple[str, str, str]]:
 @pytest.mark.parametrize(("theme", "least"), [("textual-dark", 4.5), ("textual-light", 4.5), ("high-contrast", 7.0)])
 async def test_every_word_stands_out_from_its_ground(engine: ScriptedEngine, theme: str, least: float) -> None:
     settings = settings_with_servers()
-    settings.cockpit.theme = theme
+    settings = merged(settings, {"cockpit": {"theme": theme}})
     workers = [
         worker(1),
         worker(2, state=WorkerState.STALLED, idle_s=12.0, rows_per_s=0.0),
@@ -77,7 +78,7 @@ async def test_every_word_stands_out_from_its_ground(engine: ScriptedEngine, the
 async def test_in_the_terminals_own_colours_the_cursor_underlines(engine: ScriptedEngine) -> None:
     """Which colours those are, nobody knows: words in one of them may not be seen on another."""
     settings = settings_with_servers()
-    settings.cockpit.theme = "ansi-dark"
+    settings = merged(settings, {"cockpit": {"theme": "ansi-dark"}})
     app = on_setup(engine, settings)
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "4 of 4 chosen")

@@ -12,7 +12,7 @@ import pytest
 from textual.app import App
 
 import tui
-from engine.config import Loaded
+from engine.config import Loaded, merged
 from engine.errors import UsageError
 from engine.protocol import CollectionInfo, ErrorInfo, ProblemView, RunState
 from tests.tui.driving import SOURCE_URI, on_run, on_setup, process_of, screen_text, settings_with_servers, until_shown
@@ -181,7 +181,7 @@ def test_every_character_that_the_cockpit_writes_has_a_likeness_in_ascii() -> No
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 async def test_ascii_draws_with_nothing_else(engine: ScriptedEngine, size: tuple[int, int]) -> None:
     settings = settings_with_servers()
-    settings.cockpit.ascii = True
+    settings = merged(settings, {"cockpit": {"ascii": True}})
     engine.samples = [(float(second), 1_000.0 * second) for second in range(1, 70)]
     app = on_run(engine, running(workers=[worker(1), worker(2, collection="shop.größe・計")]), settings)
     async with app.run_test(size=size) as pilot:
@@ -216,7 +216,7 @@ def test_an_unknown_theme_is_refused_before_anything_starts(
         raise AssertionError("an engine was started or looked for")
 
     settings = settings_with_servers()
-    settings.cockpit.theme = "neon"
+    settings = merged(settings, {"cockpit": {"theme": "neon"}})
     monkeypatch.setattr("tui.cli.output.has_terminal", lambda: True)
     monkeypatch.setattr("tui.cli.cockpit.launch", never)
     monkeypatch.setattr("tui.cli.cockpit.find_engine", never)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from engine.config import merged
 from engine.protocol import ErrorInfo, KnobChanged, ProblemView, RunState, WorkerState
 from tests.tui.driving import on_run, on_setup, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
@@ -69,7 +70,7 @@ def test_picture_of_a_run(snap_compare: Any, engine: ScriptedEngine, size: tuple
 def test_picture_of_a_run_in_other_colours(snap_compare: Any, engine: ScriptedEngine, theme: str) -> None:
     with_history(engine)
     settings = settings_with_servers()
-    settings.cockpit.theme = theme
+    settings = merged(settings, {"cockpit": {"theme": theme}})
     workers = [worker(1), worker(2, state=WorkerState.STALLED, idle_s=12.0, rows_per_s=0.0), worker(3), worker(4)]
     problems = [ProblemView(code="type", message="total: not a number", count=14, collection="shop.orders")]
     app = on_run(engine, running(workers=workers, problems=problems, rejected=14), settings)

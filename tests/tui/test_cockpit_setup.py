@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import SecretStr
 from textual.widgets import Button, Input
 
+from engine.config import merged
 from engine.notation import NamedCollection, parsed
 from engine.protocol import CollectionInfo
 from tests.tui.driving import (
@@ -81,7 +81,7 @@ async def test_leaving_an_edited_field_tests_it_with_the_password_kept(engine: S
 
 async def test_what_is_typed_into_an_empty_field_counts_before_it_is_left(engine: ScriptedEngine) -> None:
     settings = settings_with_servers()
-    settings.target.uri = SecretStr("")
+    settings = merged(settings, {"target": {"uri": ""}})
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "4 of 4 chosen", "not set")
@@ -173,7 +173,7 @@ async def test_f5_tests_both_sides_and_lists_the_collections_again(engine: Scrip
 
 async def test_configured_collections_are_the_ones_chosen_and_keep_their_tables(engine: ScriptedEngine) -> None:
     settings = settings_with_servers()
-    settings.run.collections = ["shop.orders:sales.orders"]
+    settings = merged(settings, {"run": {"collections": ["shop.orders:sales.orders"]}})
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "1 of 4 chosen", "[ ] customers", "[x] orders")
@@ -183,7 +183,7 @@ async def test_configured_collections_are_the_ones_chosen_and_keep_their_tables(
 
 async def test_configured_collections_that_do_not_exist_do_not_choose_all_others(engine: ScriptedEngine) -> None:
     settings = settings_with_servers()
-    settings.run.collections = ["shop.gone"]
+    settings = merged(settings, {"run": {"collections": ["shop.gone"]}})
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "0 of 4 chosen")
@@ -227,7 +227,7 @@ async def test_another_database_of_the_server_is_chosen_with_its_collections(eng
 
 async def test_a_uri_without_a_database_asks_for_one(engine: ScriptedEngine) -> None:
     settings = settings_with_servers()
-    settings.source.uri = SecretStr("mongodb://app:s3cret@db1:27017")
+    settings = merged(settings, {"source": {"uri": "mongodb://app:s3cret@db1:27017"}})
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "The URI names no database: d chooses one.", "✓ connected  12 ms")
@@ -240,7 +240,8 @@ async def test_a_uri_without_a_database_asks_for_one(engine: ScriptedEngine) -> 
 
 async def test_collections_configured_in_other_databases_are_named_and_copied_too(engine: ScriptedEngine) -> None:
     settings = settings_with_servers()
-    settings.run.collections = ["shop.orders:sales.orders", "crm.leads:sales.leads"]
+    collections = ["shop.orders:sales.orders", "crm.leads:sales.leads"]
+    settings = merged(settings, {"run": {"collections": collections}})
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "1 of 4 chosen", "and 1 of other databases")
@@ -362,7 +363,7 @@ async def test_a_tick_means_the_collection_whatever_it_is_called(engine: Scripte
         assert parsed(entry) == NamedCollection("shop", name)
         # A profile, or a settings file, that says so ticks the same one.
         settings = settings_with_servers()
-        settings.run.collections = [entry, f"{entry}:crm.t"]
+        settings = merged(settings, {"run": {"collections": [entry, f"{entry}:crm.t"]}})
         app.choices.current = settings
         screen.fill(settings)
         await until_shown(pilot, "1 of 2 chosen", f"[x] {name}")
@@ -372,7 +373,7 @@ async def test_a_tick_means_the_collection_whatever_it_is_called(engine: Scripte
 async def test_excluded_collections_are_not_ticked_until_somebody_does(engine: ScriptedEngine) -> None:
     engine.collections = odd_collections("orders", "tmp_1", "tmp_2")
     settings = settings_with_servers()
-    settings.run.exclude = ["tmp_*"]
+    settings = merged(settings, {"run": {"exclude": ["tmp_*"]}})
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "1 of 3 chosen", "[x] orders", "[ ] tmp_1")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import Settings
+from engine.config import Settings, merged
 from engine.errors import UsageError
 from engine.loading import changed, load_settings
 from tui import profiles
@@ -40,7 +40,7 @@ def test_a_profile_reads_back_as_it_was_saved_without_its_passwords() -> None:
         source__password="pa55", run__cluster_size=12, run__throttle="5,000", run__mode="append", mapping__naming="preserve",
         run__collections=["shop.a", 'shop.${odd} "b"'], cockpit__ascii=True, target__schema="crm",
     )  # fmt: skip
-    settings.keys = {"run.pause": "f10"}
+    settings = merged(settings, {"keys": {"run.pause": "f10"}})
     path = profiles.save("shop", settings)
     text = path.read_text()
     for secret in ("s3cret", "hunter2", "pa55"):
@@ -57,8 +57,8 @@ def test_a_profile_reads_back_as_it_was_saved_without_its_passwords() -> None:
 
 def test_a_profile_is_utf8_whatever_the_locale_is(home: Path) -> None:
     script = (
-        "from engine.config import Settings; from tui import profiles; settings = Settings();"
-        "settings.run.collections = ['shop.\\u00fc\\u4e16']; profiles.save('shop', settings)"
+        "from engine.config import Settings, merged; from tui import profiles;"
+        "settings = merged(Settings(), {'run': {'collections': ['shop.\\u00fc\\u4e16']}}); profiles.save('shop', settings)"
     )
     plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     ran = subprocess.run(
@@ -97,16 +97,14 @@ def test_a_connection_string_keeps_everything_but_its_secrets(uri: str, kept: st
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=30))
 def test_any_name_of_a_collection_is_read_back(name: str) -> None:
-    settings = Settings()
-    settings.run.collections = [name]
+    settings = merged(Settings(), {"run": {"collections": [name]}})
     path = profiles.save("any", settings)
     assert load_settings(path, {}).settings.run.collections == [name]
 
 
 @pytest.mark.parametrize("name", [r"shop.a\:b:crm.c\.d", "shop.${", "shop.$${x", "shop.$$${x}", "shop.\u007f"])
 def test_names_with_what_a_file_gives_a_meaning_are_read_back(name: str) -> None:
-    settings = Settings()
-    settings.run.collections, settings.run.exclude = [name], [name]
+    settings = merged(Settings(), {"run": {"collections": [name], "exclude": [name]}})
     run = load_settings(profiles.save("any", settings), {}).settings.run
     assert (run.collections, run.exclude) == ([name], [name])
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from engine.config import Loaded, Settings
+from engine.config import Loaded, Settings, merged
 from engine.errors import (
     EXIT_CANCELLED,
     EXIT_DONE,
@@ -106,14 +106,12 @@ def measure(loaded: Loaded, *, as_json: bool) -> int:
         MigrationError: something failed; what had been measured by then is printed.
     """
     require(loaded, "source", "target")
-    settings = loaded.settings.model_copy(deep=True)
     may_grow = loaded.provenance.get("run.limit", "default") == "default"
+    run: dict[str, object] = {"mode": "create", "throttle": 0, "indexes": False}
+    run["census"] = "sample"  # a full one needs the workers, which are paused until all are there
     if may_grow:
-        settings.run.limit = FIRST_DOCUMENTS
-    settings.run.mode = "create"
-    settings.run.throttle = 0
-    settings.run.indexes = False
-    settings.run.census = "sample"  # a full one needs the workers, which stand until all are there
+        run["limit"] = FIRST_DOCUMENTS
+    settings = merged(loaded.settings, {"run": run})
     return asyncio.run(_Bench(settings, may_grow=may_grow, as_json=as_json).run())
 
 
@@ -195,23 +193,23 @@ class _Bench:
         Raises:
             UsageError: nothing was written, so nothing can be measured.
         """
-        run = self._settings.run
         while True:
+            limit = self._settings.run.limit
             copy = await self._copy(desk, 1, page_size)
             if copy is None:
                 return False
             if not copy.measurement.rows:
                 raise UsageError(self._nothing_written(copy), code="nothing_written")
             self._converter = copy.converter
-            is_all = not run.limit or copy.read < run.limit
-            more = more_documents(run.limit, copy.measurement.seconds, MOST_DOCUMENTS)
+            is_all = not limit or copy.read < limit
+            more = more_documents(limit, copy.measurement.seconds, MOST_DOCUMENTS)
             if is_all or not more or not self._may_grow:
                 return True
             output.note(
-                f"Warming up: {number(run.limit)} documents take one worker {copy.measurement.seconds:.2f} s, too short "
+                f"Warming up: {number(limit)} documents take one worker {copy.measurement.seconds:.2f} s, too short "
                 f"for steady figures; {number(more)} from here on."
             )
-            run.limit = more
+            self._settings = merged(self._settings, {"run": {"limit": more}})
 
     def _nothing_written(self, copy: _Copy) -> str:
         name = safe(self._namespace)
@@ -276,11 +274,9 @@ class _Bench:
         """
         if self._exit_code != EXIT_DONE:
             return None
-        settings = self._settings.model_copy(deep=True)
-        settings.run.collections = [f"{written_namespace(self._namespace, has_table=True)}:{self._scratch}"]
-        settings.run.exclude = []
-        settings.run.cluster_size = cluster_size
-        settings.run.page_size = page_size
+        collections = [f"{written_namespace(self._namespace, has_table=True)}:{self._scratch}"]
+        size = {"cluster_size": cluster_size, "page_size": page_size}
+        settings = merged(self._settings, {"run": {"collections": collections, "exclude": [], **size}})
         process = await started(settings)
         try:
             client = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from engine.config import DemoSettings
+from engine.config import DemoSettings, merged
 from engine.demo import stop_kept
 from engine.errors import EXIT_DONE, UsageError
 from engine.notation import parsed_source, written_namespace
@@ -32,8 +33,8 @@ def demo(
         return stop_servers(DemoSettings(dir=given.settings.get("demo.dir") or "").folder)
     loaded = given.load(demo__embedded=True)
     seeded = parsed_source(loaded.settings.seed.collection, "seed.collection")
-    loaded.settings.run.collections = [written_namespace(seeded.namespace)]
-    loaded.settings.run.exclude = []
+    copied = {"run": {"collections": [written_namespace(seeded.namespace)], "exclude": []}}
+    loaded = replace(loaded, settings=merged(loaded.settings, copied))
     return front_ends.start_run(loaded, Start(seed=True), headless=headless, plain=plain, as_json=as_json)
 
 

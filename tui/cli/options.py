@@ -203,9 +203,9 @@ class Given:
         for warning in [*loaded.warnings, *words]:
             warn(warning)
         if self.asks:
-            from tui.cli.password import ask_passwords
+            from tui.cli.password import with_passwords
 
-            ask_passwords(loaded, list(self.sides))
+            loaded = with_passwords(loaded, list(self.sides))
         return loaded
 
 

@@ -8,11 +8,10 @@ import signal
 import sys
 import termios
 from collections.abc import Iterable
+from dataclasses import replace
 from types import FrameType
 
-from pydantic import SecretStr
-
-from engine.config import Loaded, secrets_of, with_password
+from engine.config import Loaded, merged, secrets_of, with_password
 from engine.errors import UsageError
 from engine.redaction import know
 from tui.signals import is_ignored
@@ -20,11 +19,11 @@ from tui.words.safe import safe
 from tui.words.uri import shown
 
 
-def ask_passwords(loaded: Loaded, sides: Iterable[str]) -> None:
-    """Fill in the password of each side ("source", "target") whose connection string has room for one.
+def with_passwords(loaded: Loaded, sides: Iterable[str]) -> Loaded:
+    """The settings with a password, asked for, on each side ("source", "target") whose connection string has room for one.
 
     Raises:
-        UsageError: there is nobody to ask.
+        UsageError: there is no terminal to ask in.
     """
     for side in sides:
         section = loaded.settings.source if side == "source" else loaded.settings.target
@@ -34,11 +33,16 @@ def ask_passwords(loaded: Loaded, sides: Iterable[str]) -> None:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(f"-W asks for a password, but there is no terminal: set MONGOPG_{side.upper()}_PASSWORD.")
         try:
-            section.password = SecretStr(_typed(f"Password for {safe(shown(uri))}: "))
+            password = _typed(f"Password for {safe(shown(uri))}: ")
         except EOFError:
             raise UsageError(f"No password was given for the {side}.") from None
+        loaded = replace(
+            loaded,
+            settings=merged(loaded.settings, {side: {"password": password}}),
+            provenance={**loaded.provenance, f"{side}.password": "terminal"},
+        )
         know(secrets_of(loaded.settings))
-        loaded.provenance[f"{side}.password"] = "terminal"
+    return loaded
 
 
 def _typed(prompt: str) -> str:
