@@ -1,4 +1,19 @@
-"""BSON pages to COPY bytes: one interface (`engine.convert.interface`), a native and a plain implementation."""
+"""Documents to rows: BSON to bytes of COPY's binary format, by a native or a plain converter that agree byte for byte.
+
+::
+
+    interface          what a converter does
+    rejection          why a document cannot become a row
+    layout             a mapping made ready: which field goes to which column, by which encoder
+    encoders           one value to one field
+    dates, decimals, strings, scalars, jsontext    kinds of values, as fields or as text
+    keysize            how long a jsonb `_id` becomes inside an index
+    narrow             what columns that are there hold less of than their type
+    plain              the plain converter, the reference for the native one
+    native             the native one, in Cython
+    census, native_census      counting the fields of documents
+    numbers, native_numbers    numbers read on their own, for full verification
+"""
 
 from __future__ import annotations
 

@@ -14,6 +14,17 @@ even the keeper is killed, the servers die with it and the next start removes th
 
 Both servers listen on 127.0.0.1 only and ask for no password: whoever has an account on this machine can reach them
 while they run.
+
+::
+
+    binaries    where the server programs are
+    folder      the folder of one pair of servers
+    processes   processes told apart beyond their pid, started as another user, ended with another
+    order       what a keeper is told
+    keeper      the process that holds both servers
+    mongod      MongoDB
+    postgres    PostgreSQL
+    servers     starting a pair, or finding one that runs
 """
 
 from __future__ import annotations

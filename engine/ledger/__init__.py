@@ -1,0 +1,15 @@
+"""The ledger: what runs have done and what they have left to do, in schema `mongopg` of the target database.
+
+::
+
+    schema            its tables, and which version of them this is
+    runs              a run: begun, found, kept alive, ended, discarded; with its tables and events
+    table_locks       one run per target table: advisory locks, and who has one that is refused
+    partitions        what there is to read, what is committed, and whether it joins without a gap
+    slices            the commit protocol: claim, rows, rejects and checkpoint in one transaction
+    rejects           documents that could not be written as mapped
+    retried_rejects   rejects that are written again
+    altered           how many values policies changed in committed rows
+    spans             committed slices as ranges, to be read again
+    earlier_runs      what earlier runs wrote: the mappings of a table, the tables of a source
+"""

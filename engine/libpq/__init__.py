@@ -2,6 +2,8 @@
 
 ::
 
+    home       the home directory and the user, as libpq finds them
+    sockets    where a server on this machine listens when no host is named
     strings    postgresql://user@host/db?sslmode=require, host=... dbname=...   -> keywords and values as written
     services   ~/.pg_service.conf                                                  -> what the string leaves out
     keywords   every keyword with what becomes of it here; words of other tools that stand in pasted strings

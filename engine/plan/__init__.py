@@ -6,11 +6,25 @@ same run.
 
 ::
 
-    request   which collections go where, as asked for by settings or a saved plan
-    making    a request and a look at the source -> the plan of a run, on its critical path
-    model     the plan itself
-    saved     what an operator may edit of it; reading and writing are its TOML, checks what may stand in it
-    preview, estimate, indexes    what `plan` shows beyond what a run needs
+    request        which collections go where, as asked for by settings or a saved plan
+    making         a request and a look at the source -> the plan of a run, on its critical path
+    model          the plan itself
+    naming         names of the keys and indexes that a run makes
+    existing       the mapping of a table that is there already
+    target_tables  a look at the target for tables that rows would be added to
+    indexes        MongoDB's indexes as PostgreSQL could have them
+    index_filters  the filter of a partial index as a condition of PostgreSQL
+    index_advice   SQL for indexes that are not carried over
+    bounds         what would become of some documents: what a table refuses, which keys may be one
+    widest         the documents with the most fields
+    saved          what an operator may edit of a plan
+    checks         what may stand in it
+    writing        its TOML, with what was seen explained
+    reading        the same, read
+    preview        sampled documents as the rows they would become
+    sqltext        fields of COPY's binary format as the text that PostgreSQL would show
+    estimate       how large tables become and how long it takes
+    planning       the plan for people, as front ends show it
 """
 
 from __future__ import annotations

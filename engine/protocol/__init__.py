@@ -15,6 +15,8 @@ What the versions at both ends mean for each other is in `handshake`.
     handshake   versions at both ends
     commands    what may be asked
     plans, reports, records    the answers
+    saved_plan  a plan as it is kept and edited
+    plan_edits  edits of it
     events      what happened: a class a kind, kept in the ledger for ever
     snapshots   the state now
 
