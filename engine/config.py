@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from engine.errors import UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE
 from engine.libpq import resolve as libpq
 from engine.mapping.options import MappingOptions
@@ -267,3 +268,19 @@ def merged(settings: Settings, changes: dict[str, Any]) -> Settings:
     for section, values in changes.items():
         data[section] = data.get(section, {}) | values
     return Settings.model_validate(data)
+
+
+def source_uri(settings: Settings) -> str:
+    """The source's URI; raises UsageError when there is none."""
+    uri = settings.source.connection
+    if not uri:
+        raise UsageError("source.uri is not set: give --source URI, or set MONGOPG_SOURCE_URI.")
+    return uri
+
+
+def target_uri(settings: Settings) -> str:
+    """The target's URI; raises UsageError when there is none."""
+    uri = settings.target.connection
+    if not uri:
+        raise UsageError("target.uri is not set: give --target URI, or set MONGOPG_TARGET_URI.")
+    return uri

@@ -1,17 +1,18 @@
-"""The cluster of worker processes: started, told what to do, watched, replaced and ended.
+"""The workers of a cluster: wanted, told what to do, watched, replaced and ended.
 
 ::
 
     supervisor                                        worker process (engine.work.worker)
-      |-- start (forkserver) ---------------------------> imports are done, main() runs
+      |-- its crew starts a process --------------------> imports are done, main() runs
       |<------------------------------------- Ready ------|
-      |-- Task, Lease ----------------------------------->|  works; counts in its slot of shared memory
-      |<------------------------------------- Committed --|  a slice is in PostgreSQL
-      |-- Yield -----------------------------------------> |  ends the page, commits
+      |-- NewTask, NewLease ----------------------------->|  works; counts
+      |<------------------------------------- Progress ---|  a slice is in PostgreSQL, or compared, or counted
+      |-- Yield ----------------------------------------> |  ends the page, commits
       |<------------------------------------- Returned ---|  idle again
-      |-- Retire ----------------------------------------> |  exits: pipe at EOF, sentinel fires, slot is free
+      |-- Retire ---------------------------------------> |  exits: the crew tells that it left
 
-What to work on is the director's business (`engine.cluster.foreman`); who does it, and that nobody is left behind, is ours.
+What there is to work on is the dispatcher's subject (`engine.cluster.dispatcher`), where and how processes run the crew's
+(`engine.cluster.crew`).
 """
 
 from __future__ import annotations
@@ -20,80 +21,164 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import Protocol
 
-from engine.cluster.director import Director
-from engine.cluster.starting import Recruiting
-from engine.cluster.worker_process import WorkerProcess, exit_words
-from engine.postgres.sqlstates import TOO_MANY_CONNECTIONS
-from engine.protocol import RangeView, WorkerView
-from engine.run.table_lock import UNREACHABLE
+from engine.cluster.crew import Ended, MakeCrew, Member
+from engine.cluster.worker import Worker
+from engine.postgres.sqlstates import TOO_MANY_CONNECTIONS, UNREACHABLE
 from engine.work.context import WorkerStart
 from engine.work.messages import (
     Abort,
-    Committed,
-    Compared,
     Connected,
-    CopyLease,
-    Counted,
     Failed,
     FromWorker,
     Lease,
+    NewLease,
+    NewTask,
+    Payload,
     Problem,
+    Progress,
     Ready,
     Retire,
     Returned,
+    Task,
+    ToWorker,
     Tune,
     Yield,
 )
 
+MAX_EARLY_DEATHS = 3
+"""Workers that died before they were ready, each started after the death of the one before: none can live."""
+GATHER_S = 2.0
+"""How long the first workers wait at most for all the others to be started."""
 HEARTBEAT_LIMIT_S = 30.0
 """A worker whose loop has not ticked for so long hangs: its backend is ended, then the worker."""
 EXIT_GRACE_S = 1.0
 """How long a worker that was told to exit may take."""
 END_BACKEND_S = 5.0
-"""How long the target may take to end a hanging worker's session before the worker is ended without."""
+"""How long the target may take to end a worker's session before the worker is ended without."""
+_POLL_S = 0.01
 
 log = logging.getLogger(__name__)
+
+
+class Direction(Protocol):
+    """What a supervisor asks and tells: what there is to work on, and what became of it."""
+
+    def next_lease(self) -> Lease | None:
+        """The next lease, now the caller's; None when none waits."""
+        ...
+
+    def task(self, task_id: int) -> Task:
+        """The task that a lease is a part of."""
+        ...
+
+    def progressed(self, task_id: int, payload: Payload) -> None:
+        """A part of a lease is done."""
+        ...
+
+    def returned(self, message: Returned) -> None:
+        """A lease is over, or its rest is given back."""
+        ...
+
+    def failed(self, message: Failed) -> None:
+        """A lease could not be worked on."""
+        ...
+
+    def goes_on_without(self, message: Failed, size: int) -> bool:
+        """A server lets a worker in no more: its lease goes to the `size` that are connected; False where it cannot."""
+        ...
+
+    def lost(self, lease: Lease, why: str) -> None:
+        """The holder of a lease can commit nothing of it any more; what it committed is in the ledger."""
+        ...
+
+    def noticed(self, problem: Problem) -> None:
+        """A worker dealt with a problem."""
+        ...
+
+    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
+        """A worker `started`, `retired` or `died`."""
+        ...
+
+    def shrunk(self, size: int) -> None:
+        """The target has no connection for one of the workers: so many stay."""
+        ...
+
+    def cannot_start(self, error: Exception) -> None:
+        """No more processes can be had."""
+        ...
+
+    def settled(self) -> None:
+        """Another worker may be idle: a pause, a drain or the whole work may be through."""
+        ...
+
+    async def end_backend(self, backend_pid: int) -> None:
+        """End a worker's session with PostgreSQL."""
+        ...
 
 
 class Supervisor:
     """Keeps `desired` workers alive and busy."""
 
-    def __init__(self, start: WorkerStart, director: Director, *, page_size: int, throttle: int) -> None:
-        self._director = director
+    def __init__(
+        self,
+        make_crew: MakeCrew,
+        direction: Direction,
+        *,
+        page_size: int,
+        throttle: int,
+        end_backend_s: float = END_BACKEND_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """No worker is wanted yet.
+
+        Args:
+            throttle: documents per second of all workers together; 0 is no limit.
+            end_backend_s: how long the target may take to end a session.
+            clock: in seconds.
+        """
+        self._direction = direction
         self._page_size = page_size
         self._throttle = throttle
+        self._end_backend_s = end_backend_s
+        self._clock = clock
         self._share_told = 0.0
         """Rows per second that each worker was last told it may pass."""
-        self._recruiting = Recruiting(
-            start, on_start=self._welcome, on_gathered=self.dispatch, on_failure=director.cannot_start
-        )
+        self._workers: dict[int, Worker] = {}
+        """Those alive and those being started, by number."""
+        self._desired = 0
+        self._early_deaths = 0
+        self._gathers_until: float | None = None
+        """By the clock; None before the first worker is wanted, 0 when the first ones wait no longer."""
         self._is_held = False
         """No leases are handed out: pausing, paused or ending."""
         self._is_disbanded = False
-        self._burials: set[asyncio.Task[None]] = set()
+        self._reclaims: set[asyncio.Task[None]] = set()
+        """Sessions of members out of reach that are being ended."""
+        self._crew = make_crew(self)
 
-    # --- what the director and the server ask -------------------------------------------------------------------------
+    # --- what the dispatcher asks -------------------------------------------------------------------------------------
 
     @property
-    def workers(self) -> list[WorkerProcess]:
+    def workers(self) -> list[Worker]:
         """Those alive, by number."""
-        return [self._recruiting.workers[index] for index in sorted(self._recruiting.workers)]
+        return [self._workers[number] for number in sorted(self._workers)]
 
     @property
     def n_draining(self) -> int:
         """Workers that end their page and leave."""
-        return sum(worker.is_retiring for worker in self._recruiting.workers.values())
+        return sum(worker.is_retiring for worker in self._workers.values())
 
     @property
     def is_quiet(self) -> bool:
-        """Nobody holds a lease."""
-        return all(worker.lease is None for worker in self._recruiting.workers.values()) and not self._burials
+        """No worker has a lease."""
+        return all(worker.lease is None for worker in self._workers.values()) and not self._reclaims
 
     @property
     def n_idle(self) -> int:
         """Workers that could be given something."""
-        return sum(worker.is_idle and not worker.is_retiring for worker in self._recruiting.workers.values())
+        return sum(worker.is_idle and not worker.is_retiring for worker in self._workers.values())
 
     @property
     def converter(self) -> str:
@@ -103,17 +188,17 @@ class Supervisor:
     @property
     def is_hopeless(self) -> bool:
         """Workers die before they are ready, one after the other."""
-        return self._recruiting.is_hopeless
+        return self._early_deaths >= MAX_EARLY_DEATHS
 
-    def reach_target_by(self, uri: str) -> None:
-        """Workers that are started from here on use this connection string of the target."""
-        self._recruiting.reach_target_by(uri)
+    def start_with(self, start: WorkerStart) -> None:
+        """What workers that are started from here on have to know."""
+        self._crew.start_with(start)
 
     def resize(self, desired: int) -> None:
         """Grow at once; shrink by idle workers first, then by workers that end their page early and commit."""
         if self._is_disbanded:
             desired = 0
-        self._recruiting.desired = desired
+        self._desired = desired
         staying = [worker for worker in self.workers if not worker.is_retiring]
         for worker in reversed(self.workers):  # those that were leaving may stay
             if len(staying) < desired and worker.is_retiring and worker.lease is not None:
@@ -123,30 +208,30 @@ class Supervisor:
         for worker in surplus[: max(0, len(staying) - desired)]:
             worker.is_retiring = True
             if worker.lease is None:
-                self._send(worker, Retire())
+                worker.member.send(Retire())
             else:
                 self._yield(worker)
-        self._recruiting.grow()
+        self._want()
         self._tune()
 
     def disband(self) -> None:
-        """There is no more work and there will be none: everybody leaves, and nobody is started any more."""
+        """There is no more work and there will be none: all workers leave, and none is started any more."""
         self._is_disbanded = True
         self.resize(0)
 
     def tune(self, page_size: int, throttle: int) -> None:
-        """New knob values for everybody, from the next page on."""
+        """New knob values for all workers, from the next page on."""
         self._page_size = page_size
         self._throttle = throttle
         self._tune()
 
     def hold(self) -> None:
-        """Hand nothing out, and let everybody end the page, commit and give the rest back."""
+        """Hand nothing out, and let all workers end the page, commit and give the rest back."""
         self._is_held = True
         for worker in self.workers:
             if worker.lease is not None:
                 self._yield(worker)
-        self._director.settled()
+        self._direction.settled()
 
     def release(self) -> None:
         """Hand leases out (again)."""
@@ -154,17 +239,18 @@ class Supervisor:
         self.dispatch()
 
     def abort(self) -> None:
-        """Hand nothing out, and let everybody roll back at once."""
+        """Hand nothing out, and let all workers roll back at once."""
         self._is_held = True
         for worker in self.workers:
             if worker.lease is not None:
-                self._send(worker, Abort())
-        self._director.settled()
+                worker.member.send(Abort())
+        self._direction.settled()
 
-    def recall(self, partition_id: int) -> bool:
-        """Ask the holder of a partition to give its rest back; False when nobody holds it."""
+    def recall(self, lease: Lease) -> bool:
+        """Ask the holder of a lease, or of its rest, to give it back; False when no worker has it."""
         for worker in self.workers:
-            if isinstance(worker.lease, CopyLease) and worker.lease.partition_id == partition_id:
+            held = worker.lease
+            if held is not None and (held.task_id, held.key) == (lease.task_id, lease.key):
                 self._yield(worker)
                 return True
         return False
@@ -176,239 +262,211 @@ class Supervisor:
 
     def dispatch(self) -> None:
         """Give every idle worker something to do, as long as there is something."""
-        if not self._is_held and not self._recruiting.is_gathering():
+        if not self._is_held and not self._is_gathering():
             for worker in self.workers:
                 if worker.is_idle and not worker.is_retiring:
-                    lease = self._director.next_lease()
+                    lease = self._direction.next_lease()
                     if lease is None:
                         break
                     self._give(worker, lease)
             if self._share() != self._share_told:
                 self._tune()
-        self._director.settled()
+        self._direction.settled()
 
     async def stop(self, grace_s: float = EXIT_GRACE_S) -> None:
         """End every worker: those idle retire, those that do not answer within `grace_s` are killed."""
         self._is_held = True
         self._is_disbanded = True  # a size that was asked for before comes too late
-        await self._recruiting.stop()
+        self._desired = 0
+        await self._crew.stop_starting()
         for worker in self.workers:
             worker.is_retiring = True
-            if worker.lease is None:
-                self._send(worker, Retire())
-            else:
-                self._send(worker, Abort())
-        deadline = time.monotonic() + grace_s
-        while self._recruiting.workers and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+            worker.member.send(Retire() if worker.lease is None else Abort())
+        deadline = self._clock() + grace_s
+        while self._workers and self._clock() < deadline:
+            await asyncio.sleep(_POLL_S)
         for worker in self.workers:
-            worker.kill()
-        while self._recruiting.workers or self._burials:
-            await asyncio.sleep(0.01)
-        self._recruiting.close()
-
-    def views(
-        self,
-        collection_of: Callable[[Lease | None], str],
-        *,
-        is_paused: bool,
-        range_of: Callable[[Lease | None, int], RangeView | None] = lambda *_: None,
-    ) -> list[WorkerView]:
-        """What the workers do now; call it regularly, rates are made from call to call.
-
-        Args:
-            range_of: how far a lease is, from it and the rows that its holder has sent and not committed.
-        """
-        return [
-            worker.view(
-                collection_of(worker.lease), is_paused=is_paused, range=range_of(worker.lease, worker.uncommitted)
-            )
-            for worker in self.workers
-        ]
+            worker.member.end()
+        while self._workers or self._reclaims:
+            await asyncio.sleep(_POLL_S)
+        self._crew.close()
 
     async def check_heartbeats(self) -> None:
         """End workers that hang, also before they are ready; call it about once a second. No server keeps it from that."""
         for worker in self.workers:
-            if worker.pid and not worker.is_gone and worker.silent_s > HEARTBEAT_LIMIT_S:
-                self._director.noticed(
-                    Problem(
-                        "worker_hung", f"Worker {worker.id} gave no sign for {worker.silent_s:.0f} s and was ended."
-                    )
-                )
+            silent_s = worker.member.counters().silent_s
+            if worker.member.pid and not worker.member.is_gone and silent_s > HEARTBEAT_LIMIT_S:
+                message = f"Worker {worker.id} gave no sign for {silent_s:.0f} s and was ended."
+                self._direction.noticed(Problem("worker_hung", message))
                 try:
-                    if worker.backend_pid:
-                        await self._end_backend(worker)
+                    await self._end_backend(worker)
                 finally:
-                    worker.kill()
+                    worker.member.end()
 
-    async def _end_backend(self, worker: WorkerProcess) -> None:
-        """End its session before itself, so that nothing of it can be committed any more; where the target does not answer,
-        the fence in the ledger has to do.
-        """
+    # --- what the crew tells (CrewEvents) -----------------------------------------------------------------------------
+
+    def joined(self, member: Member) -> None:
+        """A member is being started."""
+        self._workers[member.id] = Worker(member, deaths_before=self._early_deaths)
+        member.send(self._tuning())
+
+    def never_joined(self, member: Member) -> None:
+        """Its process could not be started."""
+        del self._workers[member.id]
+
+    def cannot_start(self, error: Exception) -> None:
+        """No more processes can be had."""
+        self._direction.cannot_start(error)
+
+    def said(self, member: Member, message: FromWorker) -> None:
+        """A message of a member."""
+        worker = self._workers[member.id]
+        match message:
+            case Ready():
+                worker.is_ready = True
+                worker.converter = message.converter
+                self._early_deaths = 0
+                self._direction.worker_changed(worker.id, member.pid, "started", None)
+                self._idle(worker)
+            case Connected():
+                worker.backend_pid = message.backend_pid
+            case Progress():
+                worker.progressed()
+                self._direction.progressed(message.task_id, message.payload)
+            case Returned():
+                worker.lease = None
+                self._direction.returned(message)
+                self._idle(worker)
+            case Failed():
+                worker.lease = None
+                worker.backend_pid = 0 if message.is_refused else worker.backend_pid
+                if not (message.is_refused and self._goes_on_without(worker, message)):
+                    self._direction.failed(message)
+                self._idle(worker)
+            case Problem():
+                self._direction.noticed(message)
+                if message.code == TOO_MANY_CONNECTIONS:
+                    self._shed(worker)
+
+    def left(self, member: Member, how: Ended) -> None:
+        """A member is no more: its lease is given to another."""
+        worker = self._workers.pop(member.id)
+        is_expected = worker.is_retiring and worker.lease is None
+        if not is_expected and not worker.is_ready:
+            # Those that died together, as with their fork server, count as one.
+            self._early_deaths = max(self._early_deaths, worker.deaths_before + 1)
+        what = "retired" if is_expected else "died"
+        self._direction.worker_changed(worker.id, member.pid, what, how.exit_code)
+        if worker.lease is not None and not how.certain and worker.backend_pid:
+            reclaim = asyncio.create_task(self._reclaim(worker, how.message), name=f"reclaim from worker {worker.id}")
+            self._reclaims.add(reclaim)
+            reclaim.add_done_callback(self._reclaimed)
+        elif worker.lease is not None:
+            self._direction.lost(worker.lease, how.message)
+        if self._desired and not self.is_hopeless:
+            self.resize(self._desired)
+        self._direction.settled()
+
+    # --- a member out of reach ----------------------------------------------------------------------------------------
+
+    async def _reclaim(self, worker: Worker, why: str) -> None:
+        """End its session first, so that it commits nothing any more; where the target does not answer, the fence has to do."""
+        await self._end_backend(worker)
+        if worker.lease is not None:
+            self._direction.lost(worker.lease, why)
+
+    def _reclaimed(self, reclaim: asyncio.Task[None]) -> None:
+        self._reclaims.discard(reclaim)
+        self._direction.settled()
+
+    async def _end_backend(self, worker: Worker) -> None:
+        """End its session with PostgreSQL, if any; where the target does not answer, the fence in the ledger has to do."""
+        if not worker.backend_pid:
+            return
         try:
-            async with asyncio.timeout(END_BACKEND_S):
-                await self._director.end_backend(worker.backend_pid)
+            async with asyncio.timeout(self._end_backend_s):
+                await self._direction.end_backend(worker.backend_pid)
         except UNREACHABLE as error:
             log.warning("the session of worker %d cannot be ended: %s", worker.id, type(error).__name__)
 
-    # --- messages -----------------------------------------------------------------------------------------------------
+    # --- its size -----------------------------------------------------------------------------------------------------
 
-    def _welcome(self, worker: WorkerProcess) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_reader(worker.pipe.fileno(), self._read, worker)
-        loop.add_reader(worker.process.sentinel, self._bury_soon, worker)
-        self._send(worker, self._tuning())
+    @property
+    def _n_staying(self) -> int:
+        return sum(not worker.is_retiring for worker in self._workers.values())
+
+    def _want(self) -> None:
+        """Have the crew start those that are missing; those that are about to leave count as there."""
+        if self._desired and self._gathers_until is None:
+            # Those at work would keep the others from starting, where cores are few.
+            self._gathers_until = self._clock() + GATHER_S
+            asyncio.get_running_loop().call_later(GATHER_S, self.dispatch)
+        self._crew.want(self._desired + self.n_draining if self._desired else 0)
+
+    def _is_gathering(self) -> bool:
+        """The first workers still wait for others."""
+        are_all_here = self._n_staying >= self._desired and all(worker.is_ready for worker in self._workers.values())
+        if self._gathers_until and (are_all_here or self._clock() >= self._gathers_until):
+            self._gathers_until = 0.0  # those that come later are not waited for
+        return bool(self._gathers_until)
+
+    def _shed(self, worker: Worker) -> None:
+        """There is no connection for this one: the cluster goes on without it, unless it is the last."""
+        staying = self._n_staying
+        if staying > 1 and not worker.is_retiring:
+            self._desired = staying - 1
+            worker.is_retiring = True
+            self._yield(worker)
+            self._tune()
+            self._direction.shrunk(self._desired)
+
+    def _goes_on_without(self, worker: Worker, message: Failed) -> bool:
+        """A server refuses this one's login for good, as when a password was changed: those that are connected go on, and so
+        many are wanted from now on. False when there is none, or the work cannot be given to others.
+        """
+        staying = sum(bool(not each.is_retiring and each.backend_pid) for each in self._workers.values())
+        if not staying or not self._direction.goes_on_without(message, staying):
+            return False
+        self._desired = min(self._desired, staying)
+        worker.is_retiring = True
+        self._tune()
+        return True
+
+    # --- messages -----------------------------------------------------------------------------------------------------
 
     def _tuning(self) -> Tune:
         return Tune(self._page_size, self._share())
 
     def _share(self) -> float:
         """Each worker's part of the throttle."""
-        # By the size wanted, not by who is alive: while the cluster grows, the first ones must not get larger shares. But
-        # once somebody finds nothing to do, the throttle is for those that work.
-        at_work = self._recruiting.desired
+        # By the size wanted, not by what is alive: while the cluster grows, the first ones must not get larger shares. But
+        # once a worker finds nothing to do, the throttle is for those that work.
+        at_work = self._desired
         if any(worker.is_idle and not worker.is_retiring for worker in self.workers):
             at_work = sum(worker.lease is not None for worker in self.workers)
         return self._throttle / max(1, at_work)
 
     def _tune(self) -> None:
         self._share_told = self._share()
-        message = self._tuning()
+        self._send_all(self._tuning())
+
+    def _send_all(self, message: ToWorker) -> None:
         for worker in self.workers:
-            self._send(worker, message)
+            worker.member.send(message)
 
-    def _send(self, worker: WorkerProcess, message: object) -> None:
-        if not worker.pid or worker.is_gone:
-            return  # not started yet (it gets the newest values when it is), or dead
-        try:
-            worker.pipe.send(message)
-        except OSError:
-            log.info("worker %d is gone; its end is noticed by its sentinel", worker.id)
-
-    def _give(self, worker: WorkerProcess, lease: Lease) -> None:
+    def _give(self, worker: Worker, lease: Lease) -> None:
         if lease.task_id not in worker.told:
-            self._send(worker, self._director.task(lease.task_id))
+            worker.member.send(NewTask(self._direction.task(lease.task_id)))
             worker.told.add(lease.task_id)
-        worker.lease = lease
-        worker.begin_slice()
-        worker.is_yielding = False
-        self._send(worker, lease)
+        worker.take(lease)
+        worker.member.send(NewLease(lease))
 
-    def _yield(self, worker: WorkerProcess) -> None:
+    def _yield(self, worker: Worker) -> None:
         if not worker.is_yielding:
             worker.is_yielding = True
-            self._send(worker, Yield())
+            worker.member.send(Yield())
 
-    def _read(self, worker: WorkerProcess) -> None:
-        if self._drain(worker):
-            self._bury_soon(worker)
-
-    def _take(self, worker: WorkerProcess, message: FromWorker) -> None:
-        match message:
-            case Ready():
-                worker.is_ready = True
-                worker.converter = message.converter
-                self._recruiting.one_is_ready()
-                self._director.worker_changed(worker.id, worker.pid, "started", None)
-                self._idle(worker)
-            case Connected():
-                worker.backend_pid = message.backend_pid
-            case Committed():
-                worker.follow(message)
-                self._director.committed(message)
-            case Compared():
-                self._director.compared(message)
-            case Counted():
-                self._director.counted(message)
-            case Returned():
-                worker.lease = None
-                self._director.returned(message)
-                self._idle(worker)
-            case Failed():
-                worker.lease = None
-                worker.backend_pid = 0 if message.is_refused else worker.backend_pid
-                if not (message.is_refused and self._goes_on_without(worker, message)):
-                    self._director.failed(message)
-                self._idle(worker)
-            case Problem():
-                self._director.noticed(message)
-                if message.code == TOO_MANY_CONNECTIONS:
-                    self._shed(worker)
-
-    def _shed(self, worker: WorkerProcess) -> None:
-        """There is no connection for this one: the cluster goes on without it, unless nobody else stays."""
-        staying = sum(not each.is_retiring for each in self._recruiting.workers.values())
-        if staying > 1 and not worker.is_retiring:
-            self._recruiting.desired = staying - 1
-            worker.is_retiring = True
-            self._yield(worker)
-            self._tune()
-            self._director.shrunk(self._recruiting.desired)
-
-    def _goes_on_without(self, worker: WorkerProcess, message: Failed) -> bool:
-        """A server refuses this one's login for good, as when a password was changed: those that are connected go on, and so
-        many are wanted from now on. False when there is none, or the work cannot be given to others.
-        """
-        staying = sum(bool(not each.is_retiring and each.backend_pid) for each in self._recruiting.workers.values())
-        if not staying or not self._director.taken_back(message, staying):
-            return False
-        self._recruiting.desired = min(self._recruiting.desired, staying)
-        worker.is_retiring = True
-        self._tune()
-        return True
-
-    def _idle(self, worker: WorkerProcess) -> None:
+    def _idle(self, worker: Worker) -> None:
         if worker.is_retiring:
-            self._send(worker, Retire())
+            worker.member.send(Retire())
         self.dispatch()
-
-    # --- ends ---------------------------------------------------------------------------------------------------------
-
-    def _bury_soon(self, worker: WorkerProcess) -> None:
-        loop = asyncio.get_running_loop()
-        if not loop.remove_reader(worker.process.sentinel):
-            return  # the other of pipe and sentinel came first
-        loop.remove_reader(worker.pipe.fileno())
-        worker.is_gone = True
-        task = asyncio.create_task(self._bury(worker), name=f"bury worker {worker.id}")
-        self._burials.add(task)
-        task.add_done_callback(self._buried)
-
-    def _buried(self, burial: asyncio.Task[None]) -> None:
-        self._burials.discard(burial)
-        self._director.settled()
-
-    async def _bury(self, worker: WorkerProcess) -> None:
-        """Make sure that it is dead, take its last words, give its lease on.
-
-        The sentinel alone proves nothing: when the fork server is killed, its living children look dead. A lease is given on
-        only after the pipe is at its end, which needs every copy of its other side closed: the worker is gone.
-        """
-        deadline = time.monotonic() + (EXIT_GRACE_S if worker.is_retiring else 0.2)
-        while not self._drain(worker):
-            if time.monotonic() > deadline:
-                worker.kill()
-            await asyncio.sleep(0.005)
-        worker.pipe.close()
-        exit_code = await self._recruiting.reap(worker)
-        lease, worker.lease = worker.lease, None
-        expected = worker.is_retiring and lease is None
-        if not expected:
-            if not worker.is_ready:
-                self._recruiting.one_died_early(worker)
-            self._director.worker_changed(worker.id, worker.pid, "died", exit_code)
-        else:
-            self._director.worker_changed(worker.id, worker.pid, "retired", exit_code)
-        if lease is not None:
-            self._director.lost(lease, exit_words(exit_code))
-        if self._recruiting.desired and not self.is_hopeless:
-            self.resize(self._recruiting.desired)
-
-    def _drain(self, worker: WorkerProcess) -> bool:
-        """Take what is in the pipe; True when it is at its end."""
-        try:
-            while worker.pipe.poll():
-                self._take(worker, worker.pipe.recv())
-        except (EOFError, OSError):
-            return True
-        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from engine.mongo import catalogue, rights
 from engine.mongo import connect as mongo
 from engine.mongo.collections import NEVER_IN_DATABASES
 from engine.mongo.filters import canonical_filter, encode_filter
-from engine.notation import NamedCollection, leaves_out, parsed, written, written_table
+from engine.notation import NamedCollection, leaves_out, parsed, written, written_namespace, written_table
 from engine.plan.checks import schema_fault, target_fault
 from engine.postgres.names import NOTHING_KNOWN, KnownNames
 from engine.protocol.saved_plan import SavedPlan, SavedTable
@@ -272,3 +272,17 @@ def _edits(choice: Choice) -> dict[str, Any]:
             for column in saved.columns
         }
     return edits
+
+
+def settings_of(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that ask for the same run again, from a plan's request: what `Start(resume=...)` needs."""
+    collections = [
+        f"{written_namespace(namespace, has_table=True)}:{table}"
+        for namespace, tables in request.get("collections", {}).items()
+        for table in ([tables] if isinstance(tables, str) else tables)
+    ]
+    run = {"collections": collections, "mode": request.get("mode", "create"), "limit": request.get("limit", 0)}
+    run["exclude"] = []  # what was left out is not among them
+    run["indexes"] = request.get("indexes", False)
+    run["consistency"] = request.get("consistency", "fuzzy")
+    return {"run": run, "mapping": dict(request.get("mapping", {}))}

@@ -11,6 +11,7 @@ import ssl
 
 import asyncpg
 
+from engine.errors import MigrationError
 from engine.redaction import redact
 
 MAX_SENTENCE = 300
@@ -52,6 +53,8 @@ FAILURES: tuple[type[Exception], ...] = (
     OSError,
 )
 """What a statement raises when the server, or the way to it, fails; none of it is a mistake of ours."""
+UNREACHABLE: tuple[type[Exception], ...] = (MigrationError, *FAILURES)
+"""What a use of the target raises, the making of a connection included, when the server is not there."""
 
 _WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 

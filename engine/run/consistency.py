@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from engine.errors import MigrationError, UsageError
+from engine.ledger.ledger import Ledger
 from engine.mongo import connect as mongo
 from engine.mongo import snapshot
 from engine.plan import TablePlan
+from engine.postgres.sqlstates import UNREACHABLE
 from engine.protocol import ProblemReported, RunState, SnapshotTaken
-from engine.run.table_lock import UNREACHABLE
+from engine.run.context import RunContext
 from engine.verify.counts import count_source
 from engine.work.connections import explain
-from engine.work.messages import CopyLease, Failed
-
-if TYPE_CHECKING:
-    from engine.run.copy import Copying
-    from engine.run.run import Migration
 
 _POLL_S = 0.01
 
@@ -29,11 +25,19 @@ log = logging.getLogger(__name__)
 class Consistency:
     """The time at which the workers of a run read, if there is one, and what is done when the server has lost it."""
 
-    def __init__(self, copying: Copying, migration: Migration) -> None:
+    def __init__(self, context: RunContext, ledger: Ledger, on_moved: Callable[[], None]) -> None:
+        """No time is taken.
+
+        Args:
+            on_moved: called when workers have to be told of another time.
+        """
         self.at: int | None = None
         """The time (`engine.mongo.snapshot`); None reads each document as it is."""
-        self._copying = copying
-        self._migration = migration
+        self.tables: tuple[TablePlan, ...] = ()
+        """Those of the plan, once there is one."""
+        self._context = context
+        self._ledger = ledger
+        self._on_moved = on_moved
         self._window_s: int | None = None
         self._restarting: asyncio.Task[None] | None = None
 
@@ -43,16 +47,16 @@ class Consistency:
         Raises:
             UsageError: they cannot be read at one time; the message says why.
         """
-        if self._migration.settings.run.consistency == "snapshot":
+        if self._context.settings.run.consistency == "snapshot":
             snapshot.check(client, names)
             self._window_s = snapshot.window_s(client)
             self.at = snapshot.take(client, names)
         return self.at
 
     def announce(self) -> None:
-        """Let everybody know the time."""
+        """Make the time known."""
         if self.at is not None:
-            self._migration.emit(
+            self._context.emit(
                 SnapshotTaken(cluster_time=self.at, unix=snapshot.seconds_of(self.at), window_s=self._window_s)
             )
 
@@ -76,71 +80,70 @@ class Consistency:
 
     async def count(self, tables: tuple[TablePlan, ...]) -> dict[int, int]:
         """Documents of each collection, by task: at the time of the run, or as they are now when there is none any more."""
-        uri = self._migration.source_uri
+        uri = self._context.settings.source.connection
         try:
             return await asyncio.to_thread(count_source, uri, tables, self.at)
         except MigrationError as error:
             if error.code not in snapshot.LOST or self.at is None:
                 raise
-        state = snapshot.in_words(self.at)
-        message = f"The server has no longer the state of {state}: the source is counted as it is now."
-        self._migration.emit(ProblemReported(code="counted_now", message=message))
+        self._context.emit(
+            ProblemReported(
+                code="counted_now",
+                message=f"The server has lost the state of {snapshot.in_words(self.at)}: the source is counted as it is now.",
+            )
+        )
         return await asyncio.to_thread(count_source, uri, tables)
 
-    def is_lost(self, message: Failed) -> bool:
-        """Whether a lease failed because the server has lost the time."""
-        return self.at is not None and message.code in snapshot.LOST and isinstance(message.lease, CopyLease)
+    def is_lost(self, code: str) -> bool:
+        """Whether a failure's code means that the server has lost the time."""
+        return self.at is not None and code in snapshot.LOST
 
-    def lost(self, message: Failed) -> None:
+    def read_at_a_new_time(self) -> None:
         """Begin again at a new time while nothing is committed; otherwise the run has to end."""
-        assert isinstance(message.lease, CopyLease)
-        self._copying.leases.give_back(message.lease)
         if self._restarting is None or self._restarting.done():
             self._restarting = asyncio.create_task(self._restart(), name="read at a new time")
 
     async def _restart(self) -> None:
-        migration, supervisor = self._migration, self._migration.supervisor
-        assert supervisor is not None
-        supervisor.abort()
-        while not supervisor.is_quiet:
+        context, cluster = self._context, self._context.cluster
+        cluster.abort()
+        while not cluster.is_quiet:
             await asyncio.sleep(_POLL_S)
-        if migration.is_stopping:
+        if cluster.is_ending:
             return
         try:
             await self._move()
         except MigrationError as error:
-            migration.fail(error)
+            context.fail(error)
             return
         except UNREACHABLE as error:
             log.exception("a new time cannot be taken")
             code, sentence, _ = explain(error)
-            migration.fail(MigrationError(sentence, code=code))
+            context.fail(MigrationError(sentence, code=code))
             return
-        self._copying.set_tasks()
-        supervisor.forget_tasks()
+        self._on_moved()
+        cluster.forget_tasks()
         self.announce()
-        if migration.record.state is RunState.RUNNING:
-            supervisor.release()
+        if context.record.state is RunState.RUNNING:
+            cluster.release()
 
     async def _move(self) -> None:
         """To a new time, in the ledger too; raises MigrationError when something is committed, or limited, by the old one."""
-        assert self._copying.plan is not None
-        if any(table.end is not None for table in self._copying.plan.tables):
+        if any(table.end is not None for table in self.tables):
             raise MigrationError(self._too_late(), code="snapshot_too_old")
         at = await asyncio.to_thread(self._taken)
-        if not await self._copying.journal.move_snapshot(at):
+        if not await self._ledger.move_snapshot(at):
             raise MigrationError(self._too_late(), code="snapshot_too_old")
         self.at = at
 
     def _taken(self) -> int:
-        client = mongo.connect(self._migration.source_uri, app_name=self._copying.journal.app_name)
+        client = mongo.connect(self._context.settings.source.connection, app_name=self._ledger.app_name)
         try:
             return snapshot.take(client, self._names())
         finally:
             client.close()
 
     def _probe(self, at: int) -> None:
-        client = mongo.connect(self._migration.source_uri, app_name=self._copying.journal.app_name)
+        client = mongo.connect(self._context.settings.source.connection, app_name=self._ledger.app_name)
         try:
             self._window_s = snapshot.window_s(client)
             snapshot.probe(client, at, self._names())
@@ -148,13 +151,12 @@ class Consistency:
             client.close()
 
     def _names(self) -> list[tuple[str, str]]:
-        assert self._copying.plan is not None
-        return [(table.database, table.collection) for table in self._copying.plan.tables]
+        return [(table.database, table.collection) for table in self.tables]
 
     def _too_late(self) -> str:
         assert self.at is not None
         window = f"{self._window_s} s" if self._window_s is not None else "some minutes"
-        run_id = self._copying.journal.run_id
+        run_id = self._ledger.run_id
         return (
             f"MongoDB no longer has the state of {snapshot.in_words(self.at)}, at which this run reads (it keeps such states "
             f"for {window}: minSnapshotHistoryWindowInSeconds), and part of it is committed: it cannot be completed at "

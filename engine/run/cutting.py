@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from engine.errors import MigrationError
+from engine.ledger.ledger import Ledger
 from engine.mongo import connect as mongo
 from engine.mongo import partition
 from engine.mongo.collections import collection_of
 from engine.mongo.reader import Range
-from engine.retries import insist
+from engine.run.context import RunContext
+from engine.run.copy_job import CopyJob
+from engine.run.copy_leases import partition_of
+from engine.run.steps import insist
 from engine.work.connections import EXPLAINED, explain
-from engine.work.messages import CopyLease
-
-if TYPE_CHECKING:
-    from engine.run.copy import Copying
-    from engine.run.run import Migration
+from engine.work.messages import CopyLease, CopyTask
 
 ENOUGH_PER_WORKER = 2
 """With fewer partitions waiting for each worker of a grown cluster, waiting ones are cut again."""
@@ -29,9 +28,10 @@ log = logging.getLogger(__name__)
 class Cutting:
     """Makes enough partitions for the workers of a copy."""
 
-    def __init__(self, copying: Copying, migration: Migration) -> None:
-        self._copying = copying
-        self._migration = migration
+    def __init__(self, context: RunContext, job: CopyJob, ledger: Ledger) -> None:
+        self._context = context
+        self._job = job
+        self._ledger = ledger
         self._cutting: asyncio.Task[None] | None = None
 
     @property
@@ -39,14 +39,15 @@ class Cutting:
         """Some partitions are out of the queue, and come back in pieces."""
         return self._cutting is not None and not self._cutting.done()
 
-    @property
-    def tasks(self) -> list[asyncio.Task[None]]:
-        """What goes on, to be ended with the run."""
-        return [self._cutting] if self._cutting is not None and not self._cutting.done() else []
+    async def stop(self) -> None:
+        """Cut no more."""
+        if self._cutting is not None:
+            self._cutting.cancel()
+            await asyncio.gather(self._cutting, return_exceptions=True)
 
     def begin(self, workers: int) -> None:
         """When a cluster of so many outgrows the queue, cut waiting partitions."""
-        if self._copying.is_open and not self.is_going_on and self._copying.tasks:
+        if self._job.may_grow and not self.is_going_on and self._job.tasks:
             self._cutting = asyncio.create_task(self._cut(workers), name="cut partitions")
             self._cutting.add_done_callback(self._done)
 
@@ -55,45 +56,47 @@ class Cutting:
             log.error("cutting partitions failed", exc_info=error)
             if not isinstance(error, MigrationError):
                 error = MigrationError(f"Partitions could not be cut: {explain(error)[1]}")
-            self._migration.fail(error)
-        self._migration.dispatch()
+            self._context.fail(error)
+        self._context.cluster.dispatch()
 
     async def _cut(self, workers: int) -> None:
-        waiting = len(self._copying.leases.waiting)
+        leases = self._job.leases
+        waiting = len(leases.waiting)
         candidates = [
             lease
-            for lease in self._copying.leases.waiting
-            if lease.slice_no == 0
-            and self._copying.tasks[lease.task_id].has_range_reads
-            and not self._copying.tail.has(lease)
+            for lease in leases.waiting
+            if lease.slice_no == 0 and self._has_range_reads(lease) and not self._job.open.has(lease)
         ]
         if not candidates or waiting >= ENOUGH_PER_WORKER * workers:
             return
         parts = -(-ENOUGH_PER_WORKER * workers // max(1, waiting))
         try:
-            client = await asyncio.to_thread(
-                mongo.connect, self._migration.source_uri, app_name=self._copying.journal.app_name
-            )
+            uri = self._context.settings.source.connection
+            client = await asyncio.to_thread(mongo.connect, uri, app_name=self._ledger.app_name)
         except MigrationError as error:
             log.warning("partitions stay as large as they are: %s", error.message)
             return
         try:
             for candidate in candidates:
-                lease = self._copying.leases.withdraw(candidate.partition_id)
+                lease = leases.withdraw(candidate.key)
                 if lease is None:
-                    continue  # somebody took it meanwhile
-                self._copying.leases.add(await self._cut_one(client, lease, parts))
-                self._migration.dispatch()
+                    continue  # a worker took it meanwhile
+                leases.replace(lease.key, await self._cut_one(client, lease, parts))
+                self._context.cluster.dispatch()
         finally:
             client.close()
 
+    def _has_range_reads(self, lease: CopyLease) -> bool:
+        task = self._job.tasks[lease.task_id]
+        return isinstance(task, CopyTask) and task.has_range_reads
+
     async def _cut_one(self, client: mongo.Client, lease: CopyLease, parts: int) -> list[CopyLease]:
-        """What takes a partition's place among the leases, in the ledger as well.
+        """What takes a partition's place among the leases, in the ledger as well; nothing when it is done.
 
         Raises:
-            MigrationError, asyncpg.PostgresError, OSError: nobody knows what the ledger has now.
+            MigrationError, asyncpg.PostgresError, OSError: nothing is known of what the ledger has now.
         """
-        task = self._copying.tasks[lease.task_id]
+        task = self._job.tasks[lease.task_id]
         collection = collection_of(client, task.database, task.collection)
         try:
             spans = await asyncio.to_thread(partition.split, collection, Range(lease.lower, lease.upper), parts)
@@ -102,13 +105,11 @@ class Cutting:
             return [lease]
         if len(spans) < 2:
             return [lease]
-        pieces = [self._copying.leases.new(lease.task_id, span.lower, span.upper) for span in spans]
-        journal = self._copying.journal
-        if not await insist(self._migration, lambda: journal.replace_partition(lease.partition_id, pieces)):
+        pieces = [self._job.leases.new(lease.task_id, span.lower, span.upper) for span in spans]
+        whole, parts_of_it = lease.partition_id, [partition_of(piece) for piece in pieces]
+        if not await insist(self._context, lambda: self._ledger.replace_partition(whole, parts_of_it)):
             # A slice that was in doubt when the lease was given back is committed.
-            rest = await self._copying.as_in_the_ledger(lease)
-            if rest is None:
-                self._copying.leases.n_done += 1
+            rest = await self._job.as_in_the_ledger(lease)
             return [rest] if rest is not None else []
-        self._copying.extents.cut(lease, pieces)
+        self._job.sizes.cut(lease, pieces)
         return pieces

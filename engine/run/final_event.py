@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from engine.config import redact
 from engine.errors import MigrationError
 from engine.protocol import BuiltIndexes, ErrorInfo, FinishedTable, RunFinished, RunState
-from engine.run.record import TableCounters
-
-if TYPE_CHECKING:
-    from engine.run.run import Migration
+from engine.run.record import RunRecord, TableCounters
 
 
-def outcome(migration: Migration, state: RunState, error: MigrationError | None, exit_code: int) -> RunFinished:
-    """What became of the run, with its counts by table."""
-    record, seconds = migration.record, migration.seconds
+def outcome(
+    record: RunRecord,
+    state: RunState,
+    error: MigrationError | None,
+    exit_code: int,
+    *,
+    seconds: float,
+    written_before: int,
+) -> RunFinished:
+    """What became of the run, with its counts by table.
+
+    Args:
+        seconds: that count as the run's.
+        written_before: rows that earlier engines of the run have committed.
+    """
     finished = RunFinished(
-        run_id=migration.run_id,
+        run_id=record.run_id,
         state=state,
         verification=record.verification,
         consistency=record.consistency,
@@ -25,7 +32,7 @@ def outcome(migration: Migration, state: RunState, error: MigrationError | None,
         written=record.written,
         rejected=record.rejected,
         seconds=round(seconds, 3),
-        rows_per_s=round((record.written - migration.written_before) / seconds) if seconds > 0 else 0,
+        rows_per_s=round((record.written - written_before) / seconds) if seconds > 0 else 0,
         tables={table.table: _table(table) for table in record.tables.values()},
         altered=record.altered,
         seeded=record.seeded,

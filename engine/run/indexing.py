@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
-from engine.plan import TablePlan
+from engine.ledger.ledger import Ledger
+from engine.plan import Plan, TablePlan
 from engine.postgres.finish import LOCK_TIMEOUT_S
 from engine.postgres.indexes import Index, build_by_hand, build_index, take_index_names
 from engine.protocol import IndexesBuilt, ProblemReported, RunState
-from engine.retries import insist, together
-
-if TYPE_CHECKING:
-    from engine.run.copy import Copying
-    from engine.run.run import Migration
+from engine.run.context import RunContext
+from engine.run.steps import insist, together
 
 BUILDERS = 4
 """Keys and indexes built at a time, where the target has so many connections free."""
@@ -23,38 +20,36 @@ LEFT_PROBLEM = "index_left"
 """Code of the problem that PostgreSQL cannot have one: known from the plan on, so not a failure."""
 
 
-async def builders_for(copying: Copying) -> asyncio.Semaphore:
+async def builders_for(ledger: Ledger) -> asyncio.Semaphore:
     """As many as the target has connections for."""
-    return asyncio.Semaphore(max(1, min(BUILDERS, await copying.journal.free_connections())))
+    return asyncio.Semaphore(max(1, min(BUILDERS, await ledger.free_connections())))
 
 
-async def build_indexes(copying: Copying, migration: Migration, builders: asyncio.Semaphore) -> None:
+async def build_indexes(context: RunContext, ledger: Ledger, plan: Plan, builders: asyncio.Semaphore) -> None:
     """Build what the plan has, and tell what could not be built. Tables that were there before are left alone."""
-    assert copying.plan is not None
-    tables = [table for table in copying.plan.tables if table.indexes or table.left_indexes]
+    tables = [table for table in plan.tables if table.indexes or table.left_indexes]
     if not tables:
         return
-    migration.enter(RunState.FINISHING, "building indexes")
-    await together(*(_build_all(copying, migration, table, builders) for table in tables))
+    context.enter(RunState.FINISHING, "building indexes")
+    await together(*(_build_all(context, ledger, table, builders) for table in tables))
 
 
-async def name_indexes(copying: Copying) -> None:
+async def name_indexes(ledger: Ledger, plan: Plan) -> None:
     """After the swap of mode `replace`: the indexes take the names that they were planned with."""
-    assert copying.plan is not None
-    async with copying.journal.own_session(lock_timeout_s=LOCK_TIMEOUT_S) as connection:
-        for table in copying.plan.tables:
-            load = copying.journal.load(table.task_id)
-            await take_index_names(connection, copying.journal.run_id, load, table.indexes)
+    async with ledger.own_session(lock_timeout_s=LOCK_TIMEOUT_S) as connection:
+        for table in plan.tables:
+            load = ledger.load(table.task_id)
+            await take_index_names(connection, ledger.run_id, load, table.indexes)
 
 
-async def _build_all(copying: Copying, migration: Migration, table: TablePlan, builders: asyncio.Semaphore) -> None:
+async def _build_all(context: RunContext, ledger: Ledger, table: TablePlan, builders: asyncio.Semaphore) -> None:
     for sentence in table.left_indexes:
-        migration.emit(ProblemReported(code=LEFT_PROBLEM, message=sentence, namespace=table.namespace))
-    load = copying.journal.load(table.task_id)
+        context.emit(ProblemReported(code=LEFT_PROBLEM, message=sentence, namespace=table.namespace))
+    load = ledger.load(table.task_id)
     if not load.made:
         if table.indexes:
             named = ", ".join(index.name for index in table.indexes)
-            migration.emit(
+            context.emit(
                 ProblemReported(
                     code=LEFT_PROBLEM,
                     message=f"Table {load.target} was there before, so its indexes are left as they are; planned were {named}.",
@@ -64,16 +59,16 @@ async def _build_all(copying: Copying, migration: Migration, table: TablePlan, b
         return
 
     async def refusal_of(index: Index) -> str | None:
-        async with copying.journal.own_session(lock_timeout_s=LOCK_TIMEOUT_S) as connection:
-            return await build_index(connection, copying.journal.run_id, load, index)
+        async with ledger.own_session(lock_timeout_s=LOCK_TIMEOUT_S) as connection:
+            return await build_index(connection, ledger.run_id, load, index)
 
     built: list[bool] = []
 
     async def build(index: Index) -> None:
         async with builders:
-            refusal = await insist(migration, lambda: refusal_of(index))
+            refusal = await insist(context, lambda: refusal_of(index))
         if refusal is not None:
-            migration.emit(
+            context.emit(
                 ProblemReported(
                     code=INDEX_PROBLEM,
                     message=refusal,
@@ -84,4 +79,4 @@ async def _build_all(copying: Copying, migration: Migration, table: TablePlan, b
         built.append(refusal is None)
 
     await together(*(build(index) for index in table.indexes))
-    migration.emit(IndexesBuilt(task_id=table.task_id, built=built.count(True), failed=built.count(False)))
+    context.emit(IndexesBuilt(task_id=table.task_id, built=built.count(True), failed=built.count(False)))

@@ -7,14 +7,14 @@ import logging
 from collections.abc import Callable
 
 from engine.errors import MigrationError
+from engine.ledger import history
+from engine.ledger.ledger import Ledger
+from engine.postgres.sqlstates import UNREACHABLE
 from engine.protocol import RejectGroup
-from engine.run import history
-from engine.run.journal import Journal
 from engine.run.record import ADVICE, RunRecord
-from engine.run.table_lock import UNREACHABLE
 
 ALL_REJECTED = 10_000
-"""Without a limit, a table whose first so many documents are all rejects ends the run: nobody wants the rest tried."""
+"""Without a limit, a table whose first so many documents are all rejects ends the run: there is no sense in trying the rest."""
 ENOUGH_FOR_SHARE = 1_000
 """Documents that are read before a share is judged, unless the run has fewer."""
 
@@ -24,18 +24,18 @@ log = logging.getLogger(__name__)
 class RejectGuard:
     """Watches the counters of a run, and ends it with the one cause named."""
 
-    def __init__(self, limit: str, record: RunRecord, journal: Journal, fail: Callable[[MigrationError], None]) -> None:
+    def __init__(self, limit: str, record: RunRecord, ledger: Ledger, fail: Callable[[MigrationError], None]) -> None:
         """Nothing is watched by itself: call `look` after each slice.
 
         Args:
             limit: the setting `run.max_rejects`: "" for none, "250", or "1%" of the documents expected.
             record: the run's counters.
-            journal: knows the rejects.
+            ledger: knows the rejects.
             fail: ends the run.
         """
         self._limit = limit
         self._record = record
-        self._journal = journal
+        self._ledger = ledger
         self._fail = fail
         self._ending: asyncio.Task[None] | None = None
 
@@ -84,7 +84,7 @@ class RejectGuard:
     async def _cause(self) -> str:
         """A sentence about the biggest group of rejects."""
         try:
-            groups = (await history.list_rejects(self._journal, self._journal.run_id, 0)).groups
+            groups = (await history.list_rejects(self._ledger, self._ledger.run_id, 0)).groups
         except UNREACHABLE:
             log.exception("the rejects cannot be looked at")
             return ""

@@ -1,4 +1,4 @@
-"""How large the partitions of a run are thought to be. Nobody counts them: their cuts are made for parts of one size."""
+"""How large the partitions of a run are thought to be. Nothing counts them: their cuts are made for parts of one size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.protocol import RangeView
 from engine.work.messages import CopyLease
 
 
-class Extents:
+class PartitionSizes:
     """Documents in each partition, estimated."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""A run's life: its states, what may be asked of it in each, and how facts change it.
+"""What is known of a run, and how facts change it.
 
-`RunRecord.apply(event)` is the only way a record changes. Live runs, history and replay all feed it the same events, so they
-all show the same run.
+`RunRecord.apply(event)` is the only way a record changes, but for the id of a run that is taken up. Live runs, history and
+replay all feed it the same events, so they all show the same run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import singledispatch
 
-from engine.errors import UsageError
 from engine.protocol import (
     DocumentsSeeded,
     ErrorInfo,
@@ -48,30 +47,6 @@ ADVICE = {
 
 ALTERED = "values changed as the policy says"
 """The message of the problems that are about these."""
-
-MAY: dict[str, frozenset[RunState]] = {
-    "start": frozenset({RunState.IDLE}),
-    "pause": frozenset({RunState.SEEDING, RunState.STARTING, RunState.RUNNING}),
-    "resume": frozenset({RunState.PAUSING, RunState.PAUSED}),
-    "cancel": frozenset(
-        {RunState.SEEDING, RunState.STARTING, RunState.RUNNING, RunState.PAUSING, RunState.PAUSED, RunState.FINISHING,
-         RunState.CANCELLING}
-    ),
-    "set": frozenset(
-        {RunState.IDLE, RunState.SEEDING, RunState.STARTING, RunState.RUNNING, RunState.PAUSING,
-         RunState.PAUSED}
-    ),
-}  # fmt: skip
-"""States in which a command is taken."""
-
-NOW = {
-    RunState.IDLE: "has not started",
-    RunState.FINISHING: "is building keys and counting",
-    RunState.CANCELLING: "is being cancelled",
-    RunState.COMPLETED: "is completed",
-    RunState.CANCELLED: "is cancelled",
-    RunState.FAILED: "has failed",
-}
 
 
 @dataclass(slots=True)
@@ -143,16 +118,6 @@ class RunRecord:
     def total(self) -> int:
         """Documents expected, never below what was read."""
         return sum(max(table.total, table.read) for table in self.tables.values())
-
-    def may(self, command: str) -> bool:
-        """Whether `command` is taken in this state."""
-        return self.state in MAY[command]
-
-    def require(self, command: str) -> None:
-        """Raise UsageError with the reason when `command` is not taken in this state."""
-        if not self.may(command):
-            now = NOW.get(self.state, f"is {self.state.value}")
-            raise UsageError(f"The run {now}: there is nothing to {command}.", code="state")
 
     def apply(self, event: Event) -> None:
         """Change the record by a fact. One that cannot be read changes nothing (a newer version's event in a replay)."""

@@ -11,7 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.cluster.meter import RATE_WINDOW_S, Meter, Window
-from engine.notation import written_namespace
+from engine.ledger import runs
+from engine.ledger.history import find_run, info_of
+from engine.ledger.ledger import Ledger
+from engine.plan import kept_plan
+from engine.plan.request import settings_of
 from engine.protocol import (
     Event,
     Recording,
@@ -36,6 +40,17 @@ MAX_WORKER_VIEWS = 12_000
 MAX_EVENTS = 1_000
 """Events besides those that only move counters, the newest."""
 KNOBS = ("cluster_size", "page_size", "seed_count", "throttle")
+
+
+async def recording(ledger: Ledger, run: str, max_frames: int) -> Recording:
+    """A run as its events tell it; raises UsageError when there is no such run."""
+    record = await find_run(ledger, run)
+    player = Player(info_of(record), max_frames)
+    async with ledger.session() as connection:
+        async for at, kind, facts, worker in runs.recorded_events(connection, record.run_id):
+            player.take(at, kind, facts, worker)
+    plan = kept_plan(record.plan, record.run_id)
+    return player.recording(settings_of(plan.request)).model_copy(update={"plan": plan.saved})
 
 
 class Player:
@@ -186,17 +201,3 @@ def _state_in(info: RunInfo, state: RunState) -> RunState:
     except ValueError:  # of a newer version
         return state
     return known if known.is_over else state
-
-
-def settings_of(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that ask for the same run again, from a plan's request: what `Start(resume=...)` needs."""
-    collections = [
-        f"{written_namespace(namespace, has_table=True)}:{table}"
-        for namespace, tables in request.get("collections", {}).items()
-        for table in ([tables] if isinstance(tables, str) else tables)
-    ]
-    run = {"collections": collections, "mode": request.get("mode", "create"), "limit": request.get("limit", 0)}
-    run["exclude"] = []  # what was left out is not among them
-    run["indexes"] = request.get("indexes", False)
-    run["consistency"] = request.get("consistency", "fuzzy")
-    return {"run": run, "mapping": dict(request.get("mapping", {}))}

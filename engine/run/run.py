@@ -1,7 +1,8 @@
-"""A run from acceptance to its end: seeding, planning, copying, finishing, and everything an operator asks of it on the way.
+"""A run from acceptance to its end, and everything that is asked of it on the way.
 
-This is the conductor: it owns the record, the supervisor with its director (`Foreman`), and the two kinds of work (`Seeding`,
-`Copying`). Whatever happens becomes an event; the record, the clients and the ledger all follow the events.
+It owns what all of its phases share (the record, the state, the cluster, the clock) and takes them one after the other: seeding
+(`engine.run.seed`), copying (`engine.run.copy`). Whatever happens becomes an event; the record, the clients and the ledger all
+follow the events.
 """
 
 from __future__ import annotations
@@ -10,37 +11,28 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from engine.cluster.foreman import Foreman
+from engine.cluster.crew import MakeCrew
+from engine.cluster.dispatcher import Dispatcher
 from engine.cluster.meter import Meter
-from engine.cluster.supervisor import Supervisor
 from engine.config import Settings, merged, secrets_of
-from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, MigrationError, UsageError
-from engine.protocol import (
-    EditablePlan,
-    Event,
-    MakePlan,
-    RunState,
-    ServersStarted,
-    Snapshot,
-    Start,
-    StateEntered,
-    Verification,
-    VerificationEnded,
-    Verify,
-    VerifyReport,
-)
+from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_INCOMPLETE, Cancelled, KnobError, MigrationError
+from engine.knobs import Knob
+from engine.ledger.history import as_it_was
+from engine.plan.reading import read_plan
+from engine.protocol import Event, KnobChanged, RunState, ServersStarted, Snapshot, Start, StateEntered, Verification
 from engine.redaction import know
-from engine.run import history, knobs
-from engine.run.census import FullSurvey, KnownCensuses
-from engine.run.census_leases import FullCensus
+from engine.run.census import KnownCensuses
 from engine.run.clock import RunClock
+from engine.run.context import NoPhase, Phase
 from engine.run.copy import Copying
 from engine.run.final_event import outcome
+from engine.run.knobs import knobs_of
+from engine.run.record import RunRecord
 from engine.run.seed import Seeding
-from engine.run.view import draw
-from engine.verify.full import FullVerification
+from engine.run.states import Lifecycle, require
+from engine.run.view import Drawn, draw
 from engine.work.connections import SERVER_FAILURES, explain
 from engine.work.context import WorkerStart
 
@@ -48,274 +40,243 @@ TICK_S = 0.25
 """How often counters are taken for the rates."""
 NOW_GRACE_S = 0.5
 """How long workers may take to roll back after `cancel --now` before they are killed."""
+DROPPING_S = 2.0
+"""How long work of the engine's own may take to end when a cancel breaks it off."""
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
-class Migration:
-    """The one run of this engine."""
+class Run:
+    """The one run of this engine; for its phases a `RunContext`, for its cluster the `Owner`."""
 
-    def __init__(self, run_id: str, settings: Settings, publish: Callable[[Event], None]) -> None:
-        from engine.run.record import RunRecord
+    def __init__(self, run_id: str, settings: Settings, publish: Callable[[Event], None], make_crew: MakeCrew) -> None:
+        """Idle.
 
-        self.run_id = run_id
+        Args:
+            publish: hands an event on to clients.
+            make_crew: where its workers come from.
+        """
         self.settings = settings
         self.record = RunRecord(run_id)
+        self.record.knobs.update(knobs_of(settings))
         self.meter = Meter()
-        self.foreman = Foreman(self)
-        self.seeding: Seeding | None = None
-        self.copying: Copying | None = None
-        self.supervisor: Supervisor | None = None
-        self.verifying: FullVerification | None = None
-        """A full verification, of this run after its end or of another; it has a cluster of its own."""
-        self.census: FullCensus | None = None
-        """A full census at the beginning of the run, taken by its own cluster."""
-        self.surveying: FullSurvey | None = None
-        """A plan that is made from a full census; it has a cluster of its own."""
         self.known = KnownCensuses()
-        self.started_unix = 0.0
-        self.weak_tls: list[str] = []
-        """Of the connections of this run, for people: "source: TLS, not verified"."""
-        self.pause_reason = ""
-        """Why it stands, or stood last."""
-        self.written_before = 0
-        """Rows that a resumed run had committed earlier: rates are only about this time."""
-        self.source_uri = settings.source.connection
-        self.target_uri = settings.target.connection
-        self._publish = publish
+        """Censuses of the source, for plans and the run."""
+        self.cluster = Dispatcher(self, make_crew, page_size=settings.run.page_size, throttle=settings.run.throttle)
+        self._phases: list[Phase] = [NoPhase()]
+        """Those that were begun; the last one is going on."""
+        self._lifecycle = Lifecycle(self._tell_state)
         self._clock = RunClock()
-        self._main: asyncio.Task[None] | None = None
+        self._started_unix = 0.0
+        self._publish = publish
+        self._live: asyncio.Task[None] | None = None
+        self._stop_servers: list[Callable[[], None]] = []
+        """Embedded ones, at the end."""
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._stop_now = False
+        self._stops_now = False
         self._failure: MigrationError | None = None
-        self._before_pause = (RunState.RUNNING, "copying")
-        self._servers: Any = None
-        self.record.knobs.update(knobs.knobs_of(settings))
 
     # --- what is asked of it ------------------------------------------------------------------------------------------
 
     @property
     def is_active(self) -> bool:
-        """Work is going on, or stands paused."""
-        return self._main is not None and not self._main.done()
+        """Work is going on, or is paused."""
+        return self._live is not None and not self._live.done()
 
     @property
-    def is_busy(self) -> bool:
-        """The engine is needed: for the run, or for a verification."""
-        return self.is_active or self.verifying is not None or self.surveying is not None
+    def was_started(self) -> bool:
+        """It was accepted, whatever became of it."""
+        return self._live is not None
 
     @property
-    def elapsed(self) -> float:
-        """Seconds since the run was accepted, standing still after its end."""
-        return self._clock.elapsed
+    def is_paused(self) -> bool:
+        """Paused, or about to be."""
+        return self._lifecycle.is_paused
 
-    @property
-    def seconds(self) -> float:
-        """`elapsed` without seeding and without starting servers: plan, copy, keys, ANALYZE, counts."""
-        return self._clock.seconds
-
-    async def start(self, command: Start) -> None:
+    def start(self, command: Start) -> None:
         """Accept the run; everything that goes wrong from here on ends it as failed."""
-        self.record.require("start")
-        if self.verifying is not None:
-            raise UsageError("A verification is going on: let it end, or cancel it.", code="state")
-        if self.surveying is not None:
-            raise UsageError("A full census is going on: let it end, or cancel it.", code="state")
+        require("start", self.record.state)
         if command.settings:
             self.settings = merged(self.settings, command.settings)
             know(secrets_of(self.settings))
-            self.source_uri = self.settings.source.connection
-            self.target_uri = self.settings.target.connection
-            self.record.knobs.update(knobs.knobs_of(self.settings))
+            self.record.knobs.update(knobs_of(self.settings))
         self._clock.start()
-        self.started_unix = time.time()
+        self._started_unix = time.time()
         self.enter(RunState.STARTING, "starting")
-        self._main = asyncio.create_task(self._live(command), name="run")
+        self._live = asyncio.create_task(self._run(command), name="run")
 
     def pause(self, reason: str = "paused by you") -> None:
-        """Let pages end, commit, stand still, for a reason in a few words."""
-        self.record.require("pause")
-        self._before_pause = (self.record.state, self.record.phase)
-        self.pause_reason = reason
-        self._state(RunState.PAUSING, "pausing: workers end their pages", reason)
-        if self.supervisor is not None:
-            self.supervisor.hold()
+        """Let pages end and be committed, then be paused, for a reason in a few words."""
+        require("pause", self.record.state)
+        self._lifecycle.pause(reason, "pausing: workers end their pages")
+        self.cluster.hold()
         self.settled()
 
     def resume(self) -> None:
         """Go on after a pause."""
-        self.record.require("resume")
-        self._state(*self._before_pause)
-        if self.supervisor is not None:
-            self.supervisor.release()
+        require("resume", self.record.state)
+        self._lifecycle.resume()
+        self.cluster.release()
         self._changed.set()
 
-    async def stand(self, reason: str, at_most_s: float | None = None) -> None:
-        """Stand still until somebody resumes, for a reason in a few words; for work of the engine's own, in any state.
+    def cancel(self, *, now: bool) -> None:
+        """Stop; slices in hand are committed, or with `now` rolled back. Nothing to do when it is not going on."""
+        is_over = not self.is_active or self.record.state.is_over  # though its end may still be being written
+        if is_over or (self._stopping.is_set() and (self._stops_now or not now)):
+            return
+        self._stops_now = now
+        self._stopping.set()
+        self._lifecycle.cancel(now=now)
+        self.cluster.end(now=now)
+        self._changed.set()
 
-        Args:
-            reason: why.
-            at_most_s: come back after so long though nobody resumed, unless the run stands for another reason; it still
-                counts as paused then, until `go_on`.
+    async def knob_applies(self, knob: Knob, value: int) -> str:
+        """When a knob's new value would apply, in words.
 
         Raises:
-            Cancelled: so asked meanwhile.
+            UsageError, KnobError: it cannot be turned now, or not to this.
         """
-        if not self.is_paused:
-            self._before_pause = (self.record.state, self.record.phase)
-            self.pause_reason = reason
-            self._state(RunState.PAUSED, "paused", reason)
+        require("set", self.record.state)
+        if not self.is_active:
+            return "when the run starts"
+        for phase in self._phases:
+            if applies := await phase.knob_applies(knob.name, value):
+                return applies
+        if knob.name == "seed_count":
+            raise KnobError("seed_count can be changed only in a run that began with seeding.")
+        return "from the next page" if knob.name == "page_size" else "at once"
+
+    def knob_turned(self, name: str, value: int) -> None:
+        """A knob has another value: let the cluster follow."""
+        if not self.is_active:
+            return
+        if name == "cluster_size":
+            self.cluster.resize(value)
+        elif name == "seed_count":
+            self.cluster.dispatch()
+        else:
+            self.cluster.tune(self.record.knobs["page_size"], self.record.knobs["throttle"])
+        for phase in self._phases:
+            phase.knob_turned(name, value)
+
+    def snapshot(self) -> Snapshot:
+        """Everything that a screen needs, now."""
+        return draw(
+            Drawn(
+                self.settings, self.record, self._lifecycle, self._phases[-1], self.cluster, self.meter,
+                self._clock.elapsed, self._clock.seconds, self._started_unix,
+            )
+        )  # fmt: skip
+
+    async def ended(self) -> None:
+        """Returns when its end is written."""
+        if self._live is not None and self.record.state.is_over:
+            await self._live
+
+    async def close(self) -> None:
+        """End everything that is left: the run, and the embedded servers unless they are to stay."""
+        if self._live is not None:
+            self.cancel(now=True)
+            await self._live
+        if not self.settings.demo.keep:
+            for stop in self._stop_servers:
+                await asyncio.to_thread(stop)
+
+    # --- for its phases (RunContext) ----------------------------------------------------------------------------------
+
+    def emit(self, event: Event) -> None:
+        """A fact, of now: it changes the record and goes to clients and ledger."""
+        event = event.model_copy(update={"at": round(self._clock.elapsed, 3)})
+        self.record.apply(event)
+        for phase in self._phases:
+            phase.note(event)
+        self._publish(event)
+
+    def enter(self, state: RunState, phase: str) -> None:
+        """The run's own progress to a state; a pause in force stays in force."""
+        self._lifecycle.enter(state, phase)
+
+    async def stand(self, reason: str, at_most_s: float | None = None) -> None:
+        """Be paused until it is resumed (`RunContext.stand`)."""
+        self._lifecycle.stand(reason)
         while True:
             try:
                 async with asyncio.timeout(at_most_s):
                     await self.until(lambda: not self.is_paused)
             except TimeoutError:
-                if self.pause_reason != reason:
+                if self._lifecycle.pause_reason != reason:
                     continue
             return
 
     def go_on(self, reason: str) -> None:
-        """What a run stood for is over, so it goes on by itself; a pause for another reason stays in force."""
-        if self.record.state is RunState.PAUSED and self.pause_reason == reason:
+        """What the run was paused for is over; a pause for another reason stays in force."""
+        if self.record.state is RunState.PAUSED and self._lifecycle.pause_reason == reason:
             self.resume()
 
-    def cancel(self, *, now: bool) -> None:
-        """Stop; slices in hand are committed, or with `now` rolled back. Nothing to do when no run is going on."""
-        if self.verifying is not None:
-            self.verifying.cancel()
-        if self.surveying is not None:
-            self.surveying.cancel()
-        if not self.is_active or (self._stopping.is_set() and (self._stop_now or not now)):
-            return
-        self._stop_now = now
-        self._stopping.set()
-        self._state(RunState.CANCELLING, "cancelling: rolling back" if now else "cancelling: workers end their pages")
-        if self.supervisor is not None:
-            if now:
-                self.supervisor.abort()
-            else:
-                self.supervisor.hold()
-        self._changed.set()
-
-    async def verify(self, command: Verify) -> VerifyReport:
-        """Compare both sides of a run document by document, by the whole cluster.
-
-        Raises:
-            UsageError: a run or another verification is going on here, or there is no such complete run.
-            Cancelled: so asked. MigrationError: a server failed it.
-        """
-        if self._main is not None and self.record.state.is_over:
-            await self._main  # its end is being written
-        if self.is_busy:
-            raise UsageError("The engine is at work: let it end, or cancel it, then verify.", code="state")
-        self.verifying = FullVerification(command, self.settings, self.record.knobs, self.emit)
-        try:
-            report = await self.verifying.run()
-        except SERVER_FAILURES as failure:
-            log.exception("a server failed the verification")
-            code, sentence, _ = explain(failure)
-            raise MigrationError(f"{sentence} Verify again when the cause is gone.", code=code) from failure
-        finally:
-            self.verifying = None
-        if report.run_id == self.run_id:
-            self.emit(VerificationEnded(verification=report.result))
-        return report
-
-    async def survey(self, command: MakePlan, settings: Settings) -> EditablePlan:
-        """A plan made from a full census, taken by the whole cluster.
-
-        Args:
-            settings: with the collections and the settings asked for.
-
-        Raises:
-            UsageError: the engine is at work, or what is asked for cannot be.
-            Cancelled: so asked. MigrationError: a server failed it.
-        """
-        if self.is_busy:
-            raise UsageError("The engine is at work: let it end, or cancel it, then plan.", code="state")
-        if command.settings and self._main is None:  # a run's knobs, of one that is over too, are its own
-            self.record.knobs.update(knobs.knobs_of(settings))
-        self.surveying = FullSurvey(command, settings, self.record.knobs, self.emit, self.run_id, self.known)
-        try:
-            return await self.surveying.run()
-        except SERVER_FAILURES as failure:
-            log.exception("a server failed the census")
-            code, sentence, _ = explain(failure)
-            raise MigrationError(f"{sentence} Plan again when the cause is gone.", code=code) from failure
-        finally:
-            self.surveying = None
-
-    @property
-    def is_paused(self) -> bool:
-        """The run stands, or is about to."""
-        return self.record.state in (RunState.PAUSING, RunState.PAUSED)
-
-    @property
-    def is_stopping(self) -> bool:
-        """The run is to end as it is: cancelled, or failed."""
-        return self._stopping.is_set()
-
-    def snapshot(self) -> Snapshot:
-        """Everything a screen needs, now."""
-        return draw(self)
-
-    async def close(self) -> None:
-        """End everything that is left: the run, and the embedded servers unless they are to stay."""
-        if self._main is not None:
-            self.cancel(now=True)
-            await self._main
-        if self._servers is not None and not self.settings.demo.keep:
-            await asyncio.to_thread(self._servers.stop)
-
-    # --- events -------------------------------------------------------------------------------------------------------
-
-    def emit(self, event: Event) -> None:
-        """A fact, of now: it changes the record and goes to clients and ledger."""
-        event = event.model_copy(update={"at": round(self.elapsed, 3)})
-        self.record.apply(event)
-        if self.copying is not None:
-            self.copying.journal.note(event)
-        self._publish(event)
-
-    def enter(self, state: RunState, phase: str) -> None:
-        """The run's own progress to a state; a pause in force stays in force."""
-        if self.is_paused and state.is_active:
-            self._before_pause = (state, phase)
-            return
-        if self.record.state is not RunState.CANCELLING:
-            self._state(state, phase)
-
-    def _state(self, state: RunState, phase: str, reason: str = "") -> None:
-        if (state, phase) != (self.record.state, self.record.phase):
-            self.emit(StateEntered(state=state, phase=phase, reason=reason))
-
     def fail(self, error: MigrationError) -> None:
-        """Something that cannot be worked around: the run ends failed, slices in hand are rolled back."""
+        """It cannot be completed: it ends failed, slices in hand are rolled back."""
         if self._failure is None:
             self._failure = error
             self._stopping.set()
-            if self.supervisor is not None:
-                self.supervisor.abort()
+            self.cluster.end(now=True)
             self._changed.set()
 
-    # --- the run's life -----------------------------------------------------------------------------------------------
+    async def until(self, is_done: Callable[[], bool]) -> None:
+        """Wait for work that workers do (`RunContext.until`)."""
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            if self._stopping.is_set():
+                if self._stops_now or self.cluster.is_quiet:
+                    raise Cancelled("The run was cancelled.")
+            elif is_done():
+                return
+            self._changed.clear()
+            await self._changed.wait()
 
-    async def _live(self, command: Start) -> None:
+    async def interruptible(self, work: Awaitable[Result]) -> Result:
+        """Wait for work of the engine's own (`RunContext.interruptible`)."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.wait({task}, timeout=DROPPING_S)
+        raise self._failure or Cancelled("The run was cancelled.")
+
+    # --- for its cluster (Owner) --------------------------------------------------------------------------------------
+
+    def resized(self, size: int) -> None:
+        """The cluster had to shrink."""
+        old = self.record.knobs["cluster_size"]
+        if size != old:
+            self.emit(KnobChanged(knob="cluster_size", old=old, value=size))
+
+    def settled(self) -> None:
+        """Another worker is idle, or all are: a pause may be through, a drain, or all of it."""
+        if self.cluster.is_quiet:
+            self._lifecycle.paused()
+        self._changed.set()
+
+    # --- its life -----------------------------------------------------------------------------------------------------
+
+    async def _run(self, command: Start) -> None:
         state, error, code = RunState.COMPLETED, None, EXIT_DONE
         try:
             await self._work(command)
-            if self.copying is not None:
-                code = self._verdict()
+            code = self._verdict() if command.migrate else EXIT_DONE
         except Cancelled:
             state, code = RunState.CANCELLED, EXIT_CANCELLED
         except MigrationError as failure:
             state, error, code = RunState.FAILED, failure, failure.exit_code
         except SERVER_FAILURES as failure:
             log.exception("a server failed the run")
-            code_word, sentence, _ = explain(failure)
-            error = MigrationError(f"{sentence} Resume the run when the cause is gone.", code=code_word)
+            word, sentence, _ = explain(failure)
+            error = MigrationError(f"{sentence} Resume the run when the cause is gone.", code=word)
             state, code = RunState.FAILED, error.exit_code
         except Exception as failure:
             log.exception("the run failed")
@@ -335,37 +296,47 @@ class Migration:
                 await self.interruptible(self._start_servers())
         ticking = asyncio.create_task(self._tick(), name="tick")
         try:
-            self.supervisor = Supervisor(
-                WorkerStart(self.run_id, self.source_uri, self.target_uri, self.settings.run.converter),
-                self.foreman,
-                page_size=self.record.knobs["page_size"],
-                throttle=self.record.knobs["throttle"],
-            )
-            if self.is_paused:  # while the embedded servers were started, for example
-                self.supervisor.hold()
+            self.cluster.tune(self.record.knobs["page_size"], self.record.knobs["throttle"])
+            self.cluster.start_with(self._worker_start())
+            seeding = None
             if command.seed:
                 with self._clock.left_out():
-                    self.seeding = Seeding(self)
-                    await self.seeding.run()
+                    seeding = Seeding(self)
+                    self._phases.append(seeding)
+                    await seeding.run()
             if command.migrate:
-                self.meter.restart()
-                if command.resume and command.said is not None:
-                    self.settings, command = await self.interruptible(history.as_it_was(self.settings, command))
-                self.copying = Copying(self, command.plan)
-                await self.copying.run(command.resume)
+                await self._copy(command, seeding)
         finally:
             ticking.cancel()
 
+    async def _copy(self, command: Start, seeding: Seeding | None) -> None:
+        self.meter.restart()
+        if command.resume and command.said is not None:
+            self.settings, command = await self.interruptible(as_it_was(self.settings, command))
+        saved = read_plan(command.plan) if command.plan else None
+        if saved is not None:
+            self.settings = saved.over(self.settings)
+        copying = Copying(
+            self, self.known, resume=command.resume, saved=saved, saved_text=command.plan, seeding=seeding,
+            on_taken_up=self.meter.restart,
+        )  # fmt: skip
+        self._phases.append(copying)
+        await copying.run()
+
     async def _end(self, state: RunState, error: MigrationError | None, code: int) -> None:
-        if self.supervisor is not None:
-            await self.supervisor.stop(NOW_GRACE_S)
-        if self.copying is not None:
-            await self.copying.end_own_work()
-            await self.copying.tally.last_count()
+        await self.cluster.stop(NOW_GRACE_S)
+        for phase in self._phases:
+            await phase.last_count()
         self._clock.stop()
-        self.emit(outcome(self, state, error, code))
-        if self.copying is not None:
-            await self.copying.close(state, error.message if error is not None else "")
+        self._lifecycle.end(state)
+        self.emit(
+            outcome(
+                self.record, state, error, code, seconds=self._clock.seconds,
+                written_before=self._phases[-1].written_before,
+            )
+        )  # fmt: skip
+        for phase in self._phases:
+            await phase.close(state, self._clock.seconds, error.message if error is not None else "")
 
     def _verdict(self) -> int:
         has_all_indexes = not any(table.indexes_failed for table in self.record.tables.values())
@@ -373,72 +344,37 @@ class Migration:
             return EXIT_INCOMPLETE
         return EXIT_DONE
 
-    async def _start_servers(self) -> None:
+    def _worker_start(self) -> WorkerStart:
+        """What workers have to know that are started before the target was reached."""
+        settings = self.settings
+        return WorkerStart(
+            self.record.run_id, settings.source.connection, settings.target.connection, settings.run.converter
+        )
 
-        from engine.demo import start_servers
+    async def _start_servers(self) -> None:
+        from engine.demo import start_servers  # of no use to other runs, and it takes time to import
 
         demo = self.settings.demo
-        self._servers = await asyncio.to_thread(start_servers, demo.folder, keep=demo.keep)
-        self.source_uri = self._servers.source_uri
-        self.target_uri = self._servers.target_uri
-        self.settings = merged(self.settings, {"source": {"uri": self.source_uri}, "target": {"uri": self.target_uri}})
+        servers = await asyncio.to_thread(start_servers, demo.folder, keep=demo.keep)
+        self._stop_servers.append(servers.stop)
+        self.settings = merged(
+            self.settings, {"source": {"uri": servers.source_uri}, "target": {"uri": servers.target_uri}}
+        )
         self.emit(
             ServersStarted(
-                source=self.source_uri,
-                target=self.target_uri,
-                directory=str(self._servers.directory),
+                source=servers.source_uri,
+                target=servers.target_uri,
+                directory=str(servers.directory),
                 keep=demo.keep,
             )
         )
 
     async def _tick(self) -> None:
-        last_check = 0.0
         while True:
-            state = self.record.state
-            done = self.record.written if self.copying is not None else self.record.seeded
-            moving = state in (RunState.RUNNING, RunState.SEEDING)
-            self.meter.tick(self.elapsed, done, self.record.n_bytes, moving=moving)
-            if self.supervisor is not None and time.monotonic() - last_check >= 1.0:
-                last_check = time.monotonic()
-                await self.supervisor.check_heartbeats()
+            done, _ = self._phases[-1].amounts
+            moving = self.record.state in (RunState.RUNNING, RunState.SEEDING)
+            self.meter.tick(self._clock.elapsed, done, self.record.n_bytes, moving=moving)
             await asyncio.sleep(TICK_S)
 
-    # --- waiting ------------------------------------------------------------------------------------------------------
-
-    async def until(self, is_done: Callable[[], bool]) -> None:
-        """Wait for work that workers do. Raises Cancelled, or what made the run fail, when it is to stop."""
-        while True:
-            if self._failure is not None:
-                raise self._failure
-            if self._stopping.is_set():
-                if self.supervisor is None or self._stop_now or self.supervisor.is_quiet:
-                    raise Cancelled("The run was cancelled.")
-            elif is_done():
-                return
-            self._changed.clear()
-            await self._changed.wait()
-
-    async def interruptible(self, work: Awaitable[Result]) -> Result:
-        """Wait for work of our own, that a cancel or a failure may break off at once."""
-        task = asyncio.ensure_future(work)
-        stop = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if task.done():
-            return task.result()
-        task.cancel()
-        await asyncio.wait({task}, timeout=2.0)
-        raise self._failure or Cancelled("The run was cancelled.")
-
-    # --- the cluster --------------------------------------------------------------------------------------------------
-
-    def settled(self) -> None:
-        """Somebody became idle, or nobody is busy: a pause may be through, a drain, or all of it."""
-        if self.record.state is RunState.PAUSING and (self.supervisor is None or self.supervisor.is_quiet):
-            self._state(RunState.PAUSED, "paused", self.pause_reason)
-        self._changed.set()
-
-    def dispatch(self) -> None:
-        """There is new work: hand it out."""
-        if self.supervisor is not None:
-            self.supervisor.dispatch()
+    def _tell_state(self, state: RunState, phase: str, reason: str) -> None:
+        self.emit(StateEntered(state=state, phase=phase, reason=reason))

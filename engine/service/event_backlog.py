@@ -15,7 +15,7 @@ LASTING = (KnobChanged, RunPlanned, ServersStarted)
 """Events that a screen needs however long ago they were: marks of its chart, where embedded servers are."""
 
 
-class Chronicle:
+class EventBacklog:
     """The newest events; lasting ones are not pushed out by others."""
 
     def __init__(self) -> None:

@@ -6,22 +6,21 @@ import asyncio
 from typing import Any
 
 from engine import protocol, tls
-from engine.config import Settings, merged, redact, secrets_of, with_password
+from engine.config import Settings, merged, redact, secrets_of, source_uri, with_password
 from engine.errors import MigrationError, UsageError
-from engine.ledger.earlier_runs import known_names, mappings_of
+from engine.ledger import history
+from engine.ledger.earlier_runs import mappings_of
+from engine.ledger.ledger import Ledger
 from engine.mongo import catalogue
 from engine.mongo import connect as mongo
 from engine.mongo_needs import left_out
 from engine.mongo_uri import read_uri
-from engine.plan import named_in
 from engine.plan.planning import view_plan
 from engine.postgres import connect as postgres
-from engine.postgres import sqlstates
-from engine.postgres.names import NOTHING_KNOWN, KnownNames
 from engine.protocol import CollectionInfo, DatabaseInfo, EditablePlan, ServerReport
 from engine.redaction import know, secrets_in
-from engine.run import history
-from engine.run.journal import Journal
+from engine.run.replay import recording
+from engine.service.target_names import known_in_target
 from engine.verify.counts import verify
 from engine.verify.retry_rejects import retry
 
@@ -42,17 +41,17 @@ async def answer(command: protocol.Command, settings: Settings) -> Any:
             found = await asyncio.to_thread(_databases, settings)
             return {"databases": [info.model_dump(mode="json") for info in found]}
         case protocol.ListRuns():
-            async with Journal.opened(settings) as journal:
-                return {"runs": [run.model_dump(mode="json") for run in await history.list_runs(journal)]}
+            async with Ledger.for_question(settings) as ledger:
+                return {"runs": [run.model_dump(mode="json") for run in await history.list_runs(ledger)]}
         case protocol.Replay():
-            async with Journal.opened(settings) as journal:
-                return (await history.recording(journal, command.run, command.max_frames)).model_dump(mode="json")
+            async with Ledger.for_question(settings) as ledger:
+                return (await recording(ledger, command.run, command.max_frames)).model_dump(mode="json")
         case protocol.DiscardRun():
-            async with Journal.opened(settings) as journal:
-                return await history.discard(journal, command.run, drop_tables=command.drop_tables)
+            async with Ledger.for_question(settings) as ledger:
+                return await history.discard(ledger, command.run, drop_tables=command.drop_tables)
         case protocol.ListRejects():
-            async with Journal.opened(settings) as journal:
-                return (await history.list_rejects(journal, command.run, command.samples)).model_dump(mode="json")
+            async with Ledger.for_question(settings) as ledger:
+                return (await history.list_rejects(ledger, command.run, command.samples)).model_dump(mode="json")
         case protocol.RetryRejects():
             return (await retry(command, settings)).model_dump(mode="json")
         case protocol.Verify():
@@ -63,10 +62,12 @@ async def answer(command: protocol.Command, settings: Settings) -> Any:
 
 def planned(command: protocol.MakePlan, settings: Settings) -> Settings:
     """The settings that a plan is to be made with."""
-    settings = merged(settings, command.settings)
+    asked = {"collections": command.collections, "census": command.census}
+    settings = merged(
+        merged(settings, command.settings), {"run": {name: value for name, value in asked.items() if value}}
+    )
     know(secrets_of(settings))
-    run = {"collections": command.collections, "census": command.census}
-    return merged(settings, {"run": {name: value for name, value in run.items() if value}})
+    return settings
 
 
 async def make_plan(command: protocol.MakePlan, settings: Settings) -> EditablePlan:
@@ -76,23 +77,6 @@ async def make_plan(command: protocol.MakePlan, settings: Settings) -> EditableP
     return await asyncio.to_thread(
         view_plan, settings, uri, command.plan, None, known, edits=command.edits, earlier_of=mappings_of
     )
-
-
-async def known_in_target(settings: Settings, plan: str) -> KnownNames:
-    """What the target says about names; nothing for a saved plan, which names all tables, or when it cannot be reached."""
-    if plan or not settings.target.connection:
-        return NOTHING_KNOWN
-    schemas = [each.schema for each in named_in(settings)] or [settings.target.schema_name]
-    try:
-        connection = await postgres.connect(settings.target.connection, application_name=APP_NAME)
-    except MigrationError:
-        return NOTHING_KNOWN  # a plan is of the source: the run will say what is wrong with the target
-    try:
-        return await known_names(connection, mongo.hosts_of(source_uri(settings)), schemas)
-    except sqlstates.FAILURES:
-        return NOTHING_KNOWN  # such as a ledger that this role may not read
-    finally:
-        await connection.close(timeout=2.0)
 
 
 async def inspect(command: protocol.Inspect, settings: Settings) -> ServerReport:
@@ -167,19 +151,3 @@ def _collections(settings: Settings, database: str) -> list[CollectionInfo]:
         CollectionInfo(namespace=each.namespace, kind=each.kind, documents=each.documents, size_bytes=each.size_bytes)
         for each in facts
     ]
-
-
-def source_uri(settings: Settings) -> str:
-    """The source's URI; raises UsageError when there is none."""
-    uri = settings.source.connection
-    if not uri:
-        raise UsageError("source.uri is not set: give --source URI, or set MONGOPG_SOURCE_URI.")
-    return uri
-
-
-def target_uri(settings: Settings) -> str:
-    """The target's URI; raises UsageError when there is none."""
-    uri = settings.target.connection
-    if not uri:
-        raise UsageError("target.uri is not set: give --target URI, or set MONGOPG_TARGET_URI.")
-    return uri

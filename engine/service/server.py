@@ -23,15 +23,15 @@ from typing import Any, TextIO
 from pydantic import TypeAdapter, ValidationError
 
 from engine import __version__, protocol
+from engine.cluster.local import LocalCrew
 from engine.config import Settings, redact, secrets_of
 from engine.errors import MigrationError, OtherVersion, UsageError
 from engine.protocol import Attached, Event, Snapshot, handshake
 from engine.redaction import know
-from engine.run import knobs
-from engine.run.run import Migration
 from engine.service import questions, sockets
+from engine.service.activities import Activities
 from engine.service.doors import Doors
-from engine.service.event_backlog import Chronicle
+from engine.service.event_backlog import EventBacklog
 from engine.service.peers import peer_of
 
 MAX_BACKLOG = 10_000
@@ -101,8 +101,8 @@ class Server:
         self.run_id = run_id
         self.clients: set[Client] = set()
         self._conversations: set[asyncio.Task[Any]] = set()
-        self.chronicle = Chronicle()
-        self.migration = Migration(run_id, settings, self._publish)
+        self.backlog = EventBacklog()
+        self.work = Activities(run_id, settings, self._publish, LocalCrew)
         self._started = time.monotonic()
         self._had_clients = False
         self._is_ending = False
@@ -125,27 +125,27 @@ class Server:
         finally:
             keeping.cancel()
             doors.close()
-            await self.migration.close()
+            await self.work.close()
             showing.cancel()
             await self._dismiss_clients()
 
     def _may_end(self) -> bool:
         if self.clients and not self._is_ending:
             return False
-        if self.migration.is_busy:
+        if self.work.is_busy:
             return False
         return self._is_ending or self._had_clients or time.monotonic() - self._started > LONELY_START_S
 
     def _on_signal(self, number: int) -> None:
         log.info("signal %d: the run is cancelled", number)
         self._is_ending = True
-        self.migration.cancel(now=True)
+        self.work.cancel(now=True)
 
     # --- clients ------------------------------------------------------------------------------------------------------
 
     async def _dismiss_clients(self) -> None:
         """Whoever is still here sees how it ended."""
-        self._show_all(self.migration.snapshot())
+        self._show_all(self.work.snapshot())
         await asyncio.gather(*(client.dismiss() for client in self.clients))
         if self._conversations:
             await asyncio.wait(self._conversations, timeout=FAREWELL_S)
@@ -177,7 +177,7 @@ class Server:
         finally:
             self.clients.discard(client)
             if client.is_owner and not client.has_left and client.on_disconnect == "cancel":
-                self.migration.cancel(now=True)
+                self.work.cancel(now=True)
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await asyncio.wait_for(_flush(client), 1.0)
             pump.cancel()
@@ -209,7 +209,7 @@ class Server:
             self._news.set()
 
     async def _obey(self, client: Client, command: protocol.Command) -> Any:
-        migration = self.migration
+        work, run = self.work, self.work.run
         match command:
             case protocol.Attach():
                 client.is_attached = True
@@ -218,55 +218,54 @@ class Server:
                 self.clients.add(client)
                 self._had_clients = True
                 return Attached(
-                    run_id=migration.run_id,
+                    run_id=run.record.run_id,
                     version=__version__,
                     log_path=str(sockets.log_path(self.run_id)),
-                    snapshot=migration.snapshot(),
-                    samples=migration.meter.samples,
-                    events=self.chronicle.events(),
+                    snapshot=work.snapshot(),
+                    samples=run.meter.samples,
+                    events=self.backlog.events(),
                 ).model_dump(mode="json")
             case protocol.Detach():
                 client.has_left = True
                 return {}
             case protocol.Start():
-                await migration.start(command)
+                work.start(command)
             case protocol.Pause():
-                migration.pause()
+                run.pause()
             case protocol.Resume():
-                migration.resume()
+                run.resume()
             case protocol.Cancel():
-                if migration.verifying is None and migration.surveying is None:
-                    migration.record.require("cancel")
-                migration.cancel(now=command.now)
+                work.require_cancellable()
+                work.cancel(now=command.now)
             case protocol.SetKnob():
-                return await knobs.turn(migration, command.knob, command.value)
+                return await work.turn(command.knob, command.value)
             case protocol.Status():
                 pass
             case protocol.Shutdown():
-                if migration.is_busy:
+                if work.is_busy:
                     raise UsageError("The run is going on: cancel it or let it end first.", code="state")
                 self._is_ending = True
                 return {}
             case protocol.MakePlan():
-                settings = questions.planned(command, migration.settings)
+                settings = questions.planned(command, run.settings)
                 if settings.run.census == "full":
-                    return (await migration.survey(command, settings)).model_dump(mode="json")
+                    return (await work.plan(command, settings)).model_dump(mode="json")
                 return (await questions.make_plan(command, settings)).model_dump(mode="json")
             case protocol.Inspect():
-                report = await questions.inspect(command, migration.settings)
+                report = await questions.inspect(command, run.settings)
                 if command.keep and report.ok:
-                    migration.settings = questions.with_uri(command, migration.settings)
+                    run.settings = questions.with_uri(command, run.settings)
                 return report.model_dump(mode="json")
             case protocol.Verify(level="full"):
-                return (await migration.verify(command)).model_dump(mode="json")
+                return (await work.verify(command)).model_dump(mode="json")
             case _:
-                return await questions.answer(command, migration.settings)
-        return migration.snapshot().model_dump(mode="json")
+                return await questions.answer(command, run.settings)
+        return work.snapshot().model_dump(mode="json")
 
     # --- events and snapshots -----------------------------------------------------------------------------------------
 
     def _publish(self, event: Event) -> None:
-        self.chronicle.add(event)
+        self.backlog.add(event)
         message = {"event": event.model_dump(mode="json")}
         for client in self.clients:
             client.send(message)
@@ -275,11 +274,11 @@ class Server:
     async def _show(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), SNAPSHOT_EVERY_S if self.migration.is_busy else 1.0)
+                await asyncio.wait_for(self._news.wait(), SNAPSHOT_EVERY_S if self.work.is_busy else 1.0)
             self._news.clear()
             await asyncio.sleep(max(0.0, self._last_shown + SNAPSHOT_EVERY_S - time.monotonic()))
             self._last_shown = time.monotonic()
-            snapshot = self.migration.snapshot()
+            snapshot = self.work.snapshot()
             if self.clients:
                 self._show_all(snapshot)
 

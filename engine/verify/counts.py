@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from engine.config import Settings
+from engine.ledger import history
+from engine.ledger.ledger import Ledger
 from engine.ledger.partitions import TableTotals
 from engine.mongo import catalogue
 from engine.mongo import connect as mongo
@@ -18,8 +20,6 @@ from engine.plan import TablePlan, kept_plan
 from engine.postgres import finish, obstacles
 from engine.protocol import TableCounts, Verification, Verify, VerifyReport
 from engine.rows import TableLoad
-from engine.run import history
-from engine.run.journal import Journal
 
 
 async def verify(command: Verify, settings: Settings) -> VerifyReport:
@@ -28,16 +28,16 @@ async def verify(command: Verify, settings: Settings) -> VerifyReport:
     Raises:
         UsageError: no such run.
     """
-    async with Journal.opened(settings) as journal:
-        record = await history.find_run(journal, command.run)
-        journal.run_id = record.run_id
+    async with Ledger.for_question(settings) as ledger:
+        record = await history.find_run(ledger, command.run)
+        ledger.run_id = record.run_id
         plan = kept_plan(record.plan, record.run_id)
         uri = settings.source.connection
         counting = asyncio.create_task(asyncio.to_thread(count_source, uri, plan.tables))
-        loads, totals, target = await journal.counts()
+        loads, totals, target = await ledger.counts()
         source = await counting
         tables = []
-        async with journal.session() as connection:
+        async with ledger.session() as connection:
             for table in plan.tables:
                 task_id = table.task_id
                 load = loads[task_id]

@@ -7,60 +7,71 @@ its key: where keys sort in the table as MongoDB sorts them, the ranges of the s
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import groupby
 
 from engine.convert import Preference, make_converter
 from engine.ledger import partitions, spans
+from engine.ledger.ledger import Ledger
 from engine.mapping.model import Mapping
 from engine.mongo.filters import encode_filter
 from engine.postgres import keys
 from engine.postgres.keys import Bounds, KeyRange
 from engine.rows import Piece
-from engine.run.journal import Journal
 from engine.verify.compared_table import ComparedTable
-from engine.verify.leases import VerifyCluster
+from engine.verify.job import VerifyJob
 from engine.work.messages import KeysTask, VerifyLease
 from engine.work.verify import keys_only
 
 
 async def find_extra(
-    journal: Journal, cluster: VerifyCluster, tables: dict[int, ComparedTable], preference: Preference, samples: int
+    ledger: Ledger,
+    job: VerifyJob,
+    work_through: Callable[[Iterable[VerifyLease]], Awaitable[None]],
+    tables: dict[int, ComparedTable],
+    preference: Preference,
+    samples: int,
 ) -> None:
     """Count and describe the extra rows of these tables.
 
     Args:
-        journal: connected, of the run.
-        cluster: idle.
+        ledger: connected, of the run.
+        job: of an idle cluster.
+        work_through: has partitions gone through.
         tables: by task.
         preference: which converter.
         samples: rows that are described for each table.
     """
-    names = {task_id: keys.keys_table(journal.run_id, task_id) for task_id in tables}
+    names = {task_id: keys.keys_table(ledger.run_id, task_id) for task_id in tables}
     try:
-        await _write_keys(journal, cluster, tables, names)
+        await _write_keys(ledger, job, work_through, tables, names)
         for task_id, table in tables.items():
-            bounds = await _changed_bounds(journal, table, preference)
-            async with journal.own_session() as connection:
+            bounds = await _changed_bounds(ledger, table, preference)
+            async with ledger.own_session() as connection:
                 table.add_extra(
                     await keys.find_extra(connection, table.name, names[task_id], table.plan.mapping, bounds, samples)
                 )
     finally:
-        async with journal.session() as connection:
+        async with ledger.session() as connection:
             for name in names.values():
                 await keys.drop(connection, name)
 
 
 async def _write_keys(
-    journal: Journal, cluster: VerifyCluster, tables: dict[int, ComparedTable], names: dict[int, str]
+    ledger: Ledger,
+    job: VerifyJob,
+    work_through: Callable[[Iterable[VerifyLease]], Awaitable[None]],
+    tables: dict[int, ComparedTable],
+    names: dict[int, str],
 ) -> None:
-    first = max(cluster.tasks) + 1
+    first = max(job.tasks) + 1
     numbers = {task_id: number for number, task_id in enumerate(tables, first)}
-    async with journal.session() as connection:
+    async with ledger.session() as connection:
         for task_id, table in tables.items():
             plan = table.plan
             await keys.create(connection, names[task_id], table.name, plan.mapping)
-            cluster.tasks[numbers[task_id]] = KeysTask(
-                run_id=journal.run_id,
+            job.tasks[numbers[task_id]] = KeysTask(
+                run_id=ledger.run_id,
                 task_id=numbers[task_id],
                 database=plan.database,
                 collection=plan.collection,
@@ -68,24 +79,24 @@ async def _write_keys(
                 keys_table=names[task_id],
                 filter=encode_filter(plan.filter),
             )
-        wholes = [position.partition for position in await partitions.positions(connection, journal.run_id)]
-    await cluster.work_through(
+        wholes = [position.partition for position in await partitions.positions(connection, ledger.run_id)]
+    await work_through(
         VerifyLease(numbers[whole.task_id], whole.partition_id, 0, whole.upper)
         for whole in wholes
         if whole.task_id in numbers
     )
 
 
-async def _changed_bounds(journal: Journal, table: ComparedTable, preference: Preference) -> Bounds | None:
+async def _changed_bounds(ledger: Ledger, table: ComparedTable, preference: Preference) -> Bounds | None:
     """The ranges of the slices whose source changed; None where the order of keys does not tell."""
     if not keys.sorts_like_bson(table.plan.mapping):
         return None
     found: list[tuple[bytes | None, bool, bytes | None, bool]] = []
-    async with journal.session() as connection:
+    async with ledger.session() as connection:
         for partition_id, changed in groupby(sorted(table.changed_slices), key=lambda place: place[0]):
             numbers = {slice_no for _, slice_no in changed}
-            upper = (await partitions.position(connection, journal.run_id, partition_id)).partition.upper
-            for span in await spans.spans_of(connection, journal.run_id, partition_id, 0):
+            upper = (await partitions.position(connection, ledger.run_id, partition_id)).partition.upper
+            for span in await spans.spans_of(connection, ledger.run_id, partition_id, 0):
                 if span.slice_no not in numbers:
                     continue
                 high, inclusive = (upper, False) if span.last is None else (span.last, True)

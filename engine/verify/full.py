@@ -14,25 +14,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
+from engine.cluster.crew import MakeCrew
 from engine.cluster.meter import Meter
-from engine.cluster.progress import Emit
+from engine.cluster.own_cluster import Emit, OwnCluster
 from engine.config import Settings
 from engine.errors import Cancelled, KnobError, MigrationError, UsageError
-from engine.ledger import partitions, retried_rejects, runs, spans
+from engine.ledger import history, partitions, retried_rejects, runs, spans
+from engine.ledger.ledger import Ledger
 from engine.ledger.runs import RunRecord
 from engine.mapping.names import TableName
 from engine.mongo.filters import encode_filter
 from engine.plan import Plan, kept_plan
 from engine.postgres import compare, finish, obstacles, tables
-from engine.protocol import ComparingView, RunVerified, Verification, Verify, VerifyReport, WorkerView
-from engine.run import history
-from engine.run.journal import Journal
+from engine.protocol import ComparingView, RunVerified, Snapshot, Verification, Verify, VerifyReport
 from engine.verify.compared_table import ComparedTable
 from engine.verify.counts import blaming, compare_counts, count_source
 from engine.verify.extra_rows import find_extra
-from engine.verify.leases import VerifyCluster
+from engine.verify.job import VerifyJob
 from engine.work.context import WorkerStart
 from engine.work.messages import Compared, VerifyLease, VerifyTask
 
@@ -47,7 +48,9 @@ NO_KEY = "only the counts were compared: the collection has no range of _id to r
 class FullVerification:
     """One full verification."""
 
-    def __init__(self, command: Verify, settings: Settings, knobs: dict[str, int], emit: Emit) -> None:
+    def __init__(
+        self, command: Verify, settings: Settings, knobs: dict[str, int], emit: Emit, make_crew: MakeCrew
+    ) -> None:
         """Nothing is read yet.
 
         Args:
@@ -55,6 +58,7 @@ class FullVerification:
             settings: both sides and the converter.
             knobs: `cluster_size`, `page_size` and `throttle`.
             emit: makes a fact known.
+            make_crew: where workers come from.
         """
         self.phase = "connecting"
         self._command = command
@@ -67,10 +71,13 @@ class FullVerification:
         self._n_bytes = 0
         self._tables: dict[int, ComparedTable] = {}
         """By task."""
-        self._journal: Journal | None = None
-        self._cluster: VerifyCluster | None = None
+        self._ledger = Ledger.for_question(settings, self._lose)
+        self._cluster = OwnCluster(make_crew, knobs, emit, self._ledger.end_backend)
+        self._job = VerifyJob(self._cluster, self._compared)
+        self._cluster.add(self._job)
         self._main: asyncio.Task[VerifyReport] | None = None
         self._is_cancelled = False
+        self._has_workers = False
         self._lost: MigrationError | None = None
         """Why the tables are not ours any more."""
 
@@ -84,23 +91,34 @@ class FullVerification:
 
     async def check_size(self, workers: int) -> None:
         """Raise KnobError for a cluster larger than the target has connections for."""
-        if self._journal is not None:
-            free = await self._journal.free_connections() + len(self.worker_views())
-            if workers > free:
-                raise KnobError(
-                    f"cluster_size must be at most {free} now, not {workers}: the target has no more free connections."
-                )
+        free = await self._ledger.free_connections() + len(self._cluster.views())
+        if workers > free:
+            raise KnobError(
+                f"cluster_size must be at most {free} now, not {workers}: the target has no more free connections."
+            )
 
     def turn(self, knob: str) -> None:
-        """A knob has another value."""
-        if self._cluster is None:
-            return
-        if knob == "cluster_size":
+        """A knob has another value; a size counts from the time on when there is work."""
+        if knob == "cluster_size" and self._has_workers:
             self._cluster.resize(self._knobs[knob])
-        else:
+        elif knob != "cluster_size":
             self._cluster.tune(self._knobs)
 
-    def view(self) -> ComparingView:
+    def drawn(self, snapshot: Snapshot) -> Snapshot:
+        """A run's snapshot with how far the verification is instead."""
+        workers = self._cluster.views()
+        return snapshot.model_copy(
+            update={
+                "phase": self.phase,
+                "verification": Verification.RUNNING,
+                "comparing": self._view(),
+                "workers": workers,
+                "workers_alive": sum(bool(worker.pid) for worker in workers),
+                "converter": self._cluster.converter,
+            }
+        )
+
+    def _view(self) -> ComparingView:
         """How far it is."""
         checked = sum(table.checked for table in self._tables.values())
         total = sum(table.documents for table in self._tables.values())
@@ -113,15 +131,6 @@ class FullVerification:
             rows_per_s=self._meter.rows.rate(),
             eta_s=self._meter.eta(checked, total),
         )
-
-    def worker_views(self) -> list[WorkerView]:
-        """What the workers do."""
-        return self._cluster.views() if self._cluster is not None else []
-
-    @property
-    def converter(self) -> str:
-        """Which converter the workers use."""
-        return self._cluster.converter if self._cluster is not None else ""
 
     async def run(self) -> VerifyReport:
         """Verify.
@@ -150,49 +159,46 @@ class FullVerification:
     # --- the steps ----------------------------------------------------------------------------------------------------
 
     async def _run(self) -> VerifyReport:
-        async with Journal.opened(self._settings, self._lose) as journal:
-            self._journal = journal
-            record = await history.find_run(journal, self._command.run)
+        async with self._ledger as ledger:
+            record = await history.find_run(ledger, self._command.run)
             if record.is_resumable:
                 raise UsageError(
                     f"Run {record.run_id} is {record.state}, not complete: finish it with `mongopg-tui run --resume "
                     f"{record.run_id}`, or verify its counts only.",
                     code="state",
                 )
-            self._run_id = journal.run_id = record.run_id
+            self._run_id = ledger.run_id = record.run_id
             plan = kept_plan(record.plan, record.run_id)
-            await journal.hold([TableName(table.schema_name, table.table) for table in plan.tables])
-            report = await self._verified(journal, record, plan)
-            await self._keep(journal, report)
+            await ledger.hold([TableName(table.schema_name, table.table) for table in plan.tables])
+            report = await self._verified(record, plan)
+            await self._keep(report)
         return report
 
-    async def _verified(self, journal: Journal, record: RunRecord, plan: Plan) -> VerifyReport:
-        self._cluster = cluster = await self._made_cluster(journal)
+    async def _verified(self, record: RunRecord, plan: Plan) -> VerifyReport:
+        settings = self._settings
+        uri = await self._ledger.uri_for_workers()
+        self._cluster.start_with(WorkerStart(self._run_id, settings.source.connection, uri, settings.run.converter))
         ticking = asyncio.create_task(self._tick(), name="tick")
         try:
-            leases = await self._look(journal, cluster, record, plan)
-            await self._start(journal, cluster, len(leases))
+            leases = await self._look(record, plan)
+            await self._start(len(leases))
             self.phase = "verifying"
-            await cluster.work_through(leases)
-            return await self._judge(journal, cluster, record, plan)
+            await self._work_through(leases)
+            return await self._judge(record, plan)
         finally:
             ticking.cancel()
             with suppress(asyncio.CancelledError):
                 await ticking
-            await cluster.stop()
+            await self._cluster.stop()
 
-    async def _made_cluster(self, journal: Journal) -> VerifyCluster:
-        start = WorkerStart(
-            self._run_id,
-            self._settings.source.connection,
-            await journal.uri_for_workers(),
-            self._settings.run.converter,
-        )
-        return VerifyCluster(start, self._knobs, self._emit, self._compared, journal.end_backend)
+    async def _work_through(self, leases: Iterable[VerifyLease]) -> None:
+        """Have these partitions gone through; raises what made it fail."""
+        self._job.add(leases)
+        await self._cluster.until(lambda: self._job.is_finished)
 
-    async def _look(self, journal: Journal, cluster: VerifyCluster, record: RunRecord, plan: Plan) -> list[VerifyLease]:
+    async def _look(self, record: RunRecord, plan: Plan) -> list[VerifyLease]:
         """What there is to compare, and what keeps a table from being compared."""
-        async with journal.session() as connection:
+        async with self._ledger.session() as connection:
             loads = {load.task_id: load for load in await runs.table_loads(connection, record.run_id)}
             sizes = await spans.counts_by_task(connection, record.run_id)
             for each in plan.tables:
@@ -207,7 +213,7 @@ class FullVerification:
                     table.hindrance, table.is_wrong = " ".join(problems), True
                     continue
                 table.slices, table.documents = sizes.get(each.task_id, (0, 0))
-                cluster.tasks[each.task_id] = VerifyTask(
+                self._job.tasks[each.task_id] = VerifyTask(
                     run_id=record.run_id,
                     task_id=each.task_id,
                     database=each.database,
@@ -223,32 +229,40 @@ class FullVerification:
         return [
             VerifyLease(whole.task_id, whole.partition_id, 0, whole.upper)
             for whole in wholes
-            if whole.task_id in cluster.tasks
+            if whole.task_id in self._job.tasks
         ]
 
-    async def _start(self, journal: Journal, cluster: VerifyCluster, n_leases: int) -> None:
-        size = min(self._knobs["cluster_size"], await journal.free_connections(), n_leases)
+    async def _start(self, n_leases: int) -> None:
+        size = min(self._knobs["cluster_size"], await self._ledger.free_connections(), n_leases)
         if n_leases and size < 1:
             raise KnobError("The target has no free connection for a worker: end other sessions, or raise its limit.")
-        cluster.resize(size)
+        self._has_workers = True
+        self._cluster.resize(size)
 
-    async def _judge(self, journal: Journal, cluster: VerifyCluster, record: RunRecord, plan: Plan) -> VerifyReport:
+    async def _judge(self, record: RunRecord, plan: Plan) -> VerifyReport:
         self.phase = "counting"
         uri = self._settings.source.connection
         counting = asyncio.create_task(asyncio.to_thread(count_source, uri, plan.tables))
-        _, totals, target = await journal.counts()
+        _, totals, target = await self._ledger.counts()
         source = await counting
         # Whatever else is in a table that should hold the run's rows alone.
         crowded = {
             task_id: table
             for task_id, table in self._tables.items()
-            if record.mode in OWN_TABLE and task_id in cluster.tasks and target[task_id] != table.found
+            if record.mode in OWN_TABLE and task_id in self._job.tasks and target[task_id] != table.found
         }
         if crowded:
             self.phase = "looking for extra rows"
-            await find_extra(journal, cluster, crowded, self._settings.run.converter, self._command.samples)
+            await find_extra(
+                self._ledger,
+                self._job,
+                self._work_through,
+                crowded,
+                self._settings.run.converter,
+                self._command.samples,
+            )
         counted = []
-        async with journal.session() as connection:
+        async with self._ledger.session() as connection:
             for task_id, table in self._tables.items():
                 counts = table.over(
                     compare_counts(
@@ -271,7 +285,7 @@ class FullVerification:
             seconds=round(time.monotonic() - self._began, 3),
         )
 
-    async def _keep(self, journal: Journal, report: VerifyReport) -> None:
+    async def _keep(self, report: VerifyReport) -> None:
         """The outcome, for history."""
         event = RunVerified(
             run_id=report.run_id,
@@ -282,7 +296,7 @@ class FullVerification:
             redacted=report.redacted,
             seconds=report.seconds,
         )
-        async with journal.session() as connection:
+        async with self._ledger.session() as connection:
             await runs.set_verification(connection, report.run_id, report.result.value)
             await runs.append_afterwards(connection, report.run_id, event)
 

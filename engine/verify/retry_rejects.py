@@ -25,8 +25,9 @@ from engine.config import Settings
 from engine.convert import make_converter
 from engine.convert.interface import Converter
 from engine.errors import MigrationError, UsageError
-from engine.ledger import retried_rejects, runs
+from engine.ledger import history, retried_rejects, runs
 from engine.ledger.altered import Altered
+from engine.ledger.ledger import Ledger
 from engine.ledger.retried_rejects import FailedAgain, KeptReject
 from engine.ledger.slices import LOCK_TIMEOUT_S
 from engine.mapping.model import Mapping
@@ -39,8 +40,6 @@ from engine.postgres.page import CopyTarget, Page
 from engine.postgres.rows import RowSender
 from engine.protocol import RejectsRetried, RetryRejects, RetryReport
 from engine.rows import Converted, Piece, TableLoad
-from engine.run import history
-from engine.run.journal import Journal
 
 KEY_TAKEN = "key_taken"
 KEY_TAKEN_DETAIL = "the table has another row of this key"
@@ -63,20 +62,20 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
         MigrationError: the server failed it; what is committed stays.
     """
     lost: list[MigrationError] = []
-    async with Journal.opened(settings, lost.append) as journal:
-        record = await history.find_run(journal, command.run)
+    async with Ledger.for_question(settings, lost.append) as ledger:
+        record = await history.find_run(ledger, command.run)
         if record.is_resumable:
             raise UsageError(
                 f"Run {record.run_id} is {record.state}, not complete: finish it with `mongopg-tui run --resume "
                 f"{record.run_id}` first.",
                 code="state",
             )
-        journal.run_id = record.run_id
+        ledger.run_id = record.run_id
         plan = kept_plan(record.plan, record.run_id)
-        await journal.hold([TableName(table.schema_name, table.table) for table in plan.tables])
+        await ledger.hold([TableName(table.schema_name, table.table) for table in plan.tables])
         sums = _Sums()
         try:
-            async with journal.own_session() as connection:
+            async with ledger.own_session() as connection:
                 await connection.execute(compare.SESSION)
                 loads = {load.task_id: load for load in await runs.table_loads(connection, record.run_id)}
                 for table in plan.tables:
@@ -85,7 +84,7 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
                     load = loads[table.task_id]
                     work = await _prepared(connection, record.run_id, record.mode, table, load, command, settings)
                     await work.run(sums)
-            report = await history.list_rejects(journal, record.run_id, command.samples)
+            report = await history.list_rejects(ledger, record.run_id, command.samples)
             event = RejectsRetried(
                 tried=sums.tried,
                 written=sums.written,
@@ -93,7 +92,7 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
                 left=report.total,
                 altered=dict(sums.altered),
             )
-            async with journal.session() as connection:
+            async with ledger.session() as connection:
                 await runs.append_afterwards(connection, record.run_id, event)
         except sqlstates.FAILURES as error:
             code, sentence = sqlstates.describe(error)

@@ -17,8 +17,8 @@ from engine.mongo.bounds import key_of
 from engine.mongo.collections import collection_of
 from engine.mongo.reader import RangeReader, RawBatch, filter_query
 from engine.work.connections import EXPLAINED, Ends
-from engine.work.context import Place
-from engine.work.messages import CensusLease, CensusTask, Counted, Failed, Returned
+from engine.work.context import Place, Work
+from engine.work.messages import CensusLease, CensusTask, Counted, Failed, Progress, Returned
 from engine.work.slots import Field
 
 
@@ -32,8 +32,10 @@ class _Range:
     is_dropped: threading.Event
 
 
-class CensusTaker:
+class CensusTaker(Work[CensusTask, CensusLease]):
     """Counts ranges; keeps its client from lease to lease."""
+
+    needs_target = False
 
     def __init__(self, place: Place) -> None:
         self._ends = Ends(place)
@@ -82,7 +84,7 @@ class CensusTaker:
         if rest is not lease:
             census = counting.counter.result()
             encoded = json.dumps(census.to_dict()).encode()
-            self._report(Counted(lease, census.n_documents, encoded, rest))
+            self._report(Progress(task.task_id, Counted(lease, census.n_documents, encoded, rest)))
         return rest
 
     def _go_through(self, counting: _Range, reader: RangeReader) -> CensusLease | None:

@@ -14,10 +14,10 @@ from engine.mongo import connect as mongo
 from engine.mongo import faults
 from engine.postgres import connect as postgres
 from engine.postgres import sqlstates
+from engine.retries import Patience
 from engine.work.context import Place
 from engine.work.feed import Threads
 from engine.work.messages import Connected, Failed, Lease, Problem
-from engine.work.retry import Patience
 
 SERVER_FAILURES: tuple[type[Exception], ...] = (PyMongoError, *sqlstates.FAILURES)
 """What either server's failures raise."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from engine.convert import Preference
 from engine.work.feed import Pace
-from engine.work.messages import FromWorker
+from engine.work.messages import Failed, FromWorker, Lease, Returned, Task
 from engine.work.slots import Slot
 
 
@@ -40,3 +42,29 @@ class Place:
     """What the engine wants of the lease in hand."""
     report: Callable[[FromWorker], None]
     """Sends the engine a message."""
+
+
+TaskT = TypeVar("TaskT", bound=Task, contravariant=True)
+LeaseT = TypeVar("LeaseT", bound=Lease)
+
+
+class Work(ABC, Generic[TaskT, LeaseT]):
+    """What a worker does with the leases of one kind of work; it is made with a `Place`, and kept from lease to lease."""
+
+    needs_target = True
+    """It connects to PostgreSQL, which tells the engine that it has begun."""
+
+    @abstractmethod
+    async def work(self, task: TaskT, lease: LeaseT) -> Returned | Failed:
+        """Do a lease, or as much of it as the engine lets us; cancelled when the engine wants it dropped."""
+
+    def rest(self, lease: LeaseT) -> LeaseT:
+        """What is left of a lease that was dropped, as far as is known here; what is before it is done."""
+        return lease
+
+    async def abort(self) -> None:
+        """Roll back what is in hand."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Leave the servers politely."""

@@ -23,9 +23,9 @@ from engine.postgres import blockers, page, sessions, sqlstates
 from engine.postgres.rows import Caution
 from engine.work.claims import as_committed
 from engine.work.connections import EXPLAINED, Ends
-from engine.work.context import Place
+from engine.work.context import Place, Work
 from engine.work.feed import Feed, Piece
-from engine.work.messages import Committed, CopyLease, CopyTask, Failed, Returned
+from engine.work.messages import Committed, CopyLease, CopyTask, Failed, Progress, Returned
 from engine.work.slots import Field, Slot
 
 SLICE_BYTES = 8 * 1024 * 1024
@@ -77,7 +77,7 @@ class _Writing:
         return sum(self._slot[field] for field in (Field.READING_NS, Field.CONVERTING_NS, Field.THROTTLED_NS))
 
 
-class Copier:
+class Copier(Work[CopyTask, CopyLease]):
     """Copies partitions; keeps its connections and converters from lease to lease."""
 
     def __init__(self, place: Place) -> None:
@@ -192,20 +192,19 @@ class Copier:
         self._slot.add(Field.WRITTEN, done.written)
         self._slot.add(Field.REJECTED, done.rejected)
         self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
-        self._report(
-            Committed(
-                task_id=task.task_id,
-                partition_id=position.partition_id,
-                slice_no=position.slice_no,
-                n_read=done.read,
-                n_written=done.written,
-                n_rejected=done.rejected,
-                n_bytes=done.n_bytes,
-                final=feed.at_end,
-                reasons=tuple(done.reasons.items()),
-                policy_hits=tuple(done.policy_hits.items()),
-            )
+        committed = Committed(
+            task_id=task.task_id,
+            partition_id=position.partition_id,
+            slice_no=position.slice_no,
+            n_read=done.read,
+            n_written=done.written,
+            n_rejected=done.rejected,
+            n_bytes=done.n_bytes,
+            final=feed.at_end,
+            reasons=tuple(done.reasons.items()),
+            policy_hits=tuple(done.policy_hits.items()),
         )
+        self._report(Progress(task.task_id, committed))
         self.position = replace(position, slice_no=position.slice_no + 1, lower=upto, lower_inclusive=upto is None)
         return feed.at_end
 
@@ -215,6 +214,10 @@ class Copier:
             yield _for_target(piece)
             writing.account()
             self._slot.add(Field.SENT, len(piece.converted.row_ends))
+
+    def rest(self, lease: CopyLease) -> CopyLease:
+        """Behind the last slice that is known to be committed."""
+        return self.position or lease
 
     # --- positions ----------------------------------------------------------------------------------------------------
 
@@ -227,7 +230,7 @@ class Copier:
         connection, before = await self._ends.target(), self._position()
         found = await partitions.position(connection, task.run_id, before.partition_id)
         for claim in await slices.claims_from(connection, task.run_id, before.partition_id, before.slice_no):
-            self._report(as_committed(task.task_id, before.partition_id, claim))
+            self._report(Progress(task.task_id, as_committed(task.task_id, before.partition_id, claim)))
         self.position = replace(
             before, slice_no=found.next_slice_no, lower=found.lower, lower_inclusive=found.lower_inclusive
         )

@@ -3,20 +3,55 @@ only the beginnings of values that a verification found to differ.
 
 ::
 
-    engine  -> worker   Task, Lease, Yield, Abort, Tune, Retire
-    worker  -> engine   Ready, Connected, Committed, Compared, Counted, Returned, Failed, Problem
+    engine  -> worker   NewTask, NewLease, Yield, Abort, Tune, Retire
+    worker  -> engine   Ready, Connected, Progress, Returned, Failed, Problem
 
-A worker asks for nothing by name: `Ready` and `Returned` mean that it stands idle and takes a lease.
+A worker asks for nothing by name: `Ready` and `Returned` mean that it is idle and takes a lease. Which tasks and leases belong
+to which kind of work is in `engine.work.kinds`; what a kind reports of its progress is between its two sides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from engine.mapping.model import Mapping
 
 OUT_OF_MEMORY = 12
 """Exit code of a worker that the system gives no more memory."""
+
+
+class Task(Protocol):
+    """What a worker is told of a collection before its first lease of it."""
+
+    @property
+    def task_id(self) -> int:
+        """Unique in a cluster."""
+        ...
+
+    @property
+    def database(self) -> str:
+        """Of MongoDB."""
+        ...
+
+    @property
+    def collection(self) -> str:
+        """In the database."""
+        ...
+
+
+class Lease(Protocol):
+    """A part of a task that one worker has in hand."""
+
+    @property
+    def task_id(self) -> int:
+        """The task that it is a part of."""
+        ...
+
+    @property
+    def key(self) -> int:
+        """Tells it from the other leases of its kind; the rest of a lease has the same one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +137,6 @@ class CensusTask:
     filter: bytes = b""
 
 
-Task = CopyTask | SeedTask | VerifyTask | KeysTask | CensusTask
-
-
 @dataclass(frozen=True, slots=True)
 class CopyLease:
     """A partition, or the rest of one, to read, convert and write."""
@@ -120,6 +152,11 @@ class CopyLease:
     upper: bytes | None
     """Exclusive end of the partition; None is the end of the collection."""
 
+    @property
+    def key(self) -> int:
+        """The number of its partition."""
+        return self.partition_id
+
 
 @dataclass(frozen=True, slots=True)
 class SeedLease:
@@ -128,6 +165,11 @@ class SeedLease:
     task_id: int
     low: int
     high: int
+
+    @property
+    def key(self) -> int:
+        """Its first index."""
+        return self.low
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +183,11 @@ class VerifyLease:
     upper: bytes | None
     """Exclusive end of the partition, `{"_id": value}` as BSON; None is the end of the collection."""
 
+    @property
+    def key(self) -> int:
+        """The number of its partition."""
+        return self.partition_id
+
 
 @dataclass(frozen=True, slots=True)
 class CensusLease:
@@ -153,8 +200,24 @@ class CensusLease:
     lower_inclusive: bool
     upper: bytes | None
 
+    @property
+    def key(self) -> int:
+        """The number of its partition."""
+        return self.partition_id
 
-Lease = CopyLease | SeedLease | VerifyLease | CensusLease
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """What leases to come are parts of; in place of one with the same number."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class NewLease:
+    """What to work on now."""
+
+    lease: Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +343,18 @@ class Counted:
     rest: CensusLease | None = None
 
 
+Payload = Committed | Compared | Counted
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A part of the lease in hand is done."""
+
+    task_id: int
+    payload: Payload
+    """What the kind of work says of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Returned:
     """The lease is over: finished, or given back with its rest."""
@@ -313,5 +388,5 @@ class Problem:
     message: str
 
 
-ToWorker = Task | Lease | Yield | Abort | Tune | Retire
-FromWorker = Ready | Connected | Committed | Compared | Counted | Returned | Failed | Problem
+ToWorker = NewTask | NewLease | Yield | Abort | Tune | Retire
+FromWorker = Ready | Connected | Progress | Returned | Failed | Problem

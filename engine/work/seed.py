@@ -11,16 +11,18 @@ from engine.errors import MigrationError
 from engine.mongo import connect as mongo
 from engine.mongo import faults
 from engine.mongo.collections import collection_of
+from engine.retries import Patience
 from engine.work import seeding
-from engine.work.context import Place
-from engine.work.messages import Committed, Failed, Problem, Returned, SeedLease, SeedTask
-from engine.work.retry import Patience
+from engine.work.context import Place, Work
+from engine.work.messages import Committed, Failed, Problem, Progress, Returned, SeedLease, SeedTask
 from engine.work.slots import Field
 from engine.work.users import UserPages
 
 
-class Seeder:
+class Seeder(Work[SeedTask, SeedLease]):
     """Inserts ranges; keeps its client and its pools from lease to lease."""
+
+    needs_target = False
 
     def __init__(self, place: Place) -> None:
         self._start = place.start
@@ -74,7 +76,7 @@ class Seeder:
             self._slot.add(Field.SENT, count)
             self._slot.add(Field.WRITTEN, count)
             self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
-            message = Committed(lease.task_id, lease.low, 0, count, count, 0, 0, final=False)
+            message = Progress(lease.task_id, Committed(lease.task_id, lease.low, 0, count, count, 0, 0, final=False))
             loop.call_soon_threadsafe(self._report, message)
 
         return seeding.insert_range(
@@ -86,7 +88,7 @@ class Seeder:
             should_stop=lambda: self._pace.is_yielding or self._is_aborted,
         )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let the server go."""
         if self._client is not None:
             self._client.close()

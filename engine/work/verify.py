@@ -30,7 +30,7 @@ from engine.postgres import compare, keys
 from engine.postgres.compare import ComparedPage, Comparer, RowProblem, ValueDifference, shown_value
 from engine.rows import Piece
 from engine.work.connections import EXPLAINED, Ends
-from engine.work.context import Place
+from engine.work.context import Place, Work
 from engine.work.differences import Suspect, Tally, suspects_of
 from engine.work.feed import Feed, Reader
 from engine.work.messages import (
@@ -38,6 +38,7 @@ from engine.work.messages import (
     Failed,
     KeysTask,
     LessStrict,
+    Progress,
     Returned,
     VerifyLease,
     VerifyTask,
@@ -87,7 +88,7 @@ class _Look:
         return compared
 
 
-class Verifier:
+class Verifier(Work[VerifyTask | KeysTask, VerifyLease]):
     """Compares partitions; keeps its connections and converters from lease to lease."""
 
     def __init__(self, place: Place) -> None:
@@ -131,9 +132,13 @@ class Verifier:
             self._ends.patience.renew()
             self._slot.add(Field.WRITTEN, done.n_documents)
             self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
-            self._report(done)
+            self._report(Progress(task.task_id, done))
             self.position = replace(self._position(), slice_no=span.slice_no + 1)
         return True
+
+    def rest(self, lease: VerifyLease) -> VerifyLease:
+        """Behind the last slice that was reported."""
+        return self.position or lease
 
     # --- one slice ----------------------------------------------------------------------------------------------------
 

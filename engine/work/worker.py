@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -21,36 +22,26 @@ from engine import logs
 from engine.convert import converter_name
 from engine.libpq import resolve as libpq
 from engine.redaction import know, secrets_in
-from engine.work.census import CensusTaker
-from engine.work.context import Place, WorkerStart
-from engine.work.copy import Copier
+from engine.work.context import Place, Work, WorkerStart
+from engine.work.kinds import KINDS
 from engine.work.messages import (
     OUT_OF_MEMORY,
     Abort,
-    CensusLease,
-    CensusTask,
     Connected,
-    CopyLease,
-    CopyTask,
     Failed,
     FromWorker,
-    KeysTask,
     Lease,
+    NewLease,
+    NewTask,
     Ready,
     Retire,
     Returned,
-    SeedLease,
-    SeedTask,
     Task,
     ToWorker,
     Tune,
-    VerifyLease,
-    VerifyTask,
     Yield,
 )
-from engine.work.seed import Seeder
 from engine.work.slots import Field, Slot
-from engine.work.verify import Verifier
 
 HEARTBEAT_S = 0.5
 NICENESS = 5
@@ -116,14 +107,12 @@ class _Worker:
         self._start = start
         self._orders = Orders()
         self._tasks: dict[int, Task] = {}
-        place = Place(start, number, slot, self._orders, self._send)
-        self._copier = Copier(place)
-        self._seeder = Seeder(place)
-        self._verifier = Verifier(place)
-        self._census_taker = CensusTaker(place)
+        self._place = Place(start, number, slot, self._orders, self._send)
+        self._works: dict[Callable[[Place], Work[Any, Any]], Work[Any, Any]] = {}
+        """Those that were needed so far, by what makes them."""
         self._lease: asyncio.Task[None] | None = None
         self._is_nice = False
-        self._counted: type[Task] | None = None
+        self._counted: type | None = None
         """The kind of work that the slot's counters are about."""
         self._retired: asyncio.Future[None]
 
@@ -144,10 +133,8 @@ class _Worker:
                 self._lease.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._lease
-            await self._copier.close()
-            await self._verifier.close()
-            await self._census_taker.close()
-            self._seeder.close()
+            for work in self._works.values():
+                await work.close()
 
     async def _beat(self) -> None:
         while True:
@@ -177,11 +164,11 @@ class _Worker:
 
     def _obey(self, message: ToWorker) -> None:
         match message:
-            case CopyTask() | SeedTask() | VerifyTask() | KeysTask() | CensusTask():
-                self._tasks[message.task_id] = message
-            case CopyLease() | SeedLease() | VerifyLease() | CensusLease():
+            case NewTask():
+                self._tasks[message.task.task_id] = message.task
+            case NewLease():
                 self._orders.is_yielding = False
-                self._lease = asyncio.create_task(self._work(message), name="lease")
+                self._lease = asyncio.create_task(self._work(message.lease), name="lease")
             case Yield():
                 self._orders.is_yielding = True
             case Abort():
@@ -201,24 +188,14 @@ class _Worker:
             self._counted = type(task)
             self._slot[Field.SENT] = self._slot[Field.WRITTEN] = 0
         answer: Returned | Failed
-        if isinstance(task, SeedTask | CensusTask):
+        work = self._work_for(task)
+        if not work.needs_target:
             self._step_behind()  # for others their connection to PostgreSQL says when they have started
         try:
-            if isinstance(task, CopyTask):
-                assert isinstance(lease, CopyLease)
-                answer = await self._copier.work(task, lease)
-            elif isinstance(task, SeedTask):
-                assert isinstance(lease, SeedLease)
-                answer = await self._seeder.work(task, lease)
-            elif isinstance(task, CensusTask):
-                assert isinstance(lease, CensusLease)
-                answer = await self._census_taker.work(task, lease)
-            else:
-                assert isinstance(lease, VerifyLease)
-                answer = await self._verifier.work(task, lease)
+            answer = await work.work(task, lease)
         except asyncio.CancelledError:
-            await self._abort()
-            answer = Returned(lease, finished=False, rest=self._rest(lease))
+            await work.abort()
+            answer = Returned(lease, finished=False, rest=work.rest(lease))
         except Exception as error:
             if _is_out_of_memory(error):
                 # As if the system had killed us for it: another worker tries, with memory that nothing was left in.
@@ -229,20 +206,14 @@ class _Worker:
             answer = Failed(
                 lease, "internal", f"A worker failed with {type(error).__name__}; the log says more.", fatal=True
             )
-            await self._abort()
+            await work.abort()
         self._slot.state = "idle"
         self._lease = None
         self._send(answer)
 
-    async def _abort(self) -> None:
-        """Roll back what is in hand."""
-        await self._copier.abort()
-        await self._verifier.abort()
-
-    def _rest(self, lease: Lease) -> Lease:
-        """What is left of an aborted lease, as far as is known here; slices before it are committed."""
-        if isinstance(lease, CopyLease):
-            return self._copier.position or lease
-        if isinstance(lease, VerifyLease):
-            return self._verifier.position or lease
-        return lease
+    def _work_for(self, task: Task) -> Work[Any, Any]:
+        """What does leases of this task."""
+        make = KINDS[type(task)]
+        if make not in self._works:
+            self._works[make] = make(self._place)
+        return self._works[make]

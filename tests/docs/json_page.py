@@ -5,8 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -28,7 +27,6 @@ from engine.protocol import (
 from engine.protocol.events import Part
 from engine.run.final_event import outcome
 from engine.run.record import RunRecord, TableCounters
-from engine.run.run import Migration
 from tests.docs.markdown import one_line, spelled, table, texts_below
 from tui.cli.json_lines import finished_record, progress_record, status_record
 
@@ -130,10 +128,9 @@ def snapshot() -> Snapshot:
 def finished() -> dict[str, Any]:
     """Of a run with one table and indexes that failed in the end."""
     counters = TableCounters("", "public.users", 0, ok=True, indexes_failed=1)
-    migration = SimpleNamespace(
-        record=RunRecord("", tables={0: counters}, snapshot_unix=1.0), run_id="", seconds=1.0, written_before=0
-    )
-    event = outcome(cast("Migration", migration), RunState.FAILED, ConnectError(""), ConnectError.exit_code)
+    record = RunRecord("", tables={0: counters}, snapshot_unix=1.0)
+    error = ConnectError("")
+    event = outcome(record, RunState.FAILED, error, error.exit_code, seconds=1.0, written_before=0)
     return finished_record(event.facts)
 
 

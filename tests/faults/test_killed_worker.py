@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from engine.cluster.leases import MAX_DEATHS
+from engine.cluster.lease_book import MAX_DEATHS
 from engine.protocol import RunState, WorkerState, WorkerView
 from tests.faults.planting import constants
 from tests.faults.proxy import proxy_to

@@ -26,8 +26,8 @@ SWAP_LOCK_S = 1.0
 SOME_MORE_S = 1.5
 """What else a busy machine may take for a query."""
 IMPATIENT = {
-    "engine.retries:LOCKED_S": 0.5,
-    "engine.retries:LOCK_AGAIN_S": 0.3,
+    "engine.run.steps:LOCKED_S": 0.5,
+    "engine.run.steps:LOCK_AGAIN_S": 0.3,
     "engine.postgres.finish:LOCK_TIMEOUT_S": 0.3,
     "engine.postgres.finish:SWAP_LOCK_S": 0.3,
 }

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from engine.errors import ConnectError, TargetHeld
-from engine.mapping.names import TableName
-from engine.run.journal import Journal
+from engine.ledger.ledger import Ledger
+from engine.postgres.ddl import TableName
 from tests.running import Engines, add_users, assert_users_equal, eventually
 from tests.slow_run import started
 
@@ -88,7 +88,7 @@ async def test_a_second_run_is_not_let_in_while_the_first_is_without_its_hold(
     target.execute(f"ALTER DATABASE \"{target.database}\" SET idle_session_timeout = '300ms'")
     add_users(source, USERS)
     engine = await started(engines, written=100, cluster_size=2, throttle=100)
-    other = Journal(target.uri, "another-run")
+    other = Ledger(target.uri, "another-run")
     await other.connect()
     try:
         for _ in range(3):
@@ -110,27 +110,27 @@ async def test_a_login_that_plays_another_role_is_counted_by_its_own_limit(targe
     target.execute(
         f"CREATE ROLE {login} LOGIN CONNECTION LIMIT 3 IN ROLE {role}; ALTER ROLE {login} SET role = '{role}'"
     )
-    journal = Journal(uri_of(target, login)["uri"], "20261123-1402-k3f9")
+    ledger = Ledger(uri_of(target, login)["uri"], "20261123-1402-k3f9")
     try:
-        await journal.connect()
-        assert await journal.free_connections() == 0  # of three, one is used, and two are left for people
-        again = Journal(uri_of(target, login)["uri"], "20261123-1402-k3f9")
+        await ledger.connect()
+        assert await ledger.free_connections() == 0  # of three, one is used, and two are left for people
+        again = Ledger(uri_of(target, login)["uri"], "20261123-1402-k3f9")
         await again.connect()
         pid = int(target.value("SELECT max(pid) FROM pg_stat_activity WHERE usename = $1", login))
-        await journal.end_backend(pid)
+        await ledger.end_backend(pid)
         sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1"
         await eventually(lambda: target.value(sessions, login) == 1, 10.0, lambda: target.rows(sessions, login))
         await again._disconnect()
     finally:
-        await journal._disconnect()
+        await ledger._disconnect()
         target.execute(f"DROP OWNED BY {login}; DROP ROLE {login}")
 
 
 async def test_a_refused_login_is_no_weather(target: Target, role: str) -> None:
     target.execute(f"ALTER ROLE {role} VALID UNTIL '2001-01-01' NOLOGIN")
-    journal = Journal(uri_of(target, role)["uri"], "20261123-1402-k3f9")
+    ledger = Ledger(uri_of(target, role)["uri"], "20261123-1402-k3f9")
     with pytest.raises(ConnectError) as refused:
-        await journal.position(1, 0)
+        await ledger.position(1, 0)
     assert refused.value.is_final
     with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
         await asyncpg.connect(uri_of(target, role)["uri"])

@@ -228,7 +228,7 @@ async def test_workers_without_a_connection_leave_the_cluster_and_the_others_go_
 async def test_too_few_connections_for_keys_pause_the_run_until_there_are_more(
     source: Source, target: Target, limited: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in constants({"engine.retries:CROWDED_S": 0.5}).items():
+    for name, value in constants({"engine.run.steps:CROWDED_S": 0.5}).items():
         monkeypatch.setenv(name, value)
     add_users(source, USERS)
     engine = await engines.launch(engines.settings("users", run=SLOW, target={"uri": limited.uri}))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.cluster.leases import CopyLeases, SeedLeases
+from engine.run.copy_leases import CopyLeases
+from engine.run.seed import SeedRanges
 from engine.work.messages import CopyLease, SeedLease
 
 
@@ -42,7 +43,7 @@ def test_a_partition_that_kills_three_workers_is_parked_and_the_rest_goes_on() -
         lease = leases.take()
         assert lease is not None
         assert lease.partition_id == 0
-        parked = leases.count_death(0, slice_no=7)
+        parked = leases.count_death(0, at=7)
         assert parked is (death == 3)
         if not parked:
             leases.give_back(lease)
@@ -80,53 +81,53 @@ def test_a_held_partition_keeps_the_work_open_until_it_is_released() -> None:
 
 
 def test_seeding_hands_out_pages_up_to_the_count() -> None:
-    leases = SeedLeases(0, first=0, count=25)
+    leases = SeedRanges(0, first=0, count=25)
     ranges = []
     while lease := leases.take(10):
         ranges.append((lease.low, lease.high))
     assert ranges == [(0, 10), (10, 20), (20, 25)]
     assert not leases.is_finished
     for low, high in ranges:
-        leases.progress(SeedLease(0, low, high), high - low)
+        leases.progress(low, high - low)
         leases.finish(SeedLease(0, low, high))
     assert leases.is_finished
     assert leases.n_seeded == 25
 
 
 def test_lowering_the_count_finishes_what_was_begun_and_begins_nothing_more() -> None:
-    leases = SeedLeases(0, first=0, count=1_000)
+    leases = SeedRanges(0, first=0, count=1_000)
     begun = [leases.take(10), leases.take(10)]
     leases.count = 5
     assert leases.take(10) is None
     assert leases.n_expected == 20
     for lease in begun:
         assert lease is not None
-        leases.progress(lease, 10)
+        leases.progress(lease.low, 10)
         leases.finish(lease)
     assert leases.is_finished
     assert leases.n_seeded == 20
 
 
 def test_a_range_whose_worker_died_is_done_again_and_counted_once() -> None:
-    leases = SeedLeases(0, first=100, count=110)
+    leases = SeedRanges(0, first=100, count=110)
     lease = leases.take(10)
     assert lease == SeedLease(0, 100, 110)
-    leases.progress(lease, 7)
+    leases.progress(lease.low, 7)
     assert leases.n_seeded == 107
     leases.lose(lease)
     assert leases.n_seeded == 100
     again = leases.take(10)
     assert again == lease
-    leases.progress(again, 10)
+    leases.progress(again.low, 10)
     leases.finish(again)
     assert leases.n_seeded == 110
 
 
 def test_the_rest_of_a_range_that_was_given_back_goes_first() -> None:
-    leases = SeedLeases(0, first=0, count=30)
+    leases = SeedRanges(0, first=0, count=30)
     lease = leases.take(10)
     assert lease is not None
-    leases.progress(lease, 4)
+    leases.progress(lease.low, 4)
     leases.give_back(lease, SeedLease(0, 4, 10))
     assert leases.take(10) == SeedLease(0, 4, 10)
     assert leases.take(10) == SeedLease(0, 10, 20)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from engine.work.retry import FIRST_WAIT_S, LIMIT_S, LONGEST_WAIT_S, Patience
+from engine.retries import FIRST_WAIT_S, LIMIT_S, LONGEST_WAIT_S, Patience
 
 
 class _Clock:

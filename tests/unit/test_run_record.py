@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from engine.errors import UsageError
 from engine.protocol import Event, RunState, Verification, read_event
-from engine.run.record import MAY, RunRecord
+from engine.run.record import RunRecord
 
 
 def event(kind: str, **facts: object) -> Event:
@@ -92,14 +89,3 @@ def test_verification_is_a_field_of_its_own() -> None:
     record.apply(event("verification", verification="mismatch"))
     assert record.verification is Verification.MISMATCH
     assert record.state is RunState.IDLE
-
-
-@pytest.mark.parametrize("command", sorted(MAY))
-@pytest.mark.parametrize("state", list(RunState))
-def test_a_command_that_makes_no_sense_in_a_state_is_refused_with_the_reason(command: str, state: RunState) -> None:
-    record = RunRecord("r", state=state)
-    if state in MAY[command]:
-        record.require(command)
-    else:
-        with pytest.raises(UsageError, match=f"The run .*: there is nothing to {command}"):
-            record.require(command)

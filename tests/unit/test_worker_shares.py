@@ -2,44 +2,61 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from engine.cluster.worker_process import WorkerProcess
+from engine.cluster.worker import Worker
 from engine.work.messages import CopyLease
-from engine.work.slots import WIDTH, Field, Slot
+from tests.crew import FakeMember
 
 
 class Clock:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.now = 1_000.0
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+def clock() -> Clock:
+    return Clock()
 
 
-def worker(clock: Clock, *, has_lease: bool = True) -> WorkerProcess:
-    made = WorkerProcess(1, Slot([0] * WIDTH, 0), cast(Any, None), cast(Any, None), cast(Any, None), is_ready=True)
-    made.slot[Field.PROGRESS_NS] = round(clock.now * 1e9)
-    if has_lease:
-        made.lease = CopyLease(0, 0, 0, None, True, None)
-    return made
+class Sampled:
+    """A worker whose counters the test sets."""
+
+    def __init__(self, clock: Clock, *, has_lease: bool) -> None:
+        self.member = FakeMember(1)
+        self._worker = Worker(self.member, clock=lambda: clock.now)
+        self._worker.is_ready = True
+        self._clock, self._progress_at = clock, clock.now
+        if has_lease:
+            self._worker.lease = CopyLease(0, 0, 0, None, True, None)
+
+    def sample(self, **counters: Any) -> None:
+        self.member.sample = replace(self.member.sample, **counters)
+
+    def progressed(self) -> None:
+        self._progress_at = self._clock.now
+
+    def shares(self) -> tuple[float, float, float]:
+        self.sample(idle_s=self._clock.now - self._progress_at)
+        seen = self._worker.view("shop.users", 0, None, is_paused=False)
+        return seen.reading, seen.converting, seen.writing
 
 
-def shares(worker: WorkerProcess) -> tuple[float, float, float]:
-    seen = worker.view("shop.users", is_paused=False)
-    return seen.reading, seen.converting, seen.writing
+def worker(clock: Clock, *, has_lease: bool = True) -> Sampled:
+    return Sampled(clock, has_lease=has_lease)
+
+
+def shares(worker: Sampled) -> tuple[float, float, float]:
+    return worker.shares()
 
 
 @pytest.mark.parametrize(("state", "place"), [("reading", 0), ("converting", 1), ("writing", 2)])
 def test_a_wait_of_many_seconds_is_seen_before_it_is_over(clock: Clock, state: str, place: int) -> None:
     waiting = worker(clock)
-    waiting.slot.state = state
+    waiting.sample(state=state)
     for _ in range(20):
         clock.now += 1.0
         found = shares(waiting)
@@ -49,19 +66,18 @@ def test_a_wait_of_many_seconds_is_seen_before_it_is_over(clock: Clock, state: s
 
 def test_what_was_waited_for_is_not_counted_twice_when_it_is_over(clock: Clock) -> None:
     waiting = worker(clock)
-    waiting.slot.state = "writing"
+    waiting.sample(state="writing")
     for _ in range(10):
         clock.now += 1.0
         shares(waiting)
-    waiting.slot[Field.WRITING_NS] = 10_000_000_000
-    waiting.slot[Field.PROGRESS_NS] = round(clock.now * 1e9)
-    waiting.slot.state = "reading"
+    waiting.sample(writing_ns=10_000_000_000, state="reading")
+    waiting.progressed()
     clock.now += 0.5
     assert max(shares(waiting)) <= 1.0
     for _ in range(6):  # nothing but reading since
         clock.now += 1.0
-        waiting.slot[Field.READING_NS] += 1_000_000_000
-        waiting.slot[Field.PROGRESS_NS] = round(clock.now * 1e9)
+        waiting.sample(reading_ns=waiting.member.sample.reading_ns + 1_000_000_000)
+        waiting.progressed()
         found = shares(waiting)
     assert found == (pytest.approx(1.0), 0.0, 0.0)
 

@@ -13,8 +13,8 @@ import asyncpg
 
 from engine.ledger import runs
 from engine.postgres import sqlstates
+from engine.postgres.sqlstates import UNREACHABLE
 from engine.protocol import DocumentsSeeded, Event, RunState, StateEntered
-from engine.run.table_lock import UNREACHABLE
 
 FLUSH_S = 0.5
 """Events are written to the ledger this often."""
@@ -25,7 +25,7 @@ NOT_KEPT = (DocumentsSeeded,)
 log = logging.getLogger(__name__)
 
 
-class Diary:
+class EventWriter:
     """Events wait here until there is a run in the ledger, and while the ledger cannot be reached."""
 
     def __init__(self, session: Callable[[], AbstractAsyncContextManager[asyncpg.Connection]]) -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from engine.errors import UsageError
 from engine.ledger import runs
+from engine.ledger.ledger import FoundRun, Ledger
 from engine.plan import kept_plan
 from engine.postgres import connect as postgres
 from engine.postgres.sqlstates import FAILURES
 from engine.protocol import RunState
-from engine.run.journal import FoundRun, Journal
 from tests.running import Engines, add_users
 
 if TYPE_CHECKING:
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def journal_of(target: Target, run_id: str) -> AsyncIterator[Journal]:
-    journal = Journal(target.uri, run_id)
-    await journal.connect()
+async def ledger_of(target: Target, run_id: str) -> AsyncIterator[Ledger]:
+    ledger = Ledger(target.uri, run_id)
+    await ledger.connect()
     try:
-        yield journal
+        yield ledger
     finally:
-        await journal._disconnect()
+        await ledger._disconnect()
 
 
 async def test_only_a_session_of_ours_is_ended(target: Target) -> None:
     """The number of a worker's session may be another session's, when the server was started anew."""
     ours = await postgres.connect(target.uri, application_name="mongopg-tui 20261123-1402-k3f9")
     other = await postgres.connect(target.uri, application_name="somebody's application")
-    async with journal_of(target, "20261123-1402-k3f9") as journal:
-        await journal.end_backend(other.get_server_pid())
+    async with ledger_of(target, "20261123-1402-k3f9") as ledger:
+        await ledger.end_backend(other.get_server_pid())
         assert await other.fetchval("SELECT 1") == 1
-        await journal.end_backend(ours.get_server_pid())
+        await ledger.end_backend(ours.get_server_pid())
         with pytest.raises(FAILURES):
             await ours.fetchval("SELECT 1")
     await other.close()
@@ -56,8 +56,8 @@ async def completed_run(source: Source, engines: Engines) -> str:
     return str(end["run_id"])
 
 
-async def found(journal: Journal, run_id: str) -> FoundRun:
-    async with journal.session() as connection:
+async def found(ledger: Ledger, run_id: str) -> FoundRun:
+    async with ledger.session() as connection:
         record = await runs.find_run(connection, prefix=run_id)
     assert record is not None
     return FoundRun(run_id, kept_plan(record.plan, run_id), is_complete=False, snapshot_time=record.snapshot_time)
@@ -67,9 +67,9 @@ async def test_a_run_that_was_completed_while_its_tables_were_waited_for_is_not_
     source: Source, target: Target, engines: Engines
 ) -> None:
     run_id = await completed_run(source, engines)
-    async with journal_of(target, run_id) as journal:
-        before = await found(journal, run_id)
-        after, positions = await journal.take_up(before)
+    async with ledger_of(target, run_id) as ledger:
+        before = await found(ledger, run_id)
+        after, positions = await ledger.take_up(before)
         assert (after.is_complete, positions) == (True, [])
         assert target.value("SELECT state FROM mongopg.run") == "completed"
 
@@ -79,23 +79,23 @@ async def test_a_run_is_taken_up_with_the_moment_that_its_last_engine_moved_to(
 ) -> None:
     run_id = await completed_run(source, engines)
     target.execute("UPDATE mongopg.run SET state = 'cancelled', snapshot_time = 7")
-    async with journal_of(target, run_id) as journal:
-        before = replace(await found(journal, run_id), snapshot_time=3)
-        after, positions = await journal.take_up(before)
+    async with ledger_of(target, run_id) as ledger:
+        before = replace(await found(ledger, run_id), snapshot_time=3)
+        after, positions = await ledger.take_up(before)
         assert after.snapshot_time == 7
         assert positions
-        await journal.close(RunState.CANCELLED, 0.0, "none", "")
+        await ledger.close(RunState.CANCELLED, 0.0, "none", "")
 
 
 async def test_a_run_that_was_discarded_meanwhile_is_said_to_be_gone(
     source: Source, target: Target, engines: Engines
 ) -> None:
     run_id = await completed_run(source, engines)
-    async with journal_of(target, run_id) as journal:
-        before = await found(journal, run_id)
+    async with ledger_of(target, run_id) as ledger:
+        before = await found(ledger, run_id)
         target.execute("DELETE FROM mongopg.run")
         with pytest.raises(UsageError, match=run_id):
-            await journal.take_up(before)
+            await ledger.take_up(before)
 
 
 async def test_an_engine_that_another_has_followed_writes_no_end(
@@ -113,13 +113,13 @@ async def test_the_last_count_waits_for_a_commit_that_is_being_made(
     source: Source, target: Target, engines: Engines
 ) -> None:
     run_id = await completed_run(source, engines)
-    async with journal_of(target, run_id) as journal:
-        journal._diary.is_begun = True
-        leaver = await postgres.connect(target.uri, application_name=journal.app_name)
+    async with ledger_of(target, run_id) as ledger:
+        ledger._events.is_begun = True
+        leaver = await postgres.connect(target.uri, application_name=ledger.app_name)
         committing = asyncio.create_task(leaver.execute("SELECT pg_sleep(0.5)"))
         await asyncio.sleep(0.1)
         began = time.monotonic()
-        totals = await journal.last_totals()
+        totals = await ledger.last_totals()
         assert time.monotonic() - began > 0.2
         assert totals is not None
         assert totals[0][0]["written"] == 300

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Any
 
 import asyncpg
@@ -17,9 +18,11 @@ from engine.config import Settings, redact
 from engine.errors import ConnectError, MigrationError, PlanChanged, TargetHeld, UsageError
 from engine.ledger import partitions, runs, schema, slices
 from engine.ledger.earlier_runs import known_names, mappings_of
+from engine.ledger.event_writer import EventWriter
 from engine.ledger.partitions import Gap, Partition, Position, TableTotals
 from engine.ledger.runs import NewRun
 from engine.ledger.slices import Claim
+from engine.ledger.table_lock import TableLock
 from engine.mapping.model import Mapping
 from engine.mapping.names import TableName
 from engine.mongo import connect as mongo
@@ -32,12 +35,10 @@ from engine.postgres.indexes import signature
 from engine.postgres.lock_room import lock_table
 from engine.postgres.names import KnownNames, taken_relations
 from engine.postgres.prepare import prepare
+from engine.postgres.sqlstates import UNREACHABLE
 from engine.protocol import Event, RunState
+from engine.retries import Patience
 from engine.rows import TableLoad
-from engine.run.event_writer import Diary
-from engine.run.table_lock import UNREACHABLE, TableHold
-from engine.work.messages import CopyLease
-from engine.work.retry import Patience
 
 OTHER_ENGINE_S = 5.0
 """A resume waits so long for the run's last engine to end."""
@@ -59,7 +60,7 @@ class FoundRun:
     """The one time at which it reads, if any."""
 
 
-class Journal:
+class Ledger:
     """Connected while a run is on; every use of the ledger by the engine goes through here."""
 
     def __init__(self, uri: str, run_id: str, on_lost: Callable[[MigrationError], None] = lambda _: None) -> None:
@@ -75,24 +76,26 @@ class Journal:
         """Where the target is, as the server says it; what may be shown and kept."""
         self._uri = uri
         self._connection: asyncpg.Connection | None = None
-        self._hold = TableHold(uri, on_lost, lambda: self._connection)
+        self._hold = TableLock(uri, on_lost, lambda: self._connection)
         self._turn = asyncio.Lock()
         self._loads: dict[int, TableLoad] = {}
-        self._diary = Diary(self.session)
+        self._events = EventWriter(self.session)
 
     @classmethod
-    @asynccontextmanager
-    async def opened(
-        cls, settings: Settings, on_lost: Callable[[MigrationError], None] = lambda _: None
-    ) -> AsyncIterator[Journal]:
-        """For a question: connected inside the block, with the ledger's schema there."""
-        journal = cls(settings.target.connection, "", on_lost)
-        journal.app_name = "mongopg-tui"
-        await journal.connect()
-        try:
-            yield journal
-        finally:
-            await journal._disconnect()
+    def for_question(cls, settings: Settings, on_lost: Callable[[MigrationError], None] = lambda _: None) -> Ledger:
+        """For a question that is no run; connected in an `async with` block, with the ledger's schema there."""
+        ledger = cls(settings.target.connection, "", on_lost)
+        ledger.app_name = "mongopg-tui"
+        return ledger
+
+    async def __aenter__(self) -> Ledger:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._disconnect()
 
     # --- sessions -----------------------------------------------------------------------------------------------------
 
@@ -194,7 +197,7 @@ class Journal:
     # --- a run's beginning --------------------------------------------------------------------------------------------
 
     async def begin(
-        self, plan: Plan, mode: str, settings: Settings, leases: Sequence[CopyLease], at: int | None
+        self, plan: Plan, mode: str, settings: Settings, wholes: Sequence[Partition], at: int | None
     ) -> Plan:
         """Hold the tables, make them, and write the run with its partitions: from here on it can be resumed.
 
@@ -213,12 +216,12 @@ class Journal:
             if not is_written or await runs.is_unbegun(
                 connection, self.run_id
             ):  # else an earlier try was committed without an answer
-                await self._write_run(connection, plan, mode, settings, leases, at)
+                await self._write_run(connection, plan, mode, settings, wholes, at)
             # Read back: the ledger has found out which tables these are.
             self._loads = {load.task_id: load for load in await runs.table_loads(connection, self.run_id)}
             record = await runs.find_run(connection, prefix=self.run_id)
         assert record is not None
-        self._diary.begin(self.run_id)
+        self._events.begin(self.run_id)
         return kept_plan(record.plan, self.run_id)
 
     async def _write_run(
@@ -227,7 +230,7 @@ class Journal:
         plan: Plan,
         mode: str,
         settings: Settings,
-        leases: Sequence[CopyLease],
+        wholes: Sequence[Partition],
         at: int | None,
     ) -> None:
         targets = [TableName(table.schema_name, table.table) for table in plan.tables]
@@ -264,7 +267,7 @@ class Journal:
             await runs.create_run_and_tables(
                 connection, run, loads, statements, tables_at_once=room.tables_at_once(),
                 # A run without partitions could not be resumed.
-                at_end=lambda: partitions.add_partitions(connection, self.run_id, _as_partitions(leases)),
+                at_end=lambda: partitions.add_partitions(connection, self.run_id, wholes),
             )  # fmt: skip
         except BaseException:
             with contextlib.suppress(MigrationError, *sqlstates.FAILURES):  # else the next run does it
@@ -336,7 +339,7 @@ class Journal:
             self._loads = {load.task_id: load for load in await runs.table_loads(connection, self.run_id)}
             next_seq = await runs.next_event_seq(connection, self.run_id)
             positions = await partitions.positions(connection, self.run_id)
-        self._diary.begin(self.run_id, next_seq)
+        self._events.begin(self.run_id, next_seq)
         return found, positions
 
     async def move_snapshot(self, at: int) -> bool:
@@ -358,12 +361,10 @@ class Journal:
 
     # --- partitions ---------------------------------------------------------------------------------------------------
 
-    async def replace_partition(self, partition_id: int, pieces: list[CopyLease]) -> bool:
+    async def replace_partition(self, partition_id: int, pieces: Sequence[Partition]) -> bool:
         """Cut a partition that has no slice yet; False when somebody began it meanwhile."""
         async with self.session() as connection:
-            return await partitions.replace_partition(
-                connection, self.run_id, partition_id, list(_as_partitions(pieces))
-            )
+            return await partitions.replace_partition(connection, self.run_id, partition_id, pieces)
 
     async def unfinished(self) -> list[Position]:
         """Where the partitions stand whose last slice is not in the ledger."""
@@ -386,7 +387,7 @@ class Journal:
 
     async def last_totals(self) -> tuple[list[dict[str, Any]], int] | None:
         """`totals` at a run's end; None when it never began, or when the ledger cannot be reached any more."""
-        if not self._diary.is_begun:
+        if not self._events.is_begun:
             return None
         try:
             await self._until_nobody_commits()
@@ -473,14 +474,14 @@ class Journal:
 
     def note(self, event: Event) -> None:
         """Keep an event for history and replay."""
-        self._diary.note(event)
+        self._events.note(event)
 
     async def close(self, state: RunState, seconds: float, verification: str, error: str) -> None:
         """Write the run's end, and let the target go. What cannot be written any more is logged."""
-        self._diary.stop()
+        self._events.stop()
         try:
-            if self._diary.is_begun:
-                await self._diary.flush()
+            if self._events.is_begun:
+                await self._events.flush()
                 async with self.session() as connection:
                     await runs.set_state(
                         connection,
@@ -525,10 +526,6 @@ async def _named(connection: asyncpg.Connection, plan: Plan, mode: str) -> Plan:
             is_free = is_free and not found
         if is_free:
             return named
-
-
-def _as_partitions(leases: Iterable[CopyLease]) -> Iterable[Partition]:
-    return [Partition(lease.partition_id, lease.task_id, lease.lower, lease.upper) for lease in leases]
 
 
 def _mappings_of(loads: Iterable[TableLoad]) -> dict[int, Mapping]:

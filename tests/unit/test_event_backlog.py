@@ -14,11 +14,11 @@ from engine.protocol import (
     StateEntered,
     TotalChanged,
 )
-from engine.service.event_backlog import N_KEPT, N_LASTING, Chronicle
+from engine.service.event_backlog import N_KEPT, N_LASTING, EventBacklog
 
 
 def test_hours_of_slices_push_nothing_out() -> None:
-    chronicle = Chronicle()
+    backlog = EventBacklog()
     told: list[Event] = [
         ServersStarted(at=0.0),
         StateEntered(at=1.0, state=RunState.RUNNING),
@@ -26,23 +26,23 @@ def test_hours_of_slices_push_nothing_out() -> None:
         ProblemReported(at=3.0, message="x"),
     ]
     for event in told:
-        chronicle.add(event)
+        backlog.add(event)
         for number in range(N_KEPT):
-            chronicle.add(SliceCommitted(at=event.at, task_id=1, read=number, written=number))
-            chronicle.add(RunRecounted(at=event.at, tables=[], bytes=number))
-            chronicle.add(DocumentsSeeded(at=event.at, documents=number))
-            chronicle.add(TotalChanged(at=event.at, task_id=1, total=number))
-    assert chronicle.events() == told
+            backlog.add(SliceCommitted(at=event.at, task_id=1, read=number, written=number))
+            backlog.add(RunRecounted(at=event.at, tables=[], bytes=number))
+            backlog.add(DocumentsSeeded(at=event.at, documents=number))
+            backlog.add(TotalChanged(at=event.at, task_id=1, total=number))
+    assert backlog.events() == told
 
 
 def test_a_flood_of_problems_leaves_servers_and_knobs_where_they_were() -> None:
-    chronicle = Chronicle()
-    chronicle.add(ServersStarted(at=0.0))
+    backlog = EventBacklog()
+    backlog.add(ServersStarted(at=0.0))
     for number in range(2 * N_KEPT):
-        chronicle.add(ProblemReported(at=float(number), message="x"))
+        backlog.add(ProblemReported(at=float(number), message="x"))
         if number == N_KEPT + 500:
-            chronicle.add(KnobChanged(at=float(number), knob="throttle", value=number))
-    kept = chronicle.events()
+            backlog.add(KnobChanged(at=float(number), knob="throttle", value=number))
+    kept = backlog.events()
     assert len(kept) == N_KEPT + 2
     assert kept[0].kind == "servers"
     assert kept[502].kind == "knob"
@@ -50,7 +50,7 @@ def test_a_flood_of_problems_leaves_servers_and_knobs_where_they_were() -> None:
 
 
 def test_a_knob_turned_without_end_takes_a_fixed_amount_of_memory() -> None:
-    chronicle = Chronicle()
+    backlog = EventBacklog()
     for number in range(10 * N_LASTING):
-        chronicle.add(KnobChanged(at=float(number), knob="throttle", value=number))
-    assert [event.at for event in chronicle.events()] == [float(at) for at in range(9 * N_LASTING, 10 * N_LASTING)]
+        backlog.add(KnobChanged(at=float(number), knob="throttle", value=number))
+    assert [event.at for event in backlog.events()] == [float(at) for at in range(9 * N_LASTING, 10 * N_LASTING)]

@@ -16,19 +16,17 @@ from engine.ledger import table_locks
 from engine.mapping.names import TableName
 from engine.postgres import connect as postgres
 from engine.postgres import sessions, sqlstates
+from engine.postgres.sqlstates import UNREACHABLE
 
 LOOK_S = 0.5
 """A hold that cannot be taken again at once is tried again so often."""
 RETAKE_S = 3.0
 """Another run that came between lets the tables go within this, when it sees that this one is alive."""
 
-UNREACHABLE: tuple[type[Exception], ...] = (MigrationError, *sqlstates.FAILURES)
-"""What a use of the target raises when the server is not there."""
-
 log = logging.getLogger(__name__)
 
 
-class TableHold:
+class TableLock:
     """Keeps other runs out of some tables, and takes them again at once when its session was ended."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Runs that the ledger remembers: listed, found, replayed, discarded, and what they rejected."""
+"""Runs that the ledger remembers: listed, found, discarded, and what they rejected."""
 
 from __future__ import annotations
 
@@ -7,50 +7,39 @@ from typing import Any
 from engine.config import Settings, merged
 from engine.errors import UsageError
 from engine.ledger import rejects, runs
+from engine.ledger.ledger import Ledger
 from engine.ledger.runs import RunRecord
 from engine.plan import kept_plan
-from engine.protocol import Recording, RejectGroup, RejectsReport, RunInfo, Start
-from engine.run.journal import Journal
-from engine.run.replay import Player, settings_of
+from engine.plan.request import settings_of
+from engine.protocol import RejectGroup, RejectsReport, RunInfo, Start
 
 
-async def list_runs(journal: Journal) -> list[RunInfo]:
+async def list_runs(ledger: Ledger) -> list[RunInfo]:
     """Every run of the ledger, newest first."""
-    async with journal.session() as connection:
-        return [_info(record) for record in await runs.list_runs(connection)]
+    async with ledger.session() as connection:
+        return [info_of(record) for record in await runs.list_runs(connection)]
 
 
-async def find_run(journal: Journal, run: str) -> RunRecord:
+async def find_run(ledger: Ledger, run: str) -> RunRecord:
     """A run by a prefix of its id, "" for the newest; raises UsageError when there is none."""
-    async with journal.session() as connection:
+    async with ledger.session() as connection:
         found = await runs.find_run(connection, prefix=run)
     if found is None:
         raise UsageError("The ledger of the target has no runs yet.")
     return found
 
 
-async def recording(journal: Journal, run: str, max_frames: int) -> Recording:
-    """A run as its events tell it; raises UsageError when there is no such run."""
-    record = await find_run(journal, run)
-    player = Player(_info(record), max_frames)
-    async with journal.session() as connection:
-        async for at, kind, facts, worker in runs.recorded_events(connection, record.run_id):
-            player.take(at, kind, facts, worker)
-    plan = kept_plan(record.plan, record.run_id)
-    return player.recording(settings_of(plan.request)).model_copy(update={"plan": plan.saved})
-
-
 async def as_it_was(settings: Settings, command: Start) -> tuple[Settings, Start]:
     """Settings and command that go on with the run that `command.resume` names, as it was asked for.
 
-    What somebody gave (`command.said`) stays, and is compared with the run's plan when it is taken up.
+    What was given (`command.said`) stays, and is compared with the run's plan when it is taken up.
 
     Raises:
         UsageError: the ledger has no such run.
     """
     said = set(command.said or ())
-    async with Journal.opened(settings) as journal:
-        record = await find_run(journal, command.resume or "")
+    async with Ledger.for_question(settings) as ledger:
+        record = await find_run(ledger, command.resume or "")
     plan = kept_plan(record.plan, record.run_id)
     own = {
         section: {name: value for name, value in values.items() if f"{section}.{name}" not in said}
@@ -60,25 +49,25 @@ async def as_it_was(settings: Settings, command: Start) -> tuple[Settings, Start
     return merged(settings, own), command.model_copy(update={"plan": saved})
 
 
-async def discard(journal: Journal, run: str, *, drop_tables: bool) -> dict[str, Any]:
+async def discard(ledger: Ledger, run: str, *, drop_tables: bool) -> dict[str, Any]:
     """Drop a run's staging tables and its rows in the ledger; with `drop_tables` also the tables that it made.
 
     Raises:
         TargetHeld: it is going on. UsageError: there is no such run, or something depends on a table.
     """
-    record = await find_run(journal, run)
-    async with journal.session() as connection:
+    record = await find_run(ledger, run)
+    async with ledger.session() as connection:
         loads = await runs.table_loads(connection, record.run_id)
-    await journal.hold([load.target for load in loads])
-    async with journal.session() as connection:
+    await ledger.hold([load.target for load in loads])
+    async with ledger.session() as connection:
         dropped = await runs.discard(connection, record.run_id, drop_tables=drop_tables)
     return {"run_id": record.run_id, "dropped": [str(table) for table in dropped]}
 
 
-async def list_rejects(journal: Journal, run: str, samples: int) -> RejectsReport:
+async def list_rejects(ledger: Ledger, run: str, samples: int) -> RejectsReport:
     """A run's rejects by reason."""
-    record = await find_run(journal, run)
-    async with journal.session() as connection:
+    record = await find_run(ledger, run)
+    async with ledger.session() as connection:
         groups = await rejects.rejects_report(connection, record.run_id, samples)
     return RejectsReport(
         run_id=record.run_id,
@@ -93,7 +82,8 @@ async def list_rejects(journal: Journal, run: str, samples: int) -> RejectsRepor
     )  # fmt: skip
 
 
-def _info(record: RunRecord) -> RunInfo:
+def info_of(record: RunRecord) -> RunInfo:
+    """A run, for people."""
     return RunInfo(
         run_id=record.run_id,
         state=record.state,

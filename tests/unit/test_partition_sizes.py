@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.run.partition_sizes import Extents
+from engine.run.partition_sizes import PartitionSizes
 from engine.work.messages import CopyLease
 
 
@@ -11,10 +11,10 @@ def lease(task_id: int, partition_id: int) -> CopyLease:
 
 
 def test_a_collection_is_spread_over_its_own_partitions() -> None:
-    extents = Extents()
+    sizes = PartitionSizes()
     leases = [lease(1, 0), lease(1, 1), lease(2, 2)]
-    extents.spread(leases, {1: 1_000, 2: 30}.__getitem__)
-    views = [extents.view(each, 10) for each in leases]
+    sizes.spread(leases, {1: 1_000, 2: 30}.__getitem__)
+    views = [sizes.view(each, 10) for each in leases]
     assert [(view.done, view.total, view.is_exact) for view in views] == [
         (10, 500, False),
         (10, 500, False),
@@ -23,15 +23,15 @@ def test_a_collection_is_spread_over_its_own_partitions() -> None:
 
 
 def test_pieces_share_what_the_whole_was_thought_to_hold() -> None:
-    extents = Extents()
+    sizes = PartitionSizes()
     whole, *pieces = (lease(1, number) for number in range(5))
-    extents.spread([whole], lambda _: 1_000)
-    extents.cut(whole, pieces)
-    assert [extents.view(piece, 0).total for piece in pieces] == [250] * 4
+    sizes.spread([whole], lambda _: 1_000)
+    sizes.cut(whole, pieces)
+    assert [sizes.view(piece, 0).total for piece in pieces] == [250] * 4
 
 
 def test_a_partition_that_holds_more_than_was_thought_is_never_beyond_its_end() -> None:
-    extents = Extents()
-    extents.spread([lease(1, 0)], lambda _: 100)
-    assert extents.view(lease(1, 0), 130).total == 130
-    assert extents.view(lease(1, 7), 5).total == 5
+    sizes = PartitionSizes()
+    sizes.spread([lease(1, 0)], lambda _: 100)
+    assert sizes.view(lease(1, 0), 130).total == 130
+    assert sizes.view(lease(1, 7), 5).total == 5

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
+from engine.ledger.ledger import Ledger
 from engine.ledger.partitions import Position
 from engine.protocol import Event, RecountedTable, RunRecounted, SliceCommitted
-from engine.run.journal import Journal
 from engine.work.claims import as_committed
-from engine.work.messages import Committed, CopyLease
+from engine.work.messages import Committed
 
 
-class Emit(Protocol):
-    """How a fact is made known."""
+class CopyProgress:
+    """Turns reports of committed slices, and the ledger where no worker lived to report, into events that count them."""
 
-    def __call__(self, event: Event) -> None: ...
-
-
-class Tally:
-    """Turns reports of committed slices, and the ledger where nobody lived to report, into events that count them."""
-
-    def __init__(self, emit: Emit, journal: Journal) -> None:
+    def __init__(self, emit: Callable[[Event], None], ledger: Ledger) -> None:
         self._emit = emit
-        self._journal = journal
+        self._ledger = ledger
         self._n_counted: dict[int, int] = {}
         """Partition -> how many of its slices are in the counters."""
         self._n_read: Counter[int] = Counter()
@@ -58,21 +53,21 @@ class Tally:
             )
         )
 
-    async def catch_up(self, lease: CopyLease) -> Position:
-        """Count what a dead worker committed without a word; returns where its partition stands."""
-        known = self._n_counted.get(lease.partition_id, 0)
-        position, claims = await self._journal.position(lease.partition_id, known)
+    async def catch_up(self, task_id: int, partition_id: int) -> Position:
+        """Count what a dead worker committed without a word; returns where its partition is."""
+        known = self._n_counted.get(partition_id, 0)
+        position, claims = await self._ledger.position(partition_id, known)
         for claim in claims:
-            self.committed(as_committed(lease.task_id, lease.partition_id, claim))
+            self.committed(as_committed(task_id, partition_id, claim))
         return position
 
     async def recount(self) -> None:
         """Take the counters from the ledger, while nobody works."""
-        self._recounted(*await self._journal.totals())
+        self._recounted(*await self._ledger.totals())
 
     async def last_count(self) -> None:
         """The run has ended: a slice that was being committed just then is in the ledger, or it is not."""
-        totals = await self._journal.last_totals()
+        totals = await self._ledger.last_totals()
         if totals is not None:
             self._recounted(*totals)
 

@@ -1,0 +1,40 @@
+"""The partitions of a run as leases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.cluster.lease_book import LeaseBook
+from engine.ledger.partitions import Partition, Position
+from engine.work.messages import CopyLease
+
+
+@dataclass(slots=True)
+class CopyLeases(LeaseBook[CopyLease]):
+    """Partitions of all collections of a run; new ones get numbers of their own."""
+
+    next_id: int = 0
+    """Number of the next new partition."""
+
+    def new(self, task_id: int, lower: bytes | None, upper: bytes | None) -> CopyLease:
+        """A lease of a new partition; it does not wait yet."""
+        self.next_id += 1
+        return CopyLease(task_id, self.next_id - 1, 0, lower, True, upper)
+
+
+def lease_at(position: Position) -> CopyLease:
+    """The rest of a partition, from where it is in the ledger."""
+    whole = position.partition
+    return CopyLease(
+        task_id=whole.task_id,
+        partition_id=whole.partition_id,
+        slice_no=position.next_slice_no,
+        lower=position.lower,
+        lower_inclusive=position.lower_inclusive,
+        upper=whole.upper,
+    )
+
+
+def partition_of(lease: CopyLease) -> Partition:
+    """A lease of a whole partition, as the ledger keeps it."""
+    return Partition(lease.partition_id, lease.task_id, lease.lower, lease.upper)

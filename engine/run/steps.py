@@ -1,0 +1,94 @@
+"""The engine's own steps in a run, such as a look into the ledger or a key to build: what is done when a server fails one.
+
+Workers have ways of their own with their leases (`engine.work.connections`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from engine.config import redact
+from engine.postgres.sqlstates import DISK_FULL, LOCK_NOT_AVAILABLE, TOO_MANY_CONNECTIONS
+from engine.protocol import ProblemReported
+from engine.retries import Patience
+from engine.run.context import RunContext
+from engine.work.connections import EXPLAINED, explain
+
+CROWDED_S = 15.0
+"""Sessions of others may end by themselves within this; then an operator has to do something about them."""
+LOCKED_S = 120.0
+"""Transactions of others may end by themselves within this; then the run says that it is paused, and looks now and then."""
+LOCK_WAITS_S = (1.0, 10.0)
+"""The shortest and longest wait before a lock is tried again: readers queue behind the session that waits for the swap's."""
+LOCK_AGAIN_S = 15.0
+"""A run that is paused for a lock tries again this often: its holder lets it go some day, and need not know of the run."""
+HELP = {
+    DISK_FULL: ("make room on the target's server", "waiting: the target's disk is full"),
+    TOO_MANY_CONNECTIONS: ("end other sessions of the target, or raise its limit", "waiting: target connections"),
+    LOCK_NOT_AVAILABLE: (
+        "it goes on by itself when that session has let go; end it to go on sooner",
+        "waiting: a lock on a target table",
+    ),
+}
+"""What only people can do, by SQLSTATE: their part in a sentence, and the reason why the run is paused."""
+
+Result = TypeVar("Result")
+
+
+async def insist(context: RunContext, step: Callable[[], Awaitable[Result]]) -> Result:
+    """Take a step until it is done; it must be one that may be begun any number of times.
+
+    A server that struggles is tried again with back-off. Where an operator has to help, the run pauses until it is resumed;
+    for another session's lock, also until that is gone.
+
+    Raises:
+        MigrationError, asyncpg.PostgresError, PyMongoError, OSError: trying again does not help, or did not for too long.
+        Cancelled: so asked while the run was paused.
+    """
+    patience, crowd = Patience(), Patience(CROWDED_S)
+    locked = Patience(LOCKED_S, first_wait_s=LOCK_WAITS_S[0], longest_wait_s=LOCK_WAITS_S[1])
+    told = ""
+    while True:
+        try:
+            result = await step()
+            if told:
+                context.go_on(HELP[LOCK_NOT_AVAILABLE][1])
+            return result
+        except EXPLAINED as error:
+            code, sentence, is_transient = explain(error)
+            waiting = {TOO_MANY_CONNECTIONS: crowd, LOCK_NOT_AVAILABLE: locked}.get(code, patience)
+            if code == LOCK_NOT_AVAILABLE and not locked.is_left:
+                advice, reason = HELP[code]
+                if told != sentence:
+                    message = f"{redact(sentence)} The run is paused: {advice}."
+                    context.emit(ProblemReported(code=code, message=message))
+                    told = sentence
+                await context.stand(reason, LOCK_AGAIN_S)
+                if not context.is_paused:
+                    told = ""
+                    locked.renew()
+            elif code == DISK_FULL or (code == TOO_MANY_CONNECTIONS and not crowd.is_left):
+                advice, reason = HELP[code]
+                message = f"{redact(sentence)} The run is paused: {advice}, then resume it."
+                context.emit(ProblemReported(code=code, message=message))
+                await context.stand(reason)
+                patience.renew()
+                crowd.renew()
+            elif is_transient and waiting.is_left:
+                context.emit(ProblemReported(code=code, message=redact(sentence), retry=True))
+                await waiting.wait()
+            else:
+                raise
+
+
+async def together(*steps: Coroutine[Any, Any, None]) -> None:
+    """Take steps side by side; when one fails the others are ended, so that none goes on behind the run's back."""
+    tasks = [asyncio.create_task(step) for step in steps]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,75 @@
+"""The job of a verification: which slices are read again, and what becomes of those whose worker dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from engine.cluster.job import Job, JobOwner
+from engine.cluster.lease_book import MAX_DEATHS, LeaseBook
+from engine.errors import MigrationError
+from engine.protocol import ProblemReported
+from engine.work.messages import Compared, Payload, VerifyLease
+
+
+class VerifyJob(Job[VerifyLease]):
+    """Partitions to go through, slice by slice."""
+
+    def __init__(self, owner: JobOwner, on_compared: Callable[[Compared], None]) -> None:
+        """There is nothing to go through yet.
+
+        Args:
+            owner: is told what goes wrong.
+            on_compared: called once for each slice.
+        """
+        super().__init__()
+        self._owner = owner
+        self._on_compared = on_compared
+        self._leases: LeaseBook[VerifyLease] = LeaseBook()
+        self._next_slice: dict[tuple[int, int], int] = {}
+        """Task and partition -> the first slice that is not reported yet."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Every partition was gone through."""
+        return self._leases.is_finished
+
+    def add(self, leases: Iterable[VerifyLease]) -> None:
+        """More partitions."""
+        self._leases.add(leases)
+
+    # --- the job ------------------------------------------------------------------------------------------------------
+
+    def next_lease(self) -> VerifyLease | None:
+        """The next partition."""
+        return self._leases.take()
+
+    def progressed(self, payload: Payload) -> None:
+        """A slice is compared; one that was compared before, by a worker that died meanwhile, counts once."""
+        assert isinstance(payload, Compared)
+        key = (payload.task_id, payload.partition_id)
+        if payload.slice_no >= self._next_slice.get(key, 0):
+            self._next_slice[key] = payload.slice_no + 1
+            self._on_compared(payload)
+
+    def returned(self, lease: VerifyLease, rest: VerifyLease | None) -> None:
+        """A partition is done, or its rest is given back."""
+        if rest is None:
+            self._leases.finish(lease.key)
+        else:
+            self._leases.give_back(rest)
+
+    def lost(self, lease: VerifyLease, why: str) -> None:
+        """The holder is dead: another worker goes on behind the slices that it reported."""
+        task = self.tasks[lease.task_id]
+        namespace = f"{task.database}.{task.collection}"
+        if self._leases.count_death(lease.key):
+            message = (
+                f"Partition {lease.partition_id} of {namespace} ended {MAX_DEATHS} workers: the verification was broken off; "
+                "the engine's log says more."
+            )
+            self._owner.fail(MigrationError(message, code="parked"))
+            return
+        first = self._next_slice.get((lease.task_id, lease.partition_id), lease.slice_no)
+        self._leases.give_back(VerifyLease(lease.task_id, lease.partition_id, first, lease.upper))
+        message = f"A worker {why}; its partition goes to another."
+        self._owner.emit(ProblemReported(code="worker_lost", message=message, namespace=namespace, retry=True))

@@ -1,0 +1,25 @@
+"""Which kinds of work there are: what does the leases of a task, by the task's class.
+
+A new kind is a module here with its `Work`, a row in `KINDS`, and a `Job` on the engine's side (`engine.cluster.job`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.work.census import CensusTaker
+from engine.work.context import Place, Work
+from engine.work.copy import Copier
+from engine.work.messages import CensusTask, CopyTask, KeysTask, SeedTask, VerifyTask
+from engine.work.seed import Seeder
+from engine.work.verify import Verifier
+
+KINDS: dict[type, Callable[[Place], Work[Any, Any]]] = {
+    SeedTask: Seeder,
+    CensusTask: CensusTaker,
+    CopyTask: Copier,
+    VerifyTask: Verifier,
+    KeysTask: Verifier,
+}
+"""By class of task; what a worker can be told is what is listed."""
