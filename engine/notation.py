@@ -56,10 +56,9 @@ def parsed(text: str) -> NamedCollection:
             r"a colon that belongs to a name is written \:."
         )
     # Behind the colon that separates, colons have no meaning, and may be escaped all the same.
-    schema, table = _cut(target or "", ".", ".:", at_last=True)
-    if table is None:
-        schema, table = "", schema
-    return NamedCollection(_unescaped(database, ":"), collection, schema, _unescaped(table, ".:"))
+    first, second = _cut(target or "", ".", ".:", at_last=True)
+    schema, table = ("", first) if second is None else (first, _unescaped(second, ".:"))
+    return NamedCollection(_unescaped(database, ":"), collection, schema, table)
 
 
 def parsed_source(text: str, setting: str) -> NamedCollection:

@@ -89,7 +89,8 @@ class Consistency:
         self._context.emit(
             ProblemReported(
                 code="counted_now",
-                message=f"The server has lost the state of {snapshot.in_words(self.at)}: the source is counted as it is now.",
+                message=f"The server has no longer the state of {snapshot.in_words(self.at)}: "
+                "the source is counted as it is now.",
             )
         )
         return await asyncio.to_thread(count_source, uri, tables)

@@ -11,10 +11,10 @@ from engine.config import Settings
 from engine.errors import MigrationError, UsageError
 from engine.knobs import knob_named
 from engine.protocol import (
+    EditablePlan,
     Event,
     KnobChanged,
     MakePlan,
-    EditablePlan,
     Snapshot,
     Start,
     VerificationEnded,

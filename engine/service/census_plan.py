@@ -14,7 +14,7 @@ from engine.plan import FIRST_TASK_ID, Choice, choose
 from engine.plan.planning import view_plan
 from engine.plan.reading import asked_plan
 from engine.postgres.names import KnownNames
-from engine.protocol import MakePlan, EditablePlan, Snapshot
+from engine.protocol import EditablePlan, MakePlan, Snapshot
 from engine.run.census import KnownCensuses, job_for
 from engine.run.census_job import LEVELS_BELOW, CensusJob
 from engine.service.target_names import known_in_target

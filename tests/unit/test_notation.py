@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.errors import UsageError
@@ -47,6 +47,8 @@ DATABASES = NAMES.filter(lambda name: "." not in name)
         ("db.c:s.a:b", NamedCollection("db", "c", "s", "a:b")),
         (r"db.c:s.a\:b", NamedCollection("db", "c", "s", "a:b")),
         (r"db.c:s\\.t", NamedCollection("db", "c", "s\\", "t")),
+        (r"db.c:\\\:", NamedCollection("db", "c", "", "\\:")),
+        (r"db.c:a\\\.b", NamedCollection("db", "c", "", "a\\.b")),
         ("db.c:crm.", NamedCollection("db", "c", "crm", "")),
         ("db.c:", NamedCollection("db", "c")),
         ("a:b.c:t", NamedCollection("a:b", "c", "", "t")),
@@ -66,6 +68,7 @@ def test_what_names_no_collection_is_refused_with_the_escape_named(text: str) ->
 
 
 @given(DATABASES, NAMES, st.text(st.characters(), max_size=8) | ODD, NAMES)
+@example("db", "c", "", "\\:")
 def test_every_name_has_a_spelling(database: str, collection: str, schema: str, table: str) -> None:
     meant = NamedCollection(database, collection, schema, table)
     assert parsed(written(database, collection, schema, table)) == meant
