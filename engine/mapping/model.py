@@ -158,9 +158,18 @@ class Column(BaseModel):
     overflow: str = ""
 
     @property
+    def without_limits(self) -> Column:
+        """The column as it is without what a table that is there already says of it."""
+        return self.model_copy(update={name: Column.model_fields[name].default for name in LIMITS})
+
+    @property
     def sql_type(self) -> str:
         """The type as DDL spells it, `text[]` for arrays."""
         return f"{self.type.value}[]" if self.array else self.type.value
+
+
+LIMITS = ("length", "is_padded", "labels", "precision", "scale", "step_us")
+"""What only a table that is there already says of a column; no saved plan has it."""
 
 
 class Mapping(BaseModel):

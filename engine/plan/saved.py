@@ -27,9 +27,5 @@ def _saved_table(table: TablePlan) -> SavedTable:
         table=table.table,
         filter=table.filter,
         ignored=table.mapping.ignored,
-        columns=tuple(
-            column.model_copy(update={"length": 0})  # the table says it
-            for column in table.mapping.columns
-            if column.role is not Role.NONE
-        ),
+        columns=tuple(column.without_limits for column in table.mapping.columns if column.role is not Role.NONE),
     )

@@ -83,7 +83,7 @@ class RetypeColumn(ColumnEdit):
         except ValueError as error:
             raise wrong(column_place(shown(table.namespace), column), str(error)) from None
         kinds = kinds_to_take(type_, options) if column.path else frozenset()
-        return column.model_copy(update={"type": type_, "array": is_array, "kinds": kinds, "length": 0})
+        return column.model_copy(update={"type": type_, "array": is_array, "kinds": kinds})
 
 
 class SetPolicies(ColumnEdit):

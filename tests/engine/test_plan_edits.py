@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from engine.errors import EXIT_DONE, UsageError
+from engine.plan.reading import read_plan
 from engine.protocol import (
     EditablePlan,
     LeaveOut,
@@ -86,17 +87,21 @@ async def test_an_edit_that_cannot_be_is_refused_as_in_a_file(source: Source, en
 async def test_edits_for_a_table_that_is_there_are_kept_word_for_word(
     source: Source, target: Target, engines: Engines
 ) -> None:
-    source.db.orders.insert_many({"_id": number, "name": "x", "note": "y"} for number in range(10))
-    target.execute("CREATE TABLE orders (_id integer PRIMARY KEY, name varchar(20), note text, _extra jsonb)")
+    source.db.orders.insert_many({"_id": number, "name": "x", "note": "y", "n": number} for number in range(10))
+    target.execute("CREATE TYPE size AS ENUM ('x', 'y')")
+    target.execute(
+        "CREATE TABLE orders (_id integer PRIMARY KEY, name varchar(20), note size, n numeric(5,2), _extra jsonb)"
+    )
     engine = await engines.launch(engines.settings("orders", run={"mode": "append"}))
     before = await engine.client.ask(EditablePlan, MakePlan())
+    assert read_plan(before.toml) == before.saved
     edit = LeaveOut(schema_name="public", table="orders", column="note")
     after = await engine.client.ask(EditablePlan, MakePlan(plan=before.toml, edits=[edit]))
     again = await engine.client.ask(EditablePlan, MakePlan(plan=after.toml))
     assert (again.toml, again.saved, again.fingerprint) == (after.toml, after.saved, after.fingerprint)
     await engine.start(plan=after.toml)
     assert (await engine.finished())["written"] == 10
-    assert {tuple(row) for row in target.rows("SELECT name, note FROM orders")} == {("x", None)}
+    assert {tuple(row) for row in target.rows("SELECT name, note, n < 10 FROM orders")} == {("x", None, True)}
 
 
 def test_scripts_read_the_plan_once(front_end: FrontEnd, source: Source) -> None:

@@ -16,8 +16,8 @@ from engine.convert.plain import PlainConverter
 from engine.convert.strings import Policies
 from engine.errors import UsageError
 from engine.mapping.kinds import JSON_TYPES, kinds_that_fit
-from engine.mapping.model import Column, ColumnType, Kind, Mapping
-from engine.mapping.options import MappingOptions
+from engine.mapping.model import LIMITS, Column, ColumnType, Kind, Mapping
+from engine.mapping.options import POLICIES, MappingOptions
 from engine.plan.model import differences
 from engine.plan.reading import read_plan
 from engine.plan.request import Choice, choose, request_of
@@ -62,6 +62,12 @@ REMARKS = {
 @given(plans())
 def test_what_is_saved_is_what_is_loaded(plan: SavedPlan) -> None:
     assert read_plan(write_plan(plan)) == plan
+
+
+def test_a_column_has_nothing_but_what_a_plan_says_and_what_a_table_says() -> None:
+    said = {"name", "type", "role", "path", "kinds", "array", "nullable", *POLICIES}
+    assert said | set(LIMITS) == set(Column.model_fields)
+    assert not said & set(LIMITS)
 
 
 def test_comments_cannot_change_what_is_loaded() -> None:
