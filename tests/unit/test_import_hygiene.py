@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 IMPORT_EVERYTHING = """
@@ -86,3 +88,34 @@ def test_the_front_ends_import_inside_functions_only_what_is_listed() -> None:
 def test_a_run_without_a_screen_loads_no_screen() -> None:
     loaded = set(json.loads(python(LOADED_AFTER.format(module="tui.cli.run, tui.cli.headless"))))
     assert not {"textual", "rich"} & loaded
+
+
+def listed_in(package: Path) -> list[str]:
+    """What the lines of a package's listing name, up to the two spaces before what they say of it."""
+    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
+    lines = docstring.partition("::\n")[2].splitlines()
+    return [name for line in lines if line for name in line.strip().partition("  ")[0].split(", ")]
+
+
+@pytest.mark.parametrize(
+    "package", sorted(path.parent for path in (ROOT / "tui").rglob("__init__.py")), ids=lambda path: path.name
+)
+def test_a_package_of_the_front_ends_lists_its_modules(package: Path) -> None:
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    packages = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert sorted(listed_in(package)) == sorted(modules | packages)
+
+
+def test_the_cockpits_listing_goes_downwards() -> None:
+    folder = ROOT / "tui" / "cockpit"
+    order = listed_in(folder)
+    upwards = [
+        f"{path.relative_to(folder)}: {imported}"
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tui.cockpit")
+        for name in node.names
+        for imported in [f"{node.module}.{name.name}".split(".")[2]]
+        if order.index(imported) < order.index(path.relative_to(folder).with_suffix("").parts[0])
+    ]
+    assert upwards == []
