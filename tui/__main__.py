@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def _let_go_of_lost_terminal() -> None:
-    """What nobody can read any more would be written once more at Python's end, and fail: the exit code would be 120."""
+    """What no reader is left for would be written once more at Python's end, and fail: the exit code would be 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

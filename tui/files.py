@@ -1,4 +1,4 @@
-"""Files that somebody names: what was typed as a path, and a new file written whole or not at all."""
+"""Files by name: what was typed as a path, and a new file written whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from engine.errors import UsageError
 
 
 def typed_path(name: str) -> Path:
-    """The path that somebody typed; `~` is a home.
+    """The path that was typed; `~` is a home folder.
 
     Raises:
-        UsageError: of nobody.
+        UsageError: there is no such home folder.
     """
     path = Path(name.strip())
     try:

@@ -62,7 +62,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowLauncher]:
 
 async def test_an_engine_that_nobody_waits_for_any_more_is_ended_as_soon_as_it_is_there(nobody: SlowLauncher) -> None:
     engines = Engines(None)
-    opening = asyncio.create_task(engines.open_desk(Settings()))
+    opening = asyncio.create_task(engines.open_idle(Settings()))
     await asyncio.to_thread(nobody.begun.wait)
     opening.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -77,7 +77,7 @@ async def test_an_engine_that_does_not_answer_is_ended(nobody: SlowLauncher) -> 
     nobody.go.set()
     engines = Engines(None)
     with pytest.raises(ConnectError):
-        await engines.open_desk(Settings())
+        await engines.open_idle(Settings())
     assert nobody.launched[0].is_ended
 
 
@@ -107,7 +107,7 @@ async def test_setup_after_a_run_launches_one_engine_however_often_it_is_asked_f
                 await pilot.pause()
                 launcher.go.set()
                 await until(pilot, lambda: second.received("inspect"))
-                await until(pilot, lambda: not app.engines.needs_desk)
+                await until(pilot, lambda: not app.engines.needs_idle)
                 await until_shown(pilot, "connected  12 ms")
             assert len(launcher.launched) == 1
             assert len(second.received("attach")) == 1

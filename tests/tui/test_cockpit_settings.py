@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from textual.widgets import Button, Input
 
+from engine.config import merged
 from engine.loading import setting_names
-from tests.tui.driving import input_in, on_setup, until, until_shown
-from tests.tui.scripted_engine import ScriptedEngine
+from tests.tui.driving import input_in, on_run, on_setup, until, until_shown
+from tests.tui.scripted_engine import ScriptedEngine, running
 from tui import profiles
 from tui.cockpit.dialogs.settings import SettingsDialog, editable_settings
 from tui.cockpit.screens.setup import SetupScreen
@@ -139,3 +140,15 @@ async def test_a_profile_is_saved_and_opened(engine: ScriptedEngine, home: Path)
         screen = app.screen
         assert isinstance(screen, SetupScreen)
         assert screen.edited_settings().run.throttle == 5_000
+
+
+async def test_the_run_is_drawn_as_often_as_the_settings_say_now(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = on_run(engine, running())
+    async with app.run_test(size=SIZES[0]) as pilot:
+        await until_shown(pilot, "● running")
+        clocks: list[float] = []
+        monkeypatch.setattr(app.screen, "set_interval", lambda every_s, _: clocks.append(every_s))
+        app.choices.apply(merged(app.choices.current, {"cockpit": {"refresh_hz": 10}}))
+        await until(pilot, lambda: clocks == [0.1])

@@ -4,9 +4,9 @@ Each measurement is a whole run of the first documents of one collection into a 
 The table and the run's rows in the ledger are dropped after each of them, also when it failed or was interrupted. One
 more engine stays idle all the while: it answers questions and cleans up, whatever became of the others.
 
-What makes the figures comparable: a copy by one worker before all others, that nobody counts, finds the cold caches; it is
+What makes the figures comparable: a copy by one worker before all others, that does not count, finds the cold caches; it is
 repeated with more documents until it takes some seconds; what is still short is copied three times, and the median counts;
-and the clock starts when all workers stand ready (`tui.cli.copy_clock`).
+and the clock starts when all workers are ready (`tui.cli.copy_clock`).
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def bench(given: Given, as_json: JsonOption = False) -> int:
     """Rows per second by cluster size, 1 (sequential) upwards, and by page size, on your own servers.
 
     Copies into a scratch table that is dropped afterwards, and recommends a cluster size and a page size. A copy that
-    does not count warms up first; the clock runs from when all workers stand ready to the last commit; what takes less
+    does not count warms up first; the clock runs from when all workers are ready to the last commit; what takes less
     than 2 s is copied three times, and the median counts.
     """
     return measure(given.load(), as_json=as_json)
@@ -129,7 +129,7 @@ class _Bench:
     def __init__(self, settings: Settings, *, may_grow: bool, as_json: bool) -> None:
         self._settings = settings
         self._may_grow = may_grow
-        """The number of documents is ours to choose."""
+        """The number of documents was not set: the bench chooses it."""
         self._as_json = as_json
         self._namespace = ""
         self._scratch = written_table(settings.target.schema_name, f"mongopg_bench_{secrets.token_hex(4)}")
@@ -146,11 +146,11 @@ class _Bench:
         with self._signals():
             process = await started(self._settings)
             try:
-                desk = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")
+                idle = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")
                 try:
-                    await self._measure_all(desk)
+                    await self._measure_all(idle)
                 finally:
-                    await desk.close()
+                    await idle.close()
             except MigrationError as error:
                 failure = error
             finally:
@@ -160,15 +160,15 @@ class _Bench:
             raise failure
         return self._exit_code
 
-    async def _measure_all(self, desk: EngineClient) -> None:
-        most = await self._most_workers(desk)
-        self._namespace = await self._collection(desk)
+    async def _measure_all(self, idle: EngineClient) -> None:
+        most = await self._most_workers(idle)
+        self._namespace = await self._collection(idle)
         page_size = self._settings.run.page_size
-        if not await self._warmed_up(desk, page_size):
+        if not await self._warmed_up(idle, page_size):
             return
         for size in cluster_sizes(most):
             try:
-                measurement = await self._measured(desk, size, page_size)
+                measurement = await self._measured(idle, size, page_size)
             except KnobError as refusal:
                 output.note(refusal.message)
                 break
@@ -182,12 +182,12 @@ class _Bench:
         best = smallest_good(self._results.clusters)
         for size in page_sizes(best.rows, page_size):
             # Anew also with the page size of before: the best of a series was lucky, too.
-            measurement = await self._measured(desk, best.cluster_size, size)
+            measurement = await self._measured(idle, best.cluster_size, size)
             if measurement is None:
                 return
             self._results = replace(self._results, pages=(*self._results.pages, measurement))
 
-    async def _warmed_up(self, desk: EngineClient, page_size: int) -> bool:
+    async def _warmed_up(self, idle: EngineClient, page_size: int) -> bool:
         """Copy by one worker until that takes long enough: what it reads is in caches then. False when a signal came.
 
         Raises:
@@ -195,7 +195,7 @@ class _Bench:
         """
         while True:
             limit = self._settings.run.limit
-            copy = await self._copy(desk, 1, page_size)
+            copy = await self._copy(idle, 1, page_size)
             if copy is None:
                 return False
             if not copy.measurement.rows:
@@ -216,15 +216,15 @@ class _Bench:
         if not copy.read:
             return f"The collection {name} is empty: name another with --collection."
         return (
-            f"All {number(copy.read)} documents read of {name} were rejected, so there is nothing to measure: look at "
+            f"All {number(copy.read)} documents read of {name} were rejected, so there is nothing to measure: see "
             "`mongopg-tui plan`, or name another with --collection."
         )
 
-    async def _measured(self, desk: EngineClient, cluster_size: int, page_size: int) -> Measurement | None:
+    async def _measured(self, idle: EngineClient, cluster_size: int, page_size: int) -> Measurement | None:
         """One size: a copy, or the median of some when they are short; said at once, as the whole takes minutes."""
         copies: list[_Copy] = []
         while not copies or (len(copies) < REPEATS and copies[0].measurement.seconds < SHORT_S):
-            copy = await self._copy(desk, cluster_size, page_size)
+            copy = await self._copy(idle, cluster_size, page_size)
             if copy is None:
                 return None
             copies.append(copy)
@@ -239,8 +239,8 @@ class _Bench:
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
-    async def _most_workers(self, desk: EngineClient) -> int:
-        report = await desk.ask(ServerReport, Inspect(side="target"))
+    async def _most_workers(self, idle: EngineClient) -> int:
+        report = await idle.ask(ServerReport, Inspect(side="target"))
         if not report.ok:
             raise ConnectError(report.message)
         most = min(CLUSTER_SIZE.high, report.free_connections or 0)
@@ -248,7 +248,7 @@ class _Bench:
             raise ConnectError("The target has no free connections for workers.")
         return most
 
-    async def _collection(self, desk: EngineClient) -> str:
+    async def _collection(self, idle: EngineClient) -> str:
         """The collection to copy: the one that is named, else the largest of those named, else of all."""
         asked = [parsed(text).namespace for text in self._settings.run.collections]
         named = [each for each in asked if not leaves_out(self._settings.run.exclude, each)]
@@ -256,7 +256,7 @@ class _Bench:
             raise UsageError("run.exclude leaves out every collection that is named: narrow it.")
         if len(named) == 1:
             return named[0]
-        answer = await desk.call(ListCollections())
+        answer = await idle.call(ListCollections())
         found = [CollectionInfo.model_validate(each) for each in answer["collections"]]
         found = [each for each in found if not leaves_out(self._settings.run.exclude, each.namespace)]
         fitting = [each for each in found if each.kind in _TABLE_KINDS and (not named or each.namespace in named)]
@@ -266,7 +266,7 @@ class _Bench:
 
     # --- one measurement ----------------------------------------------------------------------------------------------
 
-    async def _copy(self, desk: EngineClient, cluster_size: int, page_size: int) -> _Copy | None:
+    async def _copy(self, idle: EngineClient, cluster_size: int, page_size: int) -> _Copy | None:
         """Copy, and clean up; None when a signal broke it off.
 
         Raises:
@@ -288,7 +288,7 @@ class _Bench:
         finally:
             # Its end lets the table go; only then can it be dropped.
             await ended(process, ENGINE_END_S)
-            await self._discard(desk, process.run_id)
+            await self._discard(idle, process.run_id)
 
     async def _followed(self, client: EngineClient, cluster_size: int, page_size: int) -> _Copy | None:
         await client.ask(Snapshot, Start())
@@ -313,9 +313,7 @@ class _Bench:
                     told.add(sentence)
                     output.note(sentence)
                 case StateEntered(state=RunState.PAUSED) if is_let_go:
-                    raise MigrationError(
-                        f"The copy by {workers_words(cluster_size)} came to a stand: {message.reason}."
-                    )
+                    raise MigrationError(f"The copy by {workers_words(cluster_size)} was paused: {message.reason}.")
                 case KnobChanged(knob="cluster_size"):
                     raise KnobError(f"The target has connections for {workers_words(message.value)}, no more.")
                 case RunFinished(state=RunState.CANCELLED):
@@ -329,11 +327,11 @@ class _Bench:
             f"The engine of run {client.snapshot.run_id} died; its log: {client.attached.log_path}", code="engine_died"
         )
 
-    async def _discard(self, desk: EngineClient, run_id: str) -> None:
+    async def _discard(self, idle: EngineClient, run_id: str) -> None:
         try:
-            runs = (await desk.call(ListRuns()))["runs"]
+            runs = (await idle.call(ListRuns()))["runs"]
             if any(run["run_id"] == run_id for run in runs):  # one that could not begin has left nothing
-                await desk.call(DiscardRun(run=run_id, drop_tables=True))
+                await idle.call(DiscardRun(run=run_id, drop_tables=True))
         except MigrationError as error:
             raise MigrationError(
                 f"The scratch table {self._scratch} could not be dropped ({error.message.rstrip('.')}): "

@@ -1,8 +1,8 @@
-"""How long a copy took, for `bench`: from all workers standing ready to the last commit.
+"""How long a copy took, for `bench`: from all workers being ready to the last commit.
 
 A run begins to copy while some of its workers are still being started, the more the larger the cluster is. That is no part
 of how fast a cluster is. So `bench` pauses a run as soon as it is accepted: it plans and starts its workers meanwhile, and
-stands until all of them are there. The clock starts when it is let go.
+is resumed when all of them are there. That starts the clock.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CopyClock:
         self._last_commit: float | None = None
 
     def take(self, event: Event) -> None:
-        """Look at the next event."""
+        """Take the next event."""
         match event:
             case RunPlanned():
                 self.is_planned = True
@@ -45,5 +45,5 @@ class CopyClock:
 
     @property
     def seconds(self) -> float:
-        """From being let go to the last commit so far; 0 before there is one."""
+        """Seconds from the resume to the last commit so far; 0 before there is one."""
         return 0.0 if self._began is None or self._last_commit is None else self._last_commit - self._began

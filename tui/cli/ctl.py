@@ -21,7 +21,7 @@ from tui.words.safe import safe
 from tui.words.sentences import status_text
 
 ACTIONS = ("status", "pause", "resume", "cancel", "set")
-_STANDING = frozenset({RunState.PAUSING, RunState.PAUSED})
+_PAUSED = frozenset({RunState.PAUSING, RunState.PAUSED})
 
 
 def ctl(
@@ -108,7 +108,7 @@ def _is_done(command: BaseModel) -> Callable[[Snapshot], bool]:
         case Pause():
             return lambda now: now.state is RunState.PAUSED
         case Resume():
-            return lambda now: now.state not in _STANDING
+            return lambda now: now.state not in _PAUSED
         case SetKnob(knob=CLUSTER_SIZE.name, value=wanted):
             # By the value asked for: a snapshot of before the change may still be on its way.
             return lambda now: now.workers_alive == now.cluster_size == wanted and not now.draining

@@ -87,7 +87,7 @@ def _silence_stdout() -> None:
 
 
 def _unexpected(error: Exception) -> MigrationError:
-    """A mistake of ours: the traceback goes to a file, people get a sentence. A full disk is none."""
+    """A bug: the traceback goes to a file, stderr gets a sentence. A full disk is none."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return MigrationError(
             f"{error.filename or 'The output'} cannot be written: {error.strerror}.", code="disk_full"

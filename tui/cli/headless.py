@@ -237,7 +237,7 @@ class _HeadlessRun:
         self._cancel(now=False)
 
     def _stop(self) -> None:
-        """ctrl+z: leave the terminal as it was, and stand still until `fg`; the engine goes on."""
+        """ctrl+z: leave the terminal as it was, and stop until `fg`; the engine goes on."""
         with contextlib.suppress(OSError):
             self._printer.close()  # the cursor is shown again; what is printed next draws anew
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -245,8 +245,8 @@ class _HeadlessRun:
     def _pause_or_resume(self) -> None:
         if self._client is None:
             return
-        stands = self._client.snapshot.state in (RunState.PAUSING, RunState.PAUSED)
-        self._send(Resume() if stands else Pause())
+        is_paused = self._client.snapshot.state in (RunState.PAUSING, RunState.PAUSED)
+        self._send(Resume() if is_paused else Pause())
 
     def _resize(self, change: int) -> None:
         if self._client is not None:
@@ -262,7 +262,7 @@ class _HeadlessRun:
             self._send(self._wish)
 
     def _kill(self) -> None:
-        """End the engine and its workers at once. PostgreSQL rolls back what they had in hand."""
+        """End the engine and its workers at once. PostgreSQL rolls back what they had not committed."""
         if self._process is not None and self._process.process.poll() is None:
             self._is_killed = True
             with contextlib.suppress(ProcessLookupError):

@@ -55,7 +55,7 @@ class LivePrinter:
             self._console.print(Text(f"[{duration(event.at)}] {line}"))
 
     def note(self, text: str) -> None:
-        """Words for people, above the bars."""
+        """Sentences above the bars."""
         self._console.print(Text(text))
 
     def finish(self, facts: dict[str, Any]) -> None:

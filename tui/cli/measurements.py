@@ -18,7 +18,7 @@ PAGE_SIZES = (500, 2_000, 8_000, 32_000)
 BAR_CELLS = 28
 FIRST_DOCUMENTS = 200_000
 MOST_DOCUMENTS = 5_000_000
-"""Where nobody says how many: as many as take one worker `STEADY_S`, between these."""
+"""Where the number is not set: as many as take one worker `STEADY_S`, between these."""
 STEADY_S = 5.0
 """One worker's copy that takes so long is not at the mercy of a busy moment."""
 NEARLY = 0.8
@@ -39,7 +39,7 @@ class Measurement:
     rows: int
     """Committed."""
     seconds: float
-    """Of copying alone, from all workers standing ready to the last commit: planning, keys and counts cost the same
+    """Of copying alone, from all workers being ready to the last commit: planning, keys and counts cost the same
     whatever the sizes."""
 
     @property

@@ -30,7 +30,7 @@ def ask(settings: Settings, question: BaseModel, follow: Follow | None = None) -
     An interrupt is answered at once, and the engine ended, whatever it waits for.
 
     Args:
-        follow: tells people, while the engine is at it, what its messages say; ended with the answer.
+        follow: says on stderr what the engine's messages tell, until the answer.
     """
     return asyncio.run(_ask(settings, question, follow))
 

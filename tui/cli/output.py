@@ -1,4 +1,4 @@
-"""Words for people on stderr, results on stdout, both harmless and flushed."""
+"""Sentences on stderr, results on stdout, both harmless and flushed."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ MESSAGE_LIMIT = 2_000
 
 
 def say(text: str) -> None:
-    """A result: `text`, already harmless, and a line feed on stdout. Raises OSError when nobody reads."""
+    """A result: `text`, already harmless, and a line feed on stdout. Raises OSError when its reader is gone."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def say_json(record: dict[str, Any]) -> None:
-    """A result: one JSON object on one line of stdout, in ASCII. Raises OSError when nobody reads."""
+    """A result: one JSON object on one line of stdout, in ASCII. Raises OSError when its reader is gone."""
     say(json.dumps(record))
 
 
 def note(text: str) -> None:
     """A sentence on stderr."""
-    # With stderr gone there is nobody left to tell.
+    # With stderr gone there is no place left to say it.
     with contextlib.suppress(OSError):
         sys.stderr.write(safe(text, MESSAGE_LIMIT) + "\n")
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""`plan`: ask an engine for it, print it for people, as SQL or JSON, and save it for editing."""
+"""`plan`: ask an engine for it, print it as text, SQL or JSON, and save it for editing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, sa
     """Print what would go where.
 
     Args:
-        file: a saved plan to look at.
+        file: a saved plan to show.
         save: where to save the plan for editing.
     """
     require(loaded, "source", "target")
@@ -74,9 +74,7 @@ def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, sa
         for warning in plan.warnings:
             note(f"! {warning}")
     if save is not None:
-        note(
-            f"The plan is in {save}: edit it, look at it with `mongopg-tui plan --plan {save}`, run it with run --plan."
-        )
+        note(f"The plan is in {save}: edit it, see it with `mongopg-tui plan --plan {save}`, run it with run --plan.")
     return EXIT_DONE
 
 

@@ -44,7 +44,7 @@ class Printer(Protocol):
 
 
 class JsonPrinter:
-    """One JSON object a line on stdout; people's words on stderr."""
+    """One JSON object a line on stdout; sentences on stderr."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -61,7 +61,7 @@ class JsonPrinter:
         output.say_json(progress_record(snapshot))
 
     def tell(self, event: Event) -> None:
-        """Nothing on stdout but progress and the end; people are told of problems and warnings, and where servers stay."""
+        """Nothing on stdout but progress and the end; stderr has problems and warnings, and where servers keep running."""
         for warning in plan_warnings(event):
             output.note(warning)
         sentence = words(event) if _is_for_people(event) else None
@@ -69,7 +69,7 @@ class JsonPrinter:
             output.note(sentence)
 
     def note(self, text: str) -> None:
-        """Words for people."""
+        """Sentences on stderr."""
         _note_lines(text)
 
     def finish(self, facts: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ class LinePrinter:
             output.say(f"[{duration(event.at)}] {line}")
 
     def note(self, text: str) -> None:
-        """Words for people."""
+        """Sentences on stderr."""
         _note_lines(text)
 
     def finish(self, facts: dict[str, Any]) -> None:

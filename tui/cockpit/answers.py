@@ -28,12 +28,12 @@ class Answers:
     @property
     def idle_engine(self) -> EngineSession | None:
         """The engine that tests connections; None while there is none."""
-        return self._engines.desk
+        return self._engines.idle
 
     @property
     def lacks_idle_engine(self) -> bool:
         """There is none, or it has ended, and none is being started."""
-        return self._engines.needs_desk
+        return self._engines.needs_idle
 
     async def engine(self) -> EngineSession:
         """An engine that knows the servers.
@@ -42,8 +42,8 @@ class Answers:
             MigrationError: it did not start.
         """
         session = self._engines.run
-        prefers_desk = self._situation().has_target and not (session is not None and session.is_live)
-        return await self._engines.answering(self._choices.connected, prefers_desk=prefers_desk)
+        prefers_idle = self._situation().has_target and not (session is not None and session.is_live)
+        return await self._engines.answering(self._choices.connected, prefers_idle=prefers_idle)
 
     async def engine_for(self, settings: Settings) -> EngineSession:
         """An engine with exactly these settings, to be closed after the question; its work ends with the cockpit.

@@ -82,7 +82,7 @@ class Cockpit(FailsQuietly):
     COMMANDS = {CommandProvider}  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings_of(Place.APP),
-        # Of the shell, in every program: no command of ours, in no list of them, and in fields, too.
+        # The shell's, in every program: not among the commands, and in fields, too.
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, system=True),
     ]
     NOTIFICATION_TIMEOUT: ClassVar[float] = 4
@@ -153,7 +153,7 @@ class Cockpit(FailsQuietly):
             elif self._start is not None:
                 self._adopt(await self.engines.start(self.choices.current, self._start))
             else:
-                self._prepare_desk()
+                self._prepare_idle()
         except MigrationError as error:
             await self.leaving.leave(code=error.exit_code, words=f"{safe(error.message, 1_000)}\n")
 
@@ -206,13 +206,13 @@ class Cockpit(FailsQuietly):
         self.changes.situation.publish(now)
         if self.leaving.waits_for_run and not now.is_live:
             self.run_worker(self.leaving.leave(), group="leave")
-        elif self.current_mode == Place.SETUP and now.is_free and self.engines.needs_desk:
-            self._prepare_desk()
+        elif self.current_mode == Place.SETUP and now.is_free and self.engines.needs_idle:
+            self._prepare_idle()
 
-    @work(group="desk")
-    async def _prepare_desk(self) -> None:
+    @work(group="idle")
+    async def _prepare_idle(self) -> None:
         try:
-            await self.engines.open_desk(self.choices.connected)
+            await self.engines.open_idle(self.choices.connected)
         except MigrationError as error:
             self.say_problem(error.message)
         else:
@@ -264,7 +264,7 @@ class Cockpit(FailsQuietly):
     def action_help(self) -> None:
         """The help screen."""
         if (screen := self.navigation.front) is not None:
-            session, origins = self.runs.session or self.engines.desk, self.choices.provenance
+            session, origins = self.runs.session or self.engines.idle, self.choices.provenance
             files = [("settings", str(self.choices.file or "no file was read; --config FILE names one"))]
             files += [("log", str(session.log_path()))] if session else []
             files += [(name, origins[name]) for name in ("source.uri", "target.uri") if name in origins]
@@ -308,7 +308,7 @@ class Cockpit(FailsQuietly):
 
     @on(Driver.SignalResume)
     def _draw_again(self) -> None:
-        """After `fg`: the terminal's other screen has nothing of ours on it any more."""
+        """After `fg`: the terminal's other screen is empty."""
         self.refresh(layout=True)
 
     # --- a lost terminal, and bugs ---

@@ -67,7 +67,7 @@ class Situation:
 
     @property
     def can_ask(self) -> bool:
-        """Somebody can tell what is in the target."""
+        """An engine can tell what is in the target."""
         return self.has_target or self.has_engine
 
     @property
@@ -185,7 +185,7 @@ COMMANDS: tuple[Command, ...] = (
             "Choose another of the server's databases to copy from.", lambda now: now.is_free and now.has_source,
             in_footer=False),
     Command("run.pause", Place.RUN, "pause", "space,p", "Pause",
-            "End pages early, commit them and stand still. The workers wait.", _moving),
+            "End pages early, commit them and pause. The workers wait.", _moving),
     Command("run.resume", Place.RUN, "resume", "space,p", "Resume", "Go on after a pause.", _standing),
     Command("run.workers_more", Place.RUN, "workers_more", "plus,equals_sign", "More workers",
             "One worker more, at once.", _tunable, group=_WORKERS),
@@ -241,7 +241,7 @@ COMMANDS: tuple[Command, ...] = (
             lambda now: _has_servers(now) and not now.is_busy and not now.is_counted),
     Command("plan.sample", Place.PLAN, "sample", "s", "Sample", "Plan from a sample again, and so in the run that follows.",
             lambda now: _has_servers(now) and not now.is_busy and now.is_counted),
-    Command("plan.again", Place.PLAN, "again", "r,f5", "Look again", "Look at the source again and plan anew.",
+    Command("plan.again", Place.PLAN, "again", "r,f5", "Look again", "Read the source again and plan anew.",
             lambda now: _has_servers(now) and not now.is_busy),
     Command("plan.stop", Place.PLAN, "stop", "escape", "Break off", "Break the counting off; the plan stays as it was.",
             lambda now: now.is_busy and now.is_counted),

@@ -26,12 +26,12 @@ def policy_of(settings: Settings, start: Start | None) -> Policy:
 
 
 class Engines:
-    """Opens engines, hands the desk's over to a run, and sees to it that none is left behind."""
+    """Opens engines, gives the idle one to a run, and sees to it that none is left behind."""
 
     def __init__(self, process: EngineProcess | None) -> None:
         self.run: EngineSession | None = None
         """The run on the Run screen: going on, or over."""
-        self.desk: EngineSession | None = None
+        self.idle: EngineSession | None = None
         """An idle engine; it becomes the run's when one is started."""
         self._unused = process
         self._opening = asyncio.Lock()
@@ -61,7 +61,7 @@ class Engines:
     async def _launch(self, settings: Settings) -> EngineProcess:
         """Start an engine, in a thread because that blocks for a third of a second.
 
-        A thread cannot be cancelled: it ends the engine itself when nobody waits for it any more.
+        A thread cannot be cancelled: it ends the engine itself when the wait for it was cancelled.
         """
         is_unwanted = threading.Event()
 
@@ -79,40 +79,36 @@ class Engines:
             raise
 
     @property
-    def needs_desk(self) -> bool:
+    def needs_idle(self) -> bool:
         """There is no idle engine, or it has ended, and none is on its way."""
-        return self._has_no_desk and not self._opening.locked()
+        is_there = self.idle is not None and not self.idle.client.is_closed
+        return not is_there and not self._opening.locked()
 
-    @property
-    def _has_no_desk(self) -> bool:
-        return self.desk is None or self.desk.client.is_closed
-
-    async def open_desk(self, settings: Settings) -> None:
-        """See to it that there is an idle engine.
+    async def open_idle(self, settings: Settings) -> EngineSession:
+        """The idle engine, started when there is none.
 
         Raises:
             MigrationError: it did not start.
         """
         async with self._opening:
-            if self._has_no_desk:
-                self.desk = await self.open(settings, policy_of(settings, None))
+            if self.idle is None or self.idle.client.is_closed:
+                self.idle = await self.open(settings, policy_of(settings, None))
+            return self.idle
 
-    async def answering(self, settings: Settings, *, prefers_desk: bool) -> EngineSession:
+    async def answering(self, settings: Settings, *, prefers_idle: bool) -> EngineSession:
         """An engine to ask about the servers.
 
         Args:
-            prefers_desk: the desk's servers are meant, not those of a run that is over (embedded ones, perhaps).
+            prefers_idle: the servers of the idle engine are meant, not those of a run that is over (embedded ones, perhaps).
 
         Raises:
             MigrationError: a new one did not start.
         """
-        candidates = [self.desk, self.run] if prefers_desk else [self.run, self.desk]
+        candidates = [self.idle, self.run] if prefers_idle else [self.run, self.idle]
         for session in candidates:
             if session is not None and not session.client.is_closed:
                 return session
-        await self.open_desk(settings)
-        assert self.desk is not None
-        return self.desk
+        return await self.open_idle(settings)
 
     async def start(self, settings: Settings, start: Start) -> EngineSession:
         """Start a run, in the idle engine when that fits it, and make it the one on the Run screen.
@@ -133,7 +129,7 @@ class Engines:
 
     async def _start(self, settings: Settings, start: Start) -> EngineSession:
         policy = policy_of(settings, start)
-        session = self.desk
+        session = self.idle
         if session is None or session.policy != policy or settings.demo.embedded or session.client.is_closed:
             session = await self.open(settings, policy)
         changed = reveal(settings)
@@ -141,20 +137,20 @@ class Engines:
         try:
             session.take(await session.client.ask(Snapshot, command))
         except MigrationError:
-            if session is not self.desk:
+            if session is not self.idle:
                 await session.close()
             raise
         session.settings, session.start_command = settings, start
-        replaced = [old for old in (self.run, self.desk) if old is not None and old is not session]
-        self.run, self.desk = session, None
+        replaced = [old for old in (self.run, self.idle) if old is not None and old is not session]
+        self.run, self.idle = session, None
         for old in replaced:
             await old.close()
         return session
 
     async def close(self, *, run_goes_on: bool = False) -> None:
         """Drop all connections; a run that shall go on is detached from."""
-        if self.desk is not None:
-            await self.desk.close()
+        if self.idle is not None:
+            await self.idle.close()
         if self.run is not None:
             if run_goes_on:
                 self._detached = self.run.process

@@ -25,7 +25,7 @@ def report_of(end: Snapshot, *, goes_on: bool = False) -> VerifyReport:
     Args:
         goes_on: it is not the end: an engine is at the run.
     """
-    why_not = f"not compared: the run {'goes on' if goes_on else 'did not come to its end'}"
+    why_not = f"not compared: the run {'goes on' if goes_on else 'has not finished'}"
     tables = [
         TableCounts(
             namespace=table.namespace, table=table.table, source=table.source_count, read=table.read,
@@ -39,7 +39,7 @@ def report_of(end: Snapshot, *, goes_on: bool = False) -> VerifyReport:
 
 
 def markdown(report: VerifyReport) -> str:
-    """A page for people: the counts of each table, then the differences."""
+    """A page to read: the counts of each table, then the differences."""
     names = _counts_of(report)
     lines = [
         f"# Verification of run {safe(report.run_id, 40)}",

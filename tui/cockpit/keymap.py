@@ -108,7 +108,7 @@ def every_situation() -> Iterator[Situation]:
 
 
 def key_words(key: str) -> str:
-    """A key as people write it: `^p`, `f9`, `esc`."""
+    """A key as it is written: `^p`, `f9`, `esc`."""
     if key in _SHOWN:
         return _SHOWN[key]
     modifier, plus, last = key.rpartition("+")

@@ -88,7 +88,7 @@ class Leaving:
         Args:
             run_goes_on: detach from the run; otherwise its policy decides.
             code: the exit code; else the run's.
-            words: the farewell; else one that tells how the run stands.
+            words: the farewell; else one about the run.
         """
         self.has_begun = True
         session = self._engines.run
@@ -110,7 +110,7 @@ class Leaving:
             self._app.run_worker(self._leave_by(number), group="signal")
 
     async def _leave_by(self, number: signal.Signals) -> None:
-        """SIGHUP follows `on_disconnect`; SIGTERM and SIGINT cancel a run of ours; a guest only leaves."""
+        """SIGHUP follows `on_disconnect`; SIGTERM and SIGINT cancel a run that this cockpit owns; a guest only leaves."""
         session = self._engines.run
         run_goes_on = False
         if session is not None and session.is_live:

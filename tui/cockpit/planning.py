@@ -1,4 +1,4 @@
-"""What a plan is made from: Setup as it stands when the plan is asked for."""
+"""What a plan is made from: the fields of Setup when the plan is asked for."""
 
 from __future__ import annotations
 

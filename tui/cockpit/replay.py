@@ -67,7 +67,7 @@ class Replay:
             self._go_to(self.position + passed * self.speed)
 
     def hold(self) -> None:
-        """Stand still, or go on; at the end, begin again."""
+        """Pause the replay, or go on; at the end, begin again."""
         if self.position >= self.end:
             self.jump(-1.0)
             self.is_held = False
@@ -127,7 +127,7 @@ class Replay:
 
     @property
     def is_on_passing_servers(self) -> bool:
-        """What is in a ledger is not on servers of ours."""
+        """A ledger is not on embedded servers."""
         return False
 
     @property
@@ -136,7 +136,7 @@ class Replay:
         return 0.0
 
     def log_path(self) -> Path | None:
-        """Nobody knows where that engine's log is."""
+        """That engine's log is not known."""
         return None
 
     def knobs(self) -> list[Knob]:

@@ -89,7 +89,7 @@ class EngineSession:
 
     @classmethod
     async def attach(cls, socket: Path) -> EngineSession:
-        """Connect to somebody's running engine, as a guest."""
+        """Connect to a running engine of another process, as a guest."""
         return cls(await EngineClient.connect(socket), None, "continue")
 
     @property
@@ -260,14 +260,14 @@ class EngineSession:
             self._turning.discard(knob.name)
 
     async def cancel_and_wait(self, timeout_s: float) -> None:
-        """Roll back what is in hand and wait, but not for ever, until the run is over: for an end by signal."""
+        """Roll back uncommitted pages and wait until the run is over, `timeout_s` seconds at most: for an end by signal."""
         with contextlib.suppress(MigrationError, TimeoutError):  # it has ended, or is beyond waiting for
             async with asyncio.timeout(timeout_s):
                 await self.client.call(Cancel(now=True))
                 await self._ended.wait()
 
     async def close(self, *, run_goes_on: bool = False) -> None:
-        """Leave. A live run of ours goes on only when that is said; otherwise the policy decides."""
+        """Leave. A live run that this cockpit owns goes on only when that is said; otherwise the policy decides."""
         self._is_closing = True
         if run_goes_on and not self.client.is_closed:
             await self.client.detach()

@@ -47,7 +47,7 @@ _VERIFICATION = {
     Verification.MISMATCH: Sign("!", "mismatch", "$error"),
 }
 INTERRUPTED = Sign("!", "interrupted", "$error")
-"""In the ledger as going on, but nobody drives it."""
+"""In the ledger as going on, but without an engine."""
 LOST = Sign("!", "engine lost", "$error")
 NO_RUN = Sign("◌", "no run", MUTED)
 
@@ -68,7 +68,7 @@ WORKER = {
 
 
 def sign_of(run: RunInfo, now: Callable[[], float] = time.time) -> Sign:
-    """How a run of the ledger ended; or that it goes on, or that nobody drives it any more. A newer version's word stays."""
+    """How a run of the ledger ended; or that it goes on, or has lost its engine. A newer version's word stays."""
     if is_interrupted(run, now):
         return INTERRUPTED
     try:

@@ -46,7 +46,7 @@ def fitting(name: str, colours: str | None) -> str:
         colours: how many a terminal has, in rich's words; "standard" are sixteen.
 
     Of sixteen colours, several that Textual's dark theme mixes become one and the same: dimmed words on their panel could not
-    be seen. Who has chosen no theme gets the terminal's own colours there.
+    be seen. Without a theme that was chosen, the terminal's own colours are taken there.
     """
     return "ansi-dark" if colours == "standard" and name == CockpitSettings().theme else name
 

@@ -8,7 +8,7 @@
     uri           connection strings without their passwords
     knobs         values of knobs
     census        what a census has found
-    run_status    how a run of the ledger stands
+    run_status    whether a run of the ledger goes on, and for how long it did
     events        an event as a sentence
     sentences     progress, status and the end of a run
     rejects       documents that could not be written

@@ -13,7 +13,7 @@ def documents_words(table: TableView) -> str:
 
 
 def census_words(table: TableView) -> str:
-    """How many documents were looked at, and what was found of them as wholes."""
+    """How many documents were read, and what was found of them as wholes."""
     if table.census == "full":
         words = [f"full census: all {number(table.sampled)} documents counted"]
     else:

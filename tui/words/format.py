@@ -1,11 +1,11 @@
-"""Numbers for people: counts, rates, times and sizes as short text. Pure; every front end uses it."""
+"""Numbers as text: counts, rates, times and sizes as short text. Pure; every front end uses it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
 NO_NUMBER = "–"
-"""Stands for a number that is not known."""
+"""In the place of a number that is not known."""
 _MINUTE_S = 60
 _HOUR_S = 3_600
 _DAY_S = 86_400

@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 
 DEFAULT_LIMIT = 500
-"""Characters of the foreign text that are looked at; capped first, so that a 16 MB string costs nothing."""
+"""Characters of the foreign text that are read; capped first, so that a 16 MB string costs nothing."""
 ELLIPSIS = "…"
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Control, format (bidi, zero-width, BOM, tags), surrogate, private use, unassigned, line and paragraph separators."""

@@ -22,7 +22,7 @@ _NAME = 16
 
 
 class ChoosingDialog(Modal[str]):
-    """Returns the name. What is known of each may stand beside it."""
+    """Returns the name. What is known of each may be shown beside it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
 

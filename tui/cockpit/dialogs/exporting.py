@@ -12,7 +12,7 @@ from tui.cockpit.dialogs.naming import FileDialog
 from tui.cockpit.export import write_report
 from tui.words.safe import safe
 
-_NOTE = "The ending chooses the format: .md for people, .json or .csv for programs."
+_NOTE = "The ending chooses the format: .md to read, .json or .csv for programs."
 
 
 def offer_export(app: App[Any], report: VerifyReport) -> None:

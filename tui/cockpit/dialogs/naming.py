@@ -19,7 +19,7 @@ from tui.words.safe import safe
 
 
 class FileDialog(Modal[Path]):
-    """Writes a file under the name that is typed; what keeps it from that stands under the field.
+    """Writes a file under the name that is typed; what keeps it from that is said under the field.
 
     Returns:
         The file that was written.

@@ -26,9 +26,7 @@ from tui.words.safe import safe
 REDRAW_S = 0.5
 SAMPLES = 10
 """Documents of each reason and field that are named."""
-NO_ADVICE = (
-    "The run has dealt with it and goes on. When it comes often, look at the log and at the server that it names."
-)
+NO_ADVICE = "The run has dealt with it and goes on. When it comes often, see the log and the server that it names."
 
 Ask = Callable[[], Awaitable[RejectsReport]]
 
@@ -65,7 +63,7 @@ class ProblemsDialog(KeptModal[None]):
             yield Lines(markup=False, compact=True)
 
     def on_mount(self) -> None:
-        """They become more."""
+        """Draw by the clock: problems are added while the run goes on."""
         self.redraws(REDRAW_S, self._draw)
 
     def on_screen_resume(self) -> None:

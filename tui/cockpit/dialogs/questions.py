@@ -65,7 +65,7 @@ class Question(Modal[str]):
         self.set_focus(self.query_one(f"#{self._default}", Button))
 
     def action_copy(self) -> None:
-        """Its text, for a message to somebody who can help."""
+        """Its text, to be sent to support, say."""
         copy(self.app, self._text.plain, "the text")
 
     def action_safe_answer(self) -> None:

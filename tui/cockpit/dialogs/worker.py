@@ -40,7 +40,7 @@ class WorkerDialog(Sheet, KeptModal[None]):
     ]
 
     bars: WorkerBars
-    """Those whose worker is shown."""
+    """The bars that the worker is one of."""
 
     def __init__(self, copy_key: str) -> None:
         super().__init__("Worker", Content.empty(), "the worker", copy_key)

@@ -123,7 +123,7 @@ class HistoryScreen(CockpitScreen):
 
     @work(group="ledger", exclusive=True)
     async def _ask(self, words: str, do: Callable[[], Awaitable[None]]) -> None:
-        """Do something that asks an engine; what it refuses stands under the list."""
+        """Do something that asks an engine; a refusal is said under the list."""
         problem = Content.empty()
         self._is_busy = True
         self._say(Content.styled(f"◌ {words}", MUTED))
@@ -296,7 +296,7 @@ def _forget_question(run: RunInfo) -> Question:
 
 
 def _words_of(run: RunInfo) -> str:
-    """What a filter looks in: what stands on the screen about a run."""
+    """What a filter looks in: what the screen shows of a run."""
     return " ".join([run.run_id, run.source, run.target, run.mode, sign_of(run).word, *run.collections])
 
 

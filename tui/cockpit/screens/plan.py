@@ -1,4 +1,4 @@
-"""The Plan screen: what becomes of each field, how rows will look, what to know before; looked at, edited, saved, started."""
+"""The Plan screen: what becomes of each field, how rows will look, what to know before; edited, saved, started."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class PlanScreen(CockpitScreen):
         self._is_asking = False
         self._asked_at: float | None = None
         self._asked: EngineSession | None = None
-        """Who makes the plan now."""
+        """The engine that makes the plan now."""
 
     def body(self) -> Iterable[Widget]:
         """The table's heading, its fields or its SQL, preview and warnings."""
@@ -163,7 +163,7 @@ class PlanScreen(CockpitScreen):
     # --- making it ---
 
     def action_again(self) -> None:
-        """Look at the source again; edits stay."""
+        """Read the source again; edits stay."""
         self._replan()
 
     def _replan(self, *, recount: bool = True) -> None:

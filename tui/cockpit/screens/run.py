@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from textual import on, work
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
+from engine.config import Settings
 from engine.errors import KnobError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, Knob
 from engine.protocol import Cancel, ListRejects, Pause, ProblemView, RejectsReport, Resume
@@ -44,7 +46,7 @@ KEEPS_AFTER_S = 0.5
 ANSWER_S = 0.1
 """So long the drawing by the clock gives way to what a key has to show."""
 SILENT_S = 3.0
-"""An engine that has said nothing for so long is slow, stopped or cut off: the operator is told."""
+"""An engine that has said nothing for so long is slow, stopped or cut off: it is said on the screen."""
 SILENT = "The engine has been silent for {:.0f} s; the run may go on without the picture."
 
 
@@ -63,6 +65,7 @@ class RunScreen(CockpitScreen):
         """
         super().__init__(cockpit)
         self._drawn: tuple[ShownRun, int] | None = None
+        self._clock: Timer | None = None
         self._is_frozen = False
         self._banner = ""
         self._gives_way = False
@@ -90,10 +93,16 @@ class RunScreen(CockpitScreen):
             yield EventLog()
 
     def on_mount(self) -> None:
-        """Draw by the clock; mount the dialogs once the screen stands."""
-        self.set_interval(1 / self.cockpit.choices.current.cockpit.refresh_hz, self._tick)
+        """Draw by the clock; mount the dialogs once the screen is drawn."""
+        self._follow_settings(self.cockpit.choices.current)
+        self.cockpit.changes.settings.subscribe(self, self._follow_settings)
         self.cockpit.changes.redraw.subscribe(self, lambda _: self.draw())
         self.set_timer(KEEPS_AFTER_S, self._keep_dialogs)
+
+    def _follow_settings(self, settings: Settings) -> None:
+        if self._clock is not None:
+            self._clock.stop()
+        self._clock = self.set_interval(1 / settings.cockpit.refresh_hz, self._tick)
 
     @work(group="keep")
     async def _keep_dialogs(self) -> None:
@@ -156,7 +165,7 @@ class RunScreen(CockpitScreen):
             self._stop.dismiss()  # there is nothing left to stop
 
     def _tick(self) -> None:
-        """A key is answered first, where the processor is busy; once: who holds a key down sees the run move, too."""
+        """A key is answered first, where the processor is busy; once: with a key that is held down, the run is drawn, too."""
         if self.app.current_mode != self.PLACE:
             return
         self._gives_way = not self._gives_way and time.monotonic() - self.cockpit.last_input_at < ANSWER_S

@@ -145,24 +145,24 @@ class SetupScreen(CockpitScreen):
             self.run_worker(test, group=f"test {side}", exclusive=True)  # type: ignore[arg-type]  # mypy sees no kind of work
 
     async def _test(self, panel: ConnectionPanel) -> None:
-        desk = self.cockpit.answers.idle_engine
-        if desk is None:
+        idle = self.cockpit.answers.idle_engine
+        if idle is None:
             return
         panel.testing()
         uri = panel.uri
         try:
-            report = await desk.client.ask(ServerReport, Inspect(side=panel.side, uri=uri, keep=True))
+            report = await idle.client.ask(ServerReport, Inspect(side=panel.side, uri=uri, keep=True))
             if panel.uri != uri:
                 return
             panel.show(report)
             for warning in report.warnings:
                 self.app.notify(safe(warning), severity="warning", markup=False)
             if panel.side == "source" and report.ok:
-                await self._list_collections(desk)
+                await self._list_collections(idle)
         except MigrationError as error:
             panel.say(Content.styled(f"! {safe(error.message)}", "$error"))
 
-    async def _list_collections(self, desk: EngineSession) -> None:
+    async def _list_collections(self, idle: EngineSession) -> None:
         """Those of the chosen database, or of the one that the URI names."""
         panel = self.query_one(CollectionsPanel)
         asked = self._database_asked_for
@@ -170,7 +170,7 @@ class SetupScreen(CockpitScreen):
         if not database:
             panel.empty(f"The URI names no database: {self.cockpit.keymap.first('setup.database')} chooses one.")
             return
-        found = (await desk.client.ask(Collections, ListCollections(database=self._database))).collections
+        found = (await idle.client.ask(Collections, ListCollections(database=self._database))).collections
         if asked == self._database_asked_for:
             run, is_again = self.cockpit.choices.current.run, self._listed == asked
             panel.fill(
@@ -191,12 +191,12 @@ class SetupScreen(CockpitScreen):
     @work(group="databases", exclusive=True)
     async def action_database(self) -> None:
         """Ask the server for its databases, and the operator for one of them."""
-        desk = self.cockpit.answers.idle_engine
-        if desk is None:
+        idle = self.cockpit.answers.idle_engine
+        if idle is None:
             return
         try:
             self._require("source")
-            found = (await desk.client.ask(Databases, ListDatabases())).databases
+            found = (await idle.client.ask(Databases, ListDatabases())).databases
         except MigrationError as error:
             self.app.push_screen(error_dialog("The databases cannot be listed", error.message))
             return
@@ -248,7 +248,7 @@ class SetupScreen(CockpitScreen):
     # --- fields ---
 
     def commit(self) -> None:
-        """Take the URIs as they stand in their fields, left or not."""
+        """Take the URIs as they are in their fields, left or not."""
         for panel in self.query(ConnectionPanel):
             panel.commit()
 

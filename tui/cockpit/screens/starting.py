@@ -23,7 +23,7 @@ def offer_start(
     otherwise: Otherwise | None = None,
     meant: Callable[[Settings], Settings] = lambda settings: settings,
 ) -> None:
-    """Say what would happen with the settings as they stand on Setup, or why it cannot, and do it on a yes.
+    """Say what would happen with the settings as they are on Setup, or why it cannot, and do it on a yes.
 
     Args:
         effects_of: what would happen, in lines.

@@ -60,7 +60,7 @@ _RESULTS = {Verification.VERIFIED: ("✓ verified", "$success"), Verification.MI
 
 
 class VerifyScreen(CockpitScreen):
-    """Shows what was counted at a run's end until somebody asks to verify again."""
+    """Shows what was counted at a run's end until it is verified again."""
 
     PLACE = Place.VERIFY
     BINDINGS = bindings_of(Place.VERIFY)

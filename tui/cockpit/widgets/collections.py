@@ -148,7 +148,7 @@ class CollectionsPanel(Vertical):
         self._note = ""
 
     def compose(self) -> ComposeResult:
-        """The three of them."""
+        """Filter, list and sum."""
         self.border_title = Content("Collections")
         yield FilterField(CollectionList)
         yield CollectionList()

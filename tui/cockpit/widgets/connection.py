@@ -31,7 +31,7 @@ class ConnectionPanel(Vertical):
             self.side = side
 
     class Filled(Message):
-        """Something stands in the field that was empty, or nothing any more."""
+        """The field that was empty has something in it, or has nothing any more."""
 
     def __init__(self, side: Side, uri: str, origin: str) -> None:
         super().__init__(id=side)

@@ -10,7 +10,7 @@ from textual.widgets import Input
 
 
 class FilterField(Input):
-    """Hidden while nothing is typed and nobody types. Enter goes to the list, Esc lets it show all again."""
+    """Hidden while nothing is typed and it has no focus. Enter goes to the list, Esc lets it show all again."""
 
     BINDINGS = [  # noqa: RUF012
         Binding("escape", "give_up", "Show all", show=False),

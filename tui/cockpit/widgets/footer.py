@@ -29,7 +29,7 @@ class ShownKey:
     key: str
     """As Textual names it."""
     shown: str
-    """As people read it."""
+    """As it is shown."""
     label: str
     help: str
     group: Binding.Group | None
@@ -63,7 +63,7 @@ class Footer(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        """The keys with what they do; those of a group stand together before its name."""
+        """The keys with what they do; those of a group are together before its name."""
         parts: list[tuple[Content, bool]] = []
         label_style = self.get_visual_style("footer--label")
         for group, members in groupby(self.keys, lambda each: each.group):

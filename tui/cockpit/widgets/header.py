@@ -23,7 +23,7 @@ NARROW = 100
 _WHY_NOT = {
     Place.PLAN: "A plan needs both servers: their URIs are on Setup.",
     Place.RUN: "There is no run yet: Setup starts one.",
-    Place.VERIFY: "Nobody can tell what is in the target: its URI is on Setup.",
+    Place.VERIFY: "What is in the target is not known: its URI is on Setup.",
     Place.HISTORY: "The ledger is in the target: its URI is on Setup.",
 }
 """Why a screen cannot be gone to."""

@@ -72,7 +72,7 @@ def column_row(column: ColumnView) -> list[Cell]:
 
 
 def _seen(column: ColumnView) -> str:
-    """Extremes and oddities of its values, and what the note says beyond the kinds and their shares, which stand before it."""
+    """Extremes and oddities of its values, and what the note says beyond kinds and shares, which are shown before it."""
     if column.values is None:
         return safe(column.note, 200)
     remark = column.note.partition(" of the documents; ")[2]
