@@ -20,7 +20,7 @@ from engine.errors import MigrationError
 from engine.protocol import ProblemReported, WorkerChanged, WorkerView
 from engine.redaction import redact
 from engine.work.context import WorkerStart
-from engine.work.messages import Failed, Lease, Payload, Problem, Returned, Task
+from engine.work.messages import Failed, Lease, Problem, Returned, Task
 
 HEARTBEATS_EVERY_S = 1.0
 
@@ -63,7 +63,7 @@ class Dispatcher:
         """
         self.end_sessions_by = end_backend
         self._owner = owner
-        self._jobs: list[Job[Any]] = []
+        self._jobs: list[Job[Any, Any]] = []
         self.is_ending = False
         """Nothing is tried again: the work ends as it is."""
         self._watching: asyncio.Task[None] | None = None
@@ -71,15 +71,15 @@ class Dispatcher:
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
-    def add(self, job: Job[Any]) -> None:
+    def add(self, job: Job[Any, Any]) -> None:
         """Another job; its leases come behind those of the jobs before it."""
         self._jobs.append(job)
 
-    def put_first(self, job: Job[Any]) -> None:
+    def put_first(self, job: Job[Any, Any]) -> None:
         """Another job, whose leases come before all others."""
         self._jobs.insert(0, job)
 
-    def _job_of(self, task_id: int) -> Job[Any]:
+    def _job_of(self, task_id: int) -> Job[Any, Any]:
         return next(job for job in self._jobs if task_id in job.tasks)
 
     def collection_of(self, lease: Lease | None) -> str:
@@ -214,7 +214,7 @@ class Dispatcher:
         """The task that a lease is a part of."""
         return self._job_of(task_id).tasks[task_id]
 
-    def progressed(self, task_id: int, payload: Payload) -> None:
+    def progressed(self, task_id: int, payload: object) -> None:
         """A part of a lease is done."""
         self._job_of(task_id).progressed(payload)
 

@@ -10,9 +10,11 @@ from typing import Generic, Protocol, TypeVar
 
 from engine.errors import MigrationError
 from engine.protocol import Event, RangeView
-from engine.work.messages import Failed, Lease, Payload, Task
+from engine.work.messages import Failed, Lease, Task
 
 LeaseT = TypeVar("LeaseT", bound=Lease)
+PayloadT = TypeVar("PayloadT")
+"""What the worker's side reports of its progress."""
 
 
 class JobOwner(Protocol):
@@ -27,7 +29,7 @@ class JobOwner(Protocol):
         ...
 
 
-class Job(ABC, Generic[LeaseT]):
+class Job(ABC, Generic[LeaseT, PayloadT]):
     """One kind of work, over any number of collections."""
 
     def __init__(self) -> None:
@@ -39,7 +41,7 @@ class Job(ABC, Generic[LeaseT]):
         """The next lease, now out; None when none waits."""
 
     @abstractmethod
-    def progressed(self, payload: Payload) -> None:
+    def progressed(self, payload: PayloadT) -> None:
         """A part of a lease is done."""
 
     @abstractmethod

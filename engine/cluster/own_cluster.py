@@ -52,7 +52,7 @@ class OwnCluster:
         """Which converter the workers use."""
         return self._dispatcher.converter
 
-    def add(self, job: Job[Any]) -> None:
+    def add(self, job: Job[Any, Any]) -> None:
         """What there is to do."""
         self._dispatcher.add(job)
 

@@ -35,7 +35,6 @@ from engine.work.messages import (
     Lease,
     NewLease,
     NewTask,
-    Payload,
     Problem,
     Progress,
     Ready,
@@ -73,7 +72,7 @@ class Direction(Protocol):
         """The task that a lease is a part of."""
         ...
 
-    def progressed(self, task_id: int, payload: Payload) -> None:
+    def progressed(self, task_id: int, payload: object) -> None:
         """A part of a lease is done."""
         ...
 

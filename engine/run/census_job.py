@@ -19,7 +19,7 @@ from engine.mapping.census import Census
 from engine.mongo.reader import Range
 from engine.plan import Choice, PartFacts
 from engine.protocol import CountingView, ProblemReported
-from engine.work.messages import CensusLease, CensusTask, Counted, Payload
+from engine.work.messages import CensusLease, CensusTask, Counted
 
 LEVELS_BELOW = 1
 """Levels of nested documents counted beyond those that flattening asks for: a saved plan proposes what would be in them."""
@@ -41,7 +41,7 @@ class _Collection:
     """Partitions that are counted and not merged yet."""
 
 
-class CensusJob(Job[CensusLease]):
+class CensusJob(Job[CensusLease, Counted]):
     """Every document of some collections, counted range by range."""
 
     def __init__(self, levels: int, owner: JobOwner, clock: Callable[[], float] = time.monotonic) -> None:
@@ -111,9 +111,8 @@ class CensusJob(Job[CensusLease]):
         """The next range."""
         return self._leases.take()
 
-    def progressed(self, payload: Payload) -> None:
+    def progressed(self, payload: Counted) -> None:
         """A range is counted, or its first part."""
-        assert isinstance(payload, Counted)
         lease = payload.lease
         collection = self._collections[lease.task_id]
         self.seen += payload.n_documents

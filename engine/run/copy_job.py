@@ -21,14 +21,14 @@ from engine.run.open_partition import OpenPartition
 from engine.run.partition_sizes import PartitionSizes
 from engine.run.progress import CopyProgress
 from engine.run.states import MAY
-from engine.work.messages import Committed, CopyLease, Failed, Payload
+from engine.work.messages import Committed, CopyLease, Failed
 
 _POLL_S = 0.01
 
 log = logging.getLogger(__name__)
 
 
-class CopyJob(Job[CopyLease]):
+class CopyJob(Job[CopyLease, Committed]):
     """Hands out partitions, counts what is committed, and takes up what a dead worker left."""
 
     def __init__(
@@ -109,9 +109,8 @@ class CopyJob(Job[CopyLease]):
             return None
         return self.leases.take()
 
-    def progressed(self, payload: Payload) -> None:
+    def progressed(self, payload: Committed) -> None:
         """A slice is committed."""
-        assert isinstance(payload, Committed)
         self.progress.committed(payload)
         self._guard.look()
 

@@ -14,7 +14,7 @@ from engine.notation import parsed_source
 from engine.protocol import DocumentsSeeded, RangeView, RunState
 from engine.run.context import Phase, RunContext
 from engine.work import seeding
-from engine.work.messages import Committed, Payload, SeedLease, SeedTask
+from engine.work.messages import Committed, SeedLease, SeedTask
 
 SEED_TASK_ID = 0
 
@@ -118,7 +118,7 @@ class SeedRanges:
         self.give_back(lease, lease)
 
 
-class Seeding(Phase, Job[SeedLease]):
+class Seeding(Phase, Job[SeedLease, Committed]):
     """Fills the collection up to the seed count, which may move while it does, and later while it is copied."""
 
     def __init__(self, context: RunContext) -> None:
@@ -189,9 +189,8 @@ class Seeding(Phase, Job[SeedLease]):
         """The next range; None when the count is reached."""
         return self._ranges.take(self._context.record.knobs["page_size"])
 
-    def progressed(self, payload: Payload) -> None:
+    def progressed(self, payload: Committed) -> None:
         """A part of a range is inserted; ranges are told apart by where they begin, which travels as the partition."""
-        assert isinstance(payload, Committed)
         if self._ranges.progress(payload.partition_id, payload.n_written):
             self._context.emit(DocumentsSeeded(documents=self._ranges.n_seeded))
 

@@ -8,10 +8,10 @@ from engine.cluster.job import Job, JobOwner
 from engine.cluster.lease_book import MAX_DEATHS, LeaseBook
 from engine.errors import MigrationError
 from engine.protocol import ProblemReported
-from engine.work.messages import Compared, Payload, VerifyLease
+from engine.work.messages import Compared, VerifyLease
 
 
-class VerifyJob(Job[VerifyLease]):
+class VerifyJob(Job[VerifyLease, Compared]):
     """Partitions to go through, slice by slice."""
 
     def __init__(self, owner: JobOwner, on_compared: Callable[[Compared], None]) -> None:
@@ -43,9 +43,8 @@ class VerifyJob(Job[VerifyLease]):
         """The next partition."""
         return self._leases.take()
 
-    def progressed(self, payload: Payload) -> None:
+    def progressed(self, payload: Compared) -> None:
         """A slice is compared; one that was compared before, by a worker that died meanwhile, counts once."""
-        assert isinstance(payload, Compared)
         key = (payload.task_id, payload.partition_id)
         if payload.slice_no >= self._next_slice.get(key, 0):
             self._next_slice[key] = payload.slice_no + 1

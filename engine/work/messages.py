@@ -343,16 +343,13 @@ class Counted:
     rest: CensusLease | None = None
 
 
-Payload = Committed | Compared | Counted
-
-
 @dataclass(frozen=True, slots=True)
 class Progress:
     """A part of the lease in hand is done."""
 
     task_id: int
-    payload: Payload
-    """What the kind of work says of it."""
+    payload: object
+    """What the kind of work says of it, to the job on the engine's side; it is pickled."""
 
 
 @dataclass(frozen=True, slots=True)
