@@ -86,12 +86,10 @@ class LinePrinter:
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._last = clock()
-        self._elapsed = 0.0
         self.closing = Closing()
 
     def show(self, snapshot: Snapshot) -> None:
         """Print progress when it is time."""
-        self._elapsed = snapshot.elapsed
         if self._clock() - self._last >= LINE_EVERY_S:
             self._last = self._clock()
             output.say(f"[{duration(snapshot.elapsed)}] {progress_sentence(snapshot)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from textual.app import App
 
@@ -15,7 +14,7 @@ from tui.words.safe import safe
 _NOTE = "The ending chooses the format: .md to read, .json or .csv for programs."
 
 
-def offer_export(app: App[Any], report: VerifyReport) -> None:
+def offer_export(app: App[None], report: VerifyReport) -> None:
     """Ask for a file's name, write the report, and say where it is."""
 
     def written(path: Path | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from textual.app import App
 
@@ -19,7 +18,7 @@ from tui.cockpit.themes import check_theme
 from tui.words.safe import safe
 
 
-def keep_profile(app: App[Any], settings: Settings) -> None:
+def keep_profile(app: App[None], settings: Settings) -> None:
     """Ask for a name, and write these settings."""
 
     def saved(path: Path | None) -> None:
@@ -31,7 +30,7 @@ def keep_profile(app: App[Any], settings: Settings) -> None:
     app.push_screen(dialog, saved)
 
 
-def open_profile(app: App[Any], opened: Callable[[Settings], None], *, save_key: str) -> None:
+def open_profile(app: App[None], opened: Callable[[Settings], None], *, save_key: str) -> None:
     """Ask which, and hand its settings on.
 
     Args:
