@@ -22,11 +22,7 @@ def engine() -> Iterator[ScriptedEngine]:
 
 @pytest.fixture(autouse=True)
 def steady_screen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No animation, and neither colour setting nor time zone of the machine that runs the tests.
-
-    A scripted engine speaks when it is told to: that it is silent is no news.
-    """
-    monkeypatch.setattr("tui.cockpit.screens.run.SILENT_S", float("inf"))
+    """No animation, and neither colour setting nor time zone of the machine that runs the tests."""
     monkeypatch.setattr("textual.constants.TEXTUAL_ANIMATIONS", "none", raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("COLORTERM", "truecolor")

@@ -19,6 +19,8 @@ from tui.cockpit.app import Cockpit
 from tui.cockpit.session import EngineSession
 
 WAIT_S = 30.0
+NEVER_S = float("inf")
+"""A scripted engine speaks when it is told to: that it is silent is no news."""
 SOURCE_URI = "mongodb://app:s3cret@db1:27017/shop"
 TARGET_URI = "postgresql://mig:hunter2@pg1:5432/shop"
 
@@ -54,14 +56,19 @@ def settings_with_servers() -> Settings:
 def on_setup(engine: ScriptedEngine, settings: Settings | None = None) -> Cockpit:
     """A cockpit that opens on Setup and owns the engine."""
     return Cockpit(
-        settings or settings_with_servers(), {"source.uri": "file ./config.toml"}, process=process_of(engine)
+        settings or settings_with_servers(),
+        {"source.uri": "file ./config.toml"},
+        process=process_of(engine),
+        silent_s=NEVER_S,
     )
 
 
-def on_run(engine: ScriptedEngine, snapshot: Snapshot, settings: Settings | None = None) -> Cockpit:
+def on_run(
+    engine: ScriptedEngine, snapshot: Snapshot, settings: Settings | None = None, *, silent_s: float = NEVER_S
+) -> Cockpit:
     """A cockpit attached to a run as a guest."""
     engine.snapshot = snapshot
-    return Cockpit(settings or settings_with_servers(), {}, attach=engine.socket)
+    return Cockpit(settings or settings_with_servers(), {}, attach=engine.socket, silent_s=silent_s)
 
 
 def session_of(app: Cockpit) -> EngineSession:

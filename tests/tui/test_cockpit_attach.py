@@ -90,11 +90,8 @@ async def test_leaving_an_engine_that_does_not_answer_takes_no_longer_than_a_few
     assert "goes on" in app.leaving.farewell
 
 
-async def test_an_engine_that_is_silent_is_told_of_until_it_speaks(
-    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tui.cockpit.screens.run.SILENT_S", 3.0)
-    app = on_run(engine, running())
+async def test_an_engine_that_is_silent_is_told_of_until_it_speaks(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running(), silent_s=3.0)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")
         session = session_of(app)

@@ -15,7 +15,16 @@ import tui
 from engine.config import Loaded, merged
 from engine.errors import UsageError
 from engine.protocol import CollectionInfo, ErrorInfo, ProblemView, RunState
-from tests.tui.driving import SOURCE_URI, on_run, on_setup, process_of, screen_text, settings_with_servers, until_shown
+from tests.tui.driving import (
+    NEVER_S,
+    SOURCE_URI,
+    on_run,
+    on_setup,
+    process_of,
+    screen_text,
+    settings_with_servers,
+    until_shown,
+)
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
 from tui.cli.cockpit import attach_cockpit, open_cockpit
 from tui.cockpit.app import Cockpit
@@ -143,7 +152,7 @@ def test_a_crash_is_told_without_secrets(tmp_path: Path) -> None:
 
 
 async def test_a_bug_prints_a_sentence_and_no_values_of_variables(engine: ScriptedEngine) -> None:
-    app = Cockpit(settings_with_servers(), {}, process=process_of(engine))
+    app = Cockpit(settings_with_servers(), {}, process=process_of(engine), silent_s=NEVER_S)
 
     def fail() -> None:
         password = settings_with_servers().source.uri.get_secret_value()

@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import UsageError
 from engine.loading import load_settings
-from tests.tui.driving import process_of, screen_text, settings_with_servers, until, until_shown
+from tests.tui.driving import NEVER_S, process_of, screen_text, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.cockpit.app import Cockpit
 from tui.cockpit.commands import COMMANDS
@@ -83,7 +83,7 @@ def test_keys_in_the_environment_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_chosen_key_works_the_old_one_does_not_and_every_place_shows_it(engine: ScriptedEngine) -> None:
     engine.snapshot = running()
     chosen = {"run.pause": "f10", "run.freeze": "f3", "run.stop": "f4", "app.history": "f11", "run.workers_more": ">"}
-    app = Cockpit(settings_with_servers(), {}, attach=engine.socket, keymap=Keymap(chosen))
+    app = Cockpit(settings_with_servers(), {}, attach=engine.socket, keymap=Keymap(chosen), silent_s=NEVER_S)
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "41,220 rows/s", "f11 History", "- >")
         await until_shown(pilot, " f10 Pause  >- Workers  ][ Page  t Tune…  f4 Stop…  ? Help  q Quit  ^p Palette")
@@ -109,7 +109,7 @@ async def test_a_chosen_key_works_the_old_one_does_not_and_every_place_shows_it(
 
 async def test_choosing_and_copying_take_other_keys_in_the_list_and_in_dialogs(engine: ScriptedEngine) -> None:
     chosen = {"setup.choose": "f2", "setup.choose_all": "ctrl+a", "app.copy": "ctrl+y"}
-    app = Cockpit(settings_with_servers(), {}, process=process_of(engine), keymap=Keymap(chosen))
+    app = Cockpit(settings_with_servers(), {}, process=process_of(engine), keymap=Keymap(chosen), silent_s=NEVER_S)
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "4 of 4 chosen", "f2 Choose  ^a All")
         await pilot.press("space", "a")
@@ -125,7 +125,9 @@ async def test_choosing_and_copying_take_other_keys_in_the_list_and_in_dialogs(e
 
 async def test_the_hint_of_a_dialog_names_the_chosen_key(engine: ScriptedEngine) -> None:
     engine.snapshot = running()
-    app = Cockpit(settings_with_servers(), {}, attach=engine.socket, keymap=Keymap({"app.copy": "ctrl+y"}))
+    app = Cockpit(
+        settings_with_servers(), {}, attach=engine.socket, keymap=Keymap({"app.copy": "ctrl+y"}), silent_s=NEVER_S
+    )
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "● running")
         await pilot.press("enter")
@@ -133,7 +135,9 @@ async def test_the_hint_of_a_dialog_names_the_chosen_key(engine: ScriptedEngine)
 
 
 async def test_what_shares_a_key_keeps_it_when_the_other_is_given_another(engine: ScriptedEngine) -> None:
-    app = Cockpit(settings_with_servers(), {}, process=process_of(engine), keymap=Keymap({"setup.start": "f10"}))
+    app = Cockpit(
+        settings_with_servers(), {}, process=process_of(engine), keymap=Keymap({"setup.start": "f10"}), silent_s=NEVER_S
+    )
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "4 of 4 chosen")
         await pilot.press("enter", "f9")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.protocol import RunState, Start, WorkerState
-from tests.tui.driving import on_run, process_of, screen_text, settings_with_servers, until_shown
+from tests.tui.driving import NEVER_S, on_run, process_of, screen_text, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running, worker
 from tui.cockpit.app import Cockpit
 
@@ -65,7 +65,9 @@ async def test_a_tiny_screen_shows_one_line(engine: ScriptedEngine, size: tuple[
 
 
 async def test_a_start_command_opens_the_run_screen_and_owns_the_engine(engine: ScriptedEngine) -> None:
-    app = Cockpit(settings_with_servers(), {}, process=process_of(engine), start=Start(seed=True, migrate=False))
+    app = Cockpit(
+        settings_with_servers(), {}, process=process_of(engine), start=Start(seed=True, migrate=False), silent_s=NEVER_S
+    )
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running", "Workers 4")
         assert engine.received("attach") == [{"name": "attach", "owner": True, "on_disconnect": "cancel"}]

@@ -12,7 +12,7 @@ from textual.app import ScreenStackError
 from textual.css.query import NoMatches
 
 from engine.protocol import RunState, Start
-from tests.tui.driving import on_run, process_of, settings_with_servers, until, until_shown
+from tests.tui.driving import NEVER_S, on_run, process_of, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
 from tui.cockpit.app import Cockpit
 from tui.cockpit.dialogs.questions import StopQuestion
@@ -159,7 +159,7 @@ async def test_q_after_the_end_leaves_with_the_exit_code_of_the_run(engine: Scri
 
 async def test_a_run_that_is_refused_at_the_start_leaves_with_its_exit_code(engine: ScriptedEngine) -> None:
     engine.refusals["start"] = ("table_exists", "The table public.orders exists.")
-    app = Cockpit(settings_with_servers(), {}, process=process_of(engine), start=Start())
+    app = Cockpit(settings_with_servers(), {}, process=process_of(engine), start=Start(), silent_s=NEVER_S)
     async with app.run_test(size=LARGE) as pilot:
         await until(pilot, lambda: app._exit)
     assert app.return_code == 2

@@ -40,6 +40,7 @@ from tui.cockpit.notes import Notes
 from tui.cockpit.orders import Orders
 from tui.cockpit.palette import CommandProvider, CommandsPalette, Palette
 from tui.cockpit.runs import Runs
+from tui.cockpit.screens.run import SILENT_S
 from tui.cockpit.session import EngineSession, situation_of
 from tui.cockpit.textual_internals.caches import let_go_of_closed_widgets
 from tui.cockpit.textual_internals.command_palette import CAN_BEGIN_ANEW
@@ -97,6 +98,7 @@ class Cockpit(FailsQuietly):
         attach: Path | None = None,
         keymap: Keymap | None = None,
         file: Path | None = None,
+        silent_s: float = SILENT_S,
     ) -> None:
         let_go_of_closed_widgets()
         super().__init__()
@@ -114,7 +116,7 @@ class Cockpit(FailsQuietly):
         self.notes = Notes(self, self.engines, self.keymap)
         self.orders = Orders(self, self.engines, self.choices, self.notes, self.changes, self._started)
         self.palette = CommandsPalette()
-        self.navigation = Navigation(self, self, self.runs, self.palette)
+        self.navigation = Navigation(self, self, self.runs, self.palette, silent_s)
         self.leaving = Leaving(self, self.engines, self.navigation.ask_how_to_stop)
         self.last_input_at = float("-inf")
         """When a key was pressed last, or the mouse moved."""

@@ -24,7 +24,14 @@ from tui.cockpit.screens.verify import VerifyScreen
 class Navigation:
     """Makes each screen when it is shown for the first time, and leads from one to another."""
 
-    def __init__(self, app: App[None], cockpit: CockpitApi, runs: Runs, palette: CommandsPalette) -> None:
+    def __init__(
+        self, app: App[None], cockpit: CockpitApi, runs: Runs, palette: CommandsPalette, silent_s: float
+    ) -> None:
+        """No screen is made yet.
+
+        Args:
+            silent_s: seconds without a word from the engine after which the Run screen says so.
+        """
         self._app = app
         self._cockpit = cockpit
         self._runs = runs
@@ -33,7 +40,7 @@ class Navigation:
         makers: dict[Place, Callable[[], CockpitScreen]] = {
             Place.SETUP: partial(SetupScreen, cockpit),
             Place.PLAN: partial(PlanScreen, cockpit),
-            Place.RUN: partial(RunScreen, cockpit, kept=(palette,)),
+            Place.RUN: partial(RunScreen, cockpit, kept=(palette,), silent_s=silent_s),
             Place.VERIFY: partial(VerifyScreen, cockpit),
             Place.HISTORY: partial(HistoryScreen, cockpit),
         }

@@ -57,13 +57,15 @@ class RunScreen(CockpitScreen):
     BINDINGS = bindings_of(Place.RUN)
     AUTO_FOCUS = "WorkerBars"
 
-    def __init__(self, cockpit: CockpitApi, kept: Sequence[Kept[None]] = ()) -> None:
+    def __init__(self, cockpit: CockpitApi, kept: Sequence[Kept[None]] = (), silent_s: float = SILENT_S) -> None:
         """Nothing is drawn before there is a run.
 
         Args:
             kept: dialogs of others that are to be mounted, as the screen's own are, before they are asked for.
+            silent_s: seconds without a word from the engine after which that is said.
         """
         super().__init__(cockpit)
+        self._silent_s = silent_s
         self._drawn: tuple[ShownRun, int] | None = None
         self._clock: Timer | None = None
         self._is_frozen = False
@@ -182,7 +184,7 @@ class RunScreen(CockpitScreen):
             words = "Leaving when the run has stopped."
         elif session.is_lost:
             words = "! The engine has ended. What it had committed is in the target."
-        if (silent_s := session.silent_s) >= SILENT_S:
+        if (silent_s := session.silent_s) >= self._silent_s:
             words = f"{words} ! {SILENT.format(silent_s)}".lstrip()
         if words != self._banner:
             self._banner = words
