@@ -16,7 +16,7 @@ from tui.cockpit.replay import Replay
 from tui.cockpit.screens.history import HistoryScreen
 from tui.cockpit.screens.run import RunScreen
 from tui.cockpit.signs import sign_of
-from tui.words.run_status import driven_s, is_driven, outcome_words, rows_per_s
+from tui.words.run_status import goes_on, outcome_words, rows_per_s, run_seconds
 
 
 async def to_history(pilot: Pilot[Any]) -> None:
@@ -182,7 +182,7 @@ def test_speeds_have_ends() -> None:
 def test_a_run_that_nobody_drives_is_interrupted_and_one_with_a_heartbeat_goes_on() -> None:
     run = run_info("x", state="running", verification="none", heartbeat_unix=STARTED, resumable=True)
     assert sign_of(run, lambda: STARTED + 5).word == "running"
-    assert is_driven(run, lambda: STARTED + 5)
+    assert goes_on(run, lambda: STARTED + 5)
     assert outcome_words(run, lambda: STARTED + 5) == "running"
     assert sign_of(run, lambda: STARTED + 60).word == "interrupted"
     assert outcome_words(run, lambda: STARTED + 60) == "interrupted, resumable"
@@ -226,12 +226,12 @@ async def test_two_runs_are_compared_side_by_side(engine: ScriptedEngine) -> Non
 def test_a_run_that_is_driven_has_taken_the_time_until_now() -> None:
     going = run_info("x", state="running", verification="none", written=500, seconds=0.0, heartbeat_unix=STARTED + 9)
     now = STARTED + 10
-    assert (driven_s(going, lambda: now), rows_per_s(going, lambda: now)) == (10.0, 50.0)
+    assert (run_seconds(going, lambda: now), rows_per_s(going, lambda: now)) == (10.0, 50.0)
     # Of one that was taken up again only its engine knows, and tells at the end.
     again = going.model_copy(update={"seconds": 4.0})
-    assert (driven_s(again, lambda: now), rows_per_s(again, lambda: now)) == (None, None)
+    assert (run_seconds(again, lambda: now), rows_per_s(again, lambda: now)) == (None, None)
     # Nobody is at it any more.
-    assert (driven_s(again, lambda: now + 60), rows_per_s(again, lambda: now + 60)) == (4.0, 125.0)
+    assert (run_seconds(again, lambda: now + 60), rows_per_s(again, lambda: now + 60)) == (4.0, 125.0)
 
 
 async def test_a_run_that_goes_on_is_not_offered_to_be_forgotten(engine: ScriptedEngine) -> None:

@@ -26,7 +26,7 @@ from textual.visual import Visual
 import tui.cockpit
 from tui.cockpit import textual_internals
 from tui.cockpit.textual_internals.bindings import rebind
-from tui.cockpit.textual_internals.caches import let_go_of_closed_widgets
+from tui.cockpit.textual_internals.caches import forget_closed_widgets
 from tui.cockpit.textual_internals.command_palette import CalmPalette, LastingPalette
 from tui.cockpit.textual_internals.dimming import dimming
 from tui.cockpit.textual_internals.driver import CockpitDriver
@@ -67,7 +67,7 @@ def test_bindings_of_a_node() -> None:
 def test_styles_cache_inner_outer() -> None:
     cache = importlib.import_module("textual._styles_cache").StylesCache
     assert hasattr(cache, "get_inner_outer"), missing("StylesCache", "get_inner_outer", "caches")
-    let_go_of_closed_widgets()
+    forget_closed_widgets()
     assert cache.get_inner_outer.__module__ == f"{INTERNALS}.caches"
 
 
@@ -155,7 +155,7 @@ async def test_css_update_count() -> None:
         app.theme = "textual-light"
         await pilot.pause()
         assert app._css_update_count > before
-        screen.is_born_styled()
+        screen.start_styled()
         assert screen._css_update_count == app._css_update_count
 
 

@@ -14,7 +14,7 @@ from tui.cli.one_question import ask
 from tui.cli.options import Given, JsonOption, require, takes
 from tui.cli.output import say, say_json
 from tui.words.format import NO_NUMBER, duration, number, rate
-from tui.words.run_status import driven_s, outcome_words, rows_per_s
+from tui.words.run_status import outcome_words, rows_per_s, run_seconds
 from tui.words.safe import safe
 from tui.words.tables import text_table
 
@@ -66,7 +66,7 @@ def _runs_text(runs: list[RunInfo]) -> str:
             ", ".join(run.collections),
             run.mode,
             number(run.written),
-            duration(driven_s(run)),
+            duration(run_seconds(run)),
             rate(speed) if (speed := rows_per_s(run)) is not None else NO_NUMBER,
             number(run.rejected),
             number(sum(run.altered.values())),

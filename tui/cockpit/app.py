@@ -42,7 +42,7 @@ from tui.cockpit.palette import CommandProvider, CommandsPalette, Palette
 from tui.cockpit.runs import Runs
 from tui.cockpit.screens.run import SILENT_S
 from tui.cockpit.session import EngineSession, situation_of
-from tui.cockpit.textual_internals.caches import let_go_of_closed_widgets
+from tui.cockpit.textual_internals.caches import forget_closed_widgets
 from tui.cockpit.textual_internals.command_palette import CAN_BEGIN_ANEW
 from tui.cockpit.textual_internals.driver import driver_for, tells_of_lost_terminal
 from tui.cockpit.textual_internals.failing import FailsQuietly
@@ -100,7 +100,7 @@ class Cockpit(FailsQuietly):
         file: Path | None = None,
         silent_s: float = SILENT_S,
     ) -> None:
-        let_go_of_closed_widgets()
+        forget_closed_widgets()
         super().__init__()
         self.keymap = keymap or Keymap()
         self.keymap.bind(self, Place.APP)

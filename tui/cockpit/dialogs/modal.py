@@ -49,7 +49,7 @@ class Kept(KeepsStyles, Generic[Result]):
         """Mount it behind everything."""
         self._installed(app)
         await mount_behind(app, self.kept_as)
-        self.has_newest_styles()
+        self.mark_styled()
 
     def open(self, app: App[None], answered: Callable[[Result | None], None] | None = None) -> None:
         """Show it, mounted or not; it is there once, however often it is asked for."""

@@ -41,7 +41,7 @@ class CockpitScreen(KeepsStyles, Screen[None]):
     def __init__(self, cockpit: CockpitApi) -> None:
         super().__init__()
         self.cockpit = cockpit
-        self.is_born_styled()
+        self.start_styled()
         self.help = HelpScreen(self.PLACE)
 
     @property

@@ -26,7 +26,7 @@ from tui.cockpit.widgets.filter import FilterField, has
 from tui.cockpit.widgets.listing import Column, Lines, Listing
 from tui.cockpit.widgets.report import headline, tables
 from tui.words.format import NO_NUMBER, compact, duration, number
-from tui.words.run_status import driven_s, is_driven, rows_per_s
+from tui.words.run_status import goes_on, rows_per_s, run_seconds
 from tui.words.safe import safe
 from tui.words.uri import place
 
@@ -92,7 +92,7 @@ class HistoryScreen(CockpitScreen):
     def adjusted(self, now: Situation) -> Situation:
         """What can be done with the run under the cursor."""
         run = self.chosen
-        is_free = run is not None and not is_driven(run)
+        is_free = run is not None and not goes_on(run)
         can_resume = run is not None and run.resumable and is_free
         return replace(
             now, has_result=run is not None, is_chosen_free=is_free, can_resume_chosen=can_resume, is_busy=self._is_busy
@@ -306,7 +306,7 @@ def _row(run: RunInfo) -> list[str | Content]:
         time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started_unix)),
         Content.styled(f"{safe(run.source, 80)} → {safe(place(run.target), 80)}", MUTED),
         number(run.written),
-        duration(driven_s(run)),
+        duration(run_seconds(run)),
         compact(speed) if (speed := rows_per_s(run)) is not None else NO_NUMBER,
         Content.styled(number(run.rejected), "$warning") if run.rejected else "0",
         Content.styled(str(sign), sign.colour),

@@ -39,7 +39,7 @@ from tui.cockpit.widgets.bars import bar
 from tui.cockpit.widgets.listing import Cell, Column, Listing
 from tui.words.format import NO_NUMBER, duration, number, percent, share
 from tui.words.rejects import retry_text
-from tui.words.run_status import is_driven
+from tui.words.run_status import goes_on
 from tui.words.safe import safe, safe_block
 
 Level = Literal["counts", "full"]
@@ -224,7 +224,7 @@ class VerifyScreen(CockpitScreen):
             self._say(error)
             return
         end = recording.frames[-1]
-        self._goes_on = is_driven(self.cockpit.answers.as_known(recording.run))
+        self._goes_on = goes_on(self.cockpit.answers.as_known(recording.run))
         self._show(report_of(end, goes_on=self._goes_on), is_recorded=True)
 
     @work(group="verify", exclusive=True)

@@ -24,7 +24,7 @@ def _get_inner_outer(_: object, base_background: Color, background: Color) -> tu
     return _inner_outer(base_background, background)
 
 
-def let_go_of_closed_widgets() -> None:
+def forget_closed_widgets() -> None:
     """Have Textual remember colours without the widgets that they were for."""
     with contextlib.suppress(ImportError, AttributeError):
         cache = importlib.import_module("textual._styles_cache").StylesCache

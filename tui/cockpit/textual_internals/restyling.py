@@ -29,16 +29,16 @@ class KeepsStyles:
 
     _styled_at: int | None = _NEVER
 
-    def has_newest_styles(self) -> None:
-        """It was just mounted."""
+    def mark_styled(self) -> None:
+        """The screen was just mounted, with the newest styles."""
         assert isinstance(self, Screen)
         self._styled_at = _count(self.app)
 
-    def is_born_styled(self) -> None:
-        """What is mounted now has the newest styles. Textual would read all of them anew, twice, when it is first shown."""
+    def start_styled(self) -> None:
+        """Have a new screen take the newest styles. Textual would read all of them anew, twice, when it is first shown."""
         assert isinstance(self, Screen)
         _set_count(self, _count(self.app))
-        self.has_newest_styles()
+        self.mark_styled()
 
     def _on_screen_resume(self, event: ScreenResume) -> None:
         assert isinstance(self, Screen)

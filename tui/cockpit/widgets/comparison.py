@@ -9,7 +9,7 @@ from engine.protocol import Recording, Snapshot
 from tui.cockpit.signs import MUTED, sign_of
 from tui.words.format import duration, number, rate
 from tui.words.knobs import value_text
-from tui.words.run_status import driven_s
+from tui.words.run_status import run_seconds
 from tui.words.safe import safe
 
 _LABEL = 14
@@ -45,7 +45,7 @@ def _facts(recording: Recording) -> list[tuple[str, str]]:
         ("read", number(run.read)),
         ("written", number(run.written)),
         ("rejected", number(run.rejected)),
-        ("time", duration(driven_s(run))),
+        ("time", duration(run_seconds(run))),
         ("rows/s", rate(_pace(end))),
         ("workers", value_text(CLUSTER_SIZE, end.cluster_size)),
         ("page size", value_text(PAGE_SIZE, end.page_size)),
