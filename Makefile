@@ -27,6 +27,13 @@ demo: $(DEMO) ## Start real servers, seed a million users and migrate them
 test: lint ## Check the code and run every test
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
+.PHONY: coverage
+coverage: $(DEV) ## Run the tests with branch coverage, engines and workers included, and say what is not covered
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest -n $(TEST_PROCESSES) --dist worksteal $(ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
 .PHONY: lint
 lint: $(DEV) ## Check style, types and layers
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -65,14 +65,10 @@ class RunRecord:
     verification: str
     error: str
     seconds: float
-    engine_host: str
-    engine_pid: int
     started_at: datetime
     heartbeat_at: datetime
     ended_at: datetime | None
     snapshot_time: int | None
-    taken_at: datetime | None
-    """When the last of its engines began to drive it; None for a run that only older versions drove."""
     namespaces: tuple[str, ...]
     n_read: int
     n_written: int
@@ -456,7 +452,7 @@ ORDER BY r.started_at DESC LIMIT {limit}
 
 
 def _record(row: asyncpg.Record) -> RunRecord:
-    values = dict(row.items())
+    values = {each.name: row[each.name] for each in fields(RunRecord)}
     values["namespaces"] = tuple(values["namespaces"])
     values["altered"] = read_altered(values["altered"])
     return RunRecord(**values)

@@ -500,11 +500,6 @@ class Earlier:
         )
 
 
-def droppable() -> tuple[str, ...]:
-    """The kinds that the operator may have dropped with the old table."""
-    return tuple(dict.fromkeys(each.kind for each in ATTACHMENTS if each.may_go))
-
-
 async def look(
     connection: asyncpg.Connection,
     oid: int,

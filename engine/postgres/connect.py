@@ -318,22 +318,6 @@ def _is_local(conninfo: Conninfo) -> bool:
     return all(tls.is_local(each.address) for each in conninfo.endpoints)
 
 
-def _tls(uri: str) -> Any:
-    """What is decided about TLS: None for what the string says, or what the server has on this machine; True for a host
-    verified by the system's authorities; "verify-full" for one verified by those that are named.
-    """
-    try:
-        conninfo = resolve(uri)
-    except UsageError:
-        return True
-    mode, by_system = _mode_of(conninfo)
-    if conninfo.values.get("sslrootcert") == "system":
-        return True
-    if "sslmode" in conninfo.values or mode == "prefer":
-        return None
-    return "verify-full" if conninfo.values.get("sslrootcert") else by_system
-
-
 def without_tls_offer(uri: str, connection: asyncpg.Connection) -> str:
     """`uri` for connections that do not ask for TLS, where this one found none, the server is on this machine, and the
     operator decided nothing about it; else `uri`.
