@@ -3,13 +3,17 @@
 ::
 
     schema            its tables, and which version of them this is
+    ledger            the engine's sessions with all of it while a run goes on
     runs              a run: begun, found, kept alive, ended, discarded; with its tables and events
-    table_locks       one run per target table: advisory locks, and who has one that is refused
+    event_writer      its events and heartbeat, written about twice a second
+    table_lock        its tables, locked for it in a session of their own
+    table_locks       one run per target table: advisory locks, and which session has one that is refused
     partitions        what there is to read, what is committed, and whether it joins without a gap
     slices            the commit protocol: claim, rows, rejects and checkpoint in one transaction
     rejects           documents that could not be written as mapped
     retried_rejects   rejects that are written again
     altered           how many values policies changed in committed rows
     spans             committed slices as ranges, to be read again
+    history           what is asked of runs that are over: a list, one of them, its rejects
     earlier_runs      what earlier runs wrote: the mappings of a table, the tables of a source
 """

@@ -1,0 +1,15 @@
+"""The engine process as its front ends reach it.
+
+::
+
+    server           the engine process: clients in, commands to what does them, events and snapshots out
+    activities       what an engine does: its run, and beside it a full verification or the census of a plan
+    census_plan      a plan from a full census
+    questions        what is answered without a run: connections, collections, plans, rejects, history
+    target_names     names that the target has already, for such a plan
+    event_backlog    the events kept for clients that attach later
+    client           the other side: starts an engine or finds one, sends commands, receives events and snapshots
+    sockets          run ids, the folders of sockets and logs
+    doors            the sockets that an engine listens on, made again when they are removed
+    peers            which process is at the other end of a socket
+"""

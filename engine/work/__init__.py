@@ -1,0 +1,21 @@
+"""What worker processes do: they take leases from the engine, one at a time, and report.
+
+::
+
+    messages       the words between the engine and a worker: tasks, leases, progress
+    context        what a kind of work is made with (`Place`) and what it does (`Work`)
+    kinds          which kind does the leases of which task: the registry
+    worker         main of a worker process: its loop
+    slots          what a worker counts, in memory that the engine reads
+    preload        what the fork server imports once for all of them
+    connections    a worker's sessions with both servers, and what is done when one fails
+    feed           a range read and converted, cut into pages
+
+    copy           a partition into a table, slice by slice
+    claims         slices that were committed and not reported
+    census         a range counted
+    verify         slices read again and compared
+    differences    what such a comparison found
+    seed           a range of synthetic users inserted
+    seeding, users    how they are inserted and made
+"""
