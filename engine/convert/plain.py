@@ -4,7 +4,7 @@ A document is walked once, element by element. Its type byte and key together na
 the column, the size of the value, the encoder. What has no step, because the field is unknown or the value's kind is
 not the column's, is dealt with in `_unusual`.
 
-Rules beyond TYPES.md, for both converters:
+Rules beyond docs/types.md, for both converters:
 
 - The first thing wrong in the order of the document's bytes decides the reason of a reject; then `_id`'s rules; then
   NOT NULL and lengths, in the order of the columns.

@@ -1,4 +1,4 @@
-"""The commit protocol for one slice: claim, rows, rejects and checkpoint in one transaction (DESIGN.md 5).
+"""The commit protocol for one slice: claim, rows, rejects and checkpoint in one transaction (docs/architecture.md).
 
 ::
 
@@ -28,7 +28,7 @@ from engine.postgres.rows import Caution, RowSender
 from engine.rows import Piece, document_at
 
 LOCK_TIMEOUT_S = 30
-"""How long a slice waits for a lock: another's claim of the same slice, or somebody's lock on the table."""
+"""How long a slice waits for a lock: another's claim of the same slice, or a lock of another session on the table."""
 
 
 @dataclass(frozen=True, slots=True)

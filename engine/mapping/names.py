@@ -1,4 +1,4 @@
-"""Names in PostgreSQL for fields and collections of MongoDB (TYPES.md, "Names").
+"""Names in PostgreSQL for fields and collections of MongoDB.
 
 A MongoDB name may be anything but NUL: empty, dotted, `$`-prefixed, with control characters, longer than PostgreSQL's
 63 bytes. What comes out of here is always a legal identifier once it is quoted, never the same one twice in a table.

@@ -1,4 +1,4 @@
-"""The options and policies of a mapping: what an operator may choose about how values become columns (TYPES.md)."""
+"""The options and policies of a mapping: what an operator may choose about how values become columns (docs/types.md)."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ async def prepare(
 
 
 def builds_key_first(mapping: Mapping, mode: str) -> bool:
-    """The key comes before the data: upserts need it, and a key of mixed kinds may meet two that become equal (TYPES.md).
+    """The key comes before the data: upserts need it, and a key of mixed kinds may meet two that become equal.
 
     Numbers of several kinds are not such: MongoDB itself takes 1 and 1.0 for one key.
     """

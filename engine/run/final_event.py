@@ -1,4 +1,4 @@
-"""The last word about a run: its event `finished`, whose facts are the last JSON line of `run --json` (DESIGN.md 8)."""
+"""The last word about a run: its event `finished`, whose facts are the last JSON line of `run --json` (docs/scripts.md)."""
 
 from __future__ import annotations
 

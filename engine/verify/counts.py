@@ -101,7 +101,7 @@ def blame(triggers: Sequence[str]) -> str:
 
 
 def explain(load: TableLoad, mode: str, read: int, written: int, rejected: int, source: int, target: int) -> list[str]:
-    """Which of the counts that must hold (DESIGN.md 5) do not, each in a few words; empty when all do."""
+    """Which of the counts that must hold do not, each in a few words; empty when all do."""
     problems = []
     if read != written + rejected:
         problems.append(f"{read:,} read are not {written:,} written + {rejected:,} rejected")

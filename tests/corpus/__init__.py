@@ -1,4 +1,4 @@
-"""One document for every edge of what becomes what (TYPES.md), with its outcome written down.
+"""One document for every edge of what becomes what (docs/edges.md), with its outcome written down.
 
 A case holds the documents that the census saw, the one document that is converted, and either what PostgreSQL then shows
 for each column (`::text`, time zone UTC) or the reason of the reject. Columns that are not named are NULL.

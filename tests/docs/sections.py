@@ -13,6 +13,7 @@ from tests.docs import (
     mapping_page,
     outcomes_page,
     settings_page,
+    states_page,
 )
 
 SECTIONS: Mapping[str, Callable[[], str]] = {
@@ -34,6 +35,7 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "libpq-keywords": connection_page.keywords_section,
     "libpq-foreign": connection_page.foreign_section,
     "libpq-session": connection_page.session_section,
+    "states": states_page.section,
     "keys-widgets": keys_page.widgets_section,
     **keys_page.KEY_SECTIONS,
     **edges_page.EDGES,

@@ -1,4 +1,4 @@
-"""What PostgreSQL should hold for a document: TYPES.md said once more, by Python's own types and pymongo's Extended JSON."""
+"""What PostgreSQL should hold for a document: docs/types.md once more, by Python's types and pymongo's Extended JSON."""
 
 from __future__ import annotations
 

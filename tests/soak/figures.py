@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 REPLACED_WITHIN_S = 1.0
-"""From the kill of a worker until another has its partition (issue 5)."""
+"""From the kill of a worker until another has its partition."""
 COMMITS_WITHIN_S = 5.0
 """From a server's return until the first commit."""
 ENOUGH = 5

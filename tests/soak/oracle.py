@@ -1,4 +1,4 @@
-"""What must hold after each run (FAULTS.md, O1 to O6), found out by code of the tests' own."""
+"""What must hold after each run found out by code of the tests' own."""
 
 from __future__ import annotations
 

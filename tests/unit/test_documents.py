@@ -22,6 +22,13 @@ from tui.cockpit.commands import COMMANDS, SCREENS, Place
 
 PAGES = PROJECT / "docs"
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+_ANCHOR = re.compile(r"\]\(([^)#\s]*)#([^)\s]+)\)")
+_PATH = re.compile(r"(?<![\w/-])(?:engine|tui|tests|docs)/[\w./]*\w")
+_NAMED = re.compile(r"((?:engine|tui)/[\w./]+\.pyx?) +([A-Z]\w+)\.(\w+)")
+"""A file and what stands in it: `engine/work/feed.py  Feed.page`."""
+ABOUT_CODE = ("architecture.md", "developing.md", "security.md", "glossary.md", "types.md", "performance.md")
+NOT_HERE = re.compile(r"\b[A-Z]{4,}\.md\b")
+"""Pages in capitals; those of this repository are README, CHANGELOG and CONTRIBUTING."""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
@@ -38,6 +45,57 @@ def test_every_section_stands_somewhere() -> None:
 def test_links_and_pictures_are_there(document: Path) -> None:
     links = [link for link in _LINK.findall(document.read_text()) if "://" not in link]
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_links_to_headings_lead_to_one(document: Path) -> None:
+    for page, anchor in _ANCHOR.findall(document.read_text()):
+        if "://" not in page:
+            text = ((document.parent / page) if page else document).read_text()
+            assert anchor in {anchor_of(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
+def anchor_of(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_every_page_is_in_the_index() -> None:
+    linked = set(_LINK.findall((PAGES / "README.md").read_text()))
+    assert {page.name for page in PAGES.glob("*.md")} - linked == {"README.md"}
+
+
+@pytest.mark.parametrize("name", ABOUT_CODE)
+def test_paths_that_pages_name_exist(name: str) -> None:
+    paths = set(_PATH.findall((PAGES / name).read_text()))
+    assert [path for path in paths if not (PROJECT / path).exists()] == []
+
+
+def test_the_architecture_names_what_is_in_its_files() -> None:
+    named = _NAMED.findall((PAGES / "architecture.md").read_text())
+    assert named
+    for path, owner, member in named:
+        text = (PROJECT / path).read_text()
+        assert f"class {owner}" in text, (path, owner)
+        assert re.search(rf"\b{member}\b", text), (path, owner, member)
+
+
+def test_every_package_of_the_engine_lists_its_modules() -> None:
+    for package in (PROJECT / "engine").iterdir():
+        if (package / "__init__.py").exists():
+            listed = set(re.findall(r"\w+", (package / "__init__.py").read_text().partition('"""\n')[0]))
+            modules = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__"}
+            assert modules <= listed, package.name
+
+
+def test_no_page_is_named_that_is_not_here() -> None:
+    ours = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+    files = [*DOCUMENTS, *PROJECT.glob("*.md"), *PROJECT.glob("tests/**/*.md")]
+    files += [path for folder in ("engine", "tui", "tests") for path in PROJECT.glob(f"{folder}/**/*.py*")]
+    files += list(PROJECT.glob("engine/**/*.px*"))
+    for path in files:
+        if path.suffix in (".md", ".py", ".pyx", ".pxd", ".pxi"):
+            assert set(NOT_HERE.findall(path.read_text())) <= ours, path
 
 
 def test_every_setting_has_its_row_with_variable_and_flag() -> None:

@@ -1,4 +1,4 @@
-"""What scripts read: the JSON objects of `--json` (DESIGN.md 8 is their contract)."""
+"""What scripts read: the JSON objects of `--json` (docs/scripts.md describes each field)."""
 
 from __future__ import annotations
 
