@@ -1,7 +1,7 @@
 """The engine process: `python -P -m engine RUN_ID`, with settings as one JSON line on standard input.
 
-What others wait for comes first: the socket, so that whoever cleans up after an engine that was killed finds what it left, and
-the fork server, which imports what workers need while the engine imports what it needs itself.
+What others wait for comes first: the socket, so that the next engine, which cleans up after one that was killed, finds what it
+left, and the fork server, which imports what workers need while the engine imports what it needs itself.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
         gc.enable()
         server.run(run_id, listeners, answers)
     except BrokenPipeError:
-        log.info("whoever has started this engine was gone before it could answer")
+        log.info("the front end that started this engine was gone before it could answer")
         sys.exit(1)
     finally:
         sockets.forget(path)
@@ -61,7 +61,7 @@ def _keep_answers() -> TextIO:
 
 
 def _refuse(answers: TextIO, code: str, message: str) -> NoReturn:
-    with contextlib.suppress(BrokenPipeError), answers:  # nobody is there any more to be told
+    with contextlib.suppress(BrokenPipeError), answers:  # the front end is gone
         answers.write(json.dumps({"error": {"code": code, "message": message}}) + "\n")
     sys.exit(1)
 

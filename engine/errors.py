@@ -10,7 +10,7 @@
      |   |- PlanChanged            2  resume with a different plan
      |   |- OtherVersion           2  the run's engine is of another version of this program
      |   `- TargetHeld             2  another run holds the target, or the run is held
-     |- ConnectError               3  cannot connect, or nobody is there
+     |- ConnectError               3  cannot connect, or no engine is there
      `- Cancelled                130  cancelled, however asked
 
 A message is one clear sentence that names the setting, field or server and what to do. It never holds a secret: build it
@@ -81,7 +81,7 @@ class OtherVersion(UsageError):
 
 
 class TargetHeld(UsageError):
-    """Another run holds the target table, or somebody else drives this run."""
+    """Another run holds the target table, or another engine drives this run."""
 
     code = "target_held"
 

@@ -56,7 +56,7 @@ _SHOWN_VALUE = 40
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """One value somebody gave, and how to speak of it."""
+    """One value that was given, and how to speak of it."""
 
     value: Any
     provenance: str

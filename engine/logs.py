@@ -1,6 +1,6 @@
 """The engine's log: JSON lines on standard error, of the engine and of its workers alike, without secrets.
 
-Everything ends up there: what is logged, exceptions that nobody caught, in threads too, and warnings.
+Everything ends up there: what is logged, exceptions that were not caught, in threads too, and warnings.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Option:
     fits: Callable[[str], bool]
     """Whether it takes a value, percent-decoded."""
     is_given_on: bool = True
-    """It stands in the string that the driver gets; otherwise it is given on in another way, or has no meaning here."""
+    """It is in the string that the driver gets; otherwise it is passed in another way, or has no meaning here."""
     must_hold: bool = False
     """A value that it does not take is refused: without it, the connection would not be what was asked for."""
     instead: str = ""
@@ -112,7 +112,7 @@ def _text(name: str, *, is_secret: bool = False) -> Option:
 
 
 def _file(name: str) -> Option:
-    # Not given on as it is written: the driver knows no ~.
+    # Not passed as it is written: the driver knows no ~.
     return Option(name, "the name of a file", _any_text, is_given_on=False, must_hold=True)
 
 

@@ -66,7 +66,7 @@ class MongoUri:
 
     @property
     def text(self) -> str:
-        """The string for the driver, without files and authMechanismProperties, which are given on apart."""
+        """The string for the driver, without files and authMechanismProperties, which are passed apart."""
         userinfo = "" if self.user is None else quote(self.user, safe="")
         if self.password is not None:
             userinfo += f":{quote(self.password, safe='')}"

@@ -31,7 +31,7 @@ def is_local(host: str) -> bool:
 
 
 def is_weak(tls: str, *, local: bool) -> bool:
-    """Somebody on the network could read or forge what is sent, and people must see that."""
+    """What is sent could be read or forged in the network, and people must see that."""
     return tls in (NOT_VERIFIED, HOST_NOT_VERIFIED) or (tls == NO_TLS and not local)
 
 

@@ -18,7 +18,7 @@ def typed_path(name: str) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise UsageError(f"{path.parts[0]} is nobody's home: write ./{path} for a file that is called so.") from error
+        raise UsageError(f"{path.parts[0]} is no user's home: write ./{path} for a file that is called so.") from error
 
 
 def write_new(path: Path, text: str) -> None:

@@ -20,7 +20,7 @@ class Counters:
     state: str
     """As in `WorkerState`."""
     sent: int
-    """Rows that PostgreSQL has taken in, committed or not (documents inserted, when seeding)."""
+    """Rows that PostgreSQL has received, committed or not (documents inserted, when seeding)."""
     written: int
     """Rows committed."""
     rejected: int

@@ -27,7 +27,7 @@ _left_alone: list[int] = []
 
 
 def warm_up(folders: Sequence[Path]) -> None:
-    """Start it, and its imports; nobody waits for those.
+    """Start it, and its imports, which are not waited for.
 
     Args:
         folders: for its socket, the first that can be used; made, and left to the caller to remove. Without them,
@@ -44,7 +44,7 @@ def warm_up(folders: Sequence[Path]) -> None:
 
 
 def see_to_it() -> None:
-    """Have the next worker made by another fork server when the socket of this one was removed, as by who sweeps /tmp.
+    """Have the next worker made by another fork server when the socket of this one was removed, as by a sweep of /tmp.
 
     The workers that it has made are its children: it must live as long as they do.
 

@@ -43,7 +43,7 @@ cdef struct Buffer:
 
 
 cdef struct Span:
-    # Some bytes that somebody else keeps.
+    # Some bytes that are kept elsewhere.
     const uint8_t *data
     size_t size
 
@@ -150,7 +150,7 @@ cdef inline uint64_t load_word(const uint8_t *at) noexcept nogil:
 
 
 cdef inline uint32_t hash_bytes(const uint8_t *data, size_t size, uint64_t seed) noexcept nogil:
-    """A hash for tables in memory; with a random seed nobody can choose keys that collide.
+    """A hash for tables in memory; with a random seed no keys can be chosen that collide.
 
     Multiply and fold, as in wyhash (github.com/wangyi-fudan/wyhash).
     """

@@ -2,7 +2,7 @@
 
 ::
 
-    who calls start_servers()
+    the process that calls start_servers()
        |  a pipe, held open: its end of file means that the owner has gone
        v
     keeper  (a session of its own)  -- flock on DIR/keeper.lock as long as it lives
@@ -12,7 +12,7 @@
 So however the owner ends, the keeper stops both servers and removes their folder, unless they are to be kept; and if
 even the keeper is killed, the servers die with it and the next start removes the folder.
 
-Both servers listen on 127.0.0.1 only and ask for no password: whoever has an account on this machine can reach them
+Both servers listen on 127.0.0.1 only and ask for no password: every user of this machine can reach them
 while they run.
 
 ::

@@ -123,7 +123,7 @@ def readable_copy(binaries: Binaries, folder: Path) -> Binaries:
 
 
 def _share(source: str, destination: str) -> None:
-    """A hard link, which takes no time, to a file that everybody may read; else, or on another file system, a copy."""
+    """A hard link, which takes no time, to a file that every user may read; else, or on another file system, a copy."""
     mode = os.stat(source).st_mode
     if mode & stat.S_IROTH:
         with suppress(OSError):

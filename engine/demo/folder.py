@@ -39,7 +39,7 @@ class FolderState:
     """What the keeper has put into the folder; what the next start and `DemoServers` go by."""
 
     kept: bool
-    """Somebody asked to keep the data: they are never removed."""
+    """The data was asked to be kept: they are never removed."""
     keeper: ProcessMark
     servers: tuple[ProcessMark, ...] = ()
     mongo_port: int | None = None
@@ -109,7 +109,7 @@ def make_temporary(*, mode: int) -> tuple[Path, int]:
     """A new folder with that mode, and the descriptor of its held lock."""
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
     folder.chmod(mode)
-    # Locked under another name first, so that nobody ever finds a lock of ours that is not yet held.
+    # Locked under another name first, so that no process ever finds a lock of ours that is not yet held.
     hidden = folder / f"{LOCK}.new"
     lock = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -159,7 +159,7 @@ def remove(folder: Path) -> None:
         log.unlink(missing_ok=True)
     for name in (STATE, f"{STATE}.new", LOCK, f"{LOCK}.new"):
         (folder / name).unlink(missing_ok=True)
-    with suppress(OSError):  # somebody else's files are in it, so it is not ours to remove
+    with suppress(OSError):  # other files are in it, so it is not ours to remove
         folder.rmdir()
 
 

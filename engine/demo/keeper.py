@@ -192,7 +192,7 @@ def _raise_stopped(_signal_number: int, _frame: FrameType | None) -> None:
 
 
 def _report(line: dict[str, Any]) -> None:
-    """Write the one line, and let go of the pipe, so that nobody waits for its end."""
+    """Write the one line, and close the pipe, so that no process waits for its end."""
     print(json.dumps(line), flush=True)  # noqa: T201 - standard output is the way to the owner
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -56,7 +56,7 @@ def make_primary(port: int, pause: Callable[[], None]) -> None:
     """
     while not _accepts(port):
         pause()
-    # Imported here because it takes 0.1 s, which whoever only imports `engine.demo` does not spend.
+    # Imported here because it takes 0.1 s, which an import of `engine.demo` alone does not spend.
     from pymongo import MongoClient
     from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 

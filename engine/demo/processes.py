@@ -71,7 +71,7 @@ def _birth(pid: int) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody to run a server as."""
+    """A user to run a server as."""
 
     name: str
     uid: int

@@ -27,7 +27,7 @@ BUSY_TIMEOUT_S = 30.0  # another demo that starts or stops in the same folder
 
 
 PRIVATE_MODE = 0o700
-ENTERABLE_MODE = 0o711  # for the other user that PostgreSQL runs as; nobody lists it
+ENTERABLE_MODE = 0o711  # for the other user that PostgreSQL runs as; no other may list it
 
 
 @dataclass(slots=True)

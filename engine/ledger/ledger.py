@@ -137,7 +137,7 @@ class Ledger:
         """A connection for one long statement, beside the others.
 
         Args:
-            lock_timeout_s: a statement waits so long for a lock that somebody else holds; 0 waits for ever.
+            lock_timeout_s: a statement waits so long for a lock that another session holds; 0 waits for ever.
         """
         try:
             connection = await postgres.connect(self._uri, application_name=self.app_name)
@@ -179,7 +179,7 @@ class Ledger:
             return (await postgres.inspect(connection)).free_connections
 
     async def end_backend(self, backend_pid: int) -> None:
-        """End a worker's session, unless the number is somebody else's by now."""
+        """End a worker's session, unless the number is another session's by now."""
         async with self.session() as connection:
             await sessions.end(connection, backend_pid, postgres.APPLICATION)
 
@@ -362,7 +362,7 @@ class Ledger:
     # --- partitions ---------------------------------------------------------------------------------------------------
 
     async def replace_partition(self, partition_id: int, pieces: Sequence[Partition]) -> bool:
-        """Cut a partition that has no slice yet; False when somebody began it meanwhile."""
+        """Cut a partition that has no slice yet; False when it was begun meanwhile."""
         async with self.session() as connection:
             return await partitions.replace_partition(connection, self.run_id, partition_id, pieces)
 
@@ -390,13 +390,13 @@ class Ledger:
         if not self._events.is_begun:
             return None
         try:
-            await self._until_nobody_commits()
+            await self._until_none_commits()
             return await self.totals()
         except UNREACHABLE as problem:
             log.warning("the last counts are not from the ledger: %s", sqlstates.describe(problem)[1])
             return None
 
-    async def _until_nobody_commits(self) -> None:
+    async def _until_none_commits(self) -> None:
         """A worker that left in the middle of its COMMIT is gone before the server has done it."""
         deadline = time.monotonic() + COMMITTING_S
         while time.monotonic() < deadline:
@@ -477,7 +477,7 @@ class Ledger:
         self._events.note(event)
 
     async def close(self, state: RunState, seconds: float, verification: str, error: str) -> None:
-        """Write the run's end, and let the target go. What cannot be written any more is logged."""
+        """Write the run's end, and release the target. What cannot be written any more is logged."""
         self._events.stop()
         try:
             if self._events.is_begun:

@@ -96,7 +96,7 @@ async def add_partitions(connection: asyncpg.Connection, run_id: str, partitions
 async def replace_partition(
     connection: asyncpg.Connection, run_id: str, partition_id: int, parts: Sequence[Partition]
 ) -> bool:
-    """Cut a partition that nobody began: `parts` together are the same range. False when it has a slice by now.
+    """Cut a partition that was not begun: `parts` together are the same range. False when it has a slice by now.
 
     Waits for the end of a transaction that is writing the partition's first slice. Where the same cut is there already, as
     after a COMMIT whose answer was lost, it is done.

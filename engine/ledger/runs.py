@@ -320,7 +320,7 @@ async def set_verification(connection: asyncpg.Connection, run_id: str, verifica
 
 
 async def heartbeat(connection: asyncpg.Connection, run_id: str, state: str | None = None) -> None:
-    """Say that the run's engine lives: for people, and for the message to whoever else wants its tables.
+    """Say that the run's engine lives: for people, and for the message to another run that wants its tables.
 
     Args:
         state: that of the run now; None leaves it as it is.
@@ -390,7 +390,7 @@ async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: b
     Of tables that stay, the ledger goes on knowing which columns the run has written.
 
     Hold the run's tables first (`engine.ledger.table_locks`). Waits for the end of a forgotten worker's transaction, but
-    for whoever uses a table that is to be dropped no longer than `DISCARD_LOCK_S`.
+    for sessions that use a table that is to be dropped no longer than `DISCARD_LOCK_S`.
 
     Args:
         drop_tables: also drop the target tables that the run made itself. Others always stay.

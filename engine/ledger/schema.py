@@ -155,7 +155,7 @@ async def ensure_schema(connection: asyncpg.Connection) -> None:
 
 
 async def ledger_exists(connection: asyncpg.Connection) -> bool:
-    """The target database has a ledger: nobody ran anything into it otherwise."""
+    """The target database has a ledger: no run was made into it otherwise."""
     return bool(await connection.fetchval("SELECT to_regclass('mongopg.version') IS NOT NULL"))
 
 

@@ -96,7 +96,7 @@ class SliceWriter:
     """
 
     connection: asyncpg.Connection
-    """Used by nobody else, and without a transaction."""
+    """Used for nothing else, and without a transaction."""
     run_id: str
     target: CopyTarget
     worker: int

@@ -21,7 +21,7 @@ from engine.postgres.sqlstates import UNREACHABLE
 LOOK_S = 0.5
 """A hold that cannot be taken again at once is tried again so often."""
 RETAKE_S = 3.0
-"""Another run that came between lets the tables go within this, when it sees that this one is alive."""
+"""Another run that came between releases the tables within this, when it sees that this one is alive."""
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class TableLock:
                 refused_since = None
                 continue
             except TargetHeld as error:
-                # It may have seen that this run is alive, and be about to let go.
+                # It may have seen that this run is alive, and be about to release them.
                 refused_since = refused_since or time.monotonic()
                 if time.monotonic() - refused_since > RETAKE_S:
                     log.error("another run has taken the tables")  # noqa: TRY400 - it is no bug

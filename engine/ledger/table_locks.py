@@ -1,4 +1,4 @@
-"""One run per target table: advisory locks, and who holds what when one is refused.
+"""One run per target table: advisory locks, and which session holds what when one is refused.
 
 Advisory locks belong to a session and vanish with it, so a run whose engine died holds nothing. They are kept on a
 connection of their own. Key: `LOCK_CLASS` and a hash of the table's name, so equal whichever version or host asks.

@@ -201,7 +201,7 @@ def _check_version(client: Client, at: str) -> None:
 
 
 def _check_login(client: Client, database: str) -> None:
-    """Ask for something that every logged in user may know, but nobody else: the names of the collections it can read."""
+    """Ask for something that every logged in user may know, but no other: the names of the collections it can read."""
     names: Document = {"listCollections": 1, "nameOnly": True, "authorizedCollections": True, "filter": {"name": ""}}
     client[database].command(names, read_preference=client.read_preference)
 

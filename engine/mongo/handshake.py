@@ -13,7 +13,7 @@ from typing import Any
 from engine import tls
 
 _IMPLY_TLS = frozenset({"tlscafile", "tlscertificatekeyfile", "tlscertificatekeyfilepassword", "tlscrlfile"})
-"""Options with which the driver uses TLS though nobody said tls=true."""
+"""Options with which the driver uses TLS though tls=true was not given."""
 LAST_WORDS_S = 0.5
 """A server that refuses our certificate, or has none of ours, says so after the handshake (TLS 1.3)."""
 

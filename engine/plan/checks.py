@@ -1,4 +1,4 @@
-"""What may stand in a plan that somebody edited: every mistake is one sentence with the table, the field and what to do."""
+"""What an edited plan may hold: every mistake is one sentence with the table, the field and what to do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OWN_TYPES = {
 
 
 def check_name(where: str, what: str, name: str) -> None:
-    """Raise UsageError for a name that PostgreSQL, or whoever reads it in a terminal, would stumble over."""
+    """Raise UsageError for a name that PostgreSQL, or a terminal that shows it, would stumble over."""
     if fault := _name_fault(what, name):
         raise wrong(where, fault)
 

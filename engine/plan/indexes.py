@@ -21,7 +21,7 @@ NO_COUNTERPART = {
     "2d": "it needs the PostGIS extension",
     "geoHaystack": "it needs the PostGIS extension",
     "hashed": "it serves sharding; an ordered index on the same field would be carried over",
-    "wildcard": "it covers fields that nobody has named; a GIN index on a jsonb column comes close",
+    "wildcard": "it covers fields that it does not name; a GIN index on a jsonb column comes close",
     UNREADABLE: "its description is not one that MongoDB writes",
 }
 """Kinds of indexes that are left, and why."""

@@ -68,7 +68,7 @@ async def naming_blockers(
 
 
 async def blockers(connection: asyncpg.Connection, table: TableName, wanted: LockMode = "RowExclusiveLock") -> str:
-    """Who holds a lock on the table that keeps another waiting, in words; empty when nobody does (any more).
+    """The sessions whose locks on the table keep another waiting, as text; empty when none does (any more).
 
     Args:
         connection: any.

@@ -89,7 +89,7 @@ class Comparer:
     """Compares pages of one mapping with one table; `open` first, `close` before another takes its name."""
 
     connection: asyncpg.Connection
-    """Used by nobody else, prepared by `SESSION`."""
+    """Used for nothing else, prepared by `SESSION`."""
     table: TableName
     mapping: Mapping
     name: str = PAGE_TABLE

@@ -195,7 +195,7 @@ def address_of(uri: str) -> Address:
             parts = urlsplit(redact(uri.strip()))
         except ValueError:
             raise UsageError(
-                "target.uri is not a valid connection string: what stands in brackets is no address; in user and password "
+                "target.uri is not a valid connection string: what is in brackets is no address; in user and password "
                 "[ is written %5B and @ is %40."
             ) from None
         host, database, user = parts.netloc.rpartition("@")[2], parts.path.lstrip("/"), parts.username or ""

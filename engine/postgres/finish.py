@@ -28,10 +28,10 @@ from engine.rows import TableLoad
 KEY_MEMORY = "256MB"
 """maintenance_work_mem while a key is built, where the server's own is lower: keys of a million rows sort in memory."""
 LOCK_TIMEOUT_S = 5.0
-"""Keys, indexes and ANALYZE wait so long for somebody else's lock; then it is told who holds it, and tried again."""
+"""Keys, indexes and ANALYZE wait so long for another session's lock; then its holder is named, and it is tried again."""
 SWAP_LOCK_S = 3.0
-"""The swap waits so long for its locks, all together. Whoever reads a table that it waits for queues behind it, so no reader
-is held up for longer. More than the second after which PostgreSQL ends an autovacuum that is in the way."""
+"""The swap waits so long for its locks, all together. Readers of a table that it waits for queue behind it, so that none is
+held up for longer. More than the second after which PostgreSQL ends an autovacuum that is in the way."""
 _NAME = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1"
 
 
@@ -89,17 +89,17 @@ async def count_rows(connection: asyncpg.Connection, load: TableLoad) -> int:
     """Rows in the table that was written to.
 
     Raises:
-        MigrationError: somebody locks it; trying again may help.
+        MigrationError: another session locks it; trying again may help.
         asyncpg.PostgresError, OSError: the server or the connection is at fault.
     """
     return await rows_in(connection, await current_name(connection, load))
 
 
 async def rows_in(connection: asyncpg.Connection, table: TableName) -> int:
-    """Rows in a table, unless somebody keeps it locked.
+    """Rows in a table, unless another session keeps it locked.
 
     Raises:
-        MigrationError: somebody locks it; trying again may help.
+        MigrationError: another session locks it; trying again may help.
     """
     # Others use this connection, too: it may not wait for ever.
     async with naming_blockers(connection, [table], "AccessShareLock"), connection.transaction():
@@ -208,15 +208,15 @@ async def swap(
 
 
 async def is_swapped(connection: asyncpg.Connection, load: TableLoad) -> bool:
-    """The staging table has the old one's place already: from then on it is everybody's, and others may write to it."""
+    """The staging table has the old one's place already: from then on others may write to it."""
     return load.staging is not None and await current_name(connection, load) == load.target
 
 
 async def _lock_all(connection: asyncpg.Connection, loads: Sequence[TableLoad]) -> dict[TableName, int]:
     """Lock everything that a swap renames, before anything is done; the OIDs of the old tables that are there.
 
-    All at the beginning, so that nobody waits for one table while we wait for another for longer than `SWAP_LOCK_S`; and
-    nothing may come to depend on an old table between the look and the drop. Those of our own, which nobody reads, first.
+    All at the beginning, so that no session waits for one table while we wait for another for longer than `SWAP_LOCK_S`; and
+    nothing may come to depend on an old table between the look and the drop. Our own, which are not read, first.
     """
     deadline = time.monotonic() + SWAP_LOCK_S
     old_tables = {}
@@ -235,7 +235,7 @@ async def _lock_all(connection: asyncpg.Connection, loads: Sequence[TableLoad]) 
             )
         if kind is not None:
             await _lock(connection, load.target, deadline, only="ONLY " if kind == "r" else "")
-            # Whoever had it locked may have put another in its place.
+            # The session that had it locked may have put another in its place.
             old_tables[load.target] = await connection.fetchval("SELECT to_regclass($1)::oid", load.target.sql)
     # What the drop still has to lock, such as tables that the old one refers to.
     await connection.execute(f"SET LOCAL lock_timeout = {round(SWAP_LOCK_S * 1000)}")

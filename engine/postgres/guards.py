@@ -109,7 +109,7 @@ def _guarded(conditions: Sequence[str]) -> str:
 
 async def _is_taken(connection: asyncpg.Connection, into: TableName, columns: tuple[str, ...], where: str) -> bool:
     """Whether PostgreSQL takes the WHERE: conditions may be about columns that it may not name or that `into` does not have,
-    and not everybody may make temporary functions. Bad rows are then found by the errors that end their COPY."""
+    and not every role may make temporary functions. Bad rows are then found by the errors that end their COPY."""
     await connection.execute("SAVEPOINT guards")
     try:
         if await connection.fetchval(f"SELECT to_regprocedure('{_FUNCTION}(integer)') IS NULL"):

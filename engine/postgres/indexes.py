@@ -68,7 +68,7 @@ async def build_index(connection: asyncpg.Connection, run_id: str, load: TableLo
         load: the table; a staging table's index has a name of the run's until the tables are swapped.
 
     Raises:
-        MigrationError: somebody locks the table; trying again may help.
+        MigrationError: another session locks the table; trying again may help.
         asyncpg.PostgresError, OSError: the server or the connection is at fault; trying again may help.
     """
     table = await current_name(connection, load)

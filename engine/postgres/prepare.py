@@ -56,7 +56,7 @@ async def prepare(
         TargetExists: mode `create`, and a table is there.
         UsageError: the server or the role's rights do not do, or a table that is there does not fit the mapping or cannot
             be replaced; every problem is named.
-        MigrationError: somebody locks a table whose rows are to be counted; trying again may help.
+        MigrationError: another session locks a table whose rows are to be counted; trying again may help.
     """
     columns = {target: _key_first(mapping) for _, _, target, mapping, _, _ in wanted}
     await preflight(connection, list(columns), mode, columns)

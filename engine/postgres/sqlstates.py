@@ -95,7 +95,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Nothing is wrong with the statement: trying again helps, or somebody has to make room first."""
+    """Nothing is wrong with the statement: trying again helps, or an operator has to make room first."""
     return is_transient(error) or sqlstate_of(error) == DISK_FULL
 
 

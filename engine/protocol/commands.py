@@ -78,7 +78,7 @@ class Start(Request):
     resume: str | None = None
     """Go on with a run: its id or a unique prefix of it, "" for the newest unfinished one of this plan."""
     said: list[str] | None = None
-    """For a `resume` that names its run: settings, "section.name", that somebody gave. Of the others, those that make up the
+    """For a `resume` that names its run: settings, "section.name", that were given. Of the others, those that make up the
     plan are the run's own. None: all count as given."""
     plan: str = ""
     """A saved plan's TOML to run: it decides collections, tables, mode and mapping."""
@@ -87,7 +87,7 @@ class Start(Request):
 
 
 class Pause(Request):
-    """End pages early, commit, and stand still. Answered at once."""
+    """End pages early, commit, and be paused. Answered at once."""
 
     name: Literal["pause"] = "pause"
 

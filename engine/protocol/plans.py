@@ -1,4 +1,4 @@
-"""What is at both ends, and what will become what."""
+"""What is at both ends, and how every field maps to a column."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ServerReport(Wire):
     tls: str = ""
     """"TLS, verified", "TLS, host not verified", "TLS, not verified" or "no TLS"."""
     tls_is_weak: bool = False
-    """Somebody on the network could read or forge what is sent; "no TLS" on this machine itself is not weak."""
+    """What is sent could be read or forged in the network; "no TLS" on this machine itself is not weak."""
     free_connections: int | None = None
     warnings: list[str] = []
     """A sentence for each option of the connection string that is left out."""
@@ -87,7 +87,7 @@ class ColumnView(Wire):
     """Why the column has its type."""
     nullable: bool = True
     values: ValuesView | None = None
-    """What the census saw in the field; None when the column has no field, or nobody saw it."""
+    """What the census saw in the field; None when the column has no field, or no document has it."""
 
 
 class PreviewRowView(Wire):

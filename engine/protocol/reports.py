@@ -36,7 +36,7 @@ class LessStrictView(Wire):
     field: str
     """Dotted path; `[]` are the elements of an array."""
     reason: str
-    """What PostgreSQL does not keep there, in words."""
+    """What PostgreSQL does not keep there, as a message."""
     count: int
     """Values."""
 

@@ -35,7 +35,7 @@ class RangeView(Wire):
     """How far a worker is with the range in its hands."""
 
     done: int
-    """Documents read of it and taken in by PostgreSQL (inserted, when seeding), committed or not."""
+    """Documents read of it and received by PostgreSQL (inserted, when seeding), committed or not."""
     total: int
     """Documents in it."""
     is_exact: bool
@@ -59,7 +59,7 @@ class WorkerView(Wire):
     written: int = 0
     """Rows committed (documents inserted, when seeding)."""
     sent: int = 0
-    """Rows that PostgreSQL has taken in, committed or not: for the bar only, never summed into a total."""
+    """Rows that PostgreSQL has received, committed or not: for the bar only, never summed into a total."""
     rejected: int = 0
     rows_per_s: float = 0.0
     """Rows per second, from `sent`."""

@@ -186,7 +186,7 @@ class Copying(Phase):
         await self._job.progress.last_count()
 
     async def close(self, state: RunState, seconds: float, error: str) -> None:
-        """Write the run's end to the ledger and let the target go."""
+        """Write the run's end to the ledger and release the target."""
         await self._ledger.close(state, seconds, self._context.record.verification.value, error)
 
     async def _worker_start(self) -> WorkerStart:

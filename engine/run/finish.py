@@ -62,7 +62,9 @@ class Finishing:
                 f"The ledger has gaps at {len(gaps)} places ({named}): the copy is not complete. Start a new run.",
                 code="gaps",
             )
-        message = f"The target has lost what was committed last: {len(lost)} partitions are copied again from where they stand."
+        message = (
+            f"The target has lost what was committed last: {len(lost)} partitions are copied again from where they are."
+        )
         self._context.emit(ProblemReported(code="lost_commits", message=message, retry=True))
         await insist(self._context, self._progress.recount)
         return lost
@@ -146,7 +148,7 @@ class Finishing:
         """Its key and statistics; its `rows` are counted."""
         load = self._ledger.load(table.task_id)
         if load.target_count is not None and await insist(self._context, lambda: self._is_swapped(load)):
-            # An earlier engine of the run has done all this, found every row, and swapped. Since then the table is everybody's.
+            # An earlier engine of the run has done all this, found every row, and swapped. Since then others write to it.
             rows[table.task_id] = load.target_count
             await insist(self._context, lambda: self._tell_of_others(table, load.target_count or 0))
             return

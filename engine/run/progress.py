@@ -1,4 +1,4 @@
-"""What is committed of a run: each slice is counted once, whoever reports it and however often."""
+"""What is committed of a run: each slice is counted once, whichever worker reports it, and however often."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class CopyProgress:
         return position
 
     async def recount(self) -> None:
-        """Take the counters from the ledger, while nobody works."""
+        """Take the counters from the ledger, while no worker has a lease."""
         self._recounted(*await self._ledger.totals())
 
     async def last_count(self) -> None:

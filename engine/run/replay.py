@@ -1,6 +1,6 @@
 """A recorded run, played again: the events that the ledger kept become the snapshots that a screen draws.
 
-The events go through the same `RunRecord` and `Meter` as those of a live run, so both show the same run. What nobody wrote down
+The events go through the same `RunRecord` and `Meter` as those of a live run, so both show the same run. What was not kept
 (what each worker was doing, how far it was from the next commit) is not made up: a worker's rate is that of its commits.
 """
 

@@ -23,12 +23,12 @@ LOCKED_S = 120.0
 LOCK_WAITS_S = (1.0, 10.0)
 """The shortest and longest wait before a lock is tried again: readers queue behind the session that waits for the swap's."""
 LOCK_AGAIN_S = 15.0
-"""A run that is paused for a lock tries again this often: its holder lets it go some day, and need not know of the run."""
+"""A run that is paused for a lock tries again this often: its holder releases it some day, and need not know of the run."""
 HELP = {
     DISK_FULL: ("make room on the target's server", "waiting: the target's disk is full"),
     TOO_MANY_CONNECTIONS: ("end other sessions of the target, or raise its limit", "waiting: target connections"),
     LOCK_NOT_AVAILABLE: (
-        "it goes on by itself when that session has let go; end it to go on sooner",
+        "it goes on by itself when that session has released it; end it to go on sooner",
         "waiting: a lock on a target table",
     ),
 }

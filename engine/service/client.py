@@ -112,7 +112,7 @@ def launch(settings: Settings) -> EngineProcess:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """Ours without the secrets, which the settings carry: an environment is inherited, and read by whoever looks at it."""
+    """Ours without the secrets, which the settings carry: an environment is inherited, and can be read."""
     secrets = secrets_of(settings) | {settings.source.connection, settings.target.connection}
     carried = {variable_of(f"{side}.{name}") for side in ("source", "target") for name in ("uri", "password")}
     if settings.target.password.get_secret_value():
@@ -207,12 +207,12 @@ async def _among(paths: Iterable[Path], run: str | None) -> _Engines:
 
 
 def _has_run(snapshot: Snapshot) -> bool:
-    """Whether the engine was told to start; one that only waits behind somebody's Setup screen has nothing to steer."""
+    """Whether the engine was told to start; one that only waits behind a Setup screen has nothing to steer."""
     return snapshot.state is not RunState.IDLE
 
 
 async def _snapshot_at(path: Path) -> Snapshot | None:
-    """What the engine behind a socket does, asked without attaching; None, and the socket removed, when nobody is there.
+    """What the engine behind a socket does, asked without attaching; None, and the socket removed, when none is there.
 
     Raises:
         TimeoutError: an engine is there that does not answer.

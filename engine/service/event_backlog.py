@@ -1,4 +1,4 @@
-"""The events that are kept for whoever attaches later: bounded, and without those that only move counters."""
+"""The events that are kept for clients that attach later: bounded, and without those that only move counters."""
 
 from __future__ import annotations
 

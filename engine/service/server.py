@@ -39,7 +39,7 @@ MAX_BACKLOG = 10_000
 FAREWELL_S = 1.0
 """How long the engine's end waits for a client to take the last events."""
 LONELY_START_S = 10.0
-"""An engine that nobody attaches to ends after so long."""
+"""An engine that no client attaches to ends after so long."""
 SNAPSHOT_EVERY_S = 1.0 / protocol.SNAPSHOT_HZ
 
 log = logging.getLogger("engine")
@@ -110,7 +110,7 @@ class Server:
         self._news = asyncio.Event()
 
     async def serve(self, doors: Doors) -> None:
-        """Serve until the run is over and everybody has left."""
+        """Serve until the run is over and all clients have left."""
         await doors.open(self._converse)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -144,14 +144,14 @@ class Server:
     # --- clients ------------------------------------------------------------------------------------------------------
 
     async def _dismiss_clients(self) -> None:
-        """Whoever is still here sees how it ended."""
+        """Clients that are still here see how it ended."""
         self._show_all(self.work.snapshot())
         await asyncio.gather(*(client.dismiss() for client in self.clients))
         if self._conversations:
             await asyncio.wait(self._conversations, timeout=FAREWELL_S)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Cancelled is only who is still here when the loop ends; asyncio (3.11) would take that for a failure of its own.
+        # Cancelled when the loop ends with clients still here; asyncio (3.11) would take that for a failure of its own.
         with contextlib.suppress(asyncio.CancelledError):
             await self._talk(reader, writer)
 

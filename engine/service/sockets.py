@@ -46,13 +46,13 @@ def socket_folder() -> Path:
     """The folder of sockets of this session, made if it is not there.
 
     Raises:
-        MigrationError: the folder belongs to somebody else or others may enter it. UsageError: it cannot be used.
+        MigrationError: the folder belongs to another user or others may enter it. UsageError: it cannot be used.
     """
     folder = _session_folder()
     found = _made(folder, "sockets", "XDG_RUNTIME_DIR").lstat()
     if not _is_ours_alone(found):
         raise MigrationError(
-            f"The folder {folder} must be a directory of yours that nobody else may enter: "
+            f"The folder {folder} must be a directory of yours that no other user may enter: "
             "remove it, or set XDG_RUNTIME_DIR to another place."
         )
     return folder
@@ -177,7 +177,7 @@ def socket_paths(run_id: str) -> list[Path]:
 
 
 def listen(path: Path) -> socket.socket:
-    """Listen there; nobody else of this machine may connect.
+    """Listen there; no other user of this machine may connect.
 
     Raises:
         OSError: that is not possible.
@@ -185,7 +185,7 @@ def listen(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        # Under another name first: whoever finds a socket where nobody listens takes it for that of a killed engine.
+        # Under another name first: a socket on which no process listens is taken for that of a killed engine.
         listener.bind(str(hidden := path.with_suffix(".new")))
     finally:
         os.umask(before)

@@ -137,7 +137,7 @@ class FullVerification:
 
         Raises:
             UsageError: no such run, one that is not complete, or no connection left for a worker.
-            TargetHeld: somebody writes to its tables.
+            TargetHeld: a run writes to its tables.
             Cancelled: so asked.
             MigrationError: a server failed it.
         """

@@ -58,7 +58,7 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
 
     Raises:
         UsageError: no such run, one that is not complete, or a table that does not fit the mapping.
-        TargetHeld: somebody else writes to its tables.
+        TargetHeld: another run writes to its tables.
         MigrationError: the server failed it; what is committed stays.
     """
     lost: list[MigrationError] = []

@@ -46,7 +46,7 @@ class Ends:
 
     def __init__(self, place: Place) -> None:
         self.patience = Patience()
-        """Renewed by whoever makes progress."""
+        """Renewed with every progress."""
         self._place = place
         self._threads: Threads | None = None
         self._client: mongo.Client | None = None
@@ -61,7 +61,7 @@ class Ends:
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a connection to PostgreSQL that nobody has closed."""
+        """Whether there is a connection to PostgreSQL that is not closed."""
         return self._connection is not None and not self._connection.is_closed()
 
     async def target(self) -> asyncpg.Connection:

@@ -111,15 +111,15 @@ class Copier(Work[CopyTask, CopyLease]):
                     return Returned(lease, finished=True)
                 return Returned(lease, finished=False, rest=self.position)
             except (slices.SliceTaken, slices.SliceLost):
-                # Somebody who was thought dead, or we before the connection broke, committed it: go on behind it. Or the
-                # server has lost what was committed, as by a failover to a replica that lagged behind: go back.
+                # A worker that was taken for dead, or this one before its connection broke, committed it: go on behind it. Or
+                # the server has lost what was committed, as by a failover to a replica that lagged behind: go back.
                 in_doubt = True
             except EXPLAINED as error:
                 if failed := await self._ends.recover(error, lease, lambda code: self._name_blocker(task, code)):
                     return failed
                 in_doubt = True
                 if self._pace.is_yielding:
-                    # Whoever goes on from here is told by the fence if more than this is committed.
+                    # The worker that goes on from here is told by the fence if more than this is committed.
                     return Returned(lease, finished=False, rest=self.position)
 
     async def _copy(self, task: CopyTask) -> bool:
@@ -237,7 +237,7 @@ class Copier(Work[CopyTask, CopyLease]):
         return found.finished
 
     async def _name_blocker(self, task: CopyTask, code: str) -> str:
-        """Who keeps COPY waiting, in a sentence; empty when nobody does any more, or another failure is meant."""
+        """What keeps COPY waiting, in a sentence; empty when nothing does any more, or another failure is meant."""
         if code != sqlstates.LOCK_NOT_AVAILABLE:
             return ""
         table = TableName(task.schema, task.table)

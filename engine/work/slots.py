@@ -23,7 +23,7 @@ class Field(IntEnum):
     STATE = 0
     """Index into `STATES`."""
     SENT = 1
-    """Rows that PostgreSQL has taken in, committed or not (documents inserted, when seeding)."""
+    """Rows that PostgreSQL has received, committed or not (documents inserted, when seeding)."""
     WRITTEN = 2
     """Rows committed."""
     REJECTED = 3
@@ -32,7 +32,7 @@ class Field(IntEnum):
     HEARTBEAT_NS = 5
     """Monotonic time of the worker's last loop tick."""
     PROGRESS_NS = 6
-    """Monotonic time of the last batch taken in."""
+    """Monotonic time of the last batch received."""
     READING_NS = 7
     """Time spent waiting for MongoDB; likewise the next ones."""
     CONVERTING_NS = 8

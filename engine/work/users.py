@@ -1,4 +1,4 @@
-"""Synthetic users as raw BSON: the same for the same (seed, index), whoever makes them and in whatever portions.
+"""Synthetic users as raw BSON: the same for the same (seed, index), whichever worker makes them, in whatever portions.
 
 A user is put together from pools of Faker's values by a stream of pseudo-random bytes. Pools are encoded once; what is
 left to do for each user is choosing and joining.

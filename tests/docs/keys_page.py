@@ -20,7 +20,7 @@ from tui.cockpit.keymap import Keymap, key_words
 
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 KEYS = Keymap()
-"""Those that nobody has changed."""
+"""Those of no configuration."""
 HEADINGS = ["key", "name", "what it does", "id"]
 
 

@@ -62,7 +62,7 @@ def names_of_sections(text: str) -> list[str]:
 
 
 def with_sections(text: str, makers: Mapping[str, Callable[[], str]]) -> str:
-    """A document with its generated sections as they are to be. Raises KeyError for one that nobody makes."""
+    """A document with its generated sections as they are to be. Raises KeyError for one that has no maker."""
 
     def filled(found: re.Match[str]) -> str:
         name = found[1]

@@ -132,7 +132,7 @@ async def test_a_run_says_that_it_stands_for_a_lock_and_goes_on_by_itself(
         assert paused.eta_reason == "waiting: a lock on a target table"
         [problem] = [problem for problem in paused.problems if problem.code == "55P03"]
         assert told_of(reader, "AccessShareLock") in problem.message
-        assert "The run is paused: it goes on by itself when that session has let go" in problem.message
+        assert "The run is paused: it goes on by itself when that session has released it" in problem.message
         await asyncio.sleep(1.0)
         assert engine.snapshot.state is RunState.PAUSED
 

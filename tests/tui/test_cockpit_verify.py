@@ -156,7 +156,7 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_home_of_nobody_is_one_sentence() -> None:
-    with pytest.raises(UsageError, match=r"~report.md is nobody's home: write \./~report.md"):
+    with pytest.raises(UsageError, match=r"~report.md is no user's home: write \./~report.md"):
         write_report(verify_report("r1", "counts"), "~report.md")
 
 

@@ -111,7 +111,7 @@ def test_partial_indexes_where_their_filter_is_about_plain_columns(partial: dict
         (index(kind="text"), "full-text search works differently"),
         (index(kind="2dsphere"), "it needs the PostGIS extension"),
         (index(kind="hashed"), "it serves sharding"),
-        (index(kind="wildcard"), "it covers fields that nobody has named"),
+        (index(kind="wildcard"), "it covers fields that it does not name"),
         (index(kind="zebra"), "PostgreSQL has no indexes of kind zebra"),
         (index("items"), "the column items of its field items is jsonb"),
         (index("items.sku"), "its field items.sku lies inside the jsonb column items; flatten it"),
