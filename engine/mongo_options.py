@@ -212,7 +212,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 
 def unknown_words(name: str) -> str:
     """The warning about an option that does not exist."""
-    if not _NAME.fullmatch(name):  # who knows what it is, and whether it may be shown
+    if not _NAME.fullmatch(name):  # it may be anything, and perhaps must not be shown
         return "source.uri has an option that MongoDB's connection strings do not have, which is left out."
     meant = _RENAMED.get(name.lower())
     if meant is None:

@@ -1,4 +1,4 @@
-"""What both ends share about TLS: who needs it, how it is called, and why a certificate was not accepted."""
+"""What both ends share about TLS: which servers need it, how it is called, and why a certificate was not accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's side of workers, whatever they do: who is alive, who has which lease, and what becomes of a lease at a death.
+"""The engine's side of workers, whatever they do: which are alive, their leases, and what becomes of one at a death.
 
 ::
 

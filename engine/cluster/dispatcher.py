@@ -1,7 +1,7 @@
 """A cluster at work: its jobs, in their order, and the workers that do them.
 
 The one cluster of a run has its seeding, its census and its copy as jobs; a verification and a plan's census have a cluster of
-their own, with one job. What is true of all kinds of work is here: who is told of a worker's death, and when the work ends.
+their own, with one job. What is true of all kinds of work is here: which job learns of a death, and when the work ends.
 """
 
 from __future__ import annotations

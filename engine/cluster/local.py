@@ -149,7 +149,7 @@ class LocalCrew:
         self._start_with = WorkerStart("", "", "", "auto")
         self._slots = make_slots(CONTEXT)
         self._threads = ThreadPoolExecutor(STARTS_AT_ONCE, thread_name_prefix="workers")
-        """Where starts and ends of processes are waited for: others who use threads must not wait for ninety of them."""
+        """Where starts and ends of processes are waited for: other users of threads must not wait for ninety of them."""
         self._one_at_a_time = Lock()
         """`Process.start` looks at the others' ends, too. Closing one of them meanwhile would give its number to the next
         pipe: what a new worker says would be read by the wrong one, and its start be waited for without end."""

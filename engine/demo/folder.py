@@ -1,8 +1,8 @@
-"""The folder of one pair of servers: who may use it, what is in it, and its removal.
+"""The folder of one pair of servers: which user may use it, what is in it, and its removal.
 
 ::
 
-    DIR/keeper.lock    held with flock(2) by the keeper for as long as it lives; who can have it knows that it is dead
+    DIR/keeper.lock    held with flock(2) by the keeper for as long as it lives: when it is free, the keeper is dead
         servers.json   `FolderState`
         mongo/  postgres/  pginstall/  *.log
 """

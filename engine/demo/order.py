@@ -1,4 +1,4 @@
-"""What the one who starts servers tells their keeper."""
+"""What the process that starts servers tells their keeper."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Order:
     """One pair of servers to start. It holds no secret: it is the keeper's argument, which every user can read."""
 
     folder: str
-    """Its lock is held by the one who orders, and handed to the keeper as an open descriptor."""
+    """Its lock is held by the process that orders, and handed to the keeper as an open descriptor."""
     fresh: bool
     """Nothing was in the folder: after a failed start it is removed even if it was to be kept."""
     kept: bool

@@ -44,7 +44,7 @@ class EventWriter:
         self._keeping: asyncio.Task[None] | None = None
 
     def note(self, event: Event) -> None:
-        """Keep an event; of the run's state also what it is now, for those who look into the ledger meanwhile."""
+        """Keep an event; of the run's state also what it is now, for readers of the ledger meanwhile."""
         if isinstance(event, StateEntered):
             self._state = event.state
         if not isinstance(event, NOT_KEPT):

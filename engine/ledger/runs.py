@@ -29,7 +29,7 @@ from engine.rows import TableLoad
 COMPLETED = "completed"
 """The one state from which there is nothing to resume."""
 DISCARD_LOCK_S = 10.0
-"""How long dropping a table waits for those who use it; new readers wait behind it."""
+"""How long dropping a table waits for sessions that use it; new readers wait behind it."""
 _EVENTS_AT_ONCE = 2_000
 
 

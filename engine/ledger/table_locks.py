@@ -42,8 +42,8 @@ async def hold_tables(connection: asyncpg.Connection, tables: Iterable[TableName
         run_id: of the run, or of the engine that will have one.
 
     Raises:
-        TargetHeld: another session has one of them, or an unfinished run of them is alive; the message says which run, who, and
-            since when.
+        TargetHeld: another session has one of them, or an unfinished run of them is alive; the message says which run, which
+            session, and since when.
     """
     wanted = sorted(tables, key=str)
     deadline = time.monotonic() + DYING_S
@@ -178,7 +178,7 @@ def _of_run(what: str, run: asyncpg.Record) -> str:
 
 
 async def _holder(connection: asyncpg.Connection, table: TableName, key: int, what: str, own_run_id: str) -> str:
-    """Who holds a table, or its schema, told by the run that its session bears the name of; never the one who asks.
+    """The holder of a table, or of its schema, told by the run in its session's name; never the run that asks.
 
     Args:
         key: of the lock that was refused.

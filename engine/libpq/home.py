@@ -1,4 +1,4 @@
-"""The home directory and the name of the one who runs this, as libpq finds them."""
+"""The home directory and the name of the user that runs this, as libpq finds them."""
 
 from __future__ import annotations
 

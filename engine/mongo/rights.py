@@ -30,7 +30,7 @@ def require(client: Client, namespaces: Iterable[tuple[str, str]], role: Role = 
     status = client.admin.command("connectionStatus", showPrivileges=True, read_preference=client.read_preference)
     users = status["authInfo"]["authenticatedUsers"]
     if not users:
-        return  # the server does not ask who we are; one that does has refused us before
+        return  # the server asks for no login; one that does has refused before
     privileges = status["authInfo"]["authenticatedUserPrivileges"]
     lacking = {
         database

@@ -41,7 +41,7 @@ _BLOCKERS_SHOWN = 3
 async def naming_blockers(
     connection: asyncpg.Connection, tables: Sequence[TableName], wanted: LockMode
 ) -> AsyncIterator[None]:
-    """Within the block, a lock on one of the tables that does not come in time is an error that names who holds it.
+    """Within the block, a lock on one of the tables that does not come in time is an error that names its holder.
 
     Args:
         connection: in no transaction before and after the block.

@@ -39,7 +39,7 @@ from engine.redaction import redact
 
 APPLICATION = sessions.APPLICATION
 SPARE_CONNECTIONS = 2
-"""Left free for people who want to look at the server while we fill it."""
+"""Left free for other sessions while a run goes on."""
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 15, 5, 3
 """A network that swallows everything is noticed after 30 s, by either side."""
 UNANSWERED_MS = (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_COUNT) * 1000
@@ -55,7 +55,7 @@ _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 @dataclass(frozen=True, slots=True)
 class TargetReport:
-    """What a server offers to the one who is connected."""
+    """What a server offers to the role that is connected."""
 
     version: str
     """As the server calls itself: `18.4`."""
@@ -224,7 +224,7 @@ WITH used AS (
     -- Of other users' sessions an ordinary role sees the database, but not what kind of process it is.
     WHERE backend_type = 'client backend' OR (backend_type IS NULL AND datid IS NOT NULL)
 ), me AS (
-    -- Limits are those of who logs in, whatever role it is made to play.
+    -- Limits are those of the user that logs in, whatever role it is made to play.
     SELECT rolsuper, rolconnlimit,
            EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'pg_use_reserved_connections'
                    AND pg_has_role(session_user, r.oid, 'USAGE')) AS may_use_reserved
@@ -277,7 +277,7 @@ async def _dialled(conninfo: Conninfo, endpoint: Endpoint, arguments: dict[str, 
         try:
             return await asyncpg.connect(**arguments, ssl=context, direct_tls=bool(way) and is_direct)
         except (ssl.SSLError, ConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-            # The other way may be open, as pg_hba.conf has it; but who is not there at all is not there for that either,
+            # The other way may be open, as pg_hba.conf has it; but a server that is not there is not there for that either,
             # and a password that is wrong is so both ways.
             wrong_password = isinstance(error, asyncpg.InvalidPasswordError)
             if number == len(ways) or wrong_password or isinstance(error, ConnectionRefusedError):

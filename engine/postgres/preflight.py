@@ -121,7 +121,7 @@ async def _check_server(connection: asyncpg.Connection) -> None:
             f"The target database has encoding {row['encoding']}: MongoDB's strings need a database with {ENCODING}.",
             code="encoding",
         )
-    # A pooler hands out process ids of its own; advisory locks and our session settings would go to anybody's session.
+    # A pooler hands out process ids of its own; advisory locks and our session settings would go to any client's session.
     if row["pid"] != connection.get_server_pid():
         raise UsageError(
             "target.uri leads to a connection pooler: give host and port of the PostgreSQL server itself.",

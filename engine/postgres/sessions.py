@@ -21,7 +21,7 @@ async def end(connection: asyncpg.Connection, backend_pid: int, app_name: str) -
     if not backend_pid:
         return
     async with connection.transaction():
-        # Sessions are those of who logs in, which may be made to play a role that may not end them.
+        # Sessions are those of the user that logs in, which may be made to play a role that may not end them.
         await connection.execute("SET LOCAL ROLE NONE")
         await connection.execute(_END, backend_pid, app_name)
 

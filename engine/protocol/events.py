@@ -48,7 +48,7 @@ class Event(Wire):
     model_config = ConfigDict(defer_build=True)  # most commands need no event: starting is quicker
 
     only_counts: ClassVar[bool] = False
-    """It only moves counters, which the next snapshot has: it is not told, and not kept for those who attach later."""
+    """It only moves counters, which the next snapshot has: it is not told, and not kept for clients that attach later."""
     names: ClassVar[Mapping[str, str]] = {}
     """Fields that have another name in the written facts: field -> fact."""
 

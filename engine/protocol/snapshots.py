@@ -88,7 +88,7 @@ class ProblemView(Wire):
 
 
 class ComparingView(Wire):
-    """A full verification that is going on; `Snapshot.phase` says what it does, `Snapshot.workers` who does it."""
+    """A full verification that is going on; `Snapshot.phase` says what it does, `Snapshot.workers` what each worker does."""
 
     run_id: str
     """The run that is verified."""

@@ -1,4 +1,4 @@
-"""A full census as a job: who counts which range, and what was counted. A run's cluster takes it, or one for a plan alone.
+"""A full census as a job: its ranges, and what was counted. A run's cluster takes it, or one for a plan alone.
 
 Partitions of one collection are merged in their order, so fields come in the order in which they first appear in it, however
 the workers were scheduled.

@@ -77,7 +77,7 @@ class Player:
 
         Args:
             at: seconds since the run was accepted, or since it was taken up again.
-            worker: who committed the slice that the event is about.
+            worker: that committed the slice that the event is about.
         """
         if self._began + at < self._now:  # an event of a later engine: its clock began anew
             self._began = self._now

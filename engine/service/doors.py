@@ -60,7 +60,7 @@ class Doors:
                         old.server.close()
 
     def close(self) -> None:
-        """Let no one in any more."""
+        """Let no client in any more."""
         for door in self._doors.values():
             if door.server is not None:
                 door.server.close()

@@ -37,7 +37,7 @@ _TAGS = (
 )  # fmt: skip
 _MAX_TAGS = 3
 _DOMAINS = (b"@example.com", b"@example.net", b"@example.org")
-"""Reserved names: no mail can ever reach anybody."""
+"""Reserved names: no mail is ever delivered."""
 _MIN_AGE, _MAX_AGE = 18, 90
 _MAX_HOUSE_NUMBER = 9_999
 _ACTIVE_SHARE = 205
