@@ -43,7 +43,7 @@ class Knob:
 
     @property
     def bounds(self) -> str:
-        """The bounds in words, for messages and help."""
+        """The bounds as text, for messages and help."""
         off = ', or 0 ("off")' if self.zero_is_off and self.low > 0 else ""
         return f"between {self.low:,} and {self.high:,}{off}"
 

@@ -155,7 +155,7 @@ def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:
 
 
 def requirement_of(setting: str) -> str | None:
-    """What `section.name` takes, in words; None when there are none for it."""
+    """What `section.name` takes, as text; None when there are none for it."""
     section, _, name = setting.partition(".")
     return requirement(fields(_sections()[section])[name])
 

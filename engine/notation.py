@@ -161,7 +161,7 @@ def _tokens(text: str, specials: str) -> Iterator[tuple[str, str]]:
 
 
 def _cut(text: str, separator: str, specials: str, *, at_last: bool = False) -> tuple[str, str | None]:
-    """What stands before an unescaped separator, unescaped, and what stands behind it, as typed; None without one.
+    """What is before an unescaped separator, unescaped, and what is behind it, as typed; None without one.
 
     Args:
         specials: characters that a backslash may stand before.

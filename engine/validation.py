@@ -69,7 +69,7 @@ def must_be(subject: str, requirement: str, value: object, choices: Iterable[obj
     """That `subject` has another value than it takes, for `sentence`.
 
     Args:
-        requirement: what it takes, in words.
+        requirement: what it takes, as text.
         value: what it has.
         choices: words that it takes, one of which may have been meant.
         said: how a message is to show the value; otherwise as Python does.
@@ -98,7 +98,7 @@ def shown(text: str) -> str:
 
 
 def requirement(info: FieldInfo) -> str | None:
-    """What a field takes, in words; None when there are none for it."""
+    """What a field takes, as text; None when there are none for it."""
     if info.description:
         return info.description
     if words := choices(info):

@@ -24,7 +24,7 @@ class Window:
     _points: deque[tuple[float, int]] = field(default_factory=deque)
 
     def add(self, now: float, count: int) -> None:
-        """The counter stands at `count`."""
+        """The counter is at `count`."""
         self._points.append((now, count))
         while len(self._points) > 2 and self._points[1][0] <= now - self.span_s:
             self._points.popleft()

@@ -169,7 +169,7 @@ class JsonWriter:
         return self._texts[kind](raw, start, end)
 
     def name(self, key: bytes) -> str:
-        """A key as it stands in an object, colon included; kept for the next time.
+        """A key as it is in an object, colon included; kept for the next time.
 
         Raises:
             RejectedError: the key is not UTF-8 and the policy is `reject`.

@@ -11,7 +11,7 @@ ALWAYS_SHORT = MAX_KEY_BYTES // 10
 """Bytes of JSON text that cannot become too long a key: at worst, in `[1,1,1]`, two bytes become nineteen."""
 
 _HEADER = 4
-"""Of a value with a length of its own, and of a container; a lone scalar stands in a container too."""
+"""Of a value with a length of its own, and of a container; a lone scalar is in a container too."""
 _ENTRY = 4
 """Of each key and each value."""
 _ALIGNMENT = 3

@@ -2,7 +2,7 @@
 
 Both converters agree byte for byte, and a full verification converts again; so a number that they get wrong would be compared
 with itself. Here documents are taken apart by rules of bsonspec.org of their own, rows by those of PostgreSQL's binary
-formats, and each number is held against what stands in its place:
+formats, and each number is held against what is in its place:
 
 - an int32 or int64 is exactly that number;
 - a double's digits read back as the same 64 bits, and are exactly its value where it is whole;
@@ -229,7 +229,7 @@ class NumberReader:
             position = value_end
         return members
 
-    # --- a value and what stands in its place -------------------------------------------------------------------------
+    # --- a value and what is in its place -------------------------------------------------------------------------
 
     def _check_column(self, index: int, content: bytes, number: Number) -> None:
         """A value that is a number, or may hold some, against its column."""
@@ -367,7 +367,7 @@ class NumberReader:
 
         Args:
             keeps_all: the place holds every spelling; else what numeric does not is compared by value and counted.
-            is_named: it stands in a `$numberDouble` or the like, so that a whole double may have its shortest digits.
+            is_named: it is in a `$numberDouble` or the like, so that a whole double may have its shortest digits.
         """
         kind, start, _ = number
         if kind == DOUBLE:

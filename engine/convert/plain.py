@@ -56,7 +56,7 @@ MISSING = bytes(bytearray(NULL))
 ID_PATH = (b"_id",)
 
 Extra = dict[str, "str | Extra"]
-"""Fields without a place of their own, by their key as it stands in JSON: JSON text, or those of a flattened field."""
+"""Fields without a place of their own, by their key as it is in JSON: JSON text, or those of a flattened field."""
 
 
 class PlainConverter:

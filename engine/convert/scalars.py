@@ -1,4 +1,4 @@
-"""Single BSON values as plain text for people: what text columns hold, and what stands in JSON strings and numbers.
+"""Single BSON values as plain text for people: what text columns hold, and what is in JSON strings and numbers.
 
 Every function takes the document and the extent of a value that `engine.mapping.bson.value_end` has checked.
 """

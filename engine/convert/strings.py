@@ -1,4 +1,4 @@
-"""Text as PostgreSQL takes it: UTF-8 without NUL, by the policies of the field it stands in."""
+"""Text as PostgreSQL takes it: UTF-8 without NUL, by the policies of the field it is in."""
 
 from __future__ import annotations
 

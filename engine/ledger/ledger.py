@@ -445,7 +445,7 @@ class Ledger:
             return await finish.count_rows(connection, self.load(task_id))
 
     async def triggers(self, task_id: int, mode: str) -> list[str]:
-        """The triggers that may leave rows of a table of the run out or change them, in words."""
+        """The triggers that may leave rows of a table of the run out or change them, as text."""
         async with self.session() as connection:
             name = await finish.current_name(connection, self.load(task_id))
             return await obstacles.triggers_of(connection, name, mode)

@@ -92,7 +92,7 @@ class SliceWriter:
     """Writes slices of one table over one connection, one after the other.
 
     Call `begin`, `write_page` any number of times, then `commit`; after any exception `rollback`, which leaves the
-    writer ready for the next `begin` if the connection still stands.
+    writer ready for the next `begin` if the connection is still open.
     """
 
     connection: asyncpg.Connection
@@ -121,7 +121,7 @@ class SliceWriter:
             SliceTaken: it is committed already; no transaction is open then.
             SliceLost: the one before it is not committed; no transaction is open then.
             MigrationError: the ledger has no such partition: the run was discarded.
-            asyncpg.PostgresError: 55P03 when the other transaction still stands after the wait, and any other.
+            asyncpg.PostgresError: 55P03 when the other transaction is still open after the wait, and any other.
         """
         await self.connection.execute(
             # Deferred constraints would fail the whole slice at COMMIT instead of one row now.

@@ -182,7 +182,7 @@ async def _holder(connection: asyncpg.Connection, table: TableName, key: int, wh
 
     Args:
         key: of the lock that was refused.
-        what: was refused, in words.
+        what: was refused, as text.
     """
     session = await connection.fetchrow(_HOLDER, LOCK_CLASS, key)
     name = (session["application_name"] if session is not None else "") or ""

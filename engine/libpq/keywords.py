@@ -140,7 +140,7 @@ TLS_KEYWORDS = frozenset({"sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl
 
 @dataclass(frozen=True, slots=True)
 class ForeignWord:
-    """A parameter that is not libpq's and stands in strings made for other tools."""
+    """A parameter that is not libpq's and is in strings made for other tools."""
 
     tool: str
     becomes: dict[str, tuple[str, str]] = field(default_factory=dict)

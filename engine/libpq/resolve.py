@@ -350,7 +350,7 @@ def _port(text: str, origin: str) -> int:
         return DEFAULT_PORT
     if re.fullmatch(r"\s*\+?\d{1,6}\s*", text) and 1 <= int(text) <= 65535:
         return int(text)
-    if origin == SETTING:  # what stands there may be a part of a password
+    if origin == SETTING:  # what is there may be a part of a password
         raise _invalid(
             "its port is not a number between 1 and 65535; special characters in user and password must be "
             "percent-encoded (/ is %2F)"

@@ -170,7 +170,7 @@ class Census:
         self.largest = 0
         """Bytes of the largest document."""
         self.n_corrupt = 0
-        """Documents whose inside breaks the rules of BSON; what stands before the break is counted."""
+        """Documents whose inside breaks the rules of BSON; what is before the break is counted."""
         self.n_untracked = 0
         """Occurrences of fields that have no entry: beyond `MAX_FIELDS`, or a name that is not UTF-8."""
         self.root = FieldCensus()

@@ -16,7 +16,7 @@ LAST_DATE_MS = 9_223_371_331_200_000 + EPOCH_SHIFT_MS - 1
 MAX_COLUMNS = 1_600
 """MaxHeapAttributeNumber of PostgreSQL's access/htup_details.h."""
 MAX_ROW_BYTES = 8_160
-"""MaxHeapTupleSize: a row stands within one page of 8 kB, with all that is not stored outside of it."""
+"""MaxHeapTupleSize: a row is within one page of 8 kB, with all that is not stored outside of it."""
 LONGEST_INSIDE = 24
 """Longer values leave a pointer in a row that is too long (toast_tuple_find_biggest_attribute of PostgreSQL's access/table)."""
 POINTER_BYTES = 18

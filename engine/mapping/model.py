@@ -134,7 +134,7 @@ class Column(BaseModel):
     path: tuple[str, ...] = ()
     """Keys from the document's top to the value, several when flattened; empty for `_extra` and `_missing`."""
     kinds: frozenset[Kind] = frozenset()
-    """Kinds that the column takes as they are. For jsonb and json columns every kind fits, whatever stands here."""
+    """Kinds that the column takes as they are. For jsonb and json columns every kind fits, whatever is here."""
     array: bool = False
     """A PostgreSQL array of `type`; `kinds` are then those of the elements."""
     nullable: bool = True

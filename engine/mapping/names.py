@@ -214,7 +214,7 @@ def _with_number(name: str, number: int) -> str:
 
 
 def _words(name: str) -> str:
-    """What belongs to words, with one `_` for whatever stands between them."""
+    """What belongs to words, with one `_` for whatever is between them."""
     kept: list[str] = []
     is_gap = False
     for character in name:

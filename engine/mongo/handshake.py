@@ -19,7 +19,7 @@ LAST_WORDS_S = 0.5
 
 
 def tls_of(options: Mapping[str, Any]) -> str:
-    """What a connection string's options ask for, in words."""
+    """What a connection string's options ask for, as text."""
     given = {name.lower(): value for name, value in options.items()}
     if not given.get("tls", given.get("ssl", bool(_IMPLY_TLS & given.keys()))):
         return tls.NO_TLS

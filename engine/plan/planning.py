@@ -107,7 +107,7 @@ def view_plan(
 
 
 def _preview(survey: Survey, settings: Settings) -> tuple[Preview, str]:
-    """Some rows, and why there are none when converting failed as nothing foresaw: the rest of the plan stands without them."""
+    """Some rows, and why there are none when converting failed as nothing foresaw: the rest of the plan is without them."""
     try:
         return preview(survey.documents, survey.table.mapping, settings.run.converter), ""
     except MigrationError:

@@ -43,7 +43,7 @@ class Attachment:
     """For the documents."""
     fate: Fate
     sql: str = ""
-    """A SELECT of one text column, the objects in words, over the CTEs of `_LOOK`; empty where there is nothing to look for."""
+    """A SELECT of one text column, the objects as text, over the CTEs of `_LOOK`; empty where there is nothing to look for."""
     may_go: bool = False
     """It belongs to the table alone, so the operator may have it dropped with the old table."""
 
@@ -475,7 +475,7 @@ class Found:
 
     attachment: Attachment
     what: str
-    """The object, in words."""
+    """The object, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -540,7 +540,7 @@ async def look(
 
 
 async def dependants(connection: asyncpg.Connection, oid: int) -> list[str]:
-    """What refers to a table from elsewhere, in words: what DROP TABLE without CASCADE would stumble over."""
+    """What refers to a table from elsewhere, as text: what DROP TABLE without CASCADE would stumble over."""
     rows = await connection.fetch(_QUERY, oid, [], [], [], "", None, [], [], [])
     found = [Found(ATTACHMENTS[row["n"]], one_line(row["what"])) for row in rows]
     return [each.what for each in found if each.attachment.kind in REFERRING]

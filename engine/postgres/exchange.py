@@ -107,7 +107,7 @@ def _widened(mapping: Mapping, existing: Sequence[ExistingColumn]) -> Mapping:
 
 
 def named(found: Sequence[Found]) -> str:
-    """Some things that hang on a table, in words."""
+    """Some things that hang on a table, as text."""
     words = list(dict.fromkeys(each.what for each in found))
     more = f" and {len(words) - _ATTACHED_SHOWN} more" if len(words) > _ATTACHED_SHOWN else ""
     return ", ".join(words[:_ATTACHED_SHOWN]) + more

@@ -249,7 +249,7 @@ async def _lock(connection: asyncpg.Connection, table: TableName, deadline: floa
 
 
 async def dependants(connection: asyncpg.Connection, table: TableName) -> list[str]:
-    """What refers to a table from elsewhere, in words."""
+    """What refers to a table from elsewhere, as text."""
     oid = await connection.fetchval("SELECT to_regclass($1)::oid", table.sql)
     return [] if oid is None else await attachments.dependants(connection, oid)
 

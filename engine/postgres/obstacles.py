@@ -139,7 +139,7 @@ async def remarks(connection: asyncpg.Connection, table: TableName, mode: str) -
 
 
 async def triggers_of(connection: asyncpg.Connection, table: TableName, mode: str) -> list[str]:
-    """The triggers that may leave rows out or change them, in words: those before each row, or else all others."""
+    """The triggers that may leave rows out or change them, as text: those before each row, or else all others."""
     events = 4 | (16 if mode == "upsert" else 0)
     rows = await connection.fetch(_TRIGGERS, table.sql, events)
     chosen = [row for row in rows if row["is_before_row"]] or rows

@@ -111,7 +111,7 @@ class _Stretch:
 
 @dataclass(slots=True)
 class RowSender:
-    """Sends pages over a connection that stands in a transaction."""
+    """Sends pages over a connection that is in a transaction."""
 
     connection: asyncpg.Connection
     target: CopyTarget

@@ -48,7 +48,7 @@ class RunState(StrEnum):
 
     @property
     def is_active(self) -> bool:
-        """Work is going on, or stands paused."""
+        """Work is going on, or is paused."""
         return self in ACTIVE
 
     @property

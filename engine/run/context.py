@@ -110,7 +110,7 @@ class Phase(ABC):
         return None
 
     async def knob_applies(self, knob: str, value: int) -> str:
-        """When a knob's new value would apply, in words; empty leaves the answer to others.
+        """When a knob's new value would apply, as text; empty leaves the answer to others.
 
         Raises:
             KnobError: it cannot be turned to this.

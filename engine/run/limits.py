@@ -52,7 +52,7 @@ class RejectGuard:
             raise await self._error(words)
 
     def _too_many(self, *, is_end: bool) -> str:
-        """What is too much, in words; empty while nothing is."""
+        """What is too much, as text; empty while nothing is."""
         record = self._record
         if not self._limit:
             for table in record.tables.values():

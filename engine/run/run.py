@@ -133,7 +133,7 @@ class Run:
         self._changed.set()
 
     async def knob_applies(self, knob: Knob, value: int) -> str:
-        """When a knob's new value would apply, in words.
+        """When a knob's new value would apply, as text.
 
         Raises:
             UsageError, KnobError: it cannot be turned now, or not to this.

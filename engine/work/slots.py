@@ -18,7 +18,7 @@ N_SLOTS = 192
 
 
 class Field(IntEnum):
-    """What stands in a slot, 64-bit signed integers."""
+    """What is in a slot, 64-bit signed integers."""
 
     STATE = 0
     """Index into `STATES`."""

@@ -87,7 +87,7 @@ async def _follow(client: EngineClient) -> None:
 
 
 def plan_text(plan: PlanView) -> str:
-    """The whole plan in words: every text in it is harmless."""
+    """The whole plan as text: every text in it is harmless."""
     blocks = [f"plan {safe(plan.fingerprint)}, mode {safe(plan.mode)}"]
     blocks += [_table_text(table) for table in plan.tables]
     if plan.warnings:

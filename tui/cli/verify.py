@@ -123,7 +123,7 @@ def _sentence(snapshot: Snapshot, comparing: ComparingView) -> str:
 
 
 def verification_text(report: VerifyReport) -> str:
-    """The report in words, harmless."""
+    """The report as text, harmless."""
     lines = [f"run {safe(report.run_id)}: {report.result.value} (level {safe(report.level)})", _counts(report.tables)]
     if report.level == "full":
         lines += ["", _comparison(report.tables)]

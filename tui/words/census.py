@@ -1,4 +1,4 @@
-"""What the census saw, in words: of a collection, and of one field. Every word is harmless."""
+"""What the census saw, as text: of a collection, and of one field. Every word is harmless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events in words, for the cockpit's log as for headless runs: both tell the same. Every text here is harmless."""
+"""Events as text, for the cockpit's log as for headless runs: both tell the same. Every text here is harmless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knobs in words: a value, a change."""
+"""Knobs as text: a value, a change."""
 
 from __future__ import annotations
 

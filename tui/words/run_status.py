@@ -1,4 +1,4 @@
-"""Runs of the ledger: whether they go on, and how they ended, in words."""
+"""Runs of the ledger: whether they go on, and how they ended, as text."""
 
 from __future__ import annotations
 

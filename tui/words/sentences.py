@@ -1,4 +1,4 @@
-"""A run in words: progress, the summary at the end. Every text that comes out of here is harmless."""
+"""A run as text: progress, the summary at the end. Every text that comes out of here is harmless."""
 
 from __future__ import annotations
 
