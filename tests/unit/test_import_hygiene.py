@@ -119,3 +119,13 @@ def test_the_cockpits_listing_goes_downwards() -> None:
         if order.index(imported) < order.index(path.relative_to(folder).with_suffix("").parts[0])
     ]
     assert upwards == []
+
+
+def test_what_a_screen_may_ask_stays_narrow() -> None:
+    tree = ast.parse((ROOT / "tui" / "cockpit" / "api.py").read_text(encoding="utf-8"))
+    protocols = {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
+    sizes = {name: sum(isinstance(each, ast.stmt) and not isinstance(each, ast.Expr) for each in body)
+             for name, body in protocols.items()}  # fmt: skip
+    assert sizes.keys() >= {"CockpitApi", "ChoicesApi", "RunsApi", "AnswersApi", "OrdersApi"}
+    assert max(sizes.values()) <= 12, sizes
+    assert "Any" not in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

@@ -144,7 +144,7 @@ def _stop_text(snapshot: Snapshot, *, can_resume: bool, again: str) -> Content:
     if snapshot.state is RunState.SEEDING:
         text = Content(
             f"{number(snapshot.seeded)} documents are in the source and stay; seeding again tops them up.\n\n"
-            "Finish pages: workers end the ranges in their hands.\n"
+            "Finish pages: workers complete the ranges that they have begun.\n"
             f"Stop now: they are dropped.   ({again} again within two seconds does it)"
         )
     is_draining = snapshot.state is RunState.CANCELLING
