@@ -444,6 +444,18 @@ class Ledger:
         async with self.session() as connection:
             return await finish.count_rows(connection, self.load(task_id))
 
+    async def count_written(self, task_id: int) -> int | None:
+        """How many rows of a table have been written since the run began; None where that cannot be told any more.
+
+        To be asked before the counts are kept, and while nothing else may write to the table.
+        """
+        load = self.load(task_id)
+        if load.target_count is not None:
+            return None
+        async with self.session() as connection:
+            age = await runs.age_of_load(connection, self.run_id, task_id)
+            return await finish.rows_since(connection, load, age)
+
     async def triggers(self, task_id: int, mode: str) -> list[str]:
         """The triggers that may leave rows of a table of the run out or change them, as text."""
         async with self.session() as connection:

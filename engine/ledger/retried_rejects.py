@@ -15,9 +15,8 @@ from engine.mapping.kinds import kinds_that_always_fit
 from engine.mapping.model import Column, ColumnType, Mapping, Role
 from engine.mapping.names import EXTRA_NAME
 from engine.mapping.options import POLICIES, MappingOptions
-from engine.postgres import tables
 from engine.postgres.sqlstates import one_line
-from engine.postgres.tables import ExistingColumn
+from engine.postgres.tables import ExistingColumn, held_by
 
 BATCH_REJECTS = 1_000
 BATCH_BYTES = 16 * 1024 * 1024
@@ -25,7 +24,6 @@ BATCH_BYTES = 16 * 1024 * 1024
 Place = tuple[int, int, int]
 """Partition, slice and number of a reject: its key within a run."""
 FIRST: Place = (-1, -1, -1)
-_TYPES = {tables.spelling(each.value): each for each in ColumnType}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +148,8 @@ def adapted(mapping: Mapping, existing: Sequence[ExistingColumn], options: Mappi
 def _retyped(column: Column, found: ExistingColumn | None, options: MappingOptions) -> Column:
     if found is None or column.array or column.role is Role.MISSING:
         return column
-    now = _TYPES.get(found.base)
-    if now is None or now is column.type or column.role is Role.ID:
+    now, is_array = held_by(found) or (column.type, False)
+    if is_array or now is column.type or column.role is Role.ID:
         return column
     return column.model_copy(update={"type": now, "kinds": kinds_that_always_fit(now, options)})
 

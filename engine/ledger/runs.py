@@ -343,6 +343,12 @@ async def set_counts(
     )  # fmt: skip
 
 
+async def age_of_load(connection: asyncpg.Connection, run_id: str, task_id: int) -> int:
+    """How many transactions ago the table of a run was written into the ledger, which is before any of its rows were."""
+    sql = "SELECT age(xmin) FROM mongopg.table_load WHERE run_id = $1 AND task_id = $2"
+    return int(await connection.fetchval(sql, run_id, task_id))
+
+
 async def append_events(
     connection: asyncpg.Connection, run_id: str, events: Sequence[tuple[int, float, str, Mapping[str, Any]]]
 ) -> None:

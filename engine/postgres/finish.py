@@ -110,6 +110,21 @@ async def rows_in(connection: asyncpg.Connection, table: TableName) -> int:
         return int(await connection.fetchval(f"SELECT count(*) FROM {only}{table.sql}"))  # noqa: S608 - a quoted name
 
 
+async def rows_since(connection: asyncpg.Connection, load: TableLoad, age: int) -> int | None:
+    """Rows of the table that were written by younger transactions than that of this age; None where a table does not say.
+
+    Each row counts once, however often it was written.
+    """
+    table = await current_name(connection, load)
+    try:
+        async with connection.transaction():
+            return int(
+                await connection.fetchval(f"SELECT count(*) FROM {table.sql} WHERE age(xmin) < $1", age)  # noqa: S608
+            )
+    except asyncpg.FeatureNotSupportedError:  # partitions on other servers
+        return None
+
+
 async def current_name(connection: asyncpg.Connection, load: TableLoad) -> TableName:
     """What the table that was written to is called now: after a swap, the staging table bears the target's name.
 

@@ -10,6 +10,7 @@ from engine.ledger.earlier_runs import mappings_of
 from engine.ledger.ledger import Ledger, signatures
 from engine.ledger.partitions import Position
 from engine.plan import Plan, TablePlan
+from engine.plan.bounds import key_doubts
 from engine.postgres import finish as ending
 from engine.protocol import ProblemReported, RunState, TableCounted, Verification, VerificationEnded
 from engine.rows import TableLoad
@@ -37,6 +38,8 @@ class Finishing:
         self._plan = plan
         self._consistency = consistency
         self._progress = progress
+        self._rows_written: dict[int, int | None] = {}
+        """Rows that an upsert wrote to, by task, where keys of several documents may be one; None where that is not known."""
 
     async def lost(self) -> list[Position]:
         """Partitions that were done and whose ends are not in the ledger any more, to be copied again.
@@ -155,6 +158,8 @@ class Finishing:
 
         async def count() -> None:
             rows[table.task_id] = await self._ledger.count_rows(table.task_id)
+            if key_doubts(table.mapping, self._context.settings.run.mode):
+                self._rows_written[table.task_id] = await self._ledger.count_written(table.task_id)
 
         async def finish() -> None:
             async with self._ledger.own_session(lock_timeout_s=ending.LOCK_TIMEOUT_S) as connection:
@@ -177,6 +182,12 @@ class Finishing:
                 source[task_id],
                 target[task_id],
             )
+            rows = self._rows_written.get(task_id)
+            if rows is not None and rows < counters.written and not problems:
+                problems.append(
+                    f"{counters.written:,} documents were written to {rows:,} rows, since keys that MongoDB keeps apart are "
+                    "one in the table; a full verification names them"
+                )
             if problems:
                 mode = self._context.settings.run.mode
                 triggers = await insist(self._context, partial(self._ledger.triggers, task_id, mode))

@@ -120,11 +120,11 @@ async def _prepared(
     name = await finish.current_name(connection, load)
     existing = await tables.describe_table(connection, name)
     mapping = _mapping_of(command, table) or retried_rejects.adapted(table.mapping, existing, settings.mapping)
+    mapping = tables.bounded(mapping, existing)
     problems = tables.check_fits(mapping, existing)
     if problems:
         raise UsageError(f"Table {name} does not fit the mapping: {' '.join(problems)}", code="table_differs")
     await obstacles.require_writable(connection, name, "upsert" if mode == "upsert" else "append", mapping)
-    mapping = tables.bounded(mapping, existing)
     converter = await asyncio.to_thread(make_converter, mapping, settings.run.converter)
     has_key = table.has_range_reads and not table.mapping.id_column.nullable
     return _Table(connection, run_id, table.task_id, name, mapping, converter, mode == "upsert", has_key)

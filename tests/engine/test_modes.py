@@ -290,3 +290,28 @@ async def test_upsert_goes_on_after_a_kill(source: Source, target: Target, engin
     assert end["exit_code"] == 0
     assert end["state"] == RunState.COMPLETED
     assert_users_equal(source, target)
+
+
+async def test_upsert_beside_other_rows_counts_the_rows_of_keys_that_become_one(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    target.execute(
+        "CREATE TABLE things (_id jsonb PRIMARY KEY, n integer CHECK (n < 1000), _extra jsonb);"
+        "INSERT INTO things SELECT to_jsonb('other ' || n), n FROM generate_series(1, 50) n"
+    )
+    oids = [ObjectId() for _ in range(40)]
+    source.db.things.insert_many(
+        [*({"_id": each, "n": n} for n, each in enumerate(oids)), *({"_id": f"s{n}", "n": 30 * n} for n in range(40))]
+    )
+
+    for _ in range(2):  # the second run writes each row once more
+        engine, end = await engines.run(engines.settings("things", run={"mode": "upsert", "page_size": 100}))
+        await engine.leave()
+        assert (end["exit_code"], end["verification"], end["written"], end["rejected"]) == (4, "verified", 74, 6), end
+
+    source.db.things.insert_one({"_id": str(oids[7]), "n": 7})
+    engine, end = await engines.run(engines.settings("things", run={"mode": "upsert"}))
+    assert (end["exit_code"], end["verification"]) == (4, "mismatch"), end
+    [problem] = [facts for facts in engine.facts_of("problem") if facts["code"] == "mismatch"]
+    assert "75 documents were written to 74 rows" in problem["message"]
+    await engine.leave()

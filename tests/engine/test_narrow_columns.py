@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bson import Decimal128, Int64
 
+from engine.protocol import RetryRejects, RetryReport
 from tests.engine.verification_tools import only, verified
 from tests.running import Engines
 
@@ -127,4 +128,28 @@ async def test_without_extra_values_that_do_not_fit_are_rejects(
     assert [tuple(row) for row in target.rows("SELECT * FROM things")] == [(1, 1, date(2024, 2, 29))]
     reasons = target.rows("SELECT reason, field FROM mongopg.reject ORDER BY field")
     assert [tuple(row) for row in reasons] == [("overflow", "d"), ("overflow", "s")]
+    await engine.leave()
+
+
+async def test_rejects_go_into_columns_that_have_been_widened_but_not_enough_for_all(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    target.execute("CREATE TABLE things (_id integer PRIMARY KEY, s smallint, n numeric(4,1), d date)")
+    source.db.things.insert_many(
+        [{"_id": 1, "s": 70_000}, {"_id": 2, "n": Decimal128("1.55")}, {"_id": 3, "n": 0.0625}, {"_id": 4, "d": MOMENT}]
+    )
+    engine, end = await engines.run(engines.settings("things", run={"mode": "append"}))
+    assert (end["exit_code"], end["written"], end["rejected"]) == (4, 0, 4), end
+    target.execute(
+        "ALTER TABLE things ALTER s TYPE integer, ALTER n TYPE numeric(6,2), ALTER d TYPE timestamp(1) USING d"
+    )
+
+    report = await engine.client.ask(RetryReport, RetryRejects())
+
+    assert (report.written, report.left) == (3, 1)
+    assert [tuple(row) for row in target.rows("SELECT * FROM things ORDER BY _id")] == [
+        (1, 70_000, None, None),
+        (2, None, Decimal("1.55"), None),
+        (4, None, None, MOMENT),
+    ]
     await engine.leave()
