@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from engine.service import sockets
 LOOK_EVERY_S = 1.0
 """How long a socket that was removed is missing, at most."""
 
-Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 log = logging.getLogger(__name__)
 
 

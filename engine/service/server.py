@@ -150,20 +150,19 @@ class Server:
         if self._conversations:
             await asyncio.wait(self._conversations, timeout=FAREWELL_S)
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Cancelled when the loop ends with clients still here; asyncio (3.11) would take that for a failure of its own.
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._talk(reader, writer)
+    def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Conversations that are still going on when the loop ends are cancelled, perhaps before their first step. asyncio
+        # (3.11) would take that for a failure, were the task of its own making.
+        conversation = asyncio.create_task(self._talk(reader, writer), name="conversation")
+        self._conversations.add(conversation)
+        conversation.add_done_callback(self._conversations.discard)
+        conversation.add_done_callback(lambda _: writer.close())
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not _is_same_user(writer):
             writer.close()
             return
         client = Client(writer)
-        conversation = asyncio.current_task()
-        assert conversation is not None
-        self._conversations.add(conversation)
-        conversation.add_done_callback(self._conversations.discard)
         pump = asyncio.create_task(client.pump(), name="client")
         calls: set[asyncio.Task[None]] = set()
         try:
