@@ -36,7 +36,7 @@ from engine.postgres.lock_room import lock_table
 from engine.postgres.names import KnownNames, taken_relations
 from engine.postgres.prepare import prepare
 from engine.postgres.sqlstates import UNREACHABLE
-from engine.protocol import Event, RunState
+from engine.protocol import Event, RecountedTable, RunRecounted, RunState
 from engine.retries import Patience
 from engine.rows import TableLoad
 
@@ -385,7 +385,7 @@ class Ledger:
                     raise
                 await patience.wait()
 
-    async def last_totals(self) -> tuple[list[dict[str, Any]], int] | None:
+    async def last_totals(self) -> RunRecounted | None:
         """`totals` at a run's end; None when it never began, or when the ledger cannot be reached any more."""
         if not self._events.is_begun:
             return None
@@ -409,21 +409,21 @@ class Ledger:
                     return
             await asyncio.sleep(0.02)
 
-    async def totals(self) -> tuple[list[dict[str, Any]], int]:
-        """What is committed, a dict for each table; and BSON bytes read."""
+    async def totals(self) -> RunRecounted:
+        """What is committed of each table, and BSON bytes read, as an event."""
         async with self.session() as connection:
             found = await partitions.totals(connection, self.run_id)
         tables = [
-            {
-                "task_id": each.task_id,
-                "read": each.n_read,
-                "written": each.n_written,
-                "rejected": each.n_rejected,
-                "altered": each.altered,
-            }
+            RecountedTable(
+                task_id=each.task_id,
+                read=each.n_read,
+                written=each.n_written,
+                rejected=each.n_rejected,
+                altered=each.altered,
+            )
             for each in found.values()
         ]
-        return tables, sum(each.n_bytes for each in found.values())
+        return RunRecounted(tables=tables, bytes=sum(each.n_bytes for each in found.values()))
 
     async def counts(self) -> tuple[dict[int, TableLoad], dict[int, TableTotals], dict[int, int]]:
         """What the ledger has of each table, what is committed, and how many rows the tables have now; by task."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from engine.ledger.ledger import Ledger
 from engine.ledger.partitions import Position
-from engine.protocol import Event, RecountedTable, RunRecounted, SliceCommitted
+from engine.protocol import Event, SliceCommitted
 from engine.work.claims import as_committed
 from engine.work.messages import Committed
 
@@ -63,13 +62,10 @@ class CopyProgress:
 
     async def recount(self) -> None:
         """Take the counters from the ledger, while no worker has a lease."""
-        self._recounted(*await self._ledger.totals())
+        self._emit(await self._ledger.totals())
 
     async def last_count(self) -> None:
         """The run has ended: a slice that was being committed just then is in the ledger, or it is not."""
         totals = await self._ledger.last_totals()
         if totals is not None:
-            self._recounted(*totals)
-
-    def _recounted(self, tables: list[dict[str, Any]], n_bytes: int) -> None:
-        self._emit(RunRecounted(tables=[RecountedTable(**each) for each in tables], bytes=n_bytes))
+            self._emit(totals)

@@ -122,6 +122,6 @@ async def test_the_last_count_waits_for_a_commit_that_is_being_made(
         totals = await ledger.last_totals()
         assert time.monotonic() - began > 0.2
         assert totals is not None
-        assert totals[0][0]["written"] == 300
+        assert totals.tables[0].written == 300
         await committing
         await leaver.close()
