@@ -1,3 +1,37 @@
-"""The engine: everything that moves documents. It imports neither textual nor rich."""
+"""The engine: everything that moves documents. It imports neither textual nor rich.
+
+Packages, each above what it may import::
+
+    __main__    the engine process
+    service     that process as front ends reach it: sockets, commands, snapshots; and the client that they use
+    run         one run: states, phases, end
+    verify      both sides compared; rejects written again
+    cluster     workers and their leases, as the engine sees them
+    work        what worker processes do
+    ledger      what runs have done and have left to do, in the target database
+    plan        which collection goes to which table, with which columns
+    postgres    the target's tables
+    mongo       the source
+    convert     BSON to rows
+    demo        embedded servers
+    protocol    what front ends and engine say to each other
+    mapping     what becomes what, as data
+    libpq       where PostgreSQL is, as programs on libpq are told it
+
+and modules::
+
+    rows        what convert gives and postgres takes
+    retries     how long something is tried again
+    loading     settings read from flags, environment and file
+    config      the settings
+    knobs       numbers that may change during a run
+    notation    how collections and tables are typed
+    mongo_uri, mongo_options, mongo_needs    MongoDB's connection strings
+    tls         what both sides share about TLS
+    redaction   secrets taken out of text
+    validation  what a value that was refused should have been, in one sentence
+    logs        the engine's log
+    errors      every error that reaches a person, with its exit code
+"""
 
 __version__ = "0.1.0"

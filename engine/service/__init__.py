@@ -3,7 +3,7 @@
 ::
 
     server           the engine process: clients in, commands to what does them, events and snapshots out
-    activities       what an engine does: its run, and beside it a full verification or the census of a plan
+    activities       what an engine does: its run, and beside it a verification or a census; knobs are turned here
     census_plan      a plan from a full census
     questions        what is answered without a run: connections, collections, plans, rejects, history
     target_names     names that the target has already, for such a plan

@@ -81,10 +81,11 @@ def test_the_architecture_names_what_is_in_its_files() -> None:
 
 
 def test_every_package_of_the_engine_lists_its_modules() -> None:
-    for package in (PROJECT / "engine").iterdir():
+    for package in (PROJECT / "engine", *(PROJECT / "engine").iterdir()):
         if (package / "__init__.py").exists():
             listed = set(re.findall(r"\w+", (package / "__init__.py").read_text().partition('"""\n')[0]))
             modules = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__"}
+            modules |= {path.parent.name for path in package.glob("*/__init__.py")}
             assert modules <= listed, package.name
 
 
