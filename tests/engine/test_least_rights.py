@@ -213,7 +213,7 @@ def test_the_socket_is_ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         assert folder.parent == Path(runtime)
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         folder.chmod(0o755)
-        with pytest.raises(MigrationError, match="nobody else may enter"):
+        with pytest.raises(MigrationError, match="no other user may enter"):
             sockets.socket_folder()
 
 
