@@ -27,7 +27,7 @@ async def test_a_second_client_sees_and_steers_the_same_run(source: Source, targ
 
     other = await EngineClient.connect(await find_engine(engine.run_id[:-2]))
     assert other.attached.run_id == engine.run_id
-    kinds = [event["kind"] for event in other.attached.events]
+    kinds = [event.kind for event in other.attached.events]
     assert kinds[0] == "state"
     assert "planned" in kinds
     assert "slice" not in kinds
