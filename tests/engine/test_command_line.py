@@ -195,6 +195,7 @@ def test_a_demo_whose_engine_is_killed_leaves_nothing_and_promises_nothing(front
             time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_kept_demo_leaves_its_servers_until_they_are_stopped(front_end: FrontEnd) -> None:
     with tempfile.TemporaryDirectory(prefix="mpg") as above:
         Path(above).chmod(0o711)  # PostgreSQL may run as another user

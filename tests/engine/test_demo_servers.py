@@ -178,6 +178,7 @@ def test_a_killed_owner_leaves_nothing() -> None:
     assert not started.directory.exists()
 
 
+@pytest.mark.slow
 def test_a_killed_keeper_takes_the_servers_along_and_the_next_start_clears_up() -> None:
     started = start_elsewhere()
     try:
@@ -289,6 +290,7 @@ def test_a_folder_closed_to_the_other_user_is_refused(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IS_ROOT, reason="the servers of this session already run as an ordinary user")
 def test_an_ordinary_user_can_start_them(folder: Path) -> None:
     python = next((path for path in (sys._base_executable, "/usr/bin/python3") if open_to_others(Path(path))), None)

@@ -147,6 +147,7 @@ def test_terminal_signals_change_the_number_of_workers(running: Command, front_e
 # --- ctl --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ctl_turns_knobs_within_their_bounds(running: Command, front_end: FrontEnd, target: Target) -> None:
     more = front_end.do("ctl", "set", "cluster_size=5", "--wait", "--json")
     assert (more.code, more.last["applies"]) == (EXIT_DONE, "at once")

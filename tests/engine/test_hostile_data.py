@@ -117,6 +117,7 @@ def test_errors_of_people_who_type_such_names(front_end: FrontEnd, source: Sourc
         assert_plain(outcome.err)
 
 
+@pytest.mark.slow
 def test_in_a_terminal_without_the_cockpit(front_end: FrontEnd, hostile_server: list[str]) -> None:
     for words, code in ((["plan", *hostile_server], 0), (["plan", "--ddl", *hostile_server], 0),
                         (["run", "--headless", *hostile_server], 4), (["rejects"], 0), (["runs"], 0)):  # fmt: skip

@@ -104,6 +104,7 @@ async def test_what_can_only_be_read_whole_is_refused_with_a_limit(
     assert target.value("SELECT to_regclass('seen') IS NULL")
 
 
+@pytest.mark.slow
 async def test_a_discarded_run_takes_the_table_that_it_made_along_only_when_asked(
     source: Source, target: Target, engines: Engines
 ) -> None:

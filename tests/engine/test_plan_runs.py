@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from bson import Decimal128, ObjectId
 
 from engine.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_USAGE
@@ -185,6 +186,7 @@ async def test_mixed_ids_as_text_have_their_key_first_and_two_that_become_equal_
 # --- resume -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_cancelled_run_of_a_plan_goes_on_with_it_and_with_no_other(
     source: Source, target: Target, engines: Engines
 ) -> None:

@@ -252,6 +252,7 @@ async def test_rejects_of_a_replaced_table_go_where_it_is_now(source: Source, ta
     assert_people(target)
 
 
+@pytest.mark.slow
 async def test_a_table_that_does_not_fit_any_more_is_named(source: Source, target: Target, engines: Engines) -> None:
     add_people(source)
     await engines.run(engines.settings("people"))
@@ -261,6 +262,7 @@ async def test_a_table_that_does_not_fit_any_more_is_named(source: Source, targe
         await retried(engines, nul="strip")
 
 
+@pytest.mark.slow
 async def test_a_retry_that_is_killed_in_the_middle_leaves_rows_and_rejects_that_add_up(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -290,6 +292,7 @@ async def test_a_retry_that_is_killed_in_the_middle_leaves_rows_and_rejects_that
     assert_ledger(target, engine.run_id, rows=count)
 
 
+@pytest.mark.slow
 async def test_a_retry_keeps_others_out_and_is_kept_out(source: Source, target: Target, engines: Engines) -> None:
     add_people(source)
     first, _ = await engines.run(engines.settings("people"))
@@ -325,6 +328,7 @@ async def test_a_limit_stops_the_run_with_the_cause_named(
     assert engine.snapshot.state is RunState.FAILED
 
 
+@pytest.mark.slow
 async def test_a_stopped_run_is_resumed_with_a_higher_limit(source: Source, target: Target, engines: Engines) -> None:
     add_people(source, 20_000, bad_every=10)
     slow = {"page_size": 500, "throttle": 10_000}  # otherwise all may be committed before it is told to stop
@@ -341,6 +345,7 @@ async def test_a_stopped_run_is_resumed_with_a_higher_limit(source: Source, targ
     assert_ledger(target, last.run_id, rows=18_000, rejected=2_000)
 
 
+@pytest.mark.slow
 async def test_a_table_of_nothing_but_rejects_stops_the_run_within_seconds(
     source: Source, target: Target, engines: Engines
 ) -> None:

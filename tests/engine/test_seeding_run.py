@@ -49,6 +49,7 @@ async def test_seeding_makes_the_users_of_its_seed(source: Source, engines: Engi
     assert digest(source) == hashlib.sha256(b"".join(UserPages(1).documents(0, 5_500))).hexdigest()
 
 
+@pytest.mark.slow
 async def test_the_same_seed_gives_the_same_users_whatever_the_cluster(source: Source, engines: Engines) -> None:
     digests = set()
     for size, page_size in ((1, 8_000), (4, 700)):

@@ -34,6 +34,7 @@ async def test_a_run_that_is_not_complete_is_refused(source: Source, target: Tar
         await verified(engine)
 
 
+@pytest.mark.slow
 async def test_a_run_into_the_same_table_keeps_a_verification_out(
     source: Source, target: Target, engines: Engines
 ) -> None:

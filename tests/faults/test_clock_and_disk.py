@@ -52,6 +52,7 @@ async def test_the_clock_jumps_by_days(
     assert_users_equal(source, target)
 
 
+@pytest.mark.slow
 async def test_the_log_cannot_be_written_any_more(source: Source, target: Target, engines: Engines) -> None:
     """A file may not grow: what the engine and its workers would log is lost, and nothing else."""
     add_users(source, USERS)

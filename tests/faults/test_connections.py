@@ -241,6 +241,7 @@ async def test_a_commit_whose_answer_is_lost_counts_once(
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_a_cancel_while_postgres_is_away_ends_the_run(
     source: Source, target: Target, engines: Engines, target_proxy: Proxy
 ) -> None:

@@ -102,6 +102,7 @@ async def test_a_table_that_is_locked_when_a_run_begins_to_append_delays_it(
     assert target.value("SELECT count(*) FROM users") == 2 * USERS
 
 
+@pytest.mark.slow
 async def test_a_lock_on_the_new_table_delays_its_key(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     source.db.users.create_index("username")
@@ -140,6 +141,7 @@ async def test_a_run_says_that_it_stands_for_a_lock_and_goes_on_by_itself(
     assert len([facts for facts in engine.facts_of("problem") if not facts.get("retry")]) == 1
 
 
+@pytest.mark.slow
 async def test_a_run_that_stands_for_a_lock_can_be_cancelled_and_resumed(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ async def test_a_run_that_nobody_is_connected_for_ends_at_once_and_can_be_resume
     assert_users_equal(source, target)
 
 
+@pytest.mark.slow
 async def test_a_second_run_is_not_let_in_while_the_first_is_without_its_hold(
     source: Source, target: Target, engines: Engines
 ) -> None:

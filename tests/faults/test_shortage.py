@@ -194,6 +194,7 @@ def limited(target: Target) -> Iterator[Target]:
     target.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}")
 
 
+@pytest.mark.slow
 async def test_workers_without_a_connection_leave_the_cluster_and_the_others_go_on(
     source: Source, target: Target, limited: Target, engines: Engines
 ) -> None:

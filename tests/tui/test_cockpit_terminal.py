@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.bench.measure import cpu_s
 from tests.conftest import Target
 from tests.tui.left_alone import goes_on_to_its_end, rows_of
@@ -48,6 +50,7 @@ def test_the_demo_is_seen_steered_and_left_with_exit_code_0(home: dict[str, str]
         assert "completed: 20,000 read = 20,000 written + 0 rejected" in terminal.output
 
 
+@pytest.mark.slow
 def test_after_a_demo_the_other_screens_tell_of_it(home: dict[str, str]) -> None:
     with Terminal([*PROGRAM, "demo", "--seed-count", "20000"], home, 80, 24) as terminal:
         terminal.wait_for("20,000 read = 20,000 written")
