@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ from engine.mapping.model import Mapping
 Outcome = dict[str, Any]
 
 
-def outcome(converter: Converter, batch: bytes, offset: int = 0, limit: int = 1000) -> Outcome:
+def outcome(converter: Converter, batch: Any, offset: int = 0, limit: int = 1000) -> Outcome:
     """Every field of what comes out, or the message of the ValueError."""
     try:
         converted = converter.convert(batch, offset, limit)
@@ -46,9 +47,8 @@ def census_outcome(counter: Counter, batch: Any, offset: int = 0) -> str:
 
 def both_converters(mapping: Mapping) -> tuple[Converter, Converter] | None:
     """The plain and the native converter; None when both refuse the mapping in the same words."""
-    from engine.convert.native import NativeConverter
-
-    plain, native = _made(PlainConverter, mapping), _made(NativeConverter, mapping)
+    native_module = importlib.import_module("engine.convert.native")  # as late as it may be built
+    plain, native = _made(PlainConverter, mapping), _made(native_module.NativeConverter, mapping)
     if isinstance(plain, str) or isinstance(native, str):
         assert plain == native
         return None

@@ -8,7 +8,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -100,11 +100,11 @@ class Target:
 
         return self._run(execute)
 
-    def _run(self, work: Any) -> Any:
+    def _run(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         return _run(self.loop, _connected(self.uri, work))
 
 
-async def _connected(uri: str, work: Any) -> Any:
+async def _connected(uri: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
     import asyncpg
 
     connection = await asyncpg.connect(uri)

@@ -9,7 +9,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -166,7 +166,7 @@ class Engine:
         return processes_of_session(self.pid)
 
     @property
-    def pids(self) -> set[int]:
+    def pids(self) -> Set[int]:
         """Of the engine and of every worker that it told of."""
         return {self.pid, *(facts["pid"] for facts in self.facts_of("worker"))}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.docs.markdown import PROJECT
@@ -44,7 +45,7 @@ def script(folder: str) -> str:
         noted = f"""$(sed 's/.*"{side}_uri": "\\([^"]*\\)".*/\\1/' {folder}/servers.json)"""
         text = re.sub(
             rf"export MONGOPG_{side.upper()}_URI='.*'",
-            lambda _, noted=noted, side=side: f'export MONGOPG_{side.upper()}_URI="{noted}"',
+            _always(f'export MONGOPG_{side.upper()}_URI="{noted}"'),
             text,
         )
     return text
@@ -53,3 +54,8 @@ def script(folder: str) -> str:
 def shape(line: str) -> str:
     """A line without what differs from run to run: ids, numbers, and the spaces that line them up."""
     return " ".join(_NUMBER.sub("#", _RUN.sub("RUN", line)).split())
+
+
+def _always(text: str) -> Callable[[re.Match[str]], str]:
+    """For `re.sub`: the text as it is, whatever backslashes it has."""
+    return lambda _: text

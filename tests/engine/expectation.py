@@ -329,7 +329,7 @@ def _is_in_range(column_type: ColumnType, value: Any) -> bool:
         bits = 31 if column_type is ColumnType.INTEGER else 63
         return value.is_integer() and -(2**bits) <= int(value) < 2**bits
     if column_type is ColumnType.INTEGER:
-        return -(2**31) <= value < 2**31
+        return bool(-(2**31) <= value < 2**31)
     if column_type is ColumnType.DOUBLE:
         return isinstance(value, float) or abs(value) <= 2**53
     return True

@@ -52,6 +52,7 @@ class Writer:
         with self._client.start_session(causal_consistency=True) as session:
             while not self._is_over.is_set():
                 number = chance.randrange(2 * DOCUMENTS)
+                row: tuple[str, int] | None
                 if number not in now:
                     row = ("new", len(self._changes))
                     self._collection.insert_one({"_id": number, "name": row[0], "n": row[1]}, session=session)
@@ -63,9 +64,10 @@ class Writer:
                 else:
                     row = None
                     self._collection.delete_one({"_id": number}, session=session)
-                now[number] = row
                 if row is None:
                     del now[number]
+                else:
+                    now[number] = row
                 assert session.operation_time is not None
                 self._changes.append((session.operation_time, number, row))
 

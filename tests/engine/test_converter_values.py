@@ -125,11 +125,11 @@ def test_the_independent_reader_knows_every_edge(
 PAGES = st.lists(DOCUMENTS, max_size=3)
 IDS = st.lists(st.one_of(st.none(), SCALARS, st.dictionaries(KEYS, SCALARS, max_size=2)), max_size=3)
 RAW_PAGES = st.lists(st.one_of(RAW_DOCUMENTS, MIXED_DOCUMENTS), max_size=3)
-QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+QUIET = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("converter", built_converters())
-@settings(max_examples=N_EXAMPLES, **QUIET)
+@settings(QUIET, max_examples=N_EXAMPLES)
 @given(seen=PAGES, late=PAGES, ids=IDS, options=OPTIONS)
 def test_every_value_arrives_as_an_independent_reader_expects(
     session: tuple[asyncio.Runner, asyncpg.Connection],
@@ -144,7 +144,7 @@ def test_every_value_arrives_as_an_independent_reader_expects(
 
 
 @pytest.mark.parametrize("converter", built_converters())
-@settings(max_examples=N_EXAMPLES, **QUIET)
+@settings(QUIET, max_examples=N_EXAMPLES)
 @given(seen=RAW_PAGES, late=RAW_PAGES, options=OPTIONS)
 def test_every_raw_value_arrives_too(
     session: tuple[asyncio.Runner, asyncpg.Connection],
@@ -159,7 +159,7 @@ def test_every_raw_value_arrives_too(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("converter", built_converters())
-@settings(max_examples=N_MORE_EXAMPLES, **QUIET)
+@settings(QUIET, max_examples=N_MORE_EXAMPLES)
 @given(seen=st.one_of(PAGES.map(lambda page: _with_ids(page, [])), RAW_PAGES), late=RAW_PAGES, options=OPTIONS)
 def test_every_value_of_many_arrives(
     session: tuple[asyncio.Runner, asyncpg.Connection],

@@ -153,7 +153,7 @@ def test_mongodb_fails_on_command(source: Source) -> None:
 
 
 def test_postgresql_is_durable_and_takes_128_workers(target: Target) -> None:
-    settings = dict(target.rows("SELECT name, setting FROM pg_settings"))
+    settings = {row["name"]: row["setting"] for row in target.rows("SELECT name, setting FROM pg_settings")}
     assert (settings["fsync"], settings["synchronous_commit"], settings["full_page_writes"]) == ("on", "on", "on")
     assert int(settings["max_connections"]) == 200
     assert settings["listen_addresses"] == "127.0.0.1"
@@ -293,7 +293,14 @@ def test_a_folder_closed_to_the_other_user_is_refused(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not IS_ROOT, reason="the servers of this session already run as an ordinary user")
 def test_an_ordinary_user_can_start_them(folder: Path) -> None:
-    python = next((path for path in (sys._base_executable, "/usr/bin/python3") if open_to_others(Path(path))), None)
+    python = next(
+        (
+            path
+            for path in (getattr(sys, "_base_executable", sys.executable), "/usr/bin/python3")
+            if open_to_others(Path(path))
+        ),
+        None,
+    )
     if python is None:
         pytest.skip("no Python that an ordinary user may run")
     site = folder / "site"

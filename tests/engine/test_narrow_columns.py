@@ -59,7 +59,8 @@ async def test_values_that_fit_exactly_go_into_the_columns_that_are_there(
     target.execute("CREATE TYPE mood AS ENUM ('sad', 'so-so é')")
     columns = ", ".join(f"{name} {sql_type}" for sql_type, (name, _, _) in COLUMNS.items())
     target.execute(f"CREATE TABLE things (_id integer PRIMARY KEY, {columns}, _extra jsonb)")
-    documents, expected = [], {}
+    documents: list[dict[str, Any]] = []
+    expected: dict[int, Any] = {}
     for name, fitting, others in COLUMNS.values():
         for value, read in [*((value, (read, None)) for value, read in fitting), *((v, (None, v)) for v in others)]:
             number = len(documents)

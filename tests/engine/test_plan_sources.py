@@ -35,7 +35,7 @@ def plan_of(server: Source, *collections: str, plan: str = "", **sections: dict[
 def test_a_census_is_bounded_in_bytes_and_says_so(source: Source, converter: str) -> None:
     chunks = source.db["fs.chunks"]
     chunks.insert_many({"files_id": 1, "n": n, "data": b"x" * 40_000} for n in range(150))
-    bounds = {"run": {"converter": converter}, "source": {"sample_bytes": 1_000_000}}
+    bounds: dict[str, Any] = {"run": {"converter": converter}, "source": {"sample_bytes": 1_000_000}}
     (table,) = (plan_of(source, "fs.chunks", **bounds)).tables
     assert table.documents == 150
     assert table.sampled < 30
@@ -78,8 +78,8 @@ def test_a_view_that_takes_too_long_to_count_is_of_unknown_size(source: Source) 
 def little_memory(source: Source) -> Iterator[None]:
     """The server sorts in very little memory and takes the disk only when told, as servers before 6.0 do."""
     admin = source.client.admin
-    wanted = {"internalQueryMaxBlockingSortMemoryUsageBytes": 50_000, "allowDiskUseByDefault": False}
-    before = {name: admin.command("getParameter", 1, **{name: 1})[name] for name in wanted}
+    wanted: dict[str, Any] = {"internalQueryMaxBlockingSortMemoryUsageBytes": 50_000, "allowDiskUseByDefault": False}
+    before: dict[str, Any] = {name: admin.command({"getParameter": 1, name: 1})[name] for name in wanted}
     admin.command("setParameter", 1, **wanted)
     try:
         yield

@@ -71,12 +71,13 @@ async def test_vectors_have_types_of_their_own_and_arrays_of_numbers_go_into_a_v
     engine, end = await engines.run(engines.settings("things", run={"census": "full"}))
     assert end["exit_code"] == EXIT_DONE
     # Broken ones among sound ones: the column holds the bytes of both.
-    types = dict(
-        target.rows(
+    types = {
+        row["attname"]: row["format_type"]
+        for row in target.rows(
             "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'things'::regclass"
             " AND attnum > 0"
         )
-    )
+    }
     assert types == {"_id": "bigint", "f": "bytea", "i": "smallint[]", "b": "bytea", "_extra": "jsonb"}
     assert [tuple(row) for row in target.rows("SELECT i FROM things ORDER BY _id")] == [([127, -128],), ([],)]
     report = await verified(engine)

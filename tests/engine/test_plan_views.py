@@ -111,7 +111,7 @@ async def test_a_plan_tells_what_the_census_saw(source: Source, engines: Engines
             {"_id": 3, "price": 7, "name": "Eva"},
         ]
     )
-    raw = source.db.get_collection("people", CodecOptions(RawBSONDocument))
+    raw: Any = source.db.get_collection("people", CodecOptions(RawBSONDocument))
     (table,) = (await plan_of(engines, "people")).tables
     seen = {column.column: column.values for column in table.columns}
     assert seen["name"] == ValuesView(present=3, nulls=1, longest=3)

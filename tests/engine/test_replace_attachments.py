@@ -158,7 +158,7 @@ async def test_everything_that_hangs_on_a_table_is_there_after_it_was_replaced(
         target.execute(f"ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM {role}")
         assert (end["exit_code"], end["verification"], end.get("error")) == (0, "verified", None), end
         lost = {kind: facts_of(target, table) for kind, table in TABLES.items()}
-        unlike = []
+        unlike: list[tuple[str, object]] = []
         for kind, facts in before.items():
             if kind == "column of another shape":
                 continue  # it gets the plan's columns

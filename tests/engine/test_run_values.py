@@ -107,8 +107,9 @@ def look_at(source: Source, target: Target, run_id: str, name: str, mapping: Map
         f"{source.database}.{name}",
     )
     reasons = {record["raw"]: record["reason"] for record in rejects}
-    for found in source.db.get_collection(name, codec_options=DEFAULT_RAW_BSON_OPTIONS).find():
-        raw = found.raw
+    documents: Any = source.db.get_collection(name, codec_options=DEFAULT_RAW_BSON_OPTIONS)
+    for found in documents.find():
+        raw: bytes = found.raw
         if raw in reasons:
             assert_deserved(raw, reasons.pop(raw), mapping)
             continue
@@ -126,15 +127,15 @@ def frozen(value: Any) -> Any:
 
 
 EXAMPLES = given(collections=COLLECTIONS, options=OPTIONS)
-QUIET = {
-    "deadline": None,
+QUIET = settings(
+    deadline=None,
     # Shrinking would take hundreds of runs.
-    "phases": [Phase.explicit, Phase.reuse, Phase.generate],
-    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-}
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 
 
-@settings(max_examples=N_EXAMPLES, **QUIET)
+@settings(QUIET, max_examples=N_EXAMPLES)
 @EXAMPLES
 async def test_every_document_is_a_row_or_a_reject(
     source: Source, target: Target, engines: Engines, collections: Collections, options: MappingOptions
@@ -144,7 +145,7 @@ async def test_every_document_is_a_row_or_a_reject(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(max_examples=N_MORE_EXAMPLES, **QUIET)
+@settings(QUIET, max_examples=N_MORE_EXAMPLES)
 @EXAMPLES
 async def test_every_document_is_a_row_or_a_reject_in_many_collections(
     source: Source, target: Target, engines: Engines, collections: Collections, options: MappingOptions

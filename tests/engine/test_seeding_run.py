@@ -9,6 +9,7 @@ import pytest
 from bson import ObjectId
 
 from engine.errors import KnobError
+from engine.mongo.rawcursor import raw_batches
 from engine.protocol import RunState
 from engine.work.users import UserPages, index_of
 from tests.running import Engine, Engines, add_users, assert_ledger, assert_users_equal, committed
@@ -29,7 +30,7 @@ def indexes(source: Source) -> list[int | None]:
 def digest(source: Source) -> str:
     """Of all documents, byte by byte."""
     whole = hashlib.sha256()
-    for batch in source.db.users.find_raw_batches({}, sort=[("_id", 1)]):
+    for batch in raw_batches(source.db.users.find_raw_batches({}, sort=[("_id", 1)])):
         whole.update(batch)
     return whole.hexdigest()
 

@@ -324,7 +324,8 @@ def test_slow_batches_become_smaller_but_never_smaller_than_the_first_one() -> N
 def test_large_documents_make_for_smaller_batches_and_none_is_lost(source: Source) -> None:
     for start in range(0, 120, 20):
         source.db.large.insert_many({"_id": n, "payload": "x" * 400_000} for n in range(start, start + 20))
-    sizes, ids = [], []
+    sizes: list[int] = []
+    ids: list[int] = []
     range_reader = RangeReader(source.db.large, None, True, encode({"_id": 110}))
     while batch := range_reader.next_batch():
         sizes.append(len(batch.data))
@@ -349,7 +350,7 @@ def test_a_closed_reader_leaves_no_cursor_on_the_server(source: Source) -> None:
 
 
 def open_cursors(source: Source) -> int:
-    stages = [
+    stages: list[dict[str, Any]] = [
         {"$currentOp": {"idleCursors": True}},
         {"$match": {"ns": f"{source.database}.many", "type": "idleCursor"}},
     ]

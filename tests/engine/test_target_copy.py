@@ -53,7 +53,7 @@ async def test_checksums_add_up_beyond_63_bits_and_read_back_unsigned(target: Ta
         expected = 0
         for number, checksum in enumerate([2**64 - 1, 2**63, 5]):
             one = piece([(str(number), 0)])
-            one.rows.checksum = checksum  # type: ignore[misc]
+            one.rows.checksum = checksum
             await writer.begin(0, number, key(str(number - 1)) if number else None, number == 0)
             await writer.write_page(pieces(one))
             await writer.commit(key(str(number)), number == 2)

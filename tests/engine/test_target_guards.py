@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
@@ -36,7 +35,7 @@ class Copies:
 
 
 @pytest.fixture
-def copies(monkeypatch: pytest.MonkeyPatch) -> Iterator[Copies]:
+def copies(monkeypatch: pytest.MonkeyPatch) -> Copies:
     counted, original = Copies(), asyncpg.Connection.copy_to_table
 
     async def copy_to_table(connection: asyncpg.Connection, *words: Any, **options: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +143,7 @@ class Copies:
 
 
 @pytest.fixture
-def copies(monkeypatch: pytest.MonkeyPatch) -> Iterator[Copies]:
+def copies(monkeypatch: pytest.MonkeyPatch) -> Copies:
     counted, original = Copies(), asyncpg.Connection.copy_to_table
 
     async def copy_to_table(connection: asyncpg.Connection, *words: Any, **options: Any) -> str:
@@ -209,7 +209,7 @@ def rows(bad: Sequence[int] = (BAD,), n_rows: int = ROWS) -> list[tuple[str, int
 async def test_one_bad_row_is_one_reject_for_a_reason_of_its_own(
     target: Target, copies: Copies, upsert_key: str
 ) -> None:
-    wrong = []
+    wrong: list[tuple[object, ...]] = []
     async with bench(target.uri) as made:
         target.execute("CREATE DOMAIN odd AS integer CHECK (VALUE <> 13)")
         table = Table(made)

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from engine.errors import ConnectError, UsageError
+from engine.libpq.resolve import resolve
 from engine.postgres import connect as postgres
 from engine.postgres import session
 
@@ -120,7 +121,7 @@ async def test_what_the_server_is_asked_is_what_is_told(target: Target, server: 
     assert str(await postgres.whereabouts(connection, uri)) == target.uri
     more = postgres.pinned_uri(uri, connection)
     await connection.close()
-    assert postgres.resolve(more).endpoints[0].port == int(server["port"])
+    assert resolve(more).endpoints[0].port == int(server["port"])
     assert await led_to(more) == ("postgres", target.database)
 
 

@@ -7,16 +7,16 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Callable, Collection, Container
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from engine.cluster.lease_book import MAX_DEATHS
-from engine.protocol import RunState, WorkerState, WorkerView
+from engine.protocol import RunState, Snapshot, WorkerState, WorkerView
 from tests.faults.planting import constants
 from tests.faults.proxy import proxy_to
 from tests.faults.sockets import ports_to
@@ -67,6 +67,21 @@ def backends_of(target: Target, worker: WorkerView) -> set[int]:
     return {row[0] for row in target.rows("SELECT pid FROM pg_stat_activity WHERE client_port = ANY($1)", ports)}
 
 
+def died(pid: int) -> Callable[[dict[str, Any]], bool]:
+    """Whether an event tells of the death of this worker."""
+    return lambda facts: facts["pid"] == pid and facts["what"] == "died"
+
+
+def others_work(victims: Collection[int]) -> Callable[[Snapshot], bool]:
+    """Whether two workers besides these have sent something."""
+    return lambda now: len({worker.pid for worker in now.workers if worker.sent} - set(victims)) >= 2
+
+
+def has_written(goal: int) -> Callable[[Snapshot], bool]:
+    """Whether so many rows are written and workers are there."""
+    return lambda now: now.written >= goal and bool(now.workers)
+
+
 async def test_workers_killed_one_after_the_other(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, cluster_size=3)
@@ -79,9 +94,7 @@ async def test_workers_killed_one_after_the_other(source: Source, target: Target
         killed.add(victim.pid)
         deaths[victim.partition] += 1
         os.kill(victim.pid, signal.SIGKILL)
-        death = await engine.event(
-            "worker", lambda facts, pid=victim.pid: facts["pid"] == pid and facts["what"] == "died"
-        )
+        death = await engine.event("worker", died(victim.pid))
         assert death.facts["exit"] == -signal.SIGKILL
     await engine.until(lambda now: sum(each.pid not in killed for each in now.workers) == 3, "three new workers")
 
@@ -141,10 +154,7 @@ async def test_all_workers_killed_at_once(source: Source, target: Target, engine
         victims = {worker.pid for worker in engine.snapshot.workers}
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
-        await engine.until(
-            lambda now, victims=victims: len({worker.pid for worker in now.workers if worker.sent} - victims) >= 2,
-            "new workers at work",
-        )
+        await engine.until(others_work(victims), "new workers at work")
 
     await completed(engine, source, target)
 
@@ -163,7 +173,7 @@ async def test_workers_killed_at_random_moments(source: Source, target: Target, 
     hit: set[int] = set()  # a partition that is hit three times would be parked
     for kill in range(8):
         goal = kill * USERS // 10 + chance.randrange(500)
-        now = await engine.until(lambda now, goal=goal: now.written >= goal and now.workers, f"{goal} rows")
+        now = await engine.until(has_written(goal), f"{goal} rows")
         victims = [worker for worker in now.workers if worker.partition >= 0 and worker.partition not in hit]
         if victims:
             victim = chance.choice(victims)
@@ -215,7 +225,7 @@ async def test_a_partition_that_kills_three_workers_is_parked(source: Source, ta
         victim = holders()[0]
         killed.add(victim)
         os.kill(victim, signal.SIGKILL)
-        await engine.event("worker", lambda facts, pid=victim: facts["pid"] == pid and facts["what"] == "died")
+        await engine.event("worker", died(victim))
     parked = await engine.event("parked")
     assert parked.facts == {"partition": deadly, "namespace": f"{source.database}.users"}
 

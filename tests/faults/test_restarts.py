@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 USERS = 40_000
 """So many that a partition is several batches long: a cursor is open most of the time."""
-RUN = {"cluster_size": 2, "throttle": 1_000, "page_size": 100}
+RUN: dict[str, Any] = {"cluster_size": 2, "throttle": 1_000, "page_size": 100}
 AWAY_S = 1.0
 TIMES = 3
 COPYING = (

@@ -161,9 +161,9 @@ def converters() -> list[tuple[Converter, Converter]]:
     """The plain and the native converter for each mapping that an input may choose, always in the same order."""
     mappings = [case.mapping() for case in CASES]
 
-    slowly = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # all is, under sanitizers
+    slowly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # all is, under sanitizers
 
-    @settings(max_examples=N_RANDOM_MAPPINGS, derandomize=True, database=None, **slowly)
+    @settings(slowly, max_examples=N_RANDOM_MAPPINGS, derandomize=True, database=None)
     @given(any_mappings())
     def collect(mapping: Mapping) -> None:
         mappings.append(mapping)

@@ -41,7 +41,7 @@ def main() -> int:
     for name in HALVES:
         if importlib.util.find_spec(name) is None:
             continue
-        half: Half = importlib.import_module(name)  # type: ignore[assignment]  # a module is one
+        half: Half = importlib.import_module(name)  # a module is one
         for outcome in half.check(folder):
             n_files += 1
             total.held += outcome.held

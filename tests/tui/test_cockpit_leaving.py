@@ -8,6 +8,8 @@ import sys
 import time
 import weakref
 
+from textual.widget import Widget
+
 from tests.tui.driving import on_run, until
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tests.tui.terminal import Terminal
@@ -25,7 +27,7 @@ async def test_a_closed_dialog_leaves_nothing_in_memory(engine: ScriptedEngine) 
         await pilot.press("q")
         await until(pilot, lambda: isinstance(app.screen, Question) and app.screen.is_mounted)
         await pilot.pause()
-        drawers = [weakref.ref(widget._styles_cache) for widget in app.screen.walk_children(with_self=True)]
+        drawers = [weakref.ref(widget._styles_cache) for widget in app.screen.walk_children(Widget, with_self=True)]
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, Question))
 

@@ -182,8 +182,9 @@ async def test_the_knobs_of_a_profile_are_turned_while_the_run_goes_on(
     engine: ScriptedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    night = settings_with_servers()
-    night.run.cluster_size, night.run.page_size, night.run.throttle = 16, 8_000, 50_000
+    day = settings_with_servers()
+    knobs = {"cluster_size": 16, "page_size": 8_000, "throttle": 50_000}
+    night = day.model_copy(update={"run": day.run.model_copy(update=knobs)})
     app = on_run(engine, running())
     async with app.run_test(size=SMALL, notifications=True) as pilot:
         await until_shown(pilot, "● running")

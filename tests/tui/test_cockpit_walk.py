@@ -16,7 +16,7 @@ from tui.cockpit.app import Cockpit
 from tui.cockpit.commands import COMMANDS, SCREENS, Command, Place, Situation, commands_for
 from tui.cockpit.palette import CommandProvider
 
-BOTH = {"has_source": True, "has_target": True}
+BOTH: dict[str, Any] = {"has_source": True, "has_target": True}
 WITH_RESULT = BOTH | {
     "has_result": True, "has_edits": True, "has_undone": True, "is_chosen_free": True, "can_resume_chosen": True,
 }  # fmt: skip

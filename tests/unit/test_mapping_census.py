@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import bson
 import pytest
@@ -18,11 +19,11 @@ from tests.corpus.case import element, inner, text
 from tests.documents import RAW_DOCUMENTS
 
 
-def census_of(*fields: dict[str, object], flatten: int = 0) -> Census:
+def census_of(*fields: Mapping[str, object], flatten: int = 0) -> Census:
     """A census of these documents."""
     census = Census(flatten)
     for given_fields in fields:
-        census.add(bson.encode(given_fields))
+        census.add(bson.encode(dict(given_fields)))
     return census
 
 

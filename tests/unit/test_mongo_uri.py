@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pymongo import MongoClient
 from pymongo.common import URI_OPTIONS_VALIDATOR_MAP
@@ -45,7 +47,8 @@ def test_a_string_is_read_as_it_is_meant(
 
 def test_the_driver_gets_a_password_with_a_plus_as_it_is() -> None:
     found = read_uri("mongodb://app:1+1@localhost/?appName=a+b")
-    with MongoClient(found.text, connect=False) as client:
+    client: MongoClient[dict[str, Any]] = MongoClient(found.text, connect=False)
+    with client:
         assert client.options.pool_options.appname == "a+b"
         credentials = client.options.pool_options._credentials
         assert credentials is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from typing import Any
 
 import bson
 import pytest
@@ -32,7 +33,7 @@ def assert_equal(batch: bytes, flatten: int = 0) -> None:
 
 @given(documents=st.lists(DOCUMENTS, max_size=5), flatten=st.integers(0, 3))
 def test_they_agree_on_documents(documents: list[dict[str, object]], flatten: int) -> None:
-    assert_equal(b"".join(map(bson.encode, documents)), flatten)
+    assert_equal(b"".join(bson.encode(document) for document in documents), flatten)
 
 
 @given(documents=st.lists(RAW_DOCUMENTS, max_size=5), flatten=st.integers(0, 3))
@@ -90,8 +91,8 @@ def test_a_census_goes_on_from_batch_to_batch() -> None:
 
 
 def test_fields_beyond_the_limits_are_only_census_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
-    documents = [{"a": 1, "b" * 10: {"c": 1}, "d": 2}, {"e": 1, "d": 3}]
-    batch = b"".join(map(bson.encode, documents))
+    documents: list[dict[str, Any]] = [{"a": 1, "b" * 10: {"c": 1}, "d": 2}, {"e": 1, "d": 3}]
+    batch = b"".join(bson.encode(document) for document in documents)
     for fields, name_bytes in ((2, 100), (3, 100), (100, 10), (100, 11), (100, 12), (1, 0)):
         monkeypatch.setattr(census_module, "MAX_FIELDS", fields)
         monkeypatch.setattr(census_module, "MAX_NAME_BYTES", name_bytes)

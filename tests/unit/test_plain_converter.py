@@ -68,7 +68,7 @@ def test_extended_json_is_what_pymongo_writes(fields: dict[str, Any]) -> None:
     converted = make_converter(mapping, "plain").convert(document, 0, 1)
     # int16, length and bigint of _id, length of doc
     text = bytes(converted.copy)[2 + 12 + 4 :].decode()
-    decoded = bson.decode(document, CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS))
+    decoded: dict[str, Any] = bson.decode(document, CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS))
     del decoded["_id"]
     expected = json_util.dumps(decoded, json_options=json_util.CANONICAL_JSON_OPTIONS, ensure_ascii=False)
     assert json.loads(text) == json.loads(expected.replace("\\u0000", "\N{REPLACEMENT CHARACTER}"))

@@ -7,6 +7,7 @@ from typing import Any
 import bson
 import pytest
 
+from engine.convert import Preference
 from engine.convert.census import make_counter
 from engine.errors import UsageError
 from engine.mapping.model import Column, ColumnType, EarlierMapping, Kind, Mapping, Role
@@ -19,22 +20,27 @@ from engine.postgres.tables import ExistingColumn
 NAMESPACE = "shop.users"
 SPELLINGS = {"timestamptz": "timestamp with time zone", "varchar": "character varying"}
 EXTRA = "_extra jsonb"
+PREFERENCES: tuple[Preference, ...] = ("plain", "auto")
 
 
-def table(*columns: str, earlier: tuple[EarlierMapping, ...] = (), **facts: dict[str, Any]) -> ExistingTable:
+def table(
+    *columns: str, earlier: tuple[EarlierMapping, ...] = (), facts: dict[str, dict[str, Any]] | None = None
+) -> ExistingTable:
     """A table of columns such as `n integer`; `facts` are what is unusual of one of them."""
     found = []
     for text in columns:
         name, _, kind = text.partition(" ")
         spelled = SPELLINGS.get(kind, kind)
-        known = {"name": name, "type": spelled, "base": spelled, "length": -1, "nullable": True, "has_default": False,
-                 "generated": False}  # fmt: skip
-        found.append(ExistingColumn(**known | facts.get(name, {})))
+        known: dict[str, Any] = {
+            "name": name, "type": spelled, "base": spelled, "length": -1, "nullable": True, "has_default": False,
+            "generated": False,
+        }  # fmt: skip
+        found.append(ExistingColumn(**known | (facts or {}).get(name, {})))
     return ExistingTable(tuple(found), earlier)
 
 
 def proposed(documents: list[dict[str, Any]], options: MappingOptions, levels: int = 0) -> tuple[Proposal, Any]:
-    counter = make_counter(max(levels, options.flatten), "python")
+    counter = make_counter(max(levels, options.flatten), "plain")
     for document in documents:
         counter.add_batch(bson.encode({"_id": 1} | document))
     census = counter.result()
@@ -151,7 +157,7 @@ def test_an_earlier_columns_kinds_hold_while_its_type_does() -> None:
 
     found = fitted(existing, [{"n": "many", "s": 5}])
 
-    assert (column_of(found, "n").type, column_of(found, "s").kinds) == (ColumnType.BIGINT, {Kind.STRING})
+    assert (column_of(found, "n").type, column_of(found, "s").kinds) == (ColumnType.BIGINT, frozenset({Kind.STRING}))
     assert column_of(found, "d").type is ColumnType.TEXT
     assert Kind.DOCUMENT in column_of(found, "d").kinds
     assert [text for text in found.warnings if "go to _extra" in text] == [
@@ -201,13 +207,13 @@ def test_without_extra_a_new_field_ends_the_plan_and_is_named() -> None:
 def test_a_column_by_hand_that_takes_none_of_the_values_is_left_alone_or_ends_the_plan() -> None:
     documents = [{"n": "x", "when": "y", "price": 1.5, "g": 1, "tags": ["a"], "e": "x"}]
     columns = ("_id bigint", "n integer", "when date", "price numeric", "g integer", "tags integer[]", "e my.mood")
-    facts = {
+    facts: dict[str, dict[str, Any]] = {
         "price": {"type": "numeric(10,2)", "rounds": True, "keeps_integers": True},
         "g": {"generated": True},
         "e": {"type": "mood"},
     }
 
-    message = refused(table(*columns, **facts), documents)
+    message = refused(table(*columns, facts=facts), documents)
 
     for problem in (
         "Column n is integer, the plan needs text.",
@@ -218,12 +224,12 @@ def test_a_column_by_hand_that_takes_none_of_the_values_is_left_alone_or_ends_th
         "Column e is mood, the plan needs text.",
     ):
         assert problem in message
-    assert list(places(fitted(table(*columns, EXTRA, **facts), documents).mapping)) == ["_id", "_extra"]
+    assert list(places(fitted(table(*columns, EXTRA, facts=facts), documents).mapping)) == ["_id", "_extra"]
 
 
 def test_a_numeric_with_a_scale_takes_integers() -> None:
-    facts = {"price": {"type": "numeric(10,2)", "rounds": True, "keeps_integers": True}}
-    found = fitted(table("_id bigint", "price numeric", EXTRA, **facts), [{"price": 5}, {"price": 1.5}])
+    facts: dict[str, dict[str, Any]] = {"price": {"type": "numeric(10,2)", "rounds": True, "keeps_integers": True}}
+    found = fitted(table("_id bigint", "price numeric", EXTRA, facts=facts), [{"price": 5}, {"price": 1.5}])
 
     assert column_of(found, "price").kinds == {Kind.INT32, Kind.INT64}
 
@@ -270,7 +276,7 @@ def test_a_table_of_whole_documents_stays_one() -> None:
 
 
 def test_ids_of_other_kinds_than_the_tables_are_told_of_and_never_change_its_type() -> None:
-    counter = make_counter(0, "python")
+    counter = make_counter(0, "plain")
     counter.add_batch(bson.encode({"_id": 1}) + bson.encode({"_id": "x"}))
     census = counter.result()
     earlier = run_of([{"a": 1}])
@@ -285,7 +291,7 @@ def test_ids_of_other_kinds_than_the_tables_are_told_of_and_never_change_its_typ
 
 
 def test_what_the_table_insists_on_and_no_field_has_ends_the_plan() -> None:
-    existing = table("_id bigint", "owner text", EXTRA, owner={"nullable": False})
+    existing = table("_id bigint", "owner text", EXTRA, facts={"owner": {"nullable": False}})
 
     assert "Column owner is NOT NULL without a default, and the plan has no value for it." in refused(
         existing, [{"a": 1}]
@@ -295,7 +301,7 @@ def test_what_the_table_insists_on_and_no_field_has_ends_the_plan() -> None:
 
 def test_an_identity_column_is_written_where_all_documents_have_a_value() -> None:
     facts = {name: {"is_identity": True, "has_default": True, "nullable": False} for name in ("_id", "seq")}
-    existing = table("_id bigint", "seq integer", EXTRA, **facts)
+    existing = table("_id bigint", "seq integer", EXTRA, facts=facts)
 
     for mode in ("upsert", "append"):
         assert list(places(fitted(existing, [{"seq": 1}], mode=mode).mapping)) == ["_id", "_extra", "seq"]
@@ -316,8 +322,11 @@ def test_what_an_earlier_run_left_out_on_purpose_stays_out() -> None:
 def test_keys_that_a_scale_would_make_one_have_no_plan() -> None:
     facts = {"_id": {"type": "numeric(10,0)", "rounds": True, "keeps_integers": True}}
     earlier = run_of([{}])
-    for existing in (table("_id numeric", EXTRA, **facts), table("_id numeric", EXTRA, earlier=(earlier,), **facts)):
-        counter = make_counter(0, "python")
+    for existing in (
+        table("_id numeric", EXTRA, facts=facts),
+        table("_id numeric", EXTRA, earlier=(earlier,), facts=facts),
+    ):
+        counter = make_counter(0, "plain")
         counter.add_batch(bson.encode({"_id": 1.2}) + bson.encode({"_id": 1.4}))
         census = counter.result()
         proposal = propose(census, census.id_kinds, MappingOptions())
@@ -354,7 +363,7 @@ def test_a_column_without_a_field_is_null_in_both_converters() -> None:
         Column(name="_extra", type=ColumnType.JSONB, role=Role.EXTRA),
     )
     batch = bson.encode({"_id": 1, "c0": "x", "": 2, "none": None})
-    rows = {make_converter(Mapping(columns=columns), each).convert(batch, 0, 1).copy for each in ("python", "auto")}
+    rows = {make_converter(Mapping(columns=columns), each).convert(batch, 0, 1).copy for each in PREFERENCES}
     assert len(rows) == 1
     [row] = rows
     assert bytes(row).count(b"\xff\xff\xff\xff") >= len(ColumnType) + 1

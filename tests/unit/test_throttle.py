@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 from dataclasses import dataclass
 
 import pytest
 
-from engine.work import feed
 from engine.work.feed import Throttle
 from engine.work.slots import WIDTH, Slot
 
@@ -33,7 +33,7 @@ class Clock:
 @pytest.mark.parametrize("batch", [100, 1_000, 5_000])
 async def test_the_rate_is_kept_whatever_a_batch_holds(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     clock = Clock()
-    monkeypatch.setattr(feed.asyncio, "sleep", clock.sleep)
+    monkeypatch.setattr(asyncio, "sleep", clock.sleep)
     throttle, wanted = Throttle(clock), Wanted()
     slot = Slot((ctypes.c_int64 * WIDTH)(), 0)
     passed, began = 0, clock.now

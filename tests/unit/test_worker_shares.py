@@ -79,7 +79,7 @@ def test_what_was_waited_for_is_not_counted_twice_when_it_is_over(clock: Clock) 
         waiting.sample(reading_ns=waiting.member.sample.reading_ns + 1_000_000_000)
         waiting.progressed()
         found = shares(waiting)
-    assert found == (pytest.approx(1.0), 0.0, 0.0)
+    assert found == pytest.approx((1.0, 0.0, 0.0))
 
 
 def test_an_idle_worker_waits_for_nothing(clock: Clock) -> None:

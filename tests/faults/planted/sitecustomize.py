@@ -77,7 +77,7 @@ def plant_points() -> None:
                 passing(point)
         return answer
 
-    asyncpg.Connection.execute = executing
+    setattr(asyncpg.Connection, "execute", executing)  # noqa: B010 - a method, replaced on purpose
 
     feed = importlib.import_module("engine.work.feed")
     page = feed.Feed.page
@@ -109,7 +109,7 @@ def plant_points() -> None:
             passing(f"beginning_{number}")
         main(*arguments)
 
-    worker.main = beginning
+    setattr(worker, "main", beginning)  # noqa: B010 - likewise
 
     for place, point in CALLS.items():
         module, _, name = place.partition(":")
@@ -160,7 +160,7 @@ def plant_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         main(*arguments)
 
-    worker.main = confined
+    setattr(worker, "main", confined)  # noqa: B010 - likewise
 
 
 if "engine" in sys.orig_argv or any("forkserver" in word for word in sys.orig_argv):
