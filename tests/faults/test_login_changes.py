@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import ConnectError, TargetHeld
 from engine.ledger.ledger import Ledger
-from engine.postgres.ddl import TableName
+from engine.mapping.names import TableName
 from tests.running import Engines, add_users, assert_users_equal, eventually
 from tests.slow_run import started
 

@@ -11,9 +11,8 @@ from engine.mapping.options import MappingOptions
 from engine.notation import written
 from engine.plan.model import Plan, TablePlan, fingerprint
 from engine.plan.naming import own_names, with_own_names
-from engine.plan.request import Choice, named_in, request_of
+from engine.plan.request import Choice, named_in, request_of, settings_of
 from engine.postgres.indexes import Index, IndexKey
-from engine.run.replay import settings_of
 
 
 def settings(*collections: str, schema: str = "public") -> Settings:

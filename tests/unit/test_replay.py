@@ -6,8 +6,9 @@ from itertools import pairwise
 from typing import Any
 
 from engine.config import Settings, merged
+from engine.plan.request import settings_of
 from engine.protocol import RunInfo, RunState, WorkerState
-from engine.run.replay import MAX_EVENTS, Player, settings_of
+from engine.run.replay import MAX_EVENTS, Player
 
 
 def info(state: str = "completed") -> RunInfo:
