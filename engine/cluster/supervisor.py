@@ -25,7 +25,8 @@ from typing import Protocol
 
 from engine.cluster.crew import Ended, MakeCrew, Member
 from engine.cluster.worker import Worker
-from engine.postgres.sqlstates import TOO_MANY_CONNECTIONS, UNREACHABLE
+from engine.failures import TOO_MANY_CONNECTIONS
+from engine.postgres.sqlstates import UNREACHABLE
 from engine.work.context import WorkerStart
 from engine.work.messages import (
     Abort,

@@ -30,6 +30,7 @@ from pymongo.errors import (
 )
 
 from engine.errors import ConnectError, MigrationError
+from engine.failures import Failure
 
 AUTHENTICATION_CODES = frozenset({18, 8000})
 """AuthenticationFailed, and Atlas's own code for it."""
@@ -136,6 +137,12 @@ def describe(exc: BaseException) -> tuple[str, str]:
     if isinstance(exc, PyMongoError):
         return code, f"Working with MongoDB failed ({type(exc).__name__})."
     return code, f"Working with MongoDB failed unexpectedly ({type(exc).__name__})."
+
+
+def failure_of(exc: BaseException) -> Failure:
+    """What a failure while reading or writing MongoDB means."""
+    code, sentence = describe(exc)
+    return Failure(code, sentence, is_transient(exc))
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from typing import Literal
 import asyncpg
 
 from engine.errors import MigrationError
+from engine.failures import LOCK_NOT_AVAILABLE
 from engine.mapping.names import TableName
-from engine.postgres.sqlstates import FAILURES, LOCK_NOT_AVAILABLE, one_line
+from engine.postgres.sqlstates import FAILURES, one_line
 
 _AGAINST_COPY = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
 LockMode = Literal[

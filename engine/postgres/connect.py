@@ -25,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
-from engine import tls
+from engine import failures, tls
 from engine.errors import ConnectError, UsageError
 from engine.libpq import strings
 from engine.libpq.passfile import is_open_to_others
@@ -368,8 +368,8 @@ def _explained(error: Exception, uri: str, address: Address, timeout_s: float) -
     server = f"PostgreSQL at {address.host}"
     if isinstance(error, asyncpg.PostgresError):
         sentence = _refusal(error, server, address, uri)
-        if error.sqlstate == sqlstates.TOO_MANY_CONNECTIONS:
-            return ConnectError(sentence, code=sqlstates.TOO_MANY_CONNECTIONS)
+        if error.sqlstate == failures.TOO_MANY_CONNECTIONS:
+            return ConnectError(sentence, code=failures.TOO_MANY_CONNECTIONS)
         return ConnectError(sentence, is_final=not sqlstates.may_pass_at_login(error))
     if isinstance(error, ssl.SSLCertVerificationError):
         return ConnectError(tls.distrust(error, server, "target.uri", "sslrootcert"), is_final=True)
@@ -407,7 +407,7 @@ def _refusal(error: asyncpg.PostgresError, server: str, address: Address, uri: s
             return f"{server} has no database {database!r}: create it, or correct target.uri."
         case "42501" | "55000" | "57P04":
             return f"{server} does not let {user} into the database: {said}; have that changed there, or correct target.uri."
-        case sqlstates.TOO_MANY_CONNECTIONS:
+        case failures.TOO_MANY_CONNECTIONS:
             return f"{server} has no free connection for {user}: end other sessions, or raise the limit."
         case "57P03":
             return f"{server} is starting up, shutting down or recovering: try again in a moment."

@@ -12,14 +12,11 @@ import ssl
 import asyncpg
 
 from engine.errors import MigrationError
+from engine.failures import DISK_FULL, LOCK_NOT_AVAILABLE, TOO_MANY_CONNECTIONS, Failure
 from engine.redaction import redact
 
 MAX_SENTENCE = 300
 """Characters of a server's message that are passed on."""
-LOCK_NOT_AVAILABLE = "55P03"
-DISK_FULL = "53100"
-TOO_MANY_CONNECTIONS = "53300"
-"""For the server, the database or the role."""
 FOREIGN_KEY_VIOLATION = "23503"
 UNIQUE_VIOLATION = "23505"
 CHECK_VIOLATION = "23514"
@@ -149,3 +146,9 @@ def describe(error: BaseException) -> tuple[str, str]:
     if isinstance(error, asyncpg.PostgresError):
         return code, f"PostgreSQL says: {text} ({code})."
     return code, f"{type(error).__name__}: {text}"
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What the failure of a statement, or of the way to the server, means."""
+    code, sentence = describe(error)
+    return Failure(code, sentence, is_transient(error))

@@ -15,7 +15,7 @@ from engine.postgres.sqlstates import UNREACHABLE
 from engine.protocol import ProblemReported, RunState, SnapshotTaken
 from engine.run.context import RunContext
 from engine.verify.counts import count_source
-from engine.work.connections import explain
+from engine.work.connections import failure_of
 
 _POLL_S = 0.01
 
@@ -118,8 +118,8 @@ class Consistency:
             return
         except UNREACHABLE as error:
             log.exception("a new time cannot be taken")
-            code, sentence, _ = explain(error)
-            context.fail(MigrationError(sentence, code=code))
+            failure = failure_of(error)
+            context.fail(MigrationError(failure.sentence, code=failure.code))
             return
         self._on_moved()
         cluster.forget_tasks()

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from engine.cluster.job import Job
 from engine.config import redact
 from engine.errors import KnobError, MigrationError
+from engine.failures import DISK_FULL
 from engine.ledger.ledger import Ledger
 from engine.ledger.partitions import Position
-from engine.postgres.sqlstates import DISK_FULL
 from engine.protocol import PartitionParked, ProblemReported, RangeView, TotalChanged
 from engine.run.consistency import Consistency
 from engine.run.context import RunContext

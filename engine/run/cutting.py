@@ -15,7 +15,7 @@ from engine.run.context import RunContext
 from engine.run.copy_job import CopyJob
 from engine.run.copy_leases import partition_of
 from engine.run.steps import insist
-from engine.work.connections import EXPLAINED, explain
+from engine.work.connections import EXPLAINED, failure_of
 from engine.work.messages import CopyLease, CopyTask
 
 ENOUGH_PER_WORKER = 2
@@ -55,7 +55,7 @@ class Cutting:
         if not cutting.cancelled() and (error := cutting.exception()) is not None:
             log.error("cutting partitions failed", exc_info=error)
             if not isinstance(error, MigrationError):
-                error = MigrationError(f"Partitions could not be cut: {explain(error)[1]}")
+                error = MigrationError(f"Partitions could not be cut: {failure_of(error).sentence}")
             self._context.fail(error)
         self._context.cluster.dispatch()
 
@@ -101,7 +101,7 @@ class Cutting:
         try:
             spans = await asyncio.to_thread(partition.split, collection, Range(lease.lower, lease.upper), parts)
         except EXPLAINED as error:
-            log.warning("partition %d stays as large as it is: %s", lease.partition_id, explain(error)[1])
+            log.warning("partition %d stays as large as it is: %s", lease.partition_id, failure_of(error).sentence)
             return [lease]
         if len(spans) < 2:
             return [lease]

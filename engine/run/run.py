@@ -33,7 +33,7 @@ from engine.run.record import RunRecord
 from engine.run.seed import Seeding
 from engine.run.states import Lifecycle, require
 from engine.run.view import Drawn, draw
-from engine.work.connections import SERVER_FAILURES, explain
+from engine.work.connections import SERVER_FAILURES, failure_of
 from engine.work.context import WorkerStart
 
 TICK_S = 0.25
@@ -275,8 +275,8 @@ class Run:
             state, error, code = RunState.FAILED, failure, failure.exit_code
         except SERVER_FAILURES as failure:
             log.exception("a server failed the run")
-            word, sentence, _ = explain(failure)
-            error = MigrationError(f"{sentence} Resume the run when the cause is gone.", code=word)
+            found = failure_of(failure)
+            error = MigrationError(f"{found.sentence} Resume the run when the cause is gone.", code=found.code)
             state, code = RunState.FAILED, error.exit_code
         except Exception as failure:
             log.exception("the run failed")

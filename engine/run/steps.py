@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from engine.config import redact
-from engine.postgres.sqlstates import DISK_FULL, LOCK_NOT_AVAILABLE, TOO_MANY_CONNECTIONS
+from engine.failures import DISK_FULL, HELP, LOCK_NOT_AVAILABLE, TOO_MANY_CONNECTIONS
 from engine.protocol import ProblemReported
 from engine.retries import Patience
 from engine.run.context import RunContext
-from engine.work.connections import EXPLAINED, explain
+from engine.work.connections import EXPLAINED, failure_of
 
 CROWDED_S = 15.0
 """Sessions of others may end by themselves within this; then an operator has to do something about them."""
@@ -24,15 +24,6 @@ LOCK_WAITS_S = (1.0, 10.0)
 """The shortest and longest wait before a lock is tried again: readers queue behind the session that waits for the swap's."""
 LOCK_AGAIN_S = 15.0
 """A run that is paused for a lock tries again this often: its holder releases it some day, and need not know of the run."""
-HELP = {
-    DISK_FULL: ("make room on the target's server", "waiting: the target's disk is full"),
-    TOO_MANY_CONNECTIONS: ("end other sessions of the target, or raise its limit", "waiting: target connections"),
-    LOCK_NOT_AVAILABLE: (
-        "it goes on by itself when that session has released it; end it to go on sooner",
-        "waiting: a lock on a target table",
-    ),
-}
-"""What only people can do, by SQLSTATE: their part in a sentence, and the reason why the run is paused."""
 
 Result = TypeVar("Result")
 
@@ -54,29 +45,28 @@ async def insist(context: RunContext, step: Callable[[], Awaitable[Result]]) -> 
         try:
             result = await step()
             if told:
-                context.go_on(HELP[LOCK_NOT_AVAILABLE][1])
+                context.go_on(HELP[LOCK_NOT_AVAILABLE].reason)
             return result
         except EXPLAINED as error:
-            code, sentence, is_transient = explain(error)
+            failure = failure_of(error)
+            code, sentence = failure.code, failure.sentence
             waiting = {TOO_MANY_CONNECTIONS: crowd, LOCK_NOT_AVAILABLE: locked}.get(code, patience)
             if code == LOCK_NOT_AVAILABLE and not locked.is_left:
-                advice, reason = HELP[code]
                 if told != sentence:
-                    message = f"{redact(sentence)} The run is paused: {advice}."
+                    message = f"{redact(sentence)} The run is paused: {HELP[code].advice}."
                     context.emit(ProblemReported(code=code, message=message))
                     told = sentence
-                await context.stand(reason, LOCK_AGAIN_S)
+                await context.stand(HELP[code].reason, LOCK_AGAIN_S)
                 if not context.is_paused:
                     told = ""
                     locked.renew()
             elif code == DISK_FULL or (code == TOO_MANY_CONNECTIONS and not crowd.is_left):
-                advice, reason = HELP[code]
-                message = f"{redact(sentence)} The run is paused: {advice}, then resume it."
+                message = f"{redact(sentence)} The run is paused: {HELP[code].advice}, then resume it."
                 context.emit(ProblemReported(code=code, message=message))
-                await context.stand(reason)
+                await context.stand(HELP[code].reason)
                 patience.renew()
                 crowd.renew()
-            elif is_transient and waiting.is_left:
+            elif failure.is_transient and waiting.is_left:
                 context.emit(ProblemReported(code=code, message=redact(sentence), retry=True))
                 await waiting.wait()
             else:

@@ -26,7 +26,7 @@ from engine.run.run import Run
 from engine.run.states import require
 from engine.service.census_plan import CensusPlan
 from engine.verify.full import FullVerification
-from engine.work.connections import SERVER_FAILURES, explain
+from engine.work.connections import SERVER_FAILURES, failure_of
 
 log = logging.getLogger(__name__)
 Report = TypeVar("Report", covariant=True)
@@ -172,7 +172,7 @@ class Activities:
             return await activity.run()
         except SERVER_FAILURES as failure:
             log.exception("a server failed the %s", name)
-            code, sentence, _ = explain(failure)
-            raise MigrationError(f"{sentence} {advice}", code=code) from failure
+            found = failure_of(failure)
+            raise MigrationError(f"{found.sentence} {advice}", code=found.code) from failure
         finally:
             del self._beside[name]

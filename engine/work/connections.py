@@ -9,7 +9,9 @@ from contextlib import suppress
 import asyncpg
 from pymongo.errors import PyMongoError
 
-from engine.errors import ConnectError, MigrationError
+from engine import failures
+from engine.errors import MigrationError
+from engine.failures import Failure
 from engine.mongo import connect as mongo
 from engine.mongo import faults
 from engine.postgres import connect as postgres
@@ -22,19 +24,18 @@ from engine.work.messages import Connected, Failed, Lease, Problem
 SERVER_FAILURES: tuple[type[Exception], ...] = (PyMongoError, *sqlstates.FAILURES)
 """What either server's failures raise."""
 EXPLAINED: tuple[type[Exception], ...] = (MigrationError, *SERVER_FAILURES)
-"""What `explain` has a sentence for."""
+"""What `failure_of` has a sentence for."""
 LEAVING_S = 1.0
 """Seconds that a polite end of a connection may take."""
 
 
-def explain(error: BaseException) -> tuple[str, str, bool]:
-    """Code, sentence, and whether trying again may help."""
+def failure_of(error: BaseException) -> Failure:
+    """What a failure of either server, or an error of this program's own, means."""
     if isinstance(error, PyMongoError):
-        return *faults.describe(error), faults.is_transient(error)
+        return faults.failure_of(error)
     if isinstance(error, MigrationError):
-        is_away = error.exit_code == 3 and not (isinstance(error, ConnectError) and error.is_final)
-        return error.code, error.message, is_away or error.code == sqlstates.LOCK_NOT_AVAILABLE
-    return *sqlstates.describe(error), sqlstates.is_transient(error)
+        return failures.failure_of(error)
+    return sqlstates.failure_of(error)
 
 
 class Ends:
@@ -96,15 +97,15 @@ class Ends:
             lease: in hand.
             name_cause: finds a better sentence for a failure's code than the failure has; empty when there is none.
         """
-        code, sentence, is_transient = explain(error)
+        failure = failure_of(error)
+        sentence = failure.sentence
         if not self._is_whole(error):
             await self.abort()
         if name_cause is not None:
-            sentence = await name_cause(code) or sentence
-        if not is_transient or not self.patience.is_left:
-            is_refused = isinstance(error, ConnectError) and error.is_final
-            return Failed(lease, code, sentence, fatal=True, is_refused=is_refused)
-        self._place.report(Problem(code, sentence))
+            sentence = await name_cause(failure.code) or sentence
+        if not failure.is_transient or not self.patience.is_left:
+            return Failed(lease, failure.code, sentence, fatal=True, is_refused=failure.is_refused)
+        self._place.report(Problem(failure.code, sentence))
         self._place.slot.state = "retrying"
         await self.patience.wait()
         return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import asyncpg
 
-from engine import rows
+from engine import failures, rows
 from engine.convert import make_converter
 from engine.convert.interface import Converter
 from engine.errors import ConnectError
@@ -238,7 +238,7 @@ class Copier(Work[CopyTask, CopyLease]):
 
     async def _name_blocker(self, task: CopyTask, code: str) -> str:
         """What keeps COPY waiting, in a sentence; empty when nothing does any more, or another failure is meant."""
-        if code != sqlstates.LOCK_NOT_AVAILABLE:
+        if code != failures.LOCK_NOT_AVAILABLE:
             return ""
         table = TableName(task.schema, task.table)
         try:

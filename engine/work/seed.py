@@ -44,11 +44,11 @@ class Seeder(Work[SeedTask, SeedLease]):
             try:
                 low = await loop.run_in_executor(None, self._insert, loop, task, lease, low)
             except PyMongoError as error:
-                code, sentence = faults.describe(error)
-                if not faults.is_transient(error) or not patience.is_left:
-                    return Failed(lease, code, sentence, fatal=True)
+                failure = faults.failure_of(error)
+                if not failure.is_transient or not patience.is_left:
+                    return Failed(lease, failure.code, failure.sentence, fatal=True)
                 self._slot.state = "retrying"
-                self._report(Problem(code, sentence))
+                self._report(Problem(failure.code, failure.sentence))
                 await patience.wait()
                 self._slot.state = "seeding"
                 # What was reported of this range stays counted: go on where the last report ended.
