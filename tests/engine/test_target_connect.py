@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.errors import ConnectError, UsageError
+from engine.libpq.resolve import resolve
 from engine.postgres import connect as postgres
 from engine.postgres import sqlstates
 
@@ -187,6 +188,22 @@ def test_an_address_holds_nothing_secret() -> None:
     assert SECRET not in repr(address)
 
 
+def decided_on_tls(uri: str) -> object:
+    """None for what the string says, or what the server has on this machine; True for a host verified by the system's
+    authorities; "verify-full" for one verified by those that are named.
+    """
+    try:
+        conninfo = resolve(uri)
+    except UsageError:
+        return True
+    mode, by_system = postgres._mode_of(conninfo)
+    if conninfo.values.get("sslrootcert") == "system":
+        return True
+    if "sslmode" in conninfo.values or mode == "prefer":
+        return None
+    return "verify-full" if conninfo.values.get("sslrootcert") else by_system
+
+
 @pytest.mark.parametrize(
     ("uri", "expected"),
     [
@@ -208,7 +225,7 @@ def test_only_this_machine_is_reached_without_verified_tls(
 ) -> None:
     for variable in ("PGHOST", "PGSSLMODE", "PGSSLROOTCERT"):
         monkeypatch.delenv(variable, raising=False)
-    assert postgres._tls(uri) == expected
+    assert decided_on_tls(uri) == expected
 
 
 SERVICES = f"""
@@ -255,16 +272,16 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_service_is_as_far_away_as_its_file_says(uri: str, local: bool, expected: object) -> None:
     assert postgres.is_local(uri) is local
-    assert postgres._tls(uri) == expected
+    assert decided_on_tls(uri) == expected
 
 
 @pytest.mark.usefixtures("services")
 def test_a_service_of_the_environment_leads_where_its_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSERVICE", "here")
-    assert postgres._tls("postgresql:///x") is None
-    assert postgres._tls("postgresql://localhost/x") is None
+    assert decided_on_tls("postgresql:///x") is None
+    assert decided_on_tls("postgresql://localhost/x") is None
     monkeypatch.setenv("PGSERVICE", "elsewhere")
-    assert postgres._tls("postgresql:///x") is True
+    assert decided_on_tls("postgresql:///x") is True
 
 
 @pytest.mark.usefixtures("services")

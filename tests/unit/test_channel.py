@@ -46,7 +46,12 @@ async def eventually(ends: Ends, n: int) -> None:
 
 async def test_messages_of_any_size_arrive_whole_and_in_order(ends: Ends) -> None:
     sent = [b"x" * size for size in (0, 1, 16_383, 16_384, 70_000, 3_000_000, 5)]
-    sending = asyncio.create_task(asyncio.to_thread(lambda: [ends.theirs.send(each) for each in sent]))
+
+    def send() -> None:
+        for each in sent:
+            ends.theirs.send(each)
+
+    sending = asyncio.create_task(asyncio.to_thread(send))
     await eventually(ends, len(sent))
     await sending
     assert ends.taken == sent
