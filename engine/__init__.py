@@ -21,6 +21,7 @@ Packages, each above what it may import::
 and modules::
 
     rows        what convert gives and postgres takes
+    failures    what the failure of a server means, without its driver
     retries     how long something is tried again
     loading     settings read from flags, environment and file
     config      the settings
