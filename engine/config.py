@@ -127,7 +127,7 @@ class RunSettings(_Section):
 
     @property
     def drops(self) -> frozenset[str]:
-        """The kinds of `replace_drops`."""
+        """The kinds that `replace_drops` lists."""
         return frozenset(self.replace_drops.split(", ")) if self.replace_drops else frozenset()
 
     @field_validator("replace_drops", mode="before")

@@ -21,7 +21,7 @@ class JsonLines(logging.Formatter):
     """One JSON object a line, scrubbed: a value with a newline cannot forge a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """The record as one line of JSON."""
         entry = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)),
             "level": record.levelname.lower(),

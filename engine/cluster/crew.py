@@ -76,7 +76,7 @@ class Member(Protocol):
         ...
 
     def counters(self) -> Counters:
-        """The newest sample."""
+        """The newest sample of the member's counters."""
         ...
 
     def end(self) -> None:

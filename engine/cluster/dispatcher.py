@@ -151,7 +151,7 @@ class Dispatcher:
         self._supervisor.hold()
 
     def release(self) -> None:
-        """Hand leases out (again)."""
+        """Hand leases out again, after `hold`."""
         self._supervisor.release()
 
     def abort(self) -> None:

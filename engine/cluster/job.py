@@ -21,7 +21,7 @@ class JobOwner(Protocol):
     """What a job tells the run, the verification or the plan that it is for."""
 
     def emit(self, event: Event) -> None:
-        """A fact."""
+        """Make a fact known."""
         ...
 
     def fail(self, error: MigrationError) -> None:

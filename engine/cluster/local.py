@@ -94,7 +94,7 @@ class LocalMember:
     # --- for its crew -------------------------------------------------------------------------------------------------
 
     def run_on(self) -> None:
-        """Its process is there."""
+        """Its process was started: read its pipe, and notice its end."""
         self._their_end.close()
         self._started_ns = time.monotonic_ns()
         self.pid = self.process.pid or 0

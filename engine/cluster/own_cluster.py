@@ -69,7 +69,7 @@ class OwnCluster:
         self._dispatcher.tune(knobs["page_size"], knobs["throttle"])
 
     def views(self) -> list[WorkerView]:
-        """What the workers do."""
+        """The workers as front ends show them."""
         return self._dispatcher.views()
 
     async def until(self, is_done: Callable[[], bool]) -> None:

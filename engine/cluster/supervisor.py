@@ -162,7 +162,7 @@ class Supervisor:
 
     @property
     def workers(self) -> list[Worker]:
-        """Those alive, by number."""
+        """The workers that are alive or being started, by number."""
         return [self._workers[number] for number in sorted(self._workers)]
 
     @property
@@ -234,7 +234,7 @@ class Supervisor:
         self._direction.settled()
 
     def release(self) -> None:
-        """Hand leases out (again)."""
+        """Hand leases out again, after `hold`."""
         self._is_held = False
         self.dispatch()
 

@@ -49,12 +49,12 @@ class Worker:
 
     @property
     def id(self) -> int:
-        """1..N, for people."""
+        """Its number, from 1."""
         return self.member.id
 
     @property
     def is_idle(self) -> bool:
-        """Ready, without a lease."""
+        """It is ready and has no lease."""
         return self.is_ready and self.lease is None and not self.member.is_gone
 
     def take(self, lease: Lease) -> None:

@@ -25,24 +25,24 @@ Text = Callable[[bytes, int, int], str]
 
 
 def object_id_text(document: bytes, start: int, end: int) -> str:
-    """24 hex digits."""
+    """An ObjectId as 24 hex digits."""
     return document[start:end].hex()
 
 
 def bool_text(document: bytes, start: int, end: int) -> str:
-    """`true` or `false`."""
+    """A bool as `true` or `false`."""
     if document[start] > 1:
         raise CorruptDocumentError
     return "true" if document[start] else "false"
 
 
 def int32_text(document: bytes, start: int, end: int) -> str:
-    """Decimal digits."""
+    """An int32 as decimal digits."""
     return str(unpack_int32(document, start)[0])
 
 
 def int64_text(document: bytes, start: int, end: int) -> str:
-    """Decimal digits."""
+    """An int64 as decimal digits."""
     return str(unpack_int64(document, start)[0])
 
 

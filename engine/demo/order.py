@@ -23,7 +23,7 @@ class Order:
     postgres: str
 
     def to_json(self) -> str:
-        """The keeper's argument."""
+        """The order as the keeper's argument."""
         return json.dumps(asdict(self))
 
     @classmethod

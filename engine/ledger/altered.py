@@ -31,5 +31,5 @@ def stored_altered(altered: Mapping[str, int]) -> str | None:
 
 
 def read_altered(stored: str | None) -> Altered:
-    """From such a column."""
+    """The counts in such a column."""
     return json.loads(stored) if stored else {}

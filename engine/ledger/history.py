@@ -83,7 +83,7 @@ async def list_rejects(ledger: Ledger, run: str, samples: int) -> RejectsReport:
 
 
 def info_of(record: RunRecord) -> RunInfo:
-    """A run, for people."""
+    """A run of the ledger as front ends show it."""
     return RunInfo(
         run_id=record.run_id,
         state=record.state,

@@ -95,7 +95,7 @@ async def _held_by_another(connection: asyncpg.Connection, keys: dict[int, Table
 
 
 async def release_tables(connection: asyncpg.Connection, tables: Iterable[TableName]) -> None:
-    """Let the tables go."""
+    """Release the tables of the session."""
     wanted = list(tables)
     keys = [*(_key(table) for table in wanted), *(_schema_key(schema) for schema in {table.schema for table in wanted})]
     await connection.execute(

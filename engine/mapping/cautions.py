@@ -167,7 +167,7 @@ def corrupt_caution(n_corrupt: int, n_documents: int) -> Caution:
 
 
 def listed(names: list[str]) -> str:
-    """Some names for people."""
+    """Some names as text, for a sentence."""
     more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
     return ", ".join(names[:SHOWN_NAMES]) + more
 

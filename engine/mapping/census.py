@@ -70,7 +70,7 @@ class FieldCensus:
 
     @property
     def n_null(self) -> int:
-        """Occurrences of null."""
+        """How often the field is null."""
         return self.kinds.get(Kind.NULL, 0)
 
     @property
@@ -127,7 +127,7 @@ class FieldCensus:
                 self.high_decimal = text
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """The census as plain JSON data."""
         return {
             "present": self.present,
             "kinds": {Kind(kind).name: count for kind, count in self.kinds.items()},
@@ -148,7 +148,7 @@ class FieldCensus:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> FieldCensus:
-        """The opposite of `to_dict`."""
+        """A census from what `to_dict` returns."""
         values = dict(data)
         values["kinds"] = {int(Kind[name]): count for name, count in data["kinds"].items()}
         values["elements"] = cls.from_dict(data["elements"]) if data["elements"] else None
@@ -253,7 +253,7 @@ class Census:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Census:
-        """The opposite of `to_dict`."""
+        """A census from what `to_dict` returns."""
         census = cls(data["flatten"])
         census.n_documents = data["n_documents"]
         census.n_bytes = data["n_bytes"]

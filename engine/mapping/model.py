@@ -184,7 +184,7 @@ class Mapping(BaseModel):
 
     @property
     def id_column(self) -> Column:
-        """The column of `_id`."""
+        """The column that holds `_id`."""
         return next(column for column in self.columns if column.role is Role.ID)
 
 

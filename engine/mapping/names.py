@@ -51,12 +51,12 @@ class TableName:
     table: str
 
     def __str__(self) -> str:
-        """For people: `schema.table`."""
+        """`schema.table`, not quoted."""
         return f"{self.schema}.{self.table}"
 
     @property
     def sql(self) -> str:
-        """Quoted, for statements."""
+        """The name quoted, for statements."""
         return f"{quote_identifier(self.schema)}.{quote_identifier(self.table)}"
 
 

@@ -40,7 +40,7 @@ def seconds_of(at: int) -> float:
 
 
 def in_words(at: int) -> str:
-    """The time for people."""
+    """The time as text."""
     return f"{datetime.fromtimestamp(seconds_of(at), UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 

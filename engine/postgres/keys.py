@@ -88,7 +88,7 @@ async def create(connection: asyncpg.Connection, name: str, target: TableName, m
 
 
 async def drop(connection: asyncpg.Connection, name: str) -> None:
-    """Drop it."""
+    """Drop the table of keys."""
     await connection.execute(f"DROP TABLE IF EXISTS {TableName(LEDGER_SCHEMA, name).sql}")
 
 

@@ -74,7 +74,7 @@ class LockTable:
 
 
 async def lock_table(connection: asyncpg.Connection) -> LockTable:
-    """The server's, now."""
+    """The server's table of locks as it is now."""
     return LockTable(**dict((await one_row(connection, _ROOM)).items()))
 
 

@@ -82,7 +82,7 @@ class CensusJob(Job[CensusLease, Counted]):
 
     @property
     def is_finished(self) -> bool:
-        """Everything is counted."""
+        """Whether every range is counted."""
         return self._leases.is_finished
 
     @property
@@ -92,11 +92,11 @@ class CensusJob(Job[CensusLease, Counted]):
 
     @property
     def collections(self) -> list[str]:
-        """What is counted, `db.collection`."""
+        """The collections that are counted, `db.collection` each."""
         return [f"{task.database}.{task.collection}" for task in self.tasks.values()]
 
     def view(self) -> CountingView:
-        """How far it is."""
+        """How far the census is, as front ends show it."""
         rate = self._rate.rate()
         left = (self.total - self.seen) / rate if rate > 0 else None
         return CountingView(collections=self.collections, seen=self.seen, total=self.total, rows_per_s=rate, eta_s=left)
@@ -108,7 +108,7 @@ class CensusJob(Job[CensusLease, Counted]):
     # --- the job ------------------------------------------------------------------------------------------------------
 
     def next_lease(self) -> CensusLease | None:
-        """The next range."""
+        """The next range, now out; None when none waits."""
         return self._leases.take()
 
     def progressed(self, payload: Counted) -> None:

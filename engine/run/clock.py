@@ -16,11 +16,11 @@ class RunClock:
         self._left_out_s = 0.0
 
     def start(self) -> None:
-        """The run is accepted."""
+        """Count from now on: the run is accepted."""
         self._started = time.monotonic()
 
     def stop(self) -> None:
-        """The run is over."""
+        """Count no more: the run is over."""
         self._stopped = time.monotonic()
 
     @property

@@ -54,7 +54,7 @@ class Consistency:
         return self.at
 
     def announce(self) -> None:
-        """Make the time known."""
+        """Make the time known at which documents are read."""
         if self.at is not None:
             self._context.emit(
                 SnapshotTaken(cluster_time=self.at, unix=snapshot.seconds_of(self.at), window_s=self._window_s)

@@ -110,7 +110,7 @@ class CopyJob(Job[CopyLease, Committed]):
         return self.leases.take()
 
     def progressed(self, payload: Committed) -> None:
-        """A slice is committed."""
+        """Count a slice that is committed."""
         self.progress.committed(payload)
         self._guard.look()
 

@@ -40,7 +40,7 @@ class Cutting:
         return self._cutting is not None and not self._cutting.done()
 
     async def stop(self) -> None:
-        """Cut no more."""
+        """End the cutting that is going on."""
         if self._cutting is not None:
             self._cutting.cancel()
             await asyncio.gather(self._cutting, return_exceptions=True)

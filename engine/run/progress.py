@@ -33,7 +33,7 @@ class CopyProgress:
         return self._n_read[partition_id]
 
     def committed(self, message: Committed) -> None:
-        """A slice is committed."""
+        """Count a slice that is committed, once."""
         if message.slice_no < self._n_counted.get(message.partition_id, 0):
             return
         self._n_counted[message.partition_id] = message.slice_no + 1

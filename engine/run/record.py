@@ -106,7 +106,7 @@ class RunRecord:
 
     @property
     def rejected(self) -> int:
-        """Committed rejects."""
+        """Documents kept as rejects, committed."""
         return sum(table.rejected for table in self.tables.values())
 
     @property

@@ -36,11 +36,11 @@ class Activity(Protocol[Report]):
     """Work of the engine's that is no run, with a cluster of its own."""
 
     async def run(self) -> Report:
-        """Do it."""
+        """Do the work; returns its report."""
         ...
 
     def cancel(self) -> None:
-        """Break it off."""
+        """Break the work off."""
         ...
 
     async def check_size(self, workers: int) -> None:

@@ -64,7 +64,7 @@ class CensusPlan:
         self._is_cancelled = False
 
     def cancel(self) -> None:
-        """Break it off."""
+        """Break the census off."""
         self._is_cancelled = True
         if self._main is not None:
             self._main.cancel()

@@ -63,7 +63,7 @@ class ComparedTable:
         return self.equal + self.different
 
     def add(self, message: Compared) -> None:
-        """A slice is compared."""
+        """Count a slice that is compared."""
         self.equal += message.n_equal
         self.different += message.n_different
         self.missing += message.n_missing

@@ -34,13 +34,13 @@ class VerifyJob(Job[VerifyLease, Compared]):
         return self._leases.is_finished
 
     def add(self, leases: Iterable[VerifyLease]) -> None:
-        """More partitions."""
+        """Add partitions to be compared."""
         self._leases.add(leases)
 
     # --- the job ------------------------------------------------------------------------------------------------------
 
     def next_lease(self) -> VerifyLease | None:
-        """The next partition."""
+        """The next partition, now out; None when none waits."""
         return self._leases.take()
 
     def progressed(self, payload: Compared) -> None:

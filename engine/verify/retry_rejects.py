@@ -262,7 +262,7 @@ class _Table:
 
 
 def _chosen(converted: Converted, rows: Sequence[int]) -> Converted:
-    """Some of the rows."""
+    """Some of the rejects' rows."""
     copy, ends, documents = bytearray(), [], []
     for row in rows:
         copy += memoryview(converted.copy)[converted.row_ends[row - 1] if row else 0 : converted.row_ends[row]]

@@ -107,7 +107,7 @@ class CensusTaker(Work[CensusTask, CensusLease]):
         return None
 
     async def close(self) -> None:
-        """Let the server go."""
+        """Close the connection to MongoDB."""
         await self._ends.close()
 
 

@@ -55,7 +55,7 @@ class Ends:
 
     @property
     def threads(self) -> Threads:
-        """Where blocking calls go."""
+        """The threads for calls that block."""
         if self._threads is None:
             self._threads = Threads()
         return self._threads
@@ -125,7 +125,7 @@ class Ends:
             self._connection = None
 
     async def close(self) -> None:
-        """Leave both servers politely."""
+        """Close the connections to both servers."""
         if self._connection is not None and not self._connection.is_closed():
             with suppress(*sqlstates.FAILURES):
                 await self._connection.close(timeout=LEAVING_S)

@@ -67,4 +67,4 @@ class Work(ABC, Generic[TaskT, LeaseT]):
 
     @abstractmethod
     async def close(self) -> None:
-        """Leave the servers politely."""
+        """Close the connections to the servers."""

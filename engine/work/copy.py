@@ -259,7 +259,7 @@ class Copier(Work[CopyTask, CopyLease]):
         await self._ends.abort()
 
     async def close(self) -> None:
-        """Leave both servers politely."""
+        """Close the connections to both servers."""
         await self._ends.close()
 
 

@@ -31,12 +31,12 @@ class Task(Protocol):
 
     @property
     def database(self) -> str:
-        """Of MongoDB."""
+        """Name of the database in MongoDB."""
         ...
 
     @property
     def collection(self) -> str:
-        """In the database."""
+        """Name of the collection in the database."""
         ...
 
 
@@ -168,7 +168,7 @@ class SeedLease:
 
     @property
     def key(self) -> int:
-        """Its first index."""
+        """Its first index, which no other lease has."""
         return self.low
 
 

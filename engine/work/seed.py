@@ -89,6 +89,6 @@ class Seeder(Work[SeedTask, SeedLease]):
         )
 
     async def close(self) -> None:
-        """Let the server go."""
+        """Close the connection to MongoDB."""
         if self._client is not None:
             self._client.close()

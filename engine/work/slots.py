@@ -80,7 +80,7 @@ class Slot:
 
     @property
     def state(self) -> str:
-        """Name of the state."""
+        """Name of the worker's state."""
         return STATES[self[Field.STATE]]
 
     @state.setter

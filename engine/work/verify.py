@@ -317,7 +317,7 @@ class Verifier(Work[VerifyTask | KeysTask, VerifyLease]):
         await self._ends.abort()
 
     async def close(self) -> None:
-        """Leave both servers politely."""
+        """Close the connections to both servers."""
         await self._ends.close()
 
 
