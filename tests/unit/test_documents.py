@@ -89,6 +89,12 @@ def test_every_package_of_the_engine_lists_its_modules() -> None:
             assert modules <= listed, package.name
 
 
+def test_every_target_of_make_is_on_the_page_for_developers() -> None:
+    text = (PAGES / "developing.md").read_text()
+    targets = re.findall(r"^([a-z-]+):.*## ", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert [target for target in targets if f"make {target}" not in text] == []
+
+
 def test_no_page_is_named_that_is_not_here() -> None:
     ours = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}
     files = [*DOCUMENTS, *PROJECT.glob("*.md"), *PROJECT.glob("tests/**/*.md")]
