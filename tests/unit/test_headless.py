@@ -178,7 +178,7 @@ def test_json_leaves_a_sentence_for_each_problem_on_stderr(capsys: pytest.Captur
     shown = capsys.readouterr()
     assert shown.out == ""
     lines = shown.err.splitlines()
-    assert lines[0] == "problem index: Index a was not built. Rows share a key: SELECT 1"
+    assert lines[0] == "problem: Index a was not built. Rows share a key: SELECT 1"
     assert "\x1b" not in lines[1]
     assert lines[2:4] == ["partition 3 of shop.orders is parked", "worker 2 (pid 7) died with exit code -9"]
     assert lines[4] == "warning: shop.orders: warning 0"

@@ -95,9 +95,7 @@ def _(event: WorkerChanged) -> str:
 @words.register
 def _(event: ProblemReported) -> str:
     message = safe(" ".join(filter(None, (event.message, event.advice))), _MESSAGE_LIMIT)
-    if event.code in NOTICES:
-        return message
-    return f"problem {safe(event.code)}: {message}" if event.code else f"problem: {message}"
+    return message if event.code in NOTICES else f"problem: {message}"
 
 
 @words.register

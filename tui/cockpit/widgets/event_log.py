@@ -8,7 +8,7 @@ from itertools import islice
 from textual.content import Content
 from textual.widgets.option_list import Option
 
-from engine.protocol import Event
+from engine.protocol import Event, ProblemReported
 from tui.cockpit.session import EVENTS_KEPT
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.widgets.listing import Lines
@@ -62,9 +62,13 @@ class EventLog(Lines):
 
 
 def event_lines(event: Event) -> list[str]:
-    """`00:12  knob         workers 8 → 12`: when, the kind, and the words without the kind, where they begin with it."""
+    """`00:12  knob         workers 8 → 12`: when, the kind, and the words without the kind, where they begin with it.
+
+    A problem's code, by which the list of problems groups them, stands before its sentence.
+    """
     head = f"{duration(event.at)}  {safe(event.kind, _KIND_LIMIT):<12} "
-    return [head + _without_kind(event, line) for line in told(event)]
+    code = f"{safe(event.code)}: " if isinstance(event, ProblemReported) and event.code else ""
+    return [head + code + _without_kind(event, line) for line in told(event)]
 
 
 def _without_kind(event: Event, line: str) -> str:
