@@ -69,6 +69,8 @@ async def fitted_for(
     """
     existing = await describe_table(connection, target)
     mapping = _widened(mapping, existing)
+    if await _gets_no_columns(connection, target):
+        mapping = _without_missing_extra(mapping, existing)
     problems = await misfits(connection, target, mapping, existing)
     if problems:
         raise UsageError(
@@ -121,17 +123,31 @@ async def misfits(
     present = tuple(column for column in mapping.columns if column.name in there)
     problems = check_fits(mapping.model_copy(update={"columns": present}), existing)
     missing = [column.name for column in mapping.columns if column.name not in there]
-    if missing:
-        obstacle = await connection.fetchval(
-            "SELECT CASE WHEN c.relispartition THEN 'a partition' WHEN c.reloftype <> 0 THEN 'a table of a type'"
-            " WHEN c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid) THEN 'a table with children'"
-            " END FROM pg_class c WHERE c.oid = to_regclass($1)",
-            target.sql,
-        )
-        if obstacle:
-            names = ", ".join(one_line(name) for name in missing)
-            problems.append(f"It lacks {names}, and {obstacle} gets no columns here.")
+    if missing and (obstacle := await _gets_no_columns(connection, target)):
+        names = ", ".join(one_line(name) for name in missing)
+        problems.append(f"It lacks {names}, and {obstacle} gets no columns here.")
     return problems
+
+
+async def _gets_no_columns(connection: asyncpg.Connection, target: TableName) -> str:
+    """What a table is whose columns are not its own alone; empty where one can be added."""
+    found = await connection.fetchval(
+        "SELECT CASE WHEN c.relispartition THEN 'a partition' WHEN c.reloftype <> 0 THEN 'a table of a type'"
+        " WHEN c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid) THEN 'a table with children'"
+        " END FROM pg_class c WHERE c.oid = to_regclass($1)",
+        target.sql,
+    )
+    return str(found or "")
+
+
+def _without_missing_extra(mapping: Mapping, existing: Sequence[ExistingColumn]) -> Mapping:
+    """The mapping without an `_extra` that the table has not: a document with a value that has no place is a reject then."""
+    there = {column.name for column in existing}
+    columns = tuple(each for each in mapping.columns if each.role is not Role.EXTRA or each.name in there)
+    if len(columns) == len(mapping.columns):
+        return mapping
+    options = mapping.options.model_copy(update={"overflow": "reject"})
+    return mapping.model_copy(update={"columns": columns, "options": options})
 
 
 async def staging_statements(

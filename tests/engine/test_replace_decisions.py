@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bson import Int64
 
 from engine.errors import TargetExists, UsageError
 from engine.ledger import runs
@@ -272,3 +273,47 @@ def test_the_settings_know_the_kinds_that_may_go() -> None:
     assert RunSettings(replace_drops="Foreign-Key, column_type").drops == {"foreign key", "column type"}
     with pytest.raises(ValueError, match=r"'indices' is none of: persistence, .*index,"):
         RunSettings(replace_drops="indices")
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        "CREATE TABLE above (_id bigint NOT NULL, n bigint) PARTITION BY RANGE (_id);"
+        "CREATE TABLE users PARTITION OF above FOR VALUES FROM (0) TO (1000)",
+        "CREATE TABLE users (_id bigint PRIMARY KEY, n bigint); CREATE TABLE below () INHERITS (users)",
+        "CREATE TYPE shape AS (_id bigint, n bigint); CREATE TABLE users OF shape (PRIMARY KEY (_id));"
+        "CREATE TABLE old (user_id bigint REFERENCES users)",
+    ],
+    ids=["partition", "with children", "of a type"],
+)
+async def test_a_table_without_extra_that_gets_no_columns_is_replaced(
+    source: Source, target: Target, engines: Engines, tables: str
+) -> None:
+    target.execute(tables)
+    if "old" in tables:
+        target.execute("DROP TABLE old; CREATE VIEW seen AS SELECT n FROM users")
+    source.db.users.insert_many([{"_id": Int64(number), "n": Int64(number)} for number in range(200)])
+    settings = engines.settings("users", run={"mode": "replace"}, mapping={"documents": "jsonb"})
+
+    _, end = await engines.run(settings)
+
+    assert (end["state"], end["exit_code"], end["written"], end["rejected"]) == ("completed", 0, 200, 0)
+    assert committed(target, "users") == 200
+    assert "_extra" not in {row["column_name"] for row in target.rows(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'users'"
+    )}  # fmt: skip
+
+
+async def test_what_has_no_place_in_a_table_that_gets_no_columns_makes_a_reject(target: Target) -> None:
+    target.execute(
+        "CREATE TABLE above (_id text NOT NULL, n integer) PARTITION BY LIST (_id);"
+        "CREATE TABLE users PARTITION OF above DEFAULT"
+    )
+    extra = Column(name="_extra", type=ColumnType.JSONB, role=Role.EXTRA)
+    async with connected(target.uri) as connection:
+        (load,) = await wanted(
+            connection, "replace", mapping=MAPPING.model_copy(update={"columns": (*MAPPING.columns, extra)})
+        )
+    mapping = Mapping.model_validate_json(load.mapping)
+    assert [column.name for column in mapping.columns] == [column.name for column in MAPPING.columns]
+    assert mapping.options.overflow == "reject"
