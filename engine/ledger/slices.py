@@ -8,7 +8,7 @@
       UPDATE mongopg.slice SET upto ...        the checkpoint
     COMMIT                                     all of it or nothing
 
-A connection that breaks before COMMIT is answered leaves the slice done or not: `lookup_claim` on a new one says which.
+A connection that breaks before COMMIT is answered leaves the slice done or not: the ledger says which (`partitions.position`).
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ class SliceWriter:
         Raises:
             ValueError: neither `upto` nor `final`: the slice would say nothing about where it ends.
             MigrationError: the server rolled the transaction back.
-            Exception: a broken connection leaves it open whether the slice is committed; see `lookup_claim`.
+            Exception: a broken connection leaves it open whether the slice is committed.
         """
         if upto is None and not final:
             raise ValueError("a slice that read nothing can only be its partition's last")

@@ -1,7 +1,7 @@
 """From a request and a look at the source to a plan. What a run waits for is here; what only people want is not.
 
 A survey is a plan's table with what it was made from: the census and some of the sampled documents, for the preview. The
-census is a sample's, counted here, or that of all documents, counted by the cluster before (`engine.control.census`).
+census is a sample's, counted here, or that of all documents, counted by the cluster before (`engine.run.census`).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from engine.rows import Converted
 from engine.work.slots import Field, Slot
 
 PAGE_BYTES = 16 * 1024 * 1024
-"""A page ends here at the latest, whatever its size in documents."""
+"""A page ends at the first piece's end from here on, whatever its size in documents."""
 THROTTLED_PAGE_S = 0.5
 """Under a throttle a page ends after what may pass in so long, for no transaction may stay open until a large page is full."""
 THROTTLED_PIECE_S = 0.2
