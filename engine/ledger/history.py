@@ -8,7 +8,7 @@ from engine.config import Settings, merged
 from engine.errors import UsageError
 from engine.ledger import rejects, runs
 from engine.ledger.ledger import Ledger
-from engine.ledger.runs import RunRecord
+from engine.ledger.runs import LedgerRun
 from engine.plan import kept_plan
 from engine.plan.request import settings_of
 from engine.protocol import RejectGroup, RejectsReport, RunInfo, Start
@@ -20,7 +20,7 @@ async def list_runs(ledger: Ledger) -> list[RunInfo]:
         return [info_of(record) for record in await runs.list_runs(connection)]
 
 
-async def find_run(ledger: Ledger, run: str) -> RunRecord:
+async def find_run(ledger: Ledger, run: str) -> LedgerRun:
     """A run by a prefix of its id, "" for the newest; raises UsageError when there is none."""
     async with ledger.session() as connection:
         found = await runs.find_run(connection, prefix=run)
@@ -82,7 +82,7 @@ async def list_rejects(ledger: Ledger, run: str, samples: int) -> RejectsReport:
     )  # fmt: skip
 
 
-def info_of(record: RunRecord) -> RunInfo:
+def info_of(record: LedgerRun) -> RunInfo:
     """A run of the ledger as front ends show it."""
     return RunInfo(
         run_id=record.run_id,

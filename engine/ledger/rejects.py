@@ -43,7 +43,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class RejectGroup:
+class RejectCause:
     """Rejects of one reason in one field of one collection."""
 
     collection: str
@@ -127,7 +127,7 @@ async def insert_rejects(
     )  # fmt: skip
 
 
-async def rejects_report(connection: asyncpg.Connection, run_id: str, samples: int = 5) -> list[RejectGroup]:
+async def rejects_report(connection: asyncpg.Connection, run_id: str, samples: int = 5) -> list[RejectCause]:
     """A run's rejects by collection, reason and field, most frequent first, with the `_id`s of the first few."""
     rows = await connection.fetch(
         """
@@ -148,10 +148,10 @@ async def rejects_report(connection: asyncpg.Connection, run_id: str, samples: i
     return [_group(row) for row in rows]
 
 
-def _group(row: asyncpg.Record) -> RejectGroup:
+def _group(row: asyncpg.Record) -> RejectCause:
     values = dict(row.items())
     values["samples"] = tuple(values["samples"] or ())
-    return RejectGroup(**values)
+    return RejectCause(**values)
 
 
 def storable(text: str) -> str:

@@ -52,7 +52,7 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True)
-class RunRecord:
+class LedgerRun:
     """A run as the ledger has it."""
 
     run_id: str
@@ -207,7 +207,7 @@ async def has_run(connection: asyncpg.Connection, run_id: str) -> bool:
     return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM mongopg.run WHERE run_id = $1)", run_id))
 
 
-async def find_run(connection: asyncpg.Connection, *, prefix: str = "", fingerprint: str = "") -> RunRecord | None:
+async def find_run(connection: asyncpg.Connection, *, prefix: str = "", fingerprint: str = "") -> LedgerRun | None:
     """A run by a unique prefix of its id, or the one to resume for a plan, or the newest.
 
     For a plan that is its newest unfinished run, otherwise its newest completed one. None when there is none.
@@ -237,7 +237,7 @@ async def find_run(connection: asyncpg.Connection, *, prefix: str = "", fingerpr
     return _record(rows[0]) if rows else None
 
 
-async def list_runs(connection: asyncpg.Connection, limit: int = 1000) -> list[RunRecord]:
+async def list_runs(connection: asyncpg.Connection, limit: int = 1000) -> list[LedgerRun]:
     """Runs in the ledger, newest first."""
     return [_record(row) for row in await connection.fetch(_RUNS.format(altered=_ALTERED, where="true", limit=limit))]
 
@@ -457,11 +457,11 @@ ORDER BY r.started_at DESC LIMIT {limit}
 """
 
 
-def _record(row: asyncpg.Record) -> RunRecord:
-    values = {each.name: row[each.name] for each in fields(RunRecord)}
+def _record(row: asyncpg.Record) -> LedgerRun:
+    values = {each.name: row[each.name] for each in fields(LedgerRun)}
     values["namespaces"] = tuple(values["namespaces"])
     values["altered"] = read_altered(values["altered"])
-    return RunRecord(**values)
+    return LedgerRun(**values)
 
 
 def _load(row: asyncpg.Record) -> TableLoad:

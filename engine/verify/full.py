@@ -24,7 +24,7 @@ from engine.config import Settings
 from engine.errors import Cancelled, KnobError, MigrationError, UsageError
 from engine.ledger import history, partitions, retried_rejects, runs, spans
 from engine.ledger.ledger import Ledger
-from engine.ledger.runs import RunRecord
+from engine.ledger.runs import LedgerRun
 from engine.mapping.names import TableName
 from engine.mongo.filters import encode_filter
 from engine.plan import Plan, kept_plan
@@ -174,7 +174,7 @@ class FullVerification:
             await self._keep(report)
         return report
 
-    async def _verified(self, record: RunRecord, plan: Plan) -> VerifyReport:
+    async def _verified(self, record: LedgerRun, plan: Plan) -> VerifyReport:
         settings = self._settings
         uri = await self._ledger.uri_for_workers()
         self._cluster.start_with(WorkerStart(self._run_id, settings.source.connection, uri, settings.run.converter))
@@ -196,7 +196,7 @@ class FullVerification:
         self._job.add(leases)
         await self._cluster.until(lambda: self._job.is_finished)
 
-    async def _look(self, record: RunRecord, plan: Plan) -> list[VerifyLease]:
+    async def _look(self, record: LedgerRun, plan: Plan) -> list[VerifyLease]:
         """What there is to compare, and what keeps a table from being compared."""
         async with self._ledger.session() as connection:
             loads = {load.task_id: load for load in await runs.table_loads(connection, record.run_id)}
@@ -239,7 +239,7 @@ class FullVerification:
         self._has_workers = True
         self._cluster.resize(size)
 
-    async def _judge(self, record: RunRecord, plan: Plan) -> VerifyReport:
+    async def _judge(self, record: LedgerRun, plan: Plan) -> VerifyReport:
         self.phase = "counting"
         uri = self._settings.source.connection
         counting = asyncio.create_task(asyncio.to_thread(count_source, uri, plan.tables))

@@ -17,7 +17,7 @@ from engine.mongo.bounds import key_of
 from engine.mongo.collections import collection_of
 from engine.mongo.reader import RangeReader, RawBatch, filter_query
 from engine.work.connections import EXPLAINED, Ends
-from engine.work.context import Place, Work
+from engine.work.context import Work, WorkerContext
 from engine.work.messages import CensusLease, CensusTask, Counted, Failed, Progress, Returned
 from engine.work.slots import Field
 
@@ -37,12 +37,12 @@ class CensusTaker(Work[CensusTask, CensusLease]):
 
     needs_target = False
 
-    def __init__(self, place: Place) -> None:
-        self._ends = Ends(place)
-        self._preference = place.start.converter
-        self._slot = place.slot
-        self._pace = place.pace
-        self._report = place.report
+    def __init__(self, context: WorkerContext) -> None:
+        self._ends = Ends(context)
+        self._preference = context.start.converter
+        self._slot = context.slot
+        self._pace = context.pace
+        self._report = context.report
 
     async def work(self, task: CensusTask, lease: CensusLease) -> Returned | Failed:
         """Count a range, or as much of it as the engine lets us; after a failure it is counted from its beginning."""

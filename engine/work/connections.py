@@ -17,7 +17,7 @@ from engine.mongo import faults
 from engine.postgres import connect as postgres
 from engine.postgres import sqlstates
 from engine.retries import Patience
-from engine.work.context import Place
+from engine.work.context import WorkerContext
 from engine.work.feed import Threads
 from engine.work.messages import Connected, Failed, Lease, Problem
 
@@ -42,13 +42,13 @@ class Ends:
     """One kind of work's connections to both servers.
 
     Args:
-        place: the worker's.
+        context: the worker's.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, context: WorkerContext) -> None:
         self.patience = Patience()
         """Renewed with every progress."""
-        self._place = place
+        self._context = context
         self._threads: Threads | None = None
         self._client: mongo.Client | None = None
         self._connection: asyncpg.Connection | None = None
@@ -73,15 +73,15 @@ class Ends:
         """
         if self._connection is None or self._connection.is_closed():
             self._connection = await postgres.connect(
-                self._place.start.target_uri, application_name=self._place.start.app_name
+                self._context.start.target_uri, application_name=self._context.start.app_name
             )
-            self._place.report(Connected(self._connection.get_server_pid()))
+            self._context.report(Connected(self._connection.get_server_pid()))
         return self._connection
 
     async def source(self) -> mongo.Client:
         """The client of MongoDB; it connects, and connects again, by itself."""
         if self._client is None:
-            loop, start = asyncio.get_running_loop(), self._place.start
+            loop, start = asyncio.get_running_loop(), self._context.start
             self._client = await loop.run_in_executor(
                 self.threads.reading, lambda: mongo.connect(start.source_uri, app_name=start.app_name, probe=False)
             )
@@ -105,8 +105,8 @@ class Ends:
             sentence = await name_cause(failure.code) or sentence
         if not failure.is_transient or not self.patience.is_left:
             return Failed(lease, failure.code, sentence, fatal=True, is_refused=failure.is_refused)
-        self._place.report(Problem(failure.code, sentence))
-        self._place.slot.state = "retrying"
+        self._context.report(Problem(failure.code, sentence))
+        self._context.slot.state = "retrying"
         await self.patience.wait()
         return None
 

@@ -30,7 +30,7 @@ class WorkerStart:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkerContext:
     """One worker's."""
 
     start: WorkerStart
@@ -49,7 +49,7 @@ LeaseT = TypeVar("LeaseT", bound=Lease)
 
 
 class Work(ABC, Generic[TaskT, LeaseT]):
-    """What a worker does with the leases of one kind of work; it is made with a `Place`, and kept from lease to lease."""
+    """What a worker does with the leases of one kind of work; made with a `WorkerContext`, kept from lease to lease."""
 
     needs_target = True
     """It connects to PostgreSQL, which tells the engine that it has begun."""

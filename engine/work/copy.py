@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import asyncpg
 
-from engine import failures, rows
+from engine import failures
 from engine.convert import make_converter
 from engine.convert.interface import Converter
 from engine.errors import ConnectError
@@ -21,10 +21,11 @@ from engine.mongo.collections import collection_of
 from engine.mongo.reader import BatchSize, RangeReader, filter_query
 from engine.postgres import blockers, page, sessions, sqlstates
 from engine.postgres.rows import Caution
+from engine.rows import Piece
 from engine.work.claims import as_committed
 from engine.work.connections import EXPLAINED, Ends
-from engine.work.context import Place, Work
-from engine.work.feed import Feed, Piece
+from engine.work.context import Work, WorkerContext
+from engine.work.feed import Feed
 from engine.work.messages import Committed, CopyLease, CopyTask, Failed, Progress, Returned
 from engine.work.slots import Field, Slot
 
@@ -80,17 +81,17 @@ class _Writing:
 class Copier(Work[CopyTask, CopyLease]):
     """Copies partitions; keeps its connections and converters from lease to lease."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, context: WorkerContext) -> None:
         self.position: CopyLease | None = None
         """The rest of the lease in hand: slices before it are committed."""
-        self._ends = Ends(place)
+        self._ends = Ends(context)
         self._joined: asyncpg.Connection | None = None
         """The connection that is known to be one of a run that holds its table."""
-        self._preference = place.start.converter
-        self._slot = place.slot
-        self._worker = place.worker
-        self._pace = place.pace
-        self._report = place.report
+        self._preference = context.start.converter
+        self._slot = context.slot
+        self._worker = context.worker
+        self._pace = context.pace
+        self._report = context.report
         self._converters: dict[int, Converter] = {}
         self._cautions: defaultdict[int, Caution] = defaultdict(Caution)
         """By task."""
@@ -208,12 +209,12 @@ class Copier(Work[CopyTask, CopyLease]):
         self.position = replace(position, slice_no=position.slice_no + 1, lower=upto, lower_inclusive=upto is None)
         return feed.at_end
 
-    async def _pieces(self, task: CopyTask, feed: Feed, done: _Slice, writing: _Writing) -> AsyncIterator[rows.Piece]:
+    async def _pieces(self, task: CopyTask, feed: Feed, done: _Slice, writing: _Writing) -> AsyncIterator[Piece]:
         async for piece in feed.page(may_end_early=task.has_range_reads):
-            done.policy_hits.update(piece.converted.policy_hits)
-            yield _for_target(piece)
+            done.policy_hits.update(piece.rows.policy_hits)
+            yield piece
             writing.account()
-            self._slot.add(Field.SENT, len(piece.converted.row_ends))
+            self._slot.add(Field.SENT, len(piece.rows.row_ends))
 
     def rest(self, lease: CopyLease) -> CopyLease:
         """Behind the last slice that is known to be committed."""
@@ -275,7 +276,3 @@ def _target_of(task: CopyTask) -> page.CopyTarget:
         namespace=f"{task.database}.{task.collection}",
         upsert_key=task.mapping.id_column.name if task.mode == "upsert" else "",
     )
-
-
-def _for_target(piece: Piece) -> rows.Piece:
-    return rows.Piece(piece.batch, piece.converted, piece.offset)

@@ -17,14 +17,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 from engine.convert.interface import Converter
 from engine.errors import MigrationError
 from engine.mongo.bounds import key_of
 from engine.mongo.reader import RawBatch
-from engine.rows import Converted
+from engine.rows import Piece
 from engine.work.slots import Field, Slot
 
 PAGE_BYTES = 16 * 1024 * 1024
@@ -53,16 +52,6 @@ class Pace(Protocol):
     page_size: int
     rows_per_s: float
     is_yielding: bool
-
-
-@dataclass(slots=True)
-class Piece:
-    """Some documents of one batch, converted."""
-
-    batch: bytes
-    offset: int
-    """Where its first document begins in the batch."""
-    converted: Converted
 
 
 class Feed:
@@ -94,9 +83,9 @@ class Feed:
             batch = self._batch
             assert batch is not None
             piece = await self._convert(batch, await self._threads.throttle.admit(room, self._pace, self._slot))
-            self._threads.throttle.charge(piece.converted.n_read, self._pace)
-            room -= piece.converted.n_read
-            n_bytes += piece.converted.end - piece.offset
+            self._threads.throttle.charge(piece.rows.n_read, self._pace)
+            room -= piece.rows.n_read
+            n_bytes += piece.rows.end - piece.begin
             is_batch_end = self._batch is None
             yield piece
             self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
@@ -135,7 +124,7 @@ class Feed:
             )
         self._slot.add(Field.CONVERTING_NS, time.monotonic_ns() - began)
         self._slot.add(Field.BYTES, converted.end - self._offset)
-        piece = Piece(batch.data, self._offset, converted)
+        piece = Piece(batch.data, converted, self._offset)
         self.last_key = key_of(batch.data, converted.last)
         self._offset = converted.end
         if self._offset >= len(batch.data):

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.work.census import CensusTaker
-from engine.work.context import Place, Work
+from engine.work.context import Work, WorkerContext
 from engine.work.copy import Copier
 from engine.work.messages import CensusTask, CopyTask, KeysTask, SeedTask, VerifyTask
 from engine.work.seed import Seeder
 from engine.work.verify import Verifier
 
-KINDS: dict[type, Callable[[Place], Work[Any, Any]]] = {
+KINDS: dict[type, Callable[[WorkerContext], Work[Any, Any]]] = {
     SeedTask: Seeder,
     CensusTask: CensusTaker,
     CopyTask: Copier,

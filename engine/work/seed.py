@@ -13,7 +13,7 @@ from engine.mongo import faults
 from engine.mongo.collections import collection_of
 from engine.retries import Patience
 from engine.work import seeding
-from engine.work.context import Place, Work
+from engine.work.context import Work, WorkerContext
 from engine.work.messages import Committed, Failed, Problem, Progress, Returned, SeedLease, SeedTask
 from engine.work.slots import Field
 from engine.work.users import UserPages
@@ -24,11 +24,11 @@ class Seeder(Work[SeedTask, SeedLease]):
 
     needs_target = False
 
-    def __init__(self, place: Place) -> None:
-        self._start = place.start
-        self._slot = place.slot
-        self._pace = place.pace
-        self._report = place.report
+    def __init__(self, context: WorkerContext) -> None:
+        self._start = context.start
+        self._slot = context.slot
+        self._pace = context.pace
+        self._report = context.report
         self._client: mongo.Client | None = None
         self._pages: dict[int, UserPages] = {}
         self._is_aborted = False

@@ -30,7 +30,7 @@ from engine.postgres import compare, keys
 from engine.postgres.compare import ComparedPage, Comparer, RowProblem, ValueDifference, shown_value
 from engine.rows import Piece
 from engine.work.connections import EXPLAINED, Ends
-from engine.work.context import Place, Work
+from engine.work.context import Work, WorkerContext
 from engine.work.differences import Suspect, Tally, suspects_of
 from engine.work.feed import Feed, Reader
 from engine.work.messages import (
@@ -91,14 +91,14 @@ class _Look:
 class Verifier(Work[VerifyTask | KeysTask, VerifyLease]):
     """Compares partitions; keeps its connections and converters from lease to lease."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, context: WorkerContext) -> None:
         self.position: VerifyLease | None = None
         """The rest of the lease in hand: slices before it are reported."""
-        self._ends = Ends(place)
-        self._preference = place.start.converter
-        self._slot = place.slot
-        self._pace = place.pace
-        self._report = place.report
+        self._ends = Ends(context)
+        self._preference = context.start.converter
+        self._slot = context.slot
+        self._pace = context.pace
+        self._report = context.report
         self._task_id: int | None = None
         """What the next three are for."""
         self._converter: Converter | None = None
@@ -275,8 +275,8 @@ class Verifier(Work[VerifyTask | KeysTask, VerifyLease]):
     async def _pieces(self, feed: Feed) -> AsyncIterator[Piece]:
         async for piece in feed.page(may_end_early=False):
             self._slot.state = "comparing"
-            yield Piece(piece.batch, piece.converted, piece.offset)
-            self._slot.add(Field.SENT, piece.converted.n_read)
+            yield piece
+            self._slot.add(Field.SENT, piece.rows.n_read)
 
     # --- connections --------------------------------------------------------------------------------------------------
 

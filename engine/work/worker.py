@@ -22,7 +22,7 @@ from engine import logs
 from engine.convert import converter_name
 from engine.libpq import resolve as libpq
 from engine.redaction import know, secrets_in
-from engine.work.context import Place, Work, WorkerStart
+from engine.work.context import Work, WorkerContext, WorkerStart
 from engine.work.kinds import KINDS
 from engine.work.messages import (
     OUT_OF_MEMORY,
@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Orders:
+class LeaseOrders:
     """What the engine wants of the lease in hand; work looks at it between batches."""
 
     page_size: int = 8_000
@@ -105,10 +105,10 @@ class _Worker:
         self._slot = slot
         self._pipe = pipe
         self._start = start
-        self._orders = Orders()
+        self._orders = LeaseOrders()
         self._tasks: dict[int, Task] = {}
-        self._place = Place(start, number, slot, self._orders, self._send)
-        self._works: dict[Callable[[Place], Work[Any, Any]], Work[Any, Any]] = {}
+        self._context = WorkerContext(start, number, slot, self._orders, self._send)
+        self._works: dict[Callable[[WorkerContext], Work[Any, Any]], Work[Any, Any]] = {}
         """Those that were needed so far, by what makes them."""
         self._lease: asyncio.Task[None] | None = None
         self._is_nice = False
@@ -215,5 +215,5 @@ class _Worker:
         """What does leases of this task."""
         make = KINDS[type(task)]
         if make not in self._works:
-            self._works[make] = make(self._place)
+            self._works[make] = make(self._context)
         return self._works[make]

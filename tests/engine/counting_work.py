@@ -7,7 +7,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-from engine.work.context import Place, Work
+from engine.work.context import Work, WorkerContext
 from engine.work.kinds import KINDS
 from engine.work.messages import Failed, Progress, Returned
 
@@ -38,16 +38,16 @@ class CountingWork(Work[CountTask, CountLease]):
 
     needs_target = False
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
 
     async def work(self, task: CountTask, lease: CountLease) -> Returned | Failed:
         for number in range(lease.low, lease.high):
             if number == task.dies_at != lease.low:
                 os.kill(os.getpid(), signal.SIGKILL)
-            self._place.report(Progress(task.task_id, (lease.key, number)))
+            self._context.report(Progress(task.task_id, (lease.key, number)))
             await asyncio.sleep(0)
-            if self._place.pace.is_yielding:
+            if self._context.pace.is_yielding:
                 return Returned(
                     lease, finished=False, rest=CountLease(lease.task_id, lease.key, number + 1, lease.high)
                 )

@@ -10,7 +10,7 @@ import pytest
 from engine.errors import MigrationError, PlanChanged, TargetExists, TargetHeld, UsageError
 from engine.ledger import earlier_runs, partitions, runs, schema, table_locks
 from engine.ledger.partitions import Partition
-from engine.ledger.rejects import RejectGroup, rejects_report
+from engine.ledger.rejects import RejectCause, rejects_report
 from engine.mapping.names import TableName
 from engine.postgres import blockers
 from engine.postgres import connect as postgres
@@ -382,4 +382,4 @@ async def test_rejects_are_reported_by_reason_with_a_few_ids(target: Target) -> 
             ("not_null_violation", "n", 4), ("nul", "name", 2),
         ]  # fmt: skip
         assert report[0].samples == ('"a"', '"b"')
-        assert report[1] == RejectGroup(NAMESPACE, "nul", "name", "", 2, "a NUL character", ('"y"', '"z\\u0000"'))
+        assert report[1] == RejectCause(NAMESPACE, "nul", "name", "", 2, "a NUL character", ('"y"', '"z\\u0000"'))

@@ -12,7 +12,7 @@ from tests.tui.driving import on_run, on_setup, screen_text, session_of, until, 
 from tests.tui.scripted_answers import RUNS, STARTED, recording, run_info
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.cockpit.app import Cockpit
-from tui.cockpit.replay import Replay
+from tui.cockpit.replay import ReplayedRun
 from tui.cockpit.screens.history import HistoryScreen
 from tui.cockpit.screens.run import RunScreen
 from tui.cockpit.signs import sign_of
@@ -151,7 +151,7 @@ async def test_leaving_a_replay_shows_the_live_run_again(engine: ScriptedEngine)
 
 def test_a_replay_goes_by_the_clock_and_is_wound_back_and_forth() -> None:
     now = [100.0]
-    replay = Replay(recording(RUNS[0]), clock=lambda: now[0])
+    replay = ReplayedRun(recording(RUNS[0]), clock=lambda: now[0])
     assert replay.speed == 2
     now[0] += 0.5
     replay.advance()
@@ -172,7 +172,7 @@ def test_a_replay_goes_by_the_clock_and_is_wound_back_and_forth() -> None:
 
 
 def test_speeds_have_ends() -> None:
-    replay = Replay(recording(RUNS[0]), clock=lambda: 0.0)
+    replay = ReplayedRun(recording(RUNS[0]), clock=lambda: 0.0)
     replay.change_speed(-100)
     assert replay.speed == 0.25
     replay.change_speed(100)

@@ -24,7 +24,7 @@ from tui.cockpit.app import Cockpit
 from tui.cockpit.dialogs.settings import SettingsDialog
 from tui.cockpit.screens.plan import PlanScreen
 from tui.cockpit.screens.setup import SetupScreen
-from tui.cockpit.widgets.fields import Choice
+from tui.cockpit.widgets.fields import ChoiceField
 
 LEAVE_TOTAL_OUT = {"kind": "leave_out", "schema_name": "public", "table": "orders", "column": "total"}
 
@@ -46,7 +46,7 @@ async def set_naming(pilot: Pilot[Any], naming: str) -> None:
     await until_shown(pilot, "target.schema", "Apply")
     dialog = pilot.app.screen
     assert isinstance(dialog, SettingsDialog)
-    dialog.query_one("#setting-mapping-naming", Choice).selected = naming
+    dialog.query_one("#setting-mapping-naming", ChoiceField).selected = naming
     dialog.query_one("#setting-target-schema", Input).value = "crm"
     dialog.query_one("#apply", Button).press()
     await until(pilot, lambda: isinstance(pilot.app.screen, SetupScreen))
@@ -220,8 +220,8 @@ async def test_a_column_gets_policies_of_its_own_and_loses_them(engine: Scripted
         await until_shown(
             pilot, "Field total", "nul", "(•) as set  ( ) reject  ( ) strip", "( ) infinity", "overflow", "Apply"
         )
-        app.screen.query_one("#nul", Choice).selected = "strip"
-        app.screen.query_one("#date_range", Choice).selected = "infinity"
+        app.screen.query_one("#nul", ChoiceField).selected = "strip"
+        app.screen.query_one("#date_range", ChoiceField).selected = "infinity"
         app.screen.query_one("#apply", Button).press()
         await until_shown(pilot, "1 edit")
         column = tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]
@@ -230,7 +230,7 @@ async def test_a_column_gets_policies_of_its_own_and_loses_them(engine: Scripted
         }  # fmt: skip
         await pilot.press("e")
         await until_shown(pilot, "(•) strip", "(•) infinity")
-        app.screen.query_one("#nul", Choice).selected = "as set"
+        app.screen.query_one("#nul", ChoiceField).selected = "as set"
         app.screen.query_one("#apply", Button).press()
         await until_shown(pilot, "2 edits")
         column = tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]
@@ -258,7 +258,7 @@ async def test_a_column_of_no_field_has_no_policies(engine: ScriptedEngine) -> N
         await to_plan(pilot)
         await pilot.press("home", "e")
         await until_shown(pilot, "Field _id", "Apply")
-        assert not app.screen.query(Choice)
+        assert not app.screen.query(ChoiceField)
 
 
 async def test_a_field_that_was_left_out_is_put_back_whatever_was_edited_after_it(engine: ScriptedEngine) -> None:

@@ -14,7 +14,7 @@ from tests.tui.scripted_engine import ScriptedEngine, running
 from tui import profiles
 from tui.cockpit.dialogs.settings import SettingsDialog, editable_settings
 from tui.cockpit.screens.setup import SetupScreen
-from tui.cockpit.widgets.fields import Choice
+from tui.cockpit.widgets.fields import ChoiceField
 
 SIZES = [(120, 40), (80, 24)]
 ELSEWHERE = {
@@ -53,8 +53,8 @@ async def test_settings_are_edited_and_reach_the_run(engine: ScriptedEngine, siz
         await until_shown(pilot, "run.limit must be a whole number between 0 and 1,000,000,000")
         dialog.query_one("#setting-run-limit", Input).value = "1,000"
         dialog.query_one("#setting-target-schema", Input).value = "crm"
-        dialog.query_one("#setting-mapping-uuid_legacy", Choice).selected = "java"
-        dialog.query_one("#setting-run-indexes", Choice).selected = "yes"
+        dialog.query_one("#setting-mapping-uuid_legacy", ChoiceField).selected = "java"
+        dialog.query_one("#setting-run-indexes", ChoiceField).selected = "yes"
         dialog.query_one("#setting-cockpit-theme", Input).value = "highcontrast"
         dialog.query_one("#apply", Button).press()
         await until_shown(pilot, "no such theme;")

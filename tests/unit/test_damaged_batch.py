@@ -13,7 +13,7 @@ from engine.mapping.options import MappingOptions
 from engine.mongo.reader import RawBatch
 from engine.work.feed import Feed, Reader, Threads
 from engine.work.slots import WIDTH, Slot
-from engine.work.worker import Orders
+from engine.work.worker import LeaseOrders
 from tests.mappings import proposed
 
 
@@ -44,7 +44,7 @@ WHOLE = bson.encode({"_id": 1})
 async def test_a_damaged_batch_is_said_to_be_one(batch: bytes | Exception) -> None:
     threads = Threads()
     converter = make_converter(proposed([WHOLE], MappingOptions()), "plain")
-    feed = Feed(cast(Reader, Batches(batch)), converter, Slot(cast(Any, [0] * WIDTH), 0), Orders(), threads)
+    feed = Feed(cast(Reader, Batches(batch)), converter, Slot(cast(Any, [0] * WIDTH), 0), LeaseOrders(), threads)
     with pytest.raises(MigrationError, match="batch that is not made of whole documents") as caught:
         async for _ in feed.page():
             pass

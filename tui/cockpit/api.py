@@ -15,7 +15,7 @@ from tui.cockpit.choices import PlanEditor, SetupFields
 from tui.cockpit.commands import Place, Situation
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.planning import EditedPlan
-from tui.cockpit.replay import Replay
+from tui.cockpit.replay import ReplayedRun
 from tui.cockpit.session import EngineSession
 from tui.cockpit.shown import ShownRun
 
@@ -67,7 +67,7 @@ class RunsApi(Protocol):
         """What the Run screen shows: a replay, or the run."""
 
     @property
-    def replay(self) -> Replay | None:
+    def replay(self) -> ReplayedRun | None:
         """The recorded run that is shown; None without one."""
 
 

@@ -11,7 +11,7 @@ from engine.protocol import Recording
 from tui.cockpit.api import CockpitApi
 from tui.cockpit.commands import Place
 from tui.cockpit.palette import CommandsPalette
-from tui.cockpit.replay import Replay
+from tui.cockpit.replay import ReplayedRun
 from tui.cockpit.runs import Runs
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.screens.history import HistoryScreen
@@ -92,7 +92,7 @@ class Navigation:
 
     async def play(self, recording: Recording) -> None:
         """A recorded run on the Run screen."""
-        self._runs.replay = Replay(recording)
+        self._runs.replay = ReplayedRun(recording)
         await self.open(Place.RUN)
 
     async def offer_start(self) -> None:

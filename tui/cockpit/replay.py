@@ -28,7 +28,7 @@ JUMP = 0.05
 _REPLAY = "▷"
 
 
-class Replay:
+class ReplayedRun:
     """Plays from the moment that it is made."""
 
     def __init__(self, recording: Recording, clock: Callable[[], float] = time.monotonic) -> None:

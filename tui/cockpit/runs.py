@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui.cockpit.engines import Engines
-from tui.cockpit.replay import Replay
+from tui.cockpit.replay import ReplayedRun
 from tui.cockpit.session import EngineSession
 from tui.cockpit.shown import ShownRun
 
@@ -13,7 +13,7 @@ class Runs:
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
-        self.replay: Replay | None = None
+        self.replay: ReplayedRun | None = None
         """A recorded run that the Run screen shows in the place of the live one."""
 
     @property

@@ -16,7 +16,7 @@ from engine.loading import choices_of
 from engine.protocol import POLICIES, ColumnView
 from tui.cockpit.dialogs.modal import Modal
 from tui.cockpit.plan_edits import ColumnState
-from tui.cockpit.widgets.fields import Choice
+from tui.cockpit.widgets.fields import ChoiceField
 from tui.words.safe import safe
 
 AS_SET = "as set"
@@ -55,7 +55,7 @@ class ColumnDialog(Modal[ColumnState]):
                     words = (AS_SET, *choices_of(f"mapping.{policy}"))
                     with Horizontal(classes="named-field"):
                         yield Static(policy, classes="field-label", markup=False)
-                        yield Choice(words, self._now.policies.get(policy, AS_SET), id=policy)
+                        yield ChoiceField(words, self._now.policies.get(policy, AS_SET), id=policy)
             yield Static(f"Seen: {kinds or 'nothing'}", classes="note", markup=False)
             note = "A value that the type cannot hold goes to _extra, or its document is rejected, as overflow says."
             if self._as_set:
@@ -77,7 +77,7 @@ class ColumnDialog(Modal[ColumnState]):
     @on(Button.Pressed, "#apply")
     @on(Input.Submitted)
     def _apply(self) -> None:
-        said = {choice.id or "": choice.selected for choice in self.query(Choice)}
+        said = {choice.id or "": choice.selected for choice in self.query(ChoiceField)}
         policies = {policy: word for policy, word in said.items() if word != AS_SET}
         name, kind = self._typed("column", self._now.name), self._typed("type", self._now.type)
         self.dismiss(ColumnState(name, kind, policies))

@@ -18,7 +18,7 @@ from engine.loading import changed, choices_of, requirement_of, setting_names
 from engine.notation import joined_list, split_list
 from tui.cockpit.dialogs.modal import Modal
 from tui.cockpit.themes import check_theme
-from tui.cockpit.widgets.fields import Choice
+from tui.cockpit.widgets.fields import ChoiceField
 from tui.words.safe import safe
 
 _ON_SETUP = frozenset(
@@ -77,7 +77,7 @@ class SettingsDialog(Modal[Settings]):
         line = Horizontal(classes="named-field")
         line.compose_add_child(Static(setting, classes="field-label", markup=False))
         if words:
-            line.compose_add_child(Choice(words, said, id=_id(setting)))
+            line.compose_add_child(ChoiceField(words, said, id=_id(setting)))
         else:
             line.compose_add_child(Input(said, id=_id(setting), compact=True, select_on_focus=False))
             line.compose_add_child(Static(requirement_of(setting) or "", classes="field-note", markup=False))
@@ -113,7 +113,13 @@ class SettingsDialog(Modal[Settings]):
 
     def _said(self, setting: str) -> str:
         field = self.query_one(f"#{_id(setting)}")
-        return field.selected if isinstance(field, Choice) else field.value.strip() if isinstance(field, Input) else ""
+        return (
+            field.selected
+            if isinstance(field, ChoiceField)
+            else field.value.strip()
+            if isinstance(field, Input)
+            else ""
+        )
 
 
 def _id(setting: str) -> str:

@@ -23,7 +23,7 @@ from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.signs import MUTED, sign_of
 from tui.cockpit.widgets.comparison import comparison_text
 from tui.cockpit.widgets.filter import FilterField, has
-from tui.cockpit.widgets.listing import Column, Lines, Listing
+from tui.cockpit.widgets.listing import Lines, ListColumn, Listing
 from tui.cockpit.widgets.report import headline, tables
 from tui.words.format import NO_NUMBER, compact, duration, number
 from tui.words.run_status import goes_on, rows_per_s, run_seconds
@@ -32,17 +32,17 @@ from tui.words.uri import place
 
 _REPORT_WIDTH = 68
 _COLUMNS = (
-    Column("when", 16),
-    Column("source → target", on_narrow=False),
-    Column("rows", 13, is_right=True),
-    Column("time", 8, is_right=True),
-    Column("rows/s", 8, is_right=True),
-    Column("rejects", 9, is_right=True),
-    Column("outcome", 13),
+    ListColumn("when", 16),
+    ListColumn("source → target", on_narrow=False),
+    ListColumn("rows", 13, is_right=True),
+    ListColumn("time", 8, is_right=True),
+    ListColumn("rows/s", 8, is_right=True),
+    ListColumn("rejects", 9, is_right=True),
+    ListColumn("outcome", 13),
 )
 
 
-class Runs(BaseModel):
+class ListedRuns(BaseModel):
     """The reply to `ListRuns`."""
 
     runs: list[RunInfo]
@@ -71,7 +71,7 @@ class HistoryScreen(CockpitScreen):
 
     def on_mount(self) -> None:
         """The title."""
-        self.query_one("#runs").border_title = Content("Runs")
+        self.query_one("#runs").border_title = Content("ListedRuns")
 
     def shown(self) -> None:
         """Read the ledger."""
@@ -105,7 +105,9 @@ class HistoryScreen(CockpitScreen):
         self._ask("reading the ledger…", self._read)
 
     async def _read(self) -> None:
-        self.runs = list(map(self.cockpit.answers.as_known, (await self.cockpit.answers.ask(Runs, ListRuns())).runs))
+        self.runs = list(
+            map(self.cockpit.answers.as_known, (await self.cockpit.answers.ask(ListedRuns, ListRuns())).runs)
+        )
         self._fill()
 
     def _fill(self) -> None:

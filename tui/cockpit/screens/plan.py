@@ -27,7 +27,7 @@ from tui.cockpit.planning import EditedPlan, PlanRequest, request_of
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.session import EngineSession
 from tui.cockpit.signs import MUTED
-from tui.cockpit.widgets.listing import Column, Listing
+from tui.cockpit.widgets.listing import ListColumn, Listing
 from tui.cockpit.widgets.planned import column_row, counting_line, heading, preview_text, warnings_text
 from tui.files import typed_path, write_new
 from tui.words.format import duration
@@ -35,13 +35,13 @@ from tui.words.safe import safe, safe_block
 
 TICK_S = 0.25
 _COLUMNS = (
-    Column("field", weight=2),
-    Column("seen", 6, is_right=True),
-    Column("BSON kinds", weight=3),
-    Column("column", weight=2),
-    Column("type", 16),
-    Column("null", 4, on_narrow=False),
-    Column("values", weight=3, on_narrow=False),
+    ListColumn("field", weight=2),
+    ListColumn("seen", 6, is_right=True),
+    ListColumn("BSON kinds", weight=3),
+    ListColumn("column", weight=2),
+    ListColumn("type", 16),
+    ListColumn("null", 4, on_narrow=False),
+    ListColumn("values", weight=3, on_narrow=False),
 )
 
 

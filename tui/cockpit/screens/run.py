@@ -28,7 +28,7 @@ from tui.cockpit.dialogs.sheet import Sheet
 from tui.cockpit.dialogs.tune import TuneDialog
 from tui.cockpit.dialogs.worker import WorkerDialog, worker_text
 from tui.cockpit.export import report_of
-from tui.cockpit.replay import JUMP, Replay
+from tui.cockpit.replay import JUMP, ReplayedRun
 from tui.cockpit.screens.base import LEAST_HEIGHT, LEAST_WIDTH, CockpitScreen
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.widgets.chart import ThroughputChart
@@ -125,7 +125,7 @@ class RunScreen(CockpitScreen):
         session = self.cockpit.runs.shown
         if session is None or not self.is_mounted:
             return
-        if isinstance(session, Replay):
+        if isinstance(session, ReplayedRun):
             session.advance()
         self._show_banner(session)
         if not force and (self._is_frozen or self._drawn == (session, session.version)):
@@ -178,7 +178,7 @@ class RunScreen(CockpitScreen):
         words = ""
         if self._is_frozen:
             words = f"Display frozen, the run continues. {self.cockpit.keymap.first('run.freeze')} goes on."
-        elif isinstance(session, Replay):
+        elif isinstance(session, ReplayedRun):
             words = session.words(self.cockpit.keymap)
         elif self.cockpit.leaving.waits_for_run:
             words = "Leaving when the run has stopped."
@@ -304,7 +304,7 @@ class RunScreen(CockpitScreen):
 
     def action_replay_hold(self) -> None:
         """Hold it, or let it go on."""
-        self._steer_replay(Replay.hold)
+        self._steer_replay(ReplayedRun.hold)
 
     def action_replay_faster(self) -> None:
         """Twice as fast."""
@@ -322,7 +322,7 @@ class RunScreen(CockpitScreen):
         """Back."""
         self._steer_replay(lambda replay: replay.jump(-JUMP))
 
-    def _steer_replay(self, steer: Callable[[Replay], None]) -> None:
+    def _steer_replay(self, steer: Callable[[ReplayedRun], None]) -> None:
         if (replay := self.cockpit.runs.replay) is not None:
             steer(replay)
             self.draw(force=True)

@@ -31,7 +31,7 @@ from tui.cockpit.screens.starting import Otherwise, offer_start
 from tui.cockpit.session import EngineSession
 from tui.cockpit.widgets.collections import CollectionList, CollectionsPanel
 from tui.cockpit.widgets.connection import ConnectionPanel
-from tui.cockpit.widgets.fields import Choice, KnobField
+from tui.cockpit.widgets.fields import ChoiceField, KnobField
 from tui.words.format import bytes_size
 from tui.words.safe import safe
 from tui.words.uri import database_in
@@ -71,7 +71,7 @@ class SetupScreen(CockpitScreen):
             with Vertical(id="mode"):
                 with Horizontal():
                     yield Static("Existing tables", classes="field-label", markup=False)
-                    yield Choice(tuple(MODES), settings.run.mode, id="mode-choice")
+                    yield ChoiceField(tuple(MODES), settings.run.mode, id="mode-choice")
                 yield Static(MODES[settings.run.mode], id="mode-note", classes="note", markup=False)
         with Horizontal(id="actions"):
             yield Static(id="setup-note", markup=False)
@@ -240,8 +240,8 @@ class SetupScreen(CockpitScreen):
         self._test_soon(event.side)
         self.cockpit.situation_changed()
 
-    @on(Choice.Changed)
-    def _mode_changed(self, event: Choice.Changed) -> None:
+    @on(ChoiceField.Changed)
+    def _mode_changed(self, event: ChoiceField.Changed) -> None:
         note = next(note for mode, note in MODES.items() if mode == event.word)
         self.query_one("#mode-note", Static).update(Content(note))
 
@@ -279,7 +279,7 @@ class SetupScreen(CockpitScreen):
             if value is None:
                 raise UsageError(f"{knob.label} must be {knob.bounds}.")
             settings = with_knob(settings, knob, value)
-        run: dict[str, object] = {"mode": self.query_one(Choice).selected}
+        run: dict[str, object] = {"mode": self.query_one(ChoiceField).selected}
         panel = self.query_one(CollectionsPanel)
         if panel.listing.collections and not self._is_listing_old:
             run |= {"collections": panel.chosen(), "exclude": []}  # what was chosen is chosen, whatever it is like
@@ -323,7 +323,7 @@ class SetupScreen(CockpitScreen):
         self.fill_knob(PAGE_SIZE, settings.run.page_size)
         self.fill_knob(THROTTLE, settings.run.throttle)
         self.fill_knob(SEED_COUNT, settings.seed.count)
-        self.query_one(Choice).selected = settings.run.mode
+        self.query_one(ChoiceField).selected = settings.run.mode
         self.action_test()
 
     def action_settings(self) -> None:

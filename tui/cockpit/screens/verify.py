@@ -36,7 +36,7 @@ from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.session import EngineSession
 from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.bars import bar
-from tui.cockpit.widgets.listing import Cell, Column, Listing
+from tui.cockpit.widgets.listing import Cell, ListColumn, Listing
 from tui.words.format import NO_NUMBER, duration, number, percent, share
 from tui.words.rejects import retry_text
 from tui.words.run_status import goes_on
@@ -47,13 +47,13 @@ Doing = Literal["", "counts", "full", "retry"]
 
 TICK_S = 0.25
 _COLUMNS = (
-    Column("table"),
-    Column("source", 12, is_right=True),
-    Column("read", 12, is_right=True, on_narrow=False),
-    Column("written", 12, is_right=True),
-    Column("rejected", 9, is_right=True, on_narrow=False),
-    Column("target", 12, is_right=True),
-    Column("result", 14),
+    ListColumn("table"),
+    ListColumn("source", 12, is_right=True),
+    ListColumn("read", 12, is_right=True, on_narrow=False),
+    ListColumn("written", 12, is_right=True),
+    ListColumn("rejected", 9, is_right=True, on_narrow=False),
+    ListColumn("target", 12, is_right=True),
+    ListColumn("result", 14),
 )
 _BAR = 30
 _RESULTS = {Verification.VERIFIED: ("✓ verified", "$success"), Verification.MISMATCH: ("! mismatch", "$error")}

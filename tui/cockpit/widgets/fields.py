@@ -70,7 +70,7 @@ class KnobField(Widget):
         _ = self.value
 
 
-class Choice(Widget, can_focus=True):
+class ChoiceField(Widget, can_focus=True):
     """One of a few words, on one line: `(•) create  ( ) append`. Left and right, or a click, choose."""
 
     BINDINGS = [  # noqa: RUF012
@@ -82,7 +82,7 @@ class Choice(Widget, can_focus=True):
     class Changed(Message):
         """Another word was chosen."""
 
-        def __init__(self, choice: Choice, word: str) -> None:
+        def __init__(self, choice: ChoiceField, word: str) -> None:
             super().__init__()
             self.choice = choice
             self.word = word
@@ -90,7 +90,7 @@ class Choice(Widget, can_focus=True):
     def __init__(self, words: Sequence[str], selected: str, *, id: str) -> None:
         super().__init__(id=id)
         self.words = tuple(words)
-        self.set_reactive(Choice.selected, selected)
+        self.set_reactive(ChoiceField.selected, selected)
 
     def render(self) -> Content:
         """The line."""

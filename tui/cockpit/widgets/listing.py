@@ -25,7 +25,7 @@ Cell = str | Content
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ListColumn:
     """One column; those without a width share what is left, by weight."""
 
     title: str
@@ -56,7 +56,7 @@ class Listing(Vertical):
     class Moved(Message):
         """Another line is under the cursor."""
 
-    def __init__(self, columns: Sequence[Column], *, id: str) -> None:
+    def __init__(self, columns: Sequence[ListColumn], *, id: str) -> None:
         super().__init__(id=id)
         self._columns = columns
         self._rows: list[Sequence[Cell]] = []
@@ -102,7 +102,7 @@ class Listing(Vertical):
         event.stop()
 
 
-def _widths(columns: Sequence[Column], width: int) -> list[int]:
+def _widths(columns: Sequence[ListColumn], width: int) -> list[int]:
     """Cells of each column; 0 for one that is left out."""
     is_narrow = width < NARROW
     used = [column for column in columns if column.on_narrow or not is_narrow]
@@ -114,7 +114,7 @@ def _widths(columns: Sequence[Column], width: int) -> list[int]:
     ]
 
 
-def _line(columns: Sequence[Column], cells: Sequence[Cell], widths: Sequence[int]) -> Content:
+def _line(columns: Sequence[ListColumn], cells: Sequence[Cell], widths: Sequence[int]) -> Content:
     drawn = []
     for column, cell, width in zip(columns, cells, widths, strict=True):
         if width:

@@ -47,7 +47,7 @@ _AGE = len("  59m")
 """Of its last progress."""
 
 
-class Order(StrEnum):
+class WorkerOrder(StrEnum):
     """What the lines are sorted by."""
 
     NUMBER = "number"
@@ -55,9 +55,9 @@ class Order(StrEnum):
     ROWS = "rows"
     STATE = "state"
 
-    def following(self) -> Order:
+    def following(self) -> WorkerOrder:
         """The next one in the cycle."""
-        orders = list(Order)
+        orders = list(WorkerOrder)
         return orders[(orders.index(self) + 1) % len(orders)]
 
 
@@ -110,7 +110,7 @@ class WorkerBars(ScrollView, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__()
-        self.order = Order.NUMBER
+        self.order = WorkerOrder.NUMBER
         self.is_reversed = False
         self.sought = ""
         """Only workers with this in their number, state or collection are shown."""
@@ -195,7 +195,7 @@ class WorkerBars(ScrollView, can_focus=True):
         if changed:
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
-    def sort_by(self, order: Order, snapshot: Snapshot) -> None:
+    def sort_by(self, order: WorkerOrder, snapshot: Snapshot) -> None:
         """Change the order, at once."""
         self.order = order
         self._ranked_at = float("-inf")
@@ -216,13 +216,13 @@ class WorkerBars(ScrollView, can_focus=True):
         self.show(snapshot)
 
     def _rank(self, workers: list[WorkerView], now: float) -> None:
-        if now - self._ranked_at >= RESORT_S or now < self._ranked_at or self.order is Order.NUMBER:
+        if now - self._ranked_at >= RESORT_S or now < self._ranked_at or self.order is WorkerOrder.NUMBER:
             self._ranked_at = now
             keys = {
-                Order.NUMBER: lambda worker: worker.id,
-                Order.RATE: lambda worker: -worker.rows_per_s,
-                Order.ROWS: lambda worker: -worker.written,
-                Order.STATE: lambda worker: worker.state.value,
+                WorkerOrder.NUMBER: lambda worker: worker.id,
+                WorkerOrder.RATE: lambda worker: -worker.rows_per_s,
+                WorkerOrder.ROWS: lambda worker: -worker.written,
+                WorkerOrder.STATE: lambda worker: worker.state.value,
             }
             ordered = sorted(sorted(workers, key=lambda worker: worker.id), key=keys[self.order])
             if self.is_reversed:
