@@ -1,4 +1,4 @@
-"""Servers that do not let everybody in: a mongod with options of its own, and TLS in front of PostgreSQL."""
+"""Servers that do not let all clients in: a mongod with options of its own, and TLS in front of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def make_certificates(folder: Path) -> Certificates:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on."""
+    """A TCP port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -214,7 +214,7 @@ def parent_of(pid: int) -> int:
 
 
 async def eventually(holds: Callable[[], object], within_s: float, account: Callable[[], object]) -> None:
-    """Wait for a condition that nobody announces."""
+    """Wait for a condition that is not announced."""
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline, f"not within {within_s} s: {account()}"
@@ -222,7 +222,7 @@ async def eventually(holds: Callable[[], object], within_s: float, account: Call
 
 
 async def nothing_open(target: Target) -> None:
-    """Nobody of ours stays within a transaction; a statement of the moment, such as the ledger's, is none that stays."""
+    """No session of ours stays within a transaction; a statement of the moment, such as the ledger's, is none that stays."""
     await eventually(lambda: not open_transactions(target), 10.0, lambda: open_transactions(target))
 
 

@@ -23,7 +23,7 @@ TABLE_SQL = """
         seen timestamptz, address jsonb, tags jsonb, active boolean NOT NULL, price numeric
     )
 """
-"""A table of somebody's, with constraints of its own."""
+"""An existing table, with constraints of its own."""
 OPTIONS = {"overflow": "reject"}
 """Of the mapping."""
 _FIRST_DAY = datetime(2020, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The floor: what the two servers take for a copy when nobody converts anything.
+"""The floor: what the two servers take for a copy when nothing is converted.
 
 Two processes, each with a thread that scans its share of the ranges as raw batches and throws them away, while its main
 thread sends ready-made COPY bytes of the same documents over one connection; then the primary key is built. The bytes

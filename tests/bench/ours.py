@@ -138,7 +138,7 @@ def _at_work(lines: list[tuple[float, dict[str, Any]]]) -> dict[int, float]:
 
 
 def _environment(servers: Servers) -> dict[str, str]:
-    """Ours without settings of somebody's, with folders of the bench's own."""
+    """Ours without settings of the user's, with folders of the bench's own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MONGOPG_")}
     return kept | {
         "PYTHONPATH": str(PROJECT),

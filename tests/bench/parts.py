@@ -79,7 +79,7 @@ class Entry:
     """That it writes; dropped before each of its runs."""
     run: Callable[[], Ran]
     workers: int = 0
-    """Our own cluster size; 0 is somebody else."""
+    """Our own cluster size; 0 is another program."""
     converter: str = ""
     """Of our own runs that have one."""
     page_size: int = PAGE_SIZE.default
@@ -109,7 +109,7 @@ class Contest:
 
     @property
     def reference(self) -> str:
-        """Our run that everybody is compared with, the fastest; empty when there is none."""
+        """Our run that all others are compared with, the fastest; empty when there is none."""
         return min((entry.name for entry in self.own), key=self.median_s, default="")
 
     def median_s(self, name: str) -> float:

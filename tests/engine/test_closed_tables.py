@@ -97,7 +97,7 @@ async def test_rights_on_the_columns_that_are_written_will_do(target: Target, cl
     assert grant.startswith("GRANT SELECT, INSERT ON")
 
 
-async def test_an_upsert_into_somebody_elses_table_without_a_unique_key_says_what_its_owner_has_to_run(
+async def test_an_upsert_into_a_table_of_others_without_a_unique_key_says_what_its_owner_has_to_run(
     target: Target, clerk: asyncpg.Connection
 ) -> None:
     target.execute(f"CREATE TABLE users (_id text, n integer); GRANT ALL ON users TO clerk_{target.database}")

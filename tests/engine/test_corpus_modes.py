@@ -46,7 +46,7 @@ WHOLE = [
 
 
 def existing_table(table: TableName, mapping: Mapping, *, has_key: bool) -> str:
-    """DDL of somebody's table that the mapping fits, with the bounds that the mapping knows of."""
+    """DDL of an existing table that the mapping fits, with the bounds that the mapping knows of."""
 
     def column(each: Column) -> str:
         sql_type = f"varchar({each.length})" if each.length else each.sql_type
@@ -88,7 +88,7 @@ class CorpusRun:
             for number, mapping in enumerate(self.mappings)
         ]
         loads, statements = await prepare.prepare(self.connection, RUN, self.mode, wanted, mappings_of)
-        # The bounds of somebody's tables have been found out, and are those that the case has.
+        # The bounds of existing tables have been found out, and are those that the case has.
         assert [Mapping.model_validate_json(load.mapping) for load in loads] == self.mappings
         run = NewRun(RUN, "f", self.mode, "mongodb://localhost/corpus", "postgresql://localhost/x", "{}")
         await runs.create_run_and_tables(self.connection, run, loads, statements)

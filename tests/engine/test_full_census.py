@@ -1,4 +1,4 @@
-"""A full census by the cluster: exact, whoever counts, and whoever dies while counting."""
+"""A full census by the cluster: exact, whichever workers count, and whichever die while counting."""
 
 from __future__ import annotations
 

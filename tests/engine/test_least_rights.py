@@ -205,9 +205,7 @@ def knock(path: Path, user: int) -> str:
 
 
 def test_the_socket_is_ours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    with tempfile.TemporaryDirectory(
-        prefix="mpg"
-    ) as runtime:  # a long path would be everybody's folder in /tmp instead
+    with tempfile.TemporaryDirectory(prefix="mpg") as runtime:  # a long path would be the shared folder in /tmp instead
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
         folder = sockets.socket_folder()
         assert folder.parent == Path(runtime)

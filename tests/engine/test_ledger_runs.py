@@ -37,7 +37,7 @@ async def ledger_of(target: Target, run_id: str) -> AsyncIterator[Ledger]:
 async def test_only_a_session_of_ours_is_ended(target: Target) -> None:
     """The number of a worker's session may be another session's, when the server was started anew."""
     ours = await postgres.connect(target.uri, application_name="mongopg-tui 20261123-1402-k3f9")
-    other = await postgres.connect(target.uri, application_name="somebody's application")
+    other = await postgres.connect(target.uri, application_name="another application")
     async with ledger_of(target, "20261123-1402-k3f9") as ledger:
         await ledger.end_backend(other.get_server_pid())
         assert await other.fetchval("SELECT 1") == 1

@@ -239,7 +239,7 @@ async def test_an_index_that_is_there_already_is_not_built_again(
     assert target.value("SELECT 'users_username_idx'::regclass::oid") == oid
 
 
-async def test_an_index_that_somebody_is_just_building_counts_as_built(target: Target) -> None:
+async def test_an_index_that_is_just_being_built_counts_as_built(target: Target) -> None:
     target.execute("CREATE TABLE t (_id integer, a integer)")
     oid = target.value("SELECT 't'::regclass::oid")
     load = TableLoad(1, "shop.t", TableName("public", "t"), "{}", 0, table_oid=oid)
@@ -248,7 +248,7 @@ async def test_an_index_that_somebody_is_just_building_counts_as_built(target: T
     try:
         await dead.execute("BEGIN; CREATE INDEX t_a_idx ON t (a)")
         building = asyncio.create_task(build_index(ours, "run", load, index))
-        await eventually(lambda: waiting_builds(target), WAIT_S, lambda: "nobody waits")
+        await eventually(lambda: waiting_builds(target), WAIT_S, lambda: "none waits")
         await dead.execute("COMMIT")
         assert await building is None
         taken = index.model_copy(update={"name": "t"})

@@ -48,7 +48,7 @@ def nothing_was_written(target: Target) -> bool:
 
 
 def free_port() -> int:
-    """A port where nobody listens."""
+    """A port where nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -58,7 +58,7 @@ def free_port() -> int:
 # --- the source -------------------------------------------------------------------------------------------------------
 
 
-async def test_nobody_at_the_source(target: Target, engines: Engines) -> None:
+async def test_no_server_at_the_source(target: Target, engines: Engines) -> None:
     uri = f"mongodb://127.0.0.1:{free_port()}/shop?serverSelectionTimeoutMS=500"
 
     exit_code, code, message = await refusal(engines, source={"uri": uri})
@@ -108,7 +108,7 @@ async def test_a_database_without_collections(target: Target, engines: Engines) 
 # --- the target -------------------------------------------------------------------------------------------------------
 
 
-async def test_nobody_at_the_target(source: Source, engines: Engines) -> None:
+async def test_no_server_at_the_target(source: Source, engines: Engines) -> None:
     add_users(source, 10)
 
     exit_code, code, message = await refusal(
@@ -140,7 +140,7 @@ async def test_a_target_that_is_no_connection_string(source: Source, engines: En
 
 @pytest.fixture
 def guarded_role(target: Target) -> Iterator[str]:
-    """A role that the server asks for its password; it trusts everybody else."""
+    """A role that the server asks for its password; it trusts all others."""
     role = f"guarded_{target.database}"
     rules = Path(target.value("SHOW hba_file"))
     before = rules.read_text()
@@ -225,7 +225,7 @@ async def test_a_password_file_that_others_may_read_is_not_used(
 
 
 @pytest.mark.slow
-async def test_a_password_that_nobody_gave(
+async def test_a_password_that_was_not_given(
     source: Source, target: Target, engines: Engines, guarded_role: str, password_file: Path
 ) -> None:
     add_users(source, 1_000)

@@ -37,7 +37,7 @@ def add_people(source: Source, count: int = DOCUMENTS, *, bad_every: int = BAD_E
 
 
 def assert_people(target: Target, count: int = DOCUMENTS) -> None:
-    """Everybody is in the table once, without NULs."""
+    """Each person is in the table once, without NULs."""
     rows = [tuple(row) for row in target.rows("SELECT _id, name FROM people")]
     assert_same({number: f"n{number}" for number in range(count)}, rows)
 

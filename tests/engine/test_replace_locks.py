@@ -98,7 +98,7 @@ async def test_a_run_whose_tables_are_made_in_groups_begins_with_the_last(target
         assert await runs.is_unbegun(connection, RUN)
         assert await runs.find_run(connection, fingerprint="f") is None, "there is nothing to resume"
         await runs.clear_unbegun(connection, "another", tables[:6])
-        assert await runs.has_run(connection, RUN), "somebody may hold its last table"
+        assert await runs.has_run(connection, RUN), "another session may hold its last table"
 
         await runs.clear_unbegun(connection, "another", tables)
 

@@ -120,7 +120,7 @@ async def test_cancel_now_ends_all_processes_at_once(source: Source, target: Tar
     assert_users_equal(source, target)
 
 
-async def test_a_drain_that_takes_too_long_for_somebody_is_cut_short(
+async def test_a_drain_that_takes_too_long_for_the_operator_is_cut_short(
     source: Source, target: Target, engines: Engines
 ) -> None:
     add_users(source, USERS)
@@ -186,7 +186,7 @@ async def test_a_resumed_run_counts_what_was_there(source: Source, target: Targe
 
 
 async def test_a_resumed_run_is_found_by_its_own_id(source: Source, target: Target, engines: Engines) -> None:
-    """Its engine's socket is called after the engine's beginning; an engine without a run is nobody's."""
+    """Its engine's socket is called after the engine's beginning; an engine without a run is no run's."""
     add_users(source, USERS)
     first, _ = await broken_off(engines, now=False)
     idle = await engines.launch()

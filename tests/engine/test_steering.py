@@ -187,7 +187,7 @@ async def test_a_worker_alone_with_the_work_has_the_whole_throttle(
     engine = await engines.launch(engines.settings("same_users", run={"throttle": ROWS_PER_S, "cluster_size": 4}))
     await engine.start()
 
-    before = await engine.until(lambda now: sent(now) > 0 and working(now) == 4, "everybody there, one at work")
+    before = await engine.until(lambda now: sent(now) > 0 and working(now) == 4, "all there, one at work")
     after = await engine.until(lambda now: sent(now) >= sent(before) + 3 * ROWS_PER_S, "three seconds' rows")
     assert ROWS_PER_S / 2 < sent_per_s(before, after) < 1.4 * ROWS_PER_S
     assert "held back by the throttle" in after.bottleneck

@@ -95,7 +95,7 @@ async def test_a_server_that_is_not_there(target: Target) -> None:
     )
 
 
-async def test_a_host_that_nobody_knows() -> None:
+async def test_an_unknown_host() -> None:
     message = await refusal(f"postgresql://me:{SECRET}@no-such-host.invalid/x")
     assert message == "The host of target.uri is unknown: no-such-host.invalid."
 

@@ -339,7 +339,7 @@ async def test_a_discarded_run_leaves_its_tables_and_loses_the_rest(target: Targ
         assert target.value("SELECT to_regclass('other') IS NOT NULL")
 
 
-async def test_a_run_whose_table_somebody_uses_is_not_discarded_and_says_who(
+async def test_a_run_whose_table_is_in_use_is_not_discarded_and_says_by_whom(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "DISCARD_LOCK_S", 0.2)

@@ -57,7 +57,7 @@ class Cable:
         return listener
 
     def cut(self) -> None:
-        """From now on everything disappears: nobody has the other end's address any more, and packets are not answered."""
+        """From now on everything disappears: neither end knows the other's address any more, and packets are not answered."""
         _ip("-n", self._name, "address", "del", f"{THEIRS}/30", "dev", f"{self._name}b")
 
     def mend(self) -> None:
@@ -73,7 +73,7 @@ class Cable:
         _ip("link", "set", a, "up")
         _ip("-n", self._name, "link", "set", b, "up")
         self._give_address()
-        # Known for good: an unanswered question for the other's hardware would be told to whoever sends something.
+        # Known for good: an unanswered question for the other's hardware would be told to the next sender.
         _ip("neighbour", "replace", THEIRS, "lladdr", THEIR_MAC, "dev", a, "nud", "permanent")
 
     def _give_address(self) -> None:

@@ -62,11 +62,11 @@ class CrashPoints:
         (self.folder / point).touch()
 
     def is_armed(self, point: str) -> bool:
-        """Nobody has died there yet."""
+        """No process has died there yet."""
         return (self.folder / point).exists()
 
     def disarm(self, point: str) -> bool:
-        """Let everybody pass again; False when somebody has died there."""
+        """Let all pass again; False when one has died there."""
         try:
             (self.folder / point).unlink()
         except FileNotFoundError:

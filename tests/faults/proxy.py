@@ -62,7 +62,7 @@ class Proxy:
         """Most that passes in each direction of all connections together; 0 is no limit."""
         self._free_at: dict[bool, float] = {True: 0.0, False: 0.0}
         self.is_open = asyncio.Event()
-        """Cleared, everything that is sent disappears for the time being: no byte passes, and nobody is told."""
+        """Cleared, everything that is sent disappears for the time being: no byte passes, and neither end is told."""
         self.is_open.set()
         self.rewrite: Callable[[bytes], bytes] = bytes
         """What becomes of each chunk that the server sends."""

@@ -124,7 +124,7 @@ def _backends(target: Target) -> set[int]:
 
 
 async def test_postgres_crashes_and_recovers(source: Source, target: Target, engines: Engines) -> None:
-    """A backend killed with SIGKILL makes the server throw everybody out, recover from its log and go on."""
+    """A backend killed with SIGKILL makes the server end all sessions, recover from its log and go on."""
     add_users(source, USERS)
     engine = await started(engines)
     victim = int(target.value(f"SELECT max(pid) FROM pg_stat_activity WHERE {COPYING.split(' AND query')[0]}"))
@@ -179,7 +179,7 @@ async def test_a_lock_that_stays_is_told_with_who_holds_it(
 async def test_a_hold_that_only_the_server_believes_in_is_not_another_run_s(
     source: Source, target: Target, engines: Engines, target_proxy: Proxy
 ) -> None:
-    """The network broke on our side alone: the old session still has the lock, and nobody who could give it up."""
+    """The network broke on our side alone: the old session still has the lock, and nothing could give it up."""
     add_users(source, USERS)
     target_proxy.mark = b"pg_try_advisory_lock"
     engine = await started(engines, sections={"target": {"uri": target_proxy.uri}})

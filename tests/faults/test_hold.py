@@ -1,4 +1,4 @@
-"""The tables of a run are held again when the server has forgotten that they were: at any time that somebody needs them."""
+"""The tables of a run are held again when the server has forgotten that they were: at any time that they are needed."""
 
 from __future__ import annotations
 

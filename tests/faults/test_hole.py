@@ -81,7 +81,7 @@ async def test_the_kernel_watches_every_connection(source: Source, target: Targe
 
 
 async def test_postgresql_watches_our_sessions_as_closely(target: Target) -> None:
-    """What it does not give up itself holds locks and claims against everybody."""
+    """What it does not give up itself holds locks and claims against all others."""
     connection = await postgres.connect(target.uri)
     try:
         for name, value in KEEPALIVE_OF_POSTGRESQL.items():

@@ -109,7 +109,7 @@ async def test_the_engine_is_killed_in_a_pause(source: Source, target: Target, e
 
 
 async def test_the_engine_is_killed_while_it_builds_keys(source: Source, target: Target, engines: Engines) -> None:
-    """Everything is copied: whoever resumes only builds the key, analyzes and counts."""
+    """Everything is copied: a resume only builds the key, analyzes and counts."""
     add_users(source, USERS)
     engine = await started(engines, written=600, cluster_size=3)
     run_id = engine.run_id

@@ -118,10 +118,10 @@ async def test_a_dead_worker_is_replaced_at_once(source: Source, target: Target,
     await completed(engine, source, target)
 
 
-async def test_a_dead_worker_s_partition_goes_to_whoever_is_free_next(
+async def test_a_dead_worker_s_partition_goes_to_the_next_that_is_free(
     source: Source, target: Target, engines: Engines
 ) -> None:
-    """The ledger takes a moment to say how far it came: whoever is free then must not begin another partition."""
+    """The ledger takes a moment to say how far it came: a worker that is free then must not begin another partition."""
     add_users(source, USERS)
     engine = await started(engines, cluster_size=2, throttle=VERY_SLOW)  # the first partitions are far from their ends
     victim = await worker_at_work(engine, set())
@@ -270,7 +270,7 @@ async def test_the_fork_server_is_killed_while_it_is_to_start_workers(
     before = engine.fork_server()
     os.kill(before, signal.SIGSTOP)
     await engine.set("cluster_size", 3)
-    await asyncio.sleep(0.3)  # somebody asks it for a worker by now, and waits for the answer
+    await asyncio.sleep(0.3)  # it is asked for a worker by now, and waits for the answer
 
     os.kill(before, signal.SIGKILL)
 
@@ -306,7 +306,7 @@ async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
     await completed(engine, source, target)
     assert target.rows(COMMITTED_BY, backend) == committed_before
     claims = target.rows("SELECT * FROM claims WHERE partition_id = $1", victim.partition)
-    assert claims, "nobody went on with its partition"
+    assert claims, "no worker went on with its partition"
     assert not [claim for claim in claims if claim["was_there"]], "its session was there when its lease was given on"
     target.execute("DROP TRIGGER watch ON mongopg.slice; DROP TABLE claims")
 

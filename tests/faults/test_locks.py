@@ -1,4 +1,4 @@
-"""Somebody's lock while a run finishes: it is told who holds it, nobody is held up for long, and the run is never lost."""
+"""Another session's lock while a run finishes: its holder is told, others wait only shortly, and the run is never lost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ IMPATIENT = {
 
 @asynccontextmanager
 async def holding(target: Target, statement: str = "SELECT FROM users") -> AsyncIterator[asyncpg.Connection]:
-    """Somebody whose transaction has a lock, by default a reader's."""
+    """A session whose transaction has a lock, by default a reader's."""
     other = await asyncpg.connect(target.uri, server_settings={"application_name": "nightly report"})
     try:
         await other.execute(f"BEGIN; {statement}")

@@ -59,7 +59,7 @@ async def test_those_that_are_connected_finish_a_run_whose_login_is_refused(
     assert target.value("SELECT count(*) FROM pg_constraint WHERE conrelid = 'users'::regclass AND contype = 'p'") == 1
 
 
-async def test_a_run_that_nobody_is_connected_for_ends_at_once_and_can_be_resumed(
+async def test_a_run_without_a_connected_worker_ends_at_once_and_can_be_resumed(
     source: Source, target: Target, engines: Engines, role: str
 ) -> None:
     add_users(source, USERS)

@@ -36,7 +36,7 @@ async def through_proxy(engines: Engines, side: str, **run: int) -> AsyncIterato
 
 
 async def assert_complete(engine: Engine, source: Source, target: Target, *, without_problems: bool = True) -> None:
-    """It ends as if nothing had been, and nobody was bothered."""
+    """It ends as if nothing had been, and no operator was bothered."""
     end = await engine.finished()
     assert (end["exit_code"], end["written"]) == (0, USERS), engine.account()
     assert not without_problems or engine.facts_of("problem") == []

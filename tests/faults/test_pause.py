@@ -22,7 +22,7 @@ USERS = 16_000
 SLOW = 2_000
 RUN = {"throttle": SLOW, "page_size": 200, "cluster_size": 1}
 SESSIONS_LIVE_MIN = 1
-"""localLogicalSessionTimeoutMinutes; 30 where nobody set it."""
+"""localLogicalSessionTimeoutMinutes; 30 where it is not set."""
 PAUSE_S = 150.0
 """Sessions are looked through every so often (logicalSessionRefreshMillis), and ended when they are older than that."""
 
@@ -79,7 +79,7 @@ async def test_what_the_target_lost_in_a_pause_is_copied_again(
 
 
 async def assert_goes_on(engine: Engine, source: Source, target: Target) -> None:
-    """Both sides are equal in the end, and nobody had a problem."""
+    """Both sides are equal in the end, and no problem was told."""
     await engine.set("throttle", 0)
     await engine.resume()
     end = await engine.finished()

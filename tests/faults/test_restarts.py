@@ -38,7 +38,7 @@ COPYING = (
 
 @pytest.fixture(scope="module")
 def own_servers() -> Iterator[Servers]:
-    """Servers that nobody else needs."""
+    """Servers that no other test needs."""
     with tempfile.TemporaryDirectory(prefix="mongopg-restarts-") as name:
         Path(name).chmod(0o711)  # PostgreSQL may run as another user, who has to reach its files
         with Servers(Path(name)) as servers:

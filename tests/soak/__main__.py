@@ -106,7 +106,7 @@ def fill(source: Source, collection: str, documents: int) -> None:
 
 
 async def repeat(world: World, options: argparse.Namespace) -> bool:
-    """Run after run, until the time is over or somebody interrupts; True when one broke a rule."""
+    """Run after run, until the time is over or it is interrupted; True when one broke a rule."""
     began, template, number = time.monotonic(), "", options.only or 0
     figures = world.figures
     ends_at = began + options.minutes * 60

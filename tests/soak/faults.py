@@ -159,7 +159,7 @@ async def end_backends(scene: Scene) -> None:
 
 
 async def crash_postgres(scene: Scene) -> None:
-    """SIGKILL to one backend: the server throws everybody out and recovers from its log."""
+    """SIGKILL to one backend: the server ends all sessions and recovers from its log."""
     pid = await asyncio.to_thread(scene.target.value, f"SELECT max(pid) FROM pg_stat_activity WHERE {OURS}")
     if pid is None:
         return

@@ -34,7 +34,7 @@ def steady_screen(monkeypatch: pytest.MonkeyPatch) -> None:
 def home(tmp_path: Path) -> Iterator[dict[str, str]]:
     """No configuration but the test's; logs and sockets of its own.
 
-    A socket's path is short: one in pytest's folder may be too long, and the folder that is taken then is everybody's.
+    A socket's path is short: one in pytest's folder may be too long, and the folder that is taken then is shared by all users.
     """
     with tempfile.TemporaryDirectory(prefix="mongopg-run-", dir="/tmp") as runtime:
         yield {"XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_RUNTIME_DIR": runtime}

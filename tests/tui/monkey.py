@@ -53,7 +53,7 @@ class Monkey:
         self.n_pressed = 0
         self.n_starts = 0
         self.last: list[str] = []
-        """The newest keys, for whoever has to find out what happened."""
+        """The newest keys, to find out what happened."""
 
     def play(self, seconds: float) -> None:
         """Press keys for so long; fails as soon as the program does."""

@@ -1,4 +1,4 @@
-"""Coming later, or coming back: a run's history is there, once; an engine that does not answer holds nobody up."""
+"""Coming later, or coming back: a run's history is there, once; an engine that does not answer holds nothing up."""
 
 from __future__ import annotations
 

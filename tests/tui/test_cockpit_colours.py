@@ -76,7 +76,7 @@ async def test_every_word_stands_out_from_its_ground(engine: ScriptedEngine, the
 
 
 async def test_in_the_terminals_own_colours_the_cursor_underlines(engine: ScriptedEngine) -> None:
-    """Which colours those are, nobody knows: words in one of them may not be seen on another."""
+    """It is not known which colours those are: words in one of them may not be seen on another."""
     settings = settings_with_servers()
     settings = merged(settings, {"cockpit": {"theme": "ansi-dark"}})
     app = on_setup(engine, settings)

@@ -253,7 +253,7 @@ async def test_the_list_of_problems_grows_under_the_cursor(engine: ScriptedEngin
         assert app.clipboard.startswith("40P01")
 
 
-async def test_documents_that_nobody_can_name_leave_the_rest_of_a_problem(engine: ScriptedEngine) -> None:
+async def test_documents_that_cannot_be_named_leave_the_rest_of_a_problem(engine: ScriptedEngine) -> None:
     engine.refusals["rejects"] = ("connect", "PostgreSQL at pg1 went away.")
     app = on_run(engine, running(problems=[NUL]))
     async with app.run_test(size=SMALL) as pilot:

@@ -36,7 +36,7 @@ class SlowLauncher:
 
 
 class Ended:
-    """A process nobody listens behind; says whether it was ended."""
+    """A process behind which nothing listens; says whether it was ended."""
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
@@ -60,7 +60,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowLauncher]:
     launcher.go.set()
 
 
-async def test_an_engine_that_nobody_waits_for_any_more_is_ended_as_soon_as_it_is_there(nobody: SlowLauncher) -> None:
+async def test_an_engine_that_is_not_waited_for_any_more_is_ended_as_soon_as_it_is_there(nobody: SlowLauncher) -> None:
     engines = Engines(None)
     opening = asyncio.create_task(engines.open_idle(Settings()))
     await asyncio.to_thread(nobody.begun.wait)

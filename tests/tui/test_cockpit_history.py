@@ -179,7 +179,7 @@ def test_speeds_have_ends() -> None:
     assert replay.speed == 4_096
 
 
-def test_a_run_that_nobody_drives_is_interrupted_and_one_with_a_heartbeat_goes_on() -> None:
+def test_a_run_that_no_engine_drives_is_interrupted_and_one_with_a_heartbeat_goes_on() -> None:
     run = run_info("x", state="running", verification="none", heartbeat_unix=STARTED, resumable=True)
     assert sign_of(run, lambda: STARTED + 5).word == "running"
     assert goes_on(run, lambda: STARTED + 5)
@@ -230,7 +230,7 @@ def test_a_run_that_is_driven_has_taken_the_time_until_now() -> None:
     # Of one that was taken up again only its engine knows, and tells at the end.
     again = going.model_copy(update={"seconds": 4.0})
     assert (run_seconds(again, lambda: now), rows_per_s(again, lambda: now)) == (None, None)
-    # Nobody is at it any more.
+    # No engine is at it any more.
     assert (run_seconds(again, lambda: now + 60), rows_per_s(again, lambda: now + 60)) == (4.0, 125.0)
 
 

@@ -370,7 +370,7 @@ async def test_a_tick_means_the_collection_whatever_it_is_called(engine: Scripte
         await until(pilot, lambda: screen.edited_settings().run.collections == [entry, f"{entry}:crm.t"])
 
 
-async def test_excluded_collections_are_not_ticked_until_somebody_does(engine: ScriptedEngine) -> None:
+async def test_excluded_collections_are_not_ticked_until_the_operator_does(engine: ScriptedEngine) -> None:
     engine.collections = odd_collections("orders", "tmp_1", "tmp_2")
     settings = settings_with_servers()
     settings = merged(settings, {"run": {"exclude": ["tmp_*"]}})

@@ -1,4 +1,4 @@
-"""The cockpit where operators leave long runs: in tmux, which draws it again for whoever attaches."""
+"""The cockpit where operators leave long runs: in tmux, which draws it again for each client that attaches."""
 
 from __future__ import annotations
 

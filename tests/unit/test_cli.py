@@ -348,7 +348,7 @@ def test_a_fault_of_ours_is_a_sentence_also_where_its_traceback_cannot_be_kept(
 
 
 def test_a_lost_terminal_does_not_change_the_exit_code() -> None:
-    """Text that nobody could read any more stands in a buffer when the program ends."""
+    """Text that could not be read any more stands in a buffer when the program ends."""
     code = """if True:
         import sys
         import tui.cli.entry, tui.__main__

@@ -84,7 +84,7 @@ def halves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mongo, "connect", lambda *_, **__: Client(shop={"users": None}))
 
 
-async def test_a_partition_that_nobody_began_is_cut() -> None:
+async def test_a_partition_that_no_worker_began_is_cut() -> None:
     copied = Copied(Ledger(True))
     assert [piece.partition_id for piece in await copied.pieces()] == [1, 2]
     assert (copied.leases.n_total, copied.leases.n_done) == (2, 0)

@@ -233,7 +233,7 @@ def test_the_summary_says_what_policies_changed() -> None:
     ) in text
 
 
-def test_counts_nobody_made_are_not_shown_as_numbers() -> None:
+def test_counts_that_were_not_made_are_not_shown_as_numbers() -> None:
     (counts,) = _facts()["tables"].values()
     text = summary(_facts(tables={"public.orders": counts | {"source": -1, "target": -1, "ok": None}}))
     assert re.search("–  1,000 +998 +2 +–  not compared", text)

@@ -36,7 +36,7 @@ def test_the_engine_loads_nothing_of_the_screen() -> None:
     assert not {"tui", "textual", "rich", "typer"} & set(seen["loaded"])
 
 
-def test_whoever_asks_for_embedded_servers_does_not_load_the_drivers() -> None:
+def test_asking_for_embedded_servers_does_not_load_the_drivers() -> None:
     loaded = set(json.loads(python(LOADED_AFTER.format(module="engine.demo, engine.demo.keeper"))))
     assert not {"pymongo", "asyncpg", "pydantic", "asyncio"} & loaded
 

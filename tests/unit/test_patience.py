@@ -10,7 +10,7 @@ from engine.retries import FIRST_WAIT_S, LIMIT_S, LONGEST_WAIT_S, Patience
 
 
 class _Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only while something sleeps."""
 
     def __init__(self) -> None:
         self.now = 0.0

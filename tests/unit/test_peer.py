@@ -1,4 +1,4 @@
-"""Whoever steers a run has to be its user: the engine asks the kernel who is at the other end of a socket."""
+"""A run is steered by its own user alone: the engine asks the kernel who is at the other end of a socket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATUS = json.dumps({"id": 1, "command": {"name": "status"}}).encode() + b"\n"
 
 
 async def answer_to_a_question() -> bytes:
-    """What an engine's server says to somebody who asks how the run is."""
+    """What an engine's server says when it is asked how the run is."""
     server = Server("20260101T000000-unit", Settings())
     with tempfile.TemporaryDirectory(prefix="mpg") as folder:  # short: a socket's path must be
         path = str(Path(folder, "s"))
@@ -42,7 +42,7 @@ async def test_our_own_user_is_answered() -> None:
 
 @pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="this kernel does not say who is there")
 async def test_another_user_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even root, who may enter every folder: here the engine is somebody else's."""
+    """Even root, who may enter every folder: here the engine is another user's."""
     ours = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: ours + 1)
 

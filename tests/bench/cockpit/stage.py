@@ -100,7 +100,7 @@ def stage(documents: int, data: Path | None) -> Iterator[Stage]:
 
 
 def read(terminal: Terminal, timeout_s: float) -> str:
-    """What the program has written, without colours; empty when there is nothing in time, or nobody any more."""
+    """What the program has written, without colours; empty when there is nothing in time, or no program any more."""
     if not select.select([terminal.master], [], [], timeout_s)[0]:
         return ""
     try:

@@ -1,6 +1,6 @@
 """What tests plant into the engine and its workers: loaded by every Python whose PYTHONPATH names this folder.
 
-Crash points: one is armed by a file of its name in the folder that MONGOPG_CRASH_POINTS names. Whoever passes it and succeeds
+Crash points: one is armed by a file of its name in the folder MONGOPG_CRASH_POINTS. A process that passes it and succeeds
 in removing the file kills itself with SIGKILL: exactly one process, at exactly this place.
 
 Constants: MONGOPG_PLANTED_CONSTANTS is a JSON object of "module:NAME" and values, such as limits that tests cannot wait for.
@@ -68,7 +68,7 @@ def plant_points() -> None:
     async def executing(self: Any, query: str, *arguments: Any, **options: Any) -> Any:
         if query == "COMMIT" and os.path.exists(os.path.join(FOLDER, "in_commit")):
             sent = asyncio.ensure_future(execute(self, query, *arguments, **options))
-            await asyncio.sleep(0)  # the statement is on the wire now, and nobody hears the answer
+            await asyncio.sleep(0)  # the statement is on the wire now, and the answer is not heard
             passing("in_commit")
             return await sent
         answer = await execute(self, query, *arguments, **options)
