@@ -71,7 +71,7 @@ class HistoryScreen(CockpitScreen):
 
     def on_mount(self) -> None:
         """The title."""
-        self.query_one("#runs").border_title = Content("ListedRuns")
+        self.query_one("#runs").border_title = Content("Runs")
 
     def shown(self) -> None:
         """Read the ledger."""
