@@ -390,13 +390,15 @@ async def recorded_events(
             yield row["at"], row["kind"], json.loads(row["facts"]), row["worker"]
 
 
-async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: bool = False) -> list[TableName]:
+async def discard(
+    connection: asyncpg.Connection, run_id: str, *, drop_tables: bool = False, lock_timeout_s: float = DISCARD_LOCK_S
+) -> list[TableName]:
     """Drop a run's staging tables and all it has in the ledger; returns the tables dropped.
 
     Of tables that stay, the ledger goes on knowing which columns the run has written.
 
     Hold the run's tables first (`engine.ledger.table_locks`). Waits for the end of a forgotten worker's transaction, but
-    for sessions that use a table that is to be dropped no longer than `DISCARD_LOCK_S`.
+    for sessions that use a table that is to be dropped no longer than `lock_timeout_s`.
 
     Args:
         drop_tables: also drop the target tables that the run made itself. Others always stay.
@@ -416,7 +418,7 @@ async def discard(connection: asyncpg.Connection, run_id: str, *, drop_tables: b
     try:
         for group in groups:
             async with naming_blockers(connection, wanted, "AccessExclusiveLock"), connection.transaction():
-                await connection.execute(f"SET LOCAL lock_timeout = {round(DISCARD_LOCK_S * 1000)}")
+                await connection.execute(f"SET LOCAL lock_timeout = {round(lock_timeout_s * 1000)}")
                 for load, table in group:
                     oid = await connection.fetchval("SELECT to_regclass($1)::oid", table.sql)
                     if oid == load.table_oid:  # never drop another table that has taken the name

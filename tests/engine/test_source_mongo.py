@@ -316,3 +316,8 @@ def test_the_uris_own_timeout_holds() -> None:
         port = free.getsockname()[1]
     with pytest.raises(ConnectError):
         connect(f"mongodb://127.0.0.1:{port}/db?serverSelectionTimeoutMS=100", app_name="test", timeout_s=250)
+
+
+def test_a_snapshot_session_of_pymongo_keeps_its_time_where_ours_is_put(source: Source) -> None:
+    with source.client.start_session(snapshot=True) as session:
+        assert hasattr(session, "_snapshot_time"), "engine/mongo/snapshot.py sets it: PyMongo has no public way"

@@ -339,10 +339,7 @@ async def test_a_discarded_run_leaves_its_tables_and_loses_the_rest(target: Targ
         assert target.value("SELECT to_regclass('other') IS NOT NULL")
 
 
-async def test_a_run_whose_table_is_in_use_is_not_discarded_and_says_by_whom(
-    target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, "DISCARD_LOCK_S", 0.2)
+async def test_a_run_whose_table_is_in_use_is_not_discarded_and_says_by_whom(target: Target) -> None:
     staging = staging_name(USERS, "replacing")
     async with bench(target.uri) as made:
         await begin_run(made.connection, "replacing", [f"CREATE TABLE {staging.sql} (x int)"], staging=staging)
@@ -352,7 +349,7 @@ async def test_a_run_whose_table_is_in_use_is_not_discarded_and_says_by_whom(
             with pytest.raises(
                 MigrationError, match=rf"{staging.table}.* is locked: .*a report.*AccessShareLock"
             ) as said:
-                await runs.discard(made.connection, "replacing")
+                await runs.discard(made.connection, "replacing", lock_timeout_s=0.2)
             assert said.value.code == "55P03"
             assert target.value("SELECT count(*) FROM mongopg.run WHERE run_id = 'replacing'") == 1
         await reader.close()
