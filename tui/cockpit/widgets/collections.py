@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Sequence
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -18,7 +17,7 @@ from engine.notation import leaves_out, parsed, written_namespace
 from engine.protocol import CollectionInfo
 from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.filter import FilterField, has
-from tui.cockpit.widgets.options import Options
+from tui.cockpit.widgets.options import LINE_KEYS, Options
 from tui.words.format import NO_NUMBER, bytes_size, compact, number
 from tui.words.safe import safe
 
@@ -29,14 +28,7 @@ _SIZE_WIDTH = 11
 class CollectionList(Options, inherit_bindings=False):
     """`[x] orders  4,210,334  1.9 GiB`, each on a line; the screen's commands choose."""
 
-    BINDINGS = [  # noqa: RUF012
-        Binding("up,k", "cursor_up", "Up", show=False),
-        Binding("down,j", "cursor_down", "Down", show=False),
-        Binding("home", "first", "First", show=False),
-        Binding("end", "last", "Last", show=False),
-        Binding("pageup", "page_up", "Page up", show=False),
-        Binding("pagedown", "page_down", "Page down", show=False),
-    ]
+    BINDINGS = LINE_KEYS
 
     class Chosen(Message):
         """Another set of collections is chosen."""

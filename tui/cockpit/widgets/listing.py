@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -15,7 +14,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui.cockpit.signs import MUTED
-from tui.cockpit.widgets.options import Options
+from tui.cockpit.widgets.options import LINE_KEYS, Options
 
 NARROW = 98
 """Cells below which the columns that are not `on_narrow` are left out."""
@@ -40,14 +39,7 @@ class ListColumn:
 class Lines(Options, inherit_bindings=False):
     """The lines, each an option."""
 
-    BINDINGS = [  # noqa: RUF012
-        Binding("up,k", "cursor_up", "Up", show=False),
-        Binding("down,j", "cursor_down", "Down", show=False),
-        Binding("home", "first", "First", show=False),
-        Binding("end", "last", "Last", show=False),
-        Binding("pageup", "page_up", "Page up", show=False),
-        Binding("pagedown", "page_down", "Page down", show=False),
-    ]
+    BINDINGS = LINE_KEYS
 
 
 class Listing(Vertical):

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from textual.binding import Binding, BindingType
 from textual.widgets import OptionList
+
+LINE_KEYS: list[BindingType] = [
+    Binding("up,k", "cursor_up", "Up", show=False),
+    Binding("down,j", "cursor_down", "Down", show=False),
+    Binding("home", "first", "First", show=False),
+    Binding("end", "last", "Last", show=False),
+    Binding("pageup", "page_up", "Page up", show=False),
+    Binding("pagedown", "page_down", "Page down", show=False),
+]
+"""Of a list of lines: Textual's and vi's, without Enter, which belongs to the screen."""
 
 
 class Options(OptionList, inherit_bindings=False):
