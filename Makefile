@@ -13,6 +13,9 @@ DEV := $(VENV)/.installed-dev
 # Each has servers of its own. Most tests wait more than they compute.
 TEST_PROCESSES ?= 2
 
+# The tests start hundreds of engines: their modules are compiled once, also where the shell says not to keep that.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 
 .PHONY: help

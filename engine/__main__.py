@@ -19,7 +19,7 @@ from typing import NoReturn, TextIO
 from engine import logs
 from engine.cluster import fork_server
 from engine.errors import MigrationError
-from engine.service import sockets
+from engine.service import log_files, sockets
 
 log = logging.getLogger("engine")
 
@@ -51,6 +51,15 @@ def main() -> None:
         sys.exit(1)
     finally:
         sockets.forget(path)
+        with contextlib.suppress(MigrationError):
+            log_files.drop_if_empty(sockets.log_path(run_id))
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End at once: nothing is left to do, and MongoDB's driver would wait up to half a second for threads that sleep."""
+    logging.shutdown()
+    os._exit(0)
 
 
 def _keep_answers() -> TextIO:

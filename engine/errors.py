@@ -10,6 +10,7 @@
      |   |- PlanChanged            2  resume with a different plan
      |   |- OtherVersion           2  the run's engine is of another version of this program
      |   `- TargetHeld             2  another run holds the target, or the run is held
+     |       `- RunTaken           2  another engine has taken the run over
      |- ConnectError               3  cannot connect, or no engine is there
      `- Cancelled                130  cancelled, however asked
 
@@ -25,6 +26,8 @@ EXIT_USAGE = 2
 EXIT_CONNECT = 3
 EXIT_INCOMPLETE = 4
 """Finished, but with rejects or a mismatch; no error stands for it."""
+EXIT_CALLED_OFF = 5
+"""A cut-over was called off: the run goes on following its source."""
 EXIT_CANCELLED = 130
 EXIT_SIGHUP = 129
 EXIT_SIGTERM = 143
@@ -86,14 +89,24 @@ class TargetHeld(UsageError):
     code = "target_held"
 
 
+class RunTaken(TargetHeld):
+    """Another engine has taken the run over: this one writes nothing any more."""
+
+    code = "run_taken"
+
+
 class ConnectError(MigrationError):
     """A server, or a run's engine, cannot be reached."""
 
     exit_code = EXIT_CONNECT
     code = "connect"
 
-    def __init__(self, message: str, *, code: str | None = None, is_final: bool = False) -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, is_final: bool = False, wants_password: bool = False
+    ) -> None:
         super().__init__(message, code=code)
+        self.wants_password = wants_password
+        """The server refuses the password, or the lack of one."""
         self.is_final = is_final
         """The server answers and refuses: trying again is of no use before something is changed."""
 

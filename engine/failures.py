@@ -44,7 +44,7 @@ HELP = {
     DISK_FULL: Help("make room on the target's server", "waiting: the target's disk is full"),
     TOO_MANY_CONNECTIONS: Help("end other sessions of the target, or raise its limit", "waiting: target connections"),
     LOCK_NOT_AVAILABLE: Help(
-        "it goes on by itself when that session has released it; end it to go on sooner",
+        "the run continues by itself when that session releases it; end the session to continue sooner",
         "waiting: a lock on a target table",
     ),
 }

@@ -9,13 +9,18 @@ Strings of the file may hold `${NAME}`, the environment variable of that name (`
 
 from __future__ import annotations
 
+import ast
 import difflib
+import inspect
 import os
 import re
 import stat
+import textwrap
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,8 +28,21 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
-from engine.config import LIBPQ_PASSWORD, PREFIX, Loaded, Settings, reveal, secrets_of, variable_of
+from engine import references
+from engine.config import (
+    ENDS,
+    LIBPQ_PASSWORD,
+    PREFIX,
+    GuardSettings,
+    Loaded,
+    Settings,
+    cluster_size_of,
+    reveal,
+    secrets_of,
+    variable_of,
+)
 from engine.errors import UsageError
+from engine.knobs import ALIASES
 from engine.libpq import strings
 from engine.libpq.resolve import is_password_of_service, read_words
 from engine.mongo_needs import left_out
@@ -39,11 +57,15 @@ FLAG_NAMES = {
     "run.collections": "--collection",
     "run.limit": "--documents",
     "seed.count": "--seed-count",
+    "dask.scheduler": "--dask",
+    "cluster.kind": "--dask",
     "cockpit.mouse": "--no-mouse",
 }
 """Flags that are not called after their setting."""
 _SCHEMES = {"source.uri": ("mongodb://", "mongodb+srv://"), "target.uri": ("postgresql://", "postgres://")}
-_COUNTS = frozenset({"run.cluster_size", "run.page_size", "run.throttle", "run.limit", "seed.count"})
+_COUNTS = frozenset({"run.cluster_size", "run.page_size", "run.throttle", "run.limit", "seed.count"}) | {
+    f"guard.{name}" for name, info in GuardSettings.model_fields.items() if info.annotation in (int, float)
+}
 """Settings that also take the spellings of the knobs: "10,000" and "off"."""
 _VARIABLE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
 _JSON = re.compile(r'\s*(\{\s*["}]|\[\s*(["\]\[{]|-?\d))')
@@ -80,10 +102,12 @@ def load_settings(config_file: Path | None, flags: Mapping[str, object]) -> Load
     given.update(_from_flags(flags, warnings))
     for side in ("source", "target"):
         _read_uri_file(given, side, file, warnings)
+        _follow_reference(given, side)
     if (password := os.environ.get(LIBPQ_PASSWORD)) and not _service_has_password(given):
         given.setdefault("target.password", _Given(password, f"environment {LIBPQ_PASSWORD}", LIBPQ_PASSWORD))
     settings = _validated(given)
     know(secrets_of(settings))
+    cluster_size_of(settings)
     for key, schemes in _SCHEMES.items():
         if key in given and given[key].value and not _is_connection_string(key, str(given[key].value)):
             raise UsageError(f"{given[key].where} must begin with {' or '.join(schemes)}.")
@@ -166,6 +190,34 @@ def choices_of(setting: str) -> tuple[str, ...]:
     return choices(fields(_sections()[section])[name])
 
 
+@cache
+def sentence_of(setting: str) -> str:
+    """What `section.name` does: the words below it in the schema; empty where the program has come without its source."""
+    section, _, name = setting.partition(".")
+    model = _sections()[section]
+    attribute = next((field for field, info in model.model_fields.items() if (info.alias or field) == name), "")
+    return _sentences(model).get(attribute, "")
+
+
+@cache
+def _sentences(model: type[BaseModel]) -> Mapping[str, str]:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
+    except (OSError, SyntaxError):
+        return {}
+    (described,) = tree.body
+    below = described.body if isinstance(described, ast.ClassDef) else []
+    return {
+        field.target.id: inspect.cleandoc(text.value.value).replace("\n", " ").replace("`", "")
+        for field, text in pairwise(below)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+
+
 def settings_folder() -> Path:
     """Where the settings of a user are: `$XDG_CONFIG_HOME/mongopg-tui`."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "mongopg-tui"
@@ -213,11 +265,11 @@ def _from_file(file: Path, warnings: list[str]) -> dict[str, _Given]:
             raise UsageError(f"{shown}: {section} must be a section, [{section}], with its settings below.")
         for name, raw in values.items():
             where = f"{section}.{name} in {shown}"
-            _check_name(section, name, f"{shown} has", f"{section}.{name}")
+            setting = _setting(section, name, f"{shown} has", f"{section}.{name}")
             literal = _VARIABLE.sub("", raw) if isinstance(raw, str) else ""
             if (name == "password" and literal) or (name == "uri" and holds_secret(literal)):
                 _warn_of_readable(file, shown, section, name, warnings)
-            given[f"{section}.{name}"] = _Given(_interpolated(raw, where), f"file {shown}", where)
+            _add(given, setting, _Given(_interpolated(raw, where), f"file {shown}", where))
     return given
 
 
@@ -280,6 +332,11 @@ class _FromEnvironment(Settings, BaseSettings):
 class _Variables(EnvSettingsSource):
     """Lists are JSON or separated by commas; a backslash before a comma makes it part of an entry."""
 
+    def __init__(self, settings: type[BaseSettings]) -> None:
+        super().__init__(settings)
+        told = {f"{PREFIX}{name}".lower() for name in ENDS}
+        self.env_vars = {name: value for name, value in self.env_vars.items() if name.lower() not in told}
+
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         if not _JSON.match(value):  # a bracket may also begin a name
             return split_list(value)
@@ -301,8 +358,8 @@ def _from_environment(warnings: list[str]) -> dict[str, _Given]:
             raise UsageError(f"{PREFIX}{section.upper()} must name a setting too: {PREFIX}{section.upper()}_NAME.")
         for name, value in values.items():
             variable = variable_of(f"{section}.{name}")
-            _check_name(section, name, "The environment has", variable)
-            given[f"{section}.{name}"] = _Given(value, f"environment {variable}", variable)
+            setting = _setting(section, name, "The environment has", variable)
+            _add(given, setting, _Given(value, f"environment {variable}", variable))
     warnings.extend(_near_misses())
     return given
 
@@ -358,6 +415,20 @@ def _read_uri_file(given: dict[str, _Given], side: str, config_file: Path | None
     if holds_secret(content) and _is_readable_by_others(path):
         warnings.append(f"{path} holds the password of {side}.uri and other users may read it: `chmod 600 {path}`.")
     given[f"{side}.uri"] = _Given(content, f"file {path}", f"The content of {path}")
+    if f"{side}.password" not in given:  # what other hosts would read there lacks it
+        given.setdefault(f"{side}.uri_from", _Given(f"file:{path.absolute()}", pointer.provenance, pointer.where))
+
+
+def _follow_reference(given: dict[str, _Given], side: str) -> None:
+    """Put what `uri` refers to where `uri` is."""
+    item = given.get(f"{side}.uri")
+    if item is None or not references.is_reference(str(item.value)):
+        return
+    reference = str(item.value).strip()
+    content, place = references.resolve(reference, item.where), references.place_of(reference)
+    given[f"{side}.uri"] = _Given(content, place, f"The content of {place}")
+    if f"{side}.password" not in given:  # what other hosts would read there lacks it
+        given.setdefault(f"{side}.uri_from", _Given(reference, item.provenance, item.where))
 
 
 def _strength(given: _Given) -> int:
@@ -374,11 +445,21 @@ def _check_section(section: str, who: str, shown: str) -> None:
         raise UsageError(f"{who} {shown}, but there is no such section; {hint}")
 
 
-def _check_name(section: str, name: str, who: str, shown: str) -> None:
+def _add(given: dict[str, _Given], setting: str, item: _Given) -> None:
+    """Raises UsageError when the same place gives the setting twice, by its name and by an alias."""
+    if setting in given:
+        raise UsageError(f"{given[setting].where} and {item.where} are one setting: take one out.")
+    given[setting] = item
+
+
+def _setting(section: str, name: str, who: str, shown: str) -> str:
+    """The setting of that name, or with an alias of that name; raises UsageError where there is none."""
     names = fields(_sections()[section])
     if name in names:
-        return
-    near = difflib.get_close_matches(name, names, 1)
+        return f"{section}.{name}"
+    if ALIASES.get(name) in names:
+        return f"{section}.{ALIASES[name]}"
+    near = difflib.get_close_matches(name, [*names, *(alias for alias, meant in ALIASES.items() if meant in names)], 1)
     elsewhere = [key for key in setting_names() if key.partition(".")[2] == name]
     if near:
         hint = f"did you mean {shown.removesuffix(name).removesuffix(name.upper())}{_as_in(shown, near[0])}?"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 2.0
@@ -19,16 +19,18 @@ class Patience:
 
     def __init__(
         self,
-        limit_s: float = LIMIT_S,
+        limit_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         *,
         first_wait_s: float = FIRST_WAIT_S,
         longest_wait_s: float = LONGEST_WAIT_S,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._limit_s = limit_s
+        self._limit_s = LIMIT_S if limit_s is None else limit_s
         self._clock = clock
         self._first_wait_s = self._wait_s = first_wait_s
         self._longest_wait_s = longest_wait_s
+        self._sleep = sleep
         self._since: float | None = None
 
     @property
@@ -40,7 +42,7 @@ class Patience:
         """Wait before the next try; workers that failed together do not come back together."""
         if self._since is None:
             self._since = self._clock()
-        await asyncio.sleep(self._wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+        await self._sleep(self._wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
         self._wait_s = min(2 * self._wait_s, self._longest_wait_s)
 
     def renew(self) -> None:

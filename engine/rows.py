@@ -96,6 +96,21 @@ class TableLoad:
     """SQL that makes the table, or what it needs; not in the ledger."""
     target_count: int | None = None
     """Set by the ledger: rows that were counted in it at the end of the run; None before."""
+    read_order: str = "id"
+    """Set by the ledger, likewise the next four: `id` or `natural`."""
+    member: str = ""
+    """Where it is read in natural order; empty is the one server that there is."""
+    collection_file: str = ""
+    """The file behind the collection there."""
+    last_record: bytes | None = None
+    """Bound of the last record when the run began; None where what came later cannot be seen."""
+    first_generation: int = 0
+    """Partitions of lower generations do not count any more."""
+
+    @property
+    def has_own_slices(self) -> bool:
+        """Its slices are ranges of `_id` that can be read again: not in natural order, nor where the source was followed."""
+        return self.read_order == "id" and not self.first_generation
 
     @property
     def loads_into(self) -> TableName:

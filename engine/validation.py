@@ -103,10 +103,11 @@ def requirement(info: FieldInfo) -> str | None:
         return info.description
     if words := choices(info):
         return "one of " + ", ".join(repr(word) if word == "" else word for word in words)
-    if info.annotation is int:
+    if info.annotation in (int, float):
+        kind = "a whole number" if info.annotation is int else "a number"
         low = next((limit.ge for limit in info.metadata if isinstance(limit, Ge)), None)
         high = next((limit.le for limit in info.metadata if isinstance(limit, Le)), None)
-        return "a whole number" if low is None or high is None else f"a whole number between {low:,} and {high:,}"
+        return kind if low is None or high is None else f"{kind} between {low:,} and {high:,}"
     if info.annotation is bool:
         return "true or false"
     if info.annotation in (str, SecretStr):

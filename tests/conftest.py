@@ -18,6 +18,7 @@ import hypothesis
 import pytest
 
 from engine.demo import DemoServers, start_servers
+from tests.signals import send_signal
 
 if TYPE_CHECKING:
     import asyncpg
@@ -128,7 +129,7 @@ def nothing_left_over() -> Iterator[None]:
     while (left := _processes_of(session)) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in left:
-        os.kill(pid, signal.SIGKILL)
+        send_signal(pid, signal.SIGKILL)
     assert not left, "processes left over: " + "; ".join(f"{pid} {command}" for pid, command in left.items())
 
 

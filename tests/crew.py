@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from engine.cluster.crew import Counters, CrewEvents, Ended
+from collections.abc import Callable, Sequence
+
+from engine.cluster.crew import Counters, CrewEvents, Ended, Host
 from engine.work.context import WorkerStart
 from engine.work.messages import FromWorker, Ready, ToWorker
 
@@ -47,25 +49,34 @@ class FakeCrew:
     """As many members as are wanted, at once."""
 
     capacity: int | None = None
+    hosts: Sequence[Host] = ()
 
     def __init__(self, events: CrewEvents) -> None:
         self.events = events
         self.members: dict[int, FakeMember] = {}
+        self.refused: dict[str, str] = {}
+        self.host_of: Callable[[int], str] = lambda number: ""
+        """The host of the member of a number."""
         self._n_made = 0
 
     def want(self, n: int) -> None:
-        while len(self.members) < n:
+        while len(self.members) < (n if self.capacity is None else min(n, self.capacity)):
             self._n_made += 1
             member = self.members[self._n_made] = FakeMember(self._n_made, self)
+            member.host = self.host_of(self._n_made)
             self.events.joined(member)
 
     def start_with(self, start: WorkerStart) -> None:
         pass
 
+    def refuse(self, host: str, problem: str) -> None:
+        """Starts none there any more."""
+        self.refused[host] = problem
+
     async def stop_starting(self) -> None:
         pass
 
-    def close(self) -> None:
+    async def close(self) -> None:
         pass
 
     def all_ready(self) -> None:

@@ -15,14 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trustme
+from pymongo import MongoClient
 
 from engine.demo.binaries import find_binaries
-
-if TYPE_CHECKING:
-    from pymongo import MongoClient
 
 START_S = 30.0
 SSL_REQUEST = (80877103).to_bytes(4, "big")
@@ -86,6 +84,22 @@ def running_mongod(*options: str) -> Iterator[int]:
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
+
+
+@contextmanager
+def mongod_with_users() -> Iterator[tuple[int, MongoClient[dict[str, Any]]]]:
+    """A replica set of one that asks for a login: its port, and its administrator."""
+    with tempfile.TemporaryDirectory() as folder:
+        key = Path(folder, "key")
+        key.write_text("a2V5b2ZhbGxub2Rlcw==")
+        key.chmod(0o600)
+        with running_mongod("--auth", "--keyFile", str(key), "--replSet", "rs0") as port:
+            address = f"127.0.0.1:{port}/?directConnection=true"
+            with MongoClient[dict[str, Any]](f"mongodb://{address}") as first:
+                make_replica_set(first, port)
+                first.admin.command("createUser", "admin", pwd="admin", roles=["root"])
+            with MongoClient[dict[str, Any]](f"mongodb://admin:admin@{address}") as admin:
+                yield port, admin
 
 
 def _listens(port: int) -> bool:

@@ -102,11 +102,16 @@ def remains_at(target: Target, expected: Iterable[str] | None = None) -> list[st
 # --- on this machine --------------------------------------------------------------------------------------------------
 
 
+def text_of(log: Path) -> str:
+    """An engine's log; one that had nothing to say leaves none."""
+    return log.read_text(errors="replace") if log.exists() else ""
+
+
 def remains_here(pids: Iterable[int], log: Path) -> list[str]:
     """What engines and workers that have ended left on this machine: shared memory, the password in the log."""
     names = tuple(f"pym-{pid}-" for pid in pids)
     memory = [path.name for path in SHARED_MEMORY.glob("pym-*") if path.name.startswith(names)]
     found = [f"shared memory left: {memory}"] if memory else []
-    if CANARY in log.read_text(errors="replace"):
+    if CANARY in text_of(log):
         found.append(f"the password is in {log}")
     return found

@@ -24,12 +24,13 @@ from pydantic import BaseModel
 
 from engine import protocol
 from engine.config import Settings
-from engine.protocol import Event, RunState, Snapshot
+from engine.protocol import Event, RunState, Snapshot, WorkerView
 from engine.service.client import EngineClient, EngineProcess, launch
 from engine.work.users import UserPages
 from tests.remains import advisory_locks as advisory_locks
-from tests.remains import remains_here
+from tests.remains import remains_here, text_of
 from tests.remains import sessions as sessions
+from tests.signals import send_signal
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -40,6 +41,7 @@ GONE_S = 10.0
 """For an engine whose last client has left, with a run to roll back."""
 POLL_S = 0.02
 EXAMPLES = 3
+LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 T = TypeVar("T")
 
@@ -56,6 +58,8 @@ class Engine:
         self.events: list[Event] = []
         self.may_fail_inside = False
         """Set where the engine is expected to log a traceback."""
+        self.struck: set[int] = set()
+        """Workers that were sent a signal."""
         self._news = asyncio.Event()
         self._collecting = asyncio.create_task(self._collect(), name="collect")
 
@@ -95,7 +99,7 @@ class Engine:
         """Cancel the run, answered at once."""
         await self.client.call(protocol.Cancel(now=now))
 
-    async def set(self, knob: str, value: int) -> dict[str, Any]:
+    async def set(self, knob: str, value: int | str) -> dict[str, Any]:
         """Turn a knob; what the engine answers."""
         answer: dict[str, Any] = await self.client.call(protocol.SetKnob(knob=knob, value=value))
         return answer
@@ -157,7 +161,7 @@ class Engine:
                      "partitions_done", "partitions_total"},
         )  # fmt: skip
         workers = [(worker.id, worker.state.value, worker.written) for worker in self.snapshot.workers]
-        return f"{json.dumps(shown)}\nworkers {workers}\nlog:\n{self.process.log.read_text()[-3000:]}"
+        return f"{json.dumps(shown)}\nworkers {workers}\nlog:\n{text_of(self.process.log)[-3000:]}"
 
     # --- its processes ------------------------------------------------------------------------------------------------
 
@@ -177,6 +181,31 @@ class Engine:
             for pid, command in self.processes().items()
             if "multiprocessing.forkserver" in command and parent_of(pid) == self.pid
         )
+
+    async def strike(
+        self,
+        chosen: Callable[[WorkerView], object] = lambda _: True,
+        *,
+        number: signal.Signals = signal.SIGKILL,
+        what: str = "a living worker",
+    ) -> WorkerView:
+        """Send a signal to a living worker that had none yet, and fulfils a condition; which one it was.
+
+        A snapshot is older than the moment: a worker that has ended since, such as one that was not wanted any more, is passed
+        over.
+        """
+
+        def struck() -> WorkerView | None:
+            alive = self.processes()
+            for worker in self.snapshot.workers:
+                if worker.pid not in alive or worker.pid in self.struck or not chosen(worker):
+                    continue
+                if send_signal(worker.pid, number):
+                    self.struck.add(worker.pid)
+                    return worker
+            return None
+
+        return await self._wait(struck, what)
 
     def kill(self) -> None:
         """SIGKILL to the engine process alone."""
@@ -221,6 +250,11 @@ async def eventually(holds: Callable[[], object], within_s: float, account: Call
         await asyncio.sleep(POLL_S)
 
 
+async def waiting_for_a_lock(target: Target) -> None:
+    """A session in this database waits for a lock that another one holds."""
+    await eventually(lambda: target.value(LOCK_WAITS), 10.0, lambda: "no session waits for a lock")
+
+
 async def nothing_open(target: Target) -> None:
     """No session of ours stays within a transaction; a statement of the moment, such as the ledger's, is none that stays."""
     await eventually(lambda: not open_transactions(target), 10.0, lambda: open_transactions(target))
@@ -235,11 +269,14 @@ class Engines:
 
     source: Source
     target: Target
+    order: str = "auto"
+    """`run.order` where a test's settings name none."""
     launched: list[Engine] = field(default_factory=list)
 
     def settings(self, *collections: str, **sections: dict[str, Any]) -> Settings:
         """Settings for these collections of the source; sections as in the file, `run={"cluster_size": 2}`."""
-        run = {"collections": [f"{self.source.database}.{name}" for name in collections], "cluster_size": 2}
+        names = [f"{self.source.database}.{name}" for name in collections]
+        run: dict[str, Any] = {"collections": names, "cluster_size": 2, "order": self.order}
         seed = {"collection": f"{self.source.database}.users"}
         return Settings.model_validate(
             {"source": {"uri": self.source.uri}, "target": {"uri": self.target.uri}}
@@ -273,7 +310,7 @@ class Engines:
         finally:
             for engine in self.launched:
                 for pid in engine.processes():
-                    os.kill(pid, signal.SIGKILL)
+                    send_signal(pid, signal.SIGKILL)
                 engine.process.process.wait()
         await eventually(
             lambda: not sessions(self.target) and not advisory_locks(self.target),
@@ -283,7 +320,7 @@ class Engines:
         for engine in self.launched:
             left = remains_here(engine.pids, engine.process.log)
             assert not left, left
-            log = engine.process.log.read_text()
+            log = text_of(engine.process.log)
             assert engine.may_fail_inside or "Traceback (most recent call last)" not in log, log[-5000:]
 
 

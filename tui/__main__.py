@@ -9,7 +9,7 @@ import os
 import sys
 
 from engine.errors import EXIT_CANCELLED
-from tui import garbage
+from tui import garbage, starting
 
 
 def main() -> None:
@@ -18,14 +18,18 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a narrow encoding must not end a run
             stream.reconfigure(errors="backslashreplace")
+    if starting.opens_cockpit(sys.argv[1:]):
+        starting.tell()
     try:
         from tui.cli.entry import run_command_line  # in here, so that ctrl-C while it loads is no traceback either
 
         code = run_command_line(sys.argv[1:])
     except KeyboardInterrupt:
+        starting.erase()
         with contextlib.suppress(OSError):
             sys.stderr.write("Error: Interrupted.\n")
         code = EXIT_CANCELLED
+    starting.erase()
     _let_go_of_lost_terminal()
     sys.exit(code)
 

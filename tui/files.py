@@ -41,5 +41,34 @@ def write_new(path: Path, text: str) -> None:
         raise _not_written(path, error) from error
 
 
+def write_over(path: Path, text: str) -> None:
+    """Write a file in the place of one that is there, whole or not at all: that one stays when it cannot be.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    write_new(beside, text)
+    try:
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise _not_written(path, error) from error
+
+
+def read_text(path: Path) -> str:
+    """What a file of text holds.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not text in UTF-8.") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
 def _not_written(path: Path, error: OSError | ValueError) -> UsageError:
     return UsageError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.")

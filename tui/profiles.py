@@ -10,7 +10,7 @@ import tomlkit
 
 from engine.config import Settings, reveal
 from engine.errors import UsageError
-from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, THROTTLE, Knob
+from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, THROTTLE, Knob, KnobValue
 from engine.loading import load_settings, settings_folder
 from tui.words.uri import without_secrets
 
@@ -55,14 +55,14 @@ def names() -> list[str]:
     return [name for name in found if name != _DEFAULT and _NAME.fullmatch(name)]
 
 
-def knobs_of(name: str) -> dict[Knob, int]:
+def knobs_of(name: str) -> dict[Knob, KnobValue]:
     """The values that a profile gives the knobs of a run that is going on.
 
     Raises:
         UsageError: it cannot be read.
     """
     run = load_settings(existing(name), {}).settings.run
-    return {CLUSTER_SIZE: run.cluster_size, PAGE_SIZE: run.page_size, THROTTLE: run.throttle}
+    return {CLUSTER_SIZE: run.size, PAGE_SIZE: run.page_size, THROTTLE: run.throttle}
 
 
 def save(name: str, settings: Settings) -> Path:

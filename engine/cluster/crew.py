@@ -5,10 +5,11 @@ Only ages cross it, never values of a clock: the clocks of two processes on two 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from engine.config import Settings
 from engine.work.context import WorkerStart
 from engine.work.messages import FromWorker, ToWorker
 
@@ -33,6 +34,10 @@ class Counters:
     """Seconds since its loop gave a sign, or since its process was started."""
     idle_s: float
     """Seconds since it made progress."""
+    cpu_ns: int = 0
+    """Processor time of its process."""
+    memory: int = 0
+    """Bytes of its memory that are resident; 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,28 @@ class Ended:
     certain: bool = True
     """The process is dead; otherwise it is out of reach, and its session with the target has to be ended before its lease is
     given to another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where members run besides this host."""
+
+    name: str
+    address: str
+    """By which the crew reaches it."""
+    slots: int
+    """Members that it can have at most."""
+    members: int
+    """Those alive, and those being started."""
+    round_trip_s: float = 0.0
+    """Of the newest message to it; 0 before the first."""
+    cores: int = 0
+    load: float = 0.0
+    """Average of a minute."""
+    version: str = ""
+    """Of this program, there."""
+    problem: str = ""
+    """Why it takes no members, as "host b: ..." goes on; empty where it does."""
 
 
 class Member(Protocol):
@@ -104,7 +131,11 @@ class CrewEvents(Protocol):
         ...
 
     def cannot_start(self, error: Exception) -> None:
-        """No more processes can be had."""
+        """No more processes can be had; of a `MigrationError` that there never will be one."""
+        ...
+
+    def noticed(self, code: str, message: str) -> None:
+        """Something happened to the hosts of members, which the crew deals with."""
         ...
 
 
@@ -116,6 +147,11 @@ class Crew(Protocol):
         """The most members that there can be now; None is no bound of its own."""
         ...
 
+    @property
+    def hosts(self) -> Sequence[Host]:
+        """Where members run or could run; none where all are on this host."""
+        ...
+
     def want(self, n: int) -> None:
         """So many members in all, those that are about to leave included: starts what is missing, never ends one."""
         ...
@@ -124,14 +160,24 @@ class Crew(Protocol):
         """What members that are started from here on have to know."""
         ...
 
+    def refuse(self, host: str, problem: str) -> None:
+        """Start no members on a host any more, as long as what is there stays as it is.
+
+        Args:
+            problem: why, as "host b: ..." goes on.
+        """
+        ...
+
     async def stop_starting(self) -> None:
         """Start none any more; returns when none is being started."""
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """There are no members left, and there will be none."""
         ...
 
 
 MakeCrew = Callable[[CrewEvents], Crew]
 """Makes an empty crew for a supervisor."""
+CrewsOf = Callable[[Settings], MakeCrew]
+"""What makes crews under these settings."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from engine.cluster.crew import MakeCrew
+from engine.cluster.crew import Host, MakeCrew
+from engine.cluster.host_watch import HostWatch
 from engine.cluster.job import Job, JobOwner
 from engine.cluster.supervisor import Supervisor
 from engine.cluster.worker import Worker
-from engine.errors import MigrationError
+from engine.errors import MigrationError, RunTaken
 from engine.protocol import ProblemReported, WorkerChanged, WorkerView
 from engine.redaction import redact
 from engine.work.context import WorkerStart
@@ -67,6 +68,7 @@ class Dispatcher:
         self.is_ending = False
         """Nothing is tried again: the work ends as it is."""
         self._watching: asyncio.Task[None] | None = None
+        self._hosts = HostWatch()
         self._supervisor = Supervisor(make_crew, self, page_size=page_size, throttle=throttle)
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
@@ -95,6 +97,11 @@ class Dispatcher:
     def workers(self) -> list[Worker]:
         """Those alive, and those being started."""
         return self._supervisor.workers
+
+    @property
+    def hosts(self) -> Sequence[Host]:
+        """Where workers run, or could run, besides this host."""
+        return self._supervisor.hosts
 
     @property
     def n_idle(self) -> int:
@@ -196,7 +203,12 @@ class Dispatcher:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEATS_EVERY_S)
+            self._look_at_hosts()
             await self._supervisor.check_heartbeats()
+
+    def _look_at_hosts(self) -> None:
+        for event in self._hosts.look(self._supervisor.hosts):
+            self._owner.emit(event)
 
     # --- what the supervisor asks and tells (Direction) ---------------------------------------------------------------
 
@@ -230,7 +242,10 @@ class Dispatcher:
             return
         self._owner.emit(ProblemReported(code=message.code, message=redact(message.message), retry=not message.fatal))
         if message.fatal:
-            self._owner.fail(MigrationError(message.message, code=message.code))
+            is_taken = message.code == RunTaken.code
+            self._owner.fail(
+                RunTaken(message.message) if is_taken else MigrationError(message.message, code=message.code)
+            )
         else:
             self.lost(message.lease, "gave its partition up")
 
@@ -240,7 +255,7 @@ class Dispatcher:
         if self.is_ending or not job.can_go_on(message.lease):
             return False
         job.returned(message.lease, message.lease)
-        words = f"{redact(message.message)} The run goes on with the {size} workers that are connected."
+        words = f"{redact(message.message)} The run continues with the {size} workers that are connected."
         self._owner.emit(ProblemReported(code=message.code, message=words, retry=True))
         self._owner.resized(size)
         return True
@@ -256,9 +271,9 @@ class Dispatcher:
         """A worker dealt with a problem by itself."""
         self._owner.emit(ProblemReported(code=problem.code, message=redact(problem.message), retry=True))
 
-    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
+    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None, host: str) -> None:
         """A worker started, retired or died."""
-        self._owner.emit(WorkerChanged(id=worker_id, pid=pid, what=what, exit=exit_code))
+        self._owner.emit(WorkerChanged(id=worker_id, pid=pid, what=what, exit=exit_code, host=host))
         if self._supervisor.is_hopeless:
             self._owner.fail(
                 MigrationError("Worker processes end before they are ready; the engine's log says why.", code="workers")
@@ -268,15 +283,18 @@ class Dispatcher:
         """The target has no connection for one of the workers."""
         self._owner.resized(size)
         message = (
-            f"The target has no free connection for another worker: the cluster goes on with {size}; enlarge it again when "
+            f"The target has no free connection for another worker: the run continues with {size}; add workers again when "
             "there are more."
         )
         self._owner.emit(ProblemReported(code="fewer_workers", message=message))
 
     def cannot_start(self, error: Exception) -> None:
         """No more processes can be had: work that has some goes on with those."""
+        self._look_at_hosts()  # why they take none comes before the end
         name = type(error).__name__
-        if any(worker.member.pid for worker in self.workers):
+        if isinstance(error, MigrationError):
+            self._owner.fail(error)
+        elif any(worker.member.pid for worker in self.workers):
             message = f"No more worker processes can be started ({name})."
             self._owner.emit(ProblemReported(code="workers", message=message))
         else:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerProcess
 from threading import Lock
@@ -15,7 +16,7 @@ from typing import Any
 
 from engine.cluster import fork_server
 from engine.cluster.channel import Channel
-from engine.cluster.crew import Counters, CrewEvents, Ended
+from engine.cluster.crew import Counters, CrewEvents, Ended, Host
 from engine.cluster.fork_server import CONTEXT
 from engine.work import worker as worker_main
 from engine.work.context import WorkerStart
@@ -41,13 +42,15 @@ class LocalMember:
 
     host = ""
 
-    def __init__(self, crew: LocalCrew, index: int, slots: Any, start: WorkerStart) -> None:
+    def __init__(self, crew: LocalCrew, index: int, number: int, slots: Any, start: WorkerStart) -> None:
         """Not started yet.
 
         Args:
             index: of its slot in `slots`.
+            number: for people.
         """
-        self.id = index + 1
+        self.id = number
+        self.index = index
         self.pid = 0
         self.is_gone = False
         ours, self._their_end = CONTEXT.Pipe()
@@ -60,7 +63,9 @@ class LocalMember:
         self._channel = Channel(ours, self._said, self._pipe_ended)
         self._crew = crew
         self.process: ForkServerProcess = CONTEXT.Process(
-            target=worker_main.main, args=(slots, index, self._their_end, start), name=f"mongopg worker {self.id}"
+            target=worker_main.main,
+            args=(slots, index, number, self._their_end, start),
+            name=f"mongopg worker {self.id}",
         )
 
     def send(self, message: ToWorker) -> None:
@@ -83,6 +88,8 @@ class LocalMember:
             throttled_ns=slot[Field.THROTTLED_NS],
             silent_s=(now_ns - max(slot[Field.HEARTBEAT_NS], self._started_ns)) / 1e9,
             idle_s=max(0, now_ns - slot[Field.PROGRESS_NS]) / 1e9,
+            cpu_ns=slot[Field.CPU_NS],
+            memory=slot[Field.MEMORY],
         )
 
     def end(self) -> None:
@@ -139,10 +146,16 @@ class LocalCrew:
     """Starts workers until there are as many as are wanted."""
 
     capacity: int | None = None
+    hosts: Sequence[Host] = ()
 
-    def __init__(self, events: CrewEvents) -> None:
-        """It has no members; `start_with` comes before the first one is wanted."""
+    def __init__(self, events: CrewEvents, number_of: Callable[[int], int] = lambda index: index + 1) -> None:
+        """It has no members; `start_with` comes before the first one is wanted.
+
+        Args:
+            number_of: the number, for people, of the member that gets the slot of this index; asked once for each.
+        """
         self.events = events
+        self._number_of = number_of
         self._members: dict[int, LocalMember] = {}
         """Those alive and those being started, by index of their slot."""
         self._wanted = 0
@@ -166,13 +179,16 @@ class LocalCrew:
         """What members that are started from here on have to know."""
         self._start_with = start
 
+    def refuse(self, host: str, problem: str) -> None:
+        """It has no other hosts."""
+
     async def stop_starting(self) -> None:
         """Start none any more; returns when none is being started."""
         self._wanted = 0
         if self._growing is not None:
             await self._growing
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Nothing is started or reaped any more."""
         self._threads.shutdown(wait=False)
 
@@ -206,7 +222,8 @@ class LocalCrew:
     def _new_member(self) -> LocalMember:
         """A place in the crew, whose process is not started yet."""
         index = next(index for index in range(N_SLOTS) if index not in self._members)
-        member = self._members[index] = LocalMember(self, index, self._slots, self._start_with)
+        number = self._number_of(index)
+        member = self._members[index] = LocalMember(self, index, number, self._slots, self._start_with)
         self.events.joined(member)
         return member
 
@@ -217,7 +234,7 @@ class LocalCrew:
             await asyncio.get_running_loop().run_in_executor(self._threads, self._start_process, member.process)
         except (OSError, EOFError) as error:
             log.exception("a worker process cannot be started")
-            del self._members[member.id - 1]
+            del self._members[member.index]
             member.give_up()
             self.events.never_joined(member)
             return error
@@ -240,7 +257,7 @@ class LocalCrew:
     async def _bury(self, member: LocalMember) -> None:
         await member.closed()
         exit_code = await asyncio.get_running_loop().run_in_executor(self._threads, self._end_process, member.process)
-        del self._members[member.id - 1]
+        del self._members[member.index]
         self.events.left(member, Ended(exit_words(exit_code), exit_code))
 
     def _end_process(self, process: ForkServerProcess) -> int | None:

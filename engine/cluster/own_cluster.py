@@ -8,9 +8,10 @@ from typing import Any
 
 from engine.cluster.crew import MakeCrew
 from engine.cluster.dispatcher import Dispatcher, no_backends
+from engine.cluster.host_views import host_views
 from engine.cluster.job import Job
 from engine.errors import MigrationError
-from engine.protocol import Event, WorkerView
+from engine.protocol import Event, HostView, WorkerView
 from engine.work.context import WorkerStart
 
 END_GRACE_S = 0.5
@@ -68,9 +69,17 @@ class OwnCluster:
         """Other values of `page_size` and `throttle`."""
         self._dispatcher.tune(knobs["page_size"], knobs["throttle"])
 
+    def forget_tasks(self) -> None:
+        """Tasks have changed: every worker is told anew."""
+        self._dispatcher.forget_tasks()
+
     def views(self) -> list[WorkerView]:
         """The workers as front ends show them."""
         return self._dispatcher.views()
+
+    def hosts(self, workers: list[WorkerView]) -> list[HostView]:
+        """The hosts of these workers as front ends show them; none when all are on this one."""
+        return host_views(self._dispatcher.hosts, workers)
 
     async def until(self, is_done: Callable[[], bool]) -> None:
         """Have the work done; raises what made it fail."""

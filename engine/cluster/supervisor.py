@@ -20,11 +20,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from engine.cluster.crew import Ended, MakeCrew, Member
+from engine.cluster.crew import Crew, Ended, Host, MakeCrew, Member
+from engine.cluster.gates import Gates
 from engine.cluster.worker import Worker
+from engine.errors import UsageError
 from engine.failures import TOO_MANY_CONNECTIONS
 from engine.postgres.sqlstates import UNREACHABLE
 from engine.work.context import WorkerStart
@@ -36,6 +38,8 @@ from engine.work.messages import (
     Lease,
     NewLease,
     NewTask,
+    Probe,
+    Probed,
     Problem,
     Progress,
     Ready,
@@ -45,8 +49,13 @@ from engine.work.messages import (
     ToWorker,
     Tune,
     Yield,
+    parts_of,
+    touch,
 )
+from engine.work.probe import look_around
 
+SHOWN_HOSTS = 5
+"""Reasons of so many hosts are told."""
 MAX_EARLY_DEATHS = 3
 """Workers that died before they were ready, each started after the death of the one before: none can live."""
 GATHER_S = 2.0
@@ -97,8 +106,8 @@ class Direction(Protocol):
         """A worker dealt with a problem."""
         ...
 
-    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
-        """A worker `started`, `retired` or `died`."""
+    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None, host: str) -> None:
+        """A worker `started`, `retired` or `died` on a host; empty is this one."""
         ...
 
     def shrunk(self, size: int) -> None:
@@ -129,6 +138,7 @@ class Supervisor:
         page_size: int,
         throttle: int,
         end_backend_s: float = END_BACKEND_S,
+        look: Callable[[WorkerStart], Awaitable[Probed]] = look_around,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """No worker is wanted yet.
@@ -136,6 +146,7 @@ class Supervisor:
         Args:
             throttle: documents per second of all workers together; 0 is no limit.
             end_backend_s: how long the target may take to end a session.
+            look: what this host has, and which servers it reaches.
             clock: in seconds.
         """
         self._direction = direction
@@ -154,9 +165,18 @@ class Supervisor:
         self._is_held = False
         """No leases are handed out: pausing, paused or ending."""
         self._is_disbanded = False
+        self._gates = Gates(look, self._judged)
         self._reclaims: set[asyncio.Task[None]] = set()
         """Sessions of members out of reach that are being ended."""
-        self._crew = make_crew(self)
+        self._make_crew = make_crew
+        self._made: Crew | None = None
+
+    @property
+    def _crew(self) -> Crew:
+        """Made when it is needed first: only a run that has started knows where its workers are to be."""
+        if self._made is None:
+            self._made = self._make_crew(self)
+        return self._made
 
     # --- what the dispatcher asks -------------------------------------------------------------------------------------
 
@@ -164,6 +184,11 @@ class Supervisor:
     def workers(self) -> list[Worker]:
         """The workers that are alive or being started, by number."""
         return [self._workers[number] for number in sorted(self._workers)]
+
+    @property
+    def hosts(self) -> Sequence[Host]:
+        """Where workers run, or could run, besides this host."""
+        return self._made.hosts if self._made is not None else ()
 
     @property
     def n_draining(self) -> int:
@@ -192,6 +217,7 @@ class Supervisor:
 
     def start_with(self, start: WorkerStart) -> None:
         """What workers that are started from here on have to know."""
+        self._gates.start = start
         self._crew.start_with(start)
 
     def resize(self, desired: int) -> None:
@@ -249,8 +275,7 @@ class Supervisor:
     def recall(self, lease: Lease) -> bool:
         """Ask the holder of a lease, or of its rest, to give it back; False when no worker has it."""
         for worker in self.workers:
-            held = worker.lease
-            if held is not None and (held.task_id, held.key) == (lease.task_id, lease.key):
+            if any((held.task_id, held.key) == (lease.task_id, lease.key) for held in worker.parts):
                 self._yield(worker)
                 return True
         return False
@@ -278,7 +303,9 @@ class Supervisor:
         self._is_held = True
         self._is_disbanded = True  # a size that was asked for before comes too late
         self._desired = 0
-        await self._crew.stop_starting()
+        if self._made is None:
+            return
+        await self._made.stop_starting()
         for worker in self.workers:
             worker.is_retiring = True
             worker.member.send(Retire() if worker.lease is None else Abort())
@@ -289,7 +316,8 @@ class Supervisor:
             worker.member.end()
         while self._workers or self._reclaims:
             await asyncio.sleep(_POLL_S)
-        self._crew.close()
+        self._gates.close()
+        await self._made.close()
 
     async def check_heartbeats(self) -> None:
         """End workers that hang, also before they are ready; call it about once a second. No server keeps it from that."""
@@ -318,6 +346,10 @@ class Supervisor:
         """No more processes can be had."""
         self._direction.cannot_start(error)
 
+    def noticed(self, code: str, message: str) -> None:
+        """Something happened to the hosts of members."""
+        self._direction.noticed(Problem(code, message))
+
     def said(self, member: Member, message: FromWorker) -> None:
         """A message of a member."""
         worker = self._workers[member.id]
@@ -326,8 +358,10 @@ class Supervisor:
                 worker.is_ready = True
                 worker.converter = message.converter
                 self._early_deaths = 0
-                self._direction.worker_changed(worker.id, member.pid, "started", None)
-                self._idle(worker)
+                self._direction.worker_changed(worker.id, member.pid, "started", None, member.host)
+                self._admit(worker)
+            case Probed():
+                self._gates.judge(member.host, message)
             case Connected():
                 worker.backend_pid = message.backend_pid
             case Progress():
@@ -352,11 +386,12 @@ class Supervisor:
         """A member is no more: its lease is given to another."""
         worker = self._workers.pop(member.id)
         is_expected = worker.is_retiring and worker.lease is None
-        if not is_expected and not worker.is_ready:
+        if not is_expected and not worker.is_ready and how.certain:
             # Those that died together, as with their fork server, count as one.
             self._early_deaths = max(self._early_deaths, worker.deaths_before + 1)
         what = "retired" if is_expected else "died"
-        self._direction.worker_changed(worker.id, member.pid, what, how.exit_code)
+        self._direction.worker_changed(worker.id, member.pid, what, how.exit_code, member.host)
+        self._forget_host(member)
         if worker.lease is not None and not how.certain and worker.backend_pid:
             reclaim = asyncio.create_task(self._reclaim(worker, how.message), name=f"reclaim from worker {worker.id}")
             self._reclaims.add(reclaim)
@@ -366,6 +401,50 @@ class Supervisor:
         if self._desired and not self.is_hopeless:
             self.resize(self._desired)
         self._direction.settled()
+
+    # --- other hosts --------------------------------------------------------------------------------------------------
+
+    def _admit(self, worker: Worker) -> None:
+        """A worker has started: it gets leases where its host may have some, else one on the host is asked what it has."""
+        host = worker.member.host
+        worker.is_admitted = self._gates.is_open(host)
+        if worker.is_admitted:
+            self._idle(worker)
+        elif self._gates.is_refused(host):
+            worker.is_retiring = True
+            worker.member.send(Retire())
+        elif self._gates.is_asking(worker.id, host):
+            worker.member.send(Probe())
+
+    def _judged(self, host: str, problem: str) -> None:
+        """It is known whether a host may have leases."""
+        there = [worker for worker in self.workers if worker.member.host == host and worker.is_ready]
+        if not problem:
+            for worker in there:
+                worker.is_admitted = True
+                self._idle(worker)
+            return
+        log.warning("host %s is refused: %s", host, problem)
+        self._crew.refuse(host, problem)
+        for worker in there:
+            if not worker.is_retiring:
+                worker.is_retiring = True
+                worker.member.send(Retire())
+        hosts = self._crew.hosts
+        if hosts and all(each.problem for each in hosts) and not any(worker.is_admitted for worker in self.workers):
+            reasons = " ".join(f"host {each.name}: {each.problem.rstrip('.')}." for each in hosts[:SHOWN_HOSTS])
+            self._direction.cannot_start(UsageError(f"No host of the cluster can take part. {reasons}", code="hosts"))
+
+    def _forget_host(self, member: Member) -> None:
+        """With its last member what is known of it goes; when the one that was asked has left, another one is asked."""
+        there = [worker for worker in self.workers if worker.member.host == member.host]
+        if not there:
+            self._gates.forget(member.host)
+        elif self._gates.is_asked(member.id, member.host):
+            ready = next((worker for worker in there if worker.is_ready and not worker.is_retiring), None)
+            self._gates.forget(member.host)
+            if ready is not None:
+                self._admit(ready)
 
     # --- a member out of reach ----------------------------------------------------------------------------------------
 
@@ -442,6 +521,8 @@ class Supervisor:
         # By the size wanted, not by what is alive: while the cluster grows, the first ones must not get larger shares. But
         # once a worker finds nothing to do, the throttle is for those that work.
         at_work = self._desired
+        if self._made is not None and self._made.capacity is not None:
+            at_work = min(at_work, max(self._made.capacity, len(self._workers)))  # those there is no room for get none
         if any(worker.is_idle and not worker.is_retiring for worker in self.workers):
             at_work = sum(worker.lease is not None for worker in self.workers)
         return self._throttle / max(1, at_work)
@@ -455,9 +536,11 @@ class Supervisor:
             worker.member.send(message)
 
     def _give(self, worker: Worker, lease: Lease) -> None:
-        if lease.task_id not in worker.told:
-            worker.member.send(NewTask(self._direction.task(lease.task_id)))
-            worker.told.add(lease.task_id)
+        for part in parts_of(lease):
+            if part.task_id not in worker.told:
+                worker.member.send(NewTask(self._direction.task(part.task_id)))
+                worker.told[part.task_id] = None
+        touch(worker.told, lease)
         worker.take(lease)
         worker.member.send(NewLease(lease))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from engine.cluster.crew import Counters, Member
 from engine.cluster.meter import Window
 from engine.protocol import RangeView, WorkerState, WorkerView
-from engine.work.messages import Lease
+from engine.work.messages import Lease, parts_of
 
 STALL_S = 10.0
 """A worker with a lease and no progress for so long is shown as stalled."""
@@ -33,18 +33,21 @@ class Worker:
         self.member = member
         self.deaths_before = deaths_before
         self.is_ready = False
+        self.is_admitted = not member.host
+        """Its host may have leases (`engine.cluster.gates`)."""
         self.is_yielding = False
         self.is_retiring = False
         self.converter = ""
         self.backend_pid = 0
         """Of its session with PostgreSQL."""
         self.lease: Lease | None = None
-        self.told: set[int] = set()
-        """Tasks that it knows."""
+        self.told: dict[int, None] = {}
+        """Tasks that it knows, those that were needed last at the end."""
         self._sent_before = 0
         """Rows sent before those that no progress was reported of."""
         self._clock = clock
         self._sent = Window(RATE_WINDOW_S)
+        self._cpu = Window(SHARES_WINDOW_S)
         self._shares = {state: Window(SHARES_WINDOW_S) for state in STATES}
 
     @property
@@ -54,8 +57,13 @@ class Worker:
 
     @property
     def is_idle(self) -> bool:
-        """It is ready and has no lease."""
-        return self.is_ready and self.lease is None and not self.member.is_gone
+        """It is ready, may have leases, and has none."""
+        return self.is_ready and self.is_admitted and self.lease is None and not self.member.is_gone
+
+    @property
+    def parts(self) -> tuple[Lease, ...]:
+        """What it has in hand: of a bundle, its parts."""
+        return parts_of(self.lease)
 
     def take(self, lease: Lease) -> None:
         """It works on this one now."""
@@ -81,7 +89,10 @@ class Worker:
             range: how far its lease is.
         """
         now, counters = self._clock(), self.member.counters()
+        if self.lease is None:
+            self._sent.clear()  # nothing moves; what it did before it stopped is no speed of now
         self._sent.add(now, counters.sent)
+        self._cpu.add(now, counters.cpu_ns)
         shares = {state: self._share(state, counters, now) for state in STATES}
         return WorkerView(
             id=self.id,
@@ -93,12 +104,15 @@ class Worker:
             written=counters.written,
             sent=counters.sent,
             rejected=counters.rejected,
-            rows_per_s=self._sent.rate(),
+            rows_per_s=self._sent.rate() if self.lease is not None else 0.0,
             idle_s=counters.idle_s,
             reading=shares["reading"],
             converting=shares["converting"],
             writing=shares["writing"],
             throttled=shares["throttled"],
+            cpu=self._cpu.rate() / 1e9,
+            memory=counters.memory,
+            host=self.member.host,
         )
 
     def _share(self, state: str, counters: Counters, now: float) -> float:

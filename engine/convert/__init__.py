@@ -30,19 +30,22 @@ Preference = Literal["auto", "native", "plain"]
 _NATIVE_MODULE = "engine.convert.native"
 
 
-def make_converter(mapping: Mapping, preference: Preference = "auto", *, has_checksum: bool = True) -> Converter:
+def make_converter(
+    mapping: Mapping, preference: Preference = "auto", *, has_checksum: bool = True, native: str = _NATIVE_MODULE
+) -> Converter:
     """A converter for one mapping, for one thread at a time.
 
     Args:
         has_checksum: False leaves `Converted.checksum` 0.
+        native: the module with the native converter; an installation may have been made without it.
 
     Raises:
         UsageError: the native converter is asked for and this installation has none, or the mapping contradicts itself.
     """
-    if preference != "plain" and find_spec(_NATIVE_MODULE) is not None:
+    if preference != "plain" and find_spec(native) is not None:
         from importlib import import_module
 
-        converter: Converter = import_module(_NATIVE_MODULE).NativeConverter(mapping, has_checksum)
+        converter: Converter = import_module(native).NativeConverter(mapping, has_checksum)
         return converter
     if preference == "native":
         raise UsageError(

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Protocol
 
 from engine.convert import Preference
-from engine.mapping.census import Census
+from engine.mapping.census import BOUNDS, Census, CensusBounds
 
 _NATIVE_MODULE = "engine.convert.native_census"
 
@@ -27,11 +27,17 @@ class Counter(Protocol):
         ...
 
 
-def make_counter(flatten: int, preference: Preference = "auto") -> Counter:
-    """A counter that looks into `flatten` levels of nested documents; `preference` is the converter's setting."""
+def make_counter(flatten: int, preference: Preference = "auto", bounds: CensusBounds = BOUNDS) -> Counter:
+    """A counter of fields.
+
+    Args:
+        flatten: levels of nested documents that it looks into.
+        preference: the converter's setting.
+        bounds: fields beyond them are only counted.
+    """
     if preference != "plain" and find_spec(_NATIVE_MODULE) is not None:
         from importlib import import_module
 
-        counter: Counter = import_module(_NATIVE_MODULE).NativeCensus(flatten)
+        counter: Counter = import_module(_NATIVE_MODULE).NativeCensus(flatten, bounds)
         return counter
-    return Census(flatten)
+    return Census(flatten, bounds)

@@ -70,7 +70,7 @@ cdef enum:
     SPARE_ROOM = 65536        # bytes for tuples beyond what is expected
     LARGEST_KEPT = 1_048_576  # bytes of a buffer that waits for the next call
 
-cdef double MOST_EXPANSION = 2  # bytes of tuples for which there is room from the start, for each byte that is read
+cdef double MOST_EXPANSION = 2  # bytes of tuples per byte read for which room is made at first
 
 cdef tuple HIT_NAMES = (
     "nul.strip", "nul.replace", "utf8.replace", "date_range.null", "date_range.clamp", "date_range.infinity",
@@ -137,7 +137,7 @@ cdef class NativeConverter:
             self._is_busy = False
 
     cdef object _convert(self, batch, const Py_buffer *view, size_t offset, Py_ssize_t limit):
-        """`convert`, while the batch is held and nobody else may use the buffers."""
+        """`convert`, while the batch is held and no other thread may use the buffers."""
         cdef int code
         self._begin(<const uint8_t *>view.buf, view.len, offset, limit)
         try:

@@ -19,9 +19,8 @@ from engine.convert.native_census_walk cimport count_documents
 
 import os
 
-from engine.mapping import census as limits
 from engine.mapping.bson import document_end
-from engine.mapping.census import Census, FieldCensus
+from engine.mapping.census import BOUNDS, Census, FieldCensus
 from engine.mapping.decimal128 import decimal_text, read_decimal128
 from engine.mapping.model import Kind
 
@@ -35,18 +34,19 @@ cdef class NativeCensus:
 
     Args:
         flatten: levels of nested documents to look into, as in `MappingOptions.flatten`.
+        bounds: `engine.mapping.census.CensusBounds`; fields beyond them are only counted.
     """
 
     cdef Counting _counting
     cdef bint _is_busy
 
-    def __cinit__(self, uint32_t flatten=0):
+    def __cinit__(self, uint32_t flatten=0, bounds=BOUNDS):
         cdef uint32_t root
         memset(&self._counting, 0, sizeof(Counting))
         self._counting.levels = flatten
         self._counting.seed = int.from_bytes(os.urandom(8), "little")
-        self._counting.max_fields = limits.MAX_FIELDS
-        self._counting.max_name_bytes = limits.MAX_NAME_BYTES
+        self._counting.max_fields = bounds.fields
+        self._counting.max_name_bytes = bounds.name_bytes
         if add_entry(&self._counting, &root) < 0 or grow_table(&self._counting) < 0:
             raise MemoryError
 

@@ -47,7 +47,7 @@ cdef struct Entry:
     uint32_t first_child
     uint32_t last_child
     uint32_t next_sibling
-    # Documents mostly have their fields in the same order: which came first inside, and next, the last time.
+    # Documents mostly have their fields in the same order: the first child, and the next sibling, of the last document.
     uint32_t expected_child
     uint32_t expected_next
 

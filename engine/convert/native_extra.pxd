@@ -69,7 +69,7 @@ cdef inline uint32_t find_node(Work *work, uint32_t parent, Span name) noexcept 
 
 
 cdef inline int enter_nodes(Work *work) noexcept nogil:
-    """Make a table large enough for twice the nodes that there are, and put them into it."""
+    """Make a table with room for twice the present nodes, and put them into it."""
     cdef size_t n_slots = 4 * FEW_NODES
     cdef uint32_t number
     while n_slots < 4 * <size_t>count_nodes(work):
@@ -182,7 +182,7 @@ cdef inline int place_of(Work *work, const Level *level, uint32_t *place) noexce
 
 
 cdef inline void make_object(Work *work, uint32_t number) noexcept nogil:
-    """Turn a node into an object; one that it is already keeps its members."""
+    """Turn a node into an object; an object keeps its members."""
     cdef ExtraNode *node = node_at(work, number)
     cdef uint32_t child
     if node.is_alive and node.is_object:

@@ -102,7 +102,7 @@ cdef inline int rewrite(Work *work, Buffer *out, const Member *members, size_t n
         if member.last == OVERWRITES:
             continue
         last = &members[member.last]
-        # There is room: what is written was part of what stood here.
+        # There is room: what is written is a part of what was here.
         if out.size > begin:
             append_byte(out, c",")
         append(out, work.scratch.data + member.name - begin, member.value - member.name)

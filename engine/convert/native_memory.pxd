@@ -49,7 +49,7 @@ cdef struct Span:
 
 
 cdef inline int grow(Buffer *buffer, size_t more) noexcept nogil:
-    """Make room for `more` bytes behind those that are there; use `reserve`."""
+    """Grow the buffer by at least `more` bytes; called by `reserve`."""
     cdef size_t capacity = buffer.size + more
     cdef void *data
     if capacity < more or capacity > SIZE_MAX // 4:

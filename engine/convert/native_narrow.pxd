@@ -1,5 +1,5 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
-"""Values narrowed to what a column holds that was there already: `engine.convert.narrow`, byte for byte."""
+"""Values narrowed to the type of an existing column, byte for byte as `engine.convert.narrow` does it."""
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp, memcpy

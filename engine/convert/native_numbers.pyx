@@ -1,9 +1,10 @@
 # cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
-"""The usual rows, at the speed of the native converter: which rows `engine.convert.numbers` need not look at.
+"""The fast part of comparing numbers: it finds the rows whose numbers are equal beyond doubt; `engine.convert.numbers`
+compares the others.
 
-It shares nothing with the converters either. Document and row are read side by side, and what is certain is that each number
-is what stands in its place; whatever is unusual (a value in `_extra`, a key that comes twice, a huge double, Extended JSON)
-makes a row uncertain, and `engine.convert.numbers` looks at that one.
+Like that module it shares no code with the converters. Document and row are read side by side. A row is certain when each number
+of the document is found in its place in the row. Anything unusual (a value in `_extra`, a repeated key, a huge double, Extended
+JSON) makes it uncertain.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
@@ -70,7 +71,7 @@ cdef struct Entry:
     bint has_version       # jsonb: a byte before the text
     uint32_t column
     uint32_t below         # number of the level
-    uint32_t met_in        # number of the row, from 1, that had this field last
+    uint32_t met_in        # number of the last row, from 1, that had this field
 
 cdef struct Level:
     Entry *entries
@@ -90,7 +91,7 @@ cdef struct Element:
 
 
 cdef class UsualRows:
-    """Tells rows that are certain from others, under one mapping.
+    """Finds the rows of one mapping whose numbers are certainly equal.
 
     Args:
         mapping: under which the rows were made.

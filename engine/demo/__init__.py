@@ -25,6 +25,8 @@ while they run.
     mongod      MongoDB
     postgres    PostgreSQL
     servers     starting a pair, or finding one that runs
+    writers     writers to the source of a demo that follows it
+    writing     their process
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from typing import Any
 
 import asyncpg
 
-from engine.ledger import runs
+from engine.errors import MigrationError, RunTaken
+from engine.ledger import runs, taking
 from engine.postgres import sqlstates
 from engine.postgres.sqlstates import UNREACHABLE
 from engine.protocol import DocumentsSeeded, Event, RunState, StateEntered
@@ -28,12 +29,19 @@ log = logging.getLogger(__name__)
 class EventWriter:
     """Events wait here until there is a run in the ledger, and while the ledger cannot be reached."""
 
-    def __init__(self, session: Callable[[], AbstractAsyncContextManager[asyncpg.Connection]]) -> None:
+    def __init__(
+        self,
+        session: Callable[[], AbstractAsyncContextManager[asyncpg.Connection]],
+        on_lost: Callable[[MigrationError], None],
+    ) -> None:
         """Not begun.
 
         Args:
             session: gives the engine's connection.
+            on_lost: called when another engine has taken the run over.
         """
+        self._on_lost = on_lost
+        self._generation = taking.FIRST
         self.is_begun = False
         """There is a run in the ledger to write of."""
         self._session = session
@@ -48,17 +56,19 @@ class EventWriter:
         if isinstance(event, StateEntered):
             self._state = event.state
         if not isinstance(event, NOT_KEPT):
-            self._events.append((self._next_seq, event.at, event.kind, event.facts))
+            facts = event.facts | {"clock": event.clock} if event.clock else event.facts
+            self._events.append((self._next_seq, event.at, event.kind, facts))
             self._next_seq += 1
 
-    def begin(self, run_id: str, next_seq: int = 0) -> None:
+    def begin(self, run_id: str, next_seq: int = 0, generation: int = taking.FIRST) -> None:
         """Write from now on.
 
         Args:
+            generation: of the engine.
             next_seq: number of the first event: a run that is resumed has some already.
         """
         self.is_begun = True
-        self._run_id = run_id
+        self._run_id, self._generation = run_id, generation
         # Events noted before a resumed run was found got numbers from 0.
         self._events = [(next_seq + place, *rest) for place, (_, *rest) in enumerate(self._events)]  # type: ignore[misc]
         self._next_seq = next_seq + len(self._events)
@@ -73,6 +83,9 @@ class EventWriter:
                 if time.monotonic() - beaten >= HEARTBEAT_S:
                     beaten = time.monotonic()
                     await self._beat()
+            except RunTaken as error:
+                self._on_lost(error)
+                return
             except UNREACHABLE as error:
                 log.warning("the ledger cannot be reached now: %s", sqlstates.describe(error)[1])
 
@@ -80,7 +93,7 @@ class EventWriter:
         """Its end is written by the journal alone, with all that belongs to it."""
         state = self._state.value if self._state is not None and self._state.is_active else None
         async with self._session() as connection:
-            await runs.heartbeat(connection, self._run_id, state)
+            await runs.heartbeat(connection, self._run_id, self._generation, state)
 
     async def flush(self) -> None:
         """Write what is there.

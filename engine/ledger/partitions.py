@@ -1,14 +1,15 @@
 """Partitions and slices in the ledger: what there is to do, what is done, and whether it joins without a gap.
 
 A partition begins at its lower bound (or behind it, when not inclusive) and ends before its upper one; None stands for
-the collection's beginning and end. Slice 0 begins where the partition does, slice n + 1 behind `upto`, the last `_id` of
-slice n. The last slice is `final`: the partition was read to its end.
+the collection's beginning and end. In natural order a bound always belongs to the partition that ends with it. Slice 0 begins
+where the partition does, slice n + 1 behind `upto`, the last `_id` of slice n. The last slice is `final`: the partition was
+read to its end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import asyncpg
@@ -29,6 +30,8 @@ class Partition:
     lower: bytes | None
     upper: bytes | None
     lower_inclusive: bool = True
+    generation: int = 0
+    """Above 0 it is read when the table has its key, for documents that have no row yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class TableTotals:
     """BSON bytes read."""
     altered: Altered
     """Values that a policy changed in the rows, by policy."""
+    reasons: Mapping[str, int]
+    """Its rejects, by the code of their reason."""
     checksum: int
     """Sum mod 2**64 of the slices' checksums."""
     partitions: int
@@ -88,15 +93,18 @@ async def add_partitions(connection: asyncpg.Connection, run_id: str, partitions
     await connection.copy_records_to_table(
         "partition",
         schema_name="mongopg",
-        columns=["run_id", "partition_id", "task_id", "lower", "lower_inclusive", "upper"],
-        records=[(run_id, p.partition_id, p.task_id, p.lower, p.lower_inclusive, p.upper) for p in partitions],
+        columns=["run_id", "partition_id", "task_id", "lower", "lower_inclusive", "upper", "generation"],
+        records=[
+            (run_id, p.partition_id, p.task_id, p.lower, p.lower_inclusive, p.upper, p.generation) for p in partitions
+        ],
     )
 
 
 async def replace_partition(
     connection: asyncpg.Connection, run_id: str, partition_id: int, parts: Sequence[Partition]
 ) -> bool:
-    """Cut a partition that was not begun: `parts` together are the same range. False when it has a slice by now.
+    """Cut a partition that was not begun: `parts` together are the same range; their generation is made that of the whole.
+    False when it has a slice by now.
 
     Waits for the end of a transaction that is writing the partition's first slice. Where the same cut is there already, as
     after a COMMIT whose answer was lost, it is done.
@@ -120,13 +128,17 @@ async def replace_partition(
         await connection.execute(
             "DELETE FROM mongopg.partition WHERE run_id = $1 AND partition_id = $2", run_id, partition_id
         )
-        await add_partitions(connection, run_id, parts)
+        await add_partitions(connection, run_id, [replace(part, generation=whole["generation"]) for part in parts])
     return True
 
 
 async def positions(connection: asyncpg.Connection, run_id: str) -> list[Position]:
-    """Every partition of a run with its position, by partition id."""
-    return [_position(row) for row in await connection.fetch(_POSITIONS.format(only=""), run_id)]
+    """Every partition of a run that counts, with its position, by partition id."""
+    counts = (
+        "AND p.generation >= (SELECT t.first_generation FROM mongopg.table_load t"
+        " WHERE t.run_id = p.run_id AND t.task_id = p.task_id)"
+    )
+    return [_position(row) for row in await connection.fetch(_POSITIONS.format(only=counts), run_id)]
 
 
 async def position(connection: asyncpg.Connection, run_id: str, partition_id: int) -> Position:
@@ -143,6 +155,9 @@ async def position(connection: asyncpg.Connection, run_id: str, partition_id: in
 
 async def totals(connection: asyncpg.Connection, run_id: str) -> dict[int, TableTotals]:
     """What is committed, by task; every task of the run is there."""
+    reasons: dict[int, dict[str, int]] = {}
+    for row in await connection.fetch(_REASONS, run_id):
+        reasons.setdefault(row["task_id"], {})[row["reason"]] = row["n"]
     return {
         row["task_id"]: TableTotals(
             task_id=row["task_id"],
@@ -151,6 +166,7 @@ async def totals(connection: asyncpg.Connection, run_id: str) -> dict[int, Table
             n_rejected=row["n_rejected"],
             n_bytes=row["n_bytes"],
             altered=read_altered(row["altered"]),
+            reasons=reasons.get(row["task_id"], {}),
             checksum=int(row["checksum"]) % CHECKSUM_MODULUS,
             partitions=row["partitions"],
             partitions_done=row["partitions_done"],
@@ -179,7 +195,7 @@ async def check_complete(
 
 
 _POSITIONS = """
-SELECT p.partition_id, p.task_id, p.lower, p.lower_inclusive, p.upper,
+SELECT p.partition_id, p.task_id, p.lower, p.lower_inclusive, p.upper, p.generation,
        last.slice_no, last.upto, coalesce(last.final, false) AS finished, done.n_read
 FROM mongopg.partition p
 LEFT JOIN LATERAL (
@@ -212,6 +228,11 @@ WHERE t.run_id = $1
 GROUP BY t.run_id, t.task_id
 """  # noqa: S608 - our own words
 
+_REASONS = """
+SELECT task_id, reason, count(*) AS n FROM mongopg.reject
+WHERE run_id = $1 AND task_id IS NOT NULL GROUP BY task_id, reason ORDER BY task_id, n DESC, reason
+"""
+
 _BROKEN_CHAINS = """
 WITH chain AS (
     SELECT p.task_id, p.partition_id, s.slice_no, s.lower, s.lower_inclusive, s.final,
@@ -219,8 +240,9 @@ WITH chain AS (
            row_number() OVER slices - 1 AS nth,
            lag(s.upto) OVER slices AS before_upto, lag(s.final) OVER slices AS before_final,
            lead(s.slice_no) OVER slices IS NULL AS is_last
-    FROM mongopg.partition p LEFT JOIN mongopg.slice s USING (run_id, partition_id)
-    WHERE p.run_id = $1
+    FROM mongopg.partition p JOIN mongopg.table_load t ON t.run_id = p.run_id AND t.task_id = p.task_id
+    LEFT JOIN mongopg.slice s ON s.run_id = p.run_id AND s.partition_id = p.partition_id
+    WHERE p.run_id = $1 AND p.generation >= t.first_generation
     WINDOW slices AS (PARTITION BY p.partition_id ORDER BY s.slice_no)
 ), judged AS (
     SELECT task_id, partition_id, CASE
@@ -245,9 +267,9 @@ _BROKEN_JOINTS = """
 WITH edge AS (
     SELECT p.task_id, p.partition_id, p.lower AS begin, NOT p.lower_inclusive AS behind,
            nullif(p.upper, e.upper) AS stop
-    FROM mongopg.partition p LEFT JOIN unnest($2::integer[], $3::bytea[]) AS e (task_id, upper)
-        ON e.task_id = p.task_id
-    WHERE p.run_id = $1
+    FROM mongopg.partition p JOIN mongopg.table_load t ON t.run_id = p.run_id AND t.task_id = p.task_id
+    LEFT JOIN unnest($2::integer[], $3::bytea[]) AS e (task_id, upper) ON e.task_id = p.task_id
+    WHERE p.run_id = $1 AND p.generation >= t.first_generation
 ), point AS (
     SELECT task_id, begin AS at, behind, partition_id, 1 AS begins, 0 AS stops FROM edge WHERE begin IS NOT NULL
     UNION ALL
@@ -280,7 +302,9 @@ def _check_joined(lower: bytes | None, inclusive: bool, upper: bytes | None, par
 
 def _position(row: asyncpg.Record) -> Position:
     return Position(
-        partition=Partition(row["partition_id"], row["task_id"], row["lower"], row["upper"], row["lower_inclusive"]),
+        partition=Partition(
+            row["partition_id"], row["task_id"], row["lower"], row["upper"], row["lower_inclusive"], row["generation"]
+        ),
         next_slice_no=0 if row["slice_no"] is None else row["slice_no"] + 1,
         upto=row["upto"],
         finished=row["finished"],

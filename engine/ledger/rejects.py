@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import asyncpg
 from bson import json_util
@@ -13,6 +16,7 @@ from bson.errors import BSONError
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from engine.mapping.bson import SHORTEST_DOCUMENT, CorruptDocumentError, value_end
+from engine.mongo.bounds import key_or_none
 from engine.postgres.sqlstates import one_line
 
 MAX_ID_LENGTH = 1_000
@@ -23,6 +27,10 @@ _LENIENT: CodecOptions[RawBSONDocument] = DEFAULT_RAW_BSON_OPTIONS.with_options(
     datetime_conversion=DatetimeConversion.DATETIME_MS, unicode_decode_error_handler="replace"
 )
 
+UNREADABLE = (BSONError, ValueError, OverflowError, RecursionError)
+"""What a document that breaks the rules of BSON raises."""
+Cause = tuple[str, str, str, str]
+"""Collection, reason, field and SQLSTATE of rejects."""
 Identify = Callable[[bytes], str]
 """A raw document's `_id`, for people."""
 
@@ -69,7 +77,7 @@ def extended_id(raw: bytes) -> str:
     try:
         for _, value in RawBSONDocument(alone, _LENIENT).items():
             return json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS)
-    except (BSONError, ValueError, OverflowError, RecursionError):
+    except UNREADABLE:
         # A document broken enough to be rejected may be too broken to name; it is kept whole all the same.
         return ""
     return ""
@@ -94,8 +102,8 @@ def stored_id(text: str) -> str:
 
 async def insert_rejects(
     connection: asyncpg.Connection,
-    key: tuple[str, int, int],
-    first_no: int,
+    first: tuple[str, int, int, int],
+    task_id: int,
     collection: str,
     rejects: Sequence[Rejected],
     identify: Identify,
@@ -104,8 +112,7 @@ async def insert_rejects(
 
     Args:
         connection: in the transaction of the slice.
-        key: run, partition and slice number.
-        first_no: the slice's rejects are numbered; this is the first number here.
+        first: run, partition, slice number, and the number that the first of them has within the slice.
         collection: `database.collection`.
         rejects: in order of reading.
         identify: names a document.
@@ -115,14 +122,15 @@ async def insert_rejects(
         schema_name="mongopg",
         columns=[
             "run_id", "partition_id", "slice_no", "reject_no", "collection", "id", "field", "reason", "sqlstate",
-            "detail", "raw",
+            "detail", "raw", "task_id", "key",
         ],
         records=[
             (
-                *key, number, collection, stored_id(identify(reject.raw)), storable(reject.field),
-                reject.reason, reject.sqlstate, one_line(reject.detail), reject.raw,
+                *first[:3], number, collection, stored_id(identify(reject.raw)), storable(reject.field),
+                reject.reason, reject.sqlstate, one_line(reject.detail), reject.raw, task_id,
+                key_or_none(reject.raw),
             )
-            for number, reject in enumerate(rejects, first_no)
+            for number, reject in enumerate(rejects, first[3])
         ],
     )  # fmt: skip
 
@@ -132,10 +140,10 @@ async def rejects_report(connection: asyncpg.Connection, run_id: str, samples: i
     rows = await connection.fetch(
         """
         SELECT collection, reason, field, sqlstate, count(*) AS count, min(detail) AS detail,
-               array_agg(id ORDER BY partition_id, slice_no, reject_no) FILTER (WHERE nth <= $2) AS samples
+               array_agg(id ORDER BY partition_id, slice_no, reject_no, reject_id) FILTER (WHERE nth <= $2) AS samples
         FROM (
             SELECT *, row_number() OVER (
-                PARTITION BY collection, reason, field, sqlstate ORDER BY partition_id, slice_no, reject_no
+                PARTITION BY collection, reason, field, sqlstate ORDER BY partition_id, slice_no, reject_no, reject_id
             ) AS nth
             FROM mongopg.reject WHERE run_id = $1
         ) numbered
@@ -148,10 +156,150 @@ async def rejects_report(connection: asyncpg.Connection, run_id: str, samples: i
     return [_group(row) for row in rows]
 
 
+async def count_rejects(connection: asyncpg.Connection, run_id: str) -> int:
+    """How many documents of a run are kept as rejects."""
+    return int(await connection.fetchval("SELECT count(*) FROM mongopg.reject WHERE run_id = $1", run_id))
+
+
+async def keys_of_rejects(
+    connection: asyncpg.Connection, run_id: str, task_id: int, keys: Sequence[bytes]
+) -> set[bytes]:
+    """Those of some keys whose documents are rejects of a table."""
+    sql = "SELECT EXISTS (SELECT FROM mongopg.reject WHERE run_id = $1 AND task_id = $2)"
+    if not await connection.fetchval(sql, run_id, task_id):
+        return set()
+    rows = await connection.fetch(
+        "SELECT key FROM mongopg.reject WHERE run_id = $1 AND task_id = $2"
+        " AND sha256(key) IN (SELECT sha256(k) FROM unnest($3::bytea[]) k) AND key = ANY($3)",
+        run_id, task_id, list(keys),
+    )  # fmt: skip
+    return {row["key"] for row in rows}
+
+
 def _group(row: asyncpg.Record) -> RejectCause:
     values = dict(row.items())
     values["samples"] = tuple(values["samples"] or ())
     return RejectCause(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDocument:
+    """A row of `mongopg.reject`."""
+
+    place: tuple[int, int, int]
+    """Partition, slice and number: its key within the run."""
+    collection: str
+    id: str
+    field: str
+    reason: str
+    sqlstate: str
+    detail: str
+    rejected_at: datetime
+    size: int
+    """Bytes of BSON."""
+    raw: bytes = b""
+    """The document, where it was asked for."""
+
+
+FOLLOWED = 2**31 - 1
+"""In place of a partition: a reject of a change that was followed, whose number is its `reject_id`."""
+
+
+async def kept_documents(
+    connection: asyncpg.Connection,
+    run_id: str,
+    cause: Cause | None,
+    after: tuple[int, int, int],
+    limit: int,
+    most_bytes: int,
+) -> list[KeptDocument]:
+    """The next rejects of a run behind a place, in order: those of the copy, then those of changes that were followed.
+
+    Args:
+        cause: only those of this collection, reason, field and SQLSTATE.
+        most_bytes: of documents to read, though at least one; 0 reads none.
+    """
+    rows: list[asyncpg.Record] = []
+    if after[0] < FOLLOWED:
+        which, place = "(partition_id, slice_no, reject_no) > ($3, $4, $5)", "partition_id, slice_no, reject_no"
+        rows += await _kept(connection, run_id, cause, limit, which, place, after)
+    if len(rows) < limit:
+        which, place = (
+            "partition_id IS NULL AND reject_id > $3",
+            f"{FOLLOWED} AS partition_id, 0 AS slice_no, reject_id AS reject_no",
+        )
+        behind = (after[2],) if after[0] == FOLLOWED else (0,)
+        rows += await _kept(connection, run_id, cause, limit - len(rows), which, place, behind)
+    fitting, room = 0, most_bytes
+    for row in rows:
+        room -= row["size"]
+        if most_bytes and room < 0 and fitting:
+            break
+        fitting += 1
+    rows = rows[:fitting]
+    raws: dict[int, bytes] = {}
+    if most_bytes:
+        found = await connection.fetch(
+            "SELECT reject_id, raw FROM mongopg.reject WHERE reject_id = ANY($1)", [row["reject_id"] for row in rows]
+        )
+        raws = {row["reject_id"]: row["raw"] for row in found}
+    return [
+        KeptDocument(
+            (row["partition_id"], row["slice_no"], row["reject_no"]), row["collection"], row["id"], row["field"],
+            row["reason"], row["sqlstate"], row["detail"], row["rejected_at"], row["size"],
+            raws.get(row["reject_id"], b""),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+async def _kept(
+    connection: asyncpg.Connection,
+    run_id: str,
+    cause: Cause | None,
+    limit: int,
+    which: str,
+    place: str,
+    after: Sequence[int],
+) -> list[asyncpg.Record]:
+    given: list[Any] = [run_id, limit, *after]
+    if cause is not None:
+        first = len(given) + 1
+        which += f" AND (collection, reason, field, sqlstate) = (${first}, ${first + 1}, ${first + 2}, ${first + 3})"
+        given += cause
+    return await connection.fetch(
+        f"SELECT {place}, reject_id, collection, id, reason, field, sqlstate, detail, rejected_at,"  # noqa: S608 - our own words
+        f" octet_length(raw) AS size FROM mongopg.reject WHERE run_id = $1 AND {which}"
+        " ORDER BY partition_id, slice_no, reject_no LIMIT $2",
+        *given,
+    )
+
+
+def extended_document(raw: bytes) -> str:
+    """A raw document as relaxed Extended JSON, in ASCII. Fields that cannot be read say so; what is no BSON is shown in hex."""
+    try:
+        return _relaxed(RawBSONDocument(raw, _LENIENT))
+    except UNREADABLE:
+        pass
+    fields: dict[str, str] = {}
+    position, last = 4, len(raw) - 1
+    with suppress(CorruptDocumentError):
+        while position < last and (start := raw.find(b"\0", position + 1, last) + 1):
+            end = value_end(raw, raw[position], start, last)
+            name = raw[position + 1 : start - 1].decode(errors="replace")
+            alone = (end - position + SHORTEST_DOCUMENT).to_bytes(4, "little") + raw[position:end] + b"\0"
+            try:
+                fields[name] = _relaxed(RawBSONDocument(alone, _LENIENT)).partition(": ")[2][:-1]
+            except UNREADABLE:
+                fields[name] = json.dumps({"$unreadable": raw[start:end].hex()})
+            position = end
+    if position < last:
+        fields["$damaged"] = json.dumps(raw[position:].hex())
+    return "{" + ", ".join(f"{json.dumps(name)}: {value}" for name, value in fields.items()) + "}"
+
+
+def _relaxed(document: RawBSONDocument) -> str:
+    return json_util.dumps(document, json_options=json_util.RELAXED_JSON_OPTIONS)
 
 
 def storable(text: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from engine.ledger.altered import Altered, read_altered, stored_altered
-from engine.ledger.rejects import storable
+from engine.ledger.rejects import Cause, storable
 from engine.mapping.kinds import kinds_that_always_fit
 from engine.mapping.model import Column, ColumnType, Mapping, Role
 from engine.mapping.names import EXTRA_NAME
@@ -45,14 +45,19 @@ class FailedAgain:
     detail: str
 
 
-async def pending(connection: asyncpg.Connection, run_id: str, task_id: int, after: Place) -> list[KeptReject]:
-    """The next rejects of a table behind `after`, locked until the transaction ends."""
+async def pending(
+    connection: asyncpg.Connection, run_id: str, task_id: int, after: Place, causes: Sequence[Cause] = ()
+) -> list[KeptReject]:
+    """The next rejects of a table behind `after`, locked until the transaction ends; those of some causes, if any are given."""
     rows = await connection.fetch(
         "SELECT r.partition_id, r.slice_no, r.reject_no, r.raw FROM mongopg.reject r"
         " JOIN mongopg.partition p USING (run_id, partition_id)"
         " WHERE r.run_id = $1 AND p.task_id = $2 AND (r.partition_id, r.slice_no, r.reject_no) > ($3, $4, $5)"
+        " AND ($7 OR (r.collection, r.reason, r.field, r.sqlstate) IN"
+        " (SELECT * FROM unnest($8::text[], $9::text[], $10::text[], $11::text[])))"
         " ORDER BY r.partition_id, r.slice_no, r.reject_no LIMIT $6 FOR UPDATE OF r",
         run_id, task_id, *after, await _batch_size(connection, run_id, after),
+        not causes, *([cause[part] for cause in causes] for part in range(4)),
     )  # fmt: skip
     return [KeptReject((row["partition_id"], row["slice_no"], row["reject_no"]), row["raw"]) for row in rows]
 
@@ -128,8 +133,26 @@ async def mappings(connection: asyncpg.Connection, run_id: str, task_id: int) ->
     return [Mapping.model_validate_json(row["mapping"]) for row in rows]
 
 
+def with_policies(mapping: Mapping, policies: Dictionary[str, str]) -> Mapping:
+    """The mapping with other choices for some policies, those of single fields included."""
+    if not policies:
+        return mapping
+    columns = tuple(column.model_copy(update=dict.fromkeys(policies, "")) for column in mapping.columns)
+    return mapping.model_copy(update={"columns": columns, "options": mapping.options.model_copy(update=dict(policies))})
+
+
+def policy_in_force(mapping: Mapping, policy: str, field: str) -> str:
+    """What a policy is for a field, given as a dotted path or by its column's name."""
+    column = next(
+        (each for each in mapping.columns if each.path and (".".join(each.path) == field or each.name == field)),
+        None,
+    ) or next((each for each in mapping.columns if each.path and field.startswith(".".join(each.path) + ".")), None)
+    own = getattr(column, policy) if column is not None else ""
+    return str(own or getattr(mapping.options, policy))
+
+
 def adapted(mapping: Mapping, existing: Sequence[ExistingColumn], options: MappingOptions) -> Mapping:
-    """The run's columns under today's policies, and with the types that the table has today.
+    """The run's columns under the policies of `options`, and with the types that the table has today.
 
     Other policies than the run's change no value that the table has already.
     A column of another type takes every kind that the type can hold; a table that was given `_extra` uses it.

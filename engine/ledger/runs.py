@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -16,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from engine.errors import MigrationError, PlanChanged, TargetExists, UsageError
-from engine.ledger import earlier_runs
+from engine.ledger import earlier_runs, follow, taking
 from engine.ledger.altered import Altered, read_altered, sum_sql
 from engine.mapping.names import TableName
 from engine.postgres.blockers import naming_blockers
@@ -46,9 +45,19 @@ class NewRun:
     target: str
     plan: str
     """The plan as JSON."""
+    host: str
+    """Of its engine."""
     state: str = "starting"
     snapshot_time: int | None = None
     """The one time at which documents are read (`engine.mongo.snapshot`); None reads them as they are."""
+    start_time: int | None = None
+    """Taken before anything was read; None where the source cannot be followed."""
+    oplog_from: int | None = None
+    """When its oplog began; None where that is not known."""
+    source_set: str = "{}"
+    """The replica set, as JSON (`engine.mongo.causal.SourceSet`)."""
+    cannot_follow: str = ""
+    """Why its source cannot be followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,32 @@ class LedgerRun:
     n_rejected: int
     altered: Altered
     """Values that a policy changed in its rows, by policy."""
+    unended_s: float
+    """Seconds of a time whose end was not written, until the last sign of life; they are not in `seconds`."""
+    copied: int
+    """Rows written while copying, in times whose end was written; `copying_s` is the seconds that this took."""
+    copying_s: float
+    compared: str
+    """The level of the newest full verification, since which no row was added; empty without one."""
+    verified_before_retry: bool
+    """That was a comparison of every document, and a retry of rejects has added rows since."""
+    start_time: int | None
+    """As in `NewRun`; likewise the next three."""
+    oplog_from: int | None
+    source_set: str
+    cannot_follow: str
+    engine_host: str
+    """Of the engine that drove it last."""
+
+    @property
+    def driven_s(self) -> float:
+        """Seconds of all times that engines worked on it."""
+        return self.seconds + self.unended_s
+
+    @property
+    def verification_level(self) -> str:
+        """How it is known whether both sides are equal; empty when it is not."""
+        return (self.compared or "counts") if self.verification in ("verified", "mismatch") else ""
 
     @property
     def is_resumable(self) -> bool:
@@ -120,16 +155,19 @@ async def create_run_and_tables(
                     await _write_run(connection, run)
                     for statement in statements:
                         await connection.execute(statement)
-                for load in group:
-                    for statement in load.statements:
-                        await connection.execute(statement)
+                # All at once: each answer would be waited for longer than its statement takes.
+                if making_them := [statement for load in group for statement in load.statements]:
+                    await connection.execute(";\n".join(making_them))
                 if number == 0:
                     later = {load.task_id for each in groups[1:] for load in each}
                     await _write_loads(connection, run.run_id, loads, later)
                 else:
-                    await connection.executemany(
-                        "UPDATE mongopg.table_load SET table_oid = to_regclass($3)::oid WHERE run_id = $1 AND task_id = $2",
-                        [(run.run_id, load.task_id, load.loads_into.sql) for load in group],
+                    await connection.execute(
+                        "UPDATE mongopg.table_load l SET table_oid = to_regclass(made.name)::oid"
+                        " FROM json_to_recordset($2::json) AS made (task_id integer, name text)"
+                        " WHERE l.run_id = $1 AND l.task_id = made.task_id",
+                        run.run_id,
+                        json.dumps([{"task_id": load.task_id, "name": load.loads_into.sql} for load in group]),
                     )
                 if group is groups[-1] and at_end is not None:
                     await at_end()
@@ -148,10 +186,11 @@ async def create_run_and_tables(
 async def _write_run(connection: asyncpg.Connection, run: NewRun) -> None:
     await connection.execute(
         "INSERT INTO mongopg.run"
-        " (run_id, fingerprint, state, mode, source, target, plan, engine_host, engine_pid, snapshot_time)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        " (run_id, fingerprint, state, mode, source, target, plan, engine_host, engine_pid, snapshot_time, start_time,"
+        " oplog_from, source_set, cannot_follow) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         run.run_id, run.fingerprint, run.state, run.mode, run.source, run.target, run.plan,
-        socket.gethostname(), os.getpid(), run.snapshot_time,
+        run.host, os.getpid(), run.snapshot_time, run.start_time, run.oplog_from, run.source_set,
+        run.cannot_follow,
     )  # fmt: skip
 
 
@@ -159,19 +198,31 @@ async def _write_loads(
     connection: asyncpg.Connection, run_id: str, loads: Sequence[TableLoad], not_yet: Collection[int]
 ) -> None:
     """Write a run's tables; those of the tasks `not_yet` are still to be made."""
-    await connection.executemany(
+    rows = [
+        {
+            "task_id": load.task_id,
+            "namespace": load.namespace,
+            "schema_name": load.target.schema,
+            "table_name": load.target.table,
+            "staging_table": load.staging.table if load.staging else None,
+            "mapping": load.mapping,
+            "total": load.total,
+            "count_before": load.count_before,
+            "made": load.made,
+            "loads_into": "" if load.task_id in not_yet else load.loads_into.sql,
+        }
+        for load in loads
+    ]
+    await connection.execute(
         "INSERT INTO mongopg.table_load (run_id, task_id, namespace, schema_name, table_name, staging_table,"
         " mapping, total, count_before, made, table_oid)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, CASE WHEN $12 THEN 0 ELSE to_regclass($11)::oid END)",
-        [
-            (
-                run_id, load.task_id, load.namespace, load.target.schema, load.target.table,
-                load.staging.table if load.staging else None, load.mapping, load.total, load.count_before,
-                load.made, load.loads_into.sql, load.task_id in not_yet,
-            )
-            for load in loads
-        ],
-    )  # fmt: skip
+        " SELECT $1, task_id, namespace, schema_name, table_name, staging_table, mapping::jsonb, total, count_before, made,"
+        " CASE WHEN loads_into = '' THEN 0 ELSE to_regclass(loads_into)::oid END"
+        " FROM json_to_recordset($2::json) AS load (task_id integer, namespace text, schema_name text, table_name text,"
+        " staging_table text, mapping text, total bigint, count_before bigint, made boolean, loads_into text)",
+        run_id,
+        json.dumps(rows),
+    )
 
 
 async def clear_unbegun(connection: asyncpg.Connection, run_id: str, tables: Sequence[TableName]) -> None:
@@ -216,9 +267,7 @@ async def find_run(connection: asyncpg.Connection, *, prefix: str = "", fingerpr
         UsageError: no run, or more than one, has an id that begins with `prefix`.
     """
     if prefix:
-        rows = await connection.fetch(
-            _RUNS.format(altered=_ALTERED, where="starts_with(r.run_id, $1)", limit=10), prefix
-        )
+        rows = await connection.fetch(_runs(where="starts_with(r.run_id, $1)", limit=10), prefix)
         exact = [row for row in rows if row["run_id"] == prefix]
         if len(exact or rows) > 1:
             names = ", ".join(row["run_id"] for row in rows)
@@ -228,18 +277,18 @@ async def find_run(connection: asyncpg.Connection, *, prefix: str = "", fingerpr
         return _record((exact or rows)[0])
     if fingerprint:
         begun = "NOT EXISTS (SELECT FROM mongopg.table_load l WHERE l.run_id = r.run_id AND l.table_oid = 0)"
-        query = _RUNS.format(altered=_ALTERED, where=f"r.fingerprint = $1 AND {begun}", limit=1).replace(
+        query = _runs(where=f"r.fingerprint = $1 AND {begun}", limit=1).replace(
             "ORDER BY", "ORDER BY r.state = 'completed',"
         )
         rows = await connection.fetch(query, fingerprint)
     else:
-        rows = await connection.fetch(_RUNS.format(altered=_ALTERED, where="true", limit=1))
+        rows = await connection.fetch(_runs(where="true", limit=1))
     return _record(rows[0]) if rows else None
 
 
 async def list_runs(connection: asyncpg.Connection, limit: int = 1000) -> list[LedgerRun]:
     """Runs in the ledger, newest first."""
-    return [_record(row) for row in await connection.fetch(_RUNS.format(altered=_ALTERED, where="true", limit=limit))]
+    return [_record(row) for row in await connection.fetch(_runs(where="true", limit=limit))]
 
 
 async def table_loads(connection: asyncpg.Connection, run_id: str) -> list[TableLoad]:
@@ -268,11 +317,11 @@ async def check_same_tables(connection: asyncpg.Connection, run_id: str) -> None
 
 
 async def take_over(connection: asyncpg.Connection, run_id: str, state: str) -> None:
-    """This process now drives the run (a resume); hold its tables first."""
+    """The engine that drives the run by now (`taking.claim`) resumes it; hold its tables first."""
     await connection.execute(
-        "UPDATE mongopg.run SET state = $2, engine_host = $3, engine_pid = $4, ended_at = NULL, error = '',"
+        f"UPDATE mongopg.run r SET state = $2, ended_at = NULL, error = '', seconds = seconds + {_UNENDED},"  # noqa: S608
         " heartbeat_at = clock_timestamp(), taken_at = clock_timestamp() WHERE run_id = $1",
-        run_id, state, socket.gethostname(), os.getpid(),
+        run_id, state,
     )  # fmt: skip
 
 
@@ -286,9 +335,15 @@ async def move_snapshot(connection: asyncpg.Connection, run_id: str, at: int) ->
     return bool(status == "UPDATE 1")
 
 
+async def set_cannot_follow(connection: asyncpg.Connection, run_id: str, why: str) -> None:
+    """Keep why the source of a run cannot be followed any more."""
+    await connection.execute("UPDATE mongopg.run SET cannot_follow = $2 WHERE run_id = $1", run_id, why)
+
+
 async def set_state(
     connection: asyncpg.Connection,
     run_id: str,
+    generation: int,
     state: str,
     *,
     ended: bool = False,
@@ -296,22 +351,28 @@ async def set_state(
     verification: str | None = None,
     error: str | None = None,
 ) -> None:
-    """Write the run's state, durably; what is None stays as it is. An engine that another one has followed writes nothing.
+    """Write the run's state, durably; what is None stays as it is.
 
     Args:
+        generation: of the engine that writes.
         seconds: added up over all times that the run was driven.
         error: one redacted sentence.
+
+    Raises:
+        RunTaken: another engine has taken it over.
     """
     async with connection.transaction():
         # Also everything that was committed asynchronously before is on disk once this commit is.
         await connection.execute("SET LOCAL synchronous_commit = on")
-        await connection.execute(
+        status = await connection.execute(
             "UPDATE mongopg.run SET state = $2, ended_at = CASE WHEN $3 THEN clock_timestamp() ELSE ended_at END,"
             " seconds = seconds + coalesce($4::float8, 0), verification = coalesce($5, verification),"
             " error = coalesce($6, error), heartbeat_at = clock_timestamp()"
-            " WHERE run_id = $1 AND engine_host = $7 AND engine_pid = $8",
-            run_id, state, ended, seconds, verification, error, socket.gethostname(), os.getpid(),
+            " WHERE run_id = $1 AND generation = $7",
+            run_id, state, ended, seconds, verification, error, generation,
         )  # fmt: skip
+    if status == "UPDATE 0":
+        await taking.require_generation(connection, run_id, generation)
 
 
 async def set_verification(connection: asyncpg.Connection, run_id: str, verification: str) -> None:
@@ -319,28 +380,67 @@ async def set_verification(connection: asyncpg.Connection, run_id: str, verifica
     await connection.execute("UPDATE mongopg.run SET verification = $2 WHERE run_id = $1", run_id, verification)
 
 
-async def heartbeat(connection: asyncpg.Connection, run_id: str, state: str | None = None) -> None:
+async def heartbeat(connection: asyncpg.Connection, run_id: str, generation: int, state: str | None = None) -> None:
     """Say that the run's engine lives: for people, and for the message to another run that wants its tables.
 
     Args:
+        generation: of the engine.
         state: that of the run now; None leaves it as it is.
+
+    Raises:
+        RunTaken: another engine has taken it over.
     """
-    await connection.execute(
-        "UPDATE mongopg.run SET heartbeat_at = clock_timestamp(), state = coalesce($4, state)"
-        " WHERE run_id = $1 AND engine_host = $2 AND engine_pid = $3",
-        run_id, socket.gethostname(), os.getpid(), state,
+    status = await connection.execute(
+        "UPDATE mongopg.run SET heartbeat_at = clock_timestamp(), state = coalesce($3, state)"
+        " WHERE run_id = $1 AND generation = $2",
+        run_id, generation, state,
     )  # fmt: skip
+    if status == "UPDATE 0":
+        await taking.require_generation(connection, run_id, generation)
 
 
 async def set_counts(
-    connection: asyncpg.Connection, run_id: str, task_id: int, *, source_count: int | None, target_count: int | None
+    connection: asyncpg.Connection, run_id: str, source: Mapping[int, int], target: Mapping[int, int]
 ) -> None:
-    """Keep what was counted on both sides at the end; None stays as it is."""
+    """Keep what was counted on both sides at the end, by task; where nothing was, it stays as it is."""
+    rows = [
+        {"task_id": task_id, "source": source.get(task_id), "target": target.get(task_id)}
+        for task_id in source.keys() | target.keys()
+    ]
     await connection.execute(
-        "UPDATE mongopg.table_load SET source_count = coalesce($3, source_count),"
-        " target_count = coalesce($4, target_count) WHERE run_id = $1 AND task_id = $2",
-        run_id, task_id, source_count, target_count,
-    )  # fmt: skip
+        "UPDATE mongopg.table_load l SET source_count = coalesce(c.source, source_count),"
+        " target_count = coalesce(c.target, target_count)"
+        " FROM json_to_recordset($2::json) AS c (task_id integer, source bigint, target bigint)"
+        " WHERE l.run_id = $1 AND l.task_id = c.task_id",
+        run_id,
+        json.dumps(rows),
+    )
+
+
+_WRITES = (
+    "(SELECT sum(s.n_tup_ins + s.n_tup_upd + s.n_tup_del)::bigint FROM pg_stat_all_tables s WHERE s.relid = l.table_oid"
+    " OR s.relid IN (SELECT relid FROM pg_partition_tree(l.table_oid::regclass)))"
+)
+
+
+async def keep_writes(connection: asyncpg.Connection, run_id: str) -> None:
+    """Keep how many rows PostgreSQL has counted as written in each table of a run, which is complete."""
+    await connection.execute(
+        f"UPDATE mongopg.table_load l SET writes_then = {_WRITES} WHERE run_id = $1"  # noqa: S608
+        " AND EXISTS (SELECT FROM pg_class c WHERE c.oid = l.table_oid)",
+        run_id,
+    )
+
+
+async def writes_since(connection: asyncpg.Connection, run_id: str) -> dict[int, int | None]:
+    """Rows that were written in each table since the run was complete, by task; None where the statistics do not tell."""
+    rows = await connection.fetch(
+        f"SELECT task_id, CASE WHEN EXISTS (SELECT FROM pg_class c WHERE c.oid = l.table_oid) THEN {_WRITES} END"  # noqa: S608
+        " - writes_then AS n FROM mongopg.table_load l WHERE run_id = $1",
+        run_id,
+    )
+    # Less than before: the statistics began anew meanwhile.
+    return {row["task_id"]: row["n"] if row["n"] is not None and row["n"] >= 0 else None for row in rows}
 
 
 async def age_of_load(connection: asyncpg.Connection, run_id: str, task_id: int) -> int:
@@ -353,9 +453,13 @@ async def append_events(
     connection: asyncpg.Connection, run_id: str, events: Sequence[tuple[int, float, str, Mapping[str, Any]]]
 ) -> None:
     """Keep facts for history and replay, each (sequence number, seconds of the run, kind, facts); twice does no harm."""
-    await connection.executemany(
-        "INSERT INTO mongopg.event VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-        [(run_id, seq, at, kind, json.dumps(facts)) for seq, at, kind, facts in events],
+    rows = [{"seq": seq, "at": at, "kind": kind, "facts": facts} for seq, at, kind, facts in events]
+    await connection.execute(
+        "INSERT INTO mongopg.event SELECT $1, seq, at, kind, facts"
+        " FROM json_to_recordset($2::json) AS event (seq bigint, at float8, kind text, facts jsonb)"
+        " ON CONFLICT DO NOTHING",
+        run_id,
+        json.dumps(rows),
     )
 
 
@@ -368,10 +472,47 @@ async def append_afterwards(connection: asyncpg.Connection, run_id: str, event: 
     )  # fmt: skip
 
 
+async def kept_counts(connection: asyncpg.Connection, run_id: str) -> dict[int, tuple[int, int]]:
+    """What was counted in source and target at the run's end, by task; rejects that were written since are in the target's."""
+    rows = await connection.fetch(
+        "SELECT task_id, source_count, target_count FROM mongopg.table_load"
+        " WHERE run_id = $1 AND source_count IS NOT NULL AND target_count IS NOT NULL",
+        run_id,
+    )
+    return {row["task_id"]: (row["source_count"], row["target_count"]) for row in rows}
+
+
+async def count_events(connection: asyncpg.Connection, run_id: str) -> int:
+    """How many facts are kept of a run."""
+    return int(await connection.fetchval("SELECT count(*) FROM mongopg.event WHERE run_id = $1", run_id))
+
+
+async def loads_with_rows(connection: asyncpg.Connection, run_id: str) -> list[tuple[TableLoad, int]]:
+    """The run's tables, each with the rows that the run has written into it."""
+    written = {
+        row["task_id"]: int(row["written"])
+        for row in await connection.fetch(
+            "SELECT p.task_id, sum(s.n_written) AS written FROM mongopg.partition p"
+            " JOIN mongopg.slice s USING (run_id, partition_id) WHERE p.run_id = $1 GROUP BY p.task_id",
+            run_id,
+        )
+    }
+    return [(load, written.get(load.task_id, 0)) for load in await table_loads(connection, run_id)]
+
+
 async def next_event_seq(connection: asyncpg.Connection, run_id: str) -> int:
     """The sequence number behind the last event kept."""
     last = await connection.fetchval("SELECT max(seq) FROM mongopg.event WHERE run_id = $1", run_id)
     return 0 if last is None else int(last) + 1
+
+
+async def stable_size(connection: asyncpg.Connection, run_id: str) -> int | None:
+    """The cluster size that a run kept last, by its events; None where it never turned that itself."""
+    found = await connection.fetchval(
+        "SELECT facts ->> 'stable' FROM mongopg.event WHERE run_id = $1 AND kind = 'tuned' ORDER BY seq DESC LIMIT 1",
+        run_id,
+    )
+    return None if found is None else int(found)
 
 
 async def recorded_events(
@@ -429,6 +570,7 @@ async def discard(
                         "SET LOCAL lock_timeout = 0"
                     )  # a forgotten worker's transaction ends by itself
                     await earlier_runs.remember(connection, run_id)
+                    await follow.forget(connection, run_id)
                     await connection.execute("DELETE FROM mongopg.run WHERE run_id = $1", run_id)
     except asyncpg.DependentObjectsStillExistError as error:
         raise UsageError(f"A table of run {run_id} cannot be dropped: {describe(error)[1]}") from error
@@ -441,9 +583,16 @@ def _own_tables(load: TableLoad, *, drop_tables: bool) -> list[TableName]:
     return [*names, load.target] if drop_tables and load.made else names
 
 
+_UNENDED = (
+    "CASE WHEN r.ended_at IS NULL THEN"
+    " greatest(0, extract(epoch FROM r.heartbeat_at - coalesce(r.taken_at, r.started_at))::float8) ELSE 0 END"
+)
+"""Of a run `r`: seconds of a time whose end was not written."""
 _ALTERED = sum_sql("mongopg.slice s", "s.run_id = r.run_id")
 _RUNS = """
-SELECT r.*, t.namespaces, s.n_read, s.n_written, s.n_rejected, {altered} AS altered
+SELECT r.*, t.namespaces, s.n_read, s.n_written, s.n_rejected, {altered} AS altered, {unended} AS unended_s,
+       e.copied, e.copying_s, coalesce(CASE WHEN e.verified_seq > e.added_seq THEN e.level END, '') AS compared,
+       coalesce(e.level = 'full' AND e.verified_seq < e.added_seq, false) AS verified_before_retry
 FROM mongopg.run r
 CROSS JOIN LATERAL (
     SELECT coalesce(array_agg(namespace ORDER BY task_id), '{{}}') AS namespaces
@@ -454,9 +603,23 @@ CROSS JOIN LATERAL (
            coalesce(sum(n_rejected), 0)::bigint AS n_rejected
     FROM mongopg.slice WHERE run_id = r.run_id
 ) s
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum((facts ->> 'copied')::bigint), 0)::bigint AS copied,
+           coalesce(sum((facts ->> 'copying_s')::float8), 0) AS copying_s,
+           max(seq) FILTER (WHERE kind = 'verified') AS verified_seq,
+           coalesce(max(seq) FILTER (WHERE kind = 'retried' AND (facts ->> 'written')::bigint > 0), -1) AS added_seq,
+           (array_agg(coalesce(facts ->> 'verification_level', 'full') ORDER BY seq DESC)
+               FILTER (WHERE kind = 'verified'))[1] AS level
+    FROM mongopg.event WHERE run_id = r.run_id AND kind IN ('finished', 'verified', 'retried')
+) e
 WHERE {where}
 ORDER BY r.started_at DESC LIMIT {limit}
 """
+
+
+def _runs(where: str, limit: int) -> str:
+    """The query for the newest runs of which `where` holds."""
+    return _RUNS.format(altered=_ALTERED, unended=_UNENDED, where=where, limit=limit)
 
 
 def _record(row: asyncpg.Record) -> LedgerRun:
@@ -479,4 +642,9 @@ def _load(row: asyncpg.Record) -> TableLoad:
         staging=TableName(target.schema, row["staging_table"]) if row["staging_table"] else None,
         table_oid=row["table_oid"],
         target_count=row["target_count"],
+        read_order=row["read_order"],
+        member=row["member"],
+        collection_file=row["collection_file"],
+        last_record=row["last_record"],
+        first_generation=row["first_generation"],
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from engine.ledger.partitions import CHECKSUM_MODULUS
+from engine.postgres.queries import one_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,24 @@ async def rejected_ids(connection: asyncpg.Connection, run_id: str, partition_id
         run_id, partition_id, slice_no,
     )  # fmt: skip
     return {row["id"] for row in rows}
+
+
+async def rejected_ids_of(connection: asyncpg.Connection, run_id: str, namespace: str) -> set[str]:
+    """The same of a whole collection."""
+    sql = "SELECT DISTINCT id FROM mongopg.reject WHERE run_id = $1 AND collection = $2"
+    return {row["id"] for row in await connection.fetch(sql, run_id, namespace)}
+
+
+async def checksum_of(connection: asyncpg.Connection, run_id: str, task_id: int) -> int | None:
+    """The sum mod 2**64 of all slices of a table; None where one of them kept none."""
+    row = await one_row(
+        connection,
+        "SELECT coalesce(sum(s.checksum), 0) AS checksum, coalesce(bool_and(s.checksum IS NOT NULL), true) AS is_known"
+        " FROM mongopg.partition p JOIN mongopg.slice s USING (run_id, partition_id) WHERE p.run_id = $1 AND p.task_id = $2",
+        run_id,
+        task_id,
+    )
+    return int(row["checksum"]) % CHECKSUM_MODULUS if row["is_known"] else None
 
 
 async def counts_by_task(connection: asyncpg.Connection, run_id: str) -> dict[int, tuple[int, int]]:

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
 
-from engine.errors import ConnectError, MigrationError, TargetHeld
+from engine.errors import ConnectError, MigrationError, RunTaken, TargetHeld
 from engine.ledger import table_locks
 from engine.mapping.names import TableName
 from engine.postgres import connect as postgres
@@ -34,16 +34,19 @@ class TableLock:
         uri: str,
         on_lost: Callable[[MigrationError], None],
         spare: Callable[[], asyncpg.Connection | None] = lambda: None,
+        admit: Callable[[asyncpg.Connection], Awaitable[None]] | None = None,
     ) -> None:
         """Nothing is held yet, in the database of `uri`.
 
         Args:
             on_lost: called when the session was ended, and another run has the tables now, or no session can hold them.
             spare: another session of the run, which holds the tables where the server refuses a new login.
+            admit: raises RunTaken for a session of an engine whose run another engine has taken over.
         """
         self.uri = uri
         self._on_lost = on_lost
         self._spare = spare
+        self._admit = admit
         self._keeping: asyncio.Task[None] | None = None
         self._connection: asyncpg.Connection | None = None
         self._backend_pid = 0
@@ -88,6 +91,7 @@ class TableLock:
         connection = self._connection
         assert connection is not None
         try:
+            await self._be_admitted(connection)
             if self._backend_pid != connection.get_server_pid():
                 # A network that broke on our side alone leaves a session that the server believes in: it would hold the
                 # tables against us.
@@ -96,6 +100,14 @@ class TableLock:
             await table_locks.hold_tables(connection, tables, self._run_id)
             self._holds = True
         except sqlstates.FAILURES:
+            connection.terminate()
+            raise
+
+    async def _be_admitted(self, connection: asyncpg.Connection) -> None:
+        try:
+            if self._admit is not None:
+                await self._admit(connection)
+        except RunTaken:
             connection.terminate()
             raise
 
@@ -115,6 +127,9 @@ class TableLock:
                 await self._take_again(app_name)
                 refused_since = None
                 continue
+            except RunTaken as error:
+                self._on_lost(error)
+                return
             except TargetHeld as error:
                 # It may have seen that this run is alive, and be about to release them.
                 refused_since = refused_since or time.monotonic()

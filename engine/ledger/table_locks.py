@@ -57,11 +57,8 @@ async def hold_tables(connection: asyncpg.Connection, tables: Iterable[TableName
     keys = (
         {_schema_key(schema): table for schema, table in schemas.items()} if are_many else {_key(t): t for t in wanted}
     )
-    refused = None
-    for key, table in keys.items():
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", LOCK_CLASS, key):
-            refused = key, table
-            break
+    not_had = await connection.fetchval(_TAKE, LOCK_CLASS, _as_text(keys))
+    refused = None if not_had is None else (not_had, keys[not_had])
     others = {_key(t): t for t in wanted} if are_many else {_schema_key(schema): t for schema, t in schemas.items()}
     refused = refused or await _held_by_another(connection, others)
     if refused is not None:
@@ -75,23 +72,49 @@ async def hold_tables(connection: asyncpg.Connection, tables: Iterable[TableName
         raise TargetHeld(_of_run(f"Table {alive[0]}", alive[1]))
 
 
+async def held_tables(connection: asyncpg.Connection, tables: Iterable[TableName]) -> dict[TableName, str]:
+    """Those of the tables that another run holds, each with the sentence that `hold_tables` would refuse it with.
+
+    Nothing is taken, so nothing is promised: a run may come or go at any time.
+    """
+    found: dict[TableName, str] = {}
+    left = sorted(tables, key=str)
+    while left and (alive := await _alive(connection, left, "")):
+        table, run = alive
+        found[table] = _of_run(f"Table {table}", run)
+        left.remove(table)
+    keys = {_key(table): table for table in left}
+    while keys and (held := await _held_by_another(connection, keys)):
+        key, table = held
+        found[table] = await _holder(connection, table, key, f"Table {table}", "")
+        del keys[key]
+    schemas = {_schema_key(table.schema): table for table in left if table not in found}
+    while schemas and (held := await _held_by_another(connection, schemas)):
+        key, one = held
+        message = await _holder(connection, one, key, f"Schema {one_line(one.schema)}", "")
+        found |= {table: message for table in left if table.schema == one.schema and table not in found}
+        del schemas[key]
+    return found
+
+
 async def is_held_for(connection: asyncpg.Connection, table: TableName, run_id: str) -> bool:
     """A session of the run holds the table, or its schema."""
-    keys = [_key(table), _schema_key(table.schema)]
+    keys = [_object(_key(table)), _object(_schema_key(table.schema))]
     found = await connection.fetchval(_IS_HELD_FOR, LOCK_CLASS, keys, sessions.name_of(run_id))
     return bool(found)
 
 
 async def _held_by_another(connection: asyncpg.Connection, keys: dict[int, TableName]) -> tuple[int, TableName] | None:
     """One of the keys that another session has a lock of, with its table."""
-    key = await connection.fetchval(
-        "SELECT u.key FROM pg_locks JOIN unnest($2::integer[]) u (key) ON objid = (u.key::bigint & 4294967295)::oid"
-        " WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = $1::bigint::oid AND pid <> pg_backend_pid()"
+    by_object = {_object(key): key for key in keys}
+    found = await connection.fetchval(
+        "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND objid = ANY($2::oid[])"
+        " AND granted AND objsubid = 2 AND classid = $1::bigint::oid AND pid <> pg_backend_pid()"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1",
         LOCK_CLASS,
-        list(keys),
+        list(by_object),
     )
-    return None if key is None else (key, keys[key])
+    return None if found is None else (by_object[found], keys[by_object[found]])
 
 
 async def release_tables(connection: asyncpg.Connection, tables: Iterable[TableName]) -> None:
@@ -99,20 +122,29 @@ async def release_tables(connection: asyncpg.Connection, tables: Iterable[TableN
     wanted = list(tables)
     keys = [*(_key(table) for table in wanted), *(_schema_key(schema) for schema in {table.schema for table in wanted})]
     await connection.execute(
-        "SELECT pg_advisory_unlock($1::integer, u.key) FROM pg_locks JOIN unnest($2::integer[]) u (key)"
-        " ON objid = (u.key::bigint & 4294967295)::oid"
+        "SELECT pg_advisory_unlock($1::integer, objid::bigint::bit(32)::integer) FROM pg_locks"
         " WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted AND objsubid = 2"
-        " AND classid = $1::bigint::oid",
+        " AND classid = $1::bigint::oid AND objid = ANY($2::oid[])",
         LOCK_CLASS,
-        keys,
+        [_object(key) for key in keys],
     )
 
 
+def _as_text(keys: Iterable[int]) -> list[str]:
+    """For an array that the driver knows: for most others it first reads the catalogue, in each session anew."""
+    return [str(key) for key in keys]
+
+
+_TAKE = """
+SELECT key FROM (
+    SELECT u.key, pg_try_advisory_lock($1::integer, u.key) AS is_had FROM unnest($2::text[]::integer[]) u (key) OFFSET 0
+) tried WHERE NOT is_had LIMIT 1
+"""
+"""Tries to lock them up to the first that it does not get, which is what it returns."""
 _IS_HELD_FOR = """
 SELECT EXISTS (
     SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-    JOIN unnest($2::integer[]) u (key) ON l.objid = (u.key::bigint & 4294967295)::oid
-    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = $1::bigint::oid
+    WHERE l.objid = ANY($2::oid[]) AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = $1::bigint::oid
       AND a.application_name = $3
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 )
@@ -133,6 +165,11 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = $
 def _key(table: TableName) -> int:
     """The second lock key, a signed 32-bit hash of both names."""
     return zlib.crc32(f"{table.schema}\0{table.table}".encode()) - 2**31
+
+
+def _object(key: int) -> int:
+    """A lock key as pg_locks shows it."""
+    return key % 2**32
 
 
 def _schema_key(schema: str) -> int:

@@ -258,7 +258,7 @@ def _take_foreign(name: str, value: str, values: dict[str, str], warnings: list[
 def _unknown(name: str) -> str:
     shown = redact(name if len(name) <= 40 else name[:40] + "…")
     shown = "".join(letter if letter.isprintable() else " " for letter in shown)
-    lower = {known.lower(): known for known in [*BY_NAME, *FOREIGN]}
+    lower = {known.lower(): known for known in [*FOREIGN, *BY_NAME]}
     near = lower.get(name.lower()) or next(
         (lower[each] for each in difflib.get_close_matches(name.lower(), lower, 1, cutoff=0.75)), ""
     )

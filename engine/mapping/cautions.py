@@ -5,7 +5,7 @@ They hold for a mapping that was proposed and for one that an operator gave, who
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import JSON_TYPES, KIND_NAMES, scalar_type
@@ -125,8 +125,7 @@ def id_cautions(census: Census, column: Column, kinds: frozenset[Kind]) -> list[
         found.append((60, f"_id has several kinds ({named}): its column is jsonb, its key is built first."))
     others = kinds - column.kinds
     if others and column.type not in JSON_TYPES:
-        named = ", ".join(KIND_NAMES[kind] for kind in sorted(others))
-        found.append((82, f"Field _id also holds {named}: documents with such an _id are rejects."))
+        found.append((82, f"Field _id {holds_words(kinds, others)}: documents with such an _id are rejects."))
     return found
 
 
@@ -144,7 +143,7 @@ def name_cautions(columns: Iterable[Column], table: str = "") -> list[Caution]:
         found.append((
             48,
             f"Column{'s' * (len(silent) > 1)} {listed(silent)}: without double quotes this means something else to "
-            f"PostgreSQL, and no error tells: write SELECT \"{silent[0]}\", or rename it in a saved plan.",
+            f"PostgreSQL, and no error tells: write SELECT \"{silent[0]}\", or rename the column in the plan.",
         ))  # fmt: skip
     if loud:
         found.append((
@@ -170,6 +169,17 @@ def listed(names: list[str]) -> str:
     """Some names as text, for a sentence."""
     more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
     return ", ".join(names[:SHOWN_NAMES]) + more
+
+
+def holds_words(seen: Set[Kind], misfits: Set[Kind]) -> str:
+    """What a field holds that its column does not take: `also holds int32`, without "also" where nothing else is there.
+
+    Args:
+        seen: all kinds that were seen in it.
+        misfits: those that do not fit.
+    """
+    also = "also " if seen - misfits - {Kind.NULL} else ""
+    return f"{also}holds {', '.join(KIND_NAMES[kind] for kind in sorted(misfits))}"
 
 
 def describe_kinds(seen: FieldCensus) -> str:

@@ -19,13 +19,21 @@ from engine.mapping.decimal128 import decimal_text, read_decimal128
 from engine.mapping.limits import EXACT_INTEGER, FIRST_DATE_MS, LAST_DATE_MS, MAX_DEPTH
 from engine.mapping.model import Kind
 
-MAX_FIELDS = 20_000
-"""Fields told apart in one census: documents used as dictionaries may have a new key each."""
-MAX_NAME_BYTES = 4 * 1024 * 1024
-"""Bytes of all their names together."""
-
 _unpack_int64: Any = Struct("<q").unpack_from
 _unpack_double: Any = Struct("<d").unpack_from
+
+
+@dataclass(frozen=True, slots=True)
+class CensusBounds:
+    """What a census keeps at most: documents used as dictionaries may have a new key each."""
+
+    fields: int = 20_000
+    """Fields told apart."""
+    name_bytes: int = 4 * 1024 * 1024
+    """Bytes of all their names together."""
+
+
+BOUNDS = CensusBounds()
 
 
 @dataclass(slots=True)
@@ -161,10 +169,12 @@ class Census:
 
     Args:
         flatten: levels of nested documents to look into, as in `MappingOptions.flatten`.
+        bounds: fields beyond them are only counted.
     """
 
-    def __init__(self, flatten: int = 0) -> None:
+    def __init__(self, flatten: int = 0, bounds: CensusBounds = BOUNDS) -> None:
         self.flatten = flatten
+        self._bounds = bounds
         self.n_documents = 0
         self.n_bytes = 0
         self.largest = 0
@@ -172,7 +182,7 @@ class Census:
         self.n_corrupt = 0
         """Documents whose inside breaks the rules of BSON; what is before the break is counted."""
         self.n_untracked = 0
-        """Occurrences of fields that have no entry: beyond `MAX_FIELDS`, or a name that is not UTF-8."""
+        """Occurrences of fields that have no entry: beyond the bounds, or a name that is not UTF-8."""
         self.root = FieldCensus()
         """The documents themselves; their fields are in `root.fields`, in order of first appearance."""
         self._n_fields = 0
@@ -357,7 +367,8 @@ class Census:
 
     def _seen(self, fields: dict[str, FieldCensus], key: str, size: int) -> FieldCensus | None:
         seen = fields.get(key)
-        if seen is None and self._n_fields < MAX_FIELDS and self._n_name_bytes + size <= MAX_NAME_BYTES:
+        has_room = self._n_fields < self._bounds.fields and self._n_name_bytes + size <= self._bounds.name_bytes
+        if seen is None and has_room:
             seen = fields[key] = FieldCensus()
             self._n_fields += 1
             self._n_name_bytes += size

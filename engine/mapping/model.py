@@ -6,10 +6,12 @@ into whatever it needs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from engine.mapping.options import MappingOptions
 
@@ -172,12 +174,22 @@ LIMITS = ("length", "is_padded", "labels", "precision", "scale", "step_us")
 """What only a table that is there already says of a column; no saved plan has it."""
 
 
+def _shared(columns: tuple[Column, ...], info: ValidationInfo) -> tuple[Column, ...]:
+    """With a dictionary as context, equal columns are one object: thousands of tables have most of theirs in common."""
+    return share(columns, info.context) if isinstance(info.context, dict) else columns
+
+
+def share(columns: Iterable[Column], known: dict[Column, Column]) -> tuple[Column, ...]:
+    """The same columns, those that are known already as the objects that are known."""
+    return tuple(known.setdefault(column, column) for column in columns)
+
+
 class Mapping(BaseModel):
     """One collection's columns, in table order, with the options they were made under."""
 
     model_config = ConfigDict(frozen=True)
 
-    columns: tuple[Column, ...]
+    columns: Annotated[tuple[Column, ...], AfterValidator(_shared)]
     options: MappingOptions = MappingOptions()
     ignored: tuple[tuple[str, ...], ...] = ()
     """Paths that are left out on purpose: neither a column nor `_extra`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from engine.mapping.cautions import (
@@ -66,6 +66,25 @@ def propose(census: Census, id_kinds: frozenset[Kind], options: MappingOptions) 
     return Proposal(mapping, [text for _, text in weighed], proposer.notes, weighed)
 
 
+def note_of(column: Column, seen: FieldCensus, census: Census, options: MappingOptions) -> str:
+    """Why a field has its column: its kinds with their shares, how often it is present, and what else there is to say."""
+    note = describe_kinds(seen)
+    if census.n_documents:
+        note += f"; in {percent(seen.present, census.n_documents)} of the documents"
+    if column.type in JSON_TYPES and seen.kind_set == {Kind.ARRAY} and seen.elements is not None:
+        inexact = seen.elements.has_inexact_integers
+        found = element_type(seen.elements.kind_set, options, has_inexact_integers=inexact)
+        note += f'; arrays = "native" would make it {found[0].value}[]' if found else ""
+    if column.type is ColumnType.NUMERIC and seen.kind_set <= NUMBERS - {Kind.DECIMAL128} and seen.has_inexact_integers:
+        note += "; some integers are not exact as double precision"
+    return note
+
+
+def note_of_id(kinds: Iterable[Kind]) -> str:
+    """The same of `_id`: its kinds are asked of the index, which knows no shares."""
+    return ", ".join(sorted(KIND_NAMES[kind] for kind in kinds))
+
+
 def _own_columns(options: MappingOptions) -> list[Column]:
     columns = []
     if options.missing == "track":
@@ -94,7 +113,7 @@ class _Proposer:
             kinds = frozenset({Kind.OBJECT_ID})
             self.notes[ID_NAME] = "no document seen: the usual kind"
         else:
-            self.notes[ID_NAME] = ", ".join(sorted(KIND_NAMES[kind] for kind in kinds))
+            self.notes[ID_NAME] = note_of_id(kinds)
         column_type, fitting = ColumnType.JSONB, kinds
         if kinds <= INTEGERS:
             column_type, fitting = ColumnType.BIGINT, INTEGERS
@@ -167,22 +186,8 @@ class _Proposer:
         column = Column(name=name, type=column_type, path=entry.path, kinds=fitting, array=is_array)
         if len(kinds) > 1 and column_type is json_type:
             self.warnings += several_kinds(entry.path, seen, column, self.options)
-        note = describe_kinds(seen)
-        if self.census.n_documents:
-            note += f"; in {percent(seen.present, self.census.n_documents)} of the documents"
-        note += self._native_note(column, seen)
-        if column_type is ColumnType.NUMERIC and Kind.DECIMAL128 not in kinds:
-            note += "; some integers are not exact as double precision"
-        self.notes[name] = note
+        self.notes[name] = note_of(column, seen, self.census, self.options)
         return column
-
-    def _native_note(self, column: Column, seen: FieldCensus) -> str:
-        """What an array kept as jsonb could be instead; what a note says behind the rest."""
-        if column.type not in JSON_TYPES or seen.kind_set != {Kind.ARRAY} or seen.elements is None:
-            return ""
-        inexact = seen.elements.has_inexact_integers
-        found = element_type(seen.elements.kind_set, self.options, has_inexact_integers=inexact)
-        return f'; arrays = "native" would make it {found[0].value}[]' if found else ""
 
     def _native_elements(self, seen: FieldCensus, kinds: frozenset[Kind]) -> tuple[ColumnType, frozenset[Kind]] | None:
         if self.options.arrays != "native" or kinds != {Kind.ARRAY} or seen.elements is None:

@@ -2,6 +2,9 @@
 
 A key is the BSON document `{"_id": value}`. It is copied byte by byte out of what the server sent, never by way of a
 Python value: some kinds (symbol, DBPointer, strings that are not UTF-8) do not survive that way.
+
+A record bound is the key of a document and where it lies, `{"_id": value, "$recordId": int64}`: what the server sends of a
+document when nothing but `_id` and the record id are asked for.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ DISPLAY_LENGTH = 200
 """Characters of a key shown to people, at most."""
 
 _INT32 = struct.Struct("<i")
+_RECORD_NAME = b"\x12$recordId\0"
+_RECORD_END = struct.Struct(f"<{len(_RECORD_NAME)}sqB")
+"""The record id as the last element of a bound, and the NUL behind it."""
 _ID_NAME = b"_id\0"
 _KIND_OFFSET = 4
 """Where a key's kind is: behind its length."""
@@ -57,6 +63,34 @@ def key_of(batch: bytes, offset: int = 0) -> bytes:
             return _INT32.pack(len(element) + SHORTEST_DOCUMENT) + element + b"\0"
         position = end
     return NO_ID
+
+
+def key_or_none(document: bytes) -> bytes | None:
+    """The key of a document; None when it has none, or is broken before the end of its `_id`."""
+    try:
+        key = key_of(document)
+    except ValueError:
+        return None
+    return None if key == NO_ID else key
+
+
+def with_record(key: bytes, record: int) -> bytes:
+    """The record bound of a key."""
+    element = _RECORD_END.pack(_RECORD_NAME, record, 0)
+    return _INT32.pack(len(key) + len(element) - 1) + key[_INT32.size : -1] + element
+
+
+def record_of(bound: bytes) -> int:
+    """The record id of a record bound.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if len(bound) >= _RECORD_END.size:
+        name, record, nul = _RECORD_END.unpack_from(bound, len(bound) - _RECORD_END.size)
+        if name == _RECORD_NAME and not nul:
+            return int(record)
+    raise ValueError("a bound has no record id")
 
 
 def same_key(a: bytes, b: bytes) -> bool:

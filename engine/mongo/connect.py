@@ -24,6 +24,7 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
+from pymongo.uri_parser import parse_uri
 
 from engine import tls
 from engine.errors import ConnectError, MigrationError, UsageError
@@ -32,7 +33,7 @@ from engine.mongo.faults import AUTHENTICATION_CODES, UNAUTHORIZED, code_of, des
 from engine.mongo.grants import grant_command
 from engine.mongo_needs import file_that_fails, require_usable
 from engine.mongo_options import OPTIONS
-from engine.mongo_uri import SRV_SCHEME, MongoUri, read_uri
+from engine.mongo_uri import SRV_SCHEME, MongoHost, MongoUri, read_uri
 
 Document = dict[str, Any]
 Client = MongoClient[Document]
@@ -50,6 +51,10 @@ _FILE_OPTIONS = ("tlscafile", "tlscertificatekeyfile", "tlscrlfile")
 
 _SHAPE = re.compile(r"mongodb(?:\+srv)?://(?:[^@/?]*@)?(?P<hosts>[^@/?]+)(?:/[^@?]*)?(?:\?(?P<options>.*))?", re.DOTALL)
 """Matches only where it is beyond doubt which part is the password, so that nothing of it can be taken for a host."""
+_OF_THE_SET = frozenset({
+    "replicaset", "directconnection", "readpreference", "maxstalenessseconds", "loadbalanced", "srvmaxhosts", "srvservicename",
+})  # fmt: skip
+"""Options that say which of several servers is asked."""
 _OPTION_NAMES = {option.name for option in OPTIONS.values()}
 
 
@@ -65,13 +70,16 @@ class SourceReport:
     """One of the words of `engine.tls`."""
 
 
-def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S, probe: bool = True) -> Client:
+def connect(
+    uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S, probe: bool = True, member: str = ""
+) -> Client:
     """A client that has reached its server and is logged in; one for each process, closed by its caller.
 
     Off this machine it uses TLS, unless the URI says something about that; whatever else the URI says of SRV, compressors, read
     preference and timeouts holds. Without `probe` it is for one of many workers, whose engine has asked already: nothing is
     asked of the server yet, nor does it watch its servers all the time, which takes a connection and a thread more for each of
-    them. An election is noticed by the read that it fails.
+    them. An election is noticed by the read that it fails. With a `member`, `host:port`, everything is asked of that member of
+    the replica set, whatever it is.
 
     Raises:
         UsageError: the URI, or an option in it, is wrong.
@@ -79,6 +87,8 @@ def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S, pr
     """
     found = read_uri(uri)
     require_usable(found)
+    if member:
+        found = _pinned(found, member)
     more: dict[str, Any] = {
         name: round(timeout_s * 1000)
         for name in ("serverSelectionTimeoutMS", "connectTimeoutMS")
@@ -89,7 +99,7 @@ def connect(uri: str, *, app_name: str, timeout_s: float = DEFAULT_TIMEOUT_S, pr
         more["authMechanismProperties"] = found.properties
     if "appname" not in found.options:
         more["appname"] = app_name
-    if is_secured_by_default(uri):
+    if is_secured_by_default(uri) or (member and is_srv(uri) and not found.options.keys() & {"tls", "ssl"}):
         more["tls"] = True
     if not probe and "servermonitoringmode" not in found.options:
         more["serverMonitoringMode"] = "poll"
@@ -125,6 +135,21 @@ def inspect(client: Client, uri: str) -> SourceReport:
     except (PyMongoError, OSError) as exc:
         raise _explained(exc, uri, client) from None
     return SourceReport(version[:40], _topology(hello), round(latency_s * 1000, 2), tls_in_words(uri))
+
+
+def version_of(uri: str, app_name: str) -> str:
+    """The server's version. Blocks.
+
+    Raises:
+        MigrationError: it cannot be reached.
+    """
+    client = connect(uri, app_name=app_name)
+    try:
+        return str(client.server_info()["version"])[:40]
+    except (PyMongoError, OSError) as exc:
+        raise _explained(exc, uri, client) from None
+    finally:
+        client.close()
 
 
 def database_of(uri: str) -> str:
@@ -164,9 +189,26 @@ def is_local(uri: str) -> bool:
 
 def is_secured_by_default(uri: str) -> bool:
     """TLS is used though the URI says nothing about it, since a host of it is not this machine."""
-    if uri.strip().startswith(SRV_SCHEME):
+    if is_srv(uri):
         return False  # the driver uses TLS with it by itself
     return not is_local(uri) and not read_uri(uri).options.keys() & {"tls", "ssl"}
+
+
+def is_srv(uri: str) -> bool:
+    """Its servers are looked up in DNS."""
+    return uri.strip().startswith(SRV_SCHEME)
+
+
+def _pinned(found: MongoUri, member: str) -> MongoUri:
+    """The same login at one member of the replica set."""
+    options = {name: value for name, value in found.options.items() if name not in _OF_THE_SET}
+    if found.is_srv:
+        # What the TXT record says of the login holds for the member, too.
+        resolved = parse_uri(found.text, warn=False)["options"]
+        options |= {name: str(resolved[name]) for name in ("authsource",) if name in resolved and name not in options}
+    host, _, port = member.rpartition(":")
+    hosts = (MongoHost(host.strip("[]"), int(port)),)
+    return replace(found, is_srv=False, hosts=hosts, options=options | {"directconnection": "true"}, tags=())
 
 
 def _is_sound(uri: str) -> bool:
@@ -264,6 +306,7 @@ def _refused(at: str, exc: OperationFailure, uri: MongoUri) -> ConnectError:
             f"MongoDB at {at} refused the user name or the password; check both, and authSource, in source.uri.{where}",
             code=code,
             is_final=True,
+            wants_password=True,
         )
     if exc.code == UNAUTHORIZED:
         if not uri.user:

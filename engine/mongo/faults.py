@@ -70,6 +70,10 @@ TRANSIENT_CODES = frozenset({
 })  # fmt: skip
 """Failures that a new cursor, or the same insert again, may well not meet."""
 
+_UNREADABLE = frozenset({91, 11600, 11602, 13435, 13436})
+"""Shutting down, or in a state such as an initial sync."""
+_NO_SESSIONS = "Sessions are not supported"
+"""In the driver's words; it has no class or code for it."""
 _DEEPEST_CAUSE = 10
 """Exceptions of a chain that are looked at."""
 
@@ -94,7 +98,18 @@ def is_transient(exc: BaseException) -> bool:
     if isinstance(exc, OperationFailure):
         return exc.code in TRANSIENT_CODES or exc.has_error_label("TransientTransactionError")
     # Covers NetworkTimeout, ServerSelectionTimeoutError and everything else that ends a connection.
-    return isinstance(exc, ConnectionFailure)
+    return isinstance(exc, ConnectionFailure) or is_without_sessions(exc)
+
+
+def is_connection_lost(exc: BaseException) -> bool:
+    """The server could not be reached, or is no member that can be read."""
+    is_unreadable = isinstance(exc, OperationFailure) and exc.code in _UNREADABLE
+    return isinstance(exc, ConnectionFailure) or is_unreadable or is_without_sessions(exc)
+
+
+def is_without_sessions(exc: BaseException) -> bool:
+    """The server is no member of its replica set, such as one that is starting: the driver refuses sessions of ours with it."""
+    return isinstance(exc, ConfigurationError) and _NO_SESSIONS in str(exc)
 
 
 def code_of(exc: BaseException) -> str:
@@ -112,6 +127,8 @@ def code_of(exc: BaseException) -> str:
         return "network_timeout"
     if isinstance(exc, AutoReconnect):
         return "connection_lost"
+    if is_without_sessions(exc):
+        return "no_sessions"
     if isinstance(exc, InvalidURI | ConfigurationError):
         return "configuration"
     return "mongodb"
@@ -134,6 +151,8 @@ def describe(exc: BaseException) -> tuple[str, str]:
         return code, "The MongoDB server is shutting down or has stopped being the primary."
     if isinstance(exc, ConnectionFailure):
         return code, f"The connection to MongoDB was lost{_cause_in_words(exc)}."
+    if is_without_sessions(exc):
+        return code, "The MongoDB server offers no sessions: it is starting, or no member of a replica set."
     if isinstance(exc, PyMongoError):
         return code, f"Working with MongoDB failed ({type(exc).__name__})."
     return code, f"Working with MongoDB failed unexpectedly ({type(exc).__name__})."
@@ -157,7 +176,8 @@ def explained() -> Iterator[None]:
         yield
     except PyMongoError as exc:
         code, sentence = describe(exc)
-        kind = ConnectError if isinstance(exc, ConnectionFailure) else MigrationError
+        is_lost = isinstance(exc, ConnectionFailure) or is_without_sessions(exc)
+        kind = ConnectError if is_lost else MigrationError
         raise kind(sentence, code=code) from None
 
 

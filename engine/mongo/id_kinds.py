@@ -34,15 +34,20 @@ class IdKinds:
 
 
 @explained()
-def id_kinds(collection: Collection[Document], facts: CollectionFacts) -> IdKinds:
+def id_kinds(collection: Collection[Document], facts: CollectionFacts, seen: frozenset[Kind] | None = None) -> IdKinds:
     """Kinds that occur among the `_id`s.
 
     A kind with a part of the index to itself is found at once. Kinds that share one (numbers; strings and symbols) may
     need a scan of its keys, which is given up after a time that suits the size of the collection. Views and time-series
     have no index of `_id`: nothing is found, ask a sample.
+
+    Args:
+        seen: the kinds of all `_id`s, where every document has been read a moment ago: nothing is asked then.
     """
     if not facts.has_range_reads:
         return IdKinds(frozenset())
+    if seen is not None:
+        return IdKinds(seen)
     probes = _probes()
     limit_ms = min(max(SHORTEST_LIMIT_MS, facts.documents // DOCUMENTS_PER_MS), LONGEST_LIMIT_MS)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="id-kinds") as pool:

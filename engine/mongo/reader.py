@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -24,6 +25,7 @@ from pymongo.errors import OperationFailure
 
 from engine.mapping.bson import document_end, documents
 from engine.mongo.bounds import MAX_KEY, MIN_KEY, key_of, same_key
+from engine.mongo.causal import CausalTime, majority, session_after
 from engine.mongo.connect import Document
 from engine.mongo.faults import SAMPLED_TOO_OFTEN
 from engine.mongo.rawcursor import ResizableBatches, raw_batches, raw_cursor
@@ -46,6 +48,8 @@ COMMENT = "mongopg-tui"
 SAMPLE_ENDS = 100
 """Documents from each end of the `_id` order in a sample: the newest and the oldest often differ from the bulk."""
 
+ENOUGH = 0.75
+"""Share of a sample that suffices where documents are drawn in another way than by the server."""
 FEWEST_FOR_RANDOM_CURSOR, LARGEST_DRAW = 100, 0.045
 """With so many documents, and for draws of a smaller share than 5 per cent, `$sample` reads only what it draws (its random
 cursor); otherwise it reads the whole collection and sorts it."""
@@ -53,7 +57,7 @@ cursor); otherwise it reads the whole collection and sorts it."""
 BY_ID = [("_id", 1)]
 """Order, and hint, of every read by range."""
 
-_AS_BYTES: CodecOptions[RawBSONDocument] = CodecOptions(
+AS_BYTES: CodecOptions[RawBSONDocument] = CodecOptions(
     document_class=RawBSONDocument,
     datetime_conversion=DatetimeConversion.DATETIME_MS,
     unicode_decode_error_handler="replace",
@@ -77,6 +81,14 @@ class BatchSize:
     documents: int = field(default_factory=lambda: BATCH_DOCUMENTS)
     most: int = field(default_factory=lambda: MAX_BATCH_DOCUMENTS)
 
+    @classmethod
+    def for_documents_of(cls, average_bytes: int) -> BatchSize:
+        """Of a collection whose documents have so many bytes on average; 0 is not known."""
+        size = cls()
+        if average_bytes > 0:
+            size.documents = max(1, min(WANTED_BATCH_BYTES // average_bytes, size.most))
+        return size
+
     def learn(self, n_documents: int, n_bytes: int, seconds: float) -> None:
         """A batch of so many documents had so many bytes, at least one, and was waited for."""
         wanted = WANTED_BATCH_BYTES * n_documents // n_bytes
@@ -91,17 +103,56 @@ class RawBatch:
 
     data: bytes
     offset: int
+    last_record: int | None = None
+    """Record id of its last document, where it was read in natural order."""
+
+
+class BatchReader(ABC):
+    """Reads raw batches by one cursor after another; for one thread at a time."""
+
+    def __init__(self) -> None:
+        """Nothing is open yet."""
+        self._session: ClientSession | None = None
+        self._cursor: ResizableBatches | None = None
+        self._has_failed = False
+
+    def next_batch(self) -> RawBatch | None:
+        """The next documents, at least one; None at the end of the range. Blocks.
+
+        Raises:
+            RuntimeError: an earlier call has failed; what is left to read needs a new reader.
+        """
+        if self._has_failed:
+            raise RuntimeError("this reader has failed: read the rest with a new one")
+        try:
+            return self._next_batch()
+        except BaseException:
+            self._has_failed = True  # a driver's cursor that has failed looks like one that has ended
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the cursor on the server; safe to call twice."""
+        if self._cursor is not None:
+            self._cursor.close()
+            self._cursor = None
+        if self._session is not None:
+            self._session.end_session()
+            self._session = None
+
+    @abstractmethod
+    def _next_batch(self) -> RawBatch | None:
+        """See `next_batch`."""
 
 
 class _Stage(Enum):
     RANGE = auto()
     MAX_KEY = auto()
     END = auto()
-    FAILED = auto()
 
 
-class RangeReader:
-    """Reads one range of a collection in `_id` order; for one thread at a time.
+class RangeReader(BatchReader):
+    """Reads one range of a collection in `_id` order.
 
     Any exception of pymongo may come out of `next_batch`; `engine.mongo.faults` tells those worth a new reader from
     others.
@@ -119,6 +170,7 @@ class RangeReader:
         has_range_reads: bool = True,
         projection: Document | None = None,
         at: int | None = None,
+        after: CausalTime | None = None,
     ) -> None:
         """A reader that has not yet sent anything.
 
@@ -131,13 +183,15 @@ class RangeReader:
             has_range_reads: False reads a view or a time-series whole, in the server's order.
             projection: the fields to read; all without one.
             at: read as it was at that time (`engine.mongo.snapshot`); without one, as it is.
+            after: read what stays, and not as it was before that; without one, as the URI says.
 
         Raises:
             ValueError: bounds were given for a collection that cannot be read by range.
         """
+        super().__init__()
         if not has_range_reads and (lower is not None or upper is not None):
             raise ValueError("a collection without range reads has no bounds")
-        self._collection = collection
+        self._collection = collection if after is None else majority(collection)
         self._lower = lower
         self._lower_inclusive = lower_inclusive
         self._upper = upper
@@ -146,35 +200,9 @@ class RangeReader:
         self._has_range_reads = has_range_reads
         self._projection = projection
         self._at = at
-        self._session: ClientSession | None = None
-        self._cursor: ResizableBatches | None = None
+        self._after = after
         # The server refuses MinKey as the end of a range, before which there is nothing.
         self._stage = _Stage.END if upper == MIN_KEY else _Stage.RANGE
-
-    def next_batch(self) -> RawBatch | None:
-        """The next documents, at least one; None at the end of the range. Blocks.
-
-        Raises:
-            RuntimeError: an earlier call has failed; what is left to read needs a new reader.
-        """
-        if self._stage is _Stage.FAILED:
-            raise RuntimeError("this reader has failed: read the rest with a new one")
-        try:
-            return self._next_batch()
-        except BaseException:
-            # A driver's cursor that has failed looks like one that has ended.
-            self._stage = _Stage.FAILED
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close the cursor on the server; safe to call twice."""
-        if self._cursor is not None:
-            self._cursor.close()
-            self._cursor = None
-        if self._session is not None:
-            self._session.end_session()
-            self._session = None
 
     def _next_batch(self) -> RawBatch | None:
         while self._stage is not _Stage.END:
@@ -199,6 +227,8 @@ class RangeReader:
     def _open(self) -> ResizableBatches:
         if self._at is not None:
             self._session = session_at(self._collection.database.client, self._at)
+        elif self._after is not None:
+            self._session = session_after(self._collection.database.client, self._after)
         if not self._has_range_reads:
             return raw_cursor(
                 self._collection,
@@ -248,9 +278,9 @@ def raw_find(
     """A cursor of raw batches over a range in `_id` order; the collection must have an index of `_id`."""
     bounds: dict[str, Any] = {}
     if span.lower is not None:
-        bounds["min"] = RawBSONDocument(span.lower, _AS_BYTES)
+        bounds["min"] = RawBSONDocument(span.lower, AS_BYTES)
     if span.upper is not None:
-        bounds["max"] = RawBSONDocument(span.upper, _AS_BYTES)
+        bounds["max"] = RawBSONDocument(span.upper, AS_BYTES)
     # The index gives the order anyway; a router in front of shards merges by it only when told.
     return raw_cursor(
         collection,
@@ -274,6 +304,7 @@ def sample(
     query: Query | None = None,
     has_range_reads: bool = True,
     most_bytes: int = sys.maxsize,
+    draw: Callable[[int], Iterator[bytes]] | None = None,
 ) -> Sample:
     """Raw batches for a census: a random sample of `size`, and the ends of the `_id` order; a small collection whole.
 
@@ -284,8 +315,10 @@ def sample(
         query: draws only from documents that match.
         has_range_reads: False leaves the ends out.
         most_bytes: of documents to read, at most: there are fewer of them where they are large.
+        draw: draws so many documents at random, or fewer; what is missing then is drawn by the server. Without it, or with a
+            query, or where there are fewer for `most_bytes`, all of them are.
     """
-    return Sample(collection, size, n_documents, average_bytes, query or {}, has_range_reads, most_bytes)
+    return Sample(collection, size, n_documents, average_bytes, query or {}, has_range_reads, most_bytes, draw)
 
 
 class Sample:
@@ -300,6 +333,7 @@ class Sample:
         query: Query,
         has_range_reads: bool,
         most_bytes: int,
+        draw: Callable[[int], Iterator[bytes]] | None,
     ) -> None:
         """Nothing is read yet; for the arguments see `sample`."""
         self.is_cut = False
@@ -313,6 +347,7 @@ class Sample:
         self._query = query
         self._has_range_reads = has_range_reads
         self._room = most_bytes
+        self._own_draw = draw
 
     def __iter__(self) -> Iterator[bytes]:
         n_documents, average = self._n_documents, max(1, self._average_bytes)
@@ -330,7 +365,14 @@ class Sample:
             size = max(0, affordable - 2 * ends)
         if is_affordable or self._query or not self._has_range_reads:
             n_drawn = 0
-            for batch in self._draw(size):
+            if self._own_draw is not None and is_affordable and not self._query:
+                for batch in self._own_draw(size):
+                    n_drawn += sum(1 for _ in documents(batch))
+                    yield from self._taken(batch)
+                    if self._room <= 0:
+                        self.is_cut = True
+                        return
+            for batch in self._draw(size - n_drawn if n_drawn < ENOUGH * size else 0):
                 n_drawn += sum(1 for _ in documents(batch)) if not self._has_range_reads else 0
                 yield batch
             self.is_whole = not self._has_range_reads and n_drawn < size and not self.is_cut
@@ -421,4 +463,4 @@ def _identity(document: bytes) -> bytes:
 
 def filter_query(encoded: bytes) -> Query:
     """A query that travelled as BSON, to be given to a reader as it is; empty bytes take every document."""
-    return RawBSONDocument(encoded, _AS_BYTES) if encoded else {}
+    return RawBSONDocument(encoded, AS_BYTES) if encoded else {}

@@ -7,6 +7,8 @@ same run.
 ::
 
     request        which collections go where, as asked for by settings or a saved plan
+    looks          what was read of the source for a plan, kept for the next edit
+    order          whether a collection is read in natural order
     making         a request and a look at the source -> the plan of a run, on its critical path
     model          the plan itself
     naming         names of the keys and indexes that a run makes
@@ -31,6 +33,7 @@ from __future__ import annotations
 
 from engine.plan.making import PartFacts as PartFacts
 from engine.plan.making import cut as cut
+from engine.plan.making import facts_of as facts_of
 from engine.plan.making import find_ends as find_ends
 from engine.plan.making import make_plan as make_plan
 from engine.plan.making import parts_of as parts_of

@@ -144,10 +144,10 @@ def _check_paths(where: str, columns: Iterable[Column], ignored: Iterable[tuple[
     left = set()
     for path in ignored:
         if path == ID_PATH:
-            raise wrong(where, "_id cannot be ignored; take it out of ignore")
+            raise wrong(where, "_id cannot be excluded; take it out of exclude")
         if path in paths:
             raise wrong(
-                f"{where}, field {shown(show_path(path))}", "it is ignored and has a column; remove one of them"
+                f"{where}, field {shown(show_path(path))}", "it is excluded and has a column; remove one of them"
             )
         left.add(path)
     for path in paths | left:
@@ -161,7 +161,7 @@ def _check_paths(where: str, columns: Iterable[Column], ignored: Iterable[tuple[
                     "or remove this",
                 )
             if above in left:
-                raise wrong(place, f"the field {shown(show_path(above))} above it is ignored; remove one of them")
+                raise wrong(place, f"the field {shown(show_path(above))} above it is excluded; remove one of them")
 
 
 def _check_overflow(where: str, mapping: Mapping) -> None:

@@ -39,13 +39,14 @@ class Estimate:
 
 
 def estimate(
-    table: TablePlan, preview: Preview, *, average_bytes: int, workers: int, with_indexes: bool
+    table: TablePlan, preview: Preview, *, average_bytes: int, workers: int, throttle: int, with_indexes: bool
 ) -> Estimate | None:
     """An estimate, or None when no document of the sample became a row.
 
     Args:
         average_bytes: of a document.
         workers: cluster size; more than there are processors are not counted on.
+        throttle: rows per second of the whole run, at most; 0 is no limit.
         with_indexes: MongoDB's indexes are to be built, too.
     """
     if not preview.widths or not preview.n_read:
@@ -68,20 +69,24 @@ def estimate(
     per_document = (
         average_bytes / READ_BYTES_PER_S + preview.seconds_per_document + preview.copy_bytes / COPY_BYTES_PER_S
     )
-    seconds = table.documents * per_document / working + len(indexes) * rows / KEY_ROWS_PER_S
+    copying = table.documents * per_document / working
+    if throttle:
+        copying = max(copying, table.documents / throttle)
+    seconds = copying + len(indexes) * rows / KEY_ROWS_PER_S
     return Estimate(
         round(table_bytes), round(index_bytes), round(seconds, 1), round(table.documents / seconds) if seconds else 0
     )
 
 
-def assumptions(preview: Preview, workers: int) -> str:
+def assumptions(preview: Preview, workers: int, throttle: int) -> str:
     """What an estimate rests on, as a sentence."""
-    return (
+    words = (
         f"Estimated from {preview.n_read:,} documents converted here by the {preview.converter} converter "
         f"({1 / preview.seconds_per_document if preview.seconds_per_document else 0:,.0f}/s), assuming that each of "
         f"{min(workers, os.cpu_count() or 1)} workers reads {READ_BYTES_PER_S / 1e6:.0f} MB/s from MongoDB and PostgreSQL "
         f"takes {COPY_BYTES_PER_S / 1e6:.0f} MB/s from it."
     )
+    return f"{words} The throttle lets {throttle:,} rows/s through." if throttle else words
 
 
 def _aligned(n_bytes: float) -> float:

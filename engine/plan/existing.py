@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from engine.errors import UsageError
-from engine.mapping.cautions import cautions, describe_kinds
+from engine.mapping.cautions import cautions, describe_kinds, holds_words
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import INTEGER_TYPES, INTEGERS, JSON_TYPES, KIND_NAMES, kinds_that_always_fit, scalar_type
 from engine.mapping.model import Column, ColumnType, EarlierMapping, Kind, Mapping, Role
@@ -426,10 +426,10 @@ class _Fitting:
                 continue
             others = seen.kind_set - {Kind.DOCUMENT}
             if others:
-                named = ", ".join(KIND_NAMES[kind] for kind in sorted(others))
+                holds = holds_words(seen.kind_set, others)
                 self._warn(
                     MISFIT_WEIGHT,
-                    f"Field {show_path(path)} also holds {named}: such values do not fit and {self._fate}.",
+                    f"Field {show_path(path)} {holds}: such values do not fit and {self._fate}.",
                 )
             yield from self._new_paths(seen, path)
 
@@ -472,7 +472,7 @@ class _Fitting:
             self.problems += self._unplaced
             self.problems.append(
                 f"The table has no column {EXTRA_NAME} jsonb that could take what has no place: add that or the columns, or "
-                "name the fields in ignore of a saved plan."
+                "name the fields in exclude of a saved plan."
             )
         placed = {column.name for column in self.columns}
         self.problems += [
@@ -511,10 +511,10 @@ class _Fitting:
             return
         others = seen.kind_set - (frozenset({Kind.ARRAY}) if column.array else column.kinds)
         if others:
-            named = ", ".join(KIND_NAMES[kind] for kind in sorted(others))
+            holds = holds_words(seen.kind_set, others)
             self._warn(
                 MISFIT_WEIGHT,
-                f"Field {show_path(column.path)} also holds {named}: such values do not fit and {self._fate}.",
+                f"Field {show_path(column.path)} {holds}: such values do not fit and {self._fate}.",
             )
 
 

@@ -20,7 +20,7 @@ NO_COUNTERPART = {
     "2dsphere": "it needs the PostGIS extension",
     "2d": "it needs the PostGIS extension",
     "geoHaystack": "it needs the PostGIS extension",
-    "hashed": "it serves sharding; an ordered index on the same field would be carried over",
+    "hashed": "it serves sharding; an ordered index on the same field would be created",
     "wildcard": "it covers fields that it does not name; a GIN index on a jsonb column comes close",
     UNREADABLE: "its description is not one that MongoDB writes",
 }
@@ -60,7 +60,7 @@ def propose_indexes(
             reason = (
                 error if isinstance(error, NotExpressibleError) else f"it is not understood ({type(error).__name__})"
             )
-            proposal.left.append(f"Index {source.name} of {namespace} is not carried over: {reason}.")
+            proposal.left.append(f"Index {source.name} of {namespace} will not be created: {reason}.")
             proposal.by_hand.append(by_hand(source, table, mapping))
             continue
         taken.add(index.name)
@@ -111,7 +111,7 @@ def _plain_column(path: str, columns: Mapping[tuple[str, ...], Column]) -> Colum
             above = columns.get(keys[:depth])
             if above is not None:
                 raise NotExpressibleError(
-                    f"its field {path} lies inside the {above.sql_type} column {above.name}; flatten it to carry it over"
+                    f"its field {path} is inside the {above.sql_type} column {above.name}; flatten {above.name} to create it"
                 )
         raise NotExpressibleError(f"its field {path} has no column")
     if column.array:

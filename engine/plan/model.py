@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping as Lookup
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -64,6 +66,10 @@ class TablePlan(BaseModel):
     """For each of those: SQL that would serve the same queries; empty where nothing would."""
     census: Literal["sample", "full"] = "sample"
     """Whether the mapping rests on a sample or on all documents."""
+    order: Literal["id", "natural"] = "id"
+    """In which it is read."""
+    order_reason: str = ""
+    """Why, in a few words; empty where there was nothing to choose."""
     key_name: str = ""
     """What the primary key is to be called; empty is what PostgreSQL would call it."""
 
@@ -101,6 +107,11 @@ class Plan(BaseModel):
     saved: str = ""
     """The operator's own TOML, where one was given: asking for the same run again takes it."""
 
+    @cached_property
+    def _targets(self) -> Counter[str]:
+        """How many tables have each `schema.table`."""
+        return Counter(table.target for table in self.tables)
+
     def with_mappings(self, mappings: Lookup[int, Mapping]) -> Plan:
         """The same with other mappings, by task."""
         tables = tuple(table.model_copy(update={"mapping": mappings[table.task_id]}) for table in self.tables)
@@ -108,7 +119,7 @@ class Plan(BaseModel):
 
     def label(self, table: TablePlan) -> str:
         """`schema.table` for people and as a key: no two tables of the plan have the same."""
-        if [each.target for each in self.tables].count(table.target) > 1:
+        if self._targets[table.target] > 1:
             return written_table(table.schema_name, table.table)
         return table.target
 
@@ -125,7 +136,7 @@ def kept_plan(text: str, run_id: str) -> Plan:
         PlanChanged: another version of this program made it, and this one does not know what it means.
     """
     try:
-        plan = Plan.model_validate_json(text)
+        plan = Plan.model_validate_json(text, context={})  # equal columns are one object
     except ValidationError as error:
         fields = ", ".join(dict.fromkeys(".".join(map(str, each["loc"])) for each in error.errors()[:3]))
         raise PlanChanged(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 from engine.config import Settings
-from engine.convert.rejection import CORRUPT
+from engine.convert.rejection import CORRUPT, DATE_RANGE, NUL, UTF8
 from engine.errors import MigrationError
 from engine.mapping.cautions import corrupt_caution, too_wide
 from engine.mapping.census import Census, FieldCensus
@@ -17,11 +18,13 @@ from engine.mapping.names import TableName, quote_identifier, show_path
 from engine.mapping.proposal import propose
 from engine.mongo import connect as mongo
 from engine.mongo.catalogue import UNKNOWN
-from engine.plan import Plan, TablePlan, select
+from engine.plan import Choice, Plan, TablePlan, select
 from engine.plan.estimate import assumptions, estimate
-from engine.plan.making import Survey, survey_all
+from engine.plan.looks import KnownLooks
+from engine.plan.making import Source, Survey, survey_all
 from engine.plan.preview import Preview, preview
 from engine.plan.reading import asked_plan
+from engine.plan.request import as_saved
 from engine.plan.saved import saved_of
 from engine.plan.target_tables import NOT_SEEN_WEIGHT, existing_tables, warn_of_closed
 from engine.plan.writing import Remarks, harmless, write_plan
@@ -34,14 +37,22 @@ from engine.protocol import (
     EditablePlan,
     EstimateView,
     IndexView,
+    OfferedColumns,
     PlanEdit,
+    PreflightReport,
     PreviewRowView,
     TableView,
     ValuesView,
 )
 
+Preflight = Callable[[mongo.Client | None, Settings, Sequence[Choice], Sequence[Survey]], PreflightReport]
+"""Looks at what a run of the surveyed collections would meet at both ends (`engine.preflight`). Blocks. The client is of the
+source, None where nothing had to be read there."""
+
 REJECT_WEIGHT, OVERFLOW_WEIGHT, SELECTION_WEIGHT = 88, 45, 40
 """Weights of warnings, as in `engine.mapping.proposal`."""
+_REASONS = {NUL: "NUL", UTF8: "invalid UTF-8", DATE_RANGE: "date out of range"}
+"""Why documents are rejected, for people; other reasons are as they are."""
 WARNINGS_IN_FILE = 10
 """Of one table, in the comments of a saved plan."""
 
@@ -55,6 +66,10 @@ def view_plan(
     *,
     edits: Sequence[PlanEdit] = (),
     earlier_of: EarlierOf,
+    looks: KnownLooks | None = None,
+    rereads: bool = True,
+    preflight: Preflight | None = None,
+    unreachable: str = "",
 ) -> EditablePlan:
     """Look at the source and show what a run would do. Blocks: call it in a thread.
 
@@ -65,6 +80,10 @@ def view_plan(
         known: names that the target has.
         edits: to be made in the saved plan.
         earlier_of: reads what earlier runs wrote into a table.
+        looks: what was read of the source for earlier plans, and where it is kept for later ones.
+        rereads: read it again, instead of using what is known.
+        preflight: looks at both ends; None leaves them out.
+        unreachable: why there is no connection with the target, where that is known already.
 
     Raises:
         UsageError, MissingCollection, ConnectError: one sentence about what is wrong.
@@ -72,22 +91,25 @@ def view_plan(
     saved = asked_plan(text, edits)
     if saved is not None:
         settings = saved.over(settings)
-    client = mongo.connect(uri, app_name="mongopg-tui plan")
+    connection = _Connection(uri)
+    source = Source(connection.client, looks or KnownLooks(), rereads)
     try:
-        selection = select(client, settings, saved, known)
-        existing, not_seen = existing_tables(settings, selection.choices, earlier_of)
-        plan, surveys = survey_all(client, settings, selection.choices, full, existing)
+        selection = as_saved(saved) if saved is not None else select(connection.client(), settings, None, known)
+        existing, not_seen = existing_tables(settings, selection.choices, earlier_of, unreachable)
+        plan, surveys = survey_all(source, settings, selection.choices, full, existing)
+        report = preflight(connection.made, settings, selection.choices, surveys) if preflight is not None else None
     finally:
-        client.close()
+        connection.close()
     surveys = warn_of_closed(settings, surveys)
-    tables, remarks = [], []
+    tables, remarks, offers = [], [], list[OfferedColumns]()
     weighed = [(SELECTION_WEIGHT, text) for text in selection.warnings]
     for survey in surveys:
         shown, failure = _preview(survey, settings)
         warnings = warnings_of(survey, shown, failure)
         tables.append(_table_view(settings, plan, survey, shown, [text for _, text in warnings]))
         weighed += [(weight, f"{survey.table.namespace}: {text}") for weight, text in warnings]
-        remarks.append(_remarks(survey, settings, [text for _, text in warnings]))
+        offers.append(offered(survey, settings))
+        remarks.append(_remarks(survey, offers[-1], [text for _, text in warnings]))
     if not_seen:
         weighed.append((NOT_SEEN_WEIGHT, not_seen))
     weighed.sort(key=lambda each: -each[0])
@@ -102,8 +124,36 @@ def view_plan(
         warnings=[text for _, text in weighed],
         estimated_seconds=round(sum(each.seconds for each in estimates), 1),
         toml=write_plan(kept, table_remarks=remarks),
+        preflight=report,
         saved=kept,
+        offered=offers,
     )
+
+
+class _Connection:
+    """With the source, made when something is to be read there: an edit needs nothing that was not read before."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._client: mongo.Client | None = None
+        self._lock = threading.Lock()
+
+    def client(self) -> mongo.Client:
+        """Threads may ask at the same time."""
+        with self._lock:
+            if self._client is None:
+                self._client = mongo.connect(self._uri, app_name="mongopg-tui plan")
+            return self._client
+
+    @property
+    def made(self) -> mongo.Client | None:
+        """What was connected to; None when nothing had to be read."""
+        return self._client
+
+    def close(self) -> None:
+        """Nothing is read any more."""
+        if self._client is not None:
+            self._client.close()
 
 
 def _preview(survey: Survey, settings: Settings) -> tuple[Preview, str]:
@@ -122,6 +172,16 @@ def warnings_of(survey: Survey, shown: Preview, failure: str = "") -> list[tuple
     Args:
         failure: why there is no preview; empty when there is one.
     """
+    is_all = shown.n_read >= survey.census.n_documents
+
+    def sampled(count: int) -> str:
+        """Converted were fewer than were sampled, perhaps: then a share is told, and one size of the sample, the heading's."""
+        return (
+            f"{count:,} of {shown.n_read:,} sampled documents"
+            if is_all
+            else f"{_part(count, shown.n_read)} of the sampled documents"
+        )
+
     own = corrupt_caution(survey.census.n_corrupt, survey.census.n_documents)
     found = [each for each in zip(survey.weights, survey.table.warnings, strict=True) if each != own]
     if failure:
@@ -131,19 +191,33 @@ def warnings_of(survey: Survey, shown: Preview, failure: str = "") -> list[tuple
     others = {each: count for each, count in shown.rejects.items() if each[0] != CORRUPT}
     if others:
         ranked = sorted(others.items(), key=lambda entry: -entry[1])
-        reasons = ", ".join(f"{count:,} {reason} in {name or 'the document'}" for (reason, name), count in ranked[:5])
         n_rejects = sum(others.values())
-        found.append((REJECT_WEIGHT, f"{n_rejects:,} of {shown.n_read:,} documents converted are rejected: {reasons}."))
+        if is_all:
+            reasons = ", ".join(f"{count:,} × {_reason(*each)}" for each, count in ranked[:5])
+        else:
+            reasons = ", ".join(
+                _reason(*each) + (f" in {_part(count, shown.n_read)}" if len(ranked) > 1 else "")
+                for each, count in ranked[:5]
+            )
+        found.append((REJECT_WEIGHT, f"{sampled(n_rejects)} would be rejected: {reasons}."))
     if shown.n_too_wide:
-        beginning = (
-            f"Rows of {shown.n_too_wide:,} of {shown.n_read:,} documents converted have up to {shown.widest:,} bytes"
-        )
+        beginning = f"Rows of {sampled(shown.n_too_wide)} have up to {shown.widest:,} bytes"
         found.append((REJECT_WEIGHT, too_wide(beginning)))
     if shown.n_overflow:
-        found.append(
-            (OVERFLOW_WEIGHT, f"{shown.n_overflow:,} values of {shown.n_read:,} documents converted go to _extra.")
-        )
+        values = f"{shown.n_overflow:,} values of {shown.n_read:,} sampled documents"
+        if not is_all:
+            values = f"{shown.n_overflow / shown.n_read:.2g} values of each sampled document, on average,"
+        found.append((OVERFLOW_WEIGHT, f"{values} go to _extra."))
     return sorted(found, key=lambda each: -each[0])
+
+
+def _reason(reason: str, name: str) -> str:
+    return f"{_REASONS.get(reason, reason)} in {name or 'the document'}"
+
+
+def _part(count: int, of: int) -> str:
+    """A share, which is never told as nothing."""
+    return "under 0.1%" if count * 1_000 < of else f"{count / of:.1%}"
 
 
 def _n_corrupt(survey: Survey, shown: Preview) -> int:
@@ -155,10 +229,17 @@ def _n_corrupt(survey: Survey, shown: Preview) -> int:
 
 def _table_view(settings: Settings, plan: Plan, survey: Survey, shown: Preview, warnings: list[str]) -> TableView:
     table = survey.table
-    workers, with_indexes = settings.run.cluster_size, settings.run.indexes
+    workers, with_indexes, throttle = settings.run.workers, settings.run.indexes, settings.run.throttle
     found = None
     if survey.is_counted:
-        found = estimate(table, shown, average_bytes=survey.average_bytes, workers=workers, with_indexes=with_indexes)
+        found = estimate(
+            table,
+            shown,
+            average_bytes=survey.average_bytes,
+            workers=workers,
+            throttle=throttle,
+            with_indexes=with_indexes,
+        )
     name = TableName(table.schema_name, table.table)
     by_path = dict(survey.census.walk())
     return TableView(
@@ -175,6 +256,8 @@ def _table_view(settings: Settings, plan: Plan, survey: Survey, shown: Preview, 
         corrupt=_n_corrupt(survey, shown),
         untracked=survey.census.n_untracked,
         filter=table.filter,
+        order=table.order,
+        order_reason=table.order_reason,
         columns=[_column_view(table, column, by_path.get(column.path)) for column in table.mapping.columns],
         ignored=[".".join(path) for path in table.mapping.ignored],
         primary_key=table.mapping.id_column.name if table.has_key else "",
@@ -193,7 +276,7 @@ def _table_view(settings: Settings, plan: Plan, survey: Survey, shown: Preview, 
             index_bytes=found.index_bytes,
             seconds=found.seconds,
             rows_per_s=found.rows_per_s,
-            basis=assumptions(shown, workers),
+            basis=assumptions(shown, workers, throttle),
         ),
         warnings=warnings,
     )
@@ -279,13 +362,13 @@ def _commented(text: str) -> str:
     return "".join(f"-- {harmless(line)}\n" for line in text.split("\n") if line)
 
 
-def _remarks(survey: Survey, settings: Settings, warnings: list[str]) -> Remarks:
+def _remarks(survey: Survey, offers: OfferedColumns, warnings: list[str]) -> Remarks:
     """What the comments of a saved plan say of a table."""
     table = survey.table
     documents = f"{table.documents:,} documents" if survey.is_counted else "an unknown number of documents"
     size = f"{documents}, {table.size_bytes / (1 << 20):,.1f} MiB"
-    looked_at = "all" if table.census == "full" else f"{survey.census.n_documents:,}"
-    heading = [f"{table.namespace}: {size}; {looked_at} of them were looked at"]
+    sampled = "all counted" if table.census == "full" else f"{survey.census.n_documents:,} sampled"
+    heading = [f"{table.namespace}: {size}; {sampled}"]
     heading += [f"! {text}" for text in warnings[:WARNINGS_IN_FILE]]
     if len(warnings) > WARNINGS_IN_FILE:
         heading.append(f"! and {len(warnings) - WARNINGS_IN_FILE} more: `mongopg-tui plan` shows them")
@@ -295,26 +378,40 @@ def _remarks(survey: Survey, settings: Settings, warnings: list[str]) -> Remarks
         name = TableName(table.schema_name, table.table)
         footing += [f"  {create_index(index, name)}" for index in table.indexes]
     footing += left_indexes(table).splitlines()
-    return Remarks(heading, table.notes, _flattened(survey, settings), footing)
+    return Remarks(heading, table.notes, offers.inside, footing)
 
 
-def _flattened(survey: Survey, settings: Settings) -> dict[str, list[Column]]:
-    """For each column of documents, the columns that its fields would get one level further down."""
-    options = settings.mapping
+def offered(survey: Survey, settings: Settings) -> OfferedColumns:
+    """Columns that the table could have: of the fields of its documents, one level down, and of fields that have none."""
+    mapping, options = survey.table.mapping, settings.mapping
+    if options.layout == "document":
+        return OfferedColumns()
     deeper = options.model_copy(update={"flatten": survey.census.flatten})
-    kinds = survey.table.mapping.id_column.kinds
-    columns = propose(survey.census, kinds, deeper).mapping.columns
+    kinds = mapping.id_column.kinds
+    below = propose(survey.census, kinds, deeper).mapping.columns
+    own = propose(survey.census, kinds, options).mapping.columns
     documents = {
         column.path: column.name
-        for column in survey.table.mapping.columns
+        for column in mapping.columns
         if column.role is Role.FIELD and survey.table.seen.get(column.name, (0, {}))[1].keys() == {_DOCUMENT}
     }
-    found: dict[str, list[Column]] = {}
-    for column in columns:
+    inside: dict[str, list[Column]] = {}
+    for column in below:
         name = documents.get(column.path[:-1])
         if name is not None:
-            found.setdefault(name, []).append(column)
-    return found
+            inside.setdefault(name, []).append(column)
+    placed = {column.path[:depth] for column in mapping.columns for depth in range(1, len(column.path) + 1)}
+    excluded = set(mapping.ignored)
+    taken = placed | excluded
+    proposed = {column.path for column in own}
+
+    def is_missing(path: tuple[str, ...]) -> bool:
+        """The field has no column, and lies in none; it is not excluded with one above it."""
+        return path in proposed and not any(path[:depth] in taken for depth in range(1, len(path) + 1))
+
+    candidates = {column.path: column for column in (*below, *own) if column.role is Role.FIELD}
+    others = [column for path, column in candidates.items() if path in excluded or is_missing(path)]
+    return OfferedColumns(inside=inside, others=others)
 
 
 _DOCUMENT = KIND_NAMES[Kind.DOCUMENT]

@@ -143,8 +143,16 @@ class _Table(_Part):
     schema_name: str = Field(default=DEFAULT_SCHEMA, alias="schema", description=_TEXT)
     table: str = Field(description=_TEXT, examples=['"orders"'])
     filter: Annotated[str, AfterValidator(_check_filter)] = Field(default="", description=_TEXT)
-    ignore: list[_Path] = Field(default=[], description=_LIST)
+    exclude: list[_Path] = Field(default=[], description=_LIST)
     columns: list[_Column] | None = Field(default=None, description=_LIST)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_older_name(cls, found: Any) -> Any:
+        """`exclude` was called `ignore` once."""
+        if isinstance(found, dict) and "ignore" in found and "exclude" not in found:
+            return {("exclude" if name == "ignore" else name): value for name, value in found.items()}
+        return found
 
     def read(self, options: MappingOptions) -> SavedTable:
         """The table, with its columns."""
@@ -155,7 +163,7 @@ class _Table(_Part):
             schema_name=self.schema_name,
             table=self.table,
             filter=self.filter,
-            ignored=tuple(self.ignore),
+            ignored=tuple(self.exclude),
             columns=tuple(column.read(options) for column in self.columns) if self.columns is not None else None,
         )
 
@@ -217,6 +225,10 @@ def _check(plan: SavedPlan) -> None:
     for table in plan.tables:
         where = shown(table.namespace)
         check_target(where, table.schema_name, table.table)
+        try:
+            _check_filter(table.filter)
+        except ValueError as error:  # a file's is told of with its place; this is of an edit
+            raise wrong(f"{where}, filter", str(error)) from None
         if mapping := table.mapping(plan.options):
             check_mapping(where, mapping)
     entries = Counter((table.namespace, table.schema_name, table.table) for table in plan.tables)
@@ -282,8 +294,8 @@ def _place(table: dict[str, Any], inside: Sequence[int | str], mistake: Mistake)
     match inside:
         case ("columns", int(number), *within):
             return _column_place(where, table["columns"][number], within)
-        case ("ignore", int()):
-            return f"{where}, ignore"
+        case ("exclude", int()):
+            return f"{where}, exclude"
         case ("filter",) if mistake.kind == "refused":
             return f"{where}, filter"
         case _:

@@ -87,18 +87,16 @@ def select(
         MissingCollection: the source's database is empty.
     """
     if saved is not None:
-        return Selection(
-            [Choice(each.database, each.collection, each.schema_name, each.table, each) for each in saved.tables]
-        )
+        return as_saved(saved)
     asked, views = named_in(settings), list[NamedCollection]()
     where = "of those in run.collections"
     if not asked:
         database = mongo.database_of(settings.source.uri.get_secret_value())
         if fault := _source_fault(NamedCollection(database, "")):
             raise UsageError(f"source.uri names the database {shown(repr(database))}: {fault}.")
-        facts = catalogue.list_collections(client, database)
-        asked = [_as_found(each.namespace) for each in facts if each.kind != "view"]
-        views = [_as_found(each.namespace) for each in facts if each.kind == "view"]
+        kinds = catalogue.list_kinds(client, database)
+        asked = [NamedCollection(database, name) for name, kind in kinds.items() if kind != "view"]
+        views = [NamedCollection(database, name) for name, kind in kinds.items() if kind == "view"]
         where = f"of the database {shown(repr(database))}"
         if not asked and views:
             raise MissingCollection(
@@ -106,15 +104,24 @@ def select(
                 f"--collection {written(views[0].database, views[0].collection)}."
             )
         if not asked:
-            raise MissingCollection(f"The database {database!r} of source.uri has no collections; check its name.")
+            near = catalogue.near_name(client, database)
+            hint = f"did you mean {shown(repr(near))}?" if near and near != database else "check its name."
+            raise MissingCollection(f"The database {database!r} of source.uri has no collections; {hint}")
     left = [each for each in asked if not leaves_out(settings.run.exclude, each.namespace)]
     if not left:
-        raise UsageError(f"run.exclude leaves out every collection {where}, so there is nothing to copy: narrow it.")
+        raise UsageError(f"run.exclude excludes every collection {where}, so there is nothing to copy: narrow it.")
     _refuse_shared_tables(left)
     rights.require(client, [(each.database, each.collection) for each in left])
     views_left = [each for each in views if not leaves_out(settings.run.exclude, each.namespace)]
     warnings = _idle_patterns(settings, [*asked, *views]) + _left_views(views_left)
     return Selection(_with_tables(left, settings, known), warnings)
+
+
+def as_saved(saved: SavedPlan) -> Selection:
+    """What a saved plan copies, and where to: it needs no source to say it."""
+    return Selection(
+        [Choice(each.database, each.collection, each.schema_name, each.table, each) for each in saved.tables]
+    )
 
 
 def named_in(settings: Settings) -> list[NamedCollection]:
@@ -136,12 +143,6 @@ def named_in(settings: Settings) -> list[NamedCollection]:
             raise UsageError(f"run.collections, {shown(text)}: {fault}.")
         found.append(named)
     return found
-
-
-def _as_found(namespace: str) -> NamedCollection:
-    """A collection of the catalogue: the database ends at the first dot, and nothing else has a meaning."""
-    database, _, collection = namespace.partition(".")
-    return NamedCollection(database, collection)
 
 
 def _source_fault(named: NamedCollection) -> str:
@@ -219,16 +220,18 @@ def _idle_patterns(settings: Settings, asked: Sequence[NamedCollection]) -> list
         if not any(leaves_out([text], each.namespace) for each in asked):
             near = difflib.get_close_matches(text, [each.collection for each in asked], 1)
             hint = f"; did you mean {shown(near[0])}?" if near else "."
-            sentences.append(f"run.exclude: {shown(repr(text))} is like no collection, so it leaves out nothing{hint}")
+            sentences.append(f"run.exclude: {shown(repr(text))} matches no collection, so it excludes nothing{hint}")
     return sentences
 
 
 def request_of(settings: Settings, choices: Sequence[Choice]) -> dict[str, Any]:
     """What a run of `choices` asks for: what the fingerprint is made of, and what `differences` compares."""
-    collections: dict[str, Any] = {}
-    for namespace in dict.fromkeys(choice.namespace for choice in choices):
-        tables = [written_table(each.schema, each.table) for each in choices if each.namespace == namespace]
-        collections[namespace] = tables[0] if len(tables) == 1 else sorted(tables)
+    written_tables: dict[str, list[str]] = {}
+    for choice in choices:
+        written_tables.setdefault(choice.namespace, []).append(written_table(choice.schema, choice.table))
+    collections: dict[str, Any] = {
+        namespace: tables[0] if len(tables) == 1 else sorted(tables) for namespace, tables in written_tables.items()
+    }
     request: dict[str, Any] = {
         "source": mongo.hosts_of(settings.source.uri.get_secret_value()),
         "collections": collections,

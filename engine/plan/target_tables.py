@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from engine.config import Settings
-from engine.errors import ConnectError
+from engine.errors import ConnectError, UsageError
 from engine.mapping.names import TableName
 from engine.plan import FIRST_TASK_ID, Choice, TablePlan
 from engine.plan.making import Survey
@@ -17,32 +18,35 @@ from engine.postgres.existing import ADDING, EarlierOf, ExistingTable, look
 from engine.postgres.obstacles import obstacles, remarks
 
 APP_NAME = "mongopg-tui plan"
+NOT_SEEN = "The target could not be looked at, so this is what new tables would have. {why}"
 CLOSED_WEIGHT, NOT_SEEN_WEIGHT = 97, 96
 """Of warnings, as in `engine.mapping.proposal`."""
 
 
 def existing_tables(
-    settings: Settings, choices: Sequence[Choice], earlier_of: EarlierOf
+    settings: Settings, choices: Sequence[Choice], earlier_of: EarlierOf, unreachable: str = ""
 ) -> tuple[dict[int, ExistingTable], str]:
     """The tables that are there already, by task, and why they are not known. Blocks: call it in a thread without a loop.
+
+    What is no table although it has the name of one is left out: rows cannot be copied into it.
 
     Modes that make their tables need not know them, and a plan can be made without a target.
 
     Args:
         earlier_of: reads what earlier runs wrote into a table.
-
-    Raises:
-        UsageError: rows cannot be copied into one of them, such as a view.
+        unreachable: why there is no connection with the target, where that is known already.
     """
     if settings.run.mode not in ADDING or not settings.target.connection:
         return {}, ""
+    if unreachable:
+        return {}, NOT_SEEN.format(why=unreachable)
     try:
         return asyncio.run(_look(settings.target.connection, choices, earlier_of)), ""
     except ConnectError as error:
         why = error.message
     except sqlstates.FAILURES as error:
         why = sqlstates.describe(error)[1]
-    return {}, f"The target could not be looked at, so this is what new tables would have. {why}"
+    return {}, NOT_SEEN.format(why=why)
 
 
 def warn_of_closed(settings: Settings, surveys: Sequence[Survey]) -> list[Survey]:
@@ -87,9 +91,10 @@ async def _look(uri: str, choices: Sequence[Choice], earlier_of: EarlierOf) -> d
     try:
         found = {}
         for task_id, choice in enumerate(choices, FIRST_TASK_ID):
-            table = await look(connection, TableName(choice.schema, choice.table), earlier_of)
-            if table is not None:
-                found[task_id] = table
+            with suppress(UsageError):
+                table = await look(connection, TableName(choice.schema, choice.table), earlier_of)
+                if table is not None:
+                    found[task_id] = table
         return found
     finally:
         await connection.close(timeout=2.0)

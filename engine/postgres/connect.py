@@ -32,7 +32,7 @@ from engine.libpq.passfile import is_open_to_others
 from engine.libpq.resolve import Conninfo, Endpoint, passfile_of, pinned, read_words, resolve
 from engine.postgres import session, sessions, sqlstates
 from engine.postgres.contexts import check_files, context_for
-from engine.postgres.driver_internals import peer_of, socket_of, tls_of, wake_writer
+from engine.postgres.driver_internals import know_arrays, peer_of, socket_of, tls_of, wake_writer
 from engine.postgres.queries import one_row
 from engine.postgres.sqlstates import describe, one_line
 from engine.redaction import redact
@@ -133,6 +133,7 @@ async def connect(
         raise _explained(error, uri, address_of(uri), timeout_s) from error
     _keep_alive(connection, conninfo)
     connection.add_termination_listener(wake_writer)
+    know_arrays(connection)
     try:
         await session.make_ours(connection)
     except sqlstates.FAILURES as error:
@@ -170,7 +171,7 @@ async def inspect(connection: asyncpg.Connection) -> TargetReport:
     began = time.monotonic()
     await connection.fetchval("SELECT 1")
     latency_ms = (time.monotonic() - began) * 1000
-    room = await one_row(connection, _ROOM)
+    room = await one_row(connection, ROOM)
     limits = [room["server_free"], room["role_free"], room["database_free"]]
     free = min(limit for limit in limits if limit is not None) - SPARE_CONNECTIONS
     return TargetReport(
@@ -215,7 +216,7 @@ def _hosts_as_written(conninfo: Conninfo) -> str:
     )
 
 
-_ROOM = """
+ROOM = """
 WITH used AS (
     SELECT count(*) AS server,
            count(*) FILTER (WHERE usename = session_user) AS role,
@@ -370,7 +371,11 @@ def _explained(error: Exception, uri: str, address: Address, timeout_s: float) -
         sentence = _refusal(error, server, address, uri)
         if error.sqlstate == failures.TOO_MANY_CONNECTIONS:
             return ConnectError(sentence, code=failures.TOO_MANY_CONNECTIONS)
-        return ConnectError(sentence, is_final=not sqlstates.may_pass_at_login(error))
+        return ConnectError(
+            sentence,
+            is_final=not sqlstates.may_pass_at_login(error),
+            wants_password=isinstance(error, asyncpg.InvalidPasswordError),
+        )
     if isinstance(error, ssl.SSLCertVerificationError):
         return ConnectError(tls.distrust(error, server, "target.uri", "sslrootcert"), is_final=True)
     if isinstance(error, ssl.SSLError):
@@ -396,17 +401,21 @@ def _explained(error: Exception, uri: str, address: Address, timeout_s: float) -
 
 def _refusal(error: asyncpg.PostgresError, server: str, address: Address, uri: str) -> str:
     user = address.user or "the user"
+    role = f"user {user}" if address.user else user
     said = one_line(str(error.args[0]))
     match error.sqlstate:
         case "28P01":
             return _refused_password(server, user, uri)
         case "28000":
-            return f"{server} does not let {user} in: {said}; check the user in target.uri."
+            return f"{server} rejects {role}: {said}; check the user in target.uri."
         case "3D000":
             database = address.database or resolve(uri).database
             return f"{server} has no database {database!r}: create it, or correct target.uri."
         case "42501" | "55000" | "57P04":
-            return f"{server} does not let {user} into the database: {said}; have that changed there, or correct target.uri."
+            return (
+                f"{server} does not allow {role} to connect to the database: {said}; have that changed there, or "
+                "correct target.uri."
+            )
         case failures.TOO_MANY_CONNECTIONS:
             return f"{server} has no free connection for {user}: end other sessions, or raise the limit."
         case "57P03":

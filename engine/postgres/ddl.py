@@ -67,9 +67,9 @@ def create_unique_index(table: TableName, column: str, name: str) -> str:
     return f"CREATE UNIQUE INDEX {quote_identifier(name)} ON {table.sql} ({quote_identifier(column)})"
 
 
-def analyze(table: TableName) -> str:
-    """ANALYZE, so that the first queries are planned with what is in the table."""
-    return f"ANALYZE {table.sql}"
+def analyze(table: TableName, columns: Sequence[str] = ()) -> str:
+    """ANALYZE, so that the first queries are planned with what is in the table; without columns, of all of them."""
+    return f"ANALYZE {table.sql}" + (f" ({', '.join(map(quote_identifier, columns))})" if columns else "")
 
 
 def drop_table(table: TableName) -> str:

@@ -6,19 +6,20 @@ Each step looks at what is there first, so a run that broke off while finishing 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from collections.abc import Mapping as Lookup
 
 import asyncpg
 
 from engine.errors import MigrationError
 from engine.mapping.model import Mapping
-from engine.mapping.names import TableName
+from engine.mapping.names import TableName, quote_identifier
 from engine.postgres import attachments, ddl
-from engine.postgres.attachments import Earlier, Fate
+from engine.postgres.attachments import Earlier, Fate, Found
 from engine.postgres.blockers import naming_blockers
 from engine.postgres.exchange import Exchange, exchange, holds_values, named
 from engine.postgres.existing import EarlierOf
+from engine.postgres.maintenance import raise_means
 from engine.postgres.names import free_name, taken_relations
 from engine.postgres.queries import one_row
 from engine.postgres.sqlstates import describe, may_pass
@@ -27,18 +28,37 @@ from engine.rows import TableLoad
 
 KEY_MEMORY = "256MB"
 """maintenance_work_mem while a key is built, where the server's own is lower: keys of a million rows sort in memory."""
+SAMPLED_ROWS = 30_000
+"""Rows that ANALYZE takes of a larger table, with the usual default_statistics_target of 100."""
+JSON_SHARE = 10
+"""Of jsonb columns ANALYZE takes this part (a tenth) of the rows that it takes of others."""
 LOCK_TIMEOUT_S = 5.0
 """Keys, indexes and ANALYZE wait so long for another session's lock; then its holder is named, and it is tried again."""
 SWAP_LOCK_S = 3.0
 """The swap waits so long for its locks, all together. Readers of a table that it waits for queue behind it, so that none is
 held up for longer. More than the second after which PostgreSQL ends an autovacuum that is in the way."""
+_FEWER_ROWS = """
+SELECT set_config('default_statistics_target', t.wanted::text, true)
+FROM (SELECT greatest(1, current_setting('default_statistics_target')::int / $1::int)) AS t (wanted)
+"""
 _NAME = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1"
 
 
+class KeyTwice(MigrationError):
+    """Two rows have the same key."""
+
+
 async def build_key(
-    connection: asyncpg.Connection, load: TableLoad, mapping: Mapping, *, has_key: bool, key_name: str = ""
-) -> None:
+    connection: asyncpg.Connection,
+    load: TableLoad,
+    mapping: Mapping,
+    *,
+    has_key: bool,
+    key_name: str = "",
+    at_once: int = 1,
+) -> bool:
     """Make `_id` the primary key of a table that the run made, unless it has one; of a staging table, unless it has any.
+    True when it was built just now.
 
     Args:
         connection: not in a transaction; its `lock_timeout` bounds the wait for others.
@@ -46,24 +66,22 @@ async def build_key(
         mapping: its columns.
         has_key: the plan wants a key; a view may hold an `_id` twice.
         key_name: what it is to be called once the table has its name; empty is what PostgreSQL would call it.
+        at_once: keys that may be built at a time.
 
     Raises:
+        KeyTwice: two rows have the same one.
         MigrationError: it cannot be built; the rows stay as they are.
         asyncpg.PostgresError, OSError: the server or the connection is at fault; trying again may help.
     """
     if not has_key or not (load.made or load.staging is not None):
-        return
+        return False
     table = await current_name(connection, load)
     column = mapping.id_column.name
     if await has_unique(connection, table, column) or (not load.made and await has_primary_key(connection, table)):
-        return
+        return False
     try:
         async with naming_blockers(connection, [table], "AccessExclusiveLock"), connection.transaction():
-            await connection.execute(
-                "SELECT set_config('maintenance_work_mem', $1, true)"
-                " WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < pg_size_bytes($1)",
-                KEY_MEMORY,
-            )
+            await raise_means(connection, KEY_MEMORY, at_once)
             name = key_name if key_name and table == load.target else ddl.key_name(table)
             if await taken_relations(connection, table.schema, [name]):  # since it was chosen
                 name = await free_name(connection, table.schema, table.table, ddl.KEY_SUFFIX)
@@ -71,18 +89,48 @@ async def build_key(
     except asyncpg.PostgresError as error:
         if may_pass(error):
             raise
-        raise MigrationError(
+        message = (
             f"The primary key of {table} cannot be built: {describe(error)[1]} All rows are there; resume the run when "
-            "the cause is gone.",
-            code="key",
-        ) from error
+            "the cause is gone."
+        )
+        if isinstance(error, asyncpg.UniqueViolationError):
+            raise KeyTwice(message, code="key") from error
+        raise MigrationError(message, code="key") from error
+    return True
 
 
-async def analyze(connection: asyncpg.Connection, load: TableLoad) -> None:
-    """ANALYZE the table."""
+async def analyze(connection: asyncpg.Connection, load: TableLoad, *, is_new: bool = False) -> None:
+    """ANALYZE the table.
+
+    Sorting documents takes ANALYZE more time than all other columns of a wide table, and few plans ask how they compare: of a
+    new table's jsonb columns it takes fewer rows. For PostgreSQL the table is not all analyzed then, so its autovacuum does
+    that in the background.
+
+    Args:
+        connection: not in a transaction.
+        load: the table.
+        is_new: the run has made it, and no statistics target is set for its columns.
+    """
     table = await current_name(connection, load)
+    json_columns, others = await _json_apart(connection, table) if is_new else ([], [])
     async with naming_blockers(connection, [table], "ShareUpdateExclusiveLock"):
-        await connection.execute(ddl.analyze(table))
+        if json_columns and others:
+            async with connection.transaction():
+                await connection.execute(_FEWER_ROWS, JSON_SHARE)
+                await connection.execute(ddl.analyze(table, json_columns))
+        await connection.execute(ddl.analyze(table, others if json_columns else ()))
+
+
+async def _json_apart(connection: asyncpg.Connection, table: TableName) -> tuple[list[str], list[str]]:
+    """The jsonb columns, and the others, of a table with more rows than ANALYZE takes; none of a smaller one."""
+    rows = await connection.fetch(
+        "SELECT a.attname::text AS name, a.atttypid = 'jsonb'::regtype AS is_json"
+        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+        " WHERE c.oid = to_regclass($1) AND c.reltuples > $2 AND a.attnum > 0 AND NOT a.attisdropped",
+        table.sql,
+        SAMPLED_ROWS,
+    )
+    return [row["name"] for row in rows if row["is_json"]], [row["name"] for row in rows if not row["is_json"]]
 
 
 async def count_rows(connection: asyncpg.Connection, load: TableLoad) -> int:
@@ -125,6 +173,40 @@ async def rows_since(connection: asyncpg.Connection, load: TableLoad, age: int) 
         return None
 
 
+async def set_sequences(connection: asyncpg.Connection, table: TableName, columns: Collection[str]) -> list[str]:
+    """Let sequences that belong to columns of a table, such as those of `serial` and identity columns, go on behind the largest
+    value that is there; what they are called, each with its new value, where one was behind.
+
+    Args:
+        columns: sequences of others are left alone.
+
+    Raises:
+        asyncpg.PostgresError: the role may not set one, or the server is at fault.
+    """
+    rows = await connection.fetch(
+        "SELECT d.objid::regclass::text AS sequence, a.attname::text AS name, s.seqincrement > 0 AS grows,"
+        " quote_literal(d.objid::regclass::text) AS literal"
+        " FROM pg_depend d JOIN pg_sequence s ON s.seqrelid = d.objid"
+        " JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
+        " WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')"
+        " AND d.refobjid = to_regclass($1) AND a.attname = ANY($2::text[]) ORDER BY 1",
+        table.sql,
+        list(columns),
+    )
+    found = []
+    for row in rows:
+        column = quote_identifier(row["name"])
+        most, farther = ("max", ">") if row["grows"] else ("min", "<")
+        value = await connection.fetchval(
+            f"SELECT setval({row['literal']}::regclass, t.most) FROM (SELECT {most}({column})::bigint AS most"  # noqa: S608
+            f" FROM {table.sql}) t, {row['sequence']} s WHERE t.most {farther} s.last_value OR"
+            f" (t.most = s.last_value AND NOT s.is_called)"
+        )
+        if value is not None:
+            found.append(f"{row['sequence']} = {value}")
+    return found
+
+
 async def current_name(connection: asyncpg.Connection, load: TableLoad) -> TableName:
     """What the table that was written to is called now: after a swap, the staging table bears the target's name.
 
@@ -155,6 +237,7 @@ async def swap(
     drops: Collection[str] = (),
     planned_indexes: Lookup[int, Sequence[str]] | None = None,
     key_names: Lookup[int, str] | None = None,
+    seal: Callable[[asyncpg.Connection], Awaitable[None]] | None = None,
 ) -> None:
     """Put the rows of mode `replace` in the place of the old ones, all tables in one transaction.
 
@@ -170,6 +253,7 @@ async def swap(
         drops: kinds of attachments that may be dropped with an old table.
         planned_indexes: what the run makes, by task, as `attachments.index_signature` spells them.
         key_names: what primary keys are to be called, by task, where that is not what PostgreSQL would call them.
+        seal: what belongs into the same transaction, at its end.
 
     Raises:
         MigrationError: a foreign key refers to an old table, the rows do not go into a table that stays, or a session has kept
@@ -188,26 +272,10 @@ async def swap(
                 continue
             mapping = Mapping.model_validate_json(load.mapping)
             earlier = Earlier.of(await earlier_of(connection, load.target))
-            found = await attachments.look(
-                connection, old_oid, load.target, mapping, earlier=earlier,
-                planned_indexes=(planned_indexes or {}).get(load.task_id, ()), others=list(old_tables.values()),
+            found = await _hanging_on(
+                connection, load, old_oid, mapping, earlier, drops, (planned_indexes or {}).get(load.task_id, ()),
+                list(old_tables.values()),
             )  # fmt: skip
-            found = [each for each in found if each.attachment.kind not in drops or not each.attachment.may_go]
-            refused = [each for each in found if each.attachment.fate is Fate.REFUSED]
-            if refused:
-                referring = [each for each in found if each in refused or each.attachment.kind in attachments.REFERRING]
-                words = ", ".join(each.what for each in referring)
-                raise MigrationError(
-                    f"Table {load.target} cannot be replaced, since {words} depend on it: drop them, or use mode append or "
-                    f"upsert. The new rows are in {load.staging}.",
-                    code="dependants",
-                )
-            if found and await attachments.is_another(connection, old_oid, mapping, earlier):
-                raise MigrationError(
-                    f"Table {load.target} cannot be replaced, since it has none of the plan's columns, and {named(found)} "
-                    f"would be lost with it: drop what hangs on it, then resume the run. The new rows are in {load.staging}.",
-                    code="dependants",
-                )
             has_key = await has_unique(connection, load.staging, mapping.id_column.name)
             table = Exchange(load.target, load.staging, old_oid, mapping, earlier, has_key)
             # Values in columns of others tell that it is the collection's table after all.
@@ -220,6 +288,79 @@ async def swap(
             await connection.execute(ddl.drop_table(old))
             await _take_name(connection, load, (key_names or {}).get(load.task_id, ""))
         await exchange(connection, run_id, exchanged)
+        if seal is not None:
+            await seal(connection)
+
+
+async def swap_obstacles(
+    connection: asyncpg.Connection,
+    loads: Sequence[TableLoad],
+    earlier_of: EarlierOf,
+    *,
+    drops: Collection[str] = (),
+    planned_indexes: Lookup[int, Sequence[str]] | None = None,
+) -> list[str]:
+    """Why `swap` would not put the tables in place, as it looks now, a sentence each; nothing is locked for that."""
+    waiting = [load for load in loads if load.staging is not None and not await is_swapped(connection, load)]
+    found: list[str] = []
+    old_tables: dict[TableName, int] = {}
+    for load in waiting:
+        try:
+            if await _kind_of_old(connection, load) is not None:
+                old_tables[load.target] = await connection.fetchval("SELECT to_regclass($1)::oid", load.target.sql)
+        except MigrationError as error:
+            found.append(error.message)
+    for load in waiting:
+        old_oid = old_tables.get(load.target)
+        if old_oid is None:
+            continue
+        mapping = Mapping.model_validate_json(load.mapping)
+        earlier = Earlier.of(await earlier_of(connection, load.target))
+        try:
+            await _hanging_on(
+                connection, load, old_oid, mapping, earlier, drops, (planned_indexes or {}).get(load.task_id, ()),
+                list(old_tables.values()),
+            )  # fmt: skip
+        except MigrationError as error:
+            found.append(error.message)
+    return found
+
+
+async def _hanging_on(
+    connection: asyncpg.Connection,
+    load: TableLoad,
+    old_oid: int,
+    mapping: Mapping,
+    earlier: Earlier,
+    drops: Collection[str],
+    planned_indexes: Sequence[str],
+    others: list[int],
+) -> list[Found]:
+    """What hangs on an old table, without what may be dropped with it.
+
+    Raises:
+        MigrationError: the table cannot be replaced for it.
+    """
+    found = await attachments.look(
+        connection, old_oid, load.target, mapping, earlier=earlier, planned_indexes=planned_indexes, others=others
+    )
+    found = [each for each in found if each.attachment.kind not in drops or not each.attachment.may_go]
+    refused = [each for each in found if each.attachment.fate is Fate.REFUSED]
+    if refused:
+        referring = [each for each in found if each in refused or each.attachment.kind in attachments.REFERRING]
+        words = ", ".join(each.what for each in referring)
+        raise MigrationError(
+            f"Table {load.target} cannot be replaced, since {words} depend on it: drop them, or use mode append or "
+            f"upsert. The new rows are in {load.staging}.",
+            code="dependants",
+        )
+    if found and await attachments.is_another(connection, old_oid, mapping, earlier):
+        raise MigrationError(
+            f"Table {load.target} cannot be replaced, since it has none of the plan's columns, and {named(found)} "
+            f"would be lost with it: drop what hangs on it, then resume the run. The new rows are in {load.staging}.",
+            code="dependants",
+        )
+    return found
 
 
 async def is_swapped(connection: asyncpg.Connection, load: TableLoad) -> bool:
@@ -239,15 +380,7 @@ async def _lock_all(connection: asyncpg.Connection, loads: Sequence[TableLoad]) 
         assert load.staging is not None
         await _lock(connection, load.staging, deadline)
     for load in sorted(loads, key=lambda load: str(load.target)):
-        kind = await connection.fetchval(
-            "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)", load.target.sql
-        )
-        if kind is not None and kind not in ("r", "p"):
-            raise MigrationError(
-                f"{load.target} is not a table any more: rename what has taken its name, then resume the run. The new rows "
-                f"are in {load.staging}.",
-                code="not_a_table",
-            )
+        kind = await _kind_of_old(connection, load)
         if kind is not None:
             await _lock(connection, load.target, deadline, only="ONLY " if kind == "r" else "")
             # The session that had it locked may have put another in its place.
@@ -255,6 +388,23 @@ async def _lock_all(connection: asyncpg.Connection, loads: Sequence[TableLoad]) 
     # What the drop still has to lock, such as tables that the old one refers to.
     await connection.execute(f"SET LOCAL lock_timeout = {round(SWAP_LOCK_S * 1000)}")
     return old_tables
+
+
+async def _kind_of_old(connection: asyncpg.Connection, load: TableLoad) -> str | None:
+    """`r` or `p` of the table that is to be replaced; None where there is none.
+
+    Raises:
+        MigrationError: something else has taken its name.
+    """
+    sql = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)"
+    kind: str | None = await connection.fetchval(sql, load.target.sql)
+    if kind is not None and kind not in ("r", "p"):
+        raise MigrationError(
+            f"{load.target} is not a table any more: rename what has taken its name, then resume the run. The new rows "
+            f"are in {load.staging}.",
+            code="not_a_table",
+        )
+    return kind
 
 
 async def _lock(connection: asyncpg.Connection, table: TableName, deadline: float, only: str = "") -> None:

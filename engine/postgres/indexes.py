@@ -15,6 +15,7 @@ from engine.postgres.attachments import index_signature
 from engine.postgres.blockers import naming_blockers
 from engine.postgres.ddl import STAGING_MARK, fitted
 from engine.postgres.finish import current_name
+from engine.postgres.maintenance import raise_means
 from engine.postgres.names import taken_relations
 from engine.rows import TableLoad
 
@@ -52,43 +53,82 @@ def signature(index: Index) -> str:
     return index_signature(index.name, keys, unique=index.unique, partial=bool(index.where))
 
 
-def create_index(index: Index, table: TableName, name: str = "") -> str:
-    """CREATE INDEX on `table`, under another `name` than the index's own when one is given."""
+def create_index(index: Index, table: TableName, name: str = "", *, concurrently: bool = False) -> str:
+    """CREATE INDEX on `table`, under another `name` than the index's own when one is given; `concurrently`, while it is written
+    to."""
     unique = "UNIQUE " if index.unique else ""
+    how = "CONCURRENTLY " if concurrently else ""
     keys = ", ".join(quote_identifier(key.column) + (" DESC" if key.descending else "") for key in index.keys)
     where = f" WHERE {index.where}" if index.where else ""
-    return f"CREATE {unique}INDEX {quote_identifier(name or index.name)} ON {table.sql} ({keys}){where}"
+    return f"CREATE {unique}INDEX {how}{quote_identifier(name or index.name)} ON {table.sql} ({keys}){where}"
 
 
-async def build_index(connection: asyncpg.Connection, run_id: str, load: TableLoad, index: Index) -> str | None:
+async def build_index(
+    connection: asyncpg.Connection, run_id: str, load: TableLoad, index: Index, *, at_once: int = 1
+) -> str | None:
     """Build one index, unless the table has it; returns the sentence that says why it cannot be built.
 
     Args:
         connection: not in a transaction; its `lock_timeout` bounds the wait for others.
         load: the table; a staging table's index has a name of the run's until the tables are swapped.
+        index: to be built.
+        at_once: indexes that may be built at a time.
 
     Raises:
         MigrationError: another session locks the table; trying again may help.
         asyncpg.PostgresError, OSError: the server or the connection is at fault; trying again may help.
     """
     table = await current_name(connection, load)
-    name = index.name if table == load.target else _staged(index, run_id)
-    if await _is_built(connection, run_id, load, index):
+    name = index.name if table == load.target else staged_name(index, run_id)
+    if await is_built(connection, run_id, load, index):
         return None
     try:
         async with naming_blockers(connection, [table], "ShareLock"), connection.transaction():
-            await connection.execute(
-                "SELECT set_config('maintenance_work_mem', $1, true)"
-                " WHERE pg_size_bytes(current_setting('maintenance_work_mem')) < pg_size_bytes($1)",
-                BUILD_MEMORY,
-            )
+            await raise_means(connection, BUILD_MEMORY, at_once)
             await connection.execute(create_index(index, table, name))
     except asyncpg.PostgresError as error:
         if sqlstates.may_pass(error):
             raise
         # The session of an engine that died may have built it a moment ago.
-        return None if await _is_built(connection, run_id, load, index) else _refusal(index, load, error)
+        return None if await is_built(connection, run_id, load, index) else _refusal(index, load, error)
     return None
+
+
+async def build_concurrently(connection: asyncpg.Connection, run_id: str, load: TableLoad, index: Index) -> str | None:
+    """The same while rows are written. An attempt that broke off has left an index that refuses rows and serves no query: it is
+    dropped first, and behind an attempt that fails.
+
+    Raises:
+        MigrationError: the table is gone.
+        asyncpg.PostgresError, OSError: the server or the connection is at fault; trying again may help.
+    """
+    if await is_built(connection, run_id, load, index):
+        return None
+    table = await current_name(connection, load)
+    await drop_index(connection, run_id, load, index)
+    name = index.name if table == load.target else staged_name(index, run_id)
+    try:
+        await connection.execute(create_index(index, table, name, concurrently=True))
+    except asyncpg.PostgresError as error:
+        if not connection.is_closed():
+            await drop_index(connection, run_id, load, index)
+        if sqlstates.may_pass(error):
+            raise
+        return _refusal(index, load, error)
+    return None
+
+
+async def drop_index(connection: asyncpg.Connection, run_id: str, load: TableLoad, index: Index) -> None:
+    """Drop an index that the run has built on its table, valid or not; not in a transaction."""
+    for name in (index.name, staged_name(index, run_id)):
+        found = await connection.fetchval(
+            "SELECT n.nspname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n"
+            " ON n.oid = c.relnamespace WHERE i.indrelid = $1 AND c.relname = $2",
+            load.table_oid,
+            name,
+        )
+        if found is not None:
+            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {TableName(found, name).sql}")
 
 
 async def take_index_names(
@@ -96,17 +136,21 @@ async def take_index_names(
 ) -> None:
     """After a swap: the indexes of the staging table get the names that they were planned with."""
     for index in indexes:
-        if await _has_index(connection, load, _staged(index, run_id)):
-            staged = TableName(load.target.schema, _staged(index, run_id))
+        if await _has_index(connection, load, staged_name(index, run_id)):
+            staged = TableName(load.target.schema, staged_name(index, run_id))
             if not await taken_relations(connection, load.target.schema, [index.name]):  # else it keeps the one it has
                 await connection.execute(f"ALTER INDEX {staged.sql} RENAME TO {quote_identifier(index.name)}")
 
 
-async def _is_built(connection: asyncpg.Connection, run_id: str, load: TableLoad, index: Index) -> bool:
-    return await _has_index(connection, load, index.name) or await _has_index(connection, load, _staged(index, run_id))
+async def is_built(connection: asyncpg.Connection, run_id: str, load: TableLoad, index: Index) -> bool:
+    """The table has the index, under its own name or the run's, and it is valid."""
+    return await _has_index(connection, load, index.name) or await _has_index(
+        connection, load, staged_name(index, run_id)
+    )
 
 
-def _staged(index: Index, run_id: str) -> str:
+def staged_name(index: Index, run_id: str) -> str:
+    """What an index of a staging table is called until the tables are swapped."""
     return fitted(index.name, STAGING_MARK + run_id)
 
 

@@ -81,10 +81,21 @@ def keys_table(run_id: str, task_id: int) -> str:
 
 
 async def create(connection: asyncpg.Connection, name: str, target: TableName, mapping: Mapping) -> None:
-    """Make an empty table for the keys of `target`; one that a killed verification left behind is dropped."""
+    """Make a table for the keys of `target`; one that a killed verification left behind is dropped.
+
+    A row without a key says that it is whole: it equals no key, and is gone when a crash of the server has emptied the table.
+    """
     definition = await key_definition(connection, target, mapping.id_column)
     table = TableName(LEDGER_SCHEMA, name).sql
-    await connection.execute(f"DROP TABLE IF EXISTS {table}; CREATE UNLOGGED TABLE {table} ({definition})")
+    await connection.execute(
+        f"DROP TABLE IF EXISTS {table}; CREATE UNLOGGED TABLE {table} ({definition}); INSERT INTO {table} DEFAULT VALUES"
+    )
+
+
+async def is_whole(connection: asyncpg.Connection, name: str, mapping: Mapping) -> bool:
+    """No crash of the server has emptied the table of keys since it was made."""
+    table, key = TableName(LEDGER_SCHEMA, name).sql, quote_identifier(mapping.id_column.name)
+    return bool(await connection.fetchval(f"SELECT EXISTS (SELECT FROM {table} WHERE {key} IS NULL)"))  # noqa: S608 - quoted
 
 
 async def drop(connection: asyncpg.Connection, name: str) -> None:

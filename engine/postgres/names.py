@@ -36,10 +36,10 @@ async def blocked_names(connection: asyncpg.Connection, schemas: Collection[str]
     """Names in these schemas that no table can have."""
     rows = await connection.fetch(
         "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        ' WHERE n.nspname = ANY($1) AND c.relkind <> ALL($2::text[]::"char"[])'
+        ' WHERE n.nspname = ANY($1::text[]::name[]) AND c.relkind <> ALL($2::text[]::"char"[])'
         " UNION SELECT n.nspname, t.typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace"
         # A table's own row type goes with the table; a type for arrays is renamed by the server when a name is wanted.
-        " WHERE n.nspname = ANY($1) AND t.typrelid = 0 AND t.typcategory <> 'A'",
+        " WHERE n.nspname = ANY($1::text[]::name[]) AND t.typrelid = 0 AND t.typcategory <> 'A'",
         list(schemas),
         list(_TABLES),
     )
@@ -57,7 +57,7 @@ async def taken_relations(
     rows = await connection.fetch(
         "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " LEFT JOIN pg_index i ON i.indexrelid = c.oid"
-        " WHERE n.nspname = $1 AND c.relname = ANY($2) AND c.oid <> ALL($3::oid[])"
+        " WHERE n.nspname = $1 AND c.relname = ANY($2::text[]::name[]) AND c.oid <> ALL($3::oid[])"
         " AND coalesce(i.indrelid <> ALL($3::oid[]), true)",
         schema,
         list(names),

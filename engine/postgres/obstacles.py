@@ -1,7 +1,7 @@
 """What keeps rows from being written into a table that is there, looked at before the first of them: row security, rules,
 partitions, publications, and keys that PostgreSQL takes for equal where MongoDB does not.
 
-Rights on the table are looked at in `engine.postgres.preflight`, columns in `engine.postgres.tables`.
+Rights on the table are looked at in `engine.postgres.requirements`, columns in `engine.postgres.tables`.
 """
 
 from __future__ import annotations
@@ -72,6 +72,18 @@ _FAMILY = """
            ) AS leaves
 """
 """The tables that a publication of may be one of this, and those that have the rows."""
+_CONSTRAINTS = """
+    SELECT 'unique index ' || i.indexrelid::regclass::text AS name FROM pg_index i
+    WHERE i.indrelid = to_regclass($1) AND i.indisunique AND NOT (
+        i.indnkeyatts = 1 AND EXISTS (SELECT FROM pg_attribute a
+            WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.attname = $2))
+    UNION ALL
+    SELECT 'foreign key ' || conname || ' of ' || conrelid::regclass::text FROM pg_constraint
+    WHERE contype = 'f' AND to_regclass($1) IN (conrelid, confrelid)
+    UNION ALL
+    SELECT 'exclusion constraint ' || conname FROM pg_constraint WHERE contype = 'x' AND conrelid = to_regclass($1)
+    ORDER BY 1
+"""
 _KEY_INDEXES = """
     SELECT i.indexrelid::regclass::text AS name, c.collname AS collation, NOT coalesce(c.collisdeterministic, true) AS folds
     FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
@@ -86,7 +98,8 @@ _TRIGGERS = """
     AND t.tgrelid IN (SELECT to_regclass($1) UNION SELECT relid FROM pg_partition_tree(to_regclass($1)))
     ORDER BY 1
 """
-"""Bits of a trigger's type: for each row 1, before 2, at INSERT 4, at UPDATE 16."""
+"""Bits of a trigger's type: for each row 1, before 2, at INSERT 4, at DELETE 8, at UPDATE 16."""
+_AT_ANY_CHANGE = 4 | 8 | 16
 
 
 async def require_writable(connection: asyncpg.Connection, table: TableName, mode: str, mapping: Mapping) -> None:
@@ -127,8 +140,10 @@ async def obstacles(connection: asyncpg.Connection, table: TableName, mode: str,
 
 async def remarks(connection: asyncpg.Connection, table: TableName, mode: str) -> list[str]:
     """What there is to know of a table that rows are added to, though nothing is in the way; a sentence each."""
+    if mode != "append":
+        return []
     oid = await connection.fetchval("SELECT to_regclass($1)::oid", table.sql)
-    if oid is None or mode != "append":
+    if oid is None:
         return []
     names = [one_line(row["rulename"]) for row in await connection.fetch(_RULES, oid) if row["event"] == "3"]
     if not names:
@@ -136,6 +151,26 @@ async def remarks(connection: asyncpg.Connection, table: TableName, mode: str) -
     return [
         f"Table {table} has rules on INSERT ({', '.join(names)}), which COPY does not follow: all rows go into the table."
     ]
+
+
+async def remarks_on_following(connection: asyncpg.Connection, table: TableName, key: str) -> list[str]:
+    """What there is to know of a table that is there when changes are applied to it, a sentence each.
+
+    Args:
+        key: its column of the documents' `_id`.
+    """
+    found = []
+    rows = await connection.fetch(_TRIGGERS, table.sql, _AT_ANY_CHANGE)
+    if triggers := list(dict.fromkeys(one_line(row["name"]) for row in rows)):
+        found.append(
+            f"Triggers of {table} fire for every change that is applied: {', '.join(triggers)}. Disable what must not."
+        )
+    if others := await constraints(connection, table, key):
+        found.append(
+            f"Changes that are applied to {table} may be refused because of other rows ({', '.join(others)}): a foreign key "
+            "keeps rows from being deleted that others refer to."
+        )
+    return found
 
 
 async def triggers_of(connection: asyncpg.Connection, table: TableName, mode: str) -> list[str]:
@@ -275,3 +310,9 @@ async def _publications(
     except asyncpg.PostgresError:
         return []  # not about publications, and found by whatever is at fault
     return []
+
+
+async def constraints(connection: asyncpg.Connection, table: TableName, key: str) -> list[str]:
+    """What of a table looks at more rows than the one that is written: unique indexes but that of its key, foreign keys on both
+    sides, exclusion constraints; each by its name. A table that is not there has none."""
+    return [one_line(row["name"]) for row in await connection.fetch(_CONSTRAINTS, table.sql, key)]

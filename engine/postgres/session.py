@@ -49,7 +49,7 @@ SELECT (SELECT pg_catalog.array_agg(ours.name) FROM ROWS FROM (pg_catalog.unnest
                pg_catalog.unnest($2::pg_catalog.text[])) AS ours (name, value)
         WHERE pg_catalog.current_setting(ours.name, true) OPERATOR(pg_catalog.<>) ours.value) AS strange,
        pg_catalog.current_setting('session_replication_role') AS replication_role,
-       pg_catalog.current_schemas(true) AS path,
+       pg_catalog.current_schemas(true)::pg_catalog.text[] AS path,  -- the driver asks what name[] is, in each new session
        session_user::pg_catalog.text AS login
 """
 

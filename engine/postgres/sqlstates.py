@@ -20,6 +20,9 @@ MAX_SENTENCE = 300
 FOREIGN_KEY_VIOLATION = "23503"
 UNIQUE_VIOLATION = "23505"
 CHECK_VIOLATION = "23514"
+EXCLUSION_VIOLATION = "23P01"
+OF_OTHER_ROWS = frozenset({UNIQUE_VIOLATION, FOREIGN_KEY_VIOLATION, EXCLUSION_VIOLATION})
+"""SQLSTATEs of rows that are refused for the sake of others, which may be others soon: changes come in no order."""
 CARDINALITY_VIOLATION = "21000"
 """ON CONFLICT DO UPDATE met one key twice in the same command."""
 DATA_CLASSES = frozenset({"09", "20", "21", "22", "23", "27", "2F", "38", "39", "44", "54", "P0"})

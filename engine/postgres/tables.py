@@ -6,8 +6,8 @@ one representation.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as Lookup
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -164,24 +164,29 @@ async def identities(connection: asyncpg.Connection, table: TableName) -> list[s
     return [row["attname"] for row in rows]
 
 
-async def taken_by(connection: asyncpg.Connection, name: TableName) -> str:
-    """What has the name of a table without being one, such as "a view"; "" when it is free or a table's."""
-    found = await connection.fetchval(
+async def taken_by(connection: asyncpg.Connection, names: Iterable[TableName]) -> dict[TableName, str]:
+    """What has the name of a table without being one, such as "a view"; names that are free or a table's are missing."""
+    wanted = [*names]
+    rows = await connection.fetch(
         """
-        SELECT CASE c.relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table'
-                              WHEN 'S' THEN 'a sequence' WHEN 'c' THEN 'a composite type' WHEN 'r' THEN '' WHEN 'p' THEN ''
-                              ELSE 'an index' END
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2
+        WITH wanted AS (
+            SELECT w.schema, w.name, n.oid FROM unnest($1::text[], $2::text[]) AS w (schema, name)
+            JOIN pg_namespace n ON n.nspname = w.schema::name
+        )
+        SELECT w.schema, w.name,
+               CASE c.relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table'
+                              WHEN 'S' THEN 'a sequence' WHEN 'c' THEN 'a composite type' ELSE 'an index' END AS what
+        FROM wanted w JOIN pg_class c ON c.relnamespace = w.oid AND c.relname = w.name::name
+        WHERE c.relkind NOT IN ('r', 'p')
         UNION ALL  -- a table needs a type of its name; PostgreSQL itself moves those of arrays out of the way
-        SELECT CASE t.typtype WHEN 'd' THEN 'a domain' ELSE 'a type' END
-        FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-        WHERE n.nspname = $1 AND t.typname = $2 AND t.typrelid = 0 AND t.typcategory <> 'A'
-        LIMIT 1
+        SELECT w.schema, w.name, CASE t.typtype WHEN 'd' THEN 'a domain' ELSE 'a type' END
+        FROM wanted w JOIN pg_type t ON t.typnamespace = w.oid AND t.typname = w.name::name
+        WHERE t.typrelid = 0 AND t.typcategory <> 'A'
         """,
-        name.schema,
-        name.table,
+        [name.schema for name in wanted],
+        [name.table for name in wanted],
     )
-    return found or ""
+    return {TableName(row["schema"], row["name"]): str(row["what"]) for row in rows}
 
 
 def check_fits(

@@ -1,7 +1,8 @@
 """What happens in a run, as facts: one class a kind, the same on the socket, in memory and in the ledger, where they stay.
 
 On the socket an event is `{"kind": "knob", "at": 12.5, "facts": {"knob": "page_size", "old": 5000, "value": 8000}}`, in the
-ledger a row of `mongopg.event` with these three. A fact that was not given is not written.
+ledger a row of `mongopg.event` with these three. The time of day stands beside them, `"clock": 1764511200.5`, in the ledger
+among the facts. A fact that was not given is not written.
 
 Ledgers outlive versions, in both directions, so reading is tolerant: a fact that is not known is passed over, a missing one has
 its default, and an event of a kind that is not known, or without what it cannot do without, is an `UnknownEvent`.
@@ -27,6 +28,8 @@ from pydantic import (
 from engine.protocol.reports import LessStrictView, TableCounts
 from engine.protocol.wire import ErrorInfo, RunState, Verification, Wire
 
+CALLED_OFF = "called_off"
+"""Code of the problem that a cut-over was called off: following goes on."""
 VOCABULARY = 1
 """The version of these classes. More kinds and more facts are no new version, readers pass them over; a fact that means
 something else than before is."""
@@ -55,6 +58,8 @@ class Event(Wire):
     kind: str
     at: float = 0.0
     """Seconds of the run; the run that emits the event sets it."""
+    clock: float = 0.0
+    """The time of day, seconds since 1970; 0 where it was not kept."""
 
     @model_validator(mode="before")
     @classmethod
@@ -70,10 +75,11 @@ class Event(Wire):
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {"kind": self.kind, "at": self.at, "facts": self._facts_in(handler(self))}
+        written = {"kind": self.kind, "at": self.at, "facts": self._facts_in(handler(self))}
+        return written | {"clock": self.clock} if self.clock else written
 
     def _facts_in(self, fields: dict[str, Any]) -> dict[str, Any]:
-        given = self.model_fields_set - {"kind", "at"}
+        given = self.model_fields_set - {"kind", "at", "clock"}
         return {self.names.get(name, name): value for name, value in fields.items() if name in given}
 
     @property
@@ -91,7 +97,9 @@ class StateEntered(Event):
     phase: str = ""
     """A few words: "copying", "building keys"."""
     reason: str = ""
-    """Why it pauses: "paused by you"."""
+    """Why it pauses: "paused by ctl of ann@db1"."""
+    by: str = ""
+    """What asked for it: a front end, "ctl of ann@db1", or a signal; empty where the run came to it by itself."""
 
 
 class KnobChanged(Event):
@@ -105,7 +113,67 @@ class KnobChanged(Event):
     value: int
     """What it is."""
     by: str = ""
-    """What changed it, when that is known."""
+    """What changed it, when that is known: "cockpit on pts/3 of ann@db1"; "auto" where the run itself did."""
+    reason: str = ""
+    """Why the run changed it itself: "8 copied 41.2 MB/s"."""
+
+
+class KnobTuned(Event):
+    """The run turns a knob itself, or no longer; or it keeps another value, or says why it does not."""
+
+    kind: Literal["tuned"] = "tuned"
+    knob: str
+    """Its name, as in `ctl set`."""
+    auto: str = ""
+    """`"auto"`, or with bounds `"auto:4-16"`; empty: it is turned by hand from now on."""
+    old: int | None = None
+    """The value that was kept before."""
+    stable: int
+    """The value that is kept. While the knob has another one, that is probed."""
+    reason: str = ""
+    """Why: "+18 % (41.2 to 48.6 MB/s)", "set to 12 by ctl of ann@db1"."""
+
+
+class GuardActed(Event):
+    """Guards slow the run down, pause it, or let it go on. Smaller steps of coming back are told by snapshots alone."""
+
+    kind: Literal["guard"] = "guard"
+    what: str
+    """`"slowed"`, `"paused"`, `"resumed"`, still slowed, or `"lifted"`."""
+    guard: str = ""
+    """The most severe one, as in section `[guard]`; empty where all is fine."""
+    reason: str = ""
+    """What it sees: "standby standby1 replays 14 s behind (limit 10 s)"."""
+    others: list[str] = []
+    """What the others see whose limits are passed."""
+    rows_per_s: int | None = None
+    """Most rows per second that are let through now; null is no limit."""
+
+
+class GuardBlind(Event):
+    """A guard that is on cannot see what it is to look at, and does nothing."""
+
+    kind: Literal["guard_blind"] = "guard_blind"
+    guard: str
+    """As in section `[guard]`."""
+    why: str = ""
+    """A sentence."""
+    remedy: str = ""
+    """A command for an administrator, with which it could."""
+
+
+class GuardSet(Event):
+    """A setting of section `[guard]` has another value."""
+
+    kind: Literal["guard_set"] = "guard_set"
+    setting: str
+    """Its name, without the section."""
+    old: str = ""
+    """What it was."""
+    value: str
+    """What it is."""
+    by: str = ""
+    """What changed it: "ctl of ann@db1"."""
 
 
 class WorkerChanged(Event):
@@ -120,6 +188,22 @@ class WorkerChanged(Event):
     """`"started"`, `"retired"` or `"died"`."""
     exit: int | None = None
     """Its exit code; negative: the signal that ended it; null while it lives."""
+    host: str = ""
+    """The host that it runs on; empty for that of the engine."""
+
+
+class HostChanged(Event):
+    """A host of a cluster of several joined, left, or takes no workers."""
+
+    kind: Literal["host"] = "host"
+    host: str
+    """Its name."""
+    what: str
+    """`"joined"`, `"left"` or `"refused"`."""
+    slots: int = 0
+    """Workers that it can have at most."""
+    message: str = ""
+    """Why it takes no workers."""
 
 
 class ProblemReported(Event):
@@ -159,6 +243,10 @@ class PlannedTable(Part):
     """`schema.table`."""
     total: int = 0
     """Documents expected."""
+    order: str = "id"
+    """In which the collection is read: `id`, or `natural`, as it lies on disk."""
+    order_reason: str = ""
+    """Why, in a few words."""
 
 
 class RunPlanned(Event):
@@ -182,6 +270,20 @@ class TotalChanged(Event):
     """The table, as the event `planned` numbers it."""
     total: int
     """Documents."""
+
+
+class TableStage(Event):
+    """A table is copied, and its end has come to this."""
+
+    kind: Literal["table"] = "table"
+    task_id: int
+    """The table, as the event `planned` numbers it."""
+    namespace: str = ""
+    """`db.collection`."""
+    state: str
+    """`"building key"`, `"building indexes"` or `"done"`."""
+    indexes: int = 0
+    """How many are built."""
 
 
 class SliceCommitted(Event):
@@ -222,6 +324,8 @@ class RecountedTable(Part):
     """Documents kept as rejects."""
     altered: dict[str, int] | None = None
     """Values that a policy changed, by policy; null: not known."""
+    reasons: dict[str, int] | None = None
+    """Rejects by the code of their reason; null: not known."""
 
 
 class RunRecounted(Event):
@@ -277,6 +381,67 @@ class SnapshotTaken(Event):
     """For so long the server keeps what was at that time; null when it does not say."""
 
 
+class RunCutOver(Event):
+    """A run that followed its source is cut over."""
+
+    kind: Literal["cut_over"] = "cut_over"
+    inserted: int = 0
+    """Changes of the source that were read, by kind; several of one document may have been applied as one."""
+    updated: int = 0
+    """Replaced ones, too."""
+    deleted: int = 0
+    """Likewise."""
+    write_stop_s: float | None = None
+    """Seconds from the word that the writers are stopped until everything was in the tables; null when that is not known."""
+    rejects_open: int = 0
+    """Documents that are rejects now."""
+    writes_blocked: bool = False
+    """MongoDB was made to refuse all writes, and goes on doing so."""
+    sequences: list[str] = []
+    """Sequences of columns of its tables that were set behind the largest value."""
+
+
+class RunHalted(Event):
+    """Something became of the source, about which an operator has to decide: nothing is applied until then."""
+
+    kind: Literal["halted"] = "halted"
+    namespace: str = ""
+    """The collection; empty where it is about the whole source."""
+    code: str = ""
+    """As in `follow.halted_by`."""
+    message: str = ""
+    """What happened, in a sentence."""
+
+
+class RunResolved(Event):
+    """An operator has decided what is done about it."""
+
+    kind: Literal["resolved"] = "resolved"
+    namespace: str = ""
+    """The collection; empty where it is about the whole source."""
+    choice: str = ""
+    """`ignore`, `empty`, `stop`, `resync`."""
+    by: str = ""
+    """Who."""
+
+
+class FollowedFacts(Part):
+    """What a run that followed its source has done."""
+
+    inserted: int = 0
+    """Changes of the source that were read, by kind."""
+    updated: int = 0
+    """Replaced ones, too."""
+    deleted: int = 0
+    """Likewise."""
+    write_stop_s: float | None = None
+    """Seconds for which the source's writers had to be stopped; null when that is not known."""
+    rejects_open: int = 0
+    """Documents that are rejects now."""
+    writes_blocked: bool = False
+    """MongoDB was made to refuse all writes, and goes on doing so."""
+
+
 class ServersStarted(Event):
     """The run has embedded servers of its own."""
 
@@ -289,6 +454,22 @@ class ServersStarted(Event):
     """Where their data is."""
     keep: bool = False
     """They stay when the run has ended."""
+    writes_per_s: int = 0
+    """The source is written to meanwhile, about so often, until the run is cut over."""
+
+
+class RunEnvironment(Event):
+    """Who started the run, with what, and what is at both ends. A resume tells it again."""
+
+    kind: Literal["environment"] = "environment"
+    by: str
+    """`user@host` of the engine."""
+    program: str
+    """Version of this program."""
+    source_version: str = ""
+    """Of MongoDB."""
+    target_version: str = ""
+    """Of PostgreSQL."""
 
 
 class IndexesBuilt(Event):
@@ -323,6 +504,10 @@ class VerificationEnded(Event):
     kind: Literal["verification"] = "verification"
     verification: Verification
     """Whether they are."""
+    level: str = "counts"
+    """How that is known: `"counts"` of both sides, or a `"full"` comparison."""
+    before_retry: bool = False
+    """Every document was compared, and a retry of rejects has written rows since, which nothing has compared."""
 
 
 class BuiltIndexes(Part):
@@ -369,6 +554,8 @@ class RunFinished(Event):
     """`"completed"`, `"cancelled"` or `"failed"`."""
     verification: Verification = Verification.NONE
     """What is known about both sides being equal."""
+    verification_level: str = ""
+    """How that is known: `"counts"` of both sides, or a `"full"` comparison; empty when nothing is known."""
     consistency: str = "fuzzy"
     """`"fuzzy"`, or `"snapshot"`: all documents as they were at one time."""
     read: int = 0
@@ -381,6 +568,15 @@ class RunFinished(Event):
     """Seconds from accepting the run to its end: plan, copy, keys, ANALYZE, counts; without seeding."""
     rows_per_s: int = 0
     """Rows per second: those written this time over `seconds`."""
+    rows_per_s_overall: float = 0.0
+    """Rows per second, overall: all rows of the run over the seconds of all times that it was driven."""
+    rows_per_s_copying: float = 0.0
+    """Rows per second while copying, in all times that the run was driven: without planning, pauses, keys, ANALYZE and counts;
+    0 when that was not measured."""
+    copied: int = 0
+    """Rows that were written while copying, this time."""
+    copying_s: float = 0.0
+    """Seconds that they took."""
     tables: dict[str, FinishedTable] = {}
     """`schema.table` to what became of it (below)."""
     altered: dict[str, int] = {}
@@ -392,6 +588,8 @@ class RunFinished(Event):
     """What the command leaves with."""
     snapshot_unix: float = 0.0
     """The time at which all documents were read, seconds since 1970. Left out without one."""
+    follow: FollowedFacts | None = None
+    """What it did after the copy (below). Left out of runs that were not cut over."""
     error: ErrorInfo | None = None
     """Why it did not end well: its `code`, and a `message` of one sentence. Left out otherwise."""
 
@@ -414,6 +612,10 @@ class RunVerified(Event):
     """Values were left out of the differences."""
     seconds: float = 0.0
     """How long it took."""
+    verification_level: str = "full"
+    """`"counts"` when the rows of some table could not be compared."""
+    unix: float = 0.0
+    """When, seconds since 1970."""
 
 
 class RejectsRetried(Event):
@@ -430,6 +632,10 @@ class RejectsRetried(Event):
     """Documents that are still rejects."""
     altered: dict[str, int] = {}
     """Values that a policy changed, by policy."""
+    policies: dict[str, str] = {}
+    """Policies that were chosen for it."""
+    unix: float = 0.0
+    """When, seconds since 1970."""
 
 
 class UnknownEvent(Event):
@@ -455,18 +661,28 @@ class UnknownEvent(Event):
 KnownEvent = Annotated[
     StateEntered
     | KnobChanged
+    | KnobTuned
+    | GuardActed
+    | GuardBlind
+    | GuardSet
     | WorkerChanged
+    | HostChanged
     | ProblemReported
     | PartitionParked
     | RunPlanned
     | TotalChanged
+    | TableStage
     | SliceCommitted
     | RunRecounted
     | DocumentsSeeded
     | CensusStarted
     | CensusFinished
     | SnapshotTaken
+    | RunCutOver
+    | RunHalted
+    | RunResolved
     | ServersStarted
+    | RunEnvironment
     | IndexesBuilt
     | TableCounted
     | VerificationEnded

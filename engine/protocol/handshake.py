@@ -2,9 +2,10 @@
 
 They stand beside the request and the reply, not inside::
 
-    -> {"id": 0, "command": {...}, "protocol": 1, "version": "0.1.0"}
+    -> {"id": 0, "command": {...}, "protocol": 1, "version": "0.1.0", "by": "ctl of ann@db1"}
     <- {"reply": 0, "result": {...}, "protocol": 1, "version": "0.1.0"}
 
+and a request says who asks, for the log and for other front ends,
 so that a version which knows nothing of them passes them over. Within one number, whatever the versions: commands are strict,
 since a command that is half understood must not be carried out; replies, events and snapshots are tolerant, a field that the
 reader does not know is passed over and a missing one has its default. A change that breaks this takes the next number, and ends
@@ -25,12 +26,25 @@ from engine.errors import OtherVersion
 PROTOCOL = 1
 """The number of this version's protocol. Those before it had none, and count as 0."""
 
+ACTOR_LIMIT = 100
+"""Characters of what a front end says about itself."""
 _SIGNATURE = {"protocol": PROTOCOL, "version": __version__}
 
 
-def request(number: int, command: BaseModel) -> bytes:
-    """One line that asks an engine for something; its reply bears the same number."""
-    return json.dumps({"id": number, "command": command.model_dump(mode="json")} | _SIGNATURE).encode() + b"\n"
+def request(number: int, command: BaseModel, by: str = "") -> bytes:
+    """One line that asks an engine for something; its reply bears the same number.
+
+    Args:
+        by: who asks, in a few words: "ctl of ann@db1".
+    """
+    named = {"by": by} if by else {}
+    return json.dumps({"id": number, "command": command.model_dump(mode="json")} | _SIGNATURE | named).encode() + b"\n"
+
+
+def asked_by(request: Mapping[str, Any]) -> str:
+    """Who asks; empty when the front end does not say."""
+    by = request.get("by")
+    return by[:ACTOR_LIMIT] if isinstance(by, str) else ""
 
 
 def reply(number: Any, answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class LeaveOut(TableEdit):
         """The table without the column."""
         column = table.column(self.column)
         if not column.path:
-            raise UsageError(f"Column {shown(self.column)} is not made from a field: it cannot be left out.")
+            raise UsageError(f"Column {shown(self.column)} is not made from a field: it cannot be excluded.")
         columns = tuple(each for each in table.columns or () if each is not column)
         return table.model_copy(update={"columns": columns, "ignored": (*table.ignored, column.path)})
 
@@ -132,8 +132,53 @@ class PutBack(TableEdit):
         return table.model_copy(update={"columns": placed, "ignored": ignored})
 
 
+class Flatten(TableEdit):
+    """The column of a document gives way to columns of the document's fields."""
+
+    kind: Literal["flatten"] = "flatten"
+    column: str
+    columns: tuple[Column, ...] = Field(min_length=1)
+    """What stands in its place."""
+
+    def edited(self, table: SavedTable, options: MappingOptions) -> SavedTable:
+        """The table with these columns instead."""
+        column = table.column(self.column)
+        inside = [each for each in self.columns if each.path[: len(column.path)] == column.path != each.path]
+        if not column.path or len(inside) < len(self.columns):
+            raise UsageError(
+                f"Column {shown(self.column)} cannot be flattened: its fields are not what is to take its place."
+            )
+        columns = table.columns or ()
+        place = columns.index(column)
+        return table.model_copy(update={"columns": (*columns[:place], *self.columns, *columns[place + 1 :])})
+
+
+class MoveTable(TableEdit):
+    """Another schema, another name, or both."""
+
+    kind: Literal["move_table"] = "move_table"
+    new_schema: str
+    new_table: str
+
+    def edited(self, table: SavedTable, options: MappingOptions) -> SavedTable:
+        """The table where it is to be."""
+        return table.model_copy(update={"schema_name": self.new_schema, "table": self.new_table})
+
+
+class SetFilter(TableEdit):
+    """Only some of the documents are copied, or all of them again."""
+
+    kind: Literal["set_filter"] = "set_filter"
+    filter: str
+    """Extended JSON; empty takes every document."""
+
+    def edited(self, table: SavedTable, options: MappingOptions) -> SavedTable:
+        """The table with this filter."""
+        return table.model_copy(update={"filter": self.filter})
+
+
 PlanEdit = Annotated[
-    RenameColumn | RetypeColumn | SetPolicies | LeaveOut | PutBack,
+    RenameColumn | RetypeColumn | SetPolicies | LeaveOut | PutBack | Flatten | MoveTable | SetFilter,
     Field(discriminator="kind"),
 ]
 """Any edit."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic import ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 
+from engine.mapping.model import Column
+from engine.protocol.preflight import PreflightReport
 from engine.protocol.saved_plan import SavedPlan
 from engine.protocol.wire import Wire
 
@@ -30,6 +32,8 @@ class ServerReport(Wire):
     free_connections: int | None = None
     warnings: list[str] = []
     """A sentence for each option of the connection string that is left out."""
+    wants_password: bool = False
+    """The server refuses the password, or the lack of one."""
 
 
 class DatabaseInfo(Wire):
@@ -129,7 +133,7 @@ class TableView(Wire):
     table: str
     """`schema.table`."""
     kind: str = "collection"
-    """As in `CollectionInfo`."""
+    """`"collection"`, `"view"`, `"timeseries"`, `"capped"` or `"clustered"`."""
     documents: int
     """To be copied: estimated, with a filter counted; -1 when it cannot be known cheaply."""
     size_bytes: int
@@ -149,6 +153,10 @@ class TableView(Wire):
     """Values in fields too many to tell apart, or not named in UTF-8."""
     filter: str = ""
     """Extended JSON; empty takes every document."""
+    order: Literal["id", "natural"] = "id"
+    """In which a run would read it: by `_id`, or as it lies on disk."""
+    order_reason: str = ""
+    """Why, in a few words."""
     columns: list[ColumnView]
     ignored: list[str] = []
     """Fields left out on purpose."""
@@ -173,7 +181,18 @@ class PlanView(Wire):
     """Of all tables, the weightiest first."""
     estimated_seconds: float = 0.0
     toml: str = ""
-    """The plan to save, edit, and give back with `MakePlan.plan` or `Start.plan`."""
+    """The plan to save, edit, and give back with `--plan`."""
+    preflight: PreflightReport | None = None
+    """What a run of the plan would meet at both ends; null from an engine that did not look."""
+
+
+class OfferedColumns(Wire):
+    """Columns that a table does not have, and could have."""
+
+    inside: dict[str, list[Column]] = {}
+    """Name of a column of documents -> columns of their fields, one level down, which could stand in its place."""
+    others: list[Column] = []
+    """Of fields that have none: those that are excluded, and those that the plan does not know."""
 
 
 class EditablePlan(PlanView):
@@ -181,13 +200,17 @@ class EditablePlan(PlanView):
 
     saved: SavedPlan | None = None
     """What `toml` says; None when the engine is of a version whose plans this one cannot edit."""
+    offered: list[OfferedColumns] = []
+    """For each table in order; empty when they are not known."""
 
-    @field_validator("saved", mode="wrap")
+    @field_validator("saved", "offered", mode="wrap")
     @classmethod
-    def _as_far_as_known(cls, value: object, handler: ValidatorFunctionWrapHandler) -> SavedPlan | None:
+    def _as_far_as_known(
+        cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> SavedPlan | list[OfferedColumns] | None:
         """A newer engine may have options and types that are not known here: its plan is shown all the same."""
         try:
-            found: SavedPlan | None = handler(value)
+            found: SavedPlan | list[OfferedColumns] | None = handler(value)
         except ValidationError:
-            return None
+            return [] if info.field_name == "offered" else None
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.protocol.commands import Start
 from engine.protocol.events import AnyEvent
 from engine.protocol.snapshots import Snapshot
 from engine.protocol.wire import Wire
@@ -20,6 +21,15 @@ class Attached(Wire):
     """The throughput of the whole run, (elapsed, rows/s), newest last, for the chart: a second each at first."""
     events: list[AnyEvent] = []
     """The newest events, at most 1,000, and all knobs, plans and servers, without those that only move counters."""
+
+
+class RunOrigin(Wire):
+    """What a run was started with, as `Start` takes it."""
+
+    settings: dict[str, Any] = {}
+    """All sections, with their secrets: for front ends of the same user, which could have read them anyway."""
+    start: Start | None = None
+    """The command; None before there is a run."""
 
 
 class RunInfo(Wire):
@@ -39,10 +49,22 @@ class RunInfo(Wire):
     altered: dict[str, int] = {}
     """Values that a policy changed in its rows, by policy, such as `{"nul.strip": 3}`."""
     seconds: float
+    """Over all times that it was driven; of one that goes on, or whose engine was killed, until the last sign of life."""
+    rows_per_s_overall: float = 0.0
+    """Its committed rows over `seconds`."""
+    rows_per_s_copying: float = 0.0
+    """Rows per second while copying, over all times whose end was written: without planning, pauses, keys, ANALYZE and
+    counts. 0 when it was not measured."""
     verification: str
+    verification_level: str = ""
+    """How that is known: `"counts"` of both sides, or a `"full"` comparison; empty when nothing is known."""
+    verified_before_retry: bool = False
+    """Every document was compared, and a retry of rejects has written rows since, which nothing has compared."""
     resumable: bool
     heartbeat_unix: float = 0.0
     """When its engine last said that it lives; every two seconds while it does."""
+    engine_host: str = ""
+    """The host of that engine."""
 
 
 class Recording(Wire):

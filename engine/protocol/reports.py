@@ -57,6 +57,8 @@ class TableCounts(Wire):
     the documents, so these are no differences."""
     message: str = ""
     """What does not hold, or why only the counts were compared."""
+    level: str = "counts"
+    """`"full"`: the rows were compared, too."""
     equal: int = 0
     """Documents whose row has the same values."""
     different: int = 0
@@ -79,6 +81,9 @@ class VerifyReport(Wire):
 
     run_id: str
     level: str
+    """As it was asked for."""
+    verification_level: str = "counts"
+    """What was done: `"full"` when the rows of every table were compared."""
     result: Verification
     tables: list[TableCounts]
     differences: list[DifferenceView] = []
@@ -100,6 +105,14 @@ class RejectGroup(Wire):
     count: int
     samples: list[str] = []
     """`_id`s as Extended JSON."""
+    detail: str = ""
+    """What was said of one of them."""
+    policy: str = ""
+    """The policy that decides about such values; empty where none does."""
+    in_force: str = ""
+    """What it is for this field in the run."""
+    takes: list[str] = []
+    """Its choices that make rows of such documents."""
 
 
 class RejectsReport(Wire):
@@ -108,6 +121,88 @@ class RejectsReport(Wire):
     run_id: str
     total: int
     groups: list[RejectGroup]
+
+
+class RejectedDocument(Wire):
+    """A document that is kept as a reject. Foreign text: make it harmless before showing it."""
+
+    id: str
+    """Its `_id` as Extended JSON; empty where it cannot be told."""
+    namespace: str
+    reason: str
+    field: str
+    sqlstate: str = ""
+    detail: str = ""
+    rejected_unix: float = 0.0
+    """When, seconds since 1970."""
+    size: int = 0
+    """Bytes of BSON."""
+    document: str | None = None
+    """As Extended JSON, in ASCII; null where it was not asked for."""
+    is_cut: bool = False
+    """`document` is only its beginning."""
+
+
+class RejectedPage(Wire):
+    """Some rejected documents of a run."""
+
+    run_id: str
+    documents: list[RejectedDocument]
+    following: str = ""
+    """For the next page; empty at the end."""
+
+
+class DiscardedTable(Wire):
+    """A table that is concerned when a run is deleted."""
+
+    table: str
+    """`schema.table`."""
+    rows: int
+    """That it has now; -1 when it is not there."""
+    is_exact: bool = True
+    """They were counted; otherwise PostgreSQL's estimate."""
+    is_own: bool = True
+    """The run made it, so that it can be dropped with the run."""
+
+
+class LiveTable(Wire):
+    """A table of a run that is over."""
+
+    namespace: str
+    table: str
+    written_since: int | None = None
+    """Rows that were inserted, updated or deleted in it since the run was complete, as PostgreSQL's statistics count them; null
+    where they do not tell."""
+
+
+class FollowableReport(Wire):
+    """What it would be to follow the source of a run that is over."""
+
+    run_id: str
+    state: str
+    """Of the run."""
+    since_unix: float | None = None
+    """From when on its changes would be applied; null where that is not known."""
+    refused: str = ""
+    """Why it cannot be followed at all, in a sentence."""
+    lost: str = ""
+    """Why not all changes since then are known, as "… since " goes on: everything has to be compared first."""
+    is_live: bool = False
+    """Its tables are in their places: others may use them."""
+    tables: list[LiveTable] = []
+    remarks: list[str] = []
+    """What changes do to these tables, and what of them refuses changes: triggers and constraints by name, a sentence each."""
+
+
+class DiscardPreview(Wire):
+    """What goes when a run is deleted."""
+
+    run_id: str
+    tables: list[DiscardedTable]
+    rejected: int
+    """Documents kept as rejects, of which the ledger has the only copy."""
+    events: int
+    """Recorded events."""
 
 
 class RetryReport(Wire):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from engine.protocol.guards import GuardsView
+from engine.protocol.vitals import VitalsView
 from engine.protocol.wire import ErrorInfo, RunState, Verification, Wire, WorkerState
 
 
@@ -28,7 +30,16 @@ class TableProgress(Wire):
     """Counted at the end; -1 before."""
     target_count: int = -1
     ok: bool | None = None
-    """Counts agree; None before they are compared."""
+    """Counts match; None before they are compared."""
+    state: str = ""
+    """`waiting`, `copying`, `paused`, `copied`, `building key`, `building indexes`, `following`, `done`; `parked`,
+    `differs`, `stopped`; empty where that is not known."""
+    workers: int = 0
+    """Workers that are at it now."""
+    rows_per_s: float = 0.0
+    """Documents per second read and committed, smoothed over some seconds."""
+    eta_s: float | None = None
+    """Seconds until it is copied, at this rate; null while there is none, as for one that waits."""
 
 
 class RangeView(Wire):
@@ -39,7 +50,7 @@ class RangeView(Wire):
     total: int
     """Documents in it."""
     is_exact: bool
-    """False: `total` is an estimate; the range has its end, not a count."""
+    """False: `total` is an estimate, and `done` may pass it; the range has its end, not a count."""
 
 
 class WorkerView(Wire):
@@ -73,6 +84,37 @@ class WorkerView(Wire):
     """Share of its time waiting for PostgreSQL, likewise."""
     throttled: float = 0.0
     """Share of its time held back by the throttle, likewise."""
+    cpu: float = 0.0
+    """Processor time of its process: 1.0 is one core, over the last seconds."""
+    memory: int = 0
+    """Bytes of its memory that are resident; 0 where that is not known."""
+    host: str = ""
+    """The host that it runs on; empty for that of the engine."""
+
+
+class HostView(Wire):
+    """One host of a cluster of several, now."""
+
+    name: str
+    workers: int = 0
+    """Worker processes there."""
+    busy: int = 0
+    """Of these, the ones that have work in hand."""
+    slots: int = 0
+    """Workers that it can have at most; 0 where that is not known."""
+    rows_per_s: float = 0.0
+    """Of its workers together."""
+    written: int = 0
+    """Rows committed by them."""
+    round_trip_ms: float | None = None
+    """From the engine to it and back; null before that is known."""
+    load: float | None = None
+    """Processes that want a processor, an average of a minute; null where that is not known."""
+    cores: int = 0
+    version: str = ""
+    """Of this program, there."""
+    problem: str = ""
+    """Why it takes no workers."""
 
 
 class ProblemView(Wire):
@@ -85,6 +127,19 @@ class ProblemView(Wire):
     advice: str = ""
     last_at: float = 0.0
     """When it happened last, seconds of the run."""
+
+
+class ComparingTable(Wire):
+    """How far a full verification is with one table."""
+
+    table: str
+    """`schema.table`, as the plan has it."""
+    checked: int
+    """Documents compared."""
+    total: int
+    """Documents that the run read; -1 where only the counts are compared."""
+    differ: int = 0
+    """Documents that differ, or have no row."""
 
 
 class ComparingView(Wire):
@@ -100,6 +155,8 @@ class ComparingView(Wire):
     missing: int = 0
     rows_per_s: float = 0.0
     eta_s: float | None = None
+    tables: list[ComparingTable] = []
+    """Each table, in the order of the plan."""
 
 
 class CountingView(Wire):
@@ -115,6 +172,107 @@ class CountingView(Wire):
     eta_s: float | None = None
 
 
+class TuningView(Wire):
+    """The cluster size, while the run turns it itself."""
+
+    auto: str
+    """`"auto"`, or with bounds `"auto:4-16"`."""
+    stable: int
+    """The number of workers that is kept."""
+    probing: int | None = None
+    """The number that is tried just now; null for none."""
+    reason: str = ""
+    """What was decided last, or why: "+18 % (41.2 to 48.6 MB/s)"."""
+
+
+class FollowReason(Wire):
+    """Why a run is not ready to be cut over, or what to know before it is."""
+
+    code: str
+    """`copying`, `comparing`, `halted`, `paused`, `lag`, `unknown_lag`, `unverified`, `differences`, `stream`; `indexes`:
+    unique ones are being built, `dependants`: mode `replace` cannot replace a table. Of notes: `blocked`, `index_refused`,
+    `indexes_after`, `ttl`."""
+    message: str
+
+
+class SourceHalt(Wire):
+    """What became of the source, about which an operator has to decide: nothing is applied until then."""
+
+    namespace: str
+    """The collection; empty where it is about the whole source."""
+    code: str
+    """`drop`, `rename`, `replaced`, `dropDatabase`, `another`; of the whole source `history_lost`, `source_went_back`,
+    `source_changed`, `event_too_large`."""
+    message: str
+    """What happened, in a sentence."""
+    choices: list[str]
+    """What `ctl resolve` takes: `ignore`, `empty`, `stop`; or `resync`."""
+
+
+class FollowView(Wire):
+    """How far a run is with following its source. Seconds are by the source's clock, at both ends."""
+
+    phase: str
+    """`copying`, `comparing`, `closing`, `catching_up`, `following`, `draining`, `done`; `halted`."""
+    lag_s: float | None = None
+    """How far what is applied is behind the source; null before that is known."""
+    events_per_s: float = 0.0
+    """Changes read."""
+    applied_per_s: float = 0.0
+    """Keys applied: several changes of a document are one."""
+    waiting: int = 0
+    """Keys that changed and are still to be applied."""
+    blocked: int = 0
+    """Keys whose rows a constraint refuses for the sake of other rows: they are tried again until the cut-over, and are rejects
+    then."""
+    blocked_by: dict[str, int] = {}
+    """The same by constraint or unique index."""
+    oldest_s: float | None = None
+    """Since when the oldest of them waits."""
+    ready: bool = False
+    """It can be cut over."""
+    reasons: list[FollowReason] = []
+    """Why not."""
+    notes: list[FollowReason] = []
+    """What to know before it is; nothing of it keeps it from being cut over."""
+    oplog_left_s: float | None = None
+    """How much older the oplog is than what was read of it: a follower that is stopped for longer cannot go on. Null where the
+    user may not see it."""
+    mark: int | None = None
+    """Of a cut-over: the source's last write, a cluster time with the seconds in the upper 32 bits."""
+    keys_to_go: int | None = None
+    """While it drains: keys still to be applied."""
+    read_lag_s: float | None = None
+    """How far what is read of the source's changes is behind it; what is read is kept, applied or not."""
+    by_kind: dict[str, int] = {}
+    """Changes read since the engine began: `insert`, `update`, `replace`, `delete`."""
+    kinds_per_s: dict[str, float] = {}
+    """Changes read a second, likewise."""
+    speed: float | None = None
+    """Keys applied for each one that comes; null before that is known, and while none comes."""
+    ready_in_s: float | None = None
+    """Seconds until no key waits, at this speed; null before that is known, and where it never will be."""
+    never: bool = False
+    """At this speed there will always be keys that wait."""
+    verified_unix: float | None = None
+    """All changes up to that time, by the source's clock, are applied and were compared with the source since; null before
+    that is known."""
+    to_compare: int = 0
+    """Keys that were applied and are still to be compared."""
+    differences: int = 0
+    """Rows that differ from their documents though they were written again."""
+    mended: int = 0
+    """Rows that had differed from their documents, and do not any more."""
+    write_stop_s: float | None = None
+    """Of a run that was cut over: seconds from the mark to its end, in which the writers had to stand still."""
+    can_block_writes: bool = False
+    """MongoDB can be made to refuse all writes in the cut-over, and the source's user may do so."""
+    writes_blocked: bool = False
+    """It does so, for the cut-over in hand, or since the one that was done."""
+    halted_by: list[SourceHalt] = []
+    """What became of the source and is not decided yet."""
+
+
 class Snapshot(Wire):
     """Everything a screen needs to draw the run now."""
 
@@ -126,6 +284,10 @@ class Snapshot(Wire):
     """A few words: "copying", "building keys", "seeding", "waiting for workers to end their pages"."""
     verification: Verification = Verification.NONE
     """What is known about both sides being equal."""
+    verification_level: str = ""
+    """How that is known: "counts" of both sides, or a "full" comparison; empty when nothing is known."""
+    verified_before_retry: bool = False
+    """Every document was compared, and a retry of rejects has written rows since, which nothing has compared."""
     error: ErrorInfo | None = None
     """Why it failed."""
     source: str = ""
@@ -143,7 +305,11 @@ class Snapshot(Wire):
     seconds: float = 0.0
     """`elapsed` without seeding and starting servers, as the last JSON line of `run --json` has it."""
     started_unix: float = 0.0
-    """When it was started, seconds since 1970."""
+    """When it was started, seconds since 1970; of a run that was resumed, this time."""
+    first_started_unix: float = 0.0
+    """When a run that was resumed was started first; 0 for one that was not."""
+    started_by: str = ""
+    """What started it: "run on pts/3 of ann@db1"."""
     read: int = 0
     """Documents of committed slices."""
     written: int = 0
@@ -157,15 +323,30 @@ class Snapshot(Wire):
     rows_per_s: float = 0.0
     """Rows per second, smoothed over a sliding window."""
     rows_per_s_mean: float = 0.0
-    """Rows per second over the time that the run moved, this time only."""
+    """Rows per second *while copying*: over the time that the run moved, without pauses, planning, keys and counts, with that
+    of earlier engines of the run."""
+    rows_per_s_overall: float = 0.0
+    """Rows per second *overall*: all committed rows over `seconds`, with those of earlier engines of the run."""
+    seconds_before: float = 0.0
+    """Seconds that earlier engines worked on the run; 0 for a run that was not resumed."""
+    written_before: int = 0
+    """Rows that they had committed."""
+    last_commit_unix: float = 0.0
+    """When a slice was committed last, seconds since 1970; 0 before the first one."""
+    stopped_by: str = ""
+    """What asked for the run's end: "ctl of ann@db1"; empty when nothing did."""
+    has_rolled_back: bool = False
+    """It asked for that at once: pages in hand were rolled back instead of finished."""
     bytes_per_s: float = 0.0
     """BSON bytes per second, smoothed."""
     eta_s: float | None = None
     """Seconds that it will still take."""
     eta_reason: str = ""
-    """Why there is no ETA: "measuring", "paused by you", "waiting: target connections"."""
+    """Why there is no ETA: "measuring", "paused by ctl of ann@db1", "no rows for 9 s"."""
     cluster_size: int = 0
     """Workers, as asked for."""
+    tuning: TuningView | None = None
+    """The run looks for the best number of workers; null when the cluster size is set by hand."""
     workers_alive: int = 0
     """Worker processes that live."""
     draining: int = 0
@@ -181,11 +362,18 @@ class Snapshot(Wire):
     converter: str = ""
     """`native` or `plain`."""
     bottleneck: str = ""
-    """A sentence: "waiting for PostgreSQL 61 % of the time"."""
+    """A sentence: "waiting for PostgreSQL 61% of worker time"."""
     partitions_done: int = 0
     partitions_total: int = 0
+    partitions_first: int = 0
+    """How many there were when the copy began: waiting ones are cut again for a larger cluster."""
     workers: list[WorkerView] = []
+    hosts: list[HostView] = []
+    """Of a cluster of several hosts; empty when all workers are on the engine's."""
     tables: list[TableProgress] = []
+    """Progress by table: `namespace`, `table`, `state`, `total`, `read`, `written`, `rejected`, `rows_per_s`, `eta_s` of each.
+    States: `waiting`, `copying`, `paused`, `copied`, `building key`, `building indexes`, `following`, `done`, `parked`,
+    `differs`, `stopped`."""
     problems: list[ProblemView] = []
     comparing: ComparingView | None = None
     """A full verification is going on; the other fields are of the engine's own run."""
@@ -193,5 +381,11 @@ class Snapshot(Wire):
     """A full census is going on."""
     exit_code: int | None = None
     """Set when the run is over."""
+    follow: FollowView | None = None
+    """Of a run that follows its source."""
+    vitals: VitalsView | None = None
+    """What the servers are doing; null while the engine does not look: before the copy, and when the run is over."""
+    guards: GuardsView | None = None
+    """What is done for their sake; null while the engine does not look."""
     weak_tls: list[str] = []
     """What people must be warned of, such as "source: TLS, not verified"."""

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-MAX_LINE = 32 * 1024 * 1024
-"""Bytes in one line."""
+MAX_LINE = 256 * 1024 * 1024
+"""Bytes in one line: a plan of five thousand collections with sixty columns each fits."""
 SNAPSHOT_HZ = 10
 """Snapshots a second, at most."""
 
@@ -41,6 +41,9 @@ class RunState(StrEnum):
     PAUSING = "pausing"
     PAUSED = "paused"
     FINISHING = "finishing"
+    FOLLOWING = "following"
+    DRAINING = "draining"
+    HALTED = "halted"
     CANCELLING = "cancelling"
     COMPLETED = "completed"
     CANCELLED = "cancelled"
@@ -68,6 +71,27 @@ class Verification(StrEnum):
     RUNNING = "running"
     VERIFIED = "verified"
     MISMATCH = "mismatch"
+
+
+class TableState(StrEnum):
+    """How far one table of a run is."""
+
+    WAITING = "waiting"
+    COPYING = "copying"
+    PAUSED = "paused"
+    COPIED = "copied"
+    """All rows are there; its key is not built yet."""
+    BUILDING_KEY = "building key"
+    BUILDING_INDEXES = "building indexes"
+    FOLLOWING = "following"
+    """All rows are there, and changes are applied."""
+    DONE = "done"
+    PARKED = "parked"
+    """Parts of it ended worker after worker and are left out."""
+    DIFFERS = "differs"
+    """The counts of both sides do not match."""
+    STOPPED = "stopped"
+    """The run ended before it was copied."""
 
 
 class WorkerState(StrEnum):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from engine.cluster.job import JobOwner
 from engine.config import Settings
 from engine.mapping.census import Census
 from engine.mongo import connect as mongo
-from engine.plan import FIRST_TASK_ID, Choice, cut, find_ends, parts_of
+from engine.mongo.partition import KeySamples
+from engine.mongo.reader import Range
+from engine.plan import FIRST_TASK_ID, Choice, cut, facts_of, find_ends, parts_of
+from engine.plan.order import cut_records
 from engine.protocol import CensusFinished, CensusStarted, CountingView, RunState
 from engine.run.census_job import LEVELS_BELOW, CensusJob, census_job
 from engine.run.context import RunContext
@@ -82,6 +85,13 @@ class RunCensus:
         context.cluster.put_first(job)
         context.cluster.dispatch()
         await context.until(lambda: job.is_finished)
+        if job.lost_numberings:
+            tasks = job.lost_numberings
+            again = await asyncio.to_thread(ranges_by_id, client, settings, choices, tasks, size)
+            job.begin_again(again)
+            context.cluster.forget_tasks()
+            context.cluster.dispatch()
+            await context.until(lambda: job.is_finished)
         context.emit(CensusFinished(collections=job.collections, documents=job.seen))
         context.enter(RunState.STARTING, "planning")
         return known | job.results()
@@ -101,7 +111,19 @@ def job_for(
         workers: that the collections are cut for.
         owner: is told what goes wrong.
     """
-    ends = find_ends(client, settings, choices)
-    ranges = cut(client, settings, choices, ends, workers)
-    parts = parts_of(client, settings, choices)
-    return census_job(settings.mapping.flatten + LEVELS_BELOW, owner, wanted, parts, ranges)
+    known, samples = facts_of(client, choices), KeySamples()
+    natural, others = cut_records(client, settings, dict(wanted), workers, samples, facts_known=known)
+    ends = find_ends(client, settings, choices, facts_known=known)
+    ranges = cut(client, settings, choices, ends, workers, known, samples, only=others)
+    parts = parts_of(client, settings, choices, known)
+    return census_job(settings.mapping.flatten + LEVELS_BELOW, owner, wanted, parts, ranges, natural)
+
+
+def ranges_by_id(
+    client: mongo.Client, settings: Settings, choices: Sequence[Choice], tasks: Container[int], workers: int
+) -> dict[int, list[Range]]:
+    """The ranges of `_id` of some of the choices, by task. Blocks."""
+    ranges: dict[int, list[Range]] = {}
+    for task_id, span in cut(client, settings, choices, {}, workers, only=tasks):
+        ranges.setdefault(task_id, []).append(span)
+    return ranges

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Sequence
 
 from engine.errors import MigrationError, UsageError
-from engine.ledger.ledger import Ledger
+from engine.ledger.ledger import FoundRun, Ledger
+from engine.mongo import causal, snapshot
 from engine.mongo import connect as mongo
-from engine.mongo import snapshot
+from engine.mongo.causal import Beginning, CausalTime, SourceSet
 from engine.plan import TablePlan
 from engine.postgres.sqlstates import UNREACHABLE
 from engine.protocol import ProblemReported, RunState, SnapshotTaken
@@ -18,6 +20,8 @@ from engine.verify.counts import count_source
 from engine.work.connections import failure_of
 
 _POLL_S = 0.01
+SEEDED = "it filled its source itself"
+"""Why such a run cannot be followed: what it inserts beside the copy has to be read before the majority has it."""
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +29,18 @@ log = logging.getLogger(__name__)
 class Consistency:
     """The time at which the workers of a run read, if there is one, and what is done when the server has lost it."""
 
-    def __init__(self, context: RunContext, ledger: Ledger, on_moved: Callable[[], None]) -> None:
+    def __init__(
+        self, context: RunContext, ledger: Ledger, on_moved: Callable[[], None], *, is_seeded: bool = False
+    ) -> None:
         """No time is taken.
 
         Args:
             on_moved: called when workers have to be told of another time.
+            is_seeded: the run fills a collection itself, maybe beside the copy.
         """
+        self.beginning = Beginning(cannot_follow=SEEDED if is_seeded else "")
+        """From when on the source could be followed: what is read is not older."""
+        self._is_seeded = is_seeded
         self.at: int | None = None
         """The time (`engine.mongo.snapshot`); None reads each document as it is."""
         self.tables: tuple[TablePlan, ...] = ()
@@ -47,11 +57,19 @@ class Consistency:
         Raises:
             UsageError: they cannot be read at one time; the message says why.
         """
+        if not self._is_seeded:
+            self.beginning = causal.begin(client, names)
         if self._context.settings.run.consistency == "snapshot":
             snapshot.check(client, names)
             self._window_s = snapshot.window_s(client)
             self.at = snapshot.take(client, names)
         return self.at
+
+    @property
+    def after(self) -> CausalTime | None:
+        """What reads must not be older than; None where they are all at one time, which was taken later, or where the server
+        cannot tell."""
+        return None if self.at is not None else self.beginning.after
 
     def announce(self) -> None:
         """Make the time known at which documents are read."""
@@ -60,13 +78,15 @@ class Consistency:
                 SnapshotTaken(cluster_time=self.at, unix=snapshot.seconds_of(self.at), window_s=self._window_s)
             )
 
-    async def resume(self, at: int | None, *, has_slices: bool) -> None:
-        """Go on with a run that read at that time: at the same one, or at a new one while nothing is committed.
+    async def resume(self, found: FoundRun, *, has_slices: bool) -> None:
+        """Go on with a run: at the time that it read at, if any, or at a new one while nothing is committed; and not before it
+        began, where its source can be followed.
 
         Raises:
             UsageError: the server has lost the time of what is committed.
         """
-        self.at = at
+        at = self.at = found.snapshot_time
+        await self._go_on(found)
         if at is not None:
             try:
                 await asyncio.to_thread(self._probe, at)
@@ -77,6 +97,39 @@ class Consistency:
                     raise UsageError(self._too_late(), code="snapshot_too_old") from error
                 await self._move()
         self.announce()
+
+    async def follow_on(self, found: FoundRun) -> None:
+        """Nothing more is copied of a run: it follows its source from its beginning on. Where that is not the same source any
+        more, it is found out when it is followed."""
+        await self._go_on(found, is_copied=True)
+
+    async def begin_anew(self) -> None:
+        """Whatever was known of the source: it is followed from now on, when everything is compared with it."""
+        self.beginning = await asyncio.to_thread(self._begin_now)
+
+    def _begin_now(self) -> Beginning:
+        client = mongo.connect(self._context.settings.source.connection, app_name=self._ledger.app_name)
+        try:
+            return causal.begin(client, self._names())
+        finally:
+            client.close()
+
+    async def _go_on(self, found: FoundRun, *, is_copied: bool = False) -> None:
+        """What is read from here on is not older than the run's beginning; or it cannot be followed any more."""
+        self.beginning = Beginning(cannot_follow=found.cannot_follow)
+        if found.start_time is None or found.cannot_follow:
+            return
+        since, known = found.start_time, SourceSet(**json.loads(found.source_set))
+        self.beginning = await asyncio.to_thread(self._begin_again, since, known)
+        if self.beginning.cannot_follow and not is_copied:
+            await self._ledger.cannot_follow(self.beginning.cannot_follow)
+
+    def _begin_again(self, since: int, known: SourceSet) -> Beginning:
+        client = mongo.connect(self._context.settings.source.connection, app_name=self._ledger.app_name)
+        try:
+            return causal.go_on(client, since, known)
+        finally:
+            client.close()
 
     async def count(self, tables: tuple[TablePlan, ...]) -> dict[int, int]:
         """Documents of each collection, by task: at the time of the run, or as they are now when there is none any more."""

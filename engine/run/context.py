@@ -11,8 +11,8 @@ from typing import Protocol, TypeVar
 
 from engine.cluster.dispatcher import Dispatcher
 from engine.config import Settings
-from engine.errors import MigrationError
-from engine.protocol import CountingView, Event, RunState
+from engine.errors import MigrationError, UsageError
+from engine.protocol import CountingView, Event, FollowView, RunState
 from engine.run.record import RunRecord
 
 Result = TypeVar("Result")
@@ -89,6 +89,12 @@ class Phase(ABC):
     """Connections that can be read or forged in the network, for people: "source: TLS, not verified"."""
     written_before = 0
     """Rows that a resumed run had committed earlier: rates are only about this time."""
+    seconds_before = 0.0
+    """Seconds that earlier engines worked on it."""
+    first_started_unix = 0.0
+    """When a resumed run was started first, seconds since 1970; 0 of one that was not resumed."""
+    partitions_first = 0
+    """How many partitions there were when it began."""
 
     @abstractmethod
     async def run(self) -> None:
@@ -105,9 +111,53 @@ class Phase(ABC):
         return 0, 0
 
     @property
+    def partitions_waiting(self) -> int:
+        """Partitions that no worker has yet."""
+        return 0
+
+    @property
+    def has_partitions(self) -> bool:
+        """There is something to copy, and workers are at it."""
+        return False
+
+    @property
+    def unfinished(self) -> frozenset[int] | None:
+        """Tables of which partitions are left to copy, by task; None where that is not known."""
+        return None
+
+    @property
     def counting(self) -> CountingView | None:
         """How far a census is that the phase takes."""
         return None
+
+    @property
+    def follow(self) -> FollowView | None:
+        """How far it is with following its source; None where it does not."""
+        return None
+
+    def cut_over(self, timeout_s: float, *, blocks_writes: bool = False, compares_all: bool = False) -> None:
+        """Complete a run that follows its source.
+
+        Raises:
+            UsageError: it does not follow, or is not ready.
+        """
+        raise UsageError("The run does not follow its source: it completes by itself.", code="state")
+
+    def call_off(self, by: str) -> None:
+        """Break a cut-over off.
+
+        Raises:
+            UsageError: there is none, or it is too late.
+        """
+        raise UsageError("The run does not follow its source: there is no cut-over to call off.", code="state")
+
+    async def resolve(self, namespace: str, choice: str, by: str) -> None:
+        """Do this about something that became of the source.
+
+        Raises:
+            UsageError: nothing did, or this cannot be done about it.
+        """
+        raise UsageError("The run does not follow its source: nothing is to be resolved.", code="state")
 
     async def knob_applies(self, knob: str, value: int) -> str:
         """When a knob's new value would apply, as text; empty leaves the answer to others.

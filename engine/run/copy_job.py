@@ -12,6 +12,7 @@ from engine.errors import KnobError, MigrationError
 from engine.failures import DISK_FULL
 from engine.ledger.ledger import Ledger
 from engine.ledger.partitions import Position
+from engine.mongo.natural import NUMBERING_LOST
 from engine.protocol import PartitionParked, ProblemReported, RangeView, TotalChanged
 from engine.run.consistency import Consistency
 from engine.run.context import RunContext
@@ -21,14 +22,20 @@ from engine.run.open_partition import OpenPartition
 from engine.run.partition_sizes import PartitionSizes
 from engine.run.progress import CopyProgress
 from engine.run.states import MAY
-from engine.work.messages import Committed, CopyLease, Failed
+from engine.work.messages import Committed, CopyBundle, CopyLease, CopyTask, Failed
+from engine.work.natural_ranges import MEMBER_LOST
 
+SMALL_DOCUMENTS = 1_000
+"""A collection that is thought to have more documents has transactions to itself."""
+BUNDLED, BUNDLED_DOCUMENTS = 10, 5_000
+"""Partitions, and documents in them, that share a transaction, at most: few enough that nothing waits long for its end, and
+that their locks fit into the places that PostgreSQL has for each session."""
 _POLL_S = 0.01
 
 log = logging.getLogger(__name__)
 
 
-class CopyJob(Job[CopyLease, Committed]):
+class CopyJob(Job[CopyLease | CopyBundle, Committed]):
     """Hands out partitions, counts what is committed, and takes up what a dead worker left."""
 
     def __init__(
@@ -53,9 +60,13 @@ class CopyJob(Job[CopyLease, Committed]):
         self.open = OpenPartition(self.leases, self.tasks, seeded)
         self.may_grow = True
         """Partitions may still be added: the collections are not read to their ends."""
+        self.lost_numberings: set[int] = set()
+        """Tasks whose record ids mean nothing any more, or whose member is lost: no more is read of them in natural order."""
         self._context = context
         self._consistency = consistency
         self._guard = guard
+        self._has_looked = False
+        """At the rejects that there are."""
         self._recoveries: set[asyncio.Task[None]] = set()
         """Looks into the ledger for how far a dead worker came."""
 
@@ -67,6 +78,11 @@ class CopyJob(Job[CopyLease, Committed]):
     def begin(self, leases: Sequence[CopyLease]) -> None:
         """The partitions of a new run."""
         self.sizes.spread(leases, self._expected)
+        self.leases.add(leases)
+
+    def begin_fill_in(self, leases: Sequence[CopyLease]) -> None:
+        """Partitions of a later generation. Those by `_id` are read though the numbering is lost."""
+        self.lost_numberings -= {lease.task_id for lease in leases}
         self.leases.add(leases)
 
     def take_up(self, positions: Sequence[Position]) -> None:
@@ -103,70 +119,140 @@ class CopyJob(Job[CopyLease, Committed]):
 
     # --- the job ------------------------------------------------------------------------------------------------------
 
-    def next_lease(self) -> CopyLease | None:
-        """The next partition; None also while as many workers are idle as may soon be needed for what dead ones left."""
+    def next_lease(self) -> CopyLease | CopyBundle | None:
+        """The next partition, or several small ones; None also while as many workers are idle as may soon be needed for what
+        dead ones left.
+        """
         if self._recoveries and self._context.cluster.n_idle <= len(self._recoveries):
             return None
-        return self.leases.take()
+        while (lease := self.leases.take()) is not None and lease.task_id in self.lost_numberings:
+            self.leases.finish(lease.key)  # what is left of it is read by _id later
+        if lease is None or not self._is_small(lease):
+            return lease
+        return self._bundle(lease)
+
+    def _bundle(self, first: CopyLease) -> CopyLease | CopyBundle:
+        """A small partition with those behind it, as long as they are small, too, and some are left for other workers."""
+        waiting = self.leases.waiting
+        most = min(BUNDLED, -(-(len(waiting) + 1) // (2 * max(1, len(self._context.cluster.workers)))))
+        parts, documents = [first], self.sizes.documents(first)
+        while len(parts) < most and waiting and self._is_small(waiting[0]):
+            documents += self.sizes.documents(waiting[0])
+            if documents > BUNDLED_DOCUMENTS:
+                break
+            lease = self.leases.take()
+            assert lease is not None
+            parts.append(lease)
+        return CopyBundle(tuple(parts)) if len(parts) > 1 else first
+
+    def _is_small(self, lease: CopyLease) -> bool:
+        """It is a collection that may share a transaction: it is read at once, and no worker has died of it."""
+        task = self.tasks[lease.task_id]
+        return (
+            isinstance(task, CopyTask)
+            and lease.lower is None
+            and lease.upper is None
+            and self.sizes.documents(lease) <= SMALL_DOCUMENTS
+            and task.has_range_reads
+            and not task.filter  # few documents that match may take long to be found
+            and task.mode != "upsert"
+            and not task.adds_missing
+            and task.numbering is None
+            and lease.key not in self.leases.deaths
+            and not self.open.is_of(lease.task_id)
+        )
 
     def progressed(self, payload: Committed) -> None:
         """Count a slice that is committed."""
         self.progress.committed(payload)
-        self._guard.look()
+        if payload.n_rejected or not self._has_looked:  # a run that is resumed may have had too many before
+            self._has_looked = True
+            self._guard.look()
 
-    def returned(self, lease: CopyLease, rest: CopyLease | None) -> None:
-        """A partition is done, or its rest is given back."""
-        if rest is None:
-            self.leases.finish(lease.key)
-        elif self.open.takes(rest):
-            self.leases.hold(rest)
-        else:
-            self.leases.give_back(rest)
+    def returned(self, lease: CopyLease | CopyBundle, rest: CopyLease | CopyBundle | None) -> None:
+        """Partitions are done, or what is left of them is given back."""
+        left = {part.key: part for part in _parts(rest)} if rest is not None else {}
+        for part in reversed(_parts(lease)):  # the first one is to be the next again
+            if part.key not in left:
+                self.leases.finish(part.key)
+            elif self.open.takes(left[part.key]):
+                self.leases.hold(left[part.key])
+            else:
+                self.leases.give_back(left[part.key])
 
-    def failed(self, lease: CopyLease, failure: Failed) -> bool:
+    def failed(self, lease: CopyLease | CopyBundle, failure: Failed) -> bool:
         """The source has lost the time at which the run reads, or the target's disk is full: others can go on later."""
         if self._consistency.is_lost(failure.code):
             self._context.emit(ProblemReported(code=failure.code, message=redact(failure.message), retry=True))
-            self.leases.give_back(lease)
+            self.returned(lease, lease)
             self._consistency.read_at_a_new_time()
+            return True
+        task = self.tasks[lease.task_id]
+        if (
+            failure.code in (NUMBERING_LOST, MEMBER_LOST)
+            and isinstance(task, CopyTask)
+            and task.numbering is not None
+            and isinstance(lease, CopyLease)
+        ):
+            self._lose_numbering(lease, failure)
             return True
         if failure.code != DISK_FULL:
             return False
-        self.leases.give_back(lease)
+        self.returned(lease, lease)
         if self._context.record.state in MAY["pause"]:
             advice = "The run is paused: make room on the target's server, then resume it."
             self._context.emit(ProblemReported(code=failure.code, message=f"{redact(failure.message)} {advice}"))
             self._context.pause("waiting: the target's disk is full")
         return True
 
-    def can_go_on(self, lease: CopyLease) -> bool:
+    def _lose_numbering(self, lease: CopyLease, failure: Failed) -> None:
+        """The rest of a collection cannot be read in natural order."""
+        self.leases.give_back(lease)
+        if lease.task_id in self.lost_numberings:
+            return
+        self.lost_numberings.add(lease.task_id)
+        message = (
+            f"{redact(failure.message)} The collection is read once more, by _id, when the others are copied; what is "
+            "committed stays."
+        )
+        self._context.emit(
+            ProblemReported(code=failure.code, message=message, namespace=self.namespace(lease), retry=True)
+        )
+        for key in [key for key, parked in self.leases.parked.items() if parked.task_id == lease.task_id]:
+            self.leases.give_back(self.leases.parked.pop(key))
+        for out in [each for each in self.leases.out.values() if each.task_id == lease.task_id]:
+            self._context.cluster.recall(out)
+
+    def can_go_on(self, lease: CopyLease | CopyBundle) -> bool:
         """A partition can be taken back at any time: the ledger knows how far it is."""
         return True
 
-    def lost(self, lease: CopyLease, why: str) -> None:
+    def lost(self, lease: CopyLease | CopyBundle, why: str) -> None:
         """What its holder committed is in the ledger; another worker goes on from there."""
         self._context.emit(
             ProblemReported(
                 code="worker_lost",
-                message=f"A worker {why}; its partition goes to another.",
+                message=f"A worker {why}; {_named(lease)} to another.",
                 namespace=self.namespace(lease),
                 retry=True,
             )
         )
-        recovery = asyncio.create_task(self._recover(lease), name=f"recover partition {lease.partition_id}")
-        self._recoveries.add(recovery)
-        recovery.add_done_callback(self._recovered)
+        for part in _parts(lease):
+            recovery = asyncio.create_task(self._recover(part), name=f"recover partition {part.partition_id}")
+            self._recoveries.add(recovery)
+            recovery.add_done_callback(self._recovered)
 
-    def partition_of(self, lease: CopyLease) -> int:
-        """The number of its partition."""
-        return lease.partition_id
+    def partition_of(self, lease: CopyLease | CopyBundle) -> int:
+        """The number of its partition; of several, of the first one."""
+        return _parts(lease)[0].partition_id
 
-    def range_of(self, lease: CopyLease, uncommitted: int) -> RangeView:
-        """How far a partition is, estimated."""
-        return self.sizes.view(lease, self.progress.n_read(lease.partition_id) + uncommitted)
+    def range_of(self, lease: CopyLease | CopyBundle, uncommitted: int) -> RangeView:
+        """How far partitions are, estimated."""
+        parts = _parts(lease)
+        return self.sizes.view(parts, sum(self.progress.n_read(part.partition_id) for part in parts) + uncommitted)
 
-    def namespace(self, lease: CopyLease) -> str:
-        """The collection that a lease is about."""
+    def namespace(self, lease: CopyLease | CopyBundle) -> str:
+        """The collection that a lease is about; of several, the first one."""
         task = self.tasks[lease.task_id]
         return f"{task.database}.{task.collection}"
 
@@ -218,3 +304,12 @@ class CopyJob(Job[CopyLease, Committed]):
         """Seeding has ended: the last partition is copied."""
         self.open.release()
         self._context.cluster.dispatch()
+
+
+def _parts(lease: CopyLease | CopyBundle) -> tuple[CopyLease, ...]:
+    return lease.parts if isinstance(lease, CopyBundle) else (lease,)
+
+
+def _named(lease: CopyLease | CopyBundle) -> str:
+    """What goes to another worker."""
+    return "its partition goes" if isinstance(lease, CopyLease) else f"its {len(lease.parts)} partitions go"

@@ -16,10 +16,20 @@ class CopyLeases(LeaseBook[CopyLease]):
     next_id: int = 0
     """Number of the next new partition."""
 
+    @property
+    def unfinished(self) -> frozenset[int]:
+        """Tasks that have a partition which is not done."""
+        places = (self.waiting, self.out.values(), self.held.values(), self.apart.values(), self.parked.values())
+        return frozenset(lease.task_id for place in places for lease in place)
+
     def new(self, task_id: int, lower: bytes | None, upper: bytes | None) -> CopyLease:
         """A lease of a new partition; it does not wait yet."""
+        return CopyLease(task_id, self.new_id(), 0, lower, True, upper)
+
+    def new_id(self) -> int:
+        """The number of a new partition."""
         self.next_id += 1
-        return CopyLease(task_id, self.next_id - 1, 0, lower, True, upper)
+        return self.next_id - 1
 
 
 def lease_at(position: Position) -> CopyLease:
@@ -35,6 +45,6 @@ def lease_at(position: Position) -> CopyLease:
     )
 
 
-def partition_of(lease: CopyLease) -> Partition:
+def partition_of(lease: CopyLease, generation: int = 0) -> Partition:
     """A lease of a whole partition, as the ledger keeps it."""
-    return Partition(lease.partition_id, lease.task_id, lease.lower, lease.upper)
+    return Partition(lease.partition_id, lease.task_id, lease.lower, lease.upper, generation=generation)

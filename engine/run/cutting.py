@@ -6,17 +6,19 @@ import asyncio
 import logging
 
 from engine.errors import MigrationError
+from engine.knobs import LOCAL_MOST
 from engine.ledger.ledger import Ledger
+from engine.mongo import catalogue, natural, partition, record_cuts
 from engine.mongo import connect as mongo
-from engine.mongo import partition
 from engine.mongo.collections import collection_of
+from engine.mongo.natural import Numbering
 from engine.mongo.reader import Range
 from engine.run.context import RunContext
 from engine.run.copy_job import CopyJob
 from engine.run.copy_leases import partition_of
 from engine.run.steps import insist
 from engine.work.connections import EXPLAINED, failure_of
-from engine.work.messages import CopyLease, CopyTask
+from engine.work.messages import CopyLease, CopyTask, Task
 
 ENOUGH_PER_WORKER = 2
 """With fewer partitions waiting for each worker of a grown cluster, waiting ones are cut again."""
@@ -33,6 +35,8 @@ class Cutting:
         self._job = job
         self._ledger = ledger
         self._cutting: asyncio.Task[None] | None = None
+        self._bounds: dict[int, list[bytes]] = {}
+        """Of sampled documents of collections that are read in natural order, by task."""
 
     @property
     def is_going_on(self) -> bool:
@@ -97,9 +101,8 @@ class Cutting:
             MigrationError, asyncpg.PostgresError, OSError: nothing is known of what the ledger has now.
         """
         task = self._job.tasks[lease.task_id]
-        collection = collection_of(client, task.database, task.collection)
         try:
-            spans = await asyncio.to_thread(partition.split, collection, Range(lease.lower, lease.upper), parts)
+            spans = await asyncio.to_thread(self._split, client, task, Range(lease.lower, lease.upper), parts)
         except EXPLAINED as error:
             log.warning("partition %d stays as large as it is: %s", lease.partition_id, failure_of(error).sentence)
             return [lease]
@@ -113,3 +116,26 @@ class Cutting:
             return [rest] if rest is not None else []
         self._job.sizes.cut(lease, pieces)
         return pieces
+
+    def _split(self, client: mongo.Client, task: Task, span: Range, parts: int) -> list[Range]:
+        """A range in at most so many parts. Blocks."""
+        collection = collection_of(client, task.database, task.collection)
+        numbering = task.numbering if isinstance(task, CopyTask) else None
+        if numbering is None:
+            return partition.split(collection, span, parts)
+        if task.task_id not in self._bounds:
+            self._bounds[task.task_id] = self._sample(client, task, numbering)
+        return record_cuts.split(span, self._bounds[task.task_id], parts)
+
+    def _sample(self, client: mongo.Client, task: Task, numbering: Numbering) -> list[bytes]:
+        """Where sampled documents of a collection lie."""
+        uri = self._context.settings.source.connection
+        pinned = mongo.connect(uri, app_name=self._ledger.app_name, member=numbering.member)
+        try:
+            collection = collection_of(pinned, task.database, task.collection)
+            facts = catalogue.collection_facts(client, task.database, task.collection)
+            bounds = record_cuts.some_bounds(collection, facts, ENOUGH_PER_WORKER * LOCAL_MOST)
+            natural.require_numbering(collection, numbering, [numbering.top] if numbering.top is not None else [])
+            return bounds
+        finally:
+            pinned.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.cluster.meter import Meter
 from engine.config import redact
 from engine.errors import MigrationError
 from engine.protocol import BuiltIndexes, ErrorInfo, FinishedTable, RunFinished, RunState
@@ -13,26 +14,36 @@ def outcome(
     state: RunState,
     error: MigrationError | None,
     exit_code: int,
+    meter: Meter,
     *,
     seconds: float,
     written_before: int,
+    seconds_before: float,
 ) -> RunFinished:
     """What became of the run, with its counts by table.
 
     Args:
+        meter: of the copy.
         seconds: that count as the run's.
         written_before: rows that earlier engines of the run have committed.
+        seconds_before: that they took.
     """
+    driven_s = seconds + seconds_before
     finished = RunFinished(
         run_id=record.run_id,
         state=state,
         verification=record.verification,
+        verification_level=record.verification_level,
         consistency=record.consistency,
         read=record.read,
         written=record.written,
         rejected=record.rejected,
         seconds=round(seconds, 3),
         rows_per_s=round((record.written - written_before) / seconds) if seconds > 0 else 0,
+        rows_per_s_overall=round(record.written / driven_s, 1) if driven_s > 0 else 0.0,
+        rows_per_s_copying=round(meter.mean, 1) if record.tables else 0.0,
+        copied=meter.moved_rows if record.tables else 0,
+        copying_s=round(meter.moving_s, 3) if record.tables else 0.0,
         tables={table.table: _table(table) for table in record.tables.values()},
         altered=record.altered,
         seeded=record.seeded,
@@ -41,6 +52,8 @@ def outcome(
     sometimes: dict[str, object] = {}
     if record.snapshot_unix:
         sometimes["snapshot_unix"] = record.snapshot_unix
+    if record.followed is not None:
+        sometimes["follow"] = record.followed
     if error is not None:
         sometimes["error"] = ErrorInfo(code=error.code, message=redact(error.message))
     return finished.model_copy(update=sometimes)

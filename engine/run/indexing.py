@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from engine.ledger.ledger import Ledger
 from engine.plan import Plan, TablePlan
 from engine.postgres.finish import LOCK_TIMEOUT_S
 from engine.postgres.indexes import Index, build_by_hand, build_index, take_index_names
-from engine.protocol import IndexesBuilt, ProblemReported, RunState
+from engine.protocol import IndexesBuilt, ProblemReported, RunState, TableStage, TableState
 from engine.run.context import RunContext
 from engine.run.steps import insist, together
 
@@ -20,18 +22,87 @@ LEFT_PROBLEM = "index_left"
 """Code of the problem that PostgreSQL cannot have one: known from the plan on, so not a failure."""
 
 
-async def builders_for(ledger: Ledger) -> asyncio.Semaphore:
+@dataclass(frozen=True, slots=True)
+class Builders:
+    """How many keys and indexes are built at a time."""
+
+    most: int
+    turn: asyncio.Semaphore
+    """Of those that build; who waits longest is next."""
+
+
+async def builders_for(ledger: Ledger) -> Builders:
     """As many as the target has connections for."""
-    return asyncio.Semaphore(max(1, min(BUILDERS, await ledger.free_connections())))
+    most = max(1, min(BUILDERS, await ledger.free_connections()))
+    return Builders(most, asyncio.Semaphore(most))
 
 
-async def build_indexes(context: RunContext, ledger: Ledger, plan: Plan, builders: asyncio.Semaphore) -> None:
-    """Build what the plan has, and tell what could not be built. Tables that were there before are left alone."""
-    tables = [table for table in plan.tables if table.indexes or table.left_indexes]
-    if not tables:
-        return
-    context.enter(RunState.FINISHING, "building indexes")
-    await together(*(_build_all(context, ledger, table, builders) for table in tables))
+class Indexing:
+    """Builds what the plan has of secondary indexes, and tells what could not be built; each table's when it has its key.
+
+    Tables that were there before are left alone.
+    """
+
+    def __init__(self, context: RunContext, ledger: Ledger, plan: Plan, builders: Builders) -> None:
+        """Nothing is built yet."""
+        self._context = context
+        self._ledger = ledger
+        self._builders = builders
+        self._without_keys = {table.task_id for table in plan.tables}
+        self._has_any = any(table.indexes or table.left_indexes for table in plan.tables)
+        self._at_once = min(builders.most, sum(len(table.indexes) for table in plan.tables))
+
+    async def build(self, tables: Sequence[TablePlan]) -> None:
+        """Build the indexes of tables that have their keys and statistics; others need not have theirs yet."""
+        self._without_keys -= {table.task_id for table in tables}
+        if self._has_any and not self._without_keys:
+            self._context.enter(RunState.FINISHING, "building indexes")
+        await together(*(self._build_all(table) for table in tables if table.indexes or table.left_indexes))
+
+    async def _build_all(self, table: TablePlan) -> None:
+        context, ledger = self._context, self._ledger
+        for sentence in table.left_indexes:
+            context.emit(ProblemReported(code=LEFT_PROBLEM, message=sentence, namespace=table.namespace))
+        load = ledger.load(table.task_id)
+        if not load.made:
+            if table.indexes:
+                named = ", ".join(index.name for index in table.indexes)
+                message = (
+                    f"Table {load.target} was there before, so its indexes are left as they are; planned were {named}."
+                )
+                context.emit(ProblemReported(code=LEFT_PROBLEM, message=message, namespace=table.namespace))
+            return
+
+        async def refusal_of(index: Index) -> str | None:
+            async with ledger.own_session(lock_timeout_s=LOCK_TIMEOUT_S, is_shared=True) as connection:
+                return await build_index(connection, ledger.run_id, load, index, at_once=self._at_once)
+
+        built: list[bool] = []
+
+        async def build(index: Index) -> None:
+            async with self._builders.turn:
+                refusal = await insist(context, lambda: refusal_of(index))
+            if refusal is not None:
+                context.emit(
+                    ProblemReported(
+                        code=INDEX_PROBLEM,
+                        message=refusal,
+                        namespace=table.namespace,
+                        advice=build_by_hand(index, load.target),
+                    )
+                )
+            built.append(refusal is None)
+
+        def enter(state: TableState) -> None:
+            stage = TableStage(task_id=table.task_id, namespace=table.namespace, state=state.value)
+            context.emit(stage.model_copy(update={"indexes": len(table.indexes)}))
+
+        if table.indexes:
+            enter(TableState.BUILDING_INDEXES)
+        await together(*(build(index) for index in table.indexes))
+        if table.indexes:
+            enter(TableState.DONE)
+        context.emit(IndexesBuilt(task_id=table.task_id, built=built.count(True), failed=built.count(False)))
 
 
 async def name_indexes(ledger: Ledger, plan: Plan) -> None:
@@ -40,43 +111,3 @@ async def name_indexes(ledger: Ledger, plan: Plan) -> None:
         for table in plan.tables:
             load = ledger.load(table.task_id)
             await take_index_names(connection, ledger.run_id, load, table.indexes)
-
-
-async def _build_all(context: RunContext, ledger: Ledger, table: TablePlan, builders: asyncio.Semaphore) -> None:
-    for sentence in table.left_indexes:
-        context.emit(ProblemReported(code=LEFT_PROBLEM, message=sentence, namespace=table.namespace))
-    load = ledger.load(table.task_id)
-    if not load.made:
-        if table.indexes:
-            named = ", ".join(index.name for index in table.indexes)
-            context.emit(
-                ProblemReported(
-                    code=LEFT_PROBLEM,
-                    message=f"Table {load.target} was there before, so its indexes are left as they are; planned were {named}.",
-                    namespace=table.namespace,
-                )
-            )
-        return
-
-    async def refusal_of(index: Index) -> str | None:
-        async with ledger.own_session(lock_timeout_s=LOCK_TIMEOUT_S) as connection:
-            return await build_index(connection, ledger.run_id, load, index)
-
-    built: list[bool] = []
-
-    async def build(index: Index) -> None:
-        async with builders:
-            refusal = await insist(context, lambda: refusal_of(index))
-        if refusal is not None:
-            context.emit(
-                ProblemReported(
-                    code=INDEX_PROBLEM,
-                    message=refusal,
-                    namespace=table.namespace,
-                    advice=build_by_hand(index, load.target),
-                )
-            )
-        built.append(refusal is None)
-
-    await together(*(build(index) for index in table.indexes))
-    context.emit(IndexesBuilt(task_id=table.task_id, built=built.count(True), failed=built.count(False)))

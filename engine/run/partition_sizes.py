@@ -32,8 +32,10 @@ class PartitionSizes:
         for piece in pieces:
             self._documents[piece.partition_id] = documents / len(pieces)
 
-    def view(self, lease: CopyLease, done: int) -> RangeView:
-        """How far a partition is, with so many documents of it done."""
-        return RangeView(
-            done=done, total=max(done, round(self._documents.get(lease.partition_id, 0.0))), is_exact=False
-        )
+    def documents(self, lease: CopyLease) -> float:
+        """How many there are thought to be in a partition."""
+        return self._documents.get(lease.partition_id, 0.0)
+
+    def view(self, leases: Sequence[CopyLease], done: int) -> RangeView:
+        """How far partitions are, with so many documents of them done: they may be more than was thought."""
+        return RangeView(done=done, total=round(sum(map(self.documents, leases))), is_exact=False)

@@ -7,31 +7,42 @@ replay all feed it the same events, so they all show the same run.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import singledispatch
 
+from engine.knobs import CLUSTER_SIZE
 from engine.protocol import (
     DocumentsSeeded,
     ErrorInfo,
     Event,
+    FollowedFacts,
     IndexesBuilt,
     KnobChanged,
+    KnobTuned,
+    PartitionParked,
     ProblemReported,
     ProblemView,
+    RejectsRetried,
+    RunCutOver,
     RunFinished,
     RunPlanned,
     RunRecounted,
     RunState,
+    RunVerified,
     SliceCommitted,
     SnapshotTaken,
     StateEntered,
     TableCounted,
     TableProgress,
+    TableStage,
     TotalChanged,
+    TuningView,
     UnknownEvent,
     Verification,
     VerificationEnded,
 )
+from engine.run.states import ROLLING_BACK
 
 ADVICE = {
     "nul": 'Set mapping.nul to "strip" or "replace", or clean the source; the documents are kept as rejects.',
@@ -45,6 +56,8 @@ ADVICE = {
 }
 """What to do, by reason code."""
 
+REJECTED = "documents rejected"
+"""The message of the problems that are about rejects by reason."""
 ALTERED = "values changed as the policy says"
 """The message of the problems that are about these."""
 
@@ -67,6 +80,12 @@ class TableCounters:
     indexes_failed: int = 0
     altered: Counter[str] = field(default_factory=Counter)
     """Values that a policy changed in the rows, by policy."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Rejects by the code of their reason."""
+    stage: str = ""
+    """What its end has come to; empty before that."""
+    n_parked: int = 0
+    """Partitions that are left out."""
 
 
 @dataclass(slots=True)
@@ -77,8 +96,18 @@ class RunRecord:
     state: RunState = RunState.IDLE
     phase: str = ""
     verification: Verification = Verification.NONE
+    verification_level: str = ""
+    """How that is known: `counts` or `full`; empty when nothing is known."""
+    verified_before_retry: bool = False
+    """Every document was compared, and a retry of rejects has written rows since."""
     error: ErrorInfo | None = None
     knobs: dict[str, int] = field(default_factory=dict)
+    auto: str = ""
+    """`auto`, or `auto:4-16`: the run turns the cluster size; empty when it does not."""
+    stable: int = 0
+    """The cluster size that the run keeps, when it turns it."""
+    tuned: str = ""
+    """Why it is what it is."""
     tables: dict[int, TableCounters] = field(default_factory=dict)
     """By task id, in the plan's order."""
     problems: dict[tuple[str, str], ProblemView] = field(default_factory=dict)
@@ -91,8 +120,27 @@ class RunRecord:
     consistency: str = "fuzzy"
     at: float = 0.0
     """Of the newest event."""
+    last_commit_at: float = 0.0
+    """Of the newest commit of this engine; 0 before the first one."""
+    stopped_by: str = ""
+    """What asked for the run's end."""
+    has_rolled_back: bool = False
+    """That was to come at once: pages in hand were not finished."""
     snapshot_unix: float = 0.0
     """The time at which all documents are read; 0 is none."""
+    followed: FollowedFacts | None = None
+    """What it did after the copy; None for a run that was not cut over."""
+
+    @property
+    def tuning(self) -> TuningView | None:
+        """How the run turns the cluster size; None when it does not."""
+        if not self.auto:
+            return None
+        size = self.knobs.get(CLUSTER_SIZE.name, 0)
+        stable = self.stable or size
+        return TuningView(
+            auto=self.auto, stable=stable, probing=size if size != stable else None, reason=self.tuned
+        )  # fmt: skip
 
     @property
     def written(self) -> int:
@@ -150,11 +198,21 @@ def _apply(event: Event, record: RunRecord) -> None:
 def _(event: StateEntered, record: RunRecord) -> None:
     record.state = event.state
     record.phase = event.phase or record.state.value
+    if event.state is RunState.CANCELLING:
+        record.stopped_by = event.by
+        record.has_rolled_back = event.phase.endswith(ROLLING_BACK)
 
 
 @_apply.register
 def _(event: KnobChanged, record: RunRecord) -> None:
     record.knobs[event.knob] = event.value
+    if event.knob == CLUSTER_SIZE.name:
+        record.tuned = event.reason or record.tuned
+
+
+@_apply.register
+def _(event: KnobTuned, record: RunRecord) -> None:
+    record.auto, record.stable, record.tuned = event.auto, event.stable, event.reason
 
 
 @_apply.register
@@ -176,21 +234,41 @@ def _(event: SliceCommitted, record: RunRecord) -> None:
     table.written += event.written
     table.rejected += event.rejected
     record.n_bytes += event.bytes
+    record.last_commit_at = event.at
     for code, count in event.reasons.items():
-        _count_problem(record, code, "kept as rejects", table.namespace, count, ADVICE.get(code, ""))
+        table.reasons[code] += count
+        _count_problem(record, code, REJECTED, table.namespace, count, ADVICE.get(code, ""))
     for code, count in event.policies.items():
         table.altered[code] += count
         _count_problem(record, code, ALTERED, table.namespace, count, "")
 
 
 @_apply.register
+def _(event: TableStage, record: RunRecord) -> None:
+    record.counters(event.task_id).stage = event.state
+
+
+@_apply.register
+def _(event: PartitionParked, record: RunRecord) -> None:
+    for table in record.tables.values():
+        if table.namespace == event.namespace:
+            table.n_parked += 1
+
+
+@_apply.register
 def _(event: RunRecounted, record: RunRecord) -> None:
+    altered, rejected = set[str](), set[str]()
     for recounted in event.tables:
         table = record.counters(recounted.task_id)
         table.read, table.written, table.rejected = recounted.read, recounted.written, recounted.rejected
         if recounted.altered is not None:
             table.altered = Counter(recounted.altered)
-            _recount_altered(record, table.namespace)
+            altered.add(table.namespace)
+        if recounted.reasons is not None:
+            table.reasons = Counter(recounted.reasons)
+            rejected.add(table.namespace)
+    _recount_problems(record, altered, ALTERED)
+    _recount_problems(record, rejected, REJECTED)
     record.n_bytes = event.bytes
 
 
@@ -224,8 +302,27 @@ def _(event: SnapshotTaken, record: RunRecord) -> None:
 
 
 @_apply.register
+def _(event: RunCutOver, record: RunRecord) -> None:
+    record.followed = FollowedFacts.model_validate(event.facts)
+
+
+@_apply.register
 def _(event: VerificationEnded, record: RunRecord) -> None:
-    record.verification = event.verification
+    record.verification, record.verification_level = event.verification, event.level
+    record.verified_before_retry = event.before_retry
+
+
+@_apply.register
+def _(event: RunVerified, record: RunRecord) -> None:
+    record.verification, record.verification_level = event.result, event.verification_level
+    record.verified_before_retry = False
+
+
+@_apply.register
+def _(event: RejectsRetried, record: RunRecord) -> None:
+    if event.written and record.verification_level:  # nothing has compared these rows
+        record.verified_before_retry |= record.verification_level == "full"
+        record.verification_level = "counts"
 
 
 @_apply.register
@@ -236,17 +333,22 @@ def _(event: RunFinished, record: RunRecord) -> None:
     record.error = event.error or record.error
 
 
-def _recount_altered(record: RunRecord, namespace: str) -> None:
-    """Let the problems say what the tables of a collection do."""
+def _recount_problems(record: RunRecord, namespaces: Collection[str], message: str) -> None:
+    """Let the problems with this message, `ALTERED` or `REJECTED`, say what the tables of these collections do."""
     before = {
-        key: problem for key, problem in record.problems.items() if key[1] == namespace and problem.message == ALTERED
+        key: problem for key, problem in record.problems.items() if key[1] in namespaces and problem.message == message
     }
     for key in before:
         del record.problems[key]
     for table in record.tables.values():
-        if table.namespace == namespace:
-            for code, count in table.altered.items():
-                _count_problem(record, code, ALTERED, namespace, count, "")
+        if table.namespace in namespaces:
+            for code, count in (table.altered if message == ALTERED else table.reasons).items():
+                advice = ADVICE.get(code, "") if message == REJECTED else ""
+                _count_problem(record, code, message, table.namespace, count, advice)
+    for key, problem in before.items():
+        if key in record.problems:
+            known = record.problems[key]
+            record.problems[key] = known.model_copy(update={"last_at": problem.last_at})
 
 
 def _count_problem(record: RunRecord, code: str, message: str, namespace: str, count: int, advice: str) -> None:

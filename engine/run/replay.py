@@ -7,9 +7,10 @@ The events go through the same `RunRecord` and `Meter` as those of a live run, s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from engine.cluster.host_views import host_views
 from engine.cluster.meter import RATE_WINDOW_S, Meter, Window
 from engine.ledger import runs
 from engine.ledger.history import find_run, info_of
@@ -31,6 +32,7 @@ from engine.protocol import (
     read_event,
 )
 from engine.run.record import RunRecord
+from engine.run.recount import recounted
 
 FINEST_S = 0.25
 """Seconds between two frames of a short run."""
@@ -49,6 +51,7 @@ async def recording(ledger: Ledger, run: str, max_frames: int) -> Recording:
     async with ledger.session() as connection:
         async for at, kind, facts, worker in runs.recorded_events(connection, record.run_id):
             player.take(at, kind, facts, worker)
+    player.settle(await recounted(ledger, player.record))
     plan = kept_plan(record.plan, record.run_id)
     return player.recording(settings_of(plan.request)).model_copy(update={"plan": plan.saved})
 
@@ -90,7 +93,7 @@ class Player:
         self._record.apply(event)
         match event:
             case RunFinished():
-                self._mean = float(event.rows_per_s)
+                self._mean = event.rows_per_s_copying or float(event.rows_per_s)
             case WorkerChanged():
                 self._count_worker(event)
             case SliceCommitted() if worker is not None:
@@ -100,16 +103,28 @@ class Player:
         if not event.only_counts:
             self._events.append(event)
 
+    @property
+    def record(self) -> RunRecord:
+        """What the events so far say of the run."""
+        return self._record
+
+    def settle(self, events: Iterable[Event]) -> None:
+        """Let the run's end, not its course, say what these events do."""
+        at = self._record.at
+        for event in events:
+            self._record.apply(event.model_copy(update={"at": at}))
+
     def recording(self, settings: dict[str, Any]) -> Recording:
         """Everything that was taken, with the run's end as its last frame."""
         self._record.state = _state_in(self._info, self._record.state)
+        self._mean = self._info.rows_per_s_copying or self._mean
         last = self._frame(self._now).model_copy(update={"tables": self._record.table_views()})
         frames = [*self._frames, last][-self._max_frames :]
         return Recording(run=self._info, frames=frames, events=list(self._events), settings=settings)
 
     def _count_worker(self, event: WorkerChanged) -> None:
         if event.what == "started":
-            self._workers[event.id] = _Worker(event.id, event.pid)
+            self._workers[event.id] = _Worker(event.id, event.pid, event.host)
         else:
             self._workers.pop(event.id, None)
 
@@ -135,10 +150,14 @@ class Player:
             state=record.state,
             phase=record.phase,
             verification=record.verification,
+            verification_level=record.verification_level,
+            verified_before_retry=record.verified_before_retry,
             error=record.error,
             source=info.source,
             target=info.target,
             mode=info.mode,
+            stopped_by=record.stopped_by,
+            has_rolled_back=record.has_rolled_back,
             consistency=record.consistency,
             snapshot_unix=record.snapshot_unix,
             elapsed=round(now, 3),
@@ -149,12 +168,19 @@ class Player:
             rejected=record.rejected,
             retried=record.n_retried,
             rows_per_s=0.0 if record.state.is_over else meter.rows.rate(),
+            rows_per_s_overall=info.rows_per_s_overall
+            if record.state.is_over
+            else record.written / now
+            if now > 0
+            else 0.0,
             rows_per_s_mean=self._mean if record.state.is_over else meter.mean,
             bytes_per_s=0.0 if record.state.is_over else meter.bytes.rate(),
             eta_s=eta,
             eta_reason="" if eta is not None or not is_moving else "measuring",
+            tuning=record.tuning if not record.state.is_over else None,
             workers_alive=len(workers),
             workers=[] if record.state.is_over else workers,
+            hosts=[] if record.state.is_over else host_views([], workers),
             problems=list(record.problems.values()),
             exit_code=record.exit_code,
             **{name: record.knobs.get(name, 0) for name in KNOBS},
@@ -164,9 +190,9 @@ class Player:
 class _Worker:
     """One worker, as far as its commits tell."""
 
-    def __init__(self, number: int, pid: int = 0) -> None:
+    def __init__(self, number: int, pid: int = 0, host: str = "") -> None:
         self._number = number
-        self._pid = pid
+        self._pid, self._host = pid, host
         self._written = 0
         self._partition = -1
         self._last: float | None = None
@@ -191,6 +217,7 @@ class _Worker:
             written=self._written,
             rows_per_s=self._rows.rate() if is_busy else 0.0,
             idle_s=round(idle_s, 3),
+            host=self._host,
         )
 
 

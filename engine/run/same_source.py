@@ -22,11 +22,9 @@ def require_same_collections(uri: str, app_name: str, tables: Sequence[TablePlan
     """
     client = mongo.connect(uri, app_name=app_name)
     try:
-        changed = [
-            table.namespace
-            for table in tables
-            if table.uuid and catalogue.uuid_of(client, table.database, table.collection) != table.uuid
-        ]
+        known = [table for table in tables if table.uuid]
+        found = catalogue.uuids_of(client, [(table.database, table.collection) for table in known])
+        changed = [table.namespace for table in known if found.get((table.database, table.collection)) != table.uuid]
     finally:
         client.close()
     if changed:

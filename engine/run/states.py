@@ -10,18 +10,28 @@ from collections.abc import Callable
 from engine.errors import UsageError
 from engine.protocol import RunState
 
+ROLLING_BACK = "rolling back"
+"""What a stop does that does not wait for pages to be finished."""
 _ENDS = frozenset({RunState.COMPLETED, RunState.CANCELLED, RunState.FAILED})
 _STOPS = frozenset({RunState.CANCELLING, *_ENDS})
 _PAUSES = frozenset({RunState.PAUSING, RunState.PAUSED})
-_WORK = frozenset({RunState.STARTING, RunState.SEEDING, RunState.RUNNING, RunState.FINISHING})
+_FOLLOWING = frozenset({RunState.FOLLOWING, RunState.DRAINING})
+_WORK = frozenset({
+    RunState.STARTING, RunState.SEEDING, RunState.RUNNING, RunState.FINISHING, RunState.HALTED, *_FOLLOWING,
+})  # fmt: skip
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.IDLE: frozenset({RunState.STARTING}),
     RunState.STARTING: frozenset({RunState.SEEDING, RunState.RUNNING, RunState.FINISHING, *_PAUSES, *_STOPS}),
     RunState.SEEDING: frozenset({RunState.STARTING, *_PAUSES, *_STOPS}),
-    RunState.RUNNING: frozenset({RunState.FINISHING, *_PAUSES, *_STOPS}),
+    RunState.RUNNING: frozenset({RunState.FINISHING, RunState.FOLLOWING, RunState.HALTED, *_PAUSES, *_STOPS}),
     # Back to RUNNING where the target has lost what was committed last; pages are not written any more, so it pauses at once.
-    RunState.FINISHING: frozenset({RunState.RUNNING, RunState.PAUSED, *_STOPS}),
+    RunState.FINISHING: frozenset({RunState.RUNNING, RunState.FOLLOWING, RunState.HALTED, RunState.PAUSED, *_STOPS}),
+    # Back to FOLLOWING where a cut-over is called off; to RUNNING where a halt was decided about while the run was paused.
+    RunState.FOLLOWING: frozenset({RunState.RUNNING, RunState.DRAINING, RunState.HALTED, *_PAUSES, *_STOPS}),
+    RunState.DRAINING: frozenset({RunState.FOLLOWING, RunState.FINISHING, RunState.PAUSED, *_STOPS}),
+    # Until an operator has decided about what became of the source.
+    RunState.HALTED: frozenset({RunState.RUNNING, RunState.FINISHING, RunState.FOLLOWING, RunState.PAUSED, *_STOPS}),
     RunState.PAUSING: frozenset({RunState.PAUSED, *_WORK, *_STOPS}),
     RunState.PAUSED: frozenset({*_WORK, *_STOPS}),
     RunState.CANCELLING: _ENDS,
@@ -33,16 +43,33 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
 
 MAY: dict[str, frozenset[RunState]] = {
     "start": frozenset({RunState.IDLE}),
-    "pause": frozenset({RunState.SEEDING, RunState.STARTING, RunState.RUNNING}),
+    "pause": frozenset({RunState.SEEDING, RunState.STARTING, RunState.RUNNING, RunState.FOLLOWING}),
     "resume": _PAUSES,
     "cancel": frozenset({*_WORK, *_PAUSES, RunState.CANCELLING}),
-    "set": frozenset({RunState.IDLE, RunState.SEEDING, RunState.STARTING, RunState.RUNNING, *_PAUSES}),
+    "cutover": frozenset({RunState.RUNNING, RunState.FOLLOWING}),
+    "calloff": frozenset({RunState.RUNNING, RunState.FOLLOWING, RunState.DRAINING, RunState.FINISHING, *_PAUSES}),
+    "resolve": frozenset(
+        {RunState.RUNNING, RunState.FINISHING, RunState.FOLLOWING, RunState.DRAINING, RunState.HALTED, *_PAUSES}
+    ),
+    "set": frozenset(
+        {
+            RunState.IDLE,
+            RunState.SEEDING,
+            RunState.STARTING,
+            RunState.RUNNING,
+            RunState.FOLLOWING,
+            RunState.HALTED,
+            *_PAUSES,
+        }
+    ),
 }
 """States in which a command is taken."""
 
 NOW = {
     RunState.IDLE: "has not started",
     RunState.FINISHING: "is building keys and counting",
+    RunState.DRAINING: "is being cut over",
+    RunState.HALTED: "is halted, until `ctl resolve` says what is done about its source",
     RunState.CANCELLING: "is being cancelled",
     RunState.COMPLETED: "is completed",
     RunState.CANCELLED: "is cancelled",
@@ -97,6 +124,11 @@ class Lifecycle:
             self._interrupt(reason)
             self._move(RunState.PAUSED, "paused")
 
+    def pause_for(self, reason: str) -> None:
+        """What is paused already is so for another reason from here on."""
+        self.pause_reason = reason
+        self._tell(self.state, self.phase, reason)
+
     def paused(self) -> None:
         """No page is in hand any more."""
         if self.state is RunState.PAUSING:
@@ -108,7 +140,7 @@ class Lifecycle:
 
     def cancel(self, *, now: bool) -> None:
         """It is to end as it is."""
-        phase = "cancelling: rolling back" if now else "cancelling: workers end their pages"
+        phase = f"cancelling: {ROLLING_BACK}" if now else "cancelling: workers end their pages"
         self._move(RunState.CANCELLING, phase)
 
     def end(self, state: RunState) -> None:

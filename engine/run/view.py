@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from engine.cluster.dispatcher import Dispatcher
-from engine.cluster.meter import Meter, bottleneck
+from engine.cluster.host_views import host_views
+from engine.cluster.meter import SILENT_S, Meter, bottleneck
 from engine.config import Settings, redact
-from engine.protocol import RunState, Snapshot
+from engine.protocol import GuardsView, RunState, Snapshot, TableProgress, VitalsView
 from engine.run.context import Phase
 from engine.run.record import RunRecord
 from engine.run.states import Lifecycle
+from engine.run.table_views import TableViews
 
 _SHARES = ("reading", "converting", "writing", "throttled")
 
@@ -29,6 +32,11 @@ class Drawn:
     """Seconds since the run was accepted; likewise the next one, without what does not count."""
     seconds: float
     started_unix: float
+    started_by: str
+    vitals: VitalsView | None
+    tables: TableViews
+    """As they were drawn last."""
+    guards: GuardsView | None
 
 
 def draw(run: Drawn) -> Snapshot:
@@ -45,6 +53,8 @@ def draw(run: Drawn) -> Snapshot:
         state=record.state,
         phase=record.phase,
         verification=record.verification,
+        verification_level=record.verification_level,
+        verified_before_retry=record.verified_before_retry,
         error=record.error,
         source=redact(run.settings.source.connection),
         target=redact(run.settings.target.connection),
@@ -54,6 +64,8 @@ def draw(run: Drawn) -> Snapshot:
         elapsed=round(run.elapsed, 3),
         seconds=round(run.seconds, 3),
         started_unix=run.started_unix,
+        first_started_unix=run.phase.first_started_unix,
+        started_by=run.started_by,
         weak_tls=list(run.phase.weak_tls),
         read=record.read,
         written=done,
@@ -62,10 +74,17 @@ def draw(run: Drawn) -> Snapshot:
         retried=record.n_retried,
         rows_per_s=meter.rows.rate() if not record.state.is_over else 0.0,
         rows_per_s_mean=meter.mean,
+        rows_per_s_overall=_overall(run, done),
+        seconds_before=run.phase.seconds_before,
+        written_before=run.phase.written_before,
+        last_commit_unix=run.started_unix + record.last_commit_at if record.last_commit_at else 0.0,
+        stopped_by=record.stopped_by,
+        has_rolled_back=record.has_rolled_back,
         bytes_per_s=meter.bytes.rate() if not record.state.is_over else 0.0,
         eta_s=eta,
         eta_reason=reason,
         cluster_size=record.knobs["cluster_size"],
+        tuning=record.tuning if not record.state.is_over else None,
         workers_alive=sum(bool(worker.pid) for worker in workers),
         draining=cluster.n_draining,
         page_size=record.knobs["page_size"],
@@ -76,11 +95,16 @@ def draw(run: Drawn) -> Snapshot:
         bottleneck=bottleneck(*shares) if record.state is RunState.RUNNING else "",
         partitions_done=partitions_done,
         partitions_total=partitions_total,
+        partitions_first=run.phase.partitions_first,
         workers=workers,
-        tables=record.table_views(),
+        hosts=host_views(cluster.hosts, workers),
+        tables=_tables(run),
         problems=list(record.problems.values()),
         counting=run.phase.counting,
         exit_code=record.exit_code,
+        follow=run.phase.follow,
+        vitals=run.vitals,
+        guards=run.guards,
     )
 
 
@@ -93,5 +117,26 @@ def _eta(run: Drawn, done: int, total: int) -> tuple[float | None, str]:
         return None, "" if state.is_over else run.record.phase
     if all(worker.lease is None for worker in run.cluster.workers):
         return None, "waiting: no worker has work yet"
-    eta = run.meter.eta(done, total)
+    if (silent_s := run.meter.silent_s(run.elapsed)) >= SILENT_S:
+        return None, f"no rows for {silent_s:.0f} s"
+    # A document that is rejected is done with, too.
+    eta = run.meter.eta(done + run.record.rejected, total)
     return (eta, "") if eta is not None else (None, "measuring")
+
+
+def _overall(run: Drawn, done: int) -> float:
+    """Rows per second over all the time that engines worked on it; while it seeds, documents."""
+    seconds = run.phase.seconds_before + (run.seconds if run.record.state is not RunState.SEEDING else run.elapsed)
+    return done / seconds if seconds > 0 else 0.0
+
+
+def _tables(run: Drawn) -> list[TableProgress]:
+    """The tables, each with its state, workers, rate and ETA."""
+    at_it = Counter(part.task_id for worker in run.cluster.workers for part in worker.parts)
+    return run.tables.draw(
+        run.record,
+        run.meter,
+        at_it=at_it,
+        unfinished=run.phase.unfinished,
+        is_paused=run.lifecycle.is_paused,
+    )

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from engine.cluster.crew import MakeCrew
-from engine.config import Settings
-from engine.errors import MigrationError, UsageError
-from engine.knobs import knob_named
+from engine.cluster.crew import CrewsOf
+from engine.config import Settings, cluster_size_of
+from engine.errors import KnobError, MigrationError, UsageError
+from engine.knobs import CLUSTER_SIZE, Auto, Knob, knob_named
+from engine.ledger.ledger import Ledger
+from engine.plan.looks import KnownLooks
 from engine.protocol import (
     EditablePlan,
     Event,
     KnobChanged,
     MakePlan,
+    RejectsRetried,
+    RetryRejects,
+    RetryReport,
     Snapshot,
     Start,
     VerificationEnded,
@@ -22,10 +28,12 @@ from engine.protocol import (
     VerifyReport,
 )
 from engine.run.knobs import knobs_of
+from engine.run.recount import recounted
 from engine.run.run import Run
 from engine.run.states import require
 from engine.service.census_plan import CensusPlan
 from engine.verify.full import FullVerification
+from engine.verify.retry_rejects import retry
 from engine.work.connections import SERVER_FAILURES, failure_of
 
 log = logging.getLogger(__name__)
@@ -59,15 +67,17 @@ class Activity(Protocol[Report]):
 class Activities:
     """The run of an engine, and what it does beside."""
 
-    def __init__(self, run_id: str, settings: Settings, publish: Callable[[Event], None], make_crew: MakeCrew) -> None:
+    def __init__(self, run_id: str, settings: Settings, publish: Callable[[Event], None], crews_of: CrewsOf) -> None:
         """Idle.
 
         Args:
             publish: hands an event on to clients.
-            make_crew: where workers come from.
+            crews_of: where workers come from.
         """
-        self.run = Run(run_id, settings, publish, make_crew)
-        self._make_crew = make_crew
+        self.run = Run(run_id, settings, publish, crews_of)
+        self.looks = KnownLooks()
+        """What was read of the source for plans, for the next edit of one."""
+        self._crews_of = crews_of
         self._beside: dict[str, Activity[Any]] = {}
         """At most one, by what it is called in a sentence."""
 
@@ -76,18 +86,19 @@ class Activities:
         """The engine is needed: for the run, or for what it does beside."""
         return self.run.is_active or bool(self._beside)
 
-    def start(self, command: Start) -> None:
-        """Begin the run."""
+    def start(self, command: Start, by: str = "") -> None:
+        """Begin the run (`Run.start`)."""
         require("start", self.run.record.state)
         for name in self._beside:
-            raise UsageError(f"A {name} is going on: let it end, or cancel it.", code="state")
-        self.run.start(command)
+            raise UsageError(f"A {name} is in progress: let it end, or cancel it.", code="state")
+        self.looks.forget()
+        self.run.start(command, by)
 
-    def cancel(self, *, now: bool) -> None:
+    def cancel(self, *, now: bool, by: str = "") -> None:
         """Stop everything (`Run.cancel`)."""
         for activity in self._beside.values():
             activity.cancel()
-        self.run.cancel(now=now)
+        self.run.cancel(now=now, by=by)
 
     def require_cancellable(self) -> None:
         """Raise UsageError when there is nothing to cancel."""
@@ -104,11 +115,38 @@ class Activities:
         await self.run.ended()
         self._require_idle("verify")
         run = self.run
-        activity = FullVerification(command, run.settings, run.record.knobs, run.emit, self._make_crew)
+        activity = FullVerification(command, run.settings, run.record.knobs, run.emit, self._crews_of(run.settings))
         report = await self._do("verification", activity, "Verify again when the cause is gone.")
         if report.run_id == run.record.run_id:
-            run.emit(VerificationEnded(verification=report.result))
+            run.emit(VerificationEnded(verification=report.result, level=report.verification_level))
         return report
+
+    async def retry(self, command: RetryRejects) -> RetryReport:
+        """Write rejects of a run again; of this engine's own run the record follows."""
+        report = await retry(command, self.run.settings)
+        if report.run_id == self.run.record.run_id:
+            self.run.emit(
+                RejectsRetried(
+                    tried=report.tried,
+                    written=report.written,
+                    already_there=report.already_there,
+                    left=report.left,
+                    altered=report.altered,
+                    policies=command.policies,
+                    unix=round(time.time(), 3),
+                )
+            )
+            await self.recount()
+        return report
+
+    async def recount(self) -> None:
+        """Let the record of the run, which is over, say what the ledger has now."""
+        run = self.run
+        await run.ended()
+        if run.record.state.is_over and run.record.tables:
+            async with Ledger.for_question(run.settings) as ledger:
+                for event in await recounted(ledger, run.record):
+                    run.emit(event)
 
     async def plan(self, command: MakePlan, settings: Settings) -> EditablePlan:
         """A plan made from a full census, taken by the whole cluster.
@@ -125,30 +163,52 @@ class Activities:
         if command.settings and not run.was_started:  # a run's knobs, of one that is over too, are its own
             run.record.knobs.update(knobs_of(settings))
         activity = CensusPlan(
-            command, settings, run.record.knobs, run.emit, run.record.run_id, run.known, self._make_crew
-        )
+            command, settings, run.record.knobs, run.emit, run.record.run_id, run.known, self.looks,
+            self._crews_of(settings),
+        )  # fmt: skip
         return await self._do("full census", activity, "Plan again when the cause is gone.")
 
-    async def turn(self, name: str, value: int) -> dict[str, Any]:
-        """Turn a knob; returns what it is now and when it applies. Raises KnobError outside its bounds."""
+    async def turn(self, name: str, value: int | str, by: str = "") -> dict[str, Any]:
+        """Turn a knob; returns what it is now and when it applies. Raises KnobError outside its bounds.
+
+        Args:
+            value: a number, or as text, also "auto" where the run can turn it.
+            by: who turns it.
+        """
         run = self.run
         is_verifying = "verification" in self._beside
         if not is_verifying:
             require("set", run.record.state)
         knob = knob_named(name)
-        knob.check(value)
+        wanted = knob.read(value) if isinstance(value, str) else knob.check(value)
+        if knob is CLUSTER_SIZE:
+            wanted = cluster_size_of(run.settings, wanted)
+        if isinstance(wanted, Auto):
+            return self._leave_to_run(knob, wanted, by)
         applies = "from the next page" if is_verifying and knob.name == "page_size" else "at once"
         if not self._beside:
-            applies = await run.knob_applies(knob, value)
+            applies = await run.knob_applies(knob, wanted)
         for activity in self._beside.values():
             if knob.name == "cluster_size":
-                await activity.check_size(value)
-        run.emit(KnobChanged(knob=knob.name, old=run.record.knobs[knob.name], value=value))
+                await activity.check_size(wanted)
+        turned = KnobChanged(knob=knob.name, old=run.record.knobs[knob.name], value=wanted)
+        run.emit(turned.model_copy(update={"by": by}) if by else turned)
+        if knob.name == "cluster_size":
+            run.tuning.leave_to(by, wanted)
         if not self._beside:
-            run.knob_turned(knob.name, value)
+            run.knob_turned(knob.name, wanted)
         for activity in self._beside.values():
             activity.turn(knob.name)
-        return {"knob": knob.name, "value": value, "applies": applies}
+        return {"knob": knob.name, "value": wanted, "applies": applies}
+
+    def _leave_to_run(self, knob: Knob, auto: Auto, by: str) -> dict[str, Any]:
+        """Have the run turn a knob; raises KnobError where there is no run to do it."""
+        for name in self._beside:
+            raise KnobError(f"{knob.name} cannot be auto in a {name}: only a copy looks for the best number.")
+        self.run.tuning.begin(auto, by)
+        value = self.run.record.knobs[knob.name]
+        applies = "while the run copies" if self.run.was_started else "when the run starts"
+        return {"knob": knob.name, "value": value, "auto": str(auto), "applies": applies}
 
     def snapshot(self) -> Snapshot:
         """Everything that a screen needs, now."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 
 from engine.cluster.crew import MakeCrew
 from engine.cluster.own_cluster import Emit, OwnCluster
@@ -10,14 +12,18 @@ from engine.config import Settings, source_uri
 from engine.errors import Cancelled
 from engine.ledger.earlier_runs import mappings_of
 from engine.mongo import connect as mongo
+from engine.mongo.reader import Range
 from engine.plan import FIRST_TASK_ID, Choice, choose
+from engine.plan.looks import KnownLooks
 from engine.plan.planning import view_plan
 from engine.plan.reading import asked_plan
-from engine.postgres.names import KnownNames
+from engine.postgres.names import NOTHING_KNOWN, KnownNames
+from engine.preflight.known_names import known_in_target
+from engine.preflight.looking import preflight_of_plan
+from engine.preflight.reach import TargetReach
 from engine.protocol import EditablePlan, MakePlan, Snapshot
-from engine.run.census import KnownCensuses, job_for
+from engine.run.census import KnownCensuses, job_for, ranges_by_id
 from engine.run.census_job import LEVELS_BELOW, CensusJob
-from engine.service.target_names import known_in_target
 from engine.work.context import WorkerStart
 
 
@@ -32,6 +38,7 @@ class CensusPlan:
         emit: Emit,
         run_id: str,
         known: KnownCensuses,
+        looks: KnownLooks,
         make_crew: MakeCrew,
     ) -> None:
         """Nothing is read yet.
@@ -43,6 +50,7 @@ class CensusPlan:
             emit: makes a fact known.
             run_id: names the sessions.
             known: what was counted before, and where this census is kept.
+            looks: what else was read for earlier plans.
             make_crew: where workers come from.
         """
         self.phase = "connecting"
@@ -55,9 +63,12 @@ class CensusPlan:
         self._emit = emit
         self._run_id = run_id
         self._known = known
+        self._looks = looks
         self._uri = source_uri(settings)
         self._cluster = OwnCluster(make_crew, knobs, emit)
-        self._cluster.start_with(WorkerStart(run_id, self._uri, "", self._settings.run.converter))
+        self._cluster.start_with(
+            WorkerStart(run_id, self._uri, "", self._settings.run.converter, source_from=self._settings.source.uri_from)
+        )
         self._job = CensusJob(0, self._cluster)
         """What there is to count; nothing before the source was looked at."""
         self._main: asyncio.Task[EditablePlan] | None = None
@@ -80,7 +91,8 @@ class CensusPlan:
     def drawn(self, snapshot: Snapshot) -> Snapshot:
         """A run's snapshot with how far the census is instead."""
         workers = self._cluster.views()
-        update = {"phase": self.phase, "counting": self._job.view()}
+        hosts = self._cluster.hosts(workers)
+        update = {"phase": self.phase, "counting": self._job.view(), "hosts": hosts}
         return snapshot.model_copy(update=update | {"workers": workers, "workers_alive": len(workers)})
 
     async def run(self) -> EditablePlan:
@@ -99,19 +111,36 @@ class CensusPlan:
             raise
 
     async def _run(self) -> EditablePlan:
-        names = await known_in_target(self._settings, self._command.plan)
+        target = TargetReach(self._settings.target.connection, self._looks)
+        unreachable = target.known_to_be_silent(again=self._command.recount)
+        names = NOTHING_KNOWN
+        if unreachable is None:
+            names, unreachable = await known_in_target(self._settings, self._command.plan)
         choices, self._job = await asyncio.to_thread(self._look, names)
         known = {} if self._command.recount else self._known.find(self._settings, choices)
         if self._job.n_waiting:
             self.phase = "counting fields"
-            await self._count()
+            await self._count(choices)
         known |= self._job.results()
         self._known.keep(self._settings, choices, known)
         self.phase = "planning"
         text, edits = self._command.plan, self._command.edits
-        return await asyncio.to_thread(
-            view_plan, self._asked, self._uri, text, known, names, edits=edits, earlier_of=mappings_of
+        plan = await asyncio.to_thread(
+            view_plan,
+            self._asked,
+            self._uri,
+            text,
+            known,
+            names,
+            edits=edits,
+            earlier_of=mappings_of,
+            looks=self._looks,
+            rereads=self._command.recount,
+            preflight=partial(preflight_of_plan, earlier_of=mappings_of, unreachable=unreachable),
+            unreachable=unreachable.message if unreachable is not None else "",
         )
+        target.learn(plan)
+        return plan
 
     def _look(self, names: KnownNames) -> tuple[list[Choice], CensusJob]:
         """What there is to count."""
@@ -129,10 +158,23 @@ class CensusPlan:
         finally:
             client.close()
 
-    async def _count(self) -> None:
+    def _ranges_by_id(self, choices: Sequence[Choice]) -> dict[int, list[Range]]:
+        """Of what could not be counted in natural order to its end."""
+        client = mongo.connect(self._uri, app_name=f"mongopg-tui {self._run_id}")
+        try:
+            tasks = self._job.lost_numberings
+            return ranges_by_id(client, self._settings, choices, tasks, self._knobs["cluster_size"])
+        finally:
+            client.close()
+
+    async def _count(self, choices: Sequence[Choice]) -> None:
         try:
             self._cluster.add(self._job)
             self._cluster.resize(min(self._knobs["cluster_size"], self._job.n_waiting))
             await self._cluster.until(lambda: self._job.is_finished)
+            if self._job.lost_numberings:
+                self._job.begin_again(await asyncio.to_thread(self._ranges_by_id, choices))
+                self._cluster.forget_tasks()
+                await self._cluster.until(lambda: self._job.is_finished)
         finally:
             await self._cluster.stop()

@@ -17,8 +17,10 @@ import contextlib
 import json
 import logging
 import os
+import pwd
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,21 +33,31 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from engine import protocol
-from engine.config import LIBPQ_PASSWORD, Settings, reveal, secrets_of, variable_of
+from engine.config import LIBPQ_PASSWORD, Settings, redact, reveal, secrets_of, variable_of
 from engine.errors import ConnectError, MigrationError, OtherVersion, UsageError, error_from
 from engine.protocol import Attached, Event, RunState, Snapshot, handshake, read_event
-from engine.service import sockets
+from engine.service import finding, log_files, sockets
 from engine.service.peers import peer_of
 
 START_TIMEOUT_S = 20.0
-CONNECT_TIMEOUT_S = 2.0
-ATTACH_TIMEOUT_S = 10.0
-"""A busy engine answers within a fraction of that; one that is stopped never does."""
-DETACH_TIMEOUT_S = 3.0
 CLOSE_TIMEOUT_S = 1.0
 
 Reply = TypeVar("Reply", bound=BaseModel)
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long a client waits for an engine, seconds."""
+
+    connect_s: float = 2.0
+    """For its socket, and for an answer without attaching."""
+    attach_s: float = 10.0
+    """A busy engine answers within a fraction of that; one that is stopped never does."""
+    detach_s: float = 3.0
+
+
+WAITS = Waits()
 
 
 @dataclass(slots=True)
@@ -82,9 +94,10 @@ def launch(settings: Settings) -> EngineProcess:
         MigrationError: it did not start; the message names the log.
     """
     sockets.forget_dead()
+    log_files.tidy()
     run_id = sockets.new_run_id()
     log = sockets.log_path(run_id)
-    with log.open("ab") as log_file:
+    with os.fdopen(log_files.open_log(log), "ab") as log_file:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "engine", run_id],
             stdin=subprocess.PIPE,
@@ -111,15 +124,20 @@ def launch(settings: Settings) -> EngineProcess:
     return EngineProcess(run_id, Path(ready["socket"]), log, process)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    """Ours without the secrets, which the settings carry: an environment is inherited, and can be read."""
+def without_secrets(settings: Settings) -> dict[str, str]:
+    """Our environment without the secrets that the settings carry: an environment is inherited, and can be read."""
     secrets = secrets_of(settings) | {settings.source.connection, settings.target.connection}
     carried = {variable_of(f"{side}.{name}") for side in ("source", "target") for name in ("uri", "password")}
     if settings.target.password.get_secret_value():
         carried.add(LIBPQ_PASSWORD)
-    environment = {
+    return {
         name: value for name, value in os.environ.items() if name not in carried and (not value or value not in secrets)
     }
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """For an engine."""
+    environment = without_secrets(settings)
     # -P keeps a folder called `engine` in the operator's working directory out; a checkout still has to be found.
     root = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
@@ -140,18 +158,63 @@ def _first_line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes | N
     return line
 
 
-async def find_engine(run: str | None = None) -> Path:
-    """The socket of the only live engine with a run, or of the one whose run's id begins with `run`.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The engine of the run that is meant."""
+
+    socket: Path
+    snapshot: Snapshot
+    is_named: bool
+    """By its id or by its target; otherwise it is merely the only one."""
+
+
+def actor(program: str) -> str:
+    """Who gives a command, for the log of a run and for its other front ends.
+
+    `ctl of ann@db1`; on a terminal `cockpit on pts/3 of ann@db1`; under sudo the user who called it is named, too.
+    """
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
+    caller = os.environ.get("SUDO_USER", "")
+    user = f"{caller} as {user}" if caller and caller != user else user
+    return f"{program}{_terminal()} of {user}@{socket.gethostname().partition('.')[0]}"
+
+
+def _terminal() -> str:
+    for descriptor in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            return f" on {os.ttyname(descriptor).removeprefix('/dev/')}"
+    return ""
+
+
+async def find_engine(run: str | None = None, waits: Waits = WAITS) -> Path:
+    """The socket of `find_run`."""
+    return (await find_run(run, waits=waits)).socket
+
+
+async def find_run(run: str | None = None, target: str = "", waits: Waits = WAITS) -> Found:
+    """The only live engine with a run, or the one whose run's id begins with `run`.
+
+    Args:
+        target: without a `run`, only runs into this database count.
 
     Raises:
         ConnectError: no engine listens.
         OtherVersion: the one that does is of another version.
         UsageError: several do; the message lists them.
     """
-    here = await _among(sockets.live_sockets(), run)
+    target = "" if run else target.strip()
+    seen: dict[Path, Snapshot] = {}
+    here = await _among(sockets.live_sockets(), run, waits)
+    seen.update(here.found)
+    here.keep_into(target)
     if here.is_nothing:
         # Another session's, as after `su`, in cron, or once the folder of the session is gone.
-        here = await _among(sockets.sockets_elsewhere(everywhere=run is not None), run)
+        here = await _among(sockets.sockets_elsewhere(everywhere=run is not None), run, waits)
+        seen.update(here.found)
+        here.keep_into(target)
     going_on = [path for path, snapshot in here.found.items() if snapshot.state.is_active]
     live = going_on if len(going_on) == 1 else list(here.found)
     if not live:
@@ -161,12 +224,23 @@ async def find_engine(run: str | None = None) -> Path:
             raise ConnectError(
                 f"The engine of run {', '.join(here.silent)} does not answer: its process hangs or is stopped."
             )
-        which = f"no run {run!r}" if run else "no run"
-        raise ConnectError(f"There is {which} going on here; `mongopg-tui runs` lists those of the ledger.")
+        raise ConnectError(_nothing(run, target, seen))
     if len(live) > 1:
-        names = ", ".join(here.found[path].run_id for path in live)
-        raise UsageError(f"Several runs are going on, name one with --run: {names}.")
-    return live[0]
+        raise UsageError(f"Several runs are in progress, name one with --run: {finding.words_of(here.found)}.")
+    return Found(live[0], here.found[live[0]], is_named=bool(run or target))
+
+
+def _nothing(run: str | None, target: str, seen: dict[Path, Snapshot]) -> str:
+    """That there is no such run, and which others there are."""
+    which = f"run {run!r}" if run else "run"
+    into = f" into {redact(target)}" if target else ""
+    words = f"No {which}{into} in progress on this machine"
+    if seen:
+        return f"{words}, but {finding.words_of(seen)}: name it with --run."
+    if others := finding.runs_of_others(run or ""):
+        named = ", ".join(f"{run_id} of {user}" for run_id, user in others)
+        return f"{words} is yours; of other users: {named}. Only its own user can steer a run."
+    return f"{words}; `mongopg-tui runs` lists past runs."
 
 
 @dataclass(slots=True)
@@ -183,13 +257,22 @@ class _Engines:
     def is_nothing(self) -> bool:
         return not (self.found or self.silent or self.others)
 
+    def keep_into(self, target: str) -> None:
+        """Leave runs into other databases out; all stay without a target."""
+        if target:
+            self.found = {
+                path: snapshot
+                for path, snapshot in self.found.items()
+                if finding.is_same_target(snapshot.target, target)
+            }
 
-async def _among(paths: Iterable[Path], run: str | None) -> _Engines:
+
+async def _among(paths: Iterable[Path], run: str | None, waits: Waits) -> _Engines:
     """The engines behind `paths` with a run, or with one whose id begins with `run`."""
     engines = _Engines()
     for path in paths:
         try:
-            snapshot = await _snapshot_at(path)
+            snapshot = await _snapshot_at(path, waits)
         except TimeoutError:
             if path.stem.startswith(run or ""):
                 engines.silent.append(path.stem)
@@ -211,7 +294,7 @@ def _has_run(snapshot: Snapshot) -> bool:
     return snapshot.state is not RunState.IDLE
 
 
-async def _snapshot_at(path: Path) -> Snapshot | None:
+async def _snapshot_at(path: Path, waits: Waits) -> Snapshot | None:
     """What the engine behind a socket does, asked without attaching; None, and the socket removed, when none is there.
 
     Raises:
@@ -220,7 +303,7 @@ async def _snapshot_at(path: Path) -> Snapshot | None:
     """
     try:
         reader, writer = await asyncio.wait_for(
-            asyncio.open_unix_connection(str(path), limit=protocol.MAX_LINE), CONNECT_TIMEOUT_S
+            asyncio.open_unix_connection(str(path), limit=protocol.MAX_LINE), waits.connect_s
         )
     except TimeoutError:
         raise
@@ -231,7 +314,7 @@ async def _snapshot_at(path: Path) -> Snapshot | None:
         return None
     try:
         writer.write(handshake.request(0, protocol.Status()))
-        reply = json.loads(await asyncio.wait_for(reader.readline(), CONNECT_TIMEOUT_S))
+        reply = json.loads(await asyncio.wait_for(reader.readline(), waits.connect_s))
         handshake.check_engine(reply, path.stem, _pid_behind(writer))
         return Snapshot.model_validate(reply["result"])
     except TimeoutError:
@@ -247,14 +330,24 @@ async def _snapshot_at(path: Path) -> Snapshot | None:
 class EngineClient:
     """One connection to an engine."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, socket: Path) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        socket: Path,
+        waits: Waits = WAITS,
+        by: str = "",
+    ) -> None:
         self.socket = socket
+        self.by = by
+        """Who the engine is told that its commands come from."""
         self.attached: Attached
         """What the engine said on attaching: history for the chart, the newest events, the log's path."""
         self.snapshot: Snapshot
         """The newest snapshot."""
         self._reader = reader
         self._writer = writer
+        self._waits = waits
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._inbox: deque[Event | Snapshot] = deque()
         self._news = asyncio.Event()
@@ -264,9 +357,18 @@ class EngineClient:
 
     @classmethod
     async def connect(
-        cls, socket: Path, *, owner: bool = False, on_disconnect: Literal["continue", "cancel"] = "continue"
+        cls,
+        socket: Path,
+        *,
+        owner: bool = False,
+        on_disconnect: Literal["continue", "cancel"] = "continue",
+        waits: Waits = WAITS,
+        by: str = "",
     ) -> EngineClient:
         """Connect and attach.
+
+        Args:
+            by: who gives the commands (`actor`).
 
         Raises:
             ConnectError: no engine listens on `socket`, or it does not answer.
@@ -274,24 +376,34 @@ class EngineClient:
         """
         try:
             reader, writer = await asyncio.wait_for(
-                asyncio.open_unix_connection(str(socket), limit=protocol.MAX_LINE), CONNECT_TIMEOUT_S
+                asyncio.open_unix_connection(str(socket), limit=protocol.MAX_LINE), waits.connect_s
             )
         except (OSError, TimeoutError) as error:
             raise ConnectError(f"The engine of run {socket.stem} does not answer; it may have ended.") from error
-        client = cls(reader, writer, socket)
+        client = cls(reader, writer, socket, waits, by or actor("a front end"))
         try:
-            async with asyncio.timeout(ATTACH_TIMEOUT_S):
+            async with asyncio.timeout(waits.attach_s):
                 client.attached = await client.ask(Attached, protocol.Attach(owner=owner, on_disconnect=on_disconnect))
         except BaseException as error:
             await client.close()
             if isinstance(error, TimeoutError):
                 raise ConnectError(
-                    f"The engine of run {socket.stem} does not answer within {ATTACH_TIMEOUT_S:.0f} seconds: "
+                    f"The engine of run {socket.stem} does not answer within {waits.attach_s:g} seconds: "
                     "its process hangs or is stopped."
                 ) from error
             raise
         client.snapshot = client.attached.snapshot
         return client
+
+    async def again(self, *, owner: bool, on_disconnect: Literal["continue", "cancel"]) -> EngineClient:
+        """Another connection to the same engine.
+
+        Raises:
+            ConnectError: it has ended, or does not answer.
+        """
+        return await EngineClient.connect(
+            self.socket, owner=owner, on_disconnect=on_disconnect, waits=self._waits, by=self.by
+        )
 
     @property
     def is_closed(self) -> bool:
@@ -310,7 +422,7 @@ class EngineClient:
         self._next_id += 1
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[self._next_id] = future
-        self._writer.write(handshake.request(self._next_id, command))
+        self._writer.write(handshake.request(self._next_id, command, self.by))
         with contextlib.suppress(ConnectionError):  # the pump notices, and fails the future
             await self._writer.drain()
         return await future
@@ -346,7 +458,7 @@ class EngineClient:
         An engine that does not answer finds these words as soon as it does anything again.
         """
         with contextlib.suppress(MigrationError, TimeoutError):  # it has ended: nothing to detach from
-            async with asyncio.timeout(DETACH_TIMEOUT_S):
+            async with asyncio.timeout(self._waits.detach_s):
                 await self.call(protocol.Detach())
         await self.close()
 

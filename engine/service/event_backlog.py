@@ -6,12 +6,12 @@ from collections import deque
 from itertools import chain
 from operator import itemgetter
 
-from engine.protocol import Event, KnobChanged, RunPlanned, ServersStarted
+from engine.protocol import Event, KnobChanged, KnobTuned, RunPlanned, ServersStarted
 
 N_KEPT = 1_000
 N_LASTING = 200
 """Of each kind in `LASTING`."""
-LASTING = (KnobChanged, RunPlanned, ServersStarted)
+LASTING = (KnobChanged, KnobTuned, RunPlanned, ServersStarted)
 """Events that a screen needs however long ago they were: marks of its chart, where embedded servers are."""
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from engine import protocol, tls
 from engine.config import Settings, merged, redact, secrets_of, source_uri, with_password
-from engine.errors import MigrationError, UsageError
+from engine.errors import ConnectError, MigrationError, UsageError
+from engine.follow.looking import look_at
 from engine.ledger import history
 from engine.ledger.earlier_runs import mappings_of
 from engine.ledger.ledger import Ledger
@@ -15,14 +17,20 @@ from engine.mongo import catalogue
 from engine.mongo import connect as mongo
 from engine.mongo_needs import left_out
 from engine.mongo_uri import read_uri
+from engine.plan.looks import KnownLooks
 from engine.plan.planning import view_plan
 from engine.postgres import connect as postgres
-from engine.protocol import CollectionInfo, DatabaseInfo, EditablePlan, ServerReport
+from engine.postgres.names import NOTHING_KNOWN
+from engine.preflight.known_names import known_in_target
+from engine.preflight.looking import preflight_of_plan, preflight_of_start
+from engine.preflight.reach import TargetReach
+from engine.protocol import CollectionInfo, DatabaseInfo, EditablePlan, PreflightReport, ServerReport
 from engine.redaction import know, secrets_in
 from engine.run.replay import recording
-from engine.service.target_names import known_in_target
+from engine.run.report import run_report
+from engine.service.cluster_check import with_cluster
+from engine.service.guard_check import plan_with_guards, with_guards
 from engine.verify.counts import verify
-from engine.verify.retry_rejects import retry
 
 APP_NAME = "mongopg-tui"
 
@@ -40,20 +48,30 @@ async def answer(command: protocol.Command, settings: Settings) -> Any:
         case protocol.ListDatabases():
             found = await asyncio.to_thread(_databases, settings)
             return {"databases": [info.model_dump(mode="json") for info in found]}
+        case protocol.Preflight():
+            return (await preflight(command, settings)).model_dump(mode="json")
         case protocol.ListRuns():
             async with Ledger.for_question(settings) as ledger:
                 return {"runs": [run.model_dump(mode="json") for run in await history.list_runs(ledger)]}
         case protocol.Replay():
             async with Ledger.for_question(settings) as ledger:
                 return (await recording(ledger, command.run, command.max_frames)).model_dump(mode="json")
+        case protocol.MakeReport():
+            async with Ledger.for_question(settings) as ledger:
+                return (await run_report(ledger, command.run)).model_dump(mode="json")
+        case protocol.LookAtFollowing():
+            return (await look_at(command, settings)).model_dump(mode="json")
         case protocol.DiscardRun():
             async with Ledger.for_question(settings) as ledger:
-                return await history.discard(ledger, command.run, drop_tables=command.drop_tables)
+                if command.preview:
+                    return (await history.preview_discard(ledger, command.run)).model_dump(mode="json")
+                return await history.discard(ledger, command.run, drop_tables=command.drop_tables, force=command.force)
         case protocol.ListRejects():
             async with Ledger.for_question(settings) as ledger:
                 return (await history.list_rejects(ledger, command.run, command.samples)).model_dump(mode="json")
-        case protocol.RetryRejects():
-            return (await retry(command, settings)).model_dump(mode="json")
+        case protocol.ListRejected():
+            async with Ledger.for_question(settings) as ledger:
+                return (await history.list_rejected(ledger, command)).model_dump(mode="json")
         case protocol.Verify():
             return (await verify(command, settings)).model_dump(mode="json")
         case _:
@@ -70,13 +88,47 @@ def planned(command: protocol.MakePlan, settings: Settings) -> Settings:
     return settings
 
 
-async def make_plan(command: protocol.MakePlan, settings: Settings) -> EditablePlan:
-    """A plan from samples; raises MigrationError with the reason when there can be none."""
-    known = await known_in_target(settings, command.plan)
+async def make_plan(command: protocol.MakePlan, settings: Settings, looks: KnownLooks) -> EditablePlan:
+    """A plan from samples; raises MigrationError with the reason when there can be none.
+
+    Args:
+        looks: what was read of the source for earlier plans, and is kept for later ones.
+    """
+    target = TargetReach(settings.target.connection, looks)
+    unreachable = target.known_to_be_silent(again=command.recount)
+    known = NOTHING_KNOWN
+    if unreachable is None:
+        known, unreachable = await known_in_target(settings, command.plan)
     uri = source_uri(settings)
-    return await asyncio.to_thread(
-        view_plan, settings, uri, command.plan, None, known, edits=command.edits, earlier_of=mappings_of
+    plan = await asyncio.to_thread(
+        view_plan,
+        settings,
+        uri,
+        command.plan,
+        None,
+        known,
+        edits=command.edits,
+        earlier_of=mappings_of,
+        looks=looks,
+        rereads=command.recount,
+        preflight=partial(preflight_of_plan, earlier_of=mappings_of, unreachable=unreachable),
+        unreachable=unreachable.message if unreachable is not None else "",
     )
+    target.learn(plan)
+    plan = await plan_with_guards(plan, settings, asks_source=not command.edits)
+    if plan.preflight is None or command.edits:
+        return plan
+    return plan.model_copy(update={"preflight": await with_cluster(plan.preflight, settings)})
+
+
+async def preflight(command: protocol.Preflight, settings: Settings) -> PreflightReport:
+    """What a run that is started so would meet; raises UsageError for a plan or settings that cannot be understood."""
+    settings = merged(settings, command.settings)
+    if command.collections:
+        settings = merged(settings, {"run": {"collections": command.collections}})
+    know(secrets_of(settings))
+    report = await with_guards(await preflight_of_start(settings, command.plan, mappings_of), settings)
+    return await with_cluster(report, settings)
 
 
 async def inspect(command: protocol.Inspect, settings: Settings) -> ServerReport:
@@ -94,7 +146,13 @@ async def inspect(command: protocol.Inspect, settings: Settings) -> ServerReport
         else:
             report = await _inspect_target(uri)
     except MigrationError as error:
-        return ServerReport(side=command.side, uri=redact(uri), ok=False, message=redact(error.message))
+        is_refused = isinstance(error, ConnectError) and error.wants_password
+        # Without a password MongoDB's driver does not even ask.
+        is_missing = command.side == "source" and isinstance(error, UsageError) and with_password(uri, "x") != uri
+        return ServerReport(
+            side=command.side, uri=redact(uri), ok=False, message=redact(error.message),
+            wants_password=is_refused or is_missing,
+        )  # fmt: skip
     return report
 
 

@@ -23,16 +23,17 @@ from typing import Any, TextIO
 from pydantic import TypeAdapter, ValidationError
 
 from engine import __version__, protocol
-from engine.cluster.local import LocalCrew
+from engine.cluster.crews import Crews
 from engine.config import Settings, redact, secrets_of
 from engine.errors import MigrationError, OtherVersion, UsageError
-from engine.protocol import Attached, Event, Snapshot, handshake
+from engine.protocol import Attached, Event, RunFinished, Snapshot, handshake
 from engine.redaction import know
 from engine.service import questions, sockets
 from engine.service.activities import Activities
 from engine.service.doors import Doors
 from engine.service.event_backlog import EventBacklog
 from engine.service.peers import peer_of
+from engine.service.run_log import RunLog, log_problems, log_start
 
 MAX_BACKLOG = 10_000
 """Events waiting for a slow client; with more it is dropped."""
@@ -41,6 +42,8 @@ FAREWELL_S = 1.0
 LONELY_START_S = 10.0
 """An engine that no client attaches to ends after so long."""
 SNAPSHOT_EVERY_S = 1.0 / protocol.SNAPSHOT_HZ
+DRAWING_REST = 10
+"""After a snapshot the engine does other things for at least so many times as long as that took."""
 
 log = logging.getLogger("engine")
 _commands: TypeAdapter[protocol.Command] = TypeAdapter(protocol.Command)
@@ -102,7 +105,9 @@ class Server:
         self.clients: set[Client] = set()
         self._conversations: set[asyncio.Task[Any]] = set()
         self.backlog = EventBacklog()
-        self.work = Activities(run_id, settings, self._publish, LocalCrew)
+        self._log = RunLog()
+        self._crews = Crews()
+        self.work = Activities(run_id, settings, self._publish, self._crews.of)
         self._started = time.monotonic()
         self._had_clients = False
         self._is_ending = False
@@ -126,6 +131,7 @@ class Server:
             keeping.cancel()
             doors.close()
             await self.work.close()
+            await self._crews.close()
             showing.cancel()
             await self._dismiss_clients()
 
@@ -139,7 +145,7 @@ class Server:
     def _on_signal(self, number: int) -> None:
         log.info("signal %d: the run is cancelled", number)
         self._is_ending = True
-        self.work.cancel(now=True)
+        self.work.cancel(now=True, by=f"signal {signal.Signals(number).name} to the engine")
 
     # --- clients ------------------------------------------------------------------------------------------------------
 
@@ -172,11 +178,11 @@ class Server:
                 calls.add(call)
                 call.add_done_callback(calls.discard)
         except (ConnectionError, ValueError):
-            log.info("a client's connection broke")
+            log.debug("a client's connection broke")
         finally:
             self.clients.discard(client)
             if client.is_owner and not client.has_left and client.on_disconnect == "cancel":
-                self.work.cancel(now=True)
+                self.work.cancel(now=True, by="the end of the front end that had started the run")
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await asyncio.wait_for(_flush(client), 1.0)
             pump.cancel()
@@ -197,7 +203,7 @@ class Server:
             client.send(handshake.reply(number, _error(UsageError("This is not one of the engine's commands."))))
             return
         try:
-            result = await self._obey(client, command)
+            result = await self._obey(client, command, redact(handshake.asked_by(message)))
         except MigrationError as error:
             client.send(handshake.reply(number, _error(error)))
         except Exception:
@@ -207,7 +213,7 @@ class Server:
             client.send(handshake.reply(number, {"result": result}))
             self._news.set()
 
-    async def _obey(self, client: Client, command: protocol.Command) -> Any:
+    async def _obey(self, client: Client, command: protocol.Command, by: str) -> Any:
         work, run = self.work, self.work.run
         match command:
             case protocol.Attach():
@@ -228,33 +234,48 @@ class Server:
                 client.has_left = True
                 return {}
             case protocol.Start():
-                work.start(command)
+                work.start(command, by)
+                log_start(run.record.run_id, run.settings, command, by)
             case protocol.Pause():
-                run.pause()
+                run.pause(by=by)
             case protocol.Resume():
-                run.resume()
+                run.resume(by)
+            case protocol.CutOver():
+                run.cut_over(command.timeout_s, blocks_writes=command.block_writes, compares_all=command.compare_all)
+            case protocol.CallOff():
+                run.call_off(by)
+            case protocol.Resolve():
+                await run.resolve(command.namespace, command.choice, by)
             case protocol.Cancel():
                 work.require_cancellable()
-                work.cancel(now=command.now)
+                work.cancel(now=command.now, by=by)
             case protocol.SetKnob():
-                return await work.turn(command.knob, command.value)
+                return await work.turn(command.knob, command.value, by)
+            case protocol.SetGuard():
+                return run.set_guard(command.setting, command.value, by)
             case protocol.Status():
                 pass
+            case protocol.Origin():
+                return run.origin().model_dump(mode="json")
             case protocol.Shutdown():
                 if work.is_busy:
-                    raise UsageError("The run is going on: cancel it or let it end first.", code="state")
+                    raise UsageError("The run is in progress: cancel it or let it end first.", code="state")
                 self._is_ending = True
                 return {}
             case protocol.MakePlan():
                 settings = questions.planned(command, run.settings)
                 if settings.run.census == "full":
                     return (await work.plan(command, settings)).model_dump(mode="json")
-                return (await questions.make_plan(command, settings)).model_dump(mode="json")
+                return (await questions.make_plan(command, settings, work.looks)).model_dump(mode="json")
             case protocol.Inspect():
                 report = await questions.inspect(command, run.settings)
                 if command.keep and report.ok:
                     run.settings = questions.with_uri(command, run.settings)
                 return report.model_dump(mode="json")
+            case protocol.RetryRejects():
+                return (await work.retry(command)).model_dump(mode="json")
+            case protocol.Recount():
+                await work.recount()
             case protocol.Verify(level="full"):
                 return (await work.verify(command)).model_dump(mode="json")
             case _:
@@ -265,6 +286,9 @@ class Server:
 
     def _publish(self, event: Event) -> None:
         self.backlog.add(event)
+        self._log.take(event)
+        if isinstance(event, RunFinished):
+            log_problems(self.work.run.record.problems.values())
         message = {"event": event.model_dump(mode="json")}
         for client in self.clients:
             client.send(message)
@@ -280,6 +304,8 @@ class Server:
             snapshot = self.work.snapshot()
             if self.clients:
                 self._show_all(snapshot)
+            # A snapshot of thousands of tables would otherwise be drawn all the time.
+            self._last_shown += (time.monotonic() - self._last_shown) * DRAWING_REST
 
     def _show_all(self, snapshot: Snapshot) -> None:
         line = b'{"snapshot": ' + snapshot.model_dump_json().encode() + b"}\n"

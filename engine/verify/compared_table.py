@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from engine.ledger.partitions import CHECKSUM_MODULUS
 from engine.mapping.names import TableName
+from engine.mongo.natural import Numbering
+from engine.mongo.reader import Range
 from engine.plan import TablePlan
 from engine.postgres.keys import ExtraRows
-from engine.protocol import DifferenceView, LessStrictView, TableCounts
+from engine.protocol import ComparingTable, DifferenceView, LessStrictView, TableCounts
 from engine.rows import TableLoad
 from engine.work.messages import Compared, Difference
 
@@ -29,6 +32,16 @@ class ComparedTable:
     documents: int = 0
     slices: int = 0
     """As the ledger has them."""
+    ranges: tuple[Range, ...] = ()
+    """Where the run's own slices are not read again: all of them are judged together, by one sum."""
+    numbering: Numbering | None = None
+    """Whose record ids the ranges have; None is ranges of `_id`."""
+    checksum_then: int | None = None
+    """That of the run, where there are such ranges; None where it kept none."""
+    written_then: int = 0
+    """Rows that the run wrote, likewise."""
+    checksum: int = 0
+    """That of the documents now."""
     hindrance: str = ""
     """Why its rows cannot be compared."""
     is_wrong: bool = False
@@ -52,6 +65,19 @@ class ComparedTable:
         default_factory=lambda: {"missing": [], "different": [], "extra": []}
     )
 
+    def begun_again(self) -> ComparedTable:
+        """The same before anything was compared."""
+        return ComparedTable(
+            self.plan,
+            self.load,
+            self.name,
+            self.max_samples,
+            documents=self.documents,
+            slices=self.slices,
+            checksum_then=self.checksum_then,
+            written_then=self.written_then,
+        )
+
     @property
     def checked(self) -> int:
         """Documents that are compared."""
@@ -62,21 +88,49 @@ class ComparedTable:
         """Rows that belong to a document."""
         return self.equal + self.different
 
+    def view(self) -> ComparingTable:
+        """How far it is."""
+        return ComparingTable(
+            table=str(self.load.target),
+            checked=self.checked,
+            total=-1 if self.hindrance else self.documents,
+            differ=self.different + self.missing,
+        )
+
     def add(self, message: Compared) -> None:
         """Count a slice that is compared."""
         self.equal += message.n_equal
         self.different += message.n_different
         self.missing += message.n_missing
         self.kept += message.n_rejected
+        for each in message.less_strict:
+            self.less_strict[each.column, each.field, each.reason] += each.count
+        if self.ranges:
+            self.checksum = (self.checksum + message.checksum) % CHECKSUM_MODULUS
+            for difference in message.differences:
+                self._describe(difference, source_changed=False)
+            return
         self.slices_unknown += not message.has_checksum
         if message.is_changed:
             self.changed_slices.append((message.partition_id, message.slice_no))
             self.source_changed += message.n_different + message.n_missing
             self.vanished += max(0, message.n_written_then - message.n_equal - message.n_different)
-        for each in message.less_strict:
-            self.less_strict[each.column, each.field, each.reason] += each.count
         for difference in message.differences:
             self._describe(difference, source_changed=message.is_changed)
+
+    def judge_ranges(self) -> None:
+        """All ranges are compared: whether the source is what the run has read."""
+        if not self.ranges or self.hindrance:
+            return
+        self.slices = 1
+        if self.checksum_then is None:
+            self.slices_unknown = 1
+        elif self.checksum_then != self.checksum:
+            self.changed_slices.append((0, 0))
+            self.source_changed = self.different + self.missing
+            self.vanished = max(0, self.written_then - self.found)
+            for kind, samples in self.samples.items():
+                self.samples[kind] = [sample.model_copy(update={"source_changed": True}) for sample in samples]
 
     def add_extra(self, extra: ExtraRows) -> None:
         """Rows that no document has."""
@@ -122,6 +176,7 @@ class ComparedTable:
             update={
                 "ok": counts.ok and not any(differences.values()) and not self.is_wrong,
                 "message": "; ".join(problems),
+                "level": "counts" if self.hindrance else "full",
                 "equal": self.equal,
                 **differences,
                 "kept": self.kept,

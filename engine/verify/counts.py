@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
 
 from engine.config import Settings
 from engine.ledger import history
@@ -12,14 +15,20 @@ from engine.ledger.ledger import Ledger
 from engine.ledger.partitions import TableTotals
 from engine.mongo import catalogue
 from engine.mongo import connect as mongo
+from engine.mongo.causal import CausalTime, majority, session_after
 from engine.mongo.collections import collection_of
+from engine.mongo.faults import explained
 from engine.mongo.filters import encode_filter
+from engine.mongo.many_counts import exact_counts
 from engine.mongo.reader import filter_query
 from engine.mongo.snapshot import session_at
 from engine.plan import TablePlan, kept_plan
 from engine.postgres import finish, obstacles
 from engine.protocol import TableCounts, Verification, Verify, VerifyReport
 from engine.rows import TableLoad
+
+SMALL_DOCUMENTS = 10_000
+"""A collection with more is counted by a question of its own."""
 
 
 async def verify(command: Verify, settings: Settings) -> VerifyReport:
@@ -50,14 +59,24 @@ async def verify(command: Verify, settings: Settings) -> VerifyReport:
     return VerifyReport(run_id=record.run_id, level="counts", result=result, tables=tables)
 
 
-def count_source(uri: str, tables: tuple[TablePlan, ...], at: int | None = None) -> dict[int, int]:
-    """Documents of each collection now, or at a time, by task; at most as many as the plan lets be copied. Blocks."""
+def count_source(
+    uri: str, tables: tuple[TablePlan, ...], at: int | None = None, *, after: CausalTime | None = None
+) -> dict[int, int]:
+    """Documents of each collection, by task; at most as many as the plan lets be copied. Blocks.
+
+    Args:
+        at: count what was there at that time; None counts what is there now.
+        after: count what the majority has, then or later.
+    """
     client = mongo.connect(uri, app_name="mongopg-tui count")
     try:
-        with session_at(client, at) if at is not None else nullcontext() as session:
+        together = _counted_together(client, tables) if at is None and after is None else {}
+        with _session(client, at, after) as session:
             return {
-                table.task_id: catalogue.exact_count(
-                    collection_of(client, table.database, table.collection),
+                table.task_id: together[table.namespace]
+                if table.namespace in together and _is_small(table)
+                else catalogue.exact_count(
+                    _majority_if(after, collection_of(client, table.database, table.collection)),
                     filter_query(encode_filter(table.filter)),
                     limit=table.limit,
                     session=session,
@@ -66,6 +85,37 @@ def count_source(uri: str, tables: tuple[TablePlan, ...], at: int | None = None)
             }
     finally:
         client.close()
+
+
+def _counted_together(client: mongo.Client, tables: Sequence[TablePlan]) -> dict[str, int]:
+    """Documents of small collections, by `db.collection`; those that have to be counted by themselves are missing."""
+    small: dict[str, dict[str, str]] = {}
+    for table in tables:
+        if _is_small(table):
+            small.setdefault(table.database, {})[table.collection] = table.namespace
+    found: dict[str, int] = {}
+    for database, namespaces in small.items():
+        with explained():
+            counts = exact_counts(client, database, [*namespaces])
+        found |= {namespaces[name]: count for name, count in counts.items()}
+    return found
+
+
+def _is_small(table: TablePlan) -> bool:
+    """To ask for its count by itself would take longer than to count; all of its documents are counted."""
+    return table.documents <= SMALL_DOCUMENTS and table.has_range_reads and not table.filter and not table.limit
+
+
+def _session(
+    client: mongo.Client, at: int | None, after: CausalTime | None
+) -> AbstractContextManager[ClientSession | None]:
+    if at is not None:
+        return session_at(client, at)
+    return session_after(client, after) if after is not None else nullcontext()
+
+
+def _majority_if(after: CausalTime | None, collection: Collection[mongo.Document]) -> Collection[mongo.Document]:
+    return collection if after is None else majority(collection)
 
 
 def compare_counts(
@@ -114,3 +164,17 @@ def explain(load: TableLoad, mode: str, read: int, written: int, rejected: int, 
     elif gained != written:
         problems.append(f"the table gained {gained:,} rows, {written:,} were written")
     return problems
+
+
+def explain_followed(mode: str, load: TableLoad, source: int, target: int, rejected: int) -> list[str]:
+    """Of a run that followed its source: which of the counts that must hold when it is still do not, each in a few words."""
+    rows, wanted = target - load.count_before, source - rejected
+    if mode == "upsert":
+        return (
+            []
+            if target >= wanted
+            else [f"the table has {target:,} rows, the source {wanted:,} documents that are no rejects"]
+        )
+    if rows == wanted:
+        return []
+    return [f"the table gained {rows:,} rows, the source has {source:,} documents, of which {rejected:,} are rejects"]

@@ -7,14 +7,15 @@ its key: where keys sort in the table as MongoDB sorts them, the ranges of the s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from itertools import groupby
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import count, groupby
 
 from engine.convert import Preference, make_converter
 from engine.ledger import partitions, spans
 from engine.ledger.ledger import Ledger
-from engine.mapping.model import Mapping
+from engine.mapping.model import Mapping as ColumnMapping
 from engine.mongo.filters import encode_filter
+from engine.mongo.record_cuts import older_bounds
 from engine.postgres import keys
 from engine.postgres.keys import Bounds, KeyRange
 from engine.rows import Piece
@@ -80,16 +81,36 @@ async def _write_keys(
                 filter=encode_filter(plan.filter),
             )
         wholes = [position.partition for position in await partitions.positions(connection, ledger.run_id)]
-    await work_through(
+    by_id = {numbers[task_id]: table for task_id, table in tables.items() if table.ranges}
+    leases = [
         VerifyLease(numbers[whole.task_id], whole.partition_id, 0, whole.upper)
         for whole in wholes
-        if whole.task_id in numbers
-    )
+        if whole.task_id in numbers and numbers[whole.task_id] not in by_id
+    ]
+    await work_through(leases + own_leases(by_id, 1 + max((whole.partition_id for whole in wholes), default=0)))
+
+
+def own_leases(tables: Mapping[int, ComparedTable], first: int) -> list[VerifyLease]:
+    """The own ranges of tables, by the task that they are leases of, numbered from `first` on."""
+    numbers = count(first)
+    return [
+        VerifyLease(
+            task_id,
+            next(numbers),
+            0,
+            span.upper,
+            span.lower,
+            is_own=True,
+            older=older_bounds(table.ranges, place) if table.numbering is not None else (),
+        )
+        for task_id, table in tables.items()
+        for place, span in enumerate(table.ranges)
+    ]
 
 
 async def _changed_bounds(ledger: Ledger, table: ComparedTable, preference: Preference) -> Bounds | None:
     """The ranges of the slices whose source changed; None where the order of keys does not tell."""
-    if not keys.sorts_like_bson(table.plan.mapping):
+    if table.ranges or not keys.sorts_like_bson(table.plan.mapping):
         return None
     found: list[tuple[bytes | None, bool, bytes | None, bool]] = []
     async with ledger.session() as connection:
@@ -108,7 +129,7 @@ async def _changed_bounds(ledger: Ledger, table: ComparedTable, preference: Pref
 
 
 def _as_keys(
-    mapping: Mapping, ranges: list[tuple[bytes | None, bool, bytes | None, bool]], preference: Preference
+    mapping: ColumnMapping, ranges: list[tuple[bytes | None, bool, bytes | None, bool]], preference: Preference
 ) -> Bounds:
     """The bounds as the table's keys. One that no row could have as its key stands for no bound."""
     documents = [bound for low, _, high, _ in ranges for bound in (low, high) if bound is not None]

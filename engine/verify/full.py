@@ -14,25 +14,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from engine.cluster.crew import MakeCrew
 from engine.cluster.meter import Meter
 from engine.cluster.own_cluster import Emit, OwnCluster
 from engine.config import Settings
-from engine.errors import Cancelled, KnobError, MigrationError, UsageError
+from engine.errors import Cancelled, ConnectError, KnobError, MigrationError, UsageError
 from engine.ledger import history, partitions, retried_rejects, runs, spans
 from engine.ledger.ledger import Ledger
 from engine.ledger.runs import LedgerRun
 from engine.mapping.names import TableName
+from engine.mongo import catalogue, partition
+from engine.mongo import connect as mongo
+from engine.mongo.collections import collection_of
 from engine.mongo.filters import encode_filter
+from engine.mongo.natural import Numbering
+from engine.mongo.record_cuts import member_of, record_cuts
 from engine.plan import Plan, kept_plan
+from engine.plan.order import pinned
 from engine.postgres import compare, finish, obstacles, tables
-from engine.protocol import ComparingView, RunVerified, Snapshot, Verification, Verify, VerifyReport
+from engine.protocol import ComparingView, RunVerified, Snapshot, TableCounts, Verification, Verify, VerifyReport
 from engine.verify.compared_table import ComparedTable
 from engine.verify.counts import blaming, compare_counts, count_source
-from engine.verify.extra_rows import find_extra
+from engine.verify.extra_rows import find_extra, own_leases
 from engine.verify.job import VerifyJob
 from engine.work.context import WorkerStart
 from engine.work.messages import Compared, VerifyLease, VerifyTask
@@ -77,6 +84,8 @@ class FullVerification:
         self._cluster.add(self._job)
         self._main: asyncio.Task[VerifyReport] | None = None
         self._is_cancelled = False
+        self._next_partition = 0
+        """Number of the next range that is no partition of the run."""
         self._has_workers = False
         self._lost: MigrationError | None = None
         """Why the tables are not ours any more."""
@@ -113,6 +122,7 @@ class FullVerification:
                 "verification": Verification.RUNNING,
                 "comparing": self._view(),
                 "workers": workers,
+                "hosts": self._cluster.hosts(workers),
                 "workers_alive": sum(bool(worker.pid) for worker in workers),
                 "converter": self._cluster.converter,
             }
@@ -130,6 +140,7 @@ class FullVerification:
             missing=sum(table.missing for table in self._tables.values()),
             rows_per_s=self._meter.rows.rate(),
             eta_s=self._meter.eta(checked, total),
+            tables=[table.view() for table in self._tables.values()],
         )
 
     async def run(self) -> VerifyReport:
@@ -177,13 +188,20 @@ class FullVerification:
     async def _verified(self, record: LedgerRun, plan: Plan) -> VerifyReport:
         settings = self._settings
         uri = await self._ledger.uri_for_workers()
-        self._cluster.start_with(WorkerStart(self._run_id, settings.source.connection, uri, settings.run.converter))
+        self._cluster.start_with(
+            WorkerStart(
+                self._run_id, settings.source.connection, uri, settings.run.converter,
+                settings.source.uri_from, settings.target.uri_from,
+            )
+        )  # fmt: skip
         ticking = asyncio.create_task(self._tick(), name="tick")
         try:
             leases = await self._look(record, plan)
             await self._start(len(leases))
             self.phase = "verifying"
             await self._work_through(leases)
+            if self._job.lost_numberings:
+                await self._work_through(await self._begin_by_id())
             return await self._judge(record, plan)
         finally:
             ticking.cancel()
@@ -201,6 +219,7 @@ class FullVerification:
         async with self._ledger.session() as connection:
             loads = {load.task_id: load for load in await runs.table_loads(connection, record.run_id)}
             sizes = await spans.counts_by_task(connection, record.run_id)
+            written = await partitions.totals(connection, record.run_id)
             for each in plan.tables:
                 load = loads[each.task_id]
                 name = await finish.current_name(connection, load)
@@ -213,6 +232,9 @@ class FullVerification:
                     table.hindrance, table.is_wrong = " ".join(problems), True
                     continue
                 table.slices, table.documents = sizes.get(each.task_id, (0, 0))
+                if not load.has_own_slices:
+                    table.checksum_then = await spans.checksum_of(connection, record.run_id, each.task_id)
+                    table.written_then = written[each.task_id].n_written
                 self._job.tasks[each.task_id] = VerifyTask(
                     run_id=record.run_id,
                     task_id=each.task_id,
@@ -226,11 +248,73 @@ class FullVerification:
                     filter=encode_filter(each.filter),
                 )
             wholes = [position.partition for position in await partitions.positions(connection, record.run_id)]
+        own = {task_id: self._tables[task_id] for task_id in self._job.tasks if not loads[task_id].has_own_slices}
+        await asyncio.to_thread(self._cut, list(own.values()))
+        for task_id, table in own.items():
+            self._set_numbering(task_id, table.numbering)
+        self._next_partition = 1 + max((whole.partition_id for whole in wholes), default=0)
         return [
             VerifyLease(whole.task_id, whole.partition_id, 0, whole.upper)
             for whole in wholes
-            if whole.task_id in self._job.tasks
-        ]
+            if whole.task_id in self._job.tasks and whole.task_id not in own
+        ] + self._own_leases(own)
+
+    def _own_leases(self, tables: Mapping[int, ComparedTable]) -> list[VerifyLease]:
+        leases = own_leases(tables, self._next_partition)
+        self._next_partition += len(leases)
+        return leases
+
+    def _set_numbering(self, task_id: int, numbering: Numbering | None) -> None:
+        task = self._job.tasks[task_id]
+        assert isinstance(task, VerifyTask)
+        self._job.tasks[task_id] = replace(task, numbering=numbering)
+
+    async def _begin_by_id(self) -> list[VerifyLease]:
+        """Of tables whose collection could not be read in natural order to its end, everything by `_id`."""
+        again = {task_id: self._tables[task_id].begun_again() for task_id in self._job.lost_numberings}
+        self._job.lost_numberings.clear()
+        self._tables |= again
+        await asyncio.to_thread(self._cut_by_id, list(again.values()))
+        for task_id in again:
+            self._set_numbering(task_id, None)
+        self._cluster.forget_tasks()
+        return self._own_leases(again)
+
+    def _cut(self, tables: Sequence[ComparedTable]) -> None:
+        """Ranges of collections that were read in natural order: they are read so again, if they can be. Blocks."""
+        client = mongo.connect(self._settings.source.connection, app_name=self._ledger.app_name)
+        try:
+            with suppress(ConnectError):  # a member that cannot be asked alone: they are read by `_id`
+                self._cut_records(client, tables)
+        finally:
+            client.close()
+        self._cut_by_id([table for table in tables if not table.ranges])
+
+    def _cut_records(self, client: mongo.Client, tables: Sequence[ComparedTable]) -> None:
+        """Ranges of records, of the collections whose documents' places the server tells."""
+        member = member_of(client)
+        if member is None:
+            return
+        with pinned(client, self._settings, member) as at_member:
+            for table in tables:
+                plan = table.plan
+                facts = catalogue.collection_facts(client, plan.database, plan.collection)
+                collection = collection_of(at_member, plan.database, plan.collection)
+                if cuts := record_cuts(collection, member, facts, self._knobs["cluster_size"]):
+                    table.numbering, table.ranges = cuts.numbering, cuts.open_ranges
+
+    def _cut_by_id(self, tables: Sequence[ComparedTable]) -> None:
+        """Ranges of `_id`. Blocks."""
+        client = mongo.connect(self._settings.source.connection, app_name=self._ledger.app_name)
+        try:
+            for table in tables:
+                plan = table.plan
+                facts = catalogue.collection_facts(client, plan.database, plan.collection)
+                collection = collection_of(client, plan.database, plan.collection)
+                ranges = partition.partitions(collection, facts, self._knobs["cluster_size"])
+                table.numbering, table.ranges = None, tuple(ranges)
+        finally:
+            client.close()
 
     async def _start(self, n_leases: int) -> None:
         size = min(self._knobs["cluster_size"], await self._ledger.free_connections(), n_leases)
@@ -245,6 +329,8 @@ class FullVerification:
         counting = asyncio.create_task(asyncio.to_thread(count_source, uri, plan.tables))
         _, totals, target = await self._ledger.counts()
         source = await counting
+        for table in self._tables.values():
+            table.judge_ranges()
         # Whatever else is in a table that should hold the run's rows alone.
         crowded = {
             task_id: table
@@ -253,6 +339,8 @@ class FullVerification:
         }
         if crowded:
             self.phase = "looking for extra rows"
+            # The index of `_id` has the keys alone, whatever the order of the documents.
+            await asyncio.to_thread(self._cut_by_id, [table for table in crowded.values() if table.numbering])
             await find_extra(
                 self._ledger,
                 self._job,
@@ -275,6 +363,7 @@ class FullVerification:
         return VerifyReport(
             run_id=record.run_id,
             level="full",
+            verification_level=_level(counted),
             result=Verification.VERIFIED if all(table.ok for table in counted) else Verification.MISMATCH,
             tables=counted,
             differences=[
@@ -290,6 +379,8 @@ class FullVerification:
         event = RunVerified(
             run_id=report.run_id,
             level=report.level,
+            verification_level=report.verification_level,
+            unix=round(time.time(), 3),
             result=report.result,
             tables=report.tables,
             less_strict=report.less_strict,
@@ -311,3 +402,8 @@ class FullVerification:
             checked = sum(table.checked for table in self._tables.values())
             self._meter.tick(time.monotonic() - self._began, checked, self._n_bytes, moving=True)
             await asyncio.sleep(TICK_S)
+
+
+def _level(tables: Sequence[TableCounts]) -> str:
+    """Of the whole: that of its weakest table."""
+    return "full" if all(table.level == "full" for table in tables) else "counts"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from engine.cluster.job import Job, JobOwner
 from engine.cluster.lease_book import MAX_DEATHS, LeaseBook
+from engine.config import redact
 from engine.errors import MigrationError
+from engine.mongo.natural import NUMBERING_LOST
 from engine.protocol import ProblemReported
-from engine.work.messages import Compared, VerifyLease
+from engine.work.messages import Compared, Failed, VerifyLease, VerifyTask
+from engine.work.natural_ranges import MEMBER_LOST
 
 
 class VerifyJob(Job[VerifyLease, Compared]):
@@ -25,6 +29,8 @@ class VerifyJob(Job[VerifyLease, Compared]):
         self._owner = owner
         self._on_compared = on_compared
         self._leases: LeaseBook[VerifyLease] = LeaseBook()
+        self.lost_numberings: set[int] = set()
+        """Tasks that cannot be read in natural order to their ends: the member is lost, or numbers its records anew."""
         self._next_slice: dict[tuple[int, int], int] = {}
         """Task and partition -> the first slice that is not reported yet."""
 
@@ -41,7 +47,9 @@ class VerifyJob(Job[VerifyLease, Compared]):
 
     def next_lease(self) -> VerifyLease | None:
         """The next partition, now out; None when none waits."""
-        return self._leases.take()
+        while (lease := self._leases.take()) is not None and lease.task_id in self.lost_numberings:
+            self._leases.finish(lease.key)
+        return lease
 
     def progressed(self, payload: Compared) -> None:
         """A slice is compared; one that was compared before, by a worker that died meanwhile, counts once."""
@@ -57,6 +65,20 @@ class VerifyJob(Job[VerifyLease, Compared]):
         else:
             self._leases.give_back(rest)
 
+    def failed(self, lease: VerifyLease, failure: Failed) -> bool:
+        """A collection cannot be read in natural order to its end: no more is read of it so."""
+        task = self.tasks[lease.task_id]
+        is_natural = isinstance(task, VerifyTask) and task.numbering is not None
+        if failure.code not in (NUMBERING_LOST, MEMBER_LOST) or not is_natural:
+            return False
+        self._leases.finish(lease.key)
+        if lease.task_id not in self.lost_numberings:
+            self.lost_numberings.add(lease.task_id)
+            message = f"{redact(failure.message)} The collection is read from its beginning, by _id."
+            namespace = f"{task.database}.{task.collection}"
+            self._owner.emit(ProblemReported(code=failure.code, message=message, namespace=namespace, retry=True))
+        return True
+
     def lost(self, lease: VerifyLease, why: str) -> None:
         """The holder is dead: another worker goes on behind the slices that it reported."""
         task = self.tasks[lease.task_id]
@@ -69,6 +91,6 @@ class VerifyJob(Job[VerifyLease, Compared]):
             self._owner.fail(MigrationError(message, code="parked"))
             return
         first = self._next_slice.get((lease.task_id, lease.partition_id), lease.slice_no)
-        self._leases.give_back(VerifyLease(lease.task_id, lease.partition_id, first, lease.upper))
+        self._leases.give_back(replace(lease, slice_no=first))
         message = f"A worker {why}; its partition goes to another."
         self._owner.emit(ProblemReported(code="worker_lost", message=message, namespace=namespace, retry=True))

@@ -15,6 +15,7 @@ So a document is a row or a reject, never both and never neither, also when this
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence, Set
 from dataclasses import dataclass, field
@@ -28,10 +29,12 @@ from engine.errors import MigrationError, UsageError
 from engine.ledger import history, retried_rejects, runs
 from engine.ledger.altered import Altered
 from engine.ledger.ledger import Ledger
+from engine.ledger.rejects import Cause
 from engine.ledger.retried_rejects import FailedAgain, KeptReject
 from engine.ledger.slices import LOCK_TIMEOUT_S
 from engine.mapping.model import Mapping
 from engine.mapping.names import TableName
+from engine.mapping.options import POLICIES, choices
 from engine.plan import TablePlan, kept_plan
 from engine.plan.reading import read_plan
 from engine.postgres import compare, finish, obstacles, sqlstates, tables
@@ -61,6 +64,7 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
         TargetHeld: another run writes to its tables.
         MigrationError: the server failed it; what is committed stays.
     """
+    _check_policies(command)
     lost: list[MigrationError] = []
     async with Ledger.for_question(settings, lost.append) as ledger:
         record = await history.find_run(ledger, command.run)
@@ -71,6 +75,12 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
                 code="state",
             )
         ledger.run_id = record.run_id
+        if await ledger.followed() is not None:
+            raise UsageError(
+                f"Run {record.run_id} followed its source: its rejects are documents as they were last, and cannot be written "
+                "again yet.",
+                code="followed",
+            )
         plan = kept_plan(record.plan, record.run_id)
         await ledger.hold([TableName(table.schema_name, table.table) for table in plan.tables])
         sums = _Sums()
@@ -91,6 +101,8 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
                 already_there=sums.already_there,
                 left=report.total,
                 altered=dict(sums.altered),
+                policies=command.policies,
+                unix=round(time.time(), 3),
             )
             async with ledger.session() as connection:
                 await runs.append_afterwards(connection, record.run_id, event)
@@ -119,7 +131,9 @@ async def _prepared(
 ) -> _Table:
     name = await finish.current_name(connection, load)
     existing = await tables.describe_table(connection, name)
-    mapping = _mapping_of(command, table) or retried_rejects.adapted(table.mapping, existing, settings.mapping)
+    options = table.mapping.options if command.keeps_policies else settings.mapping
+    mapping = _mapping_of(command, table) or retried_rejects.adapted(table.mapping, existing, options)
+    mapping = retried_rejects.with_policies(mapping, command.policies)
     mapping = tables.bounded(mapping, existing)
     problems = tables.check_fits(mapping, existing)
     if problems:
@@ -127,7 +141,17 @@ async def _prepared(
     await obstacles.require_writable(connection, name, "upsert" if mode == "upsert" else "append", mapping)
     converter = await asyncio.to_thread(make_converter, mapping, settings.run.converter)
     has_key = table.has_range_reads and not table.mapping.id_column.nullable
-    return _Table(connection, run_id, table.task_id, name, mapping, converter, mode == "upsert", has_key)
+    causes = tuple((each.namespace, each.reason, each.field, each.sqlstate) for each in command.only)
+    return _Table(connection, run_id, table.task_id, name, mapping, converter, mode == "upsert", has_key, causes)
+
+
+def _check_policies(command: RetryRejects) -> None:
+    """Raise UsageError for a policy or a choice that there is not."""
+    for policy, choice in command.policies.items():
+        if policy not in POLICIES:
+            raise UsageError(f"There is no policy {policy!r}; there are {', '.join(POLICIES)}.")
+        if choice not in choices(policy):
+            raise UsageError(f"mapping.{policy} must be one of {', '.join(choices(policy))}, not {choice!r}.")
 
 
 def _mapping_of(command: RetryRejects, table: TablePlan) -> Mapping | None:
@@ -156,6 +180,8 @@ class _Table:
     is_upsert: bool
     has_key: bool
     """Rows can be told apart by their key."""
+    causes: tuple[Cause, ...]
+    """Of the rejects to write; all of them where there are none."""
     _comparer: Comparer | None = field(default=None, init=False)
 
     async def run(self, sums: _Sums) -> None:
@@ -176,7 +202,7 @@ class _Table:
             await self.connection.execute(
                 f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'; SET CONSTRAINTS ALL IMMEDIATE"
             )
-            kept = await retried_rejects.pending(self.connection, self.run_id, self.task_id, after)
+            kept = await retried_rejects.pending(self.connection, self.run_id, self.task_id, after, self.causes)
             if kept:
                 await self._write(kept, sums)
         return kept

@@ -13,12 +13,13 @@ from pymongo.collection import Collection
 from engine.convert.census import Counter, make_counter
 from engine.mapping.bson import document_end
 from engine.mongo import connect as mongo
-from engine.mongo.bounds import key_of
+from engine.mongo.bounds import key_of, with_record
 from engine.mongo.collections import collection_of
-from engine.mongo.reader import RangeReader, RawBatch, filter_query
+from engine.mongo.reader import BatchReader, RangeReader, RawBatch, filter_query
 from engine.work.connections import EXPLAINED, Ends
 from engine.work.context import Work, WorkerContext
 from engine.work.messages import CensusLease, CensusTask, Counted, Failed, Progress, Returned
+from engine.work.natural_ranges import NaturalRanges, told_apart
 from engine.work.slots import Field
 
 
@@ -39,6 +40,7 @@ class CensusTaker(Work[CensusTask, CensusLease]):
 
     def __init__(self, context: WorkerContext) -> None:
         self._ends = Ends(context)
+        self._natural = NaturalRanges()
         self._preference = context.start.converter
         self._slot = context.slot
         self._pace = context.pace
@@ -52,9 +54,10 @@ class CensusTaker(Work[CensusTask, CensusLease]):
             try:
                 rest = await self._counted(counting)
             except EXPLAINED as error:
+                self._natural.forget(task.task_id)
                 failed = await self._ends.recover(error, lease)
                 if failed is not None:
-                    return failed
+                    return told_apart(failed, error) if task.numbering is not None else failed
                 if self._pace.is_yielding:
                     return Returned(lease, finished=False, rest=lease)
             else:
@@ -64,16 +67,7 @@ class CensusTaker(Work[CensusTask, CensusLease]):
     async def _counted(self, counting: _Range) -> CensusLease | None:
         """Count a range and report it; what is left of it when the engine wants it back."""
         task, lease = counting.task, counting.lease
-        client = await self._ends.source()
-        collection: Collection[mongo.Document] = collection_of(client, task.database, task.collection)
-        reader = RangeReader(
-            collection,
-            lease.lower,
-            lease.lower_inclusive,
-            lease.upper,
-            query=filter_query(task.filter),
-            has_range_reads=task.has_range_reads,
-        )
+        reader = await self._reader(task, lease)
         self._slot.state = "reading"
         loop = asyncio.get_running_loop()
         try:
@@ -87,7 +81,23 @@ class CensusTaker(Work[CensusTask, CensusLease]):
             self._report(Progress(task.task_id, Counted(lease, census.n_documents, encoded, rest)))
         return rest
 
-    def _go_through(self, counting: _Range, reader: RangeReader) -> CensusLease | None:
+    async def _reader(self, task: CensusTask, lease: CensusLease) -> BatchReader:
+        client = await self._ends.source(task.numbering.member if task.numbering is not None else "")
+        collection: Collection[mongo.Document] = collection_of(client, task.database, task.collection)
+        if task.numbering is not None:
+            return self._natural.reader(
+                task.task_id, task.numbering, collection, lease.lower, lease.upper, older=lease.older
+            )
+        return RangeReader(
+            collection,
+            lease.lower,
+            lease.lower_inclusive,
+            lease.upper,
+            query=filter_query(task.filter),
+            has_range_reads=task.has_range_reads,
+        )
+
+    def _go_through(self, counting: _Range, reader: BatchReader) -> CensusLease | None:
         """Read and count up to the end, or up to that of the batch in hand; the whole lease: nothing counts."""
         lease = counting.lease
         try:
@@ -101,7 +111,7 @@ class CensusTaker(Work[CensusTask, CensusLease]):
                 if self._pace.is_yielding:
                     if not counting.task.has_range_reads:
                         return lease
-                    return replace(lease, lower=_last_key(batch), lower_inclusive=False)
+                    return _rest_of(lease, batch)
         finally:
             reader.close()
         return None
@@ -109,6 +119,14 @@ class CensusTaker(Work[CensusTask, CensusLease]):
     async def close(self) -> None:
         """Close the connection to MongoDB."""
         await self._ends.close()
+
+
+def _rest_of(lease: CensusLease, batch: RawBatch) -> CensusLease:
+    """What lies behind a batch of a lease."""
+    key = _last_key(batch)
+    if batch.last_record is None:
+        return replace(lease, lower=key, lower_inclusive=False)
+    return replace(lease, lower=with_record(key, batch.last_record), older=(lease.lower, *lease.older))
 
 
 def _last_key(batch: RawBatch) -> bytes:

@@ -43,14 +43,18 @@ class Ends:
 
     Args:
         context: the worker's.
+        waits_for_disk: False lets COMMIT return before PostgreSQL's disk has it: after a crash of the server rows and ledger
+            are as they were a moment before, and what is lost is done again.
     """
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext, *, waits_for_disk: bool = True) -> None:
         self.patience = Patience()
         """Renewed with every progress."""
         self._context = context
+        self._waits_for_disk = waits_for_disk
         self._threads: Threads | None = None
-        self._client: mongo.Client | None = None
+        self._clients: dict[str, mongo.Client] = {}
+        """By member; the empty one is whichever the URI prefers."""
         self._connection: asyncpg.Connection | None = None
 
     @property
@@ -73,19 +77,22 @@ class Ends:
         """
         if self._connection is None or self._connection.is_closed():
             self._connection = await postgres.connect(
-                self._context.start.target_uri, application_name=self._context.start.app_name
+                self._context.start.target_uri,
+                application_name=self._context.start.app_name,
+                synchronous_commit=self._waits_for_disk,
             )
             self._context.report(Connected(self._connection.get_server_pid()))
         return self._connection
 
-    async def source(self) -> mongo.Client:
-        """The client of MongoDB; it connects, and connects again, by itself."""
-        if self._client is None:
+    async def source(self, member: str = "") -> mongo.Client:
+        """The client of MongoDB, or of one member of the replica set; it connects, and connects again, by itself."""
+        if member not in self._clients:
             loop, start = asyncio.get_running_loop(), self._context.start
-            self._client = await loop.run_in_executor(
-                self.threads.reading, lambda: mongo.connect(start.source_uri, app_name=start.app_name, probe=False)
+            self._clients[member] = await loop.run_in_executor(
+                self.threads.reading,
+                lambda: mongo.connect(start.source_uri, app_name=start.app_name, probe=False, member=member),
             )
-        return self._client
+        return self._clients[member]
 
     async def recover(
         self, error: Exception, lease: Lease, name_cause: Callable[[str], Awaitable[str]] | None = None
@@ -99,6 +106,8 @@ class Ends:
         """
         failure = failure_of(error)
         sentence = failure.sentence
+        if faults.is_without_sessions(error):
+            self._drop_clients()
         if not self._is_whole(error):
             await self.abort()
         if name_cause is not None:
@@ -109,6 +118,16 @@ class Ends:
         self._context.slot.state = "retrying"
         await self.patience.wait()
         return None
+
+    def _drop_clients(self) -> None:
+        """Have new connections to MongoDB made.
+
+        The driver believes for as long as a connection lasts what its server said at first, such as that it has no sessions,
+        since it was starting.
+        """
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
 
     def _is_whole(self, error: Exception) -> bool:
         """The connection to PostgreSQL has no part in a failure of the source, and is as good as before: a new one may not be
@@ -129,7 +148,7 @@ class Ends:
         if self._connection is not None and not self._connection.is_closed():
             with suppress(*sqlstates.FAILURES):
                 await self._connection.close(timeout=LEAVING_S)
-        if self._client is not None:
-            self._client.close()
+        for client in self._clients.values():
+            client.close()
         if self._threads is not None:
             self._threads.close()

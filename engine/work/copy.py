@@ -5,86 +5,48 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import asyncpg
+from pymongo.collection import Collection
 
 from engine import failures
 from engine.convert import make_converter
 from engine.convert.interface import Converter
-from engine.errors import ConnectError
-from engine.ledger import partitions, slices, table_locks
+from engine.ledger import fill_in, partitions, slices
 from engine.mapping.names import TableName
+from engine.mongo import connect as mongo
+from engine.mongo.bounds import record_of
 from engine.mongo.collections import collection_of
+from engine.mongo.natural import first_in_place, is_record_gone
 from engine.mongo.reader import BatchSize, RangeReader, filter_query
-from engine.postgres import blockers, page, sessions, sqlstates
+from engine.postgres import blockers, sqlstates
 from engine.postgres.rows import Caution
-from engine.rows import Piece
+from engine.work.bundles import BundleCopier
 from engine.work.claims import as_committed
 from engine.work.connections import EXPLAINED, Ends
 from engine.work.context import Work, WorkerContext
 from engine.work.feed import Feed
-from engine.work.messages import Committed, CopyLease, CopyTask, Failed, Progress, Returned
-from engine.work.slots import Field, Slot
+from engine.work.joining import join_run
+from engine.work.messages import CopyBundle, CopyLease, CopyTask, Failed, Progress, Returned
+from engine.work.missing import KeyConverter, MissingDocuments
+from engine.work.natural_ranges import NaturalRanges, told_apart
+from engine.work.slice_notes import SliceNotes, WritingTime, noted, target_of
+from engine.work.slots import Field
 
-SLICE_BYTES = 8 * 1024 * 1024
-SLICE_S = 0.5
-"""A slice ends at the first page end after so many bytes of BSON, or so long."""
-
-HOLD_S = 5.0
-"""The engine takes the tables again within this, when their session was ended with the worker's."""
-
-
-@dataclass(slots=True)
-class _Slice:
-    """What went into the slice in hand."""
-
-    began: float
-    read: int = 0
-    written: int = 0
-    rejected: int = 0
-    n_bytes: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    policy_hits: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def is_full(self) -> bool:
-        return self.n_bytes >= SLICE_BYTES or time.monotonic() - self.began >= SLICE_S
-
-    def add(self, written: slices.PageResult) -> None:
-        self.read += written.n_read
-        self.written += written.n_written
-        self.rejected += written.n_rejected
-        self.n_bytes += written.n_bytes
-        self.reasons.update(written.reasons)
+OLDER_BOUNDS = 20
+"""Where a record is gone, as many before it are tried before the whole collection is passed over."""
 
 
-class _Writing:
-    """What of a worker's time is PostgreSQL's: all that does not go into reading, converting and the throttle."""
-
-    def __init__(self, slot: Slot) -> None:
-        self._slot = slot
-        self._at_ns, self._others_ns = time.monotonic_ns(), self._others()
-
-    def account(self) -> None:
-        """Add what has passed since it was last looked at."""
-        now_ns, others_ns = time.monotonic_ns(), self._others()
-        self._slot.add(Field.WRITING_NS, max(0, now_ns - self._at_ns - (others_ns - self._others_ns)))
-        self._at_ns, self._others_ns = now_ns, others_ns
-
-    def _others(self) -> int:
-        return sum(self._slot[field] for field in (Field.READING_NS, Field.CONVERTING_NS, Field.THROTTLED_NS))
-
-
-class Copier(Work[CopyTask, CopyLease]):
+class Copier(Work[CopyTask, CopyLease | CopyBundle]):
     """Copies partitions; keeps its connections and converters from lease to lease."""
 
     def __init__(self, context: WorkerContext) -> None:
         self.position: CopyLease | None = None
         """The rest of the lease in hand: slices before it are committed."""
-        self._ends = Ends(context)
+        # Before a run looks for gaps, all that was committed is on disk (`Ledger.gaps`).
+        self._ends = Ends(context, waits_for_disk=False)
         self._joined: asyncpg.Connection | None = None
         """The connection that is known to be one of a run that holds its table."""
         self._preference = context.start.converter
@@ -95,14 +57,30 @@ class Copier(Work[CopyTask, CopyLease]):
         self._converters: dict[int, Converter] = {}
         self._cautions: defaultdict[int, Caution] = defaultdict(Caution)
         """By task."""
-        self._batch_sizes: defaultdict[int, BatchSize] = defaultdict(BatchSize)
+        self._batch_sizes: dict[int, BatchSize] = {}
         """By task."""
+        self._key_converters: dict[int, Converter] = {}
+        """By task."""
+        self._natural = NaturalRanges()
+        self._older: list[bytes | None] | None = None
+        """Where reading may begin, since the record where the position is has gone."""
+        self._bundles = BundleCopier(context, self._ends, self)
 
-    async def work(self, task: CopyTask, lease: CopyLease) -> Returned | Failed:
-        """Copy a partition, or as much of it as the engine lets us."""
-        self.position = lease
+    async def work(self, task: CopyTask, lease: CopyLease | CopyBundle) -> Returned | Failed:
+        """Copy a partition or several, or as much of them as the engine lets us."""
         self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
-        in_doubt = False
+        if isinstance(lease, CopyBundle):
+            return await self._bundles.work(lease)
+        return await self.copy_alone(task, lease)
+
+    async def copy_alone(self, task: CopyTask, lease: CopyLease, *, in_doubt: bool = False) -> Returned | Failed:
+        """Copy a partition, or as much of it as the engine lets us.
+
+        Args:
+            in_doubt: only the ledger knows where it is.
+        """
+        self.position = lease
+        self._older = None
         while True:
             try:
                 if in_doubt and await self._look_up_position(task):
@@ -116,8 +94,12 @@ class Copier(Work[CopyTask, CopyLease]):
                 # the server has lost what was committed, as by a failover to a replica that lagged behind: go back.
                 in_doubt = True
             except EXPLAINED as error:
+                self._natural.forget(task.task_id)
+                if task.numbering is not None and is_record_gone(error) and self._older is None:
+                    self._older = await self._bounds_before(task)
+                    continue
                 if failed := await self._ends.recover(error, lease, lambda code: self._name_blocker(task, code)):
-                    return failed
+                    return told_apart(failed, error) if task.numbering is not None else failed
                 in_doubt = True
                 if self._pace.is_yielding:
                     # The worker that goes on from here is told by the fence if more than this is committed.
@@ -126,24 +108,11 @@ class Copier(Work[CopyTask, CopyLease]):
     async def _copy(self, task: CopyTask) -> bool:
         """Slices from the position on; True when the partition is done, False when the rest is to be given back."""
         connection = await self._ends.target()
-        if connection is not self._joined:
-            await self._join(task, connection)
-        client = await self._ends.source()
-        position = self._position()
-        reader = RangeReader(
-            collection_of(client, task.database, task.collection),
-            position.lower,
-            position.lower_inclusive,
-            position.upper,
-            query=filter_query(task.filter),
-            has_range_reads=task.has_range_reads,
-            batch_size=self._batch_sizes[task.task_id],
-            at=task.at,
-        )
-        feed = Feed(reader, self._converter(task), self._slot, self._pace, self._ends.threads)
+        await self.join(task, connection)
+        feed = await self.feed(task, self._position())
         caution = self._cautions[task.task_id]
         writer = slices.SliceWriter(
-            connection, task.run_id, _target_of(task), self._worker, caution=caution, has_checksum=task.has_checksum
+            connection, task.run_id, target_of(task), self._worker, caution=caution, has_checksum=task.has_checksum
         )
         try:
             feed.begin()
@@ -159,66 +128,121 @@ class Copier(Work[CopyTask, CopyLease]):
         finally:
             feed.close()
 
-    async def _join(self, task: CopyTask, connection: asyncpg.Connection) -> None:
-        """Make the session one of the run; raise ConnectError while no session of the run holds the table: another run may
-        have it, as after a restart of the server.
+    async def feed(self, task: CopyTask, position: CopyLease) -> Feed:
+        """What is left to read."""
+        client = await self._ends.source(task.numbering.member if task.numbering is not None else "")
+        collection = collection_of(client, task.database, task.collection)
+        converter = self._key_converter(task) if task.adds_missing else self._converter(task)
+        batch_size = self._batch_sizes.setdefault(task.task_id, BatchSize.for_documents_of(task.average_bytes))
+        if task.numbering is None:
+            reader = RangeReader(
+                collection,
+                position.lower,
+                position.lower_inclusive,
+                position.upper,
+                query=filter_query(task.filter),
+                has_range_reads=task.has_range_reads,
+                batch_size=batch_size,
+                at=task.at,
+                after=task.after,
+            )
+            return Feed(reader, converter, self._slot, self._pace, self._ends.threads)
+        natural = self._natural.reader(
+            task.task_id,
+            task.numbering,
+            collection,
+            await self._begin_of(task, collection),
+            position.upper,
+            older=self._older,
+            batch_size=batch_size,
+            at=task.at,
+            after=task.after,
+        )
+        return Feed(natural, converter, self._slot, self._pace, self._ends.threads, natural.bound)
+
+    async def _begin_of(self, task: CopyTask, collection: Collection[mongo.Document]) -> bytes | None:
+        """Behind which record the position is.
+
+        A fill-in begins behind the last record of the run's beginning. Where that is gone, its number and those of others may
+        have been given again, as after a rollback: then it begins behind the highest known one that is where it was.
         """
-        await sessions.rename(connection, task.run_id)  # an engine that resumes a run has workers before it knows which
-        table, deadline = TableName(*task.held), time.monotonic() + HOLD_S
-        while not await table_locks.is_held_for(connection, table, task.run_id):
-            if time.monotonic() > deadline:
-                raise ConnectError(
-                    f"Table {table} is not held for this run at the moment: it has to be taken again first."
-                )
-            await asyncio.sleep(0.05)
-        self._joined = connection
+        lower = self._position().lower
+        if not task.adds_missing or self._position().slice_no or lower is None:
+            return lower
+        known = [lower, *await self._bounds_before(task)]
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._ends.threads.reading, first_in_place, collection, known)
+
+    async def _bounds_before(self, task: CopyTask) -> list[bytes | None]:
+        """Known bounds below the position, the highest first, and the beginning of the collection."""
+        lower = self._position().lower
+        assert lower is not None
+        known = await fill_in.bounds_of(await self._ends.target(), task.run_id, task.task_id)
+        older = sorted((bound for bound in known if record_of(bound) < record_of(lower)), key=record_of, reverse=True)
+        return [*older[:OLDER_BOUNDS], None]
+
+    async def join(self, task: CopyTask, connection: asyncpg.Connection) -> None:
+        """Make the session one of the run; raise ConnectError while no session of the run holds the table."""
+        if connection is not self._joined:
+            await join_run(connection, task.run_id, TableName(*task.held), task.generation)
+            self._joined = connection
 
     async def _slice(self, task: CopyTask, writer: slices.SliceWriter, feed: Feed) -> bool:
         position = self._position()
-        writing = _Writing(self._slot)
-        done = _Slice(time.monotonic())
+        writing = WritingTime(self._slot)
+        done = SliceNotes()
         self._slot.state = "writing"
         await writer.begin(position.partition_id, position.slice_no, position.lower, position.lower_inclusive)
         # A view or time-series has no range to go on from: one slice, however long it takes.
-        while not feed.at_end and not (task.has_range_reads and (done.is_full or self._pace.is_yielding) and done.read):
-            written = await writer.write_page(self._pieces(task, feed, done, writing))
-            if written.refused and done.policy_hits:
-                # What was changed in a row that the table did not take is changed nowhere.
-                done.policy_hits -= Counter(await feed.altered_in(written.refused))
-            done.add(written)
-        upto = feed.last_key if done.read else (None if position.lower_inclusive else position.lower)
+        upto = None if position.lower_inclusive else position.lower
+        while not feed.at_end:
+            if task.adds_missing:
+                await self._write_missing(task, writer, feed, done, writing)
+            else:
+                written = await writer.write_page(
+                    noted(feed, done, writing, self._slot, may_end_early=task.has_range_reads)
+                )
+                if written.refused and done.policy_hits:
+                    # What was changed in a row that the table did not take is changed nowhere.
+                    done.policy_hits -= Counter(await feed.altered_in(written.refused))
+                done.add(written)
+            is_enough = task.has_range_reads and (done.is_full or self._pace.is_yielding) and done.seen
+            if (is_enough or feed.at_end) and done.seen and (found := await feed.bound()) is not None:
+                upto = found
+                break
         await writer.commit(upto, feed.at_end, done.policy_hits)
         self._ends.patience.renew()
         writing.account()
-        self._slot.add(Field.WRITTEN, done.written)
-        self._slot.add(Field.REJECTED, done.rejected)
-        self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
-        committed = Committed(
-            task_id=task.task_id,
-            partition_id=position.partition_id,
-            slice_no=position.slice_no,
-            n_read=done.read,
-            n_written=done.written,
-            n_rejected=done.rejected,
-            n_bytes=done.n_bytes,
-            final=feed.at_end,
-            reasons=tuple(done.reasons.items()),
-            policy_hits=tuple(done.policy_hits.items()),
-        )
-        self._report(Progress(task.task_id, committed))
+        done.show(self._slot)
+        self._report(Progress(task.task_id, done.committed(position, final=feed.at_end)))
         self.position = replace(position, slice_no=position.slice_no + 1, lower=upto, lower_inclusive=upto is None)
         return feed.at_end
 
-    async def _pieces(self, task: CopyTask, feed: Feed, done: _Slice, writing: _Writing) -> AsyncIterator[Piece]:
+    async def _write_missing(
+        self, task: CopyTask, writer: slices.SliceWriter, feed: Feed, done: SliceNotes, writing: WritingTime
+    ) -> None:
+        """Write what the table lacks of a page."""
+        keys = []
         async for piece in feed.page(may_end_early=task.has_range_reads):
-            done.policy_hits.update(piece.rows.policy_hits)
-            yield piece
-            writing.account()
-            self._slot.add(Field.SENT, len(piece.rows.row_ends))
+            done.seen += piece.rows.n_read
+            done.n_bytes += piece.rows.end - piece.begin
+            keys.append(piece)
+        missing = MissingDocuments(writer.connection, task, self._converter(task), self._ends.threads)
+        written, altered = await missing.write(writer, keys)
+        writing.account()
+        self._slot.add(Field.SENT, written.n_written)
+        done.add(replace(written, n_bytes=0))
+        done.policy_hits.update(altered)
 
-    def rest(self, lease: CopyLease) -> CopyLease:
+    def rest(self, lease: CopyLease | CopyBundle) -> CopyLease | CopyBundle:
         """Behind the last slice that is known to be committed."""
-        return self.position or lease
+        return self._bundles.rest() if isinstance(lease, CopyBundle) else self.position or lease
+
+    def forget(self, task_id: int) -> None:
+        """What is known of a task's collection and table."""
+        for known in (self._converters, self._cautions, self._batch_sizes, self._key_converters):
+            known.pop(task_id, None)
+        self._natural.forget(task_id)
 
     # --- positions ----------------------------------------------------------------------------------------------------
 
@@ -255,6 +279,11 @@ class Copier(Work[CopyTask, CopyLease]):
             )
         return self._converters[task.task_id]
 
+    def _key_converter(self, task: CopyTask) -> Converter:
+        if task.task_id not in self._key_converters:
+            self._key_converters[task.task_id] = KeyConverter(task.mapping, self._preference)
+        return self._key_converters[task.task_id]
+
     async def abort(self) -> None:
         """Roll back what is in hand."""
         await self._ends.abort()
@@ -267,12 +296,3 @@ class Copier(Work[CopyTask, CopyLease]):
 async def _roll_back(writer: slices.SliceWriter) -> None:
     with suppress(*sqlstates.FAILURES):  # a broken connection has rolled back already
         await writer.rollback()
-
-
-def _target_of(task: CopyTask) -> page.CopyTarget:
-    return page.CopyTarget(
-        table=TableName(task.schema, task.table),
-        columns=tuple(column.name for column in task.mapping.columns),
-        namespace=f"{task.database}.{task.collection}",
-        upsert_key=task.mapping.id_column.name if task.mode == "upsert" else "",
-    )

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol
 
 from engine.convert.interface import Converter
 from engine.errors import MigrationError
-from engine.mongo.bounds import key_of
+from engine.mongo.bounds import key_of, with_record
 from engine.mongo.reader import RawBatch
 from engine.rows import Piece
 from engine.work.slots import Field, Slot
@@ -57,8 +57,22 @@ class Pace(Protocol):
 class Feed:
     """A partition, or the rest of one, as pages of pieces."""
 
-    def __init__(self, reader: Reader, converter: Converter, slot: Slot, pace: Pace, threads: Threads) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        converter: Converter,
+        slot: Slot,
+        pace: Pace,
+        threads: Threads,
+        find_bound: Callable[[bytes, int], bytes | None] | None = None,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            find_bound: in natural order, where the document of a key lies that was in a batch up to some record; it blocks.
+        """
         self._reader = reader
+        self._find_bound = find_bound
         self._converter = converter
         self._slot = slot
         self._pace = pace
@@ -68,13 +82,17 @@ class Feed:
         self._next: Future[RawBatch | None] | None = None
         self.at_end = False
         """The range is read to its end, and every document of it was in a piece."""
-        self.last_key: bytes | None = None
+        self._last_key: bytes | None = None
         """`_id` of the last document in a piece, `{"_id": value}` as BSON."""
+        self._last_record: int | None = None
+        """Record id of its batch's last document, in natural order."""
+        self._is_batch_end = False
+        """It was that document."""
 
     async def page(self, *, may_end_early: bool = True) -> AsyncIterator[Piece]:
         """The pieces of one page: up to the page size in documents, or `PAGE_BYTES`; or, when the engine wants the lease
         back, up to the end of the batch in hand (not with `may_end_early=False`)."""
-        room, n_bytes = self._pace.page_size, 0
+        room, n_bytes, n_of_batch = self._pace.page_size, 0, 0
         if self._pace.rows_per_s > 0:
             room = min(room, max(1, round(self._pace.rows_per_s * THROTTLED_PAGE_S)))
         while room > 0 and n_bytes < PAGE_BYTES:
@@ -86,11 +104,16 @@ class Feed:
             self._threads.throttle.charge(piece.rows.n_read, self._pace)
             room -= piece.rows.n_read
             n_bytes += piece.rows.end - piece.begin
+            n_of_batch += piece.rows.n_read
             is_batch_end = self._batch is None
             yield piece
             self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
             if is_batch_end and may_end_early and self._pace.is_yielding:
                 return
+            if is_batch_end:
+                if self._find_bound is not None and room < n_of_batch:
+                    return  # where a page ends within a batch, the server has to be asked where its last document lies
+                n_of_batch = 0
 
     def begin(self) -> None:
         """Have the first batch read while others get ready; a page does so by itself."""
@@ -125,14 +148,24 @@ class Feed:
         self._slot.add(Field.CONVERTING_NS, time.monotonic_ns() - began)
         self._slot.add(Field.BYTES, converted.end - self._offset)
         piece = Piece(batch.data, converted, self._offset)
-        self.last_key = key_of(batch.data, converted.last)
+        self._last_key, self._last_record = key_of(batch.data, converted.last), batch.last_record
         self._offset = converted.end
-        if self._offset >= len(batch.data):
+        self._is_batch_end = self._offset >= len(batch.data)
+        if self._is_batch_end:
             self._batch = None
             if self._next is not None and self._next.done() and not self._next.exception() and not self._next.result():
                 self.at_end = True
         self._slot.state = "writing"
         return piece
+
+    async def bound(self) -> bytes | None:
+        """Where reading can go on behind what was in pieces; None where nothing was, or where that cannot be told here."""
+        if self._last_key is None or self._last_record is None or self._find_bound is None:
+            return self._last_key
+        if self._is_batch_end:
+            return with_record(self._last_key, self._last_record)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads.reading, self._find_bound, self._last_key, self._last_record)
 
     async def altered_in(self, documents: Sequence[bytes]) -> dict[str, int]:
         """How often a policy touches a value of these documents, which were in pieces already."""
@@ -162,8 +195,13 @@ def _damage_explained() -> Iterator[None]:
 class Throttle:
     """Rows per second, kept over pieces and leases of one worker."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._clock = clock
+        self._sleep = sleep
         self._free_at = 0.0
 
     async def admit(self, room: int, pace: Pace, slot: Slot) -> int:
@@ -174,7 +212,7 @@ class Throttle:
         while pace.rows_per_s > 0 and not pace.is_yielding and (wait := self._free_at - self._clock()) > 0:
             slot.state = "throttled"
             slot[Field.PROGRESS_NS] = time.monotonic_ns()
-            await asyncio.sleep(min(wait, 0.1))  # the throttle may change while we wait
+            await self._sleep(min(wait, 0.1))  # the throttle may change while we wait
         slot.add(Field.THROTTLED_NS, round((self._clock() - began) * 1e9))
         if pace.rows_per_s <= 0:
             return room

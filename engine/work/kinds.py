@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from engine.work.apply import Applier
 from engine.work.census import CensusTaker
 from engine.work.context import Work, WorkerContext
 from engine.work.copy import Copier
-from engine.work.messages import CensusTask, CopyTask, KeysTask, SeedTask, VerifyTask
+from engine.work.messages import ApplyTask, CensusTask, CopyTask, KeysTask, SeedTask, VerifyTask
 from engine.work.seed import Seeder
 from engine.work.verify import Verifier
 
@@ -19,6 +20,7 @@ KINDS: dict[type, Callable[[WorkerContext], Work[Any, Any]]] = {
     SeedTask: Seeder,
     CensusTask: CensusTaker,
     CopyTask: Copier,
+    ApplyTask: Applier,
     VerifyTask: Verifier,
     KeysTask: Verifier,
 }

@@ -1,4 +1,4 @@
-"""What the fork server does once so that no worker has to: imports, and how memory is kept.
+"""What the fork server does once so that no worker has to: imports, a proof of the driver, and how memory is kept.
 
 Only that: no client, thread or loop may exist in a process that forks. Whatever is missing here is imported by every single
 worker, which costs each of them milliseconds.
@@ -13,6 +13,7 @@ import sys
 from importlib import import_module
 
 from engine.convert import converter_name
+from engine.mongo.rawcursor import prove_shortcut
 
 MODULES = (
     "engine.work.worker",
@@ -38,6 +39,7 @@ def preload() -> None:
         import_module(name)
     if converter_name() == "native":
         import_module("engine.convert.native")
+    prove_shortcut()
     for name in SHOWN_BY_TRACES:
         linecache.getlines(sys.modules[name].__file__ or "")
     gc.collect()

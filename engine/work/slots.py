@@ -39,6 +39,10 @@ class Field(IntEnum):
     WRITING_NS = 9
     THROTTLED_NS = 10
     """Time spent because of the throttle."""
+    CPU_NS = 11
+    """Processor time of the worker's process, all of its threads together."""
+    MEMORY = 12
+    """Bytes of its memory that are resident; 0 where that is not known."""
 
 
 WIDTH = 16

@@ -25,6 +25,7 @@ from engine.mongo import connect as mongo
 from engine.mongo.bounds import NO_ID, key_of
 from engine.mongo.collections import collection_of
 from engine.mongo.inclusive import InclusiveReader
+from engine.mongo.natural import Numbering
 from engine.mongo.reader import RangeReader, filter_query
 from engine.postgres import compare, keys
 from engine.postgres.compare import ComparedPage, Comparer, RowProblem, ValueDifference, shown_value
@@ -43,6 +44,7 @@ from engine.work.messages import (
     VerifyLease,
     VerifyTask,
 )
+from engine.work.natural_ranges import NaturalRanges, told_apart
 from engine.work.slots import Field
 
 MAIN, AGAIN, BY_KEY = compare.PAGE_TABLE, "mongopg_compare_again_{}", "mongopg_compare_keys"
@@ -99,6 +101,7 @@ class Verifier(Work[VerifyTask | KeysTask, VerifyLease]):
         self._slot = context.slot
         self._pace = context.pace
         self._report = context.report
+        self._natural = NaturalRanges()
         self._task_id: int | None = None
         """What the next three are for."""
         self._converter: Converter | None = None
@@ -115,17 +118,17 @@ class Verifier(Work[VerifyTask | KeysTask, VerifyLease]):
                     return Returned(lease, finished=True)
                 return Returned(lease, finished=False, rest=self.position)
             except EXPLAINED as error:
+                self._natural.forget(task.task_id)
                 if failed := await self._ends.recover(error, lease):
-                    return failed
+                    return told_apart(failed, error) if _numbering_of(task) is not None else failed
                 if self._pace.is_yielding:
                     return Returned(lease, finished=False, rest=self.position)
 
     async def _partition(self, task: VerifyTask | KeysTask) -> bool:
         """Slices from the position on; True when the partition is done, False when the rest is to be given back."""
-        position = self._position()
         connection = await self._connected()
         await self._take_up(task)
-        for span in await spans.spans_of(connection, task.run_id, position.partition_id, position.slice_no):
+        for span in await self._spans(task, connection):
             done = await (self._compare(task, span) if isinstance(task, VerifyTask) else self._write_keys(task, span))
             if done is None:
                 return False
@@ -136,6 +139,23 @@ class Verifier(Work[VerifyTask | KeysTask, VerifyLease]):
             self.position = replace(self._position(), slice_no=span.slice_no + 1)
         return True
 
+    async def _spans(self, task: VerifyTask | KeysTask, connection: asyncpg.Connection) -> list[Span]:
+        """The slices that are left."""
+        position = self._position()
+        if not position.is_own:
+            return await spans.spans_of(connection, task.run_id, position.partition_id, position.slice_no)
+        whole = Span(0, position.lower, True, None, checksum=None, n_read=0, n_written=0, n_rejected=0)
+        return [whole] if position.slice_no == 0 else []
+
+    async def _kept(self, task: VerifyTask, span: Span, connection: asyncpg.Connection) -> set[str]:
+        """`_id`s of documents that may be rejects of the slice."""
+        position = self._position()
+        if position.is_own:
+            return await spans.rejected_ids_of(connection, task.run_id, f"{task.database}.{task.collection}")
+        if span.n_rejected:
+            return await spans.rejected_ids(connection, task.run_id, position.partition_id, span.slice_no)
+        return set()
+
     def rest(self, lease: VerifyLease) -> VerifyLease:
         """Behind the last slice that was reported."""
         return self.position or lease
@@ -145,9 +165,7 @@ class Verifier(Work[VerifyTask | KeysTask, VerifyLease]):
     async def _compare(self, task: VerifyTask, span: Span) -> Compared | None:
         """Compare a slice; None when the engine wants the lease back before its end."""
         position, connection = self._position(), await self._connected()
-        kept: set[str] = set()
-        if span.n_rejected:
-            kept = await spans.rejected_ids(connection, task.run_id, position.partition_id, span.slice_no)
+        kept = await self._kept(task, span, connection)
         look = await self._look(task, MAIN, task.mapping)
         look.numbers.less_strict.clear()
         feed = await self._feed(task, span)
@@ -174,6 +192,7 @@ class Verifier(Work[VerifyTask | KeysTask, VerifyLease]):
             n_written_then=span.n_written,
             is_changed=span.checksum is not None and tally.checksum % CHECKSUM_MODULUS != span.checksum,
             has_checksum=span.checksum is not None,
+            checksum=tally.checksum % CHECKSUM_MODULUS,
             differences=tuple(tally.differences),
             less_strict=tuple(
                 LessStrict(column, path, reason, count) for (column, path, reason), count in tally.less_strict.items()
@@ -256,11 +275,17 @@ class Verifier(Work[VerifyTask | KeysTask, VerifyLease]):
         )
 
     async def _feed(self, task: VerifyTask | KeysTask, span: Span, projection: Document | None = None) -> Feed:
-        client = await self._ends.source()
+        numbering = _numbering_of(task)
+        client = await self._ends.source(numbering.member if numbering is not None else "")
         collection: Collection[mongo.Document] = collection_of(client, task.database, task.collection)
         query = filter_query(task.filter)
         reader: Reader
-        if span.last is not None:
+        if numbering is not None:
+            lease = self._position()
+            reader = self._natural.reader(
+                task.task_id, numbering, collection, lease.lower, lease.upper, older=lease.older, projection=projection
+            )
+        elif span.last is not None:
             reader = InclusiveReader(
                 collection, span.lower, span.lower_inclusive, span.last, query=query, projection=projection
             )
@@ -319,6 +344,11 @@ class Verifier(Work[VerifyTask | KeysTask, VerifyLease]):
     async def close(self) -> None:
         """Close the connections to both servers."""
         await self._ends.close()
+
+
+def _numbering_of(task: VerifyTask | KeysTask) -> Numbering | None:
+    """Whose record ids the bounds of a task have; keys alone are read from the index of `_id`."""
+    return task.numbering if isinstance(task, VerifyTask) else None
 
 
 def keys_only(mapping: Mapping) -> Mapping:

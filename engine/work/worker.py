@@ -10,16 +10,19 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from engine import logs
 from engine.convert import converter_name
+from engine.errors import UsageError
 from engine.libpq import resolve as libpq
 from engine.redaction import know, secrets_in
 from engine.work.context import Work, WorkerContext, WorkerStart
@@ -33,6 +36,7 @@ from engine.work.messages import (
     Lease,
     NewLease,
     NewTask,
+    Probe,
     Ready,
     Retire,
     Returned,
@@ -40,7 +44,9 @@ from engine.work.messages import (
     ToWorker,
     Tune,
     Yield,
+    touch,
 )
+from engine.work.probe import look_around
 from engine.work.slots import Field, Slot
 
 HEARTBEAT_S = 0.5
@@ -64,23 +70,33 @@ class LeaseOrders:
     is_yielding: bool = False
 
 
-def main(slots: Any, index: int, pipe: Connection, start: WorkerStart) -> None:
-    """Work until told to retire. Never returns: nothing may run on in this process."""
+def main(slots: Any, index: int, number: int, pipe: Connection, start: WorkerStart) -> None:
+    """Work until told to retire. Never returns: nothing may run on in this process.
+
+    Args:
+        slots: of all workers that have the same parent.
+        index: of this one's.
+        number: of the worker, for people.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.set_up()
+    try:
+        start, trouble = start.resolved(), ""
+    except UsageError as error:
+        trouble = error.message  # told when it is asked for (`engine.work.probe`)
     know(secrets_in(start.source_uri) | secrets_in(start.target_uri) | libpq.secrets_of(start.target_uri))
     threading.Thread(target=_end_with_engine, name="watch the engine", daemon=True).start()
     code = 1
     try:
-        asyncio.run(_Worker(Slot(slots, index), index + 1, pipe, start).run())
+        asyncio.run(_Worker(Slot(slots, index), number, pipe, start, trouble).run())
         code = 0
     except (EOFError, BrokenPipeError):
         code = 0  # the engine has gone: so do we
     except Exception:
-        log.exception("worker %d failed", index + 1)
+        log.exception("worker %d failed", number)
     finally:
         logging.shutdown()
         os._exit(code)  # a thread may still wait for a server
@@ -101,13 +117,15 @@ def _end_with_engine() -> None:
 class _Worker:
     """The loop of one worker."""
 
-    def __init__(self, slot: Slot, number: int, pipe: Connection, start: WorkerStart) -> None:
+    def __init__(self, slot: Slot, number: int, pipe: Connection, start: WorkerStart, trouble: str) -> None:
         self._slot = slot
         self._pipe = pipe
-        self._start = start
+        self._start, self._trouble = start, trouble
+        self._probing: asyncio.Task[None] | None = None
         self._orders = LeaseOrders()
         self._tasks: dict[int, Task] = {}
-        self._context = WorkerContext(start, number, slot, self._orders, self._send)
+        """Those that were needed last at the end."""
+        self._context = WorkerContext(start, number, slot, self._orders, self._send, self._tasks)
         self._works: dict[Callable[[WorkerContext], Work[Any, Any]], Work[Any, Any]] = {}
         """Those that were needed so far, by what makes them."""
         self._lease: asyncio.Task[None] | None = None
@@ -139,6 +157,8 @@ class _Worker:
     async def _beat(self) -> None:
         while True:
             self._slot[Field.HEARTBEAT_NS] = time.monotonic_ns()
+            self._slot[Field.CPU_NS] = time.process_time_ns()
+            self._slot[Field.MEMORY] = _resident_bytes()
             await asyncio.sleep(HEARTBEAT_S)
 
     def _send(self, message: FromWorker) -> None:
@@ -158,8 +178,8 @@ class _Worker:
                 self._obey(self._pipe.recv())
         except (EOFError, OSError) as error:
             if not self._retired.done():
-                self._retired.set_exception(EOFError("the engine has gone"))
-                log.info("the engine has gone: %s", type(error).__name__)
+                self._retired.set_exception(EOFError("the engine has ended"))
+                log.info("engine exited (%s); worker stopping", type(error).__name__)
             asyncio.get_running_loop().remove_reader(self._pipe.fileno())
 
     def _obey(self, message: ToWorker) -> None:
@@ -167,6 +187,9 @@ class _Worker:
             case NewTask():
                 self._tasks[message.task.task_id] = message.task
             case NewLease():
+                for forgotten in touch(self._tasks, message.lease):
+                    for work in self._works.values():
+                        work.forget(forgotten)
                 self._orders.is_yielding = False
                 self._lease = asyncio.create_task(self._work(message.lease), name="lease")
             case Yield():
@@ -178,6 +201,8 @@ class _Worker:
             case Tune():
                 self._orders.page_size = message.page_size
                 self._orders.rows_per_s = message.rows_per_s
+            case Probe():
+                self._probing = asyncio.create_task(self._probe(), name="probe")
             case Retire():
                 if not self._retired.done():
                     self._retired.set_result(None)
@@ -211,9 +236,21 @@ class _Worker:
         self._lease = None
         self._send(answer)
 
+    async def _probe(self) -> None:
+        found = await look_around(self._start)
+        self._send(replace(found, problem=self._trouble or found.problem))
+
     def _work_for(self, task: Task) -> Work[Any, Any]:
         """What does leases of this task."""
         make = KINDS[type(task)]
         if make not in self._works:
             self._works[make] = make(self._context)
         return self._works[make]
+
+
+def _resident_bytes() -> int:
+    """Of this process, by proc(5); 0 on other systems than Linux."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -22,7 +22,7 @@ from tests.bench import report
 from tests.bench.limits import limits
 from tests.bench.measure import machine
 from tests.bench.ours import Servers
-from tests.bench.parts import CONTESTANTS, PARTS, Bench, Contest, Options
+from tests.bench.parts import CACHE_MB, CONTESTANTS, PARTS, Bench, Contest, Options
 
 FOLDER = Path("build/bench")
 DOCUMENTS = 1_000_000
@@ -95,6 +95,12 @@ def _arguments() -> tuple[Options, Path, Path | None, Path]:
     parser.add_argument("--workers", default=",".join(map(str, WORKERS)), help="cluster sizes in the part users")
     parser.add_argument("--processes", type=int, default=PROCESSES, help="of the floor, and workers elsewhere")
     parser.add_argument(
+        "--cache-mb", type=int, default=CACHE_MB, help=f"of MongoDB, in the part random_ids (default {CACHE_MB})"
+    )
+    parser.add_argument(
+        "--steady", type=float, default=300.0, help="seconds of following writers, in the part follow; 0: only catch up"
+    )
+    parser.add_argument(
         "--converters", default=",".join(built_converters()), help="native,plain (default: those built)"
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"for peers, bytes, results (default {FOLDER})")
@@ -109,6 +115,8 @@ def _arguments() -> tuple[Options, Path, Path | None, Path]:
         workers=tuple(map(int, given.workers.split(","))),
         processes=given.processes,
         converters=_chosen(parser, given.converters, built_converters()),
+        cache_mb=given.cache_mb,
+        steady_s=given.steady,
     )
     if not 0 < options.documents <= SEED_COUNT.high or options.runs < 1:
         parser.error("--documents and --runs must be at least 1")

@@ -99,6 +99,14 @@ class Watch:
         peaks = {role: kb * 1024 / 1e6 for role, kb in roles.items() if kb}
         return Cost(sum(seen.cpu_s for seen in self._processes.values()), peaks)
 
+    @property
+    def cpu_by_role(self) -> dict[str, float]:
+        """CPU seconds so far of all processes of each role together."""
+        spent: dict[str, float] = {}
+        for seen in list(self._processes.values()):
+            spent[seen.role] = spent.get(seen.role, 0.0) + seen.cpu_s
+        return spent
+
     def _look_regularly(self) -> None:
         memory_at = 0.0
         while not self._stop.wait(CPU_EVERY_S):

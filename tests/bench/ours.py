@@ -8,9 +8,11 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
 from tests.bench import shapes
@@ -18,7 +20,9 @@ from tests.bench.measure import MARK, Ran, RunFailed, Watch
 
 PROJECT = Path(__file__).resolve().parents[2]
 TABLE = "bench_ours"
-NOT_AT_WORK = frozenset({"starting", "idle", "draining"})
+NOT_UP = frozenset({"starting"})
+"""States of a worker that could not be given a lease yet."""
+NOT_AT_WORK = frozenset({*NOT_UP, "idle", "draining"})
 """States of a worker that has no lease."""
 
 
@@ -41,24 +45,28 @@ def migrate(
     plan: Path | None = None,
     rejected: int = 0,
     checksum: bool = True,
+    order: str = "auto",
+    size: str = "",
 ) -> Ran:
     """Copy a collection with key, ledger, checksums and counts; `seconds` as the run's last JSON line says.
 
     Args:
         plan: a saved plan instead of the collection and a proposal.
         rejected: documents that have to become rejects.
-        checksum: the setting.
+        checksum: the setting; likewise `order`.
+        size: of the cluster, instead of the number of workers: `auto`.
 
     Raises:
         RunFailed: it failed, rejected more or less than that, or used another converter.
     """
-    words = ["run", "--json", "--cluster-size", str(workers), "--page-size", str(page_size)]
+    words = ["run", "--json", "--cluster-size", size or str(workers), "--page-size", str(page_size)]
     if plan is not None:
         words += ["--plan", str(plan)]
     else:
         words += ["--collection", f"{shapes.DATABASE}.{collection}:public.{TABLE}"]
     exit_code = EXIT_INCOMPLETE if rejected else EXIT_DONE
     environment = {"MONGOPG_RUN_CONVERTER": converter, "MONGOPG_RUN_CHECKSUM": str(checksum).lower()}
+    environment["MONGOPG_RUN_ORDER"] = order
     run = _command(servers, words, workers, environment, exit_code=exit_code)
     if run.details["rejected"] != rejected:
         raise RunFailed(f"{run.details['rejected']:,} documents were rejected instead of {rejected:,}")
@@ -66,6 +74,21 @@ def migrate(
     if run.details["converter"] not in (converter, ""):
         raise RunFailed(f"the run used the {run.details['converter']} converter instead of the {converter} one")
     return run
+
+
+def migrate_database(servers: Servers, database: str, *, schema: str, converter: str, workers: int) -> Ran:
+    """Copy every collection of a database into a schema, likewise.
+
+    Raises:
+        RunFailed: it failed, or rejected something.
+    """
+    place = urlsplit(servers.source_uri)
+    environment = {
+        "MONGOPG_SOURCE_URI": urlunsplit(place._replace(path=f"/{database}")),
+        "MONGOPG_TARGET_SCHEMA": schema,
+        "MONGOPG_RUN_CONVERTER": converter,
+    }
+    return _command(servers, ["run", "--json", "--cluster-size", str(workers)], workers, environment)
 
 
 def seed(servers: Servers, collection: str, *, count: int, workers: int) -> Ran:
@@ -115,24 +138,36 @@ def _command(
         seconds = ended_s - next(at for at, record in lines if record.get("state") == "seeding")
         rows = last["seeded"]
     converters = [record["converter"] for _, record in lines if record.get("converter")]
-    at_work = _at_work(lines)
+    at_work, up = _first_seen(lines, NOT_AT_WORK), _first_seen(lines, NOT_UP)
     details = {
         "run_id": last.get("run_id", ""),
         "rows": rows,
         "rejected": last.get("rejected", 0),
+        "sizes": _sizes(lines),
         "converter": converters[-1] if converters else "",
         "at_work": len(at_work),
-        "all_at_work_s": max(at_work.values()) if at_work and len(at_work) == workers else None,
+        "up": len(up),
+        "all_up_s": max(up.values()) if up and len(up) == workers else None,
     }
     return Ran(seconds, wall_s, watch.cost, details)
 
 
-def _at_work(lines: list[tuple[float, dict[str, Any]]]) -> dict[int, float]:
-    """For each worker that ever worked on something, when it was first seen to: seconds from the command's start."""
+def _sizes(lines: list[tuple[float, dict[str, Any]]]) -> list[tuple[float, int]]:
+    """The cluster's sizes one after the other, each with the second from the command's start in which it was seen first."""
+    found: list[tuple[float, int]] = []
+    for at, record in lines:
+        size = record.get("cluster_size", 0)
+        if record.get("state") == "running" and (not found or found[-1][1] != size):
+            found.append((round(at, 1), size))
+    return found
+
+
+def _first_seen(lines: list[tuple[float, dict[str, Any]]], not_in: Collection[str]) -> dict[int, float]:
+    """For each worker, when it was first seen in another state than these: seconds from the command's start."""
     found: dict[int, float] = {}
     for at, record in lines:
         for worker in record.get("workers", []):
-            if worker["state"] not in NOT_AT_WORK:
+            if worker["state"] not in not_in:
                 found.setdefault(worker["id"], at)
     return found
 

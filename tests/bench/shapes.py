@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +35,8 @@ N_WIDE_BODIES = 500
 """Different wide documents, their `_id`s left aside."""
 _INT32 = struct.Struct("<i")
 _ID = b"\x07_id\0"
+_OBJECT_ID_ELEMENT = len(_ID) + 12
+_UUID = b"\x05_id\0" + _INT32.pack(16) + b"\x04"
 _FIRST_DAY = datetime(2015, 1, 1, tzinfo=UTC)
 
 
@@ -66,6 +69,19 @@ def fill(source_uri: str, shape: Shape, n_documents: int) -> str:
         waiting = [pool.submit(_insert, source_uri, name, shape.name, *each) for each in ranges]
         for each in waiting:
             each.result()
+    return name
+
+
+def fill_many(source_uri: str, count: int, documents: int) -> str:
+    """See to it that a database of so many collections of users is there; returns its name."""
+    name = f"{DATABASE}_{count}_of_{documents}"
+    with MongoClient[dict[str, Any]](source_uri) as client:
+        there = set(client[name].list_collection_names())
+        for number in range(count):
+            collection = f"c{number:05}"
+            if collection not in there or client[name][collection].estimated_document_count() != documents:
+                client[name].drop_collection(collection)
+                insert(client[name][collection], USERS.make(number * documents, (number + 1) * documents))
     return name
 
 
@@ -102,6 +118,17 @@ def _user_pages() -> UserPages:
 
 def _users(low: int, high: int) -> list[bytes]:
     return _user_pages().documents(low, high)
+
+
+def _random_ids(low: int, high: int) -> list[bytes]:
+    """The users with a UUID as `_id`: in no order at all, and the same for the same index."""
+    made = []
+    for index, user in enumerate(_users(low, high), low):
+        digest = bytearray(blake2b(index.to_bytes(8, "big"), digest_size=16).digest())
+        digest[6], digest[8] = digest[6] & 0x0F | 0x40, digest[8] & 0x3F | 0x80  # version 4
+        content = _UUID + bytes(digest) + user[_INT32.size + _OBJECT_ID_ELEMENT :]
+        made.append(_INT32.pack(_INT32.size + len(content)) + content)
+    return made
 
 
 def _three_fields(low: int, high: int) -> list[bytes]:
@@ -194,4 +221,6 @@ WIDE = Shape("wide", "60 fields, three levels, arrays, decimals, binaries", 0.2,
 CLEAN_PEOPLE = Shape("clean_people", "people of eleven fields into a table with constraints", 1.0, _clean_people)
 BAD_PEOPLE = Shape("bad_people", "the same, one in a hundred bad in one of twelve ways", 1.0, _bad_people)
 REFUSED_PEOPLE = Shape("refused_people", "the same, one in a hundred refused by a CHECK", 1.0, _refused_people)
-SHAPES = {shape.name: shape for shape in (USERS, THREE_FIELDS, WIDE, CLEAN_PEOPLE, BAD_PEOPLE, REFUSED_PEOPLE)}
+RANDOM_IDS = Shape("random_ids", "users whose _ids are random UUIDs, in no order on disk", 2.0, _random_ids)
+_ALL = (USERS, THREE_FIELDS, WIDE, CLEAN_PEOPLE, BAD_PEOPLE, REFUSED_PEOPLE, RANDOM_IDS)
+SHAPES = {shape.name: shape for shape in _ALL}

@@ -15,7 +15,7 @@ import tui.cockpit.dialogs
 import tui.cockpit.screens
 import tui.cockpit.widgets
 from tests.docs.markdown import table
-from tui.cockpit.commands import COMMANDS, SCREENS, Command, Place
+from tui.cockpit.commands import COMMANDS, Command, Place
 from tui.cockpit.keymap import Keymap, key_words
 
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -33,7 +33,7 @@ def keys_section(place: Place) -> Callable[[], str]:
     return section
 
 
-KEY_SECTIONS = {f"keys-{place.value}": keys_section(place) for place in (*SCREENS, Place.APP)}
+KEY_SECTIONS = {f"keys-{place.value}": keys_section(place) for place in Place}
 
 
 def row(command: Command) -> list[str]:

@@ -41,14 +41,14 @@ ID_KINDS: Sequence[tuple[Kind, ...]] = (
 def page() -> str:
     """The section."""
     parts = [
-        "**Columns.** What one kind of value in a field becomes, and with which option something else:",
+        "**Columns.** What one BSON type in a field becomes, and with which option something else:",
         table(["in MongoDB", "column", "with an option"], kind_rows()),
-        "Several kinds in one field share a scalar column only where no value changes; null goes with any:",
-        table(["kinds in one field", "column"], mixture_rows()),
+        "Several BSON types in one field share a scalar column only where no value changes; null goes with any:",
+        table(["BSON types in one field", "column"], mixture_rows()),
         "`_id` is always kept, and becomes the primary key:",
-        table(["kinds of `_id`", "column"], id_rows()),
-        "**Retyping.** The kinds that a column of each type can be told to take in a plan (`type`, `kinds`):",
-        table(["type", "kinds"], fitting_rows()),
+        table(["BSON types of `_id`", "column"], id_rows()),
+        "**Retyping.** The BSON types (`kinds` in a plan) that a column of each type can be told to take:",
+        table(["type", "BSON types"], fitting_rows()),
         "**Policies**, in `[mapping]` for all fields and in a plan for one; each value they touch is counted:",
         table(["policy", "choices, the default first", "what for"], option_rows(POLICIES)),
         "**Options** of `[mapping]`:",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from engine.config import Settings, variable_of
-from engine.knobs import CLUSTER_SIZE, KNOBS, Knob
+from engine.knobs import ALIASES, CLUSTER_SIZE, KNOBS, Knob
 from tests.docs.markdown import one_line, spelled, table, texts_below
 from tui.cli import commands as cli
 from tui.cli.options import OPTIONS
@@ -82,7 +82,7 @@ def flags() -> Mapping[str, list[tuple[str, str]]]:
     for function, _, command in commands():
         for parameter in command.params:
             if option := OPTIONS.get(parameter.name):
-                found.setdefault(option.setting, []).append((str(parameter.opts[-1]), function))
+                found.setdefault(option.setting, []).append((str(parameter.opts[0]), function))
     return found
 
 
@@ -103,6 +103,8 @@ def commands_section() -> str:
         parts.append(f"### `{' '.join(words)}`\n\n{one_line(command.help)}")
         rows = [[f"`{spelling(one)}`", one_line(one.help)] for one in command.params]
         parts.append(table(["argument or option", "what it does"], rows))
+        if examples := cli.examples_of(name):
+            parts.append("\n".join(["```", *(f"{words}  # {what}" for words, what in examples), "```"]))
     return "\n\n".join(parts)
 
 
@@ -122,11 +124,17 @@ def spelling(parameter: Any) -> str:
 def knobs_section() -> str:
     """The knobs with their bounds."""
     rows = [
-        [f"`{knob.name}`", knob.unit, f"{knob.low:,} to {knob.high:,}{', 0 is off' if knob.zero_is_off else ''}",
+        [", ".join(f"`{name}`" for name in (knob.name, *aliases_of(knob))), knob.unit,
+         f"{knob.low:,} to {knob.high:,}{', 0 is off' if knob.zero_is_off else ''}",
          knob_default(knob), knob.help]
         for knob in KNOBS.values()
     ]  # fmt: skip
     return table(["knob", "unit", "bounds", "default", "what it is"], rows)
+
+
+def aliases_of(knob: Knob) -> list[str]:
+    """Its other names."""
+    return [alias for alias, name in ALIASES.items() if name == knob.name]
 
 
 def knob_default(knob: Knob) -> str:

@@ -130,7 +130,9 @@ async def begin_run(
     connection: asyncpg.Connection, run_id: str, statements: Sequence[str], *, fingerprint: str = "f", **load: Any
 ) -> None:
     """A run into `USERS`; the statements make the table."""
-    run = runs.NewRun(run_id, fingerprint, "create", "mongodb://localhost/shop", "postgresql://localhost/x", "{}")
+    run = runs.NewRun(
+        run_id, fingerprint, "create", "mongodb://localhost/shop", "postgresql://localhost/x", "{}", "here"
+    )
     await runs.create_run_and_tables(connection, run, [TableLoad(0, NAMESPACE, USERS, "{}", 10, **load)], statements)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import bson
+import pytest
 from bson import DatetimeMS, Int64
 from bson.raw_bson import RawBSONDocument
 
@@ -67,6 +66,7 @@ def raw(*parts: dict[str, Any] | bytes) -> bytes:
 # --- told -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_policies_changed_is_told_by_run_runs_and_verify(
     front_end: FrontEnd, source: Source, target: Target
 ) -> None:
@@ -123,6 +123,7 @@ def test_problems_have_a_sentence_on_stderr_beside_json(front_end: FrontEnd, sou
 # --- counted once -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_what_was_changed_is_counted_once_through_kills_and_resumes(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -133,7 +134,7 @@ async def test_what_was_changed_is_counted_once_through_kills_and_resumes(
     await engine.start()
     await engine.set("throttle", 4_000)
     await engine.until_written(500)
-    os.kill(next(worker.pid for worker in engine.snapshot.workers if worker.pid), signal.SIGKILL)
+    await engine.strike()
     await engine.until_written(2_500)
     await engine.cancel(now=True)
     await engine.finished()
@@ -149,6 +150,7 @@ async def test_what_was_changed_is_counted_once_through_kills_and_resumes(
     assert target.value("SELECT count(*) FROM orders WHERE name = 'a'") == n // 3
 
 
+@pytest.mark.slow
 async def test_rows_that_the_table_refuses_were_not_changed_and_those_written_later_were(
     source: Source, target: Target, engines: Engines
 ) -> None:

@@ -70,7 +70,10 @@ def test_a_bench_prints_tables_bars_and_a_recommendation(front_end: FrontEnd, so
     first, *lines = outcome.out.splitlines()
     assert first.startswith(f"{collection}, ")
     assert any(line.split()[:2] == ["1", "8,000"] and "1.00x  #" in line for line in lines)
-    assert "times one worker: mongopg-tui run --cluster-size " in lines[-2]
+    assert lines[-2].startswith(f"  mongopg-tui run --collection {collection} --cluster-size ")
+    intention, _, estimate = outcome.err.partition("\n")
+    assert intention.startswith(f"Copying the first 2,000 documents of {collection} again and again, with 1 to ")
+    assert "It takes about " in estimate
     assert re.fullmatch(r"Recommended here: cluster size \d+, page size [\d,]+", lines[-1])
     assert_nothing_left(target)
 

@@ -13,7 +13,7 @@ from bson import ObjectId
 from engine.mapping.kinds import INTEGERS
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.postgres import connect as postgres
-from engine.postgres import preflight
+from engine.postgres import requirements
 from engine.postgres.obstacles import obstacles, triggers_of
 from engine.postgres.tables import describe_table, type_of
 from tests.engine.target_tools import USERS
@@ -88,12 +88,12 @@ async def test_rights_on_the_columns_that_are_written_will_do(target: Target, cl
         f"GRANT SELECT (_id, n), INSERT (_id, n) ON users TO {role}"
     )
     columns = {USERS: ["_id", "n"]}
-    assert await preflight.missing_rights(clerk, [USERS], "append", columns) == []
-    [grant] = await preflight.missing_rights(clerk, [USERS], "upsert", columns)
+    assert await requirements.missing_rights(clerk, [USERS], "append", columns) == []
+    [grant] = await requirements.missing_rights(clerk, [USERS], "upsert", columns)
     assert grant.startswith("GRANT UPDATE ON")
     target.execute(f"GRANT UPDATE (n) ON users TO {role}")
-    assert await preflight.missing_rights(clerk, [USERS], "upsert", columns) == []
-    [grant] = await preflight.missing_rights(clerk, [USERS], "append", {USERS: ["_id", "n", "secret"]})
+    assert await requirements.missing_rights(clerk, [USERS], "upsert", columns) == []
+    [grant] = await requirements.missing_rights(clerk, [USERS], "append", {USERS: ["_id", "n", "secret"]})
     assert grant.startswith("GRANT SELECT, INSERT ON")
 
 
@@ -220,6 +220,7 @@ async def test_triggers_before_each_row_are_named_before_others(target: Target) 
         await connection.close()
 
 
+@pytest.mark.slow
 async def test_runs_into_tables_that_are_not_as_they_seem(source: Source, target: Target, engines: Engines) -> None:
     source.db.folded.insert_many([{"_id": "a", "n": 1}, {"_id": "A", "n": 2}])
     at = datetime(2026, 11, 30, 12, 0, 0, 123000)

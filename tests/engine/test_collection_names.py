@@ -86,6 +86,7 @@ def test_a_whole_database_of_odd_names_arrives_and_is_found_again(
     assert front_end.do("verify", "--json", "--level", "full").code == 0
 
 
+@pytest.mark.slow
 def test_what_is_typed_goes_where_it_says_by_flags_environment_and_file(
     source: Source, target: Target, front_end: FrontEnd
 ) -> None:
@@ -127,6 +128,7 @@ def test_a_target_that_no_table_may_be_is_refused(source: Source, front_end: Fro
         assert (refused.code, says in refused.last["error"]["message"]) == (2, True), refused
 
 
+@pytest.mark.slow
 async def test_patterns_leave_collections_out_and_do_not_count_on_resume(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -137,7 +139,7 @@ async def test_patterns_leave_collections_out_and_do_not_count_on_resume(
 
     assert (made["exit_code"], [*made["tables"]]) == (0, ["public.star", "public.users"])
     assert [facts["message"] for facts in engine.facts_of("problem")] == [
-        "run.exclude: 'user' is like no collection, so it leaves out nothing; did you mean users?"
+        "run.exclude: 'user' matches no collection, so it excludes nothing; did you mean users?"
     ]
     await engine.leave()
     for settings in (engines.settings("users", "star"), engines.settings(run={"exclude": [*patterns, "nothing"]})):
@@ -146,12 +148,13 @@ async def test_patterns_leave_collections_out_and_do_not_count_on_resume(
         await again.leave()
     _, nothing = await engines.run(engines.settings(run={"exclude": ["*"]}))
     assert nothing["exit_code"] == 2
-    assert "run.exclude leaves out every collection" in nothing["error"]["message"]
+    assert "run.exclude excludes every collection" in nothing["error"]["message"]
 
 
 # --- names that the target has ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["create", "replace"])
 async def test_keys_and_indexes_get_names_that_nothing_has(
     source: Source, target: Target, engines: Engines, mode: str

@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ MAX_GAP_S = 1.0
 """Between two progress lines."""
 MAX_OVERHEAD_S = 1.0
 """Of a command's wall time over the run's own seconds."""
+INTERRUPTED_WITHIN_S = 2.5
+"""From the key to the prompt, on a machine that is busy."""
 END_S = 20.0
 """For embedded servers whose engine was killed."""
 SLACK_S = 2.0
@@ -90,7 +93,9 @@ def test_a_run_without_a_terminal_prints_lines_and_a_summary(
     outcome = front_end.do("run", "--collection", f"{source.database}.orders:crm.moved")
     assert (outcome.code, outcome.err) == (EXIT_DONE, "")
     assert "\x1b" not in outcome.out
-    assert re.search(rf"{source.database}\.orders +crm\.moved +20,000 +20,000 +20,000 +0 +20,000  ok", outcome.out)
+    assert re.search(
+        rf"{source.database}\.orders +crm\.moved +20,000 +20,000 +20,000 +0 +20,000  counts match", outcome.out
+    )
     assert "20,000 read = 20,000 written + 0 rejected" in outcome.out
     assert_all_there(target, table="crm.moved")
 
@@ -177,6 +182,23 @@ def test_demo_is_one_command_with_one_last_line_and_leaves_nothing(front_end: Fr
     assert outcome.last["tables"]["public.users"]["target"] == 3_000
 
 
+def test_a_demo_that_follows_is_written_to_until_it_is_cut_over(front_end: FrontEnd) -> None:
+    demo = front_end.start("demo", "--follow", "--json", "--seed-count", "3000", "--cluster-size", "2")
+    progress = demo.until_progress(
+        lambda record: (
+            record.get("ready") is True
+            and record["state"] == "following"
+            and record["follow"]["by_kind"].keys() >= {"insert", "update", "delete"}
+        )
+    )
+    cut = front_end.do("ctl", "cutover", "--run", progress["run_id"], "--wait", "--json")
+    assert (cut.code, cut.last["state"]) == (EXIT_DONE, "completed"), cut.err
+    outcome = demo.outcome()
+    assert (outcome.code, outcome.last["verification"]) == (EXIT_DONE, "verified"), outcome.err
+    assert outcome.last["follow"]["updated"] > 0
+
+
+@pytest.mark.slow
 def test_a_demo_whose_engine_is_killed_leaves_nothing_and_promises_nothing(front_end: FrontEnd) -> None:
     with tempfile.TemporaryDirectory(prefix="mpg") as above:
         Path(above).chmod(0o711)  # PostgreSQL may run as another user
@@ -290,6 +312,7 @@ def test_an_engine_that_dies_is_exit_code_1_and_the_run_goes_on_from_there(
     assert_all_there(target)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_named_goes_on_as_it_was_asked_for_but_not_as_another(
     front_end: FrontEnd, source: Source, target: Target
 ) -> None:
@@ -331,6 +354,7 @@ def test_the_plan_shows_mapping_and_ddl_and_writes_nothing(front_end: FrontEnd, 
     assert target.value("SELECT count(*) FROM public.orders") == 0
 
 
+@pytest.mark.slow
 def test_verify_rejects_and_runs_answer_from_the_ledger(front_end: FrontEnd, source: Source, target: Target) -> None:
     assert front_end.do("runs").out == "There are no runs in the ledger of this target.\n"
     fill(source, 100)
@@ -350,8 +374,28 @@ def test_verify_rejects_and_runs_answer_from_the_ledger(front_end: FrontEnd, sou
     target.execute("DELETE FROM orders WHERE _id = '5' OR _id::text = '5'")
     mismatch = front_end.do("verify")
     assert mismatch.code == 4
-    assert "MISMATCH" in mismatch.out
-    discarded = front_end.do("runs", "--discard", run_id)
-    assert (discarded.code, discarded.out) == (EXIT_DONE, f"Run {run_id} is discarded; its target tables stay.\n")
+    assert "mismatch" in mismatch.out
+    refused = front_end.do("runs", "--discard", run_id)
+    assert refused.code == EXIT_USAGE
+    assert "--force" in refused.err
+    discarded = front_end.do("runs", "--discard", run_id, "--force")
+    assert discarded.code == EXIT_DONE
+    assert f"Run {run_id} is deleted" in discarded.out
     assert front_end.do("runs", "--json").last["runs"] == []
     assert target.value("SELECT count(*) FROM orders") == 99
+
+
+def test_b17_ctrl_c_while_a_plan_waits_for_a_silent_server_is_answered_at_once(front_end: FrontEnd) -> None:
+    """It listens, so that a connection is made, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/shop"
+        command = front_end.start("plan", MONGOPG_SOURCE_URI=uri)
+        silent.settimeout(20)
+        connection, _ = silent.accept()
+        with connection:
+            began = time.monotonic()
+            command.send(signal.SIGINT)
+            outcome = command.outcome(10)
+    assert outcome.code == EXIT_CANCELLED
+    assert "Interrupted" in outcome.err
+    assert time.monotonic() - began < INTERRUPTED_WITHIN_S

@@ -165,6 +165,7 @@ async def test_a_resumed_run_reads_at_the_same_moment(source: Source, target: Ta
     assert (end["state"], end["verification"]) == ("completed", "verified")
 
 
+@pytest.mark.slow
 async def test_a_resume_at_another_consistency_is_another_plan(source: Source, engines: Engines) -> None:
     with Writer(source):
         first = await started(engines)
@@ -177,6 +178,7 @@ async def test_a_resume_at_another_consistency_is_another_plan(source: Source, e
     assert "consistency" in end["error"]["message"]
 
 
+@pytest.mark.slow
 async def test_a_moment_forgotten_before_the_first_commit_gives_way_to_a_new_one(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -198,6 +200,7 @@ async def test_a_moment_forgotten_before_the_first_commit_gives_way_to_a_new_one
     assert target.value("SELECT snapshot_time FROM mongopg.run") == engine.facts_of("snapshot")[-1]["at"]
 
 
+@pytest.mark.slow
 async def test_a_moment_forgotten_after_a_commit_ends_the_run_and_no_resume_mixes_two(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -219,6 +222,7 @@ async def test_a_moment_forgotten_after_a_commit_ends_the_run_and_no_resume_mixe
     assert again["read"] < DOCUMENTS
 
 
+@pytest.mark.slow
 async def test_views_and_time_series_are_read_at_one_moment_too(
     source: Source, target: Target, engines: Engines
 ) -> None:

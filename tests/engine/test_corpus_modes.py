@@ -90,7 +90,7 @@ class CorpusRun:
         loads, statements = await prepare.prepare(self.connection, RUN, self.mode, wanted, mappings_of)
         # The bounds of existing tables have been found out, and are those that the case has.
         assert [Mapping.model_validate_json(load.mapping) for load in loads] == self.mappings
-        run = NewRun(RUN, "f", self.mode, "mongodb://localhost/corpus", "postgresql://localhost/x", "{}")
+        run = NewRun(RUN, "f", self.mode, "mongodb://localhost/corpus", "postgresql://localhost/x", "{}", "here")
         await runs.create_run_and_tables(self.connection, run, loads, statements)
         await partitions.add_partitions(
             self.connection,
@@ -177,8 +177,14 @@ async def connected(uri: str) -> asyncpg.Connection:
     return connection
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("converter", built_converters())
+@pytest.mark.parametrize(
+    ("converter", "mode"),
+    [
+        pytest.param(converter, mode, marks=[pytest.mark.slow] if number and mode != "create" else [])
+        for number, converter in enumerate(built_converters())
+        for mode in MODES
+    ],
+)
 async def test_every_case_has_its_outcome_in_every_mode(target: Target, mode: str, converter: Preference) -> None:
     connection = await connected(target.uri)
     try:

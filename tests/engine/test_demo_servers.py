@@ -199,6 +199,7 @@ def test_stop_removes_everything_and_may_be_called_twice() -> None:
     assert not servers.directory.exists()
 
 
+@pytest.mark.slow
 def test_kept_servers_outlive_their_owner_and_are_found_again(folder: Path) -> None:
     started = start_elsewhere(folder / "kept", keep=True, stays=False)
     assert started.owner.wait() == 0
@@ -217,6 +218,7 @@ def test_kept_servers_outlive_their_owner_and_are_found_again(folder: Path) -> N
     assert (folder / "kept" / "mongo").is_dir(), "data that were once kept are not removed by a later start"
 
 
+@pytest.mark.slow
 def test_a_failed_start_tells_the_servers_last_complaint(folder: Path) -> None:
     with start_servers(folder / "kept", keep=True):
         pass
@@ -274,6 +276,7 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(folder: Path) -> No
     assert [entry.name for entry in folder.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.slow
 def test_a_folder_where_a_demo_runs_is_refused(folder: Path) -> None:
     with start_servers(folder / "demo") as running:
         with pytest.raises(UsageError, match=f"process {running.keeper.pid}"):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -31,6 +34,45 @@ async def test_this_driver_has_the_transport_and_the_protocol(target: Target) ->
         assert await connection.fetchval("SELECT 1") == 1
     finally:
         await connection.close()
+
+
+ARRAYS: dict[str, list[object]] = {
+    "bool": [True, None, False],
+    "bytea": [b"\0a", b""],
+    "char": [b"r", b"p"],
+    "name": ["users", 'odd "name"'],
+    "int8": [2**40, None, -1],
+    "int2": [1, -2],
+    "int4": [1, None, 2**31 - 1],
+    "tid": [(0, 1), (7, 65_535)],
+    "float8": [1.5, None],
+    "varchar": ["a,b", "{}"],
+    "timestamptz": [datetime(2026, 11, 30, tzinfo=UTC), None],
+    "numeric": [Decimal("1.50"), None],
+    "uuid": [UUID(int=5), None],
+    "jsonb": ['{"a": 1}', None],
+}
+
+
+async def test_a_new_session_asks_the_catalogue_for_no_array_of_a_type_of_postgresql(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asked(*_: object, **__: object) -> None:
+        raise AssertionError("the driver asks the catalogue what a type is")
+
+    with monkeypatch.context() as silent:
+        silent.setattr(asyncpg.Connection, "_introspect_types", asked)
+        connection = await postgres.connect(target.uri)
+        try:
+            for name, values in ARRAYS.items():
+                quoted = f'"{name}"' if name == "char" else name
+                assert await connection.fetchval(f"SELECT $1::{quoted}[]", values) == values, name
+                assert await connection.fetchval(f"SELECT ARRAY[$1::{quoted}[]]", values) == [values], name
+        finally:
+            await connection.close()
+    oids = target.rows("SELECT substr(typname, 2) AS name, typelem, oid FROM pg_type WHERE typname = ANY($1)",
+                       [f"_{name}" for name in ARRAYS])  # fmt: skip
+    assert {row["name"]: (row["typelem"], row["oid"]) for row in oids} == driver_internals._ARRAYS
 
 
 class _Hidden:

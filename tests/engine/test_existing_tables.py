@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from bson import Int64
 
 from engine.protocol import MakePlan, PlanView
@@ -28,6 +29,7 @@ def rows(target: Target, columns: str) -> list[tuple[Any, ...]]:
     return [tuple(json.loads(value) if str(value).startswith("{") else value for value in row) for row in found]
 
 
+@pytest.mark.slow
 async def test_nightly_upserts_of_drifting_documents_go_on(source: Source, target: Target, engines: Engines) -> None:
     source.db.things.insert_many(
         [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,7 +99,9 @@ async def test_a_full_census_is_exact(source: Source, engines: Engines, converte
     assert (values["text"].nul, values["at"].bad_dates, values["deep"].depth) == (1, 1, 2)
     assert (columns["n"].type, columns["mixed"].type, columns["rare"].type) == ("jsonb", "jsonb", "double precision")
     assert (table.census, table.sampled, table.documents) == ("full", DOCUMENTS, DOCUMENTS)
-    assert sum("NUL" in warning or "dates beyond" in warning for warning in table.warnings) == 2
+    # Whether the few documents that are converted for the preview have the rare one among them is chance.
+    found = [each.split(":")[0] for each in table.warnings if "policy" in each]
+    assert found == ["Field text", "Field at"]
 
 
 async def test_a_full_census_obeys_filter_and_limit(source: Source, engines: Engines) -> None:
@@ -131,14 +131,13 @@ async def test_a_worker_killed_while_counting_changes_nothing(source: Source, en
     engine = await engines.launch(engines.settings("mixed"))
     with slowed(source, engine):
         asking = engine.ask_later(MakePlan(census="full"))
-        now = await engine.until(
+        await engine.until(
             lambda now: (
                 now.counting and 0 < now.counting.seen < DOCUMENTS and any(each.collection for each in now.workers)
             ),
             "a census under way",
         )
-        victim = next(each for each in now.workers if each.collection)
-        os.kill(victim.pid, signal.SIGKILL)
+        victim = await engine.strike(lambda worker: worker.collection, what="a worker that counts")
         await engine.event("worker", lambda facts: facts["pid"] == victim.pid and facts["what"] == "died")
     table = PlanView.model_validate(await asking).tables[0]
     assert counted(table) == counts_of(source)
@@ -152,7 +151,7 @@ async def test_a_census_can_be_cancelled_and_keeps_others_out(source: Source, en
     with slowed(source, engine):
         asking = engine.ask_later(MakePlan(census="full"))
         await engine.until(lambda now: now.counting and now.counting.seen, "a census under way")
-        with pytest.raises(UsageError, match="full census is going on"):
+        with pytest.raises(UsageError, match="full census is in progress"):
             await engine.start()
         await engine.client.call(Cancel())
         with pytest.raises(Cancelled):

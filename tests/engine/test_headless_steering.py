@@ -54,7 +54,7 @@ def test_one_interrupt_commits_what_is_in_hand_and_the_run_can_be_resumed(
     running.send(signal.SIGINT)
     outcome = running.outcome(10)
     assert outcome.code == EXIT_CANCELLED
-    assert "Press ctrl-C again" in outcome.err
+    assert "Ctrl-C again to roll back" in outcome.err
     assert outcome.last["state"] == "cancelled"
     assert 0 < outcome.last["written"] == target.value("SELECT count(*) FROM orders") < N
     _resume(front_end, target)
@@ -71,6 +71,7 @@ def test_a_second_interrupt_rolls_back_at_once(running: Command, front_end: Fron
     _resume(front_end, target)
 
 
+@pytest.mark.slow
 def test_a_third_interrupt_kills_an_engine_that_does_not_answer(
     running: Command, front_end: FrontEnd, target: Target
 ) -> None:
@@ -85,7 +86,10 @@ def test_a_third_interrupt_kills_an_engine_that_does_not_answer(
     _resume(front_end, target)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, EXIT_SIGTERM), (signal.SIGHUP, EXIT_SIGHUP)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, EXIT_SIGTERM), pytest.param(signal.SIGHUP, EXIT_SIGHUP, marks=pytest.mark.slow)],
+)
 def test_ends_by_signal_have_their_own_exit_codes(
     number: signal.Signals, code: int, running: Command, front_end: FrontEnd
 ) -> None:
@@ -118,6 +122,7 @@ def test_a_front_end_that_is_killed_takes_its_engine_along(
     _resume(front_end, target)
 
 
+@pytest.mark.slow
 def test_user_signals_pause_resume_and_show_the_workers(running: Command, front_end: FrontEnd, target: Target) -> None:
     running.send(signal.SIGUSR1)
     paused = running.until_progress(lambda record: record["state"] == "paused")
@@ -134,6 +139,7 @@ def test_user_signals_pause_resume_and_show_the_workers(running: Command, front_
     assert_all_there(target)
 
 
+@pytest.mark.slow
 def test_terminal_signals_change_the_number_of_workers(running: Command, front_end: FrontEnd, target: Target) -> None:
     running.send(signal.SIGTTIN)
     running.until_progress(lambda record: record["cluster_size"] == 3 and len(record["workers"]) == 3)
@@ -154,8 +160,8 @@ def test_ctl_turns_knobs_within_their_bounds(running: Command, front_end: FrontE
     assert (more.last["workers_alive"], len(more.last["workers"])) == (5, 5)
     page = front_end.do("ctl", "set", "page-size=1,000")
     assert page.code == EXIT_DONE
-    assert page.out.endswith("page_size is 1,000, from the next page\n")
-    for word in ("cluster_size=0", "cluster_size=129", "page_size=99", "page_size=100001"):
+    assert page.out.endswith("page size set to 1,000 (from the next page)\n")
+    for word in ("cluster_size=0", "cluster_size=2000", "page_size=99", "page_size=100001"):
         refused = front_end.do("ctl", "set", word)
         assert refused.code == EXIT_USAGE
         assert "must be between" in refused.err
@@ -166,13 +172,26 @@ def test_ctl_turns_knobs_within_their_bounds(running: Command, front_end: FrontE
     assert_all_there(target)
 
 
+@pytest.mark.slow
+def test_ctl_leaves_the_cluster_size_to_the_run(running: Command, front_end: FrontEnd, target: Target) -> None:
+    auto = front_end.do("ctl", "set", "workers=auto:3-6", "--wait", "--json")
+    assert (auto.code, auto.last["auto"], auto.last["tuning"]["auto"]) == (EXIT_DONE, "auto:3-6", "auto:3-6")
+    assert isinstance(auto.last["cluster_size"], int)
+    assert front_end.do("ctl", "set", "workers=auto").out.endswith("workers set to auto (while the run copies)\n")
+    _hurry(front_end)
+    assert running.outcome().code == EXIT_DONE
+    assert_all_there(target)
+
+
 def test_ctl_pauses_resumes_and_cancels(running: Command, front_end: FrontEnd, target: Target) -> None:
     run_id = running.until_progress(lambda record: True)["run_id"]
     paused = front_end.do("ctl", "pause", "--wait", "--run", run_id[:12])
-    assert (paused.code, paused.out) == (EXIT_DONE, f"run {run_id}: paused\n")
+    assert paused.code == EXIT_DONE
+    assert paused.out.startswith(f"run {run_id}, mongodb://")
+    assert paused.out.endswith(": paused\n")
     status = front_end.do("ctl", "status")
     assert f"run {run_id}: paused" in status.out
-    assert "ETA – paused by you" in status.out
+    assert "paused by ctl" in status.out
     assert front_end.do("ctl", "pause").code == EXIT_USAGE
     assert front_end.do("ctl", "resume", "--wait", "--json").last["state"] == "running"
     cancelled = front_end.do("ctl", "cancel", "--wait", "--json")
@@ -183,6 +202,7 @@ def test_ctl_pauses_resumes_and_cancels(running: Command, front_end: FrontEnd, t
     _resume(front_end, target)
 
 
+@pytest.mark.slow
 def test_ctl_asks_which_run_where_there_are_several(running: Command, front_end: FrontEnd, source: Source) -> None:
     words = ["seed", "--json", "--seed-count", "100,000,000", "--collection", f"{source.database}.more"]
     other = front_end.start(*words, "--cluster-size", "1")

@@ -76,6 +76,7 @@ def assert_tame(output: str) -> None:
     assert not [line for line in rest.replace("\r", "\n").split("\n") if line.startswith("FORGED")]
 
 
+@pytest.mark.slow
 def test_in_pipes(front_end: FrontEnd, hostile_server: list[str]) -> None:
     plain = front_end.do("run", "--headless", *hostile_server)
     assert plain.code == 4, plain
@@ -102,6 +103,7 @@ def test_in_logs(front_end: FrontEnd, hostile_server: list[str]) -> None:
             assert line.isprintable()
 
 
+@pytest.mark.slow
 def test_errors_of_people_who_type_such_names(front_end: FrontEnd, source: Source) -> None:
     for words in (["--collection", HOSTILE], ["--collection", f"{source.database}.{HOSTILE}"], ["--mode", HOSTILE],
                   ["--cluster-size", HOSTILE], [f"--{HOSTILE}"], ["--config", f"/{HOSTILE}"]):  # fmt: skip
@@ -135,8 +137,10 @@ def look_at(terminal: Terminal, *keys: str) -> None:
             terminal.read()
 
 
+@pytest.mark.slow
 def test_a_run_in_the_cockpit(front_end: FrontEnd, hostile_server: list[str], target: Target) -> None:
-    with Terminal([*PROGRAM, "run", *hostile_server], front_end.environment, 150, 45) as terminal:
+    silent = {**front_end.environment, "MONGOPG_COCKPIT_NOTIFY": "false"}  # our own bell is none of theirs
+    with Terminal([*PROGRAM, "run", *hostile_server], silent, 150, 45) as terminal:
         terminal.wait_for("50 written")
         look_at(terminal, "l", "e", "\x1b")
         terminal.press("q")
@@ -146,6 +150,7 @@ def test_a_run_in_the_cockpit(front_end: FrontEnd, hostile_server: list[str], ta
     assert target.value("SELECT count(*) FROM bad") == 50
 
 
+@pytest.mark.slow
 def test_names_on_the_setup_screen(front_end: FrontEnd, hostile: list[str]) -> None:
     assert hostile
     with Terminal(PROGRAM, front_end.environment, 150, 45) as terminal:

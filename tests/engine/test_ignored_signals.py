@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
 from engine.errors import EXIT_DONE, EXIT_SIGTERM
 from tests.engine.test_command_line import assert_all_there, fill
 
@@ -27,6 +29,7 @@ def ignored(*numbers: signal.Signals) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_through_signals_that_were_ignored_at_its_start(
     front_end: FrontEnd, source: Source, target: Target
 ) -> None:

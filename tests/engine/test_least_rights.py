@@ -18,9 +18,10 @@ from pymongo import MongoClient
 from engine.config import Settings, merged
 from engine.errors import ConnectError, MigrationError
 from engine.mongo import connect as mongo
+from engine.mongo import write_block
 from engine.service import sockets
 from tests.conftest import Source, Target
-from tests.guarded import make_replica_set, running_mongod
+from tests.guarded import mongod_with_users
 from tests.running import Engines, add_users, assert_users_equal
 from tests.running import engines as engines
 
@@ -35,17 +36,8 @@ AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root may act as anot
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[tuple[int, MongoClient[dict[str, Any]]]]:
     """A MongoDB that asks who is there: its port, and its administrator."""
-    with tempfile.TemporaryDirectory() as folder:
-        key = Path(folder, "key")
-        key.write_text("a2V5b2ZhbGxub2Rlcw==")
-        key.chmod(0o600)
-        with running_mongod("--auth", "--keyFile", str(key), "--replSet", "rs0") as port:
-            address = f"127.0.0.1:{port}/?directConnection=true"
-            with MongoClient[dict[str, Any]](f"mongodb://{address}") as first:
-                make_replica_set(first, port)
-                first.admin.command("createUser", "admin", pwd="admin", roles=["root"])
-            with MongoClient[dict[str, Any]](f"mongodb://admin:admin@{address}") as admin:
-                yield port, admin
+    with mongod_with_users() as server:
+        yield server
 
 
 @pytest.fixture
@@ -229,3 +221,26 @@ async def test_another_user_cannot_steer_a_run(engines: Engines) -> None:
     assert knock(path, NOBODY) == "hung up"
     assert knock(path, os.getuid()) == "answered"
     path.parent.chmod(0o700)
+
+
+def test_to_block_all_writes_takes_a_right_of_its_own(
+    shop: Source, guarded: tuple[int, MongoClient[dict[str, Any]]]
+) -> None:
+    port, admin = guarded
+    may_block = {"resource": {"cluster": True}, "actions": ["setUserWriteBlockMode"]}
+    admin.admin.command("createRole", "blocker", privileges=[may_block], roles=[])
+    admin.shop.command(
+        "createUser",
+        "blocker",
+        pwd=PASSWORD,
+        roles=[{"role": "blocker", "db": "admin"}, {"role": "read", "db": "shop"}],
+    )
+    with mongo.connect(shop.uri, app_name="test") as reader:
+        assert "lacks the right setUserWriteBlockMode" in write_block.why_not(reader)
+        assert not write_block.can_be_set(reader)
+    uri = f"mongodb://blocker:{QUOTED}@127.0.0.1:{port}/shop?directConnection=true"
+    with mongo.connect(uri, app_name="test") as blocker:
+        assert write_block.why_not(blocker) == ""
+        assert not write_block.is_blocked(blocker), "which it may not see"
+    admin.shop.command("dropUser", "blocker")
+    admin.admin.command("dropRole", "blocker")

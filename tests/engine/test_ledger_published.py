@@ -35,7 +35,7 @@ async def test_a_ledger_that_is_published_is_made_and_changed(target: Target, pu
     target.execute(f"CREATE SCHEMA mongopg; CREATE PUBLICATION everything FOR {published}")
     async with bench(target.uri) as made:
         await write_rows(made)
-        await runs.set_state(made.connection, RUN, "completed", ended=True)
+        await runs.set_state(made.connection, RUN, 1, "completed", ended=True)
         await runs.discard(made.connection, RUN)
     assert target.rows(WITHOUT_KEY) == []
 

@@ -18,7 +18,7 @@ from engine.plan import kept_plan
 from engine.postgres import connect as postgres
 from engine.postgres.sqlstates import FAILURES
 from engine.protocol import RunState
-from tests.running import Engines, add_users
+from tests.running import Engines, add_users, eventually
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -98,17 +98,6 @@ async def test_a_run_that_was_discarded_meanwhile_is_said_to_be_gone(
             await ledger.take_up(before)
 
 
-async def test_an_engine_that_another_has_followed_writes_no_end(
-    source: Source, target: Target, engines: Engines
-) -> None:
-    run_id = await completed_run(source, engines)
-    target.execute("UPDATE mongopg.run SET state = 'running', ended_at = NULL, engine_host = 'elsewhere'")
-    connection = await postgres.connect(target.uri)
-    await runs.set_state(connection, run_id, "failed", ended=True, error="the tables are another run's")
-    await connection.close()
-    assert tuple(target.rows("SELECT state, ended_at IS NULL, error FROM mongopg.run")[0]) == ("running", True, "")
-
-
 async def test_the_last_count_waits_for_a_commit_that_is_being_made(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -116,8 +105,9 @@ async def test_the_last_count_waits_for_a_commit_that_is_being_made(
     async with ledger_of(target, run_id) as ledger:
         ledger._events.is_begun = True
         leaver = await postgres.connect(target.uri, application_name=ledger.app_name)
-        committing = asyncio.create_task(leaver.execute("SELECT pg_sleep(0.5)"))
-        await asyncio.sleep(0.1)
+        committing = asyncio.create_task(leaver.execute("SELECT pg_sleep(1)"))
+        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+        await eventually(lambda: target.value(sleeping), 10.0, lambda: "the statement is not being executed")
         began = time.monotonic()
         totals = await ledger.last_totals()
         assert time.monotonic() - began > 0.2

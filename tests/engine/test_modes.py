@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from bson import ObjectId
 
 from engine import protocol
@@ -44,6 +45,19 @@ async def test_append_adds_to_the_rows_that_are_there(source: Source, target: Ta
     assert (end["exit_code"], end["written"], end["verification"]) == (0, USERS, "verified")
     add_users(source, USERS)
     assert_users_equal(source, target)
+
+
+async def test_a_copy_does_not_wait_for_the_disk_at_each_commit(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, 1_000)
+    await run(engines, "create")
+    target.execute("TRUNCATE users; ALTER TABLE users ADD waits text DEFAULT current_setting('synchronous_commit')")
+
+    end = await run(engines, "append")
+
+    assert (end["exit_code"], end["written"], end["verification"]) == (0, 1_000, "verified")
+    assert [row["waits"] for row in target.rows("SELECT DISTINCT waits FROM users")] == ["off"]
 
 
 async def test_append_makes_a_table_that_is_not_there(source: Source, target: Target, engines: Engines) -> None:
@@ -103,6 +117,7 @@ async def test_what_a_table_would_refuse_of_the_sample_is_named_before_anything_
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_a_cancelled_append_is_resumed(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     await run(engines, "create")
@@ -167,6 +182,7 @@ async def test_replace_makes_a_table_that_is_not_there(source: Source, target: T
     assert tables(target) == ["users"]
 
 
+@pytest.mark.slow
 async def test_replace_twice_ends_with_the_newest(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, 1_000)
     await run(engines, "replace")
@@ -255,6 +271,7 @@ async def test_upsert_makes_a_table_that_is_not_there(source: Source, target: Ta
     assert_users_equal(source, target)
 
 
+@pytest.mark.slow
 async def test_upsert_says_that_keys_of_several_kinds_may_become_one(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -292,6 +309,7 @@ async def test_upsert_goes_on_after_a_kill(source: Source, target: Target, engin
     assert_users_equal(source, target)
 
 
+@pytest.mark.slow
 async def test_upsert_beside_other_rows_counts_the_rows_of_keys_that_become_one(
     source: Source, target: Target, engines: Engines
 ) -> None:

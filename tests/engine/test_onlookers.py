@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import ConnectError
 from engine.protocol import RunState, SetKnob
-from engine.service.client import EngineClient, find_engine
+from engine.service.client import EngineClient, Waits, find_engine
 from tests.running import Engines, add_users, assert_users_equal, eventually
 from tests.slow_run import completed, started, working
 
@@ -54,24 +54,22 @@ async def test_a_client_that_detaches_leaves_the_run_going_on(source: Source, ta
     await engine.until_gone()
 
 
+@pytest.mark.slow
 async def test_a_detach_from_an_engine_that_stands_still_counts_when_it_goes_on(
-    source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
+    source: Source, target: Target, engines: Engines
 ) -> None:
     add_users(source, USERS)
     engine = await started(engines)
+    impatient = Waits(connect_s=0.3, attach_s=0.3, detach_s=0.3)
 
     os.kill(engine.pid, signal.SIGSTOP)
     try:
-        with monkeypatch.context() as impatient:
-            impatient.setattr("engine.service.client.DETACH_TIMEOUT_S", 0.3)
-            impatient.setattr("engine.service.client.ATTACH_TIMEOUT_S", 0.3)
-            impatient.setattr("engine.service.client.CONNECT_TIMEOUT_S", 0.3)
-            with pytest.raises(ConnectError, match="does not answer"):
-                await find_engine()
-            with pytest.raises(ConnectError, match="does not answer"):
-                await EngineClient.connect(engine.process.socket)
-            async with asyncio.timeout(5.0):
-                await engine.client.detach()
+        with pytest.raises(ConnectError, match="does not answer"):
+            await find_engine(waits=impatient)
+        with pytest.raises(ConnectError, match="does not answer"):
+            await EngineClient.connect(engine.process.socket, waits=impatient)
+        async with asyncio.timeout(10.0):
+            await engine.client.detach()
     finally:
         os.kill(engine.pid, signal.SIGCONT)
     other = await EngineClient.connect(engine.process.socket)

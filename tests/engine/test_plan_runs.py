@@ -57,7 +57,7 @@ async def test_every_edit_takes_effect(source: Source, target: Target, engines: 
         ('schema = "public"\ntable = "orders"', 'schema = "crm"\ntable = "sales"'),
         ('field = "no", column = "no", type = "integer"', 'field = "no", column = "number", type = "bigint"'),
         ('column = "total", type = "numeric"', 'column = "total", type = "text", kinds = ["decimal128"]'),
-        ("ignore = []", 'ignore = ["debug"]'),
+        ("exclude = []", 'exclude = ["debug"]'),
         ("filter = \"\"", 'filter = \'{"open": true, "no": {"$lt": 2000}}\''),
     )  # fmt: skip
     lines = [line for line in text.split("\n") if '{ field = "address",' not in line and 'field = "debug"' not in line]
@@ -102,6 +102,7 @@ async def test_what_the_plan_does_not_know_follows_the_policy_for_drift(
     assert target.value("SELECT field FROM mongopg.reject") == "b"
 
 
+@pytest.mark.slow
 async def test_a_policy_of_one_field_and_a_key_that_holds_a_dot(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -131,6 +132,7 @@ async def test_columns_left_to_the_documents_without_a_field(source: Source, tar
     assert target.value("SELECT count(*) FROM o WHERE _extra IS NOT NULL") == 0
 
 
+@pytest.mark.slow
 async def test_a_filter_and_a_limit_together(source: Source, target: Target, engines: Engines) -> None:
     orders = add_orders(source)
     plan = edited(await saved_plan(engines, "orders"), ('filter = ""', "filter = '{\"open\": true}'"))
@@ -140,6 +142,7 @@ async def test_a_filter_and_a_limit_together(source: Source, target: Target, eng
     assert sorted(row["no"] for row in target.rows("SELECT no FROM orders")) == wanted
 
 
+@pytest.mark.slow
 async def test_a_filter_of_a_view(source: Source, target: Target, engines: Engines) -> None:
     add_orders(source, 300)
     source.db.command("create", "seen", viewOn="orders", pipeline=[])
@@ -215,6 +218,7 @@ async def test_a_cancelled_run_of_a_plan_goes_on_with_it_and_with_no_other(
     assert_ledger(target, engine.run_id, rows=USERS)
 
 
+@pytest.mark.slow
 async def test_a_resumed_run_keeps_its_filter(source: Source, target: Target, engines: Engines) -> None:
     orders = add_orders(source, 12_000)
     plan = edited(await saved_plan(engines, "orders"), ('filter = ""', "filter = '{\"open\": true}'"))
@@ -243,7 +247,7 @@ def test_save_edit_run(front_end: FrontEnd, source: Source, target: Target) -> N
         edited(file.read_text(), ('filter = ""', 'filter = \'{"no": {"$gte": 2990}}\''), ('"create"', '"append"'))
     )
     shown = front_end.do("plan", "--plan", "plan.toml")
-    assert "10 documents, only" in shown.out
+    assert "10 documents, filter" in shown.out
     ran = front_end.do("run", "--json", "--plan", "plan.toml")
     assert (ran.code, ran.last["written"]) == (EXIT_DONE, 10)
     again = front_end.do("run", "--json", "--plan", "plan.toml")

@@ -15,7 +15,7 @@ from engine import protocol
 from engine.errors import MigrationError, TargetHeld, UsageError
 from engine.protocol import RetryReport, RunState, Verification, VerifyReport
 from tests.corpus.case import element, inner, text
-from tests.running import Engine, Engines, assert_ledger, assert_same, committed
+from tests.running import Engine, Engines, assert_ledger, assert_same, committed, nothing_open
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -113,6 +113,7 @@ async def test_what_is_written_later_is_verified_like_the_rest(
     assert (table.equal, table.different, table.missing, table.extra) == (DOCUMENTS - 2, 1, 1, 0)
 
 
+@pytest.mark.slow
 async def test_the_same_policies_change_nothing(source: Source, target: Target, engines: Engines) -> None:
     add_people(source)
     engine, _ = await engines.run(engines.settings("people"))
@@ -172,6 +173,7 @@ async def test_values_that_overflowed_go_into_a_wider_column_and_a_new_extra(
     assert (await verified(engine)).result is Verification.VERIFIED
 
 
+@pytest.mark.slow
 async def test_a_saved_plan_says_how_rejects_are_written(source: Source, target: Target, engines: Engines) -> None:
     add_people(source)
     engine, _ = await engines.run(engines.settings("people"))
@@ -283,7 +285,7 @@ async def test_a_retry_that_is_killed_in_the_middle_leaves_rows_and_rejects_that
         rows = committed(target, "people")
         assert count // 2 < rows < count, part
         assert_ledger(target, engine.run_id, rows=rows, rejected=count - rows)
-    await asyncio.sleep(0.2)  # the server notices that the last one is gone, and lets its locks go
+    await nothing_open(target)  # the server has noticed that the last one is gone, and let its locks go
     report = await retried(engines, nul="strip")
 
     assert report.left == 0

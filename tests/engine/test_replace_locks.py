@@ -83,7 +83,7 @@ async def test_many_tables_are_held_by_their_schema(target: Target) -> None:
 
 async def test_a_run_whose_tables_are_made_in_groups_begins_with_the_last(target: Target) -> None:
     tables = names(7)
-    run = NewRun(RUN, "f", "create", "mongodb://localhost/shop", "postgresql://localhost/x", "{}")
+    run = NewRun(RUN, "f", "create", "mongodb://localhost/shop", "postgresql://localhost/x", "{}", "here")
     ends = []
 
     async def at_end() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from engine.config import merged
 from engine.protocol import Recording, Replay, RunState, Verification
 from tests.running import add_users, committed
@@ -48,6 +50,7 @@ async def test_workers_of_a_recording_are_those_that_committed(source: Source, e
         assert sum(worker.written for worker in frame.workers) == frame.written
 
 
+@pytest.mark.slow
 async def test_a_cancelled_run_is_resumed_with_the_settings_of_its_recording(
     source: Source, target: Target, engines: Engines
 ) -> None:

@@ -135,6 +135,7 @@ async def test_a_drain_that_takes_too_long_for_the_operator_is_cut_short(
     assert (end["state"], end["exit_code"], end["written"]) == ("cancelled", 130, committed(target))
 
 
+@pytest.mark.slow
 async def test_a_paused_run_is_cancelled_and_resumed(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await engines.launch(engines.settings("users", run={"throttle": SLOW, "page_size": 200}))
@@ -185,6 +186,7 @@ async def test_a_resumed_run_counts_what_was_there(source: Source, target: Targe
     assert_users_equal(source, target)
 
 
+@pytest.mark.slow
 async def test_a_resumed_run_is_found_by_its_own_id(source: Source, target: Target, engines: Engines) -> None:
     """Its engine's socket is called after the engine's beginning; an engine without a run is no run's."""
     add_users(source, USERS)
@@ -250,6 +252,21 @@ async def test_with_nothing_to_resume_a_run_begins_and_says_so(
     assert end["exit_code"] == 0
     assert "a new one begins" in engine.facts_of("problem")[0]["message"]
     assert_users_equal(source, target)
+
+
+async def test_b17_with_nothing_to_resume_a_table_in_the_way_is_not_all_that_is_said(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    """The table is that of a run of another plan, which is what an operator forgot."""
+    add_users(source, 1_000)
+    await engines.run()
+
+    _, end = await resumed(engines, mapping={"naming": "preserve"})
+
+    assert (end["state"], end["error"]["code"]) == ("failed", "table_exists")
+    assert end["error"]["message"].startswith(
+        "The target has no unfinished run of this plan to resume, and a new one cannot begin: Table public.users exists"
+    )
 
 
 async def test_a_run_of_another_plan_is_refused_with_the_difference(

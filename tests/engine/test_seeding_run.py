@@ -140,6 +140,7 @@ async def test_the_count_is_lowered_while_it_seeds(source: Source, engines: Engi
     assert indexes(source) == list(range(end["seeded"])), "nothing is deleted, and there is no hole"
 
 
+@pytest.mark.slow
 async def test_the_count_is_lowered_and_the_rest_copied(source: Source, target: Target, engines: Engines) -> None:
     engine = await seeding(engines, MANY, migrate=True, page_size=1_000)
     await engine.until(lambda now: now.seeded >= 2_000, "the first users")
@@ -189,6 +190,7 @@ async def test_the_count_is_raised_again_and_again_during_the_copy(
     assert_users_equal(source, target)
 
 
+@pytest.mark.slow
 async def test_the_count_is_lowered_during_the_copy(source: Source, target: Target, engines: Engines) -> None:
     engine = await seeding(engines, USERS, migrate=True, throttle=3_000, page_size=500)
     await engine.until_written(500)
@@ -247,24 +249,16 @@ async def test_a_cancelled_seeding_is_topped_up_by_the_next(source: Source, engi
 
 
 async def test_a_worker_killed_while_it_seeds(source: Source, engines: Engines) -> None:
-    import os
-    import signal
-
     engine = await seeding(engines, 60_000, page_size=2_000, cluster_size=2)
-    killed: set[int] = set()
     for _ in range(3):
-        shown = await engine.until(
-            lambda now: any(each.pid not in killed and each.written for each in now.workers), "a worker that seeds"
-        )
-        victim = next(each.pid for each in shown.workers if each.pid not in killed and each.written)
-        killed.add(victim)
-        os.kill(victim, signal.SIGKILL)
+        await engine.strike(lambda worker: worker.written, what="a worker that seeds")
 
     end = await engine.finished()
     assert (end["exit_code"], end["seeded"]) == (0, 60_000)
     assert indexes(source) == list(range(60_000))
 
 
+@pytest.mark.slow
 async def test_a_seeded_run_is_cancelled_in_its_copy_and_resumed(
     source: Source, target: Target, engines: Engines
 ) -> None:

@@ -14,7 +14,9 @@ from engine.config import Settings
 from engine.errors import ConnectError, MigrationError, MissingCollection
 from engine.mapping.model import Kind
 from engine.mongo.catalogue import (
+    SMALL_DOCUMENTS,
     UNKNOWN,
+    KnownFacts,
     collection_facts,
     estimated_count,
     exact_count,
@@ -24,6 +26,7 @@ from engine.mongo.catalogue import (
 from engine.mongo.connect import connect
 from engine.mongo.faults import EXECUTION_TIMEOUT
 from engine.mongo.id_kinds import IdKinds, id_kinds
+from engine.mongo.many_counts import estimated_counts, exact_counts
 from engine.plan import making
 from engine.plan.request import choose
 from tests.older_servers import CLUSTERED, require_mongodb
@@ -205,3 +208,31 @@ def test_a_doubt_about_kinds_of_id_is_a_warning(
         "The index of _id is too long to look all through it for double or decimal128: documents with such an _id would be "
         "rejects. A full census finds out."
     ]
+
+
+def test_small_collections_are_counted_together_whatever_their_ids_are(source: Source) -> None:
+    ids = [MinKey(), None, 1, 2.5, "a", {"a": 1}, Binary(b"x"), ObjectId(), True, datetime(2026, 1, 1), MaxKey()]
+    names = [f"c.{number}" if number % 2 else f"c{number}" for number in range(7)]
+    for number, name in enumerate(names):
+        source.db[name].insert_many({"_id": value} for value in ids[number:])
+    source.db.empty.insert_one({})
+    source.db.empty.delete_many({})
+    source.db.command({"create": "view", "viewOn": names[0], "pipeline": []})
+    wanted = {name: len(ids) - number for number, name in enumerate(names)}
+    assert exact_counts(source.client, source.database, [*names, "empty", "none"]) == wanted
+    assert estimated_counts(source.client, source.database, [*names, "empty"]) == wanted | {"empty": 0}
+    # A view has no statistics: nothing is known of it, and nothing fails.
+    assert "view" not in estimated_counts(source.client, source.database, [*names, "view"])
+    assert estimated_counts(source.client, source.database, ["view", *names]) == {}
+
+
+def test_the_size_of_a_small_collection_among_many_is_not_asked_for(source: Source) -> None:
+    for name, documents in (("a", 10), ("b", SMALL_DOCUMENTS - 1), ("c", SMALL_DOCUMENTS), ("d", 0)):
+        source.db[name].insert_many({"x": 1} for _ in range(documents)) if documents else source.db.create_collection(
+            name
+        )
+    known = KnownFacts(source.client, [(source.database, name) for name in "abcd"])
+    found = {name: known.of(source.database, name) for name in "abcd"}
+    assert [found[name].documents for name in "abcd"] == [10, SMALL_DOCUMENTS - 1, SMALL_DOCUMENTS, 0]
+    assert [found[name].size_bytes > 0 for name in "abcd"] == [False, False, True, False]
+    assert collection_facts(source.client, source.database, "a").size_bytes > 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import ssl
 
 import pytest
+from pymongo import client_session_shared
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -36,12 +38,18 @@ HOSTILE = "mongodb://user:s3cret@host \x1b]52;c;x\x07 [@click=app.bell]x[/] \u20
         (OperationFailure(HOSTILE, 11602), "11602"),
         (OperationFailure(HOSTILE, 6), "6"),
         (OperationFailure(HOSTILE, 251, {"errorLabels": ["TransientTransactionError"]}), "251"),
+        (ConfigurationError("Sessions are not supported by this MongoDB deployment"), "no_sessions"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_failures_that_may_pass_are_transient(exc: PyMongoError, code: str) -> None:
     assert is_transient(exc)
     assert describe(exc)[0] == code
+
+
+def test_the_driver_still_says_so_of_a_server_without_sessions() -> None:
+    source = inspect.getsource(client_session_shared)
+    assert 'ConfigurationError("Sessions are not supported by this MongoDB deployment")' in source
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 
 from engine.mapping.bson import documents
 from engine.mongo import connect as mongo
-from engine.mongo import faults, reader
+from engine.mongo import faults, partition, reader
 from engine.mongo.bounds import MAX_KEY, MIN_KEY, key_of
 from engine.mongo.catalogue import collection_facts
 from engine.mongo.partition import EXACT_DOCUMENTS, MAX_PARTITIONS, SMALL_BYTES, WHOLE, partitions, split
@@ -159,24 +159,43 @@ def test_partitions_by_a_sample_hold_every_document_once(source: Source) -> None
     assert read_all(source.db.large, spans) == whole(source.db.large)
 
 
+def test_the_end_of_a_collection_that_a_sample_has_too_little_of_is_cut_again(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = EXACT_DOCUMENTS + 10_000
+    insert_raw(source.db.grown, (encode({"_id": n}) for n in range(count)))
+    facts = collection_facts(source.client, source.database, "grown")
+    sampled = [encode({"_id": n}) for n in range(0, count * 3 // 4, 7)]
+    monkeypatch.setattr(partition, "some_keys", lambda *_: sampled)
+    spans = partitions(source.db.grown, facts, workers=4)
+    sizes = [len(read(source.db.grown, span)) for span in spans]
+    assert sum(sizes) == count
+    assert max(sizes) < 1.6 * count / 16
+    assert len(spans) <= 20
+    even = [encode({"_id": n}) for n in range(0, count, 7)]
+    monkeypatch.setattr(partition, "some_keys", lambda *_: even)
+    assert len(partitions(source.db.grown, facts, workers=4)) == 16, "nothing to mend"
+
+
 def test_there_are_four_partitions_for_each_worker(source: Source) -> None:
     insert_raw(source.db.few, (encode({"_id": n}) for n in range(50_000)))
     facts = collection_facts(source.client, source.database, "few")
     assert len(partitions(source.db.few, facts, workers=8)) == 32
-    assert len(partitions(source.db.few, replace(facts, size_bytes=2**30), workers=128)) == 200, "250 documents in each"
+    assert len(partitions(source.db.few, replace(facts, size_bytes=2**32), workers=128)) == 200, "250 documents in each"
 
 
 def test_a_large_cluster_does_not_make_small_partitions(source: Source) -> None:
     insert_raw(source.db.few, (encode({"_id": n}) for n in range(50_000)))
     facts = collection_facts(source.client, source.database, "few")
     medium = replace(facts, size_bytes=100 * SMALL_BYTES)
-    assert [len(partitions(source.db.few, medium, workers, 2**40)) for workers in (16, 24, 40, 128)] == [
+    assert [len(partitions(source.db.few, medium, workers, 2**40)) for workers in (8, 16, 24, 40, 128)] == [
+        32,
         64,
         96,
         100,
-        128,
+        100,
     ]
-    assert [len(partitions(source.db.few, facts, workers)) for workers in (16, 24, 90)] == [64, 64, 90]
+    assert [len(partitions(source.db.few, facts, workers)) for workers in (4, 8, 16, 90)] == [16, 32, 32, 32]
 
 
 @pytest.mark.parametrize("count", [0, 1, 400])
@@ -309,6 +328,17 @@ def test_readers_of_one_collection_share_what_they_learn(source: Source) -> None
     second = batch_sizes(RangeReader(source.db.large, encode({"_id": 300}), True, None, batch_size=size))
     assert first[0] == 300, "nothing was known"
     assert max(second) * 20_000 <= reader.WANTED_BATCH_BYTES
+
+
+def test_the_first_batch_is_as_large_as_the_size_of_documents_allows(source: Source) -> None:
+    source.db.small.insert_many({"_id": n, "payload": "x" * 300} for n in range(6_000))
+    average = collection_facts(source.client, source.database, "small").average_bytes
+    size = BatchSize.for_documents_of(average)
+    first, *_ = batch_sizes(RangeReader(source.db.small, None, True, None, batch_size=size))
+    assert first == reader.WANTED_BATCH_BYTES // average > reader.BATCH_DOCUMENTS
+    assert BatchSize.for_documents_of(0) == BatchSize()
+    assert BatchSize.for_documents_of(1).documents == reader.MAX_BATCH_DOCUMENTS
+    assert BatchSize.for_documents_of(16_000_000).documents == 1
 
 
 def test_slow_batches_become_smaller_but_never_smaller_than_the_first_one() -> None:

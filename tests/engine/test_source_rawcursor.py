@@ -8,6 +8,7 @@ import bson
 import pytest
 from bson import raw_bson
 from bson.raw_bson import RawBSONDocument
+from pymongo import message
 from pymongo.cursor import RawBatchCursor
 from pymongo.errors import OperationFailure
 
@@ -43,6 +44,44 @@ def test_no_object_is_made_of_a_document(source: Source, monkeypatch: pytest.Mon
     batches = list(LeanCursor(source.db.users, {}, None, batch_size=1_000))
     assert sum(map(len, batches)) > N_DOCUMENTS
     assert len(made) < 50
+
+
+def test_a_process_that_has_proved_the_short_way_unpacks_its_first_batch_once(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.db.users.insert_many([{"n": n} for n in range(N_DOCUMENTS)])
+    by_driver: list[int] = []
+    unpack = RawBatchCursor._unpack_response
+    monkeypatch.setattr(rawcursor, "_shortcut", rawcursor._find_shortcut())
+    rawcursor.prove_shortcut()
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        by_driver.append(1)
+        return unpack(self, *args, **kwargs)
+
+    monkeypatch.setattr(RawBatchCursor, "_unpack_response", counted)
+    batches = list(LeanCursor(source.db.users, {}, None, batch_size=1_000))
+    assert len(list(documents(b"".join(batches)))) == N_DOCUMENTS
+    assert not by_driver
+
+
+def test_a_driver_whose_made_up_answer_is_another_by_the_short_way_unpacks_all_by_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shortcut = rawcursor._find_shortcut()
+    assert shortcut is not None
+    shortcut.read = lambda answer: {}
+    monkeypatch.setattr(rawcursor, "_shortcut", shortcut)
+    rawcursor.prove_shortcut()
+    assert rawcursor._shortcut is None
+
+
+def test_a_driver_without_answers_to_make_up_proves_itself_by_its_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rawcursor, "_shortcut", rawcursor._find_shortcut())
+    monkeypatch.delattr(message, "_OpMsg")
+    rawcursor.prove_shortcut()
+    assert rawcursor._shortcut is not None
+    assert not rawcursor._shortcut.is_proven
 
 
 def test_a_refused_query_says_what_the_driver_says(source: Source) -> None:

@@ -122,7 +122,7 @@ async def test_a_database_that_is_not_there(target: Target) -> None:
 
 async def test_a_role_that_is_not_there(target: Target) -> None:
     message = await refusal(target.uri.replace("//postgres@", f"//nobody:{SECRET}@"))
-    assert 'does not let nobody in: role "nobody" does not exist; check the user in target.uri' in message
+    assert 'rejects user nobody: role "nobody" does not exist; check the user in target.uri' in message
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from engine.postgres import connect as postgres
 from engine.postgres import sqlstates
 from engine.rows import Piece
 from tests.engine.target_tools import NAMESPACE, RUN, bench, key, piece, pieces
+from tests.running import waiting_for_a_lock
 
 if TYPE_CHECKING:
     from tests.conftest import Target
@@ -68,7 +69,7 @@ async def test_a_second_claimer_waits_and_is_told_where_to_go_on(target: Target)
         await holder.begin(0, 0, None, True)
         await holder.write_page(pieces(piece([("a", 1), ("b", 2)])))
         waiting = asyncio.create_task(rival.begin(0, 0, None, True))
-        await asyncio.sleep(0.2)
+        await waiting_for_a_lock(target)
         assert not waiting.done(), "the claim of a living transaction makes others wait"
         await holder.commit(key("b"), False)
         with pytest.raises(SliceTaken) as taken:
@@ -89,7 +90,7 @@ async def test_the_claim_of_an_ended_backend_is_free_and_its_owner_writes_nothin
         await zombie.begin(0, 0, None, True)
         await zombie.write_page(pieces(piece([("a", 1)])))
         waiting = asyncio.create_task(heir.begin(0, 0, None, True))
-        await asyncio.sleep(0.1)
+        await waiting_for_a_lock(target)
         target.execute(f"SELECT pg_terminate_backend({connection.get_server_pid()})")
         await waiting
         await heir.write_page(pieces(piece([("a", 1), ("b", 2)])))
@@ -101,12 +102,10 @@ async def test_the_claim_of_an_ended_backend_is_free_and_its_owner_writes_nothin
         assert await made.ids() == ["a", "b"]
 
 
-async def test_a_claim_that_stays_held_times_out_as_a_transient_error(
-    target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engine.ledger.slices.LOCK_TIMEOUT_S", 1)
+async def test_a_claim_that_stays_held_times_out_as_a_transient_error(target: Target) -> None:
     async with bench(target.uri) as made:
         holder, rival = made.writer(), made.writer(await made.connect())
+        rival.lock_timeout_s = 1.0
         await holder.begin(0, 0, None, True)
         with pytest.raises(asyncpg.LockNotAvailableError) as refused:
             await rival.begin(0, 0, None, True)

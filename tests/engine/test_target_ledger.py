@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 
 from engine.errors import MigrationError, PlanChanged, TargetExists, TargetHeld, UsageError
-from engine.ledger import earlier_runs, partitions, runs, schema, table_locks
+from engine.ledger import earlier_runs, partitions, runs, schema, table_locks, taking
 from engine.ledger.partitions import Partition
 from engine.ledger.rejects import RejectCause, rejects_report
 from engine.mapping.names import TableName
-from engine.postgres import blockers
+from engine.postgres import blockers, sessions
 from engine.postgres import connect as postgres
 from engine.postgres.ddl import staging_name
 from tests.engine.target_tools import NAMESPACE, RUN, USERS, Bench, begin_run, bench, key, piece, pieces
+from tests.running import waiting_for_a_lock
 
 if TYPE_CHECKING:
     from tests.conftest import Target
@@ -142,13 +144,26 @@ async def test_a_queued_partition_is_cut_but_not_one_that_was_begun(target: Targ
         assert [p.partition.partition_id for p in await partitions.positions(made.connection, RUN)] == [1, 2, 3]
 
 
+async def test_the_parts_of_a_fill_in_are_of_its_generation(target: Target) -> None:
+    whole = Partition(0, 0, None, None, generation=2)
+    async with bench(target.uri, parts=[whole]) as made:
+        await made.connection.execute("UPDATE mongopg.table_load SET first_generation = 2")
+        cut = [Partition(1, 0, None, key("m")), Partition(2, 0, key("m"), None)]
+        assert await partitions.replace_partition(made.connection, RUN, 0, cut)
+        found = await partitions.positions(made.connection, RUN)
+        assert [(each.partition.partition_id, each.partition.generation) for each in found] == [(1, 2), (2, 2)]
+        await write(made, 1, 0, "a", final=True)
+        await write(made, 2, 0, "m", final=True, lower="m")
+        assert await messages(made) == []
+
+
 async def test_a_cut_waits_for_a_first_slice_that_is_being_written(target: Target) -> None:
     async with bench(target.uri) as made:
         writer = made.writer(await made.connect())
         await writer.begin(0, 0, None, True)
         parts = [Partition(1, 0, None, key("m")), Partition(2, 0, key("m"), None)]
         cutting = asyncio.create_task(partitions.replace_partition(made.connection, RUN, 0, parts))
-        await asyncio.sleep(0.2)
+        await waiting_for_a_lock(target)
         assert not cutting.done()
         await writer.commit(None, True)
         assert not await cutting
@@ -171,11 +186,11 @@ async def test_runs_are_found_by_prefix_and_by_plan(target: Target) -> None:
         connection = made.connection
         for number, (run_id, state) in enumerate([("a-1", "completed"), ("a-2", "cancelled"), ("a-3", "completed")]):
             await begin_run(connection, run_id, [], fingerprint="same")
-            await runs.set_state(connection, run_id, state, ended=True, seconds=number)
+            await runs.set_state(connection, run_id, 1, state, ended=True, seconds=number)
         found = await runs.find_run(connection, fingerprint="same")
         assert found is not None
         assert (found.run_id, found.is_resumable, found.namespaces) == ("a-2", True, (NAMESPACE,))
-        await runs.set_state(connection, "a-2", "completed")
+        await runs.set_state(connection, "a-2", 1, "completed")
         found = await runs.find_run(connection, fingerprint="same")
         assert found is not None
         assert (found.run_id, found.is_resumable) == ("a-3", False)
@@ -191,14 +206,16 @@ async def test_runs_are_found_by_prefix_and_by_plan(target: Target) -> None:
         assert [run.run_id for run in await runs.list_runs(connection)] == ["a-3", "a-2", "a-1", RUN]
 
 
+@pytest.mark.slow
 async def test_a_resume_takes_over_and_adds_up_its_time(target: Target) -> None:
     async with bench(target.uri) as made:
-        await runs.set_state(made.connection, RUN, "cancelled", ended=True, seconds=2.5, error="cancelled by you")
+        await runs.set_state(made.connection, RUN, 1, "cancelled", ended=True, seconds=2.5, error="cancelled by you")
+        assert await taking.claim(made.connection, RUN, "here", 1) == 2
         await runs.take_over(made.connection, RUN, "running")
         run = await runs.find_run(made.connection, prefix=RUN)
         assert run is not None
         assert (run.state, run.ended_at, run.error, run.seconds) == ("running", None, "", 2.5)
-        await runs.set_state(made.connection, RUN, "completed", ended=True, seconds=1.5, verification="verified")
+        await runs.set_state(made.connection, RUN, 2, "completed", ended=True, seconds=1.5, verification="verified")
         run = await runs.find_run(made.connection, prefix=RUN)
         assert run is not None
         assert (run.seconds, run.verification) == (4.0, "verified")
@@ -212,6 +229,7 @@ async def test_run_and_tables_are_made_together_or_not_at_all(target: Target) ->
         assert [run.run_id for run in await runs.list_runs(made.connection)] == [RUN]
 
 
+@pytest.mark.slow
 async def test_a_table_that_was_made_anew_cannot_be_resumed_into(target: Target) -> None:
     async with bench(target.uri) as made:
         await runs.check_same_tables(made.connection, RUN)
@@ -236,6 +254,26 @@ async def test_a_second_run_is_told_who_holds_the_table(target: Target) -> None:
         await table_locks.hold_tables(made.connection, [items])  # the other took all or none
         await table_locks.release_tables(made.connection, [items, USERS])
         await table_locks.hold_tables(other, [items, USERS])
+
+
+async def test_a_new_session_asks_for_locks_without_asking_what_a_type_is(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(target.uri) as made:
+        await table_locks.hold_tables(made.connection, [USERS], RUN)
+
+        async def asked(*_: object, **__: object) -> None:
+            raise AssertionError("the driver asks the catalogue what a type is")
+
+        monkeypatch.setattr(asyncpg.Connection, "_introspect_types", asked)
+        other = await made.connect()
+        await sessions.rename(made.connection, RUN)
+        assert await table_locks.is_held_for(other, USERS, RUN)
+        assert not await table_locks.is_held_for(other, TableName("public", "items"), RUN)
+        assert not await table_locks.is_held_for(other, USERS, "another run")
+        assert USERS in await table_locks.held_tables(other, [USERS])
+        await table_locks.release_tables(made.connection, [USERS])
+        assert not await table_locks.is_held_for(other, USERS, RUN)
 
 
 async def test_a_resumed_run_holds_its_table_since_it_was_resumed(target: Target) -> None:

@@ -189,10 +189,16 @@ async def test_session_state_is_ours_whatever_role_database_and_string_say(
 @pytest.mark.parametrize(
     ("statement", "expected"),
     [
-        ("ALTER ROLE {role} NOLOGIN", "does not let {role} in"),
-        ('REVOKE CONNECT ON DATABASE "{database}" FROM PUBLIC', "does not let {role} into the database"),
-        ('ALTER DATABASE "{database}" ALLOW_CONNECTIONS false', "does not let {role} into the database"),
-        ("DROP ROLE {role}", "does not let {role} in"),
+        ("ALTER ROLE {role} NOLOGIN", "rejects user {role}"),
+        (
+            'REVOKE CONNECT ON DATABASE "{database}" FROM PUBLIC',
+            "does not allow user {role} to connect to the database",
+        ),
+        (
+            'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false',
+            "does not allow user {role} to connect to the database",
+        ),
+        ("DROP ROLE {role}", "rejects user {role}"),
     ],
 )
 async def test_a_refused_login_is_for_good(target: Target, statement: str, expected: str) -> None:

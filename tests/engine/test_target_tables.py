@@ -17,7 +17,7 @@ from engine.ledger.slices import SliceWriter
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import TableName
 from engine.postgres import connect as postgres
-from engine.postgres import finish, preflight, prepare
+from engine.postgres import finish, prepare, requirements
 from engine.postgres.ddl import create_table
 from engine.postgres.page import CopyTarget
 from engine.postgres.tables import check_fits, describe_table, has_unique
@@ -53,7 +53,7 @@ async def begin(
     loads, statements = await prepare.prepare(
         connection, run_id, mode, [(0, NAMESPACE, table, mapping, 3, True)], mappings_of
     )
-    run = NewRun(run_id, "f", mode, "mongodb://localhost/shop", "postgresql://localhost/x", "{}")
+    run = NewRun(run_id, "f", mode, "mongodb://localhost/shop", "postgresql://localhost/x", "{}", "here")
     await runs.create_run_and_tables(connection, run, loads, statements)
     await partitions.add_partitions(connection, run_id, [partitions.Partition(0, 0, None, None)])
     return (await runs.table_loads(connection, run_id))[0]
@@ -210,7 +210,7 @@ async def test_replace_names_what_depends_on_the_old_table_and_changes_nothing(t
             [(0, NAMESPACE, TableName("public", "items"), MAPPING, 3, True), (1, "shop.u", USERS, MAPPING, 3, True)],
             mappings_of,
         )  # fmt: skip
-        run = NewRun(RUN, "f", "replace", "s", "t", "{}")
+        run = NewRun(RUN, "f", "replace", "s", "t", "{}", "here")
         await runs.create_run_and_tables(connection, run, loads, statements)
         loads = await runs.table_loads(connection, RUN)
         target.execute("""
@@ -316,14 +316,14 @@ async def test_the_owner_of_one_schema_and_the_ledger_can_do_a_whole_run(target:
     connection = await postgres.connect(clerk)
     try:
         with pytest.raises(UsageError) as refused:
-            await preflight.preflight(connection, [table], "create")
+            await requirements.require(connection, [table], "create")
         grants = [f'CREATE SCHEMA "mongopg" AUTHORIZATION {role};', f'CREATE SCHEMA "shop" AUTHORIZATION {role};']
         assert str(refused.value).endswith("run: " + " ".join(grants))
         with pytest.raises(UsageError, match=f"CREATE SCHEMA mongopg AUTHORIZATION {role}"):
             await schema.ensure_schema(connection)
         for grant in grants:
             target.execute(grant)
-        await preflight.preflight(connection, [table], "create")
+        await requirements.require(connection, [table], "create")
         await schema.ensure_schema(connection)
         load = await begin(connection, "create", table=table)
         await load_rows(connection, load, [("a", 1), ("b", 2)], "create")
@@ -360,11 +360,11 @@ async def test_missing_rights_on_a_table_are_named_as_grants(
     )
     connection = await postgres.connect(clerk)
     try:
-        missing = await preflight.missing_rights(connection, [USERS], mode)
+        missing = await requirements.missing_rights(connection, [USERS], mode)
         assert " ".join(missing) == expected.format(role=role, database=target.database)
         for grant in missing:
             target.execute(grant)
-        await preflight.preflight(connection, [USERS], mode)
+        await requirements.require(connection, [USERS], mode)
     finally:
         await connection.close()
 
@@ -373,7 +373,7 @@ async def test_a_read_only_session_and_a_wrong_encoding_are_refused(target: Targ
     target.execute(f"ALTER DATABASE {target.database} SET default_transaction_read_only = on")
     connection = await postgres.connect(target.uri)
     with pytest.raises(UsageError, match="read-only"):
-        await preflight.preflight(connection, [USERS], "create")
+        await requirements.require(connection, [USERS], "create")
     await connection.close()
     latin = f"{target.database}_latin"
     # From another database: this one only makes read-only transactions now.
@@ -382,7 +382,7 @@ async def test_a_read_only_session_and_a_wrong_encoding_are_refused(target: Targ
     try:
         connection = await postgres.connect(target.uri.replace(target.database, latin))
         with pytest.raises(UsageError, match="encoding LATIN1"):
-            await preflight.preflight(connection, [USERS], "create")
+            await requirements.require(connection, [USERS], "create")
         await connection.close()
     finally:
         await admin.execute(f"DROP DATABASE {latin}")

@@ -12,7 +12,8 @@ from tests.engine.verification_tools import only, verified
 from tests.faults.planting import constants
 from tests.running import Engines
 from tui.cli.verify import verification_text
-from tui.cockpit.export import csv_text, markdown
+from tui.reports.data import csv_text
+from tui.reports.markdown import markdown
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,6 +51,7 @@ async def test_a_run_into_the_same_table_keeps_a_verification_out(
         await verified(other, run=first)
 
 
+@pytest.mark.slow
 async def test_progress_is_shown_and_knobs_work(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, MANY)
     engine, _ = await engines.run()
@@ -76,6 +75,7 @@ async def test_progress_is_shown_and_knobs_work(source: Source, target: Target, 
     assert only(await verifying).equal == MANY
 
 
+@pytest.mark.slow
 async def test_a_verification_can_be_cancelled(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, MANY)
     engine, _ = await engines.run()
@@ -95,10 +95,8 @@ async def test_killed_workers_are_replaced(source: Source, target: Target, engin
     add_users(source, MANY)
     engine, _ = await engines.run()
     verifying = asyncio.create_task(verified(engine))
-    shown = await engine.until(
-        lambda now: now.comparing is not None and now.workers and now.workers[0].sent > 0, "a worker that compares"
-    )
-    os.kill(shown.workers[0].pid, signal.SIGKILL)
+    await engine.until(lambda now: now.comparing is not None, "a verification")
+    await engine.strike(lambda worker: worker.sent > 0, what="a worker that compares")
 
     report = await verifying
 
@@ -106,6 +104,7 @@ async def test_killed_workers_are_replaced(source: Source, target: Target, engin
     assert any(event.kind == "worker" and event.facts["what"] == "died" for event in engine.events)
 
 
+@pytest.mark.slow
 async def test_an_engine_that_loses_its_owner_breaks_off(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, MANY)
     await engines.run()
@@ -120,6 +119,7 @@ async def test_an_engine_that_loses_its_owner_breaks_off(source: Source, target:
     await engine.until_gone()
 
 
+@pytest.mark.slow
 async def test_sessions_that_are_ended_are_made_again(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, MANY)
     engine, _ = await engines.run()
@@ -137,6 +137,7 @@ async def test_sessions_that_are_ended_are_made_again(source: Source, target: Ta
     assert (only(report).equal, report.result) == (MANY, Verification.VERIFIED)
 
 
+@pytest.mark.slow
 async def test_cursors_that_fail_are_opened_again(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, MANY)
     engine, _ = await engines.run()

@@ -47,10 +47,18 @@ async def test_what_the_source_changed_since_is_told_from_what_is_ours(
 @pytest.mark.parametrize(
     ("ids", "planted"),
     [
-        ([f"k{number:05}" for number in range(20_000)], "'k19999x'"),
+        pytest.param([f"k{number:05}" for number in range(20_000)], "'k19999x'", marks=pytest.mark.slow),
         ([ObjectId(f"{number:024x}") for number in range(20_000)], f"'{20_000:024x}'"),
-        ([UUID(int=number << 32) for number in range(20_000)], f"'{UUID(int=(20_000 << 32) - 1)}'"),
-        ([datetime(2020, 1, 1, tzinfo=UTC) + timedelta(minutes=number) for number in range(20_000)], "'2021-01-01'"),
+        pytest.param(
+            [UUID(int=number << 32) for number in range(20_000)],
+            f"'{UUID(int=(20_000 << 32) - 1)}'",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            [datetime(2020, 1, 1, tzinfo=UTC) + timedelta(minutes=number) for number in range(20_000)],
+            "'2021-01-01'",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["text", "objectId", "uuid", "date"],
 )
@@ -70,6 +78,7 @@ async def test_an_extra_row_is_of_the_source_where_its_slice_changed(
     assert sorted(each.source_changed for each in report.differences) == [False, True, True]
 
 
+@pytest.mark.slow
 async def test_extra_rows_with_keys_of_several_kinds_are_counted(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -86,7 +95,7 @@ async def test_extra_rows_with_keys_of_several_kinds_are_counted(
     assert '"planted"' in {each.id for each in report.differences}
 
 
-@pytest.mark.parametrize("mode", ["append", "upsert"])
+@pytest.mark.parametrize("mode", [pytest.param("append", marks=pytest.mark.slow), "upsert"])
 async def test_rows_of_others_are_no_differences_in_a_shared_table(
     source: Source, target: Target, engines: Engines, mode: str
 ) -> None:
@@ -102,6 +111,7 @@ async def test_rows_of_others_are_no_differences_in_a_shared_table(
     assert (table.equal, table.different, table.missing, table.extra) == (98, 1, 1, 0)
 
 
+@pytest.mark.slow
 async def test_a_table_without_an_index_is_compared_all_the_same(
     source: Source, target: Target, engines: Engines
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import Target
 from tests.faults.planting import CrashPoints
 from tests.remains import remains_at, with_canary
+from tests.running import Engines
 from tests.running import engines as engines
 
 
@@ -21,6 +22,12 @@ def target(target: Target) -> Iterator[Target]:
     yield target
     left = remains_at(target)
     assert not left, left
+
+
+@pytest.fixture(params=["id", pytest.param("natural", marks=pytest.mark.slow)])
+def both_orders(request: pytest.FixtureRequest, engines: Engines) -> None:
+    """The test once with collections read by `_id`, and once in natural order."""
+    engines.order = request.param
 
 
 @pytest.fixture

@@ -18,6 +18,11 @@ IN_ENGINE = tuple(
     for when in ("before", "after")
 )  # fmt: skip
 
+IN_APPLYING = ("lane_claimed", "lane_read", "lane_written", "lane_pre_commit", "in_commit", "post_commit")
+"""Of a worker that applies changes."""
+IN_COLLECTING = ("before_collecting", "slice_claimed", "slice_pre_commit", "after_collecting")
+"""Of the engine, while it collects them."""
+IN_CUTTING_OVER = ("before_entering_phase", "after_entering_phase", "before_settling", "after_settling")
 AT_THE_BEGINNING = ("beginning_0", "beginning_1", "beginning_2", "beginning_3")
 """Each ends one worker before it is ready."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -25,6 +24,7 @@ from tests.running import (
     committed,
     eventually,
 )
+from tests.signals import send_signal
 from tests.slow_run import VERY_SLOW, completed, started
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ async def _take_down(proxy: Proxy, engine: Engine) -> None:
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_backends_of_workers_are_ended_in_the_middle_of_copy(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -87,6 +88,7 @@ async def test_all_sessions_of_a_run_are_ended(source: Source, target: Target, e
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_a_run_ends_when_another_took_its_table_while_its_sessions_were_gone(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -127,9 +129,8 @@ async def test_postgres_crashes_and_recovers(source: Source, target: Target, eng
     """A backend killed with SIGKILL makes the server end all sessions, recover from its log and go on."""
     add_users(source, USERS)
     engine = await started(engines)
-    victim = int(target.value(f"SELECT max(pid) FROM pg_stat_activity WHERE {COPYING.split(' AND query')[0]}"))
-
-    os.kill(victim, signal.SIGKILL)
+    victim = f"SELECT max(pid) FROM pg_stat_activity WHERE {COPYING.split(' AND query')[0]}"
+    await eventually(lambda: send_signal(int(target.value(victim)), signal.SIGKILL), 10.0, engine.account)
 
     await _until_postgres_answers(target)
     await engine.until_written(engine.snapshot.written + 1)
@@ -159,6 +160,7 @@ async def test_a_lock_on_the_table_only_delays(source: Source, target: Target, e
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_a_lock_that_stays_is_told_with_who_holds_it(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +201,7 @@ async def target_proxy(target: Target) -> AsyncIterator[Proxy]:
         yield proxy
 
 
+@pytest.mark.slow
 async def test_the_network_to_postgres_is_cut(
     source: Source, target: Target, engines: Engines, target_proxy: Proxy
 ) -> None:
@@ -261,6 +264,7 @@ async def test_a_cancel_while_postgres_is_away_ends_the_run(
     assert_users_equal(source, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lost", [pytest.param(b"INSERT INTO mongopg.table_load", marks=pytest.mark.slow), b"COMMIT"], ids=["before", "in"]
 )
@@ -308,6 +312,7 @@ async def source_proxy(source: Source) -> AsyncIterator[Proxy]:
         yield proxy
 
 
+@pytest.mark.slow
 async def test_the_network_to_mongodb_is_cut(
     source: Source, target: Target, engines: Engines, source_proxy: Proxy
 ) -> None:
@@ -319,6 +324,7 @@ async def test_the_network_to_mongodb_is_cut(
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_mongodb_is_away_for_a_while(
     source: Source, target: Target, engines: Engines, source_proxy: Proxy
 ) -> None:
@@ -359,11 +365,11 @@ def failing(source: Source, engine: Engine, times: int, **failure: Any) -> Itera
     "failure",
     [
         {"failCommands": ["getMore"], "closeConnection": True},
-        {"failCommands": ["getMore"], "errorCode": 43},
+        pytest.param({"failCommands": ["getMore"], "errorCode": 43}, marks=pytest.mark.slow),
         pytest.param({"failCommands": ["getMore"], "errorCode": 11602}, marks=pytest.mark.slow),
         pytest.param({"failCommands": ["getMore"], "errorCode": 6}, marks=pytest.mark.slow),
         pytest.param({"failCommands": ["find"], "errorCode": 262}, marks=pytest.mark.slow),
-        {"failCommands": ["find"], "closeConnection": True},
+        pytest.param({"failCommands": ["find"], "closeConnection": True}, marks=pytest.mark.slow),
     ],
     ids=["cut in getMore", "cursor not found", "interrupted", "host unreachable", "time limit in find", "cut in find"],
 )
@@ -392,6 +398,7 @@ async def test_mongodb_breaks_off_while_the_run_is_planned(source: Source, targe
     assert engine.snapshot.retried >= 1
 
 
+@pytest.mark.slow
 async def test_a_failure_that_stays_fails_the_run_which_can_be_resumed(
     source: Source, target: Target, engines: Engines
 ) -> None:

@@ -18,14 +18,15 @@ USERS = 6_000
 DIES_S = 30.0
 
 
+@pytest.mark.usefixtures("both_orders")
 @pytest.mark.parametrize(
     "point",
     [
         pytest.param("reading", marks=pytest.mark.slow),
         pytest.param("converted", marks=pytest.mark.slow),
-        "mid_copy",
+        pytest.param("mid_copy", marks=pytest.mark.slow),
         pytest.param("claimed", marks=pytest.mark.slow),
-        "pre_commit",
+        pytest.param("pre_commit", marks=pytest.mark.slow),
         "in_commit",
         "post_commit",
     ],
@@ -134,6 +135,7 @@ async def test_the_engine_dies_while_it_takes_a_run_up(
     assert_users_equal(source, target)
 
 
+@pytest.mark.usefixtures("both_orders")
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_the_engine_dies_while_it_cuts_partitions_again(

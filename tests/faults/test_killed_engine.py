@@ -23,6 +23,7 @@ from tests.running import (
     eventually,
     sessions,
 )
+from tests.signals import send_signal
 from tests.slow_run import SLOW, started
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ async def test_the_engine_is_killed_and_the_run_resumed(source: Source, target: 
     await resumed(engines, source, target, run_id)
 
 
+@pytest.mark.usefixtures("both_orders")
 @pytest.mark.slow
 async def test_the_engine_is_killed_again_and_again(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
@@ -83,13 +85,14 @@ async def test_the_engine_is_killed_again_and_again(source: Source, target: Targ
     await resumed(engines, source, target, run_id)
 
 
+@pytest.mark.usefixtures("both_orders")
 async def test_all_processes_are_killed_as_by_a_reboot(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, written=600, cluster_size=3)
     run_id = engine.run_id
 
     for pid in engine.processes():
-        os.kill(pid, signal.SIGKILL)
+        send_signal(pid, signal.SIGKILL)  # some end with the ones before them
 
     await engine.until_gone(ENGINE_DEAD_S)
     await resumed(engines, source, target, run_id)
@@ -108,6 +111,7 @@ async def test_the_engine_is_killed_in_a_pause(source: Source, target: Target, e
     await resumed(engines, source, target, run_id)
 
 
+@pytest.mark.usefixtures("both_orders")
 async def test_the_engine_is_killed_while_it_builds_keys(source: Source, target: Target, engines: Engines) -> None:
     """Everything is copied: a resume only builds the key, analyzes and counts."""
     add_users(source, USERS)
@@ -129,6 +133,7 @@ async def test_the_engine_is_killed_while_it_builds_keys(source: Source, target:
     assert target.value("SELECT count(*) FROM pg_constraint WHERE conrelid = 'users'::regclass AND contype = 'p'") == 1
 
 
+@pytest.mark.slow
 async def test_the_engine_is_killed_before_the_first_slice(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     settings = engines.settings("users", run=SLOW)
@@ -170,7 +175,9 @@ async def test_a_run_is_in_the_ledger_only_with_its_partitions(
     assert_users_equal(source, target)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)], ids=["SIGTERM", "SIGHUP"]
+)
 async def test_the_engine_is_told_to_end(source: Source, target: Target, engines: Engines, number: int) -> None:
     add_users(source, USERS)
     engine = await started(engines, written=600, cluster_size=3)
@@ -194,6 +201,7 @@ async def vanish(engine: Engine) -> None:
     await engine.leave()
 
 
+@pytest.mark.slow
 async def test_an_owner_who_wants_it_cancelled_vanishes(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, written=600, cluster_size=3, on_disconnect="cancel")
@@ -243,6 +251,7 @@ async def test_an_owner_vanishes_while_another_looks_on(source: Source, target: 
     await engine.until_gone()
 
 
+@pytest.mark.slow
 async def test_a_guest_who_vanishes_changes_nothing(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, written=600, cluster_size=3)

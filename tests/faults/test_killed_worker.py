@@ -8,7 +8,6 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Callable, Collection, Container
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from tests.faults.planting import constants
 from tests.faults.proxy import proxy_to
 from tests.faults.sockets import ports_to
 from tests.running import Engine, Engines, add_users, assert_users_equal, eventually, nothing_open
+from tests.signals import send_signal
 from tests.slow_run import VERY_SLOW, completed, started
 
 if TYPE_CHECKING:
@@ -44,19 +44,17 @@ CREATE TRIGGER watch AFTER INSERT ON mongopg.slice FOR EACH ROW EXECUTE FUNCTION
 """Whether a session is there when others claim a slice."""
 
 
-async def worker_at_work(engine: Engine, but_not: set[int], spared: Container[int] = ()) -> WorkerView:
-    """A worker in the middle of a slice, other than those killed before, and with none of the partitions that are spared."""
+async def worker_at_work(engine: Engine) -> WorkerView:
+    """A worker in the middle of a slice, of a cluster whose size stays and of which none was killed."""
+    now = await engine.until(lambda now: any(each.state in AT_WORK for each in now.workers), "a worker at work")
+    return next(each for each in now.workers if each.state in AT_WORK)
 
-    def found() -> WorkerView | None:
-        for each in engine.snapshot.workers:
-            if each.state in AT_WORK and each.pid not in but_not and each.partition not in spared:
-                return each
-        return None
 
-    await engine.until(lambda _: found(), "a worker at work")
-    chosen = found()
-    assert chosen is not None
-    return chosen
+async def struck_at_work(engine: Engine, but_not: Container[int] = ()) -> WorkerView:
+    """A worker that was killed in the middle of a slice, of none of the partitions named."""
+    return await engine.strike(
+        lambda worker: worker.state in AT_WORK and worker.partition not in but_not, what="a worker at work"
+    )
 
 
 def backends_of(target: Target, worker: WorkerView) -> set[int]:
@@ -82,21 +80,20 @@ def has_written(goal: int) -> Callable[[Snapshot], bool]:
     return lambda now: now.written >= goal and bool(now.workers)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("both_orders")
 async def test_workers_killed_one_after_the_other(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, cluster_size=3)
 
-    killed: set[int] = set()
     deaths: Counter[int] = Counter()
     for _ in range(6):
         nearly_parked = {partition for partition, number in deaths.items() if number == MAX_DEATHS - 1}
-        victim = await worker_at_work(engine, killed, nearly_parked)
-        killed.add(victim.pid)
+        victim = await struck_at_work(engine, but_not=nearly_parked)
         deaths[victim.partition] += 1
-        os.kill(victim.pid, signal.SIGKILL)
         death = await engine.event("worker", died(victim.pid))
         assert death.facts["exit"] == -signal.SIGKILL
-    await engine.until(lambda now: sum(each.pid not in killed for each in now.workers) == 3, "three new workers")
+    await engine.until(lambda now: sum(each.pid not in engine.struck for each in now.workers) == 3, "three new workers")
 
     await completed(engine, source, target)
     assert engine.snapshot.retried >= 6
@@ -106,9 +103,7 @@ async def test_workers_killed_one_after_the_other(source: Source, target: Target
 async def test_a_dead_worker_is_replaced_at_once(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, cluster_size=2)
-    victim = await worker_at_work(engine, set())
-
-    os.kill(victim.pid, signal.SIGKILL)
+    victim = await struck_at_work(engine)
 
     died = await engine.event("worker", lambda facts: facts["what"] == "died")
     came = await engine.event(
@@ -124,7 +119,7 @@ async def test_a_dead_worker_s_partition_goes_to_the_next_that_is_free(
     """The ledger takes a moment to say how far it came: a worker that is free then must not begin another partition."""
     add_users(source, USERS)
     engine = await started(engines, cluster_size=2, throttle=VERY_SLOW)  # the first partitions are far from their ends
-    victim = await worker_at_work(engine, set())
+    victim = await worker_at_work(engine)
     ledger = await asyncpg.connect(target.uri)
     try:
         await ledger.execute("BEGIN; LOCK TABLE mongopg.partition")
@@ -146,19 +141,20 @@ async def test_a_dead_worker_s_partition_goes_to_the_next_that_is_free(
     await completed(engine, source, target)
 
 
+@pytest.mark.usefixtures("both_orders")
 async def test_all_workers_killed_at_once(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, cluster_size=4)
 
     for _ in range(2):
         victims = {worker.pid for worker in engine.snapshot.workers}
-        for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+        assert sum(send_signal(pid, signal.SIGKILL) for pid in victims) >= 2
         await engine.until(others_work(victims), "new workers at work")
 
     await completed(engine, source, target)
 
 
+@pytest.mark.usefixtures("both_orders")
 async def test_workers_killed_at_random_moments(source: Source, target: Target, engines: Engines) -> None:
     """At full speed, so that reading, converting, COPY and COMMIT are all hit; the seed is printed when it fails."""
     add_users(source, USERS)
@@ -177,21 +173,20 @@ async def test_workers_killed_at_random_moments(source: Source, target: Target, 
         victims = [worker for worker in now.workers if worker.partition >= 0 and worker.partition not in hit]
         if victims:
             victim = chance.choice(victims)
-            hit.add(victim.partition)
-            with suppress(ProcessLookupError):  # it was killed before, and the snapshot is older
-                os.kill(victim.pid, signal.SIGKILL)
+            if send_signal(victim.pid, signal.SIGKILL):  # else it was killed before, and the snapshot is older
+                hit.add(victim.partition)
 
     assert len(hit) >= 4
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_a_worker_killed_in_a_pause(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, cluster_size=2)
     await engine.pause()
-    victim = engine.snapshot.workers[0].pid
+    victim = (await engine.strike()).pid
 
-    os.kill(victim, signal.SIGKILL)
     await engine.until(
         lambda now: (
             len(now.workers) == 2
@@ -209,23 +204,14 @@ async def test_a_worker_killed_in_a_pause(source: Source, target: Target, engine
 async def test_a_partition_that_kills_three_workers_is_parked(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, cluster_size=2)
-    deadly = (await worker_at_work(engine, set())).partition
+    deadly = (await worker_at_work(engine)).partition
 
-    killed: set[int] = set()
     for deaths in range(3):
-
-        def holders() -> list[int]:
-            return [
-                each.pid
-                for each in engine.snapshot.workers
-                if each.partition == deadly and each.state in AT_WORK and each.pid not in killed
-            ]
-
-        await engine.until(lambda _: holders(), f"a holder of partition {deadly} after {deaths} deaths")
-        victim = holders()[0]
-        killed.add(victim)
-        os.kill(victim, signal.SIGKILL)
-        await engine.event("worker", died(victim))
+        victim = await engine.strike(
+            lambda worker: worker.partition == deadly and worker.state in AT_WORK,
+            what=f"a holder of partition {deadly} after {deaths} deaths",
+        )
+        await engine.event("worker", died(victim.pid))
     parked = await engine.event("parked")
     assert parked.facts == {"partition": deadly, "namespace": f"{source.database}.users"}
 
@@ -246,6 +232,7 @@ async def test_a_partition_that_kills_three_workers_is_parked(source: Source, ta
     assert_users_equal(source, target)
 
 
+@pytest.mark.slow
 async def test_the_fork_server_is_killed(source: Source, target: Target, engines: Engines) -> None:
     """Its living children look dead then: their partitions must not be given on before they really are."""
     add_users(source, USERS)
@@ -262,6 +249,7 @@ async def test_the_fork_server_is_killed(source: Source, target: Target, engines
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_the_fork_server_is_killed_while_it_is_to_start_workers(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -280,6 +268,7 @@ async def test_the_fork_server_is_killed_while_it_is_to_start_workers(
     await completed(engine, source, target)
 
 
+@pytest.mark.usefixtures("both_orders")
 async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,12 +277,13 @@ async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
     add_users(source, USERS)
     engine = await started(engines, cluster_size=2)
     await engine.set("throttle", 300)  # the run must still be on when the silence is noticed
-    victim = await worker_at_work(engine, set())
+    victim = await worker_at_work(engine)
     await eventually(lambda: backends_of(target, victim), 30.0, engine.account)
 
     os.kill(victim.pid, signal.SIGSTOP)
-    await asyncio.sleep(0.5)  # a COMMIT that was on its way is done
     (backend,) = backends_of(target, victim)
+    idle = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {backend} AND wait_event_type = 'Client'"
+    await eventually(lambda: target.value(idle), 10.0, engine.account)  # a COMMIT that was on its way is done
     target.execute(WATCH_CLAIMS.format(backend=backend))
     committed_before = target.rows(COMMITTED_BY, backend)
     await eventually(lambda: engine.facts_of("problem"), HANG_IS_NOTICED_S, engine.account)
@@ -342,7 +332,7 @@ async def test_a_worker_that_was_stopped_for_a_while_goes_on(source: Source, tar
     add_users(source, USERS)
     engine = await started(engines, cluster_size=2)
     for _ in range(3):
-        victim = await worker_at_work(engine, set())
+        victim = await worker_at_work(engine)
         os.kill(victim.pid, signal.SIGSTOP)
         await asyncio.sleep(0.5)
         os.kill(victim.pid, signal.SIGCONT)

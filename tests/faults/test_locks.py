@@ -81,6 +81,7 @@ async def test_a_reader_of_the_old_table_delays_the_swap_and_no_other_reader_for
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_a_table_that_is_locked_when_a_run_begins_to_append_delays_it(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +134,7 @@ async def test_a_run_says_that_it_stands_for_a_lock_and_goes_on_by_itself(
         assert paused.eta_reason == "waiting: a lock on a target table"
         [problem] = [problem for problem in paused.problems if problem.code == "55P03"]
         assert told_of(reader, "AccessShareLock") in problem.message
-        assert "The run is paused: it goes on by itself when that session has released it" in problem.message
+        assert "The run is paused: the run continues by itself when that session releases it" in problem.message
         await asyncio.sleep(1.0)
         assert engine.snapshot.state is RunState.PAUSED
 

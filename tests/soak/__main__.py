@@ -31,6 +31,7 @@ from tests.running import add_users
 from tests.soak import oracle
 from tests.soak.cycle import COLLECTION, SECOND, Cycle, World
 from tests.soak.figures import Figures
+from tests.soak.follow_cycle import FollowCycle
 from tests.soak.servers import Servers
 
 DATABASE = "soak"
@@ -38,6 +39,8 @@ SILENT_S = 4.0
 """Workers that give no sign for so long are ended; `faults.stop_worker` stops some of them for longer."""
 SECOND_OF = 4
 """The second collection has one document where the first one has so many."""
+FOLLOWED = 0.5
+"""Share of the runs that follow their source."""
 REJECTED_OF = 997
 """One document of so many cannot be written."""
 
@@ -48,6 +51,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0, help="how long (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of all chance (default: random)")
     parser.add_argument("--documents", type=int, default=60_000, help="in the collection (default: %(default)d)")
+    parser.add_argument("--order", choices=("id", "natural"), default="", help="in which to read (default: by chance)")
+    parser.add_argument(
+        "--follow",
+        choices=("never", "chance", "always"),
+        default="chance",
+        help="runs that follow a source which is written to",
+    )
+    parser.add_argument("--seeds", type=int, default=0, help="end when so many collections were followed (0: do not)")
     parser.add_argument("--only", type=int, help="this run of the seed alone")
     parser.add_argument("--verbose", action="store_true", help="say what was done to each run")
     parser.add_argument("--json", type=Path, help="a file for the figures, too")
@@ -83,12 +94,14 @@ def soak(options: argparse.Namespace, folder: Path, servers: Servers) -> int:
         server = Target(servers.target_uri, "postgres", loop)
         server.execute(f"CREATE DATABASE {DATABASE}")
         target = Target(urlsplit(servers.target_uri)._replace(path=f"/{DATABASE}").geturl(), DATABASE, loop)
-        world = World(source, target, servers, points, figures, documents)
+        world = World(source, target, servers, points, figures, documents, options.order)
         try:
             broken = asyncio.run(repeat(world, options))
         finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
+    if options.seeds:
+        print(f"{figures.seeds:,} of {options.seeds:,} seeds within {figures.seconds:,.0f} s")
     print(figures.as_table())
     print(json.dumps(figures.as_json()), flush=True)
     if options.json:
@@ -113,9 +126,16 @@ async def repeat(world: World, options: argparse.Namespace) -> bool:
     interrupted = asyncio.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signal_number, interrupted.set)
-    while time.monotonic() < ends_at and not interrupted.is_set() and (options.only is None or number == options.only):
+    while (
+        time.monotonic() < ends_at
+        and not interrupted.is_set()
+        and (options.only is None or number == options.only)
+        and not (options.seeds and figures.seeds >= options.seeds)
+    ):
         at = time.monotonic()
-        cycle = Cycle(world, number, random.Random(f"{options.seed}/{number}"), template)
+        chance = random.Random(f"{options.seed}/{number}")
+        follows = {"never": False, "always": True}.get(options.follow, chance.random() < FOLLOWED)
+        cycle = (FollowCycle if follows else Cycle)(world, number, chance, template)
         try:
             await cycle.live()
         except Exception:
@@ -132,7 +152,7 @@ async def repeat(world: World, options: argparse.Namespace) -> bool:
             keep_evidence(cycle, options)
             return True
         await asyncio.to_thread(cycle.tidy)
-        template, number = cycle.table(COLLECTION), number + 1
+        template, number = cycle.leaves, number + 1
     return False
 
 

@@ -31,6 +31,8 @@ COLLECTION = "users"
 SECOND = "people"
 """Copied beside the first one now and then."""
 MODES = ("create", "create", "append", "replace", "upsert")
+IN_NATURAL_ORDER = ("create", "replace")
+"""Modes in which a collection may be read so."""
 MOST_ENGINES = 25
 """A run that is not complete after so many engines never will be."""
 MID_RUN = 0.8
@@ -59,6 +61,8 @@ class World:
     figures: Figures
     documents: dict[str, int]
     """By collection."""
+    order: str = ""
+    """In which every run reads, in a mode that allows it; empty leaves it to chance."""
 
 
 @dataclass(slots=True)
@@ -75,8 +79,19 @@ class Cycle:
     findings: Findings = field(default_factory=Findings)
     mode: str = "create"
     consistency: str = "fuzzy"
+    order: str = "id"
     collections: tuple[str, ...] = (COLLECTION,)
     n_faults: int = 0
+
+    @property
+    def follows(self) -> bool:
+        """It follows its source, and is cut over."""
+        return False
+
+    @property
+    def leaves(self) -> str:
+        """The table that stays for the next run."""
+        return self.table(COLLECTION)
 
     def table(self, collection: str) -> str:
         """Of this run alone."""
@@ -85,7 +100,12 @@ class Cycle:
     @property
     def name(self) -> str:
         """What kind of run it is, in words."""
-        words = [self.mode, self.consistency if self.consistency != "fuzzy" else "", *self.collections[1:]]
+        words = [
+            self.mode,
+            self.consistency if self.consistency != "fuzzy" else "",
+            self.order if self.order != "id" else "",
+            *self.collections[1:],
+        ]
         return " ".join(filter(None, words))
 
     @property
@@ -99,9 +119,7 @@ class Cycle:
     async def live(self) -> None:
         """Run to the end; what does not hold is in `findings`."""
         world, chance = self.world, self.chance
-        self.mode = chance.choice(MODES) if self.template else "create"
-        self.consistency = chance.choice(("fuzzy", "fuzzy", "snapshot"))
-        self.collections = chance.choice(((COLLECTION,), (COLLECTION,), (COLLECTION, SECOND)))
+        self._choose()
         await asyncio.to_thread(self._prepare)
         budget = chance.randint(8, 20)
         end: dict[str, Any] | None = None
@@ -132,6 +150,16 @@ class Cycle:
             await asyncio.to_thread(self._judge, end)
 
     # --- before -------------------------------------------------------------------------------------------------------
+
+    def _choose(self) -> None:
+        """What kind of run it is."""
+        world, chance = self.world, self.chance
+        self.mode = chance.choice(MODES) if self.template else "create"
+        self.consistency = chance.choice(("fuzzy", "fuzzy", "snapshot"))
+        if world.order == "natural" and self.mode not in IN_NATURAL_ORDER:
+            self.mode = "replace"
+        self.order = (world.order or chance.choice(("id", "natural"))) if self.mode in IN_NATURAL_ORDER else "id"
+        self.collections = chance.choice(((COLLECTION,), (COLLECTION,), (COLLECTION, SECOND)))
 
     def _prepare(self) -> None:
         """What the mode finds: nothing, an empty table, an old one to replace, or rows to overwrite."""
@@ -166,6 +194,7 @@ class Cycle:
                 "collections": [f"{self.world.source.database}.{name}:public.{self.table(name)}" for name in self.collections],
                 "mode": self.mode,
                 "consistency": self.consistency,
+                "order": self.order,
                 "cluster_size": size,
                 "page_size": self.chance.randint(200, 2_000),
                 "throttle": self._documents // self.chance.randint(10, 20),
@@ -179,8 +208,9 @@ class Cycle:
         self.engines.append(engine)
         world = self.world
         return Scene(
-            self.chance, engine, world.target, world.servers, proxies, world.points, world.figures, self.journal
-        )
+            self.chance, engine, world.target, world.servers, proxies, world.points, world.figures, self.journal,
+            follows=self.follows,
+        )  # fmt: skip
 
     # --- under fire ---------------------------------------------------------------------------------------------------
 
@@ -188,12 +218,12 @@ class Cycle:
         """Start, or resume, and do harm until the run is over or the budget is spent; returns what is left of it."""
         scene.say(f"{'start' if resume is None else 'resume'} in mode {self.mode}, proxies {sorted(scene.proxies)}")
         with suppress(MigrationError):
-            await scene.engine.client.call(Start(resume=resume))
+            await scene.engine.client.call(self._start(resume))
         names = list(MENU)
         weights = [MENU[name][0] for name in names]
         while budget > 0 and not scene.is_over:
             if self.chance.random() < MID_RUN:
-                await scene.until(lambda: scene.is_running and scene.engine.snapshot.written, STARTED_S)
+                await scene.until(lambda: scene.is_at_work and scene.engine.snapshot.written, STARTED_S)
             await scene.pause(0.0, 1.0)
             if scene.is_over:
                 break
@@ -203,6 +233,10 @@ class Cycle:
             budget -= 1
             await MENU[name][1](scene)
         return budget
+
+    def _start(self, resume: str | None) -> Start:
+        """The command that starts it, or goes on with it."""
+        return Start(resume=resume)
 
     async def _end(self, scene: Scene) -> dict[str, Any] | None:
         """Let it run on without harm until it is over; the facts of its end, None when the engine is gone."""
@@ -283,7 +317,7 @@ class Cycle:
         run_id: str | None = self.world.target.value(
             "SELECT run_id FROM mongopg.table_load JOIN mongopg.run USING (run_id) WHERE table_name = $1"
             " ORDER BY started_at DESC LIMIT 1",
-            self.table(COLLECTION),
+            self.table(self.collections[0]),
         )
         return run_id
 
@@ -306,10 +340,10 @@ class Cycle:
 
     def tidy(self) -> None:
         """Drop all tables but one for the next run, and the logs of this one's engines; the ledger stays."""
-        for table in self._tables - {self.table(COLLECTION)}:
+        for table in self._tables - {self.leaves}:
             self.world.target.execute(f"DROP TABLE {table}")
         for engine in self.engines:
-            engine.process.log.unlink()
+            engine.process.log.unlink(missing_ok=True)
 
     def _is_excusable(self, code: str) -> bool:
         if code in FORGOTTEN:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from engine.protocol import RunState, WorkerView
@@ -16,6 +14,7 @@ from tests.conftest import Target
 from tests.faults.planting import CrashPoints
 from tests.faults.proxy import Proxy
 from tests.running import Engine
+from tests.signals import send_signal
 from tests.soak.figures import Figures
 from tests.soak.servers import Servers
 
@@ -38,6 +37,8 @@ class Scene:
     figures: Figures
     journal: list[str]
     """What was done, line by line, for the evidence."""
+    follows: bool = False
+    """The run follows its source."""
     began: float = field(default_factory=time.monotonic)
     pids: set[int] = field(default_factory=set)
     """Every process of the engine that was ever seen."""
@@ -53,6 +54,12 @@ class Scene:
     def is_over(self) -> bool:
         """The engine has told the run's end, or is gone."""
         return self.engine.client.is_closed or any(event.kind == "finished" for event in self.engine.events)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Documents are being copied, or changes applied."""
+        at_work = (RunState.RUNNING, RunState.FOLLOWING, RunState.DRAINING)
+        return not self.is_over and self.engine.snapshot.state in at_work
 
     @property
     def is_running(self) -> bool:
@@ -77,12 +84,7 @@ class Scene:
 
     def signal(self, pid: int, number: signal.Signals) -> bool:
         """Send a signal to a process of the engine; False when it is gone."""
-        if pid not in self.see():
-            return False
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-            return True
-        return False
+        return pid in self.see() and send_signal(pid, number)
 
     async def pause(self, low: float, high: float) -> None:
         """Wait for a while by chance, less when the run is over."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ from engine import protocol
 from engine.errors import MigrationError
 from engine.protocol import RunState, WorkerView
 from tests.faults import planting
+from tests.signals import send_signal
 from tests.soak.drive import Scene
 
 CRASH_WAIT_S = 4.0
@@ -102,12 +102,13 @@ async def kill_group(scene: Scene) -> None:
 
 async def crash_in_worker(scene: Scene) -> None:
     """The next worker that comes to a certain place in its work kills itself there."""
-    await _crash(scene, scene.chance.choice(planting.IN_WORKERS))
+    await _crash(scene, scene.chance.choice(planting.IN_WORKERS + planting.IN_APPLYING * scene.follows))
 
 
 async def crash_in_engine(scene: Scene) -> None:
     """The engine kills itself at a certain place, some of them at the run's end: it stays armed until then."""
-    point = scene.chance.choice(planting.IN_ENGINE)
+    of_follower = planting.IN_COLLECTING + planting.IN_CUTTING_OVER
+    point = scene.chance.choice(planting.IN_ENGINE + of_follower * scene.follows)
     scene.points.arm(point)
     scene.armed.add(point)
     scene.say(f"armed {point}")
@@ -161,9 +162,8 @@ async def end_backends(scene: Scene) -> None:
 async def crash_postgres(scene: Scene) -> None:
     """SIGKILL to one backend: the server ends all sessions and recovers from its log."""
     pid = await asyncio.to_thread(scene.target.value, f"SELECT max(pid) FROM pg_stat_activity WHERE {OURS}")
-    if pid is None:
+    if pid is None or not send_signal(pid, signal.SIGKILL):
         return
-    os.kill(pid, signal.SIGKILL)
     scene.figures.restarts += 1
     scene.say(f"killed backend {pid}")
     await asyncio.sleep(0.2)
@@ -285,7 +285,10 @@ async def lose_answers(scene: Scene) -> None:
     if proxy is None:
         return
     times = scene.chance.randint(1, 4)
-    proxy.mark = b"INSERT INTO mongopg.slice"
+    marks = [b"INSERT INTO mongopg.slice"]
+    if scene.follows:
+        marks += [b"INSERT INTO mongopg.applied", b"INSERT INTO mongopg.stream_slice"]
+    proxy.mark = scene.chance.choice(marks)
     proxy.swallow_answers(times, to=b"COMMIT")
     await scene.until(lambda: proxy.n_to_swallow == 0, CRASH_WAIT_S)
     scene.figures.cuts += times - proxy.n_to_swallow

@@ -40,6 +40,18 @@ class Figures:
     modes: Counter[str] = field(default_factory=Counter)
     verified: int = 0
     """Runs that were compared by the program's own full verification, too."""
+    followed: int = 0
+    """Runs that followed their source, which was written to meanwhile, and were cut over."""
+    seeds: int = 0
+    """Collections of such runs, each with random changes from a seed of its own."""
+    changes: int = 0
+    """Operations on them."""
+    wrong: int = 0
+    """Rows of theirs that are not their documents, behind the cut-over."""
+    left_over: int = 0
+    """Rows without a document, and rejects that are none any more."""
+    called_off: int = 0
+    """Cut-overs that were called off, as by a server that was away, and done later."""
     forgotten: int = 0
     """Runs begun anew, for the server had forgotten the moment at which they read."""
     replaced_s: list[float] = field(default_factory=list)
@@ -80,6 +92,12 @@ class Figures:
             "engines_ended": dict(sorted(self.ends.items())),
             "modes": dict(sorted(self.modes.items())),
             "fully_verified": self.verified,
+            "followed": self.followed,
+            "seeds": self.seeds,
+            "changes": self.changes,
+            "wrong": self.wrong,
+            "left_over": self.left_over,
+            "called_off": self.called_off,
             "moments_forgotten": self.forgotten,
             "worker_replaced": _spread(self.replaced_s, REPLACED_WITHIN_S),
             "commits_after_return": {
@@ -104,6 +122,10 @@ class Figures:
             ("faults", _counted(self.faults)),
             ("engines ended", _counted(self.ends)),
             ("fully verified", f"{self.verified:,} runs"),
+            ("followed", f"{self.followed:,} runs, {self.called_off:,} cut-overs called off and done later"),
+            ("seeds of changes", f"{self.seeds:,}, {self.changes:,} operations"),
+            ("wrong", f"{self.wrong:,}"),
+            ("left over", f"{self.left_over:,}"),
             ("moments forgotten", f"{self.forgotten:,}"),
             ("worker replaced", _in_words(self.replaced_s, REPLACED_WITHIN_S)),
         ]

@@ -37,7 +37,12 @@ def home(tmp_path: Path) -> Iterator[dict[str, str]]:
     A socket's path is short: one in pytest's folder may be too long, and the folder that is taken then is shared by all users.
     """
     with tempfile.TemporaryDirectory(prefix="mongopg-run-", dir="/tmp") as runtime:
-        yield {"XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_RUNTIME_DIR": runtime}
+        yield {
+            "LC_ALL": "C.UTF-8",
+            "XDG_CONFIG_HOME": str(tmp_path),
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+            "XDG_RUNTIME_DIR": runtime,
+        }
 
 
 @pytest.fixture

@@ -14,9 +14,11 @@ from textual.widgets import Input
 
 from engine.config import Settings
 from engine.protocol import Snapshot
+from engine.service.client import WAITS, Waits, launch
 from tests.tui.scripted_engine import RUN_ID, ScriptedEngine
 from tui.cockpit.app import Cockpit
 from tui.cockpit.session import EngineSession
+from tui.memory import Memory
 
 WAIT_S = 30.0
 NEVER_S = float("inf")
@@ -53,22 +55,35 @@ def settings_with_servers() -> Settings:
     )
 
 
-def on_setup(engine: ScriptedEngine, settings: Settings | None = None) -> Cockpit:
-    """A cockpit that opens on Setup and owns the engine."""
+def on_setup(
+    engine: ScriptedEngine,
+    settings: Settings | None = None,
+    *,
+    launching: Callable[[Settings], Any] = launch,
+    memory: Memory | None = None,
+) -> Cockpit:
+    """A cockpit that opens on Setup and owns the engine; others are started by `launching`."""
     return Cockpit(
         settings or settings_with_servers(),
         {"source.uri": "file ./config.toml"},
         process=process_of(engine),
         silent_s=NEVER_S,
+        launching=launching,
+        memory=memory,
     )
 
 
 def on_run(
-    engine: ScriptedEngine, snapshot: Snapshot, settings: Settings | None = None, *, silent_s: float = NEVER_S
+    engine: ScriptedEngine,
+    snapshot: Snapshot,
+    settings: Settings | None = None,
+    *,
+    silent_s: float = NEVER_S,
+    waits: Waits = WAITS,
 ) -> Cockpit:
     """A cockpit attached to a run as a guest."""
     engine.snapshot = snapshot
-    return Cockpit(settings or settings_with_servers(), {}, attach=engine.socket, silent_s=silent_s)
+    return Cockpit(settings or settings_with_servers(), {}, attach=engine.socket, silent_s=silent_s, waits=waits)
 
 
 def session_of(app: Cockpit) -> EngineSession:
@@ -88,6 +103,15 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
 async def until_shown(pilot: Pilot[Any], *texts: str) -> None:
     """Wait until the screen shows each of `texts`."""
     await until(pilot, lambda: all(text in screen_text(pilot.app) for text in texts))
+
+
+async def click(pilot: Pilot[Any], selector: str) -> None:
+    """Click a widget once it has come to rest: a dialog that is just being laid out would be clicked beside it."""
+    region = None
+    while (now := pilot.app.screen.query_one(selector).region) != region or not now:
+        region = now
+        await pilot.pause(0.05)
+    await pilot.click(selector)
 
 
 async def confirm_start(pilot: Pilot[Any]) -> None:

@@ -18,10 +18,11 @@ from tui.cockpit.crash import LOG_NAME
 SENT = {
     "space": " ", "enter": "\r", "escape": "\x1b", "tab": "\t", "delete": "\x1b[3~", "backspace": "\x7f",
     "up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "home": "\x1b[H", "end": "\x1b[F",
-    "pageup": "\x1b[5~", "pagedown": "\x1b[6~", "f1": "\x1bOP", "f4": "\x1bOS", "f5": "\x1b[15~", "f6": "\x1b[17~",
-    "f7": "\x1b[18~", "f8": "\x1b[19~", "f9": "\x1b[20~", "f12": "\x1b[24~", "plus": "+", "equals_sign": "=", "minus": "-",
+    "pageup": "\x1b[5~", "pagedown": "\x1b[6~", "f1": "\x1bOP", "f2": "\x1bOQ", "f3": "\x1bOR",
+    "f4": "\x1bOS", "f5": "\x1b[15~", "f6": "\x1b[17~", "f7": "\x1b[18~", "f8": "\x1b[19~", "f9": "\x1b[20~",
+    "f12": "\x1b[24~", "plus": "+", "equals_sign": "=", "minus": "-",
     "right_square_bracket": "]", "left_square_bracket": "[", "question_mark": "?", "slash": "/", "ctrl+c": "\x03",
-    "ctrl+o": "\x0f", "ctrl+p": "\x10", "ctrl+q": "\x11", "ctrl+s": "\x13",
+    "ctrl+g": "\x07", "ctrl+o": "\x0f", "ctrl+p": "\x10", "ctrl+q": "\x11", "ctrl+s": "\x13",
 }  # fmt: skip
 """What a terminal sends for keys that are not just a character."""
 KEYS = [key for command in COMMANDS for key in command.keys.split(",")]

@@ -29,9 +29,9 @@ ROWS_PER_S = 30_000
 WORKERS = 4
 PATIENCE_S = 120.0
 ANSWERED = {
-    Place.SETUP: ("connections free", "1 of 1 chosen", "f9 Start"),
+    Place.SETUP: ("connections free", "1 of 1 selected", "f9 Start"),
     Place.PLAN: ("registered_at", "f9 Start"),
-    Place.VERIFY: ("✓ agrees", "c Count"),
+    Place.VERIFY: ("✓ counts match", "c Count"),
     Place.HISTORY: ("mode create", "p Replay"),
 }
 """What a screen shows when it has its answers."""
@@ -111,7 +111,7 @@ async def take_stills(settings: Settings) -> None:
         await seen.until(copied(0.6))
         seen.save(Place.RUN.value)
         await seen.until(over)
-        await until_shown(seen.pilot, "✓ agrees", "q Quit")
+        await until_shown(seen.pilot, "✓ counts match", "compare every document", "q Quit")
         seen.save("report")
         for number, place in enumerate(SCREENS, start=1):
             if place in ANSWERED:

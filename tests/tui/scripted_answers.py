@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine.mapping.model import Column, ColumnType, Kind
 from engine.plan.reading import read_plan
 from engine.plan.writing import write_plan
 from engine.protocol import (
+    CheckView,
     ColumnView,
+    CutOverFacts,
     DifferenceView,
+    DiscardedTable,
+    DiscardPreview,
     EditablePlan,
     EstimateView,
     Event,
     KnobChanged,
+    OfferedColumns,
     PlanEdit,
+    Preflight,
+    PreflightReport,
     PreviewRowView,
     Recording,
+    RejectedDocument,
+    RejectedPage,
     RejectGroup,
     RejectsReport,
+    ReportedColumn,
+    ReportedTable,
+    RetriedOnce,
     RunFinished,
     RunInfo,
+    RunReport,
     RunState,
     SavedTable,
     Snapshot,
@@ -28,6 +43,7 @@ from engine.protocol import (
     TableCounts,
     TableProgress,
     TableView,
+    TargetTable,
     Verification,
     VerifyReport,
     WorkerState,
@@ -47,7 +63,7 @@ collection = "shop.orders"
 schema = "public"
 table = "orders"
 filter = ""
-ignore = []
+exclude = []
 columns = [
   { field = "_id", column = "_id", type = "text" },
   { field = "total", column = "total", type = "double precision" },
@@ -59,7 +75,7 @@ collection = "shop.customers"
 schema = "public"
 table = "customers"
 filter = ""
-ignore = ["old"]
+exclude = ["old"]
 columns = [
   { field = "_id", column = "_id", type = "text" },
   { field = "total", column = "total", type = "text" },
@@ -121,7 +137,39 @@ def recording(info: RunInfo, seconds: int = 60) -> Recording:
     return Recording(run=info, frames=frames, events=events, settings=settings)
 
 
-def plan_view(toml: str = TOML, edits: Sequence[PlanEdit] = ()) -> EditablePlan:
+def preflight_report(command: Preflight) -> PreflightReport:
+    """Both ends answer, and every table is new."""
+    run = command.settings.get("run", {})
+    names = (
+        [each.namespace for each in read_plan(command.plan, ()).tables] if command.plan else run.get("collections", [])
+    )
+    return found_tables(*((name, f"public.{name.partition('.')[2]}") for name in names), mode=run.get("mode", "create"))
+
+
+def found_tables(*tables: tuple[str, str] | TargetTable, mode: str = "create", **changes: Any) -> PreflightReport:
+    """What preflight found of some tables; a collection and a name are a new one."""
+    found = [
+        each
+        if isinstance(each, TargetTable)
+        else TargetTable(namespace=each[0], table=each[1], state="new", fate="created")
+        for each in tables
+    ]
+    status = "stop" if any(each.status == "stop" for each in found) else "ok"
+    facts: dict[str, Any] = {
+        "status": status, "target": "checked", "mode": mode, "database": "shop", "tables": found,
+        "checks": [
+            CheckView(what="source", status="ok", message="MongoDB 7.0.12 (replica set rs0) answers, and all can be read."),
+            CheckView(what="target", status="ok", message="PostgreSQL 16.4 answers: database shop at pg1:5432."),
+            CheckView(what="rights", status="ok", message="The user mig has the rights that the run needs."),
+            CheckView(what="connections", status="ok", message="88 connections are free, and 4 workers and the engine need 6."),
+        ],
+    }  # fmt: skip
+    return PreflightReport(**(facts | changes))
+
+
+def plan_view(
+    toml: str = TOML, edits: Sequence[PlanEdit] = (), preflight: PreflightReport | None = None
+) -> EditablePlan:
     """A plan of two collections with warnings and a preview, as it is after edits."""
     saved = read_plan(toml, edits)
     columns = [
@@ -153,17 +201,28 @@ def plan_view(toml: str = TOML, edits: Sequence[PlanEdit] = ()) -> EditablePlan:
         PreviewRowView(id='"64f0c2"', values=[], reject="nul in name"),
     ]
     warnings = ["total: 2% of the values are ints", "3 documents are larger than 1 MiB"]
+    planned = read_plan(toml).tables
     tables = [
         TableView(
-            namespace=f"shop.{name}", table=f"public.{name}", documents=4_210_334, size_bytes=2_040_109_466,
+            namespace=f"shop.{name}", table=f"public.{name}" if table.target == was.target else table.target,
+            documents=4_210_334, size_bytes=2_040_109_466, filter=table.filter,
+            ignored=[".".join(path) for path in table.ignored],
             columns=columns_of(table), ddl=f"CREATE TABLE public.{name} (\n  _id text\n);\n",
             warnings=warnings[:2] if first else [],
             sampled=10_000, preview=preview, primary_key="_id",
+            order="natural" if first else "id",
+            order_reason="its _ids are in no order on disk" if first else "its documents lie in that order",
             estimate=EstimateView(
                 table_bytes=1_900_000_000, index_bytes=90_000_000, seconds=126.0, rows_per_s=40_000.0, basis="guess"
             ),
         )
-        for table, name, first in zip(saved.tables, ("orders", "customers"), (True, False), strict=True)
+        for table, was, name, first in zip(
+            saved.tables,
+            planned,
+            ("orders", "customers") if len(planned) == 2 else [each.collection for each in planned],
+            (True, *[False] * (len(planned) - 1)),
+            strict=True,
+        )
     ]  # fmt: skip
     return EditablePlan(
         fingerprint="f",
@@ -171,17 +230,92 @@ def plan_view(toml: str = TOML, edits: Sequence[PlanEdit] = ()) -> EditablePlan:
         tables=tables,
         warnings=[f"shop.orders: {each}" for each in warnings],
         toml=write_plan(saved) if edits else toml,
+        preflight=preflight or found_tables(*((each.namespace, each.target) for each in saved.tables)),
         saved=saved,
+        offered=[_offered(table) for table in saved.tables],
+    )
+
+
+def _offered(table: SavedTable) -> OfferedColumns:
+    """Columns for what is in an address, and for the field that the proposal excludes."""
+    inside = [
+        Column(name=f"address_{key}", type=ColumnType.TEXT, path=("address", key), kinds=frozenset({Kind.STRING}))
+        for key in ("city", "street")
+    ]
+    old = Column(name="old", type=ColumnType.BIGINT, path=("old",), kinds=frozenset({Kind.INT32, Kind.INT64}))
+    return OfferedColumns(
+        inside={column.name: inside for column in table.columns or () if column.path == ("address",)},
+        others=[old] if ("old",) in table.ignored else [],
     )
 
 
 def rejects_report(run_id: str) -> RejectsReport:
     """Documents that are kept because of a NUL."""
     group = RejectGroup(
-        namespace="shop.orders", reason="nul", field="name", count=14, samples=['{"$oid":"64f0c1"}', '"[b]two[/b]"']
-    )
-    other = RejectGroup(namespace="shop.customers", reason="utf8", field="", count=1, samples=["7"])
+        namespace="shop.orders", reason="nul", field="name", count=14, samples=['{"$oid":"64f0c1"}', '"[b]two[/b]"'],
+        policy="nul", in_force="reject", takes=["strip", "replace"],
+    )  # fmt: skip
+    other = RejectGroup(
+        namespace="shop.customers", reason="utf8", field="", count=1, samples=["7"],
+        policy="utf8", in_force="reject", takes=["replace"],
+    )  # fmt: skip
     return RejectsReport(run_id=run_id, total=15, groups=[group, other])
+
+
+def rejected_page(command: Mapping[str, Any]) -> RejectedPage:
+    """The documents of a reason, in pages of ten."""
+    first = int(command["after"] or 0)
+    only = command["only"]
+    groups = [each for each in rejects_report("").groups if each.reason == only["reason"]]
+    documents = [
+        RejectedDocument(
+            id=f'{{"$numberInt": "{number}"}}', namespace=group.namespace, reason=group.reason, field=group.field,
+            detail="NUL at byte 3", size=40, document=f'{{"_id": {number}, "name": "a\\u0000\\u001b[31mb"}}',
+        )
+        for group in groups
+        for number in range(group.count)
+    ]  # fmt: skip
+    page = documents[first : first + 10]
+    return RejectedPage(run_id=RUNS[0].run_id, documents=page, following=str(first + len(page)) if page else "")
+
+
+def discard_preview(run_id: str) -> DiscardPreview:
+    """Two tables of the run's own, and one that was there before."""
+    tables = [
+        DiscardedTable(table="public.orders", rows=4_210_320),
+        DiscardedTable(table="public.customers", rows=812_004, is_exact=False),
+        DiscardedTable(table="public.log", rows=7, is_own=False),
+    ]
+    return DiscardPreview(run_id=run_id, tables=tables, rejected=14, events=61)
+
+
+def run_report(info: RunInfo) -> RunReport:
+    """All that a ledger has of a run, with some hostile text in it."""
+    counts = TableCounts(
+        namespace="shop.orders", table="public.orders", source=60_000, read=60_000, written=59_986, rejected=14,
+        target=59_986, ok=True, altered={"nul.strip": 132},
+    )  # fmt: skip
+    columns = [
+        ReportedColumn(field="_id", column="_id", type="text", nullable=False),
+        ReportedColumn(field="a|b<i>", column="a_b_i", type="jsonb", policies={"nul": "strip"}),
+    ]
+    return RunReport(
+        run=info, made_unix=STARTED + 600, made_by="ann@db1", made_with="0.1.0", started_by="ops@jump",
+        program="0.1.0", source_version="7.0.12", target_version="16.4", options={"nul": "reject", "overflow": "overflow"},
+        plan=TOML, plan_sha256=hashlib.sha256(TOML.encode()).hexdigest(), rejects=rejects_report("").groups,
+        tables=[
+            ReportedTable(
+                namespace="shop.orders", table="public.orders", filter='{"live": true}', columns=columns,
+                excluded=["secret.ssn"], counts=counts,
+            )
+        ],
+        cut_over=CutOverFacts(
+            unix=STARTED + 200, write_stop_s=2.31, sequences=["orders_id_seq = 70"]
+        ),
+        retried=[RetriedOnce(tried=132, written=132, left=0, policies={"nul": "strip"}, unix=STARTED + 300)],
+        knobs={"cluster_size": [4, 6], "throttle": [6_000, 3_000, 0]},
+        samples=[(float(second), 900.0 + 10 * (second % 7)) for second in range(60)],
+    )  # fmt: skip
 
 
 def verify_report(run_id: str, level: str) -> VerifyReport:
@@ -189,12 +323,12 @@ def verify_report(run_id: str, level: str) -> VerifyReport:
     tables = [
         TableCounts(
             namespace="shop.customers", table="public.customers", source=812_004, read=812_004, written=812_004,
-            rejected=0, target=812_004, ok=True, equal=812_004,
+            rejected=0, target=812_004, ok=True, equal=812_004, level=level,
         ),
         TableCounts(
             namespace="shop.orders", table="public.orders", source=4_210_334, read=4_210_334, written=4_210_320,
             rejected=14, target=4_210_319, ok=False, message="the table gained 4,210,319 rows, 4,210,320 were written",
-            equal=4_210_318, different=1, missing=1, kept=14,
+            equal=4_210_318, different=1, missing=1, kept=14, level=level,
         ),
     ]  # fmt: skip
     differences = [
@@ -205,6 +339,6 @@ def verify_report(run_id: str, level: str) -> VerifyReport:
         DifferenceView(namespace="shop.orders", table="public.orders", kind="missing", id='"64f1aa"'),
     ]  # fmt: skip
     return VerifyReport(
-        run_id=run_id or RUNS[0].run_id, level=level, result=Verification.MISMATCH, tables=tables,
+        run_id=run_id or RUNS[0].run_id, level=level, verification_level=level, result=Verification.MISMATCH, tables=tables,
         differences=differences if level == "full" else [],
     )  # fmt: skip

@@ -17,25 +17,41 @@ from typing import Any
 
 from engine.config import Settings
 from engine.errors import KnobError, UsageError
-from engine.knobs import KNOBS
+from engine.knobs import CLUSTER_SIZE, KNOBS, Auto
 from engine.protocol import (
     Attached,
     CollectionInfo,
     DatabaseInfo,
     Event,
+    FollowView,
     MakePlan,
+    Preflight,
+    PreflightReport,
     RangeView,
+    RejectsReport,
     RetryReport,
     RunState,
     ServerReport,
     Snapshot,
     TableProgress,
+    TuningView,
     WorkerState,
     WorkerView,
     handshake,
     read_event,
 )
-from tests.tui.scripted_answers import RUNS, TOML, plan_view, recording, rejects_report, verify_report
+from tests.tui.scripted_answers import (
+    RUNS,
+    TOML,
+    discard_preview,
+    plan_view,
+    preflight_report,
+    recording,
+    rejected_page,
+    rejects_report,
+    run_report,
+    verify_report,
+)
 
 RUN_ID = "20261123-1402-k3f9"
 SOURCE = "mongodb://app:***@db1:27017/shop"
@@ -113,7 +129,7 @@ def running(**changes: Any) -> Snapshot:
         "workers_alive": 4,
         "page_size": 8_000,
         "converter": "native",
-        "bottleneck": "waiting for PostgreSQL 61 % of the time",
+        "bottleneck": "waiting for PostgreSQL 61% of worker time",
         "partitions_done": 71,
         "partitions_total": 122,
         "workers": [worker(number) for number in range(1, 5)],
@@ -141,6 +157,27 @@ def completed(**changes: Any) -> Snapshot:
     return running(**(facts | changes))
 
 
+def following(**changes: Any) -> Snapshot:
+    """A run that has copied everything and follows; `follow` has what is otherwise with that."""
+    facts: dict[str, Any] = {
+        "phase": "following", "lag_s": 1.2, "events_per_s": 1_204.0, "applied_per_s": 1_188.0, "waiting": 312,
+        "oldest_s": 1.0, "ready": True, "oplog_left_s": 147_600.0, "read_lag_s": 1.0,
+        "by_kind": {"insert": 2_100, "update": 9_500, "delete": 400},
+    }  # fmt: skip
+    state: dict[str, Any] = {
+        "state": RunState.FOLLOWING,
+        "phase": "following",
+        "follow": FollowView(**(facts | changes.pop("follow", {}))),
+        "written": 5_063_558,
+        "read": 5_063_558,
+        "rows_per_s": 0.0,
+        "eta_s": None,
+        "partitions_done": 122,
+        "tables": [table("customers", 812_004, state="following"), table("orders", 4_251_554, state="following")],
+    }
+    return running(**(state | changes))
+
+
 class ScriptedEngine:
     """Use as a context manager; connect to `socket`."""
 
@@ -151,10 +188,17 @@ class ScriptedEngine:
         self.reports = dict(REPORTS)
         self.collections = [*COLLECTIONS, ELSEWHERE]
         self.runs = list(RUNS)
+        self.rejects = rejects_report("").groups
+        self.recorded: list[Event] = []
+        """What the ledger has of a run after its end."""
+        self.recorded_end: dict[str, Any] = {}
+        """What is otherwise in the last frame of a recording."""
         self.commands: list[dict[str, Any]] = []
         """Every command received, in order."""
         self.plan_text = TOML
         """What it proposes."""
+        self.preflight: PreflightReport | None = None
+        """What it finds; None finds every table to be new."""
         self.refusals: dict[str, tuple[str, str]] = {}
         """Command name -> code and message to refuse it with."""
         self.is_mute = False
@@ -206,13 +250,17 @@ class ScriptedEngine:
         """Vanish, as a killed process does."""
         self._in_loop(self._close())
 
-    def let_go(self) -> None:
-        """Answer what was held."""
+    def let_go(self, *names: str) -> None:
+        """Answer what was held; of some commands only, when they are named."""
 
         def answer() -> None:
-            self.held.clear()
-            while self._waiting:
-                self._reply(*self._waiting.pop(0))
+            self.held = self.held - set(names) if names else set()
+            waiting, self._waiting = self._waiting, []
+            for writer, message in waiting:
+                if message["command"]["name"] in self.held:
+                    self._waiting.append((writer, message))
+                else:
+                    self._reply(writer, message)
 
         self._loop.call_soon_threadsafe(answer)
 
@@ -299,27 +347,52 @@ class ScriptedEngine:
                 listed = [info for info in self.collections if info.namespace.startswith(f"{database}.")]
                 result = {"collections": [info.model_dump(mode="json") for info in listed]}
             case "retry":
-                groups = rejects_report(command["run"]).groups[1:]
+                was = self.rejects
+                if command["policies"]:
+                    only = [each["reason"] for each in command["only"]]
+                    self.rejects = [group for group in was if group.reason not in only]
+                tried = sum(
+                    group.count for group in was if group.reason in [each["reason"] for each in command["only"]]
+                )
+                left = sum(group.count for group in self.rejects)
                 result = RetryReport(
-                    run_id=command["run"], tried=14, written=13, already_there=0, left=1, groups=groups
-                ).model_dump(mode="json")
+                    run_id=command["run"], tried=tried, written=sum(group.count for group in was) - left,
+                    already_there=0, left=left, groups=self.rejects,
+                ).model_dump(mode="json")  # fmt: skip
             case "rejects":
-                result = rejects_report(command["run"]).model_dump(mode="json")
+                result = RejectsReport(
+                    run_id=command["run"] or RUNS[0].run_id, total=sum(group.count for group in self.rejects),
+                    groups=self.rejects,
+                ).model_dump(mode="json")  # fmt: skip
+            case "rejected":
+                result = rejected_page(command).model_dump(mode="json")
             case "plan":
                 asked = MakePlan.model_validate(command)
                 try:
-                    result = plan_view(asked.plan or self.plan_text, asked.edits).model_dump(mode="json")
+                    result = plan_view(asked.plan or self.plan_text, asked.edits, self.preflight).model_dump(
+                        mode="json"
+                    )
                 except UsageError as error:
                     return {"error": {"code": error.code, "message": error.message}}
+            case "preflight":
+                asked_for = Preflight.model_validate(command)
+                result = (self.preflight or preflight_report(asked_for)).model_dump(mode="json")
             case "runs":
                 result = {"runs": [info.model_dump(mode="json") for info in self.runs]}
+            case "report":
+                info = next((each for each in self.runs if each.run_id == command["run"]), self.runs[0])
+                result = run_report(info).model_dump(mode="json")
             case "replay":
                 info = next((each for each in self.runs if each.run_id == command["run"]), self.runs[0])
                 whole = recording(info)
                 frames = whole.frames[-command["max_frames"] :]
-                result = whole.model_copy(update={"frames": frames}).model_dump(mode="json")
+                frames[-1] = frames[-1].model_copy(update=self.recorded_end)
+                events = [*whole.events, *self.recorded]
+                result = whole.model_copy(update={"frames": frames, "events": events}).model_dump(mode="json")
             case "verify":
                 result = verify_report(command["run"], command["level"]).model_dump(mode="json")
+            case "discard" if command["preview"]:
+                result = discard_preview(command["run"]).model_dump(mode="json")
             case "discard":
                 self.runs = [info for info in self.runs if info.run_id != command["run"]]
                 result = {"run_id": command["run"], "dropped": []}
@@ -332,11 +405,23 @@ class ScriptedEngine:
                 self.show(state=RunState.RUNNING, phase="copying", eta_s=51.0, eta_reason="")
             case "cancel":
                 self.show(state=RunState.CANCELLED, phase="cancelled", workers=[], exit_code=130)
+            case "cutover" | "calloff" if self.snapshot.follow is not None:
+                state = RunState.DRAINING if name == "cutover" else RunState.FOLLOWING
+                update: dict[str, Any] = {"phase": state.value, "mark": None, "keys_to_go": None}
+                if name == "cutover":
+                    update |= {"mark": (1_764_504_000 << 32) + 1, "keys_to_go": 3_120}
+                self.show(state=state, phase=state.value, follow=self.snapshot.follow.model_copy(update=update))
             case "set":
                 try:
-                    KNOBS[command["knob"]].check(command["value"])
+                    wanted = KNOBS[command["knob"]].read(str(command["value"]))
                 except KnobError as error:
                     return {"error": {"code": error.code, "message": error.message}}
-                self.show(**{command["knob"]: command["value"]})
+                if isinstance(wanted, Auto):
+                    self.show(tuning=TuningView(auto=str(wanted), stable=self.snapshot.cluster_size))
+                else:
+                    change: dict[str, Any] = {command["knob"]: wanted}
+                    self.show(**change | ({"tuning": None} if CLUSTER_SIZE.name in change else {}))
                 result = {"knob": command["knob"], "value": command["value"], "applies": "from the next page"}
+        if name in ("status", "pause", "resume", "cancel", "cutover", "calloff", "resolve"):
+            result = self.snapshot.model_dump(mode="json")
         return {"result": result}

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from engine.protocol import Event, KnobChanged, PartitionParked, RunState, ServersStarted, StateEntered
-from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
+from engine.service.client import Waits
+from tests.tui.driving import click, on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table
 from tui.cockpit.farewell import farewell
 from tui.cockpit.widgets.event_log import EventLog
@@ -58,11 +59,10 @@ async def test_events_that_came_and_fell_off_meanwhile_are_not_taken_for_old_one
 
 
 async def test_an_engine_that_does_not_answer_an_attach_is_left_with_a_sentence(
-    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+    engine: ScriptedEngine,
 ) -> None:
-    monkeypatch.setattr("engine.service.client.ATTACH_TIMEOUT_S", 0.2)
     engine.is_mute = True
-    app = on_run(engine, running())
+    app = on_run(engine, running(), waits=Waits(attach_s=0.2))
     async with app.run_test(size=LARGE) as pilot:
         await until(pilot, lambda: app._exit)
     assert app.return_code == 3
@@ -71,23 +71,22 @@ async def test_an_engine_that_does_not_answer_an_attach_is_left_with_a_sentence(
 
 
 async def test_leaving_an_engine_that_does_not_answer_takes_no_longer_than_a_few_seconds(
-    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+    engine: ScriptedEngine,
 ) -> None:
-    monkeypatch.setattr("engine.service.client.DETACH_TIMEOUT_S", 1.5)
-    app = on_run(engine, running())
+    app = on_run(engine, running(), waits=Waits(detach_s=1.5))
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         await until_shown(pilot, "● running")
         engine.is_mute = True
         await pilot.press("q")
         await until_shown(pilot, "Leave it running")
         began = time.monotonic()
-        await pilot.click("#leave")
+        await click(pilot, "#leave")
         await until_shown(pilot, "Leaving: the engine takes its time to answer.")
         await until(pilot, lambda: app._exit)
         assert time.monotonic() - began < 10.0
     assert app.return_code == 0
     assert engine.received("detach")
-    assert "goes on" in app.leaving.farewell
+    assert "continues" in app.leaving.farewell
 
 
 async def test_an_engine_that_is_silent_is_told_of_until_it_speaks(engine: ScriptedEngine) -> None:
@@ -98,12 +97,12 @@ async def test_an_engine_that_is_silent_is_told_of_until_it_speaks(engine: Scrip
         session.heard_at -= 12.0
         await until_shown(pilot, "! The engine has been silent for 1", " s; the run may go on without the picture.")
         await pilot.press("z")
-        await until_shown(pilot, "Display frozen, the run continues.", "! The engine has been silent for 1")
+        await until_shown(pilot, "Display frozen (run continues).", "! The engine has been silent for 1")
         await pilot.press("z")
         engine.show(written=3_000_000)
         await until(pilot, lambda: "silent" not in screen_text(app))
         engine.show(completed())
-        await until_shown(pilot, "✓ verified")
+        await until_shown(pilot, "✓ counts match")
         session.heard_at -= 60.0
         await pilot.pause(0.5)
         assert "silent" not in screen_text(app)
@@ -120,7 +119,7 @@ async def test_a_guest_of_a_demo_is_not_told_to_resume_what_ends_with_it(engine:
         await until_shown(pilot, "Stop the run?", "the embedded servers end")
         await pilot.press("escape")
         engine.show(state=RunState.CANCELLED, phase="cancelled", workers=[], exit_code=130)
-        await until_shown(pilot, "× cancelled")
+        await until_shown(pilot, "× stopped")
         assert "run --resume" not in screen_text(app)
         assert "run --resume" not in farewell(session, run_goes_on=False)
 
@@ -129,7 +128,7 @@ async def test_a_guest_of_servers_that_stay_is_told_how_to_go_on(engine: Scripte
     engine.events = [ServersStarted(at=0.0, **SERVERS, keep=True)]
     app = on_run(engine, running(state=RunState.CANCELLED, tables=[table("orders", 10)], exit_code=130))
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "× cancelled")
+        await until_shown(pilot, "× stopped")
         session = session_of(app)
         assert "run --resume" in farewell(session, run_goes_on=False)
 
@@ -158,12 +157,10 @@ async def test_what_the_cockpit_said_stays_in_the_log_to_be_read_and_copied(engi
         )
         engine.tell("parked", 21.0, partition=30, namespace="shop.orders")
         await pilot.press("l")
-        await until_shown(
-            pilot, "cockpit      Before there was a run.", "00:20  cockpit      PostgreSQL", "partition 30"
-        )
+        await until_shown(pilot, "cockpit      Before there was a run.", "20s  cockpit      PostgreSQL", "partition 30")
         await pilot.press("up")
         await until(pilot, lambda: app.screen.query_one(EventLog).chosen.endswith("The end."))
         await pilot.press("y")
         assert reason in app.clipboard
         await pilot.press("enter")
-        await until_shown(pilot, "The end.", "y copies, esc closes")
+        await until_shown(pilot, "The end.", "y copy · Esc close")

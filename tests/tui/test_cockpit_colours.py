@@ -10,7 +10,7 @@ from textual.color import Color
 from engine.config import merged
 from engine.protocol import ProblemView, WorkerState
 from tests.tui.drawing import frame_of
-from tests.tui.driving import on_setup, settings_with_servers, until_shown
+from tests.tui.driving import click, on_setup, settings_with_servers, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running, worker
 from tui.cockpit.app import Cockpit
 
@@ -56,7 +56,7 @@ async def test_every_word_stands_out_from_its_ground(engine: ScriptedEngine, the
     )
     app = on_setup(engine, settings)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen", "TLS, verified", "f9 Start")
+        await until_shown(pilot, "3 of 4 selected", "TLS, verified", "f9 Start")
         assert too_faint(app, least) == set()
         for key, shown in (("2", "address.city"), ("4", "as counted at the run's end"), ("5", "p Replay")):
             await pilot.press(key)
@@ -64,14 +64,14 @@ async def test_every_word_stands_out_from_its_ground(engine: ScriptedEngine, the
             await pilot.pause()
             assert too_faint(app, least) == set()
         await pilot.press("4", "f")
-        await until_shown(pilot, "level full, now")
+        await until_shown(pilot, "compared in full just now")
         await pilot.press("down")
         await until_shown(pilot, "different")
         assert too_faint(app, least) == set()
         await pilot.press("1", "f9")
         await until_shown(pilot, "Start this run?")
-        await pilot.click("#go")
-        await until_shown(pilot, "● running", "! stalled 00:12", "x Stop")
+        await click(pilot, "#go")
+        await until_shown(pilot, "● running", "! stalled 12s", "x Stop")
         assert too_faint(app, least) == set()
 
 
@@ -81,7 +81,7 @@ async def test_in_the_terminals_own_colours_the_cursor_underlines(engine: Script
     settings = merged(settings, {"cockpit": {"theme": "ansi-dark"}})
     app = on_setup(engine, settings)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         (line,) = (strip for strip in app.screen._compositor.render_strips(app.size) if "customers" in strip.text)
         words = [segment for segment in line if "customers" in segment.text or "MiB" in segment.text]
         assert len(words) == 2

@@ -33,7 +33,7 @@ async def kept(pilot: Pilot[Any], app: Cockpit) -> None:
 
 @pytest.mark.parametrize(
     ("key", "shown"),
-    [("t", "Tune the run"), ("x", "Stop the run?"), ("enter", "last progress"), ("e", "enter opens one"),
+    [("t", "Tune the run"), ("x", "Stop the run?"), ("enter", "last progress"), ("e", "Enter details"),
      ("question_mark", "Help: Run"), ("ctrl+p", "Search for commands")],
 )  # fmt: skip
 async def test_opening_a_dialog_of_the_run_mounts_nothing(engine: ScriptedEngine, key: str, shown: str) -> None:
@@ -82,8 +82,8 @@ async def test_tune_begins_anew_with_the_values_in_force(engine: ScriptedEngine)
         await kept(pilot, app)
         await pilot.press("t")
         await until_shown(pilot, "Tune the run")
-        await pilot.press(*"500", "tab", *"77")
-        await until_shown(pilot, "must be between 1 and 128")
+        await pilot.press("shift+tab", "shift+tab", *"5000", "tab", *"77")
+        await until_shown(pilot, "must be between 1 and 1,024")
         await pilot.press("escape")
         engine.show(running(cluster_size=6, throttle=20_000))
         await until_shown(pilot, "20,000")
@@ -95,9 +95,9 @@ async def test_tune_begins_anew_with_the_values_in_force(engine: ScriptedEngine)
         }
         assert fields == {"cluster_size": "6", "page_size": "8,000", "throttle": "20,000"}
         assert "must be between" not in screen_text(app)
-        await pilot.press("9", "enter")  # the first field has the focus, and its old value gives way
+        await pilot.press("9", "enter")  # the throttle has the focus, and its old value gives way
         await until(pilot, lambda: engine.received("set"))
-        assert engine.received("set") == [{"name": "set", "knob": "cluster_size", "value": 9}]
+        assert engine.received("set") == [{"name": "set", "knob": "throttle", "value": 9}]
 
 
 async def test_tune_has_the_seed_count_only_for_a_run_that_seeds(engine: ScriptedEngine) -> None:

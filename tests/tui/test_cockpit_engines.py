@@ -52,33 +52,32 @@ class Ended:
 
 
 @pytest.fixture
-def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowLauncher]:
+def silent() -> Iterator[SlowLauncher]:
     """Launches processes that never listen."""
     launcher = SlowLauncher(None)
-    monkeypatch.setattr("tui.cockpit.engines.launch", launcher)
     yield launcher
     launcher.go.set()
 
 
-async def test_an_engine_that_is_not_waited_for_any_more_is_ended_as_soon_as_it_is_there(nobody: SlowLauncher) -> None:
-    engines = Engines(None)
+async def test_an_engine_that_is_not_waited_for_any_more_is_ended_as_soon_as_it_is_there(silent: SlowLauncher) -> None:
+    engines = Engines(None, silent)
     opening = asyncio.create_task(engines.open_idle(Settings()))
-    await asyncio.to_thread(nobody.begun.wait)
+    await asyncio.to_thread(silent.begun.wait)
     opening.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await opening
-    nobody.go.set()
+    silent.go.set()
     async with asyncio.timeout(30.0):
-        while not (nobody.launched and nobody.launched[0].is_ended):
+        while not (silent.launched and silent.launched[0].is_ended):
             await asyncio.sleep(0.01)
 
 
-async def test_an_engine_that_does_not_answer_is_ended(nobody: SlowLauncher) -> None:
-    nobody.go.set()
-    engines = Engines(None)
+async def test_an_engine_that_does_not_answer_is_ended(silent: SlowLauncher) -> None:
+    silent.go.set()
+    engines = Engines(None, silent)
     with pytest.raises(ConnectError):
         await engines.open_idle(Settings())
-    assert nobody.launched[0].is_ended
+    assert silent.launched[0].is_ended
 
 
 def test_an_engine_that_was_never_connected_to_is_ended_on_leaving() -> None:
@@ -88,18 +87,17 @@ def test_an_engine_that_was_never_connected_to_is_ended_on_leaving() -> None:
 
 
 async def test_setup_after_a_run_launches_one_engine_however_often_it_is_asked_for(
-    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+    engine: ScriptedEngine,
 ) -> None:
     with ScriptedEngine() as second:
         launcher = SlowLauncher(second)
-        monkeypatch.setattr("tui.cockpit.engines.launch", launcher)
-        app = on_setup(engine, settings_with_servers())
+        app = on_setup(engine, settings_with_servers(), launching=launcher)
         try:
             async with app.run_test(size=(120, 40)) as pilot:
-                await until_shown(pilot, "4 of 4 chosen")
+                await until_shown(pilot, "3 of 4 selected")
                 engine.on_start = lambda scripted: scripted.show(completed())
                 await confirm_start(pilot)
-                await until_shown(pilot, "✓ verified")
+                await until_shown(pilot, "✓ counts match")
                 await pilot.press("1")
                 await until(pilot, launcher.begun.is_set)
                 for key in ("3", "1", "f5", "3", "1"):

@@ -6,8 +6,9 @@ import time
 from typing import Any
 
 from textual.pilot import Pilot
+from textual.widgets import Input
 
-from engine.protocol import RunState
+from engine.protocol import KnobChanged, RunPlanned, RunState
 from tests.tui.driving import on_run, on_setup, screen_text, session_of, until, until_shown
 from tests.tui.scripted_answers import RUNS, STARTED, recording, run_info
 from tests.tui.scripted_engine import ScriptedEngine, running
@@ -16,11 +17,12 @@ from tui.cockpit.replay import ReplayedRun
 from tui.cockpit.screens.history import HistoryScreen
 from tui.cockpit.screens.run import RunScreen
 from tui.cockpit.signs import sign_of
-from tui.words.run_status import goes_on, outcome_words, rows_per_s, run_seconds
+from tui.cockpit.widgets.comparison import comparison_text
+from tui.words.run_status import goes_on, outcome_words, overall_rate
 
 
 async def to_history(pilot: Pilot[Any]) -> None:
-    await until_shown(pilot, "4 of 4 chosen")
+    await until_shown(pilot, "3 of 4 selected")
     await pilot.press("5")
     await until_shown(pilot, "5,063,544", "run 20261123-1402-k3f9")
 
@@ -29,13 +31,16 @@ def row_of(app: Cockpit, text: str) -> str:
     return next((line for line in screen_text(app).split("\n") if text in line), "")
 
 
-async def test_history_lists_the_runs_with_an_outcome_in_word_and_symbol(engine: ScriptedEngine) -> None:
+async def test_f9_history_lists_collections_mode_id_and_outcome_instead_of_the_servers(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
         await to_history(pilot)
         first = row_of(app, "5,063,544")
-        assert all(text in first for text in ("db1/shop → pg1/shop", "02:06", "40.2k", "14", "✓ verified"))
-        assert "× cancelled" in row_of(app, "912,000")
+        assert all(
+            text in first
+            for text in ("shop: orders", "20261123-1402-k3f9", "create", "2m 06s", "40.2k", "14", "✓ counts match")
+        )
+        assert "× stopped" in row_of(app, "912,000")
         assert "! interrupted" in screen_text(app)
 
 
@@ -43,7 +48,7 @@ async def test_a_narrow_screen_keeps_the_outcome(engine: ScriptedEngine) -> None
     app = on_setup(engine)
     async with app.run_test(size=(80, 24)) as pilot:
         await to_history(pilot)
-        assert "✓ verified" in row_of(app, "5,063,544")
+        assert "✓ counts match" in row_of(app, "5,063,544")
 
 
 async def test_enter_opens_the_report_of_the_run_under_the_cursor(engine: ScriptedEngine) -> None:
@@ -63,7 +68,7 @@ async def test_only_a_run_with_something_left_can_be_resumed_and_it_keeps_its_ow
         await to_history(pilot)
         await pilot.press("r")
         await pilot.press("down")
-        await until_shown(pilot, "r goes on from what is committed")
+        await until_shown(pilot, "r: resume")
         await pilot.press("r")
         await until_shown(pilot, "Resume this run?", RUNS[1].run_id, "912,000 rows are committed and stay")
         await pilot.press("left", "left", "tab", "enter")
@@ -74,20 +79,52 @@ async def test_only_a_run_with_something_left_can_be_resumed_and_it_keeps_its_ow
         assert start["settings"]["run"]["mode"] == "append"
 
 
-async def test_forgetting_asks_first_and_the_safe_answer_is_the_default(engine: ScriptedEngine) -> None:
+async def test_a_run_whose_engine_is_gone_is_taken_over_from_it(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
         await to_history(pilot)
+        screen = app.screen
+        assert isinstance(screen, HistoryScreen)
+        lost = RUNS[1].model_copy(
+            update={"state": "running", "heartbeat_unix": time.time() - 95, "engine_host": "node-a"}
+        )
+        screen.runs = [lost]
+        screen._fill()
+        await pilot.press("home")
+        await until(pilot, lambda: screen.chosen == lost)
+        await until_shown(pilot, "r: resume")
+        await pilot.press("r")
+        await until_shown(pilot, "Resume this run?", "Its engine on node-a wrote no end.")
+        await pilot.press("left", "left", "tab", "enter")
+        await until(pilot, lambda: engine.received("start"))
+        (start,) = engine.received("start")
+        assert (start["resume"], start["take_over"]) == (lost.run_id, True)
+
+
+async def test_t1_deleting_lists_the_tables_with_their_rows_and_wants_the_run_id_typed(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await to_history(pilot)
         await pilot.press("delete")
-        await until_shown(pilot, "Forget this run?")
+        await until_shown(
+            pilot, "Delete this run?", "public.orders", "4,210,320 rows", "about 812,004 rows", "14 rejected"
+        )
         await pilot.press("enter")
-        await until(pilot, lambda: "Forget this run?" not in screen_text(app))
-        assert not engine.received("discard")
+        await until(pilot, lambda: "Delete this run?" not in screen_text(app))
         await pilot.press("delete")
-        await until_shown(pilot, "Forget this run?")
+        await until_shown(pilot, "Delete this run?")
         await pilot.press("left", "enter")
+        await until_shown(pilot, "Type the run's id first")
+        await pilot.press(*"20261123-1402")
+        await pilot.press("enter", "right", "enter")
+        await until_shown(pilot, "Delete this run?", "Type the run's id first")
+        assert not [each for each in engine.received("discard") if not each["preview"]]
+        app.screen.query_one(Input).value = RUNS[0].run_id
+        await pilot.press("enter", "right", "enter")
         await until(pilot, lambda: "5,063,544" not in screen_text(app))
-        assert engine.received("discard") == [{"name": "discard", "run": RUNS[0].run_id, "drop_tables": True}]
+        await until_shown(pilot, f"Run {RUNS[0].run_id} is deleted.")
+        (sent,) = [each for each in engine.received("discard") if not each["preview"]]
+        assert (sent["run"], sent["drop_tables"], sent["force"]) == (RUNS[0].run_id, True, True)
 
 
 async def test_f5_reads_the_ledger_again(engine: ScriptedEngine) -> None:
@@ -103,7 +140,7 @@ async def test_what_the_engine_refuses_stands_on_the_screen(engine: ScriptedEngi
     engine.refusals["runs"] = ("connect", "The target does not answer: check target.uri.")
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("5")
         await until_shown(pilot, "! The target does not answer: check target.uri.")
 
@@ -113,9 +150,9 @@ async def test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own(engine
     async with app.run_test(size=(120, 40)) as pilot:
         await to_history(pilot)
         await pilot.press("p")
-        await until_shown(pilot, "replay ×2", "run 20261123-1402-k3f9", "space holds")
+        await until_shown(pilot, "replay ×2", "esc leave · space hold · ] faster", "run 20261123-1402-k3f9")
         await pilot.press("space")
-        await until_shown(pilot, "replay held", "space goes on")
+        await until_shown(pilot, "replay held", "space go on")
         await pilot.press("right_square_bracket")
         replay = app.runs.replay
         assert replay is not None
@@ -123,7 +160,7 @@ async def test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own(engine
         await pilot.press("left_square_bracket")
         assert replay.speed == 2
         await pilot.press(*["right"] * 20)
-        await until_shown(pilot, "60,000 read = 60,000 written", "space plays it again")
+        await until_shown(pilot, "60,000 read = 60,000 written", "space play again")
         await pilot.press("left")
         await until_shown(pilot, "57,000 / 60,000 rows")
         await pilot.press("plus")
@@ -215,30 +252,25 @@ async def test_two_runs_are_compared_side_by_side(engine: ScriptedEngine) -> Non
         await until_shown(pilot, "c on another run compares it with")
         await pilot.press("c", "down", "c")
         await until_shown(
-            pilot, "Two runs", "≠ outcome         verified                    cancelled", "  mode            create"
+            pilot, "Two runs", "≠ outcome         counts match, 14 rejected   stopped", "  mode            create"
         )
-        await until_shown(pilot, "≠ time            02:06                       00:31")
+        await until_shown(pilot, "≠ time            2m 06s                      31s")
         await pilot.press("y")
         assert "20261123-1402-k3f9" in app.clipboard
         assert "20261123-1320-b7aa" in app.clipboard
 
 
-def test_a_run_that_is_driven_has_taken_the_time_until_now() -> None:
-    going = run_info("x", state="running", verification="none", written=500, seconds=0.0, heartbeat_unix=STARTED + 9)
-    now = STARTED + 10
-    assert (run_seconds(going, lambda: now), rows_per_s(going, lambda: now)) == (10.0, 50.0)
-    # Of one that was taken up again only its engine knows, and tells at the end.
-    again = going.model_copy(update={"seconds": 4.0})
-    assert (run_seconds(again, lambda: now), rows_per_s(again, lambda: now)) == (None, None)
-    # No engine is at it any more.
-    assert (run_seconds(again, lambda: now + 60), rows_per_s(again, lambda: now + 60)) == (4.0, 125.0)
+def test_a_run_without_a_time_has_no_rate() -> None:
+    assert overall_rate(run_info("x", written=500, seconds=0.0)) is None
+    assert overall_rate(run_info("x", written=500, seconds=4.0)) == 125.0
+    assert overall_rate(run_info("x", written=500, seconds=4.0, rows_per_s_overall=120.0)) == 120.0
 
 
-async def test_a_run_that_goes_on_is_not_offered_to_be_forgotten(engine: ScriptedEngine) -> None:
+async def test_a_run_that_goes_on_is_not_offered_to_be_deleted(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
         await to_history(pilot)
-        assert "Forget…" in screen_text(app)
+        assert "Delete run…" in screen_text(app)
         screen = app.screen
         assert isinstance(screen, HistoryScreen)
         going = run_info("20261123-1500-zzzz", state="running", verification="none", heartbeat_unix=time.time())
@@ -246,9 +278,9 @@ async def test_a_run_that_goes_on_is_not_offered_to_be_forgotten(engine: Scripte
         screen._fill()
         await pilot.press("home")
         await until(pilot, lambda: screen.chosen == going)
-        await until(pilot, lambda: "Forget…" not in screen_text(app))
+        await until(pilot, lambda: "Delete run…" not in screen_text(app))
         await pilot.press("down")
-        await until_shown(pilot, "Forget…")
+        await until_shown(pilot, "Delete run…")
 
 
 async def test_a_run_whose_engine_was_seen_to_die_does_not_go_on_whatever_its_last_heartbeat(
@@ -265,3 +297,21 @@ async def test_a_run_whose_engine_was_seen_to_die_does_not_go_on_whatever_its_la
         assert sign_of(app.answers.as_known(mine)).word == "interrupted"
         other = mine.model_copy(update={"run_id": "another"})
         assert sign_of(app.answers.as_known(other)).word == "running"
+
+
+def test_b4_a_comparison_has_both_rates_and_every_value_of_a_knob() -> None:
+    one, other = (recording(run) for run in RUNS[:2])
+    events = [
+        RunPlanned(tables=[], knobs={"throttle": 6_000, "cluster_size": 4}),
+        KnobChanged(at=9.0, knob="throttle", old=6_000, value=3_000),
+    ]
+    fast = one.run.model_copy(update={"rows_per_s_overall": 4_000.0, "rows_per_s_copying": 5_200.0})
+    slow = other.run.model_copy(update={"rows_per_s_overall": 2_000.0})
+    text = comparison_text(
+        one.model_copy(update={"run": fast, "events": events}), other.model_copy(update={"run": slow})
+    ).plain
+    rows = {line[2:16].strip(): line[18:] for line in text.split("\n")}
+    assert rows["rows/s overall"].split() == ["4,000", "2,000"]
+    assert rows["while copying"].split() == ["5,200", "–"]
+    assert rows["throttle"].startswith("6,000 → 3,000")
+    assert "Overall, the first wrote 2.00 times as many rows per second as the second." in text

@@ -59,10 +59,10 @@ async def test_hostile_text_on_the_run_screen_is_shown_and_does_nothing(engine: 
         engine.tell("knob", 3.0, knob=HOSTILE, old=HOSTILE, value=HOSTILE, by=HOSTILE)
         await until_shown(pilot, f"problem      {VISIBLE}")
         await pilot.press("e")
-        await until_shown(pilot, "enter opens one")
+        await until_shown(pilot, "Enter details")
         assert control_characters(app) == set()
         await pilot.press("enter")
-        await until_shown(pilot, "What to do", "No document is kept because of it.")
+        await until_shown(pilot, "What to do", "No documents were rejected.")
         assert control_characters(app) == set()
         await pilot.press("y", "escape", "escape")
         assert "\x1b" not in app.clipboard
@@ -86,7 +86,7 @@ async def test_hostile_text_on_the_setup_screen_is_shown_and_does_nothing(engine
     engine.reports["source"] = engine.reports["source"].model_copy(update={"detail": HOSTILE, "version": HOSTILE})
     app = on_setup(engine)
     async with app.run_test(size=(150, 45), notifications=True) as pilot:
-        await until_shown(pilot, f"[x] {VISIBLE}", f"│ {VISIBLE}", "12 ms")
+        await until_shown(pilot, f"[ ] {VISIBLE}", f"│ {VISIBLE}", "12 ms")
         assert control_characters(app) == set()
         await pilot.press("y")
         await until_shown(pilot, "Copied the error:", f" {VISIBLE};c;aGk=")
@@ -102,7 +102,7 @@ async def test_the_name_of_a_hostile_collection_is_copied_without_what_acts(engi
     engine.collections = [CollectionInfo(namespace=f"shop.\n{HOSTILE}", kind="collection", documents=5, size_bytes=5)]
     app = on_setup(engine)
     async with app.run_test(size=(150, 45), notifications=True) as pilot:
-        await until_shown(pilot, "1 of 1 chosen", "TLS, verified")
+        await until_shown(pilot, "1 of 1 selected", "TLS, verified")
         await pilot.press("y")
         await until_shown(pilot, "Copied the collection's name: shop.")
         assert control_characters(app) == set()
@@ -160,7 +160,7 @@ async def test_a_bug_prints_a_sentence_and_no_values_of_variables(engine: Script
 
     async def drive() -> None:
         async with app.run_test() as pilot:
-            await until_shown(pilot, "4 of 4 chosen")
+            await until_shown(pilot, "3 of 4 selected")
             app.call_later(fail)
             await asyncio.sleep(1.0)
 
@@ -207,7 +207,7 @@ async def test_without_colour_states_are_words_and_symbols(
     monkeypatch.setenv("NO_COLOR", "1")
     app = on_run(engine, running(workers=[worker(1, state="stalled", idle_s=12.0)]))
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "● running", "! stalled 00:12")
+        await until_shown(pilot, "● running", "! stalled 12s")
         colours = {
             segment.style.color.name
             for strip in app.screen._compositor.render_strips(app.size)
@@ -228,6 +228,6 @@ def test_an_unknown_theme_is_refused_before_anything_starts(
     settings = merged(settings, {"cockpit": {"theme": "neon"}})
     monkeypatch.setattr("tui.cli.output.has_terminal", lambda: True)
     monkeypatch.setattr("tui.cli.cockpit.launch", never)
-    monkeypatch.setattr("tui.cli.cockpit.find_engine", never)
+    monkeypatch.setattr("tui.cli.cockpit.find_run", never)
     with pytest.raises(UsageError, match=r"cockpit.theme \(flag --theme\) is 'neon', but there is no such theme"):
         open_it(Loaded(settings, {"cockpit.theme": "flag --theme"}))

@@ -86,7 +86,9 @@ async def test_a_chosen_key_works_the_old_one_does_not_and_every_place_shows_it(
     app = Cockpit(settings_with_servers(), {}, attach=engine.socket, keymap=Keymap(chosen), silent_s=NEVER_S)
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "41,220 rows/s", "f11 History", "- >")
-        await until_shown(pilot, " f10 Pause  >- Workers  ][ Page  t Tune…  f4 Stop…  ? Help  q Quit  ^p Palette")
+        await until_shown(
+            pilot, " f10 Pause  >- Workers  ][ Page  f4 Stop…  t Tune…  enter Details", "? Help  q Quit  ^p Palette"
+        )
         await pilot.press("space", "plus", "f10")
         await until(pilot, lambda: engine.received("pause"))
         assert len(engine.received("pause")) == 1
@@ -97,30 +99,30 @@ async def test_a_chosen_key_works_the_old_one_does_not_and_every_place_shows_it(
         await pilot.press("greater_than_sign")
         await until(pilot, lambda: engine.received("set"))
         await pilot.press("f3")
-        await until_shown(pilot, "Display frozen, the run continues. f3 goes on.")
+        await until_shown(pilot, "Display frozen (run continues). f3: unfreeze")
         await pilot.press("question_mark")
         await until_shown(pilot, "Help: Run", "f10", "run.pause")
         await pilot.press("escape")
         await until(pilot, lambda: "Help: Run" not in screen_text(app))
         await pilot.press("f4", "f4")
         await until(pilot, lambda: engine.received("cancel"))
-        assert engine.received("cancel")[0]["now"] is True
+        assert engine.received("cancel")[0]["now"] is False
 
 
 async def test_choosing_and_copying_take_other_keys_in_the_list_and_in_dialogs(engine: ScriptedEngine) -> None:
-    chosen = {"setup.choose": "f2", "setup.choose_all": "ctrl+a", "app.copy": "ctrl+y"}
+    chosen = {"setup.choose": "f10", "setup.choose_all": "ctrl+a", "app.copy": "ctrl+y"}
     app = Cockpit(settings_with_servers(), {}, process=process_of(engine), keymap=Keymap(chosen), silent_s=NEVER_S)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen", "f2 Choose  ^a All")
+        await until_shown(pilot, "3 of 4 selected", "f10 Select", "^a All")
         await pilot.press("space", "a")
-        await pilot.press("f2")
-        await until_shown(pilot, "3 of 4 chosen")
+        await pilot.press("f10")
+        await until_shown(pilot, "2 of 4 selected")
         await pilot.press("ctrl+a", "ctrl+a", "f9")
-        await until_shown(pilot, "No collection is chosen: f2 chooses the one under the cursor, ^a", "chooses all.")
+        await until_shown(pilot, "No collection is selected: f10 selects the one under the cursor, ^a", "selects all.")
         await pilot.press("y")
         assert app.clipboard == ""
         await pilot.press("ctrl+y")
-        assert app.clipboard.startswith("No collection is chosen")
+        assert app.clipboard.startswith("No collection is selected")
 
 
 async def test_the_hint_of_a_dialog_names_the_chosen_key(engine: ScriptedEngine) -> None:
@@ -131,7 +133,7 @@ async def test_the_hint_of_a_dialog_names_the_chosen_key(engine: ScriptedEngine)
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "● running")
         await pilot.press("enter")
-        await until_shown(pilot, "Worker 1", "^y copies, esc closes")
+        await until_shown(pilot, "Worker 1", "^y copy · Esc close")
 
 
 async def test_what_shares_a_key_keeps_it_when_the_other_is_given_another(engine: ScriptedEngine) -> None:
@@ -139,7 +141,7 @@ async def test_what_shares_a_key_keeps_it_when_the_other_is_given_another(engine
         settings_with_servers(), {}, process=process_of(engine), keymap=Keymap({"setup.start": "f10"}), silent_s=NEVER_S
     )
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("enter", "f9")
         await pilot.press("f10")
         await until_shown(pilot, "Start this run?")

@@ -42,7 +42,7 @@ def test_ctrl_s_while_it_leaves_does_not_hold_it_up(home: dict[str, str]) -> Non
     """In the shell's modes of the terminal that key stops all output, also that with which the cockpit ends."""
     with Terminal(PROGRAM, home, 80, 24) as terminal:
         terminal.wait_for("Source: MongoDB")
-        terminal.press("q")
+        terminal.press("\x11")  # ctrl+q: the cursor is in a field
         deadline = time.monotonic() + END_S
         while terminal.process.poll() is None:
             assert time.monotonic() < deadline, terminal.output[-3000:]

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 from textual.geometry import Size
 
-from engine.protocol import RunState, ServerReport, Snapshot, WorkerState, WorkerView
+from engine.protocol import RunState, ServerReport, Snapshot
 from tests.tui.scripted_answers import plan_view
 from tui.cockpit.ascii_filter import to_ascii
 from tui.cockpit.themes import fitting
@@ -16,7 +16,6 @@ from tui.cockpit.widgets.chart import ThroughputChart
 from tui.cockpit.widgets.connection import report_line
 from tui.cockpit.widgets.planned import preview_text
 from tui.cockpit.widgets.total import rates_line
-from tui.cockpit.widgets.workers import time_words
 from tui.words.uri import merged, place, shown
 
 
@@ -74,7 +73,6 @@ def test_the_scale_has_room_whatever_the_peak(peak: float, monkeypatch: pytest.M
 def test_what_is_nothing_while_seeding_is_not_shown() -> None:
     seeding = Snapshot(run_id="r", state=RunState.SEEDING, phase="seeding", seed_count=100, seeded=50, rows_per_s=10.0)
     assert "B/s" not in rates_line(seeding, 100).plain
-    assert not time_words(WorkerView(id=1, pid=2, state=WorkerState.SEEDING)).strip()
 
 
 @pytest.mark.parametrize(
@@ -116,7 +114,7 @@ def test_a_bar_is_exact_to_half_a_cell(fraction: float, text: str) -> None:
 
 
 def test_ascii_keeps_the_width() -> None:
-    assert to_ascii("━╸─│✓é計") == "=--|v???"
+    assert to_ascii("━╸─│✓é計") == "=--|+???"
 
 
 @pytest.mark.parametrize(

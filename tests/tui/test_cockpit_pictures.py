@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from engine.config import merged
 from engine.protocol import ErrorInfo, KnobChanged, ProblemView, RunState, WorkerState
 from tests.tui.driving import on_run, on_setup, settings_with_servers, until_shown
-from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
+from tests.tui.scripted_engine import ScriptedEngine, completed, following, running, table, worker
 
 SIZES = [(120, 40), (80, 24)]
 
@@ -31,7 +31,7 @@ def on_screen(key: str, *texts: str) -> Callable[[Pilot[Any]], Any]:
     """From Setup to the screen of a key, and wait for these."""
 
     async def go(pilot: Pilot[Any]) -> None:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press(key)
         await until_shown(pilot, *texts)
 
@@ -63,7 +63,52 @@ def test_picture_of_a_run(snap_compare: Any, engine: ScriptedEngine, size: tuple
     app = on_run(
         engine, running(workers=workers, problems=problems, rejected=14, retried=1, draining=1, cluster_size=3)
     )
-    assert snap_compare(app, terminal_size=size, run_before=shown("! stalled 00:12", "page size 8,000"))
+    assert snap_compare(app, terminal_size=size, run_before=shown("! stalled 12s", "page size 8,000"))
+
+
+@pytest.mark.parametrize("size", [*SIZES, (200, 60)])
+def test_picture_of_a_run_by_collection(snap_compare: Any, engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    with_history(engine)
+    facts: dict[str, Any] = {"source_count": -1, "target_count": -1, "ok": None}
+    tables = [
+        table("customers", 812_004, state="done", **facts),
+        table("orders", 4_210_334, read=2_140_106, written=2_140_092, rejected=14, state="copying", rows_per_s=41_220.0,
+              eta_s=51.0, workers=4, **facts),
+        table("products", 41_220, read=0, written=0, state="waiting", **facts),
+        table("events", 90_000, state="building key", **facts),
+    ]  # fmt: skip
+    workers = [
+        worker(number, collection="shop.orders", reading=0.1 * number, converting=0.15, writing=0.5)
+        for number in range(1, 5)
+    ]
+    started = 1_764_504_000.0
+    app = on_run(
+        engine,
+        running(
+            workers=workers, tables=tables, rejected=14, started_unix=started, last_commit_unix=started + 74,
+            rows_per_s_overall=38_100.0,
+        ),
+    )  # fmt: skip
+    assert snap_compare(app, terminal_size=size, run_before=shown("● copying", "page size 8,000", "last commit"))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_picture_of_a_run_that_follows(snap_compare: Any, engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    app = on_run(engine, following())
+    assert snap_compare(app, terminal_size=size, run_before=shown("✓ ready to be cut over", "8,000"))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_picture_of_the_question_before_a_cut_over(
+    snap_compare: Any, engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    async def asked(pilot: Pilot[Any]) -> None:
+        await until_shown(pilot, "ready to be cut over")
+        await pilot.press("C")
+        await until_shown(pilot, "Stop everything that writes to the source now.")
+
+    app = on_run(engine, following(follow={"events_per_s": 0.0}))
+    assert snap_compare(app, terminal_size=size, run_before=asked)
 
 
 @pytest.mark.parametrize("theme", ["ansi-dark", "textual-light", "high-contrast"])
@@ -74,12 +119,12 @@ def test_picture_of_a_run_in_other_colours(snap_compare: Any, engine: ScriptedEn
     workers = [worker(1), worker(2, state=WorkerState.STALLED, idle_s=12.0, rows_per_s=0.0), worker(3), worker(4)]
     problems = [ProblemView(code="type", message="total: not a number", count=14, collection="shop.orders")]
     app = on_run(engine, running(workers=workers, problems=problems, rejected=14), settings)
-    assert snap_compare(app, terminal_size=(120, 40), run_before=shown("! stalled 00:12", "page size 8,000"))
+    assert snap_compare(app, terminal_size=(120, 40), run_before=shown("! stalled 12s", "page size 8,000"))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_picture_of_setup(snap_compare: Any, engine: ScriptedEngine, size: tuple[int, int]) -> None:
-    assert snap_compare(on_setup(engine), terminal_size=size, run_before=shown("4 of 4 chosen", "TLS, verified"))
+    assert snap_compare(on_setup(engine), terminal_size=size, run_before=shown("3 of 4 selected", "TLS, verified"))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -93,11 +138,23 @@ def test_picture_of_a_verification(snap_compare: Any, engine: ScriptedEngine, si
     async def ready(pilot: Pilot[Any]) -> None:
         await on_screen("4", "as counted at the run's end")(pilot)
         await pilot.press("f")
-        await until_shown(pilot, "level full, now", "f Compare all")
+        await until_shown(pilot, "compared in full just now", "f Compare all")
         await pilot.press("down")
         await until_shown(pilot, "different")
 
     assert snap_compare(on_setup(engine), terminal_size=size, run_before=ready)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_picture_of_rejects(snap_compare: Any, engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    async def ready(pilot: Pilot[Any]) -> None:
+        await until_shown(pilot, "R Rejects…")
+        await pilot.press("R")
+        await until_shown(pilot, "15 rejected documents", "Documents 1–10 of 14", '"name"')
+        await pilot.press("p", "enter")
+        await until_shown(pilot, "nul reject → strip")
+
+    assert snap_compare(on_run(engine, completed(rejected=15)), terminal_size=size, run_before=ready)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -109,7 +166,7 @@ def test_picture_of_a_history(snap_compare: Any, engine: ScriptedEngine, size: t
 @pytest.mark.parametrize("size", SIZES)
 def test_picture_of_a_report(snap_compare: Any, engine: ScriptedEngine, size: tuple[int, int]) -> None:
     with_history(engine)
-    assert snap_compare(on_run(engine, completed()), terminal_size=size, run_before=shown("✓ agrees", "q Quit"))
+    assert snap_compare(on_run(engine, completed()), terminal_size=size, run_before=shown("✓ counts match", "q Quit"))
 
 
 @pytest.mark.parametrize("size", SIZES)

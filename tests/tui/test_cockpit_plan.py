@@ -9,28 +9,44 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Button, Input
+from textual.widgets import Button, Input, OptionList, Static
 
 from engine.mapping import options
 from engine.mapping.model import Column, ColumnType, Kind, Role
 from engine.mapping.options import POLICIES, MappingOptions
 from engine.plan.reading import read_plan
 from engine.plan.writing import write_plan
-from engine.protocol import CountingView, SavedPlan, SavedTable
-from tests.tui.driving import SOURCE_URI, input_in, on_run, on_setup, screen_text, until, until_shown
+from engine.protocol import ColumnView, CountingView, SavedPlan, SavedTable, ValuesView
+from tests.tui.driving import (
+    NEVER_S,
+    SOURCE_URI,
+    TARGET_URI,
+    click,
+    input_in,
+    on_run,
+    on_setup,
+    process_of,
+    screen_text,
+    settings_with_servers,
+    until,
+    until_shown,
+)
 from tests.tui.scripted_answers import TOML
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.cockpit.app import Cockpit
 from tui.cockpit.dialogs.settings import SettingsDialog
-from tui.cockpit.screens.plan import PlanScreen
+from tui.cockpit.plan_edits import PlanFile
+from tui.cockpit.screens.plan import BURST_S, PlanScreen
 from tui.cockpit.screens.setup import SetupScreen
 from tui.cockpit.widgets.fields import ChoiceField
+from tui.words.census import kinds_words, values_words
+from tui.words.format import about
 
 LEAVE_TOTAL_OUT = {"kind": "leave_out", "schema_name": "public", "table": "orders", "column": "total"}
 
 
 async def to_plan(pilot: Pilot[Any]) -> None:
-    await until_shown(pilot, "4 of 4 chosen")
+    await until_shown(pilot, "3 of 4 selected")
     await pilot.press("2")
     await until_shown(pilot, "shop.orders → public.orders", "1 of 2 collections")
 
@@ -61,19 +77,20 @@ async def edit_once(pilot: Pilot[Any]) -> str:
     return screen_of(pilot.app).edited_text
 
 
-async def change_column(pilot: Pilot[Any], field: str, what: str, value: str) -> None:
+async def change_column(pilot: Pilot[Any], field: str, what: str, value: str, *, is_refused: bool = False) -> None:
     """Change one thing of the column under the cursor, which is that of a field, in the column's dialog."""
     await pilot.press("e")
     await until_shown(pilot, f"Field {field}")
     pilot.app.screen.query_one(what, Input).value = value
     await pilot.press("enter")
+    await until(pilot, lambda: is_refused or isinstance(pilot.app.screen, PlanScreen))
 
 
 async def start_edited_plan(pilot: Pilot[Any]) -> None:
     """Ask for a run of the plan that is shown, and say yes."""
+    await pilot.press("f9")
+    await until_shown(pilot, "Start with", "plan edit", "target shop")
     await pilot.press("enter")
-    await until_shown(pilot, "Start this run with the edited plan?")
-    await pilot.press("right", "enter")
 
 
 async def save_into(pilot: Pilot[Any], file: Path) -> None:
@@ -89,22 +106,20 @@ async def test_the_plan_shows_fields_kinds_preview_and_warnings(engine: Scripted
     app = on_setup(engine)
     async with app.run_test(size=size) as pilot:
         await to_plan(pilot)
-        await until_shown(pilot, "address.city", "99.0%", "double 98% int 2%", "double precision", "! total: 2%")
+        await until_shown(pilot, "address.city", "99.0%", "double 98%, int 2%", "double precision", "! total: 2%")
         if size[0] > 100:
-            await until_shown(pilot, "19.9", "! rejected: nul in name", "10,000 sampled", "about 02:06")
+            await until_shown(pilot, "19.9", "! rejected: nul in name", "10,000 sampled", "about 2m 06s")
 
 
 async def test_what_is_planned_is_what_is_chosen_on_setup(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("space", "2")
         await until_shown(pilot, "1 of 2 collections")
         await pilot.press("1", "2")
         await pilot.pause(0.1)
-        assert [each["collections"] for each in engine.received("plan")] == [
-            ["shop.orders", "shop.products", "shop.recent"]
-        ]
+        assert [each["collections"] for each in engine.received("plan")] == [["shop.orders", "shop.products"]]
 
 
 async def test_a_plan_is_made_with_the_settings_of_setup_and_again_when_those_change(engine: ScriptedEngine) -> None:
@@ -112,14 +127,15 @@ async def test_a_plan_is_made_with_the_settings_of_setup_and_again_when_those_ch
     async with app.run_test(size=(120, 40)) as pilot:
         await to_plan(pilot)
         sent = engine.received("plan")[0]["settings"]
-        assert (sent["mapping"]["naming"], sent["target"], sent["source"]["uri"]) == (
-            "snake_case", {"schema": "public"}, SOURCE_URI,
+        target = {name: sent["target"][name] for name in ("schema", "uri")}
+        assert (sent["mapping"]["naming"], target, sent["source"]["uri"]) == (
+            "snake_case", {"schema": "public", "uri": TARGET_URI}, SOURCE_URI,
         )  # fmt: skip
         await set_naming(pilot, "preserve")
         await pilot.press("2")
         await until(pilot, lambda: len(engine.received("plan")) == 2)
         sent = engine.received("plan")[1]["settings"]
-        assert (sent["mapping"]["naming"], sent["target"]) == ("preserve", {"schema": "crm"})
+        assert (sent["mapping"]["naming"], sent["target"]["schema"]) == ("preserve", "crm")
 
 
 async def test_what_does_not_change_a_plan_does_not_make_it_anew(engine: ScriptedEngine) -> None:
@@ -127,7 +143,7 @@ async def test_what_does_not_change_a_plan_does_not_make_it_anew(engine: Scripte
     async with app.run_test(size=(120, 40)) as pilot:
         await to_plan(pilot)
         await pilot.press("1")
-        input_in(app, "#knob-throttle").value = "5,000"
+        input_in(app, "#knob-page_size").value = "5,000"
         await pilot.press("2")
         await pilot.pause(0.3)
         assert len(engine.received("plan")) == 1
@@ -145,9 +161,9 @@ async def test_a_guest_sees_the_plan_of_the_run_and_not_of_settings_of_its_own(e
 async def test_with_no_collection_chosen_there_is_nothing_to_plan_until_one_is(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("a", "2")
-        await until_shown(pilot, "! No collection is chosen")
+        await until_shown(pilot, "! No collection is selected")
         assert engine.received("plan") == []
         await pilot.press("1", "space", "2")
         await until_shown(pilot, "1 of 2 collections")
@@ -198,15 +214,15 @@ async def test_a_start_from_setup_uses_the_edits_or_says_that_it_does_not(
     async with app.run_test(size=size) as pilot:
         edited = await edit_once(pilot)
         await pilot.press("1", "f9")
-        await until_shown(pilot, "Start this run with the edited plan?", "Copy 2 collections", "1 edit: collections,")
+        await until_shown(pilot, "Start with 1 plan edit?", "2 collections, about", "1 plan edit: collections,")
         assert "Setup has changed" not in screen_text(app)
-        await pilot.click("#plain")
-        await until_shown(pilot, "Start this run?", "Copy 4 collections")
+        await click(pilot, "#plain")
+        await until_shown(pilot, "Start this run?", "3 collections, about")
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, SetupScreen))
         await pilot.press("space", "f9")
-        await until_shown(pilot, "with the edited plan?", "! Setup has changed since")
-        await pilot.click("#go")
+        await until_shown(pilot, "Start with 1 plan edit?", "! Setup has changed since")
+        await click(pilot, "#go")
         await until(pilot, lambda: engine.received("start"))
         assert engine.received("start")[0]["plan"] == edited
 
@@ -217,25 +233,31 @@ async def test_a_column_gets_policies_of_its_own_and_loses_them(engine: Scripted
     async with app.run_test(size=size) as pilot:
         await to_plan(pilot)
         await pilot.press("down", "e")
-        await until_shown(
-            pilot, "Field total", "nul", "(•) as set  ( ) reject  ( ) strip", "( ) infinity", "overflow", "Apply"
-        )
+        await until_shown(pilot, "Field total", "overflow", "(•) inherit (reject)  ( ) _extra  ( ) reject", "Apply")
+        app.screen.query_one("#type", Input).value = "text"
+        await until_shown(pilot, "nul", "( ) strip", "utf8")
         app.screen.query_one("#nul", ChoiceField).selected = "strip"
-        app.screen.query_one("#date_range", ChoiceField).selected = "infinity"
+        app.screen.query_one("#utf8", ChoiceField).selected = "replace"
         app.screen.query_one("#apply", Button).press()
-        await until_shown(pilot, "1 edit")
-        column = tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]
-        assert column == {
-            "field": "total", "column": "total", "type": "double precision", "nul": "strip", "date_range": "infinity",
-        }  # fmt: skip
-        await pilot.press("e")
-        await until_shown(pilot, "(•) strip", "(•) infinity")
-        app.screen.query_one("#nul", ChoiceField).selected = "as set"
-        app.screen.query_one("#apply", Button).press()
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen))
         await until_shown(pilot, "2 edits")
         column = tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]
+        assert column == {
+            "field": "total", "column": "total", "type": "text", "nul": "strip", "utf8": "replace",
+        }  # fmt: skip
+        await pilot.press("e")
+        await until_shown(pilot, "(•) strip", "(•) replace")
+        app.screen.query_one("#nul", ChoiceField).selected = "inherit (reject)"
+        app.screen.query_one("#apply", Button).press()
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen))
+
+        def edited() -> dict[str, object]:
+            return dict(tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1])
+
+        await until(pilot, lambda: "nul" not in edited())
+        column = edited()
         assert "nul" not in column
-        assert column["date_range"] == "infinity"
+        assert column["utf8"] == "replace"
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
@@ -249,7 +271,7 @@ async def test_the_dialog_says_what_is_set_for_all_columns(engine: ScriptedEngin
     async with app.run_test(size=size) as pilot:
         await to_plan(pilot)
         await pilot.press("down", "e")
-        await until_shown(pilot, "As set for this plan: nul reject", "overflow overflow.", "Apply")
+        await until_shown(pilot, "Plan defaults: nul → reject", "overflow → _extra", "Apply")
 
 
 async def test_a_column_of_no_field_has_no_policies(engine: ScriptedEngine) -> None:
@@ -268,15 +290,29 @@ async def test_a_field_that_was_left_out_is_put_back_whatever_was_edited_after_i
         await change_column(pilot, "address.city", "#column", "town")
         await until_shown(pilot, "2 edits")
         await pilot.press("b")
-        await until_shown(pilot, "Fields left out", "total")
+        await until_shown(pilot, "Excluded fields", "total")
         await pilot.press("enter")
-        await until_shown(pilot, "3 edits")
+        await until_shown(pilot, "1 edit ")
         table = tomllib.loads(screen_of(app).edited_text)["tables"][0]
-        assert table["ignore"] == []
+        assert table["exclude"] == []
         assert [column["column"] for column in table["columns"]] == ["_id", "total", "town"]
         await pilot.press("b")
         await pilot.pause(0.1)
         assert isinstance(app.screen, PlanScreen)
+
+
+async def test_i_excludes_a_field_and_includes_it_again_on_its_own_line(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await edit_once(pilot)
+        await until_shown(pilot, "(excluded)", "1 excluded: total")
+        await pilot.press("end", "i")
+        await until(pilot, lambda: "1 edit" not in screen_text(app))
+        table = tomllib.loads(screen_of(app).edited_text)["tables"][0]
+        assert [column["column"] for column in table["columns"]] == ["_id", "total", "address_city"]
+        await pilot.press("n", "end", "i")
+        await until_shown(pilot, "1 edit ")
+        assert tomllib.loads(screen_of(app).edited_text)["tables"][1]["columns"][-1]["field"] == "old"
 
 
 async def test_n_goes_to_the_next_collection_and_v_shows_the_sql(engine: ScriptedEngine) -> None:
@@ -323,7 +359,7 @@ async def test_an_edit_that_the_engine_refuses_leaves_the_plan_as_it_was(engine:
 async def test_while_the_census_runs_it_says_so_and_nothing_can_be_started(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         engine.is_mute = True
         await pilot.press("2")
         await until_shown(pilot, "sampling documents")
@@ -339,7 +375,7 @@ async def test_a_full_census_shows_how_far_it_is_and_holds_for_the_run(engine: S
         await until(pilot, lambda: len(engine.received("plan")) == 2)
         counting = CountingView(collections=["shop.orders"], seen=250_000, total=1_000_000, rows_per_s=400_000, eta_s=2)
         engine.show(counting=counting)
-        await until_shown(pilot, "counting 00:0", "25.0%", "250,000 / 1,000,000", "400k/s", "00:02 left")
+        await until_shown(pilot, "counting ", "25.0%", "250,000 / 1,000,000", "400k/s", "2s left")
         assert (engine.received("plan")[1]["census"], engine.received("plan")[1]["recount"]) == ("full", True)
         await pilot.press("escape")
         await until(pilot, lambda: engine.received("cancel"))
@@ -384,7 +420,9 @@ async def test_s_plans_from_a_sample_again_after_a_full_census(engine: ScriptedE
         await until(pilot, lambda: app.situation.has_result and not app.situation.is_counted)
 
 
-async def test_the_plan_is_saved_into_a_new_file_only(engine: ScriptedEngine, tmp_path: Path) -> None:
+async def test_the_plan_is_saved_and_a_file_overwritten_only_when_that_is_said(
+    engine: ScriptedEngine, tmp_path: Path
+) -> None:
     app = on_setup(engine)
     file = tmp_path / "plan.toml"
     async with app.run_test(size=(120, 40)) as pilot:
@@ -395,7 +433,12 @@ async def test_the_plan_is_saved_into_a_new_file_only(engine: ScriptedEngine, tm
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         await until(pilot, lambda: isinstance(app.screen, PlanScreen))
         await save_into(pilot, file)
-        await until_shown(pilot, "exists already")
+        await until_shown(pilot, "already exists. Enter again overwrites it.")
+        assert file.read_text() == TOML
+        file.write_text("another")
+        await pilot.press("enter")
+        await until(pilot, lambda: file.read_text() == TOML)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 async def test_edits_are_undone_and_done_again_one_by_one(engine: ScriptedEngine) -> None:
@@ -439,8 +482,9 @@ async def test_a_type_that_there_is_not_is_refused_at_once(engine: ScriptedEngin
     async with app.run_test(size=(120, 40)) as pilot:
         await to_plan(pilot)
         await pilot.press("down")
-        await change_column(pilot, "total", "#type", "txt")
-        await until_shown(pilot, "The plan stays as it was", "field total: type must be one of", "did you mean text?")
+        await change_column(pilot, "total", "#type", "txt", is_refused=True)
+        await until_shown(pilot, "There is no type txt for this field; did you mean text?", "Apply")
+        assert app.screen.query_one("#type", Input).value == "txt"
         assert len(engine.received("plan")) == 1
 
 
@@ -449,8 +493,11 @@ async def test_what_only_the_engine_knows_is_refused_by_it(engine: ScriptedEngin
     async with app.run_test(size=(120, 40)) as pilot:
         await to_plan(pilot)
         await pilot.press("down")
-        await change_column(pilot, "total", "#column", "_id")
-        await until_shown(pilot, "! The plan, shop.orders: 2 columns are called _id; rename all but one.")
+        await change_column(pilot, "total", "#column", "_id", is_refused=True)
+        await until_shown(pilot, "2 columns are called _id; rename all but one.", "Apply")
+        assert app.screen.query_one("#column", Input).value == "_id"
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen))
         assert screen_of(app).edited_text == ""
 
 
@@ -491,15 +538,18 @@ async def test_names_that_mean_something_elsewhere_are_edited_like_any(
         assert second == plan.tables[1]
         for number in range(4):
             await pilot.press("b")
-            await until_shown(pilot, "put one back")
+            await until_shown(pilot, "include one")
             await pilot.press("enter")
-            await until_shown(pilot, f"{number + 5} edits")
+            n_left = 3 - number
+            await until_shown(pilot, f"   {n_left} edit" if n_left else "")
+        await until(pilot, lambda: "1 edit" not in screen_text(app))
         assert read_plan(screen_of(app).edited_text) == plan
         await pilot.press("n", "home", "down", "e")
         await until_shown(pilot, "Apply")
         app.screen.query_one("#type", Input).value = "jsonb"
         app.screen.query_one("#apply", Button).press()
-        await until_shown(pilot, "9 edits")
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen))
+        await until_shown(pilot, "1 edit ")
         (first, second) = read_plan(screen_of(app).edited_text).tables
         assert first == plan.tables[0]
         changed = (second.columns or ())[1]
@@ -526,3 +576,354 @@ async def test_a_plan_of_a_version_that_is_not_known_is_shown_and_not_edited(
             await until_shown(pilot, "The engine is of another version, whose plans cannot be edited here")
             await pilot.press("escape")
             await until(pilot, lambda: isinstance(app.screen, PlanScreen))
+
+
+# --- what a first user stumbled over -------------------------------------------------------------------------------
+
+
+async def test_b7_the_sql_on_the_screen_is_that_of_the_command_line(engine: ScriptedEngine) -> None:
+    answer = engine._answer
+
+    def with_index(command: dict[str, Any]) -> dict[str, Any]:
+        found = answer(command)
+        if command["name"] == "plan":
+            sql = 'CREATE UNIQUE INDEX "email_key" ON "public"."orders" ("email")'
+            table = found["result"]["tables"][0]
+            table["indexes"] = [{"name": "email_key", "source_name": "email_1", "unique": True, "sql": sql}]
+            table["ddl"] += f"-- {sql};\n"
+        return found
+
+    engine._answer = with_index  # type: ignore[method-assign]
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("v")
+        await until_shown(pilot, "CREATE TABLE public.orders (", "-- CREATE UNIQUE INDEX")
+        plan = screen_of(app).plan
+        assert plan is not None
+        shown = str(app.screen.query_one("#ddl-text", Static).content)
+        assert shown.splitlines() == plan.tables[0].ddl.splitlines()
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_t4_q_asks_before_edits_are_lost(engine: ScriptedEngine, size: tuple[int, int], tmp_path: Path) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await edit_once(pilot)
+        await pilot.press("q")
+        await until_shown(pilot, "Leave now?", "The plan has 1 edit that is in no file and in no run")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen))
+        await save_into(pilot, tmp_path / "plan.toml")
+        await until_shown(pilot, "1 edit")
+        assert app.leaving.would_lose == ""
+        await pilot.press("u")
+        await until(pilot, lambda: app.leaving.would_lose and not app.situation.has_edits)
+        await pilot.press("U")
+        await until_shown(pilot, "1 edit")
+        await pilot.press("q")
+        await until(pilot, lambda: app.leaving.has_begun)
+
+
+async def test_t4_edits_that_were_started_are_not_lost(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await edit_once(pilot)
+        assert app.leaving.would_lose
+        await start_edited_plan(pilot)
+        await until(pilot, lambda: engine.received("start") and not app.leaving.would_lose)
+
+
+async def test_t4_opening_a_file_asks_before_edits_are_lost(engine: ScriptedEngine, tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text(TOML.replace('column = "total"', 'column = "amount"'))
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await edit_once(pilot)
+        await pilot.press("o")
+        await until_shown(
+            pilot, "Open another plan?", "1 edit that is in no file and in no run", "Save first…", "Lose 1 edit"
+        )
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen))
+        assert app.situation.has_edits
+        await pilot.press("o")
+        await until_shown(pilot, "Open another plan?")
+        await click(pilot, "#go")
+        await until_shown(pilot, "Open a plan")
+        pilot.app.screen.query_one(Input).value = str(file)
+        await pilot.press("enter")
+        await until_shown(pilot, "amount", "plan.toml")
+        assert not app.situation.has_edits
+
+
+async def test_t10_keys_typed_while_the_plan_is_sampled_are_ignored_together(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        engine.held = {"plan"}
+        await pilot.press("r")
+        await until(pilot, lambda: len(engine.received("plan")) == 2)
+        for key in "ejson":
+            await pilot.press(key)
+        await until_shown(pilot, "keys are ignored until the plan is there")
+        engine.let_go()
+        for key in ("b", "n", "i", "enter"):
+            await pilot.press(key)
+        await until(pilot, lambda: app.situation.has_result)
+        assert isinstance(app.screen, PlanScreen)
+        assert (app.screen.table_index, app.situation.has_edits) == (0, False)
+        await pilot.pause(BURST_S + 0.1)
+        await pilot.press("down", "e")
+        await until_shown(pilot, "Field total")
+
+
+async def test_t10_edits_made_while_one_is_planned_with_are_all_made(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        engine.held = {"plan"}
+        await pilot.press("down", "i")
+        await until(pilot, lambda: len(engine.received("plan")) == 2)
+        await pilot.press("down", "i")
+        engine.let_go()
+        await until_shown(pilot, "2 edits")
+        table = tomllib.loads(screen_of(app).edited_text)["tables"][0]
+        assert table["exclude"] == ["total", "address.city"]
+
+
+async def test_f4_an_edit_asks_for_nothing_to_be_read_again(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await edit_once(pilot)
+        await pilot.press("u")
+        await until(pilot, lambda: len(engine.received("plan")) == 3)
+        assert [each["recount"] for each in engine.received("plan")][1:] == [False, False]
+        await until(pilot, lambda: not app.situation.has_edits)
+        await pilot.press("r")
+        await until(pilot, lambda: len(engine.received("plan")) == 4)
+        assert engine.received("plan")[3]["recount"]
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_f4_types_are_chosen_from_a_list_that_what_is_typed_narrows(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down", "e")
+        await until_shown(pilot, "Field total", "takes all values seen", "takes 98% of the values seen", "Apply")
+        assert app.screen.query_one("#column", Input).has_focus
+        listed = app.screen.query_one("#types", OptionList)
+        names = [str(option.prompt).split("  ")[0] for option in listed.options]
+        assert names == ["text", "bigint", "numeric", "double precision", "jsonb", "json"]
+        await pilot.press("tab", *"varchar")
+        await until(pilot, lambda: [str(each.prompt).split("  ")[0] for each in listed.options] == ["text"])
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen) and "1 edit" in screen_text(app))
+        assert tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]["type"] == "text"
+        await pilot.press("e")
+        await until_shown(pilot, "Field total", "Apply")
+        await pilot.press("tab", "down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen))
+        await until(
+            pilot, lambda: tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]["type"] == "bigint"
+        )
+        await until_shown(pilot, "1 edit")  # of one column, whatever it was in between
+
+
+async def test_f4_only_policies_that_can_apply_are_offered(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("end", "e")
+        await until_shown(pilot, "Field address.city", "nul", "utf8", "overflow", "Apply")
+        assert "date_range" not in screen_text(app).partition("Seen:")[0]
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_f4_edited_lines_are_marked(engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down")
+        await change_column(pilot, "total", "#column", "amount")
+        await until_shown(pilot, "1 edit", "*  total")
+        assert "*  _id" not in screen_text(app)
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_f5_what_is_cut_off_is_one_enter_away(engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down", "enter")
+        await until_shown(
+            pilot, "Field total", "BSON types", "double", "98.000%", "Policies", "inherit (reject)", "19.9"
+        )
+        assert not engine.received("start")
+
+
+async def test_f5_kinds_are_in_descending_order_and_rare_ones_are_counted() -> None:
+    column = ColumnView(
+        field="price", column="price", type="jsonb", seen_percent=100.0, values=ValuesView(present=8_000, nul=80, longest=18),
+        kinds={"int64": 0.5, "int32": 97.0, "string": 2.5},
+    )  # fmt: skip
+    assert kinds_words(column) == ["int32 97%", "string 2%", "int64 40 of 8,000"]
+    assert values_words(column.values) == "80 with NUL, max 18 chars"
+
+
+async def test_f5_rejected_examples_come_first(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await to_plan(pilot)
+        await until_shown(pilot, "! rejected: nul in name", "Preview (1 rejected)")
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_f5_the_collections_are_a_list(engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        await pilot.press("c")
+        if size[0] < 100:
+            await until_shown(pilot, "Collections of the plan", "shop.customers")
+        await pilot.press("down", "enter")
+        await until_shown(pilot, "shop.customers → public.customers", "2 of 2 collections")
+        await until(
+            pilot, lambda: isinstance(app.screen, PlanScreen) and app.screen.query_one("#fields Lines").has_focus
+        )
+
+
+async def test_f5_a_short_time_is_under_a_second() -> None:
+    assert [about(seconds) for seconds in (0.0, 0.9, 1.0, 126.0)] == [
+        "under 1 s", "under 1 s", "about 1s", "about 2m 06s",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_f6_schema_table_and_filter_of_a_collection_are_edited(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        await pilot.press("t")
+        await until_shown(pilot, "Collection shop.orders", "Schema", "Filter", "Apply")
+        app.screen.query_one("#filter", Input).value = "{"
+        await pilot.press("enter")
+        await until_shown(pilot, "it must be Extended JSON", "Apply")
+        app.screen.query_one("#schema", Input).value = "crm"
+        app.screen.query_one("#table", Input).value = "sales"
+        app.screen.query_one("#filter", Input).value = '{"active": true}'
+        await pilot.press("enter")
+        await until_shown(pilot, "shop.orders → crm.sales", 'filter {"active": true}', "2 edits")
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen))
+        table = tomllib.loads(screen_of(app).edited_text)["tables"][0]
+        assert (table["schema"], table["table"], table["filter"]) == ("crm", "sales", '{"active": true}')
+        await pilot.press("u")
+        await until_shown(pilot, "shop.orders → public.orders")
+
+
+async def test_f6_one_field_is_flattened(engine: ScriptedEngine) -> None:
+    engine.plan_text = TOML.replace(
+        '{ field = "address.city", column = "address_city", type = "text", kinds = ["string"] }',
+        '{ field = "address", column = "address", type = "jsonb" }',
+    )
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("end", "x")
+        await until_shown(pilot, "1 edit", "*  address.city", "*  address.street")
+        columns = tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"]
+        assert [column["column"] for column in columns] == ["_id", "total", "address_city", "address_street"]
+        await pilot.press("home", "x")
+        await until_shown(pilot, "Column _id cannot be flattened")
+
+
+async def test_f6_a_saved_plan_is_opened_and_started_as_it_is(engine: ScriptedEngine, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(TOML.replace('column = "total"', 'column = "amount"'))
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("o")
+        await until_shown(pilot, "Open a plan")
+        pilot.app.screen.query_one(Input).value = str(tmp_path / "none.toml")
+        await pilot.press("enter")
+        await until_shown(pilot, "none.toml cannot be read: No such file or directory.")
+        pilot.app.screen.query_one(Input).value = str(file)
+        await pilot.press("enter")
+        await until_shown(pilot, "mine.toml", "amount")
+        assert engine.received("plan")[-1]["plan"] == file.read_text()
+        await pilot.press("f9")
+        await until_shown(pilot, "Start with mine.toml?", "target shop")
+        await pilot.press("enter")
+        await until(pilot, lambda: engine.received("start"))
+        assert engine.received("start")[0]["plan"] == file.read_text()
+
+
+async def test_f6_a_file_that_is_no_plan_leaves_the_plan_as_it_was(engine: ScriptedEngine, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("version = 7")
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await edit_once(pilot)
+        screen_of(app).open_plan(PlanFile(str(file), file.read_text()))
+        await until_shown(pilot, "! The plan, version: it must be 1", "1 edit")
+        assert app.situation.has_edits
+        await pilot.press("u")
+        await until(pilot, lambda: not app.situation.has_edits)
+
+
+async def test_f6_the_program_opens_a_plan_on_its_screen(engine: ScriptedEngine) -> None:
+    text = TOML.replace('column = "total"', 'column = "amount"')
+    app = Cockpit(
+        settings_with_servers(), {}, process=process_of(engine), silent_s=NEVER_S, plan=PlanFile("given.toml", text)
+    )
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "given.toml", "amount", "1 of 2 collections")
+        assert [each["plan"] for each in engine.received("plan")] == [text]
+        assert screen_of(app).edited_text == text
+        await pilot.press("down", "i")
+        await until_shown(pilot, "given.toml · 1 edit")
+        await pilot.press("u")
+        await until(pilot, lambda: screen_of(app).edited_text == text)
+
+
+async def test_t4_q_asks_for_edits_and_then_for_the_run(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await edit_once(pilot)
+        await start_edited_plan(pilot)
+        await until(pilot, lambda: engine.received("start") and not app.leaving.would_lose)
+        app.leaving.would_lose = "The plan has 1 edit that is in no file and in no run: w on Plan saves it."
+        await pilot.press("q")
+        await until_shown(pilot, "Leave now?", "1 edit that is in no file and in no run")
+        await click(pilot, "#go")
+        await until_shown(pilot, "Leave it running")
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_b17_a_long_value_of_the_preview_stays_behind_its_name(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    answer = engine._answer
+    street = "19864 Tyler Fall Lane, apartment 12, North Manuelbury"
+
+    def with_long_values(command: dict[str, Any]) -> dict[str, Any]:
+        found = answer(command)
+        if command["name"] == "plan":
+            row = {"id": "1", "values": [street, street, street], "reject": ""}
+            found["result"]["tables"][0]["preview"] = [row] * 5
+        return found
+
+    engine._answer = with_long_values  # type: ignore[method-assign]
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        await until_shown(pilot, "19864")
+        region = app.screen.query_one("#preview").content_region
+        shown = [line[region.x : region.right] for line in screen_text(app).splitlines()[region.y : region.bottom]]
+        assert all(line.startswith(("_id", "  ")) or not line.strip() for line in shown), shown

@@ -24,7 +24,7 @@ SMALL = (80, 24)
     [
         (RunState.FINISHING, "running", "◐ verifying"),
         (RunState.FINISHING, "verified", "◐ finishing"),
-        (RunState.COMPLETED, "verified", "✓ verified"),
+        (RunState.COMPLETED, "verified", "✓ counts match"),
         (RunState.COMPLETED, "none", "✓ completed"),
         (RunState.FAILED, "mismatch", "! failed"),
     ],
@@ -45,9 +45,9 @@ async def test_the_report_names_the_state_the_counts_and_what_to_do_next(
             completed(tables=[table("customers", 812_004), table("products", 41_220, ok=False, target_count=7)])
         )
         await until_shown(
-            pilot, "✓ verified", "853,224 read = 853,224 written + 0 rejected", "public.customers", "812,004"
+            pilot, "✓ counts match", "853,224 read = 853,224 written + 0 rejected", "public.customers", "812,004"
         )
-        await until_shown(pilot, "✓ agrees", "! differs", "1 goes to Setup for another run, q leaves.")
+        await until_shown(pilot, "✓ counts match", "! mismatch", "1: new run · q: quit")
 
 
 async def test_a_failed_run_says_why_and_how_to_go_on(engine: ScriptedEngine) -> None:
@@ -65,7 +65,7 @@ async def test_an_engine_that_dies_is_named_with_its_log_and_how_to_resume(engin
         engine.die()
         await until_shown(pilot, "! engine lost", "The engine has ended", "run --resume 20261123-1402-k3f9")
         await until_shown(pilot, str(engine.log)[:40])
-        await until_shown(pilot, "      0 rows/s", "ETA – the engine has ended")
+        await until_shown(pilot, "      0 rows/s", "ETA: the engine has ended")
         await pilot.press("plus", "space", "x")
         await pilot.press("q")
         await until(pilot, lambda: app._exit)
@@ -74,20 +74,21 @@ async def test_an_engine_that_dies_is_named_with_its_log_and_how_to_resume(engin
 
 
 async def test_the_report_is_exported_at_the_end_and_not_before(engine: ScriptedEngine, tmp_path: Path) -> None:
+    engine.refusals["report"] = ("connect", "The target does not answer.")  # then the run's end is all there is
     app = on_run(engine, running())
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")
         await pilot.press("E")
         assert isinstance(app.screen, RunScreen)
         engine.show(completed())
-        await until_shown(pilot, "✓ agrees", "E Export…")
+        await until_shown(pilot, "✓ counts match", "E Export…")
         await pilot.press("E")
-        await until_shown(pilot, "Export the report", "verification-20261123-1402-k3f9.md")
+        await until_shown(pilot, "Export the report", "report-20261123-1402-k3f9.html")
         app.screen.query_one(Input).value = str(tmp_path / "report.csv")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
     rows = list(csv.reader(io.StringIO((tmp_path / "report.csv").read_text())))
-    assert [row[2] for row in rows] == ["table", "public.customers", "public.products"]
+    assert [row[2] for row in rows[:3]] == ["table", "public.customers", "public.products"]
     assert rows[1][:5] == ["20261123-1402-k3f9", "shop.customers", "public.customers", "812004", "812004"]
 
 

@@ -9,10 +9,10 @@ from textual.widgets import Button, Input
 
 from engine.config import merged
 from engine.loading import setting_names
-from tests.tui.driving import input_in, on_run, on_setup, until, until_shown
+from tests.tui.driving import click, input_in, on_run, on_setup, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui import profiles
-from tui.cockpit.dialogs.settings import SettingsDialog, editable_settings
+from tui.cockpit.dialogs.settings import SettingChoice, SettingsDialog, SettingText, editable_settings
 from tui.cockpit.screens.setup import SetupScreen
 from tui.cockpit.widgets.fields import ChoiceField
 
@@ -23,7 +23,8 @@ ELSEWHERE = {
 }  # fmt: skip
 """What has a field on Setup itself."""
 NOT_HERE = {
-    "source.uri_file", "source.password", "target.uri_file", "target.password", "demo.embedded",
+    "source.uri_file", "source.uri_from", "source.password", "target.uri_file", "target.uri_from", "target.password",
+    "demo.embedded",
 }  # fmt: skip
 """What a person does not change here: where secrets are, and whether servers are embedded: a command starts those."""
 
@@ -43,9 +44,9 @@ def test_every_setting_that_a_person_changes_has_a_field() -> None:
 async def test_settings_are_edited_and_reach_the_run(engine: ScriptedEngine, size: tuple[int, int]) -> None:
     app = on_setup(engine)
     async with app.run_test(size=size) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("f4")
-        await until_shown(pilot, "target.schema", "run.converter", "Apply")
+        await until_shown(pilot, "Values that do not fit", "date_range", "Apply")
         dialog = app.screen
         assert isinstance(dialog, SettingsDialog)
         dialog.query_one("#setting-run-limit", Input).value = "many"
@@ -55,28 +56,39 @@ async def test_settings_are_edited_and_reach_the_run(engine: ScriptedEngine, siz
         dialog.query_one("#setting-target-schema", Input).value = "crm"
         dialog.query_one("#setting-mapping-uuid_legacy", ChoiceField).selected = "java"
         dialog.query_one("#setting-run-indexes", ChoiceField).selected = "yes"
-        dialog.query_one("#setting-cockpit-theme", Input).value = "highcontrast"
-        dialog.query_one("#apply", Button).press()
-        await until_shown(pilot, "no such theme;")
-        dialog.query_one("#setting-cockpit-theme", Input).value = "high-contrast"
+        dialog.query_one("#setting-cockpit-theme", ChoiceField).selected = "high-contrast"
         dialog.query_one("#apply", Button).press()
         await until(pilot, lambda: app.theme == "high-contrast")
         await until(pilot, lambda: isinstance(app.screen, SetupScreen))
         await pilot.press("f9")
-        await until_shown(pilot, "schema crm")
-        await pilot.click("#go")
+        await until_shown(pilot, "Start this run?")
+        await click(pilot, "#go")
         await until(pilot, lambda: engine.received("start"))
         sent = engine.received("start")[0]["settings"]
         assert (sent["run"]["limit"], sent["run"]["indexes"], sent["mapping"]["uuid_legacy"]) == (1_000, True, "java")
         assert sent["target"]["schema"] == "crm"
 
 
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_names_of_settings_are_not_cut(engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "3 of 4 selected")
+        await pilot.press("f4")
+        await until_shown(pilot, "type to search")
+        texts = [line.setting.label for line in app.screen.query(SettingText)]
+        choices = [line.setting.label for line in app.screen.query(SettingChoice)]
+        for label in (max(texts, key=len), max(choices, key=len)):
+            app.screen.query_one("#search", Input).value = label
+            await until_shown(pilot, f"  {label}  ")
+
+
 async def test_a_second_answer_does_not_take_the_screen_below_away(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=SIZES[0]) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("f4")
-        await until_shown(pilot, "target.schema", "mapping.overflow")
+        await until_shown(pilot, "Values that do not fit", "overflow")
         dialog = app.screen
         assert isinstance(dialog, SettingsDialog)
         dialog.dismiss(None)
@@ -89,7 +101,7 @@ async def test_all_collections_are_kept_as_all_that_there_will_be(engine: Script
     engine.collections = [info for info in engine.collections if info.kind != "view"]
     app = on_setup(engine)
     async with app.run_test(size=SIZES[0]) as pilot:
-        await until_shown(pilot, "3 of 3 chosen")
+        await until_shown(pilot, "3 of 3 selected")
         for name in ("all", "some"):
             await pilot.press("ctrl+s")
             await until_shown(pilot, "Save a profile")
@@ -99,13 +111,15 @@ async def test_all_collections_are_kept_as_all_that_there_will_be(engine: Script
         assert "collections" not in (home / "all.toml").read_text()
         assert 'collections = ["shop.orders", "shop.products"]' in (home / "some.toml").read_text()
         await pilot.press("a", "ctrl+s")
-        await until_shown(pilot, "Not yet", "No collection is chosen")
+        await until_shown(pilot, "Not yet", "No collection is selected")
 
 
 async def test_all_collections_with_views_are_kept_by_name(engine: ScriptedEngine, home: Path) -> None:
     app = on_setup(engine)
     async with app.run_test(size=SIZES[0]) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
+        await pilot.press("end", "space")
+        await until_shown(pilot, "4 of 4 selected")
         await pilot.press("ctrl+s")
         await until_shown(pilot, "Save a profile")
         await pilot.press(*"all", "enter")
@@ -116,13 +130,14 @@ async def test_all_collections_with_views_are_kept_by_name(engine: ScriptedEngin
 async def test_a_profile_is_saved_and_opened(engine: ScriptedEngine, home: Path) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
+        app.choices.memory.servers = ()
         await pilot.press("ctrl+o")
         await until_shown(pilot, "No profile was saved yet; ^s saves what is set here.")
         await pilot.press("escape")
         input_in(app, "#knob-throttle").value = "5,000"
         await pilot.press("ctrl+s")
-        await until_shown(pilot, "Save a profile", "Passwords are not kept.")
+        await until_shown(pilot, "Save a profile", "Passwords are not saved.")
         await pilot.press(*"a/b", "enter")
         await until_shown(pilot, "A profile is called by letters")
         app.screen.query_one(Input).value = "night"
@@ -134,7 +149,7 @@ async def test_a_profile_is_saved_and_opened(engine: ScriptedEngine, home: Path)
         assert "s3cret" not in text
         input_in(app, "#knob-throttle").value = "off"
         await pilot.press("ctrl+o")
-        await until_shown(pilot, "Open a profile", "night")
+        await until_shown(pilot, "Open a profile", "night", "profile")
         await pilot.press("enter")
         await until_shown(pilot, "mongodb://app@db1:27017/shop", "5,000")
         screen = app.screen

@@ -10,6 +10,7 @@ from engine.notation import NamedCollection, parsed
 from engine.protocol import CollectionInfo
 from tests.tui.driving import (
     SOURCE_URI,
+    click,
     edit,
     input_in,
     on_run,
@@ -42,7 +43,7 @@ async def test_both_connections_are_tested_and_the_collections_listed_on_opening
     app = on_setup(engine)
     async with app.run_test(size=size) as pilot:
         await until_shown(pilot, "connected  12 ms · 7.0.12 · replica set rs0", "connected  3 ms · 16.4")
-        await until_shown(pilot, "[x] customers", "812,004", "1.9 GiB", "4 of 4 chosen · 5.1M documents · 2.1 GiB")
+        await until_shown(pilot, "[x] customers", "812,004", "1.9 GiB", "3 of 4 selected · 5.1M docs · 2.1 GiB")
         await until_shown(pilot, "Workers", "Page size", "8,000", "Seed count", "Throttle", "(•) create", "Start…")
 
 
@@ -84,7 +85,7 @@ async def test_what_is_typed_into_an_empty_field_counts_before_it_is_left(engine
     settings = merged(settings, {"target": {"uri": ""}})
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen", "not set")
+        await until_shown(pilot, "3 of 4 selected", "not set")
         assert app.screen.query_one("#start", Button).disabled
         input_in(app, "#target").focus()
         await pilot.press(*"postgresql://pg1/x")
@@ -96,7 +97,7 @@ async def test_what_is_typed_into_an_empty_field_counts_before_it_is_left(engine
 async def test_what_is_typed_counts_behind_a_dialog_too(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         field = edit(app, "#target", "postgresql://mig:n3w@pg2:5432/shop")
         await pilot.press("ctrl+p")
         await until(pilot, lambda: [each for each in engine.received("inspect") if "n3w@pg2" in each["uri"]])
@@ -117,14 +118,14 @@ async def test_a_field_that_was_not_changed_is_not_tested_again(engine: Scripted
 async def test_space_and_a_choose_collections_and_only_those_are_copied(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("a")
-        await until_shown(pilot, "0 of 4 chosen", "[ ] customers")
+        await until_shown(pilot, "0 of 4 selected", "[ ] customers")
         await pilot.press("j", "space")
-        await until_shown(pilot, "1 of 4 chosen", "[x] orders")
+        await until_shown(pilot, "1 of 4 selected", "[x] orders")
         await pilot.press("enter")
-        await until_shown(pilot, "Start this run?", "Copy 1 collection, about 4,210,334 documents")
-        await pilot.click("#go")
+        await until_shown(pilot, "Start this run?", "1 collection, about 4,210,334 documents")
+        await click(pilot, "#go")
         await until_shown(pilot, "● running")
         assert engine.received("start")[0]["settings"]["run"]["collections"] == ["shop.orders"]
 
@@ -136,25 +137,25 @@ def names_of(app: Cockpit) -> set[str]:
 async def test_choosing_is_offered_while_the_cursor_is_in_the_list_and_by_the_palette(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
-        await until(pilot, lambda: {"Choose", "All"} <= names_of(app))
+        await until_shown(pilot, "3 of 4 selected")
+        await until(pilot, lambda: {"Select", "All"} <= names_of(app))
         input_in(app, "#knob-throttle").focus()
-        await until(pilot, lambda: not {"Choose", "All"} & names_of(app))
+        await until(pilot, lambda: not {"Select", "All"} & names_of(app))
         await pilot.press("escape")
-        await until(pilot, lambda: {"Choose", "All"} <= names_of(app))
+        await until(pilot, lambda: {"Select", "All"} <= names_of(app))
         await pilot.press("ctrl+p")
         await pilot.press(*"setup.choose_all")
-        await until_shown(pilot, "Copy all collections that are listed")
+        await until_shown(pilot, "Select all collections shown")
         await pilot.press("enter")
-        await until_shown(pilot, "0 of 4 chosen")
+        await until_shown(pilot, "0 of 4 selected")
         await pilot.press("question_mark")
-        await until_shown(pilot, "Help: Setup", "Copy the collection under the cursor", "setup.choose")
+        await until_shown(pilot, "Help: Setup", "Select or deselect the collection", "setup.choose")
 
 
 async def test_escape_leaves_a_field_for_the_list(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         input_in(app, "#knob-throttle").focus()
         await pilot.press("escape")
         assert isinstance(app.focused, CollectionList)
@@ -163,11 +164,11 @@ async def test_escape_leaves_a_field_for_the_list(engine: ScriptedEngine) -> Non
 async def test_f5_tests_both_sides_and_lists_the_collections_again(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen", "connected  3 ms")
+        await until_shown(pilot, "3 of 4 selected", "connected  3 ms")
         engine.collections = engine.collections[1:]
         engine.reports["target"] = engine.reports["target"].model_copy(update={"latency_ms": 44.0})
         await pilot.press("f5")
-        await until_shown(pilot, "3 of 3 chosen", "connected  44 ms")
+        await until_shown(pilot, "2 of 3 selected", "connected  44 ms")
         assert [each["side"] for each in engine.received("inspect")].count("source") == 2
 
 
@@ -176,7 +177,7 @@ async def test_configured_collections_are_the_ones_chosen_and_keep_their_tables(
     settings = merged(settings, {"run": {"collections": ["shop.orders:sales.orders"]}})
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "1 of 4 chosen", "[ ] customers", "[x] orders")
+        await until_shown(pilot, "1 of 4 selected", "[ ] customers", "[x] orders")
         screen = setup_of(app)
         assert screen.edited_settings().run.collections == ["shop.orders:sales.orders"]
 
@@ -186,25 +187,25 @@ async def test_configured_collections_that_do_not_exist_do_not_choose_all_others
     settings = merged(settings, {"run": {"collections": ["shop.gone"]}})
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "0 of 4 chosen")
+        await until_shown(pilot, "0 of 4 selected")
         await pilot.press("f9")
-        await until_shown(pilot, "No collection is chosen")
+        await until_shown(pilot, "No collection is selected")
 
 
 async def test_a_filter_shows_some_collections_as_it_is_typed_and_what_was_chosen_stays(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=SMALL) as pilot:
-        await until_shown(pilot, "4 of 4 chosen", "Collections of shop")
+        await until_shown(pilot, "3 of 4 selected", "Collections of shop")
         await pilot.press("slash", *"ord")
-        await until_shown(pilot, "1 shown, 4 of 4 chosen", "[x] orders")
+        await until_shown(pilot, "1 shown, 3 of 4 selected", "[x] orders")
         assert "customers" not in screen_text(app)
         await pilot.press("enter", "a")
-        await until_shown(pilot, "1 shown, 3 of 4 chosen", "[ ] orders")
+        await until_shown(pilot, "1 shown, 2 of 4 selected", "[ ] orders")
         await pilot.press("escape")
         await until_shown(pilot, "[x] customers", "[ ] orders")
         assert "shown" not in screen_text(app)
         await pilot.press("slash", "exclamation_mark", *"C")
-        await until_shown(pilot, "1 shown, 3 of 4 chosen", "[ ] orders")
+        await until_shown(pilot, "1 shown, 2 of 4 selected", "[ ] orders")
         await pilot.press("escape")
         await until_shown(pilot, "[x] customers")
         assert isinstance(app.focused, CollectionList)
@@ -213,14 +214,14 @@ async def test_a_filter_shows_some_collections_as_it_is_typed_and_what_was_chose
 async def test_another_database_of_the_server_is_chosen_with_its_collections(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=SMALL) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("d")
-        await until_shown(pilot, "Databases of the server", "crm", "72.0 KiB", "shop", "1.1 GiB")
+        await until_shown(pilot, "Databases of the server", "Enter select", "crm", "72.0 KiB", "shop", "1.1 GiB")
         await pilot.press("enter")
-        await until_shown(pilot, "Collections of crm", "[x] leads", "1 of 1 chosen · 12 documents")
+        await until_shown(pilot, "Collections of crm", "[x] leads", "1 of 1 selected · 12 docs")
         await pilot.press("f9")
-        await until_shown(pilot, "Copy 1 collection, about 12 documents")
-        await pilot.click("#go")
+        await until_shown(pilot, "1 collection, about 12 documents")
+        await click(pilot, "#go")
         await until_shown(pilot, "● running")
         assert engine.received("start")[0]["settings"]["run"]["collections"] == ["crm.leads"]
 
@@ -230,12 +231,12 @@ async def test_a_uri_without_a_database_asks_for_one(engine: ScriptedEngine) -> 
     settings = merged(settings, {"source": {"uri": "mongodb://app:s3cret@db1:27017"}})
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "The URI names no database: d chooses one.", "✓ connected  12 ms")
+        await until_shown(pilot, "No database in the URI. Press d to choose one.", "✓ connected  12 ms")
         assert engine.received("collections") == []
         await pilot.press("d")
         await until_shown(pilot, "Databases of the server")
         await pilot.press("down", "enter")
-        await until_shown(pilot, "Collections of shop", "4 of 4 chosen")
+        await until_shown(pilot, "Collections of shop", "3 of 4 selected")
 
 
 async def test_collections_configured_in_other_databases_are_named_and_copied_too(engine: ScriptedEngine) -> None:
@@ -244,13 +245,13 @@ async def test_collections_configured_in_other_databases_are_named_and_copied_to
     settings = merged(settings, {"run": {"collections": collections}})
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "1 of 4 chosen", "and 1 of other databases")
+        await until_shown(pilot, "1 of 4 selected", "and 1 of other databases")
         screen = setup_of(app)
         assert screen.edited_settings().run.collections == ["shop.orders:sales.orders", "crm.leads:sales.leads"]
         await pilot.press("d")
         await until_shown(pilot, "Databases of the server")
         await pilot.press("enter")
-        await until_shown(pilot, "1 of 1 chosen")
+        await until_shown(pilot, "1 of 1 selected")
         assert screen.edited_settings().run.collections == ["crm.leads:sales.leads"]
 
 
@@ -258,7 +259,7 @@ async def test_databases_that_cannot_be_listed_are_explained(engine: ScriptedEng
     engine.refusals["databases"] = ("connect", "MongoDB at db1:27017 does not answer.")
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("d")
         await until_shown(pilot, "The databases cannot be listed", "MongoDB at db1:27017 does not answer.")
         await pilot.press("y")
@@ -268,9 +269,9 @@ async def test_databases_that_cannot_be_listed_are_explained(engine: ScriptedEng
 async def test_a_knob_out_of_bounds_is_explained_under_its_field_and_starts_nothing(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         input_in(app, "#knob-page_size").value = "50"
-        await until_shown(pilot, "page_size must be between 100 and 100,000")
+        await until_shown(pilot, "Page size must be between 100 and 100,000")
         await pilot.press("f9")
         await until_shown(pilot, "Not yet")
         assert engine.received("start") == []
@@ -280,7 +281,7 @@ async def test_an_edit_does_not_leak_into_the_settings_that_others_hold(engine: 
     settings = settings_with_servers()
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         screen = setup_of(app)
         input_in(app, "#knob-cluster_size").value = "12"
         assert screen.edited_settings().run.cluster_size == 12
@@ -290,7 +291,7 @@ async def test_an_edit_does_not_leak_into_the_settings_that_others_hold(engine: 
 async def test_the_palette_sets_a_field_while_no_run_is_on(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE, notifications=True) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("ctrl+p")
         await pilot.press(*"workers", "space", *"12")
         await until_shown(pilot, "Set workers to 12, for the next run")
@@ -304,7 +305,7 @@ async def test_the_palette_sets_a_field_while_no_run_is_on(engine: ScriptedEngin
 async def test_the_palette_sets_the_next_run_where_setup_was_never_shown(engine: ScriptedEngine) -> None:
     app = on_run(engine, completed())
     async with app.run_test(size=LARGE, notifications=True) as pilot:
-        await until_shown(pilot, "✓ verified")
+        await until_shown(pilot, "✓ counts match")
         await pilot.press("ctrl+p")
         await pilot.press(*"throttle", "space", *"5000")
         await until_shown(pilot, "Set throttle to 5,000, for the next run")
@@ -316,7 +317,7 @@ async def test_the_palette_sets_the_next_run_where_setup_was_never_shown(engine:
 async def test_q_leaves_at_once_when_there_is_no_run(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         app.screen.query_one(CollectionList).focus()
         await pilot.press("q")
         await until(pilot, lambda: app._exit)
@@ -329,18 +330,18 @@ async def test_setup_says_why_it_lists_nothing_while_a_run_goes_on(engine: Scrip
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "● running")
         await pilot.press("1")
-        await until_shown(pilot, "Not listed while a run goes on.")
+        await until_shown(pilot, "Not listed while a run is in progress.")
 
 
 async def test_testing_again_keeps_what_was_chosen_and_takes_what_is_new(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("down", "space")
-        await until_shown(pilot, "[ ] orders", "3 of 4 chosen")
+        await until_shown(pilot, "[ ] orders", "2 of 4 selected")
         engine.collections = [*engine.collections, ELSEWHERE.model_copy(update={"namespace": "shop.returns"})]
         await pilot.press("f5")
-        await until_shown(pilot, "[x] returns", "[ ] orders", "4 of 5 chosen")
+        await until_shown(pilot, "[x] returns", "[ ] orders", "3 of 5 selected")
 
 
 # --- names that are no notation ---------------------------------------------------------------------------------------
@@ -355,10 +356,10 @@ async def test_a_tick_means_the_collection_whatever_it_is_called(engine: Scripte
     engine.collections = odd_collections("aaa", name)
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "2 of 2 chosen", f"[x] {name}")
+        await until_shown(pilot, "2 of 2 selected", f"[x] {name}")
         screen = setup_of(app)
         screen.query_one(CollectionList).choose_only({f"shop.{name}"})
-        await until_shown(pilot, "1 of 2 chosen", f"[x] {name}")
+        await until_shown(pilot, "1 of 2 selected", f"[x] {name}")
         (entry,) = screen.edited_settings().run.collections
         assert parsed(entry) == NamedCollection("shop", name)
         # A profile, or a settings file, that says so ticks the same one.
@@ -366,7 +367,7 @@ async def test_a_tick_means_the_collection_whatever_it_is_called(engine: Scripte
         settings = merged(settings, {"run": {"collections": [entry, f"{entry}:crm.t"]}})
         app.choices.current = settings
         screen.fill(settings)
-        await until_shown(pilot, "1 of 2 chosen", f"[x] {name}")
+        await until_shown(pilot, "1 of 2 selected", f"[x] {name}")
         await until(pilot, lambda: screen.edited_settings().run.collections == [entry, f"{entry}:crm.t"])
 
 
@@ -376,7 +377,7 @@ async def test_excluded_collections_are_not_ticked_until_the_operator_does(engin
     settings = merged(settings, {"run": {"exclude": ["tmp_*"]}})
     app = on_setup(engine, settings)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "1 of 3 chosen", "[x] orders", "[ ] tmp_1")
+        await until_shown(pilot, "1 of 3 selected", "[x] orders", "[ ] tmp_1")
         screen = setup_of(app)
         assert screen.query_one(CollectionsPanel).is_everything
         screen.query_one(CollectionList).choose_only({"shop.tmp_1"})

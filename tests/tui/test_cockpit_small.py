@@ -19,7 +19,7 @@ async def test_each_screen_says_in_one_line_that_it_needs_more_room(
 ) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press(key)
         await until(pilot, lambda: app.current_mode == name.lower())
         await pilot.pause()
@@ -70,10 +70,10 @@ async def test_the_cursor_is_among_the_workers_again_when_there_is_room(engine: 
 async def test_letters_are_still_commands_of_the_list_after_a_tiny_time(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.resize_terminal(30, 6)
         await until_shown(pilot, "Setup needs a larger terminal:")
         await pilot.resize_terminal(80, 24)
         await until(pilot, lambda: isinstance(app.focused, CollectionList))
         await pilot.press("a")
-        await until_shown(pilot, "0 of 4 chosen")
+        await until_shown(pilot, "0 of 4 selected")

@@ -9,23 +9,25 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button
 
-from engine.config import Settings
+from engine.config import Settings, merged
 from engine.protocol import RunState, Start
 from engine.service.client import EngineProcess
 from tests.tui.driving import (
     SOURCE_URI,
     TARGET_URI,
+    click,
     confirm_start,
     edit,
     input_in,
     on_setup,
     process_of,
+    screen_text,
     settings_with_servers,
     until,
     until_shown,
 )
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
-from tui.cockpit.dialogs.questions import Question
+from tui.cockpit.engines import Launching
 from tui.cockpit.screens.setup import SetupScreen
 
 LARGE = (120, 40)
@@ -35,16 +37,16 @@ SMALL = (80, 24)
 async def test_start_says_what_will_happen_and_sends_what_the_fields_say(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=SMALL) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         input_in(app, "#knob-cluster_size").value = "12"
         input_in(app, "#knob-throttle").value = "5,000"
         app.screen.query_one("#mode-choice").focus()
         await pilot.press("right")
         await until_shown(pilot, "(•) append", "rows are added")
         await pilot.press("f9")
-        await until_shown(pilot, "Start this run?", "12 workers, 8,000 documents a page", "Mode append: rows are added")
-        await until_shown(pilot, "db1:27017/shop", "pg1:5432/shop, schema public")
-        await pilot.click("#go")
+        await until_shown(pilot, "Start this run?", "12 workers · page size 8,000 · throttle 5,000 rows/s")
+        await until_shown(pilot, "mode append: rows are added", "db1:27017/shop → pg1:5432/shop", "public.orders")
+        await click(pilot, "#go")
         await until_shown(pilot, "● running")
         sent = engine.received("start")[0]
         assert (sent["seed"], sent["migrate"], sent["resume"]) == (False, True, None)
@@ -57,11 +59,11 @@ async def test_start_says_what_will_happen_and_sends_what_the_fields_say(engine:
 async def test_a_start_from_within_a_field_means_the_uri_that_stands_there(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         edit(app, "#target", "postgresql://mig:***@pg2:5432/shop")
         await pilot.press("f9")
         await until_shown(pilot, "Start this run?", "pg2:5432/shop")
-        await pilot.click("#go")
+        await click(pilot, "#go")
         await until(pilot, lambda: engine.received("start"))
         assert engine.received("start")[0]["settings"]["target"]["uri"] == TARGET_URI.replace("pg1", "pg2")
 
@@ -69,32 +71,59 @@ async def test_a_start_from_within_a_field_means_the_uri_that_stands_there(engin
 async def test_another_source_is_started_from_once_its_collections_are_shown(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         n_lists = len(engine.received("collections"))
         edit(app, "#source", "mongodb://app:***@db2:27017/shop")
         engine.is_mute = True
         await pilot.press("f9")
         await until_shown(pilot, "Not yet", "The source is another one now")
-        await pilot.press("escape", "f8")
-        await until_shown(pilot, "Seed the source?", "db2:27017/shop")
+        await pilot.press("escape", "ctrl+p", *"setup.seed")
+        await until_shown(pilot, "Seed…")
+        await pilot.press("enter")
+        await until_shown(pilot, "Seed the source?", "db2:27017")
         await pilot.press("escape")
         engine.is_mute = False
         await pilot.press("f5")
         await until(pilot, lambda: len(engine.received("collections")) > n_lists)
-        await until_shown(pilot, "4 of 4 chosen", "connected  12 ms")
+        await until_shown(pilot, "3 of 4 selected", "connected  12 ms")
         await pilot.press("f9")
         await until_shown(pilot, "Start this run?", "db2:27017/shop")
 
 
-@pytest.mark.parametrize("keys", [["enter"], ["escape"]])
+@pytest.mark.parametrize("keys", ["f", "right enter"])
+async def test_a_run_is_started_to_follow_its_source(engine: ScriptedEngine, keys: str) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "3 of 4 selected")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?", "Start and follow (f)")
+        await until(pilot, lambda: app.focused is app.screen.query_one("#go"))
+        await pilot.press(*keys.split())
+        await until(pilot, lambda: engine.received("start"))
+        assert engine.received("start")[0]["follow"] is True
+
+
+async def test_a_run_that_appends_cannot_follow(engine: ScriptedEngine) -> None:
+    app = on_setup(engine, merged(settings_with_servers(), {"run": {"mode": "append"}}))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "3 of 4 selected")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?")
+        assert not app.screen.query("#follow")
+        await pilot.press("f")
+        await pilot.pause()
+        assert not engine.received("start")
+
+
+@pytest.mark.parametrize("keys", [["left", "enter"], ["escape"]])
 async def test_the_safe_answer_starts_nothing(engine: ScriptedEngine, keys: list[str]) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("f9")
         await until_shown(pilot, "Start this run?")
         await pilot.press(*keys)
-        await until(pilot, lambda: not isinstance(app.screen, Question))
+        await until(pilot, lambda: isinstance(app.screen, SetupScreen))
         assert engine.received("start") == []
 
 
@@ -102,7 +131,7 @@ async def test_what_the_engine_refuses_is_said_and_setup_stays(engine: ScriptedE
     engine.refusals["start"] = ("table_exists", "The table public.orders exists.")
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await confirm_start(pilot)
         await until_shown(pilot, "The run was not started", "The table public.orders exists.")
         await pilot.press("enter")
@@ -114,16 +143,18 @@ async def test_a_second_start_is_refused_while_the_first_is_on_its_way_and_while
 ) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         engine.is_slow = True
-        for _ in range(2):
-            await confirm_start(pilot)
+        await confirm_start(pilot)
+        await until_shown(pilot, "◌ starting…")
+        assert "f9" not in screen_text(app)
+        app.orders.start(settings_with_servers(), Start())
         await until_shown(pilot, "The run was not started", "Another run is being started")
         await pilot.press("escape")
         engine.is_slow = False
         await until_shown(pilot, "● running")
         app.orders.start(settings_with_servers(), Start())
-        await until_shown(pilot, "The run was not started", "A run is going on")
+        await until_shown(pilot, "The run was not started", "A run is in progress")
         assert len(engine.received("start")) == 1
 
 
@@ -134,38 +165,43 @@ def launched() -> list[Settings]:
 
 
 @pytest.fixture
-def second(monkeypatch: pytest.MonkeyPatch, launched: list[Settings]) -> Iterator[ScriptedEngine]:
-    """The engine that the cockpit launches itself, where the first one does not do; there is no third."""
+def second() -> Iterator[ScriptedEngine]:
+    """The engine that the cockpit launches itself, where the first one does not do."""
     with ScriptedEngine() as scripted:
-
-        def launch(settings: Settings) -> EngineProcess:
-            assert not launched, "a third engine is launched"
-            launched.append(settings)
-            process: EngineProcess = process_of(scripted)
-            return process
-
-        monkeypatch.setattr("tui.cockpit.engines.launch", launch)
         yield scripted
+
+
+@pytest.fixture
+def launching(second: ScriptedEngine, launched: list[Settings]) -> Launching:
+    """Launches the second engine; there is no third."""
+
+    def launch(settings: Settings) -> EngineProcess:
+        assert not launched, "a third engine is launched"
+        launched.append(settings)
+        process: EngineProcess = process_of(second)
+        return process
+
+    return launch
 
 
 async def start_a_run(pilot: Pilot[Any]) -> None:
     """From Setup, once its collections are listed, until the run is shown."""
-    await until_shown(pilot, "4 of 4 chosen")
+    await until_shown(pilot, "3 of 4 selected")
     await confirm_start(pilot)
     await until_shown(pilot, "● running")
 
 
 async def test_without_servers_the_demo_is_offered_and_runs_on_embedded_ones(
-    engine: ScriptedEngine, second: ScriptedEngine, launched: list[Settings]
+    engine: ScriptedEngine, second: ScriptedEngine, launching: Launching, launched: list[Settings]
 ) -> None:
-    app = on_setup(engine, Settings())
+    app = on_setup(engine, Settings(), launching=launching)
     async with app.run_test(size=SMALL) as pilot:
-        await until_shown(pilot, "Demo servers…", "Type URIs, or use embedded servers")
+        await until_shown(pilot, "Demo servers…", "Enter both URIs, or start demo servers.")
         assert app.screen.query_one("#start", Button).disabled
         assert engine.received("inspect") == []
         await pilot.press("f7")
         await until_shown(pilot, "Run the demo?", "Start MongoDB and PostgreSQL on this machine")
-        await pilot.click("#go")
+        await click(pilot, "#go")
         await until_shown(pilot, "● running")
         sent = second.received("start")[0]
         assert (sent["seed"], sent["migrate"]) == (True, True)
@@ -173,27 +209,29 @@ async def test_without_servers_the_demo_is_offered_and_runs_on_embedded_ones(
         assert launched[0].demo.embedded
 
 
-async def test_seed_asks_and_seeds_only(engine: ScriptedEngine, second: ScriptedEngine) -> None:
-    app = on_setup(engine)
+async def test_seed_asks_and_seeds_only(engine: ScriptedEngine, second: ScriptedEngine, launching: Launching) -> None:
+    app = on_setup(engine, launching=launching)
     second.on_start = lambda scripted: scripted.show(running(state=RunState.SEEDING, seeded=5, seed_count=10))
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
-        await pilot.press("f8")
-        await until_shown(pilot, "Seed the source?", "synthetic users, up to 1,000,000", "Nothing is deleted")
-        await pilot.click("#go")
+        await until_shown(pilot, "3 of 4 selected")
+        await pilot.press("f8", "ctrl+p", *"setup.seed")
+        await until_shown(pilot, "Seed…")
+        await pilot.press("enter")
+        await until_shown(pilot, "Seed the source?", "up to 1,000,000 synthetic users", "Nothing is deleted")
+        await click(pilot, "#go")
         await until_shown(pilot, "● seeding")
         sent = second.received("start")[0]
         assert (sent["seed"], sent["migrate"]) == (True, False)
 
 
 async def test_while_a_run_is_on_setup_starts_no_other_and_after_it_does(
-    engine: ScriptedEngine, second: ScriptedEngine
+    engine: ScriptedEngine, second: ScriptedEngine, launching: Launching
 ) -> None:
-    app = on_setup(engine)
+    app = on_setup(engine, launching=launching)
     async with app.run_test(size=LARGE) as pilot:
         await start_a_run(pilot)
         await pilot.press("1")
-        await until_shown(pilot, "A run is going on; key 3 shows it.")
+        await until_shown(pilot, "A run is in progress; key 3 shows it.")
         assert app.screen.query_one("#start", Button).disabled
         await pilot.press("f9")
         assert len(engine.received("start")) == 1
@@ -201,28 +239,50 @@ async def test_while_a_run_is_on_setup_starts_no_other_and_after_it_does(
         await until(pilot, lambda: not app.screen.query_one("#start", Button).disabled)
         await until(pilot, lambda: second.received("inspect"))
         await pilot.press("3")
-        await until_shown(pilot, "Report", "✓ verified")
+        await until_shown(pilot, "Report", "✓ counts match")
 
 
-async def test_a_cancelled_run_is_resumed_in_a_new_engine(engine: ScriptedEngine, second: ScriptedEngine) -> None:
-    app = on_setup(engine)
+async def test_a_cancelled_run_is_resumed_in_a_new_engine(
+    engine: ScriptedEngine, second: ScriptedEngine, launching: Launching
+) -> None:
+    app = on_setup(engine, launching=launching)
     engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
     async with app.run_test(size=LARGE) as pilot:
         await start_a_run(pilot)
-        await pilot.press("x", "x")
-        await until_shown(pilot, "× cancelled", "r goes on from what is committed")
+        await pilot.press("x")
+        await until_shown(pilot, "Stop the run?")
+        await click(pilot, "#drain")
+        await until_shown(pilot, "× stopped", "r: resume")
         await pilot.press("r")
         await until_shown(pilot, "● running")
         assert second.received("start")[0]["resume"] == engine.snapshot.run_id
 
 
-async def test_a_run_whose_engine_dies_is_resumed_in_a_new_one(engine: ScriptedEngine, second: ScriptedEngine) -> None:
-    app = on_setup(engine)
+async def test_resuming_is_seen_at_once(engine: ScriptedEngine, second: ScriptedEngine, launching: Launching) -> None:
+    app = on_setup(engine, launching=launching)
+    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    async with app.run_test(size=LARGE) as pilot:
+        await start_a_run(pilot)
+        engine.show(completed(state=RunState.CANCELLED, phase="cancelled", exit_code=130))
+        await until_shown(pilot, "× stopped", "r Resume run")
+        second.held = {"start"}
+        await pilot.press("r")
+        await until_shown(pilot, "◌ resuming…", "Resuming: an engine is on its way…")
+        assert "r Resume run" not in screen_text(app), "a second press would be refused"
+        second.let_go()
+        await until_shown(pilot, "● running")
+        assert "resuming" not in screen_text(app)
+
+
+async def test_a_run_whose_engine_dies_is_resumed_in_a_new_one(
+    engine: ScriptedEngine, second: ScriptedEngine, launching: Launching
+) -> None:
+    app = on_setup(engine, launching=launching)
     engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
     async with app.run_test(size=SMALL) as pilot:
         await start_a_run(pilot)
         engine.die()
-        await until_shown(pilot, "! engine lost", "r Resume run", "r goes on from what is committed")
+        await until_shown(pilot, "! engine lost", "r Resume run", "r: resume")
         await pilot.press("r")
         await until_shown(pilot, "● running")
         assert second.received("start")[0]["resume"] == engine.snapshot.run_id

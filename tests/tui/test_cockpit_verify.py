@@ -14,18 +14,20 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine.config import Settings, merged
 from engine.errors import UsageError
-from engine.protocol import ComparingView
-from tests.tui.driving import on_setup, process_of, screen_text, until, until_shown
-from tests.tui.scripted_answers import RUNS, run_info, verify_report
+from engine.protocol import ComparingView, Verification
+from tests.tui.driving import on_setup, screen_text, until, until_shown
+from tests.tui.scripted_answers import RUNS, run_info, run_report, verify_report
 from tests.tui.scripted_engine import ScriptedEngine, idle
-from tui.cockpit.export import csv_text, json_text, markdown, write_report
+from tui.cockpit.dialogs.exporting import Exporter
 from tui.files import write_new
+from tui.reports.data import csv_text, json_text
+from tui.reports.markdown import markdown
+from tui.reports.writing import write_report
 
 
 async def to_verify(pilot: Pilot[Any]) -> None:
-    await until_shown(pilot, "4 of 4 chosen")
+    await until_shown(pilot, "3 of 4 selected")
     await pilot.press("4")
     await until_shown(pilot, "as counted at the run's end")
 
@@ -37,7 +39,7 @@ async def test_at_first_the_counts_of_the_newest_runs_end_are_shown(
     app = on_setup(engine)
     async with app.run_test(size=size) as pilot:
         await to_verify(pilot)
-        await until_shown(pilot, "✓ verified", RUNS[0].run_id, "60,000", "✓ agrees")
+        await until_shown(pilot, "✓ counts match", RUNS[0].run_id, "60,000")
         assert not engine.received("verify")
 
 
@@ -46,7 +48,7 @@ async def test_counting_again_names_what_does_not_hold(engine: ScriptedEngine) -
     async with app.run_test(size=(120, 40)) as pilot:
         await to_verify(pilot)
         await pilot.press("c")
-        await until_shown(pilot, "! mismatch", "! differs", "level counts, now")
+        await until_shown(pilot, "! mismatch", "counted now")
         await pilot.press("down")
         await until_shown(pilot, "the table gained 4,210,319 rows, 4,210,320 were written")
 
@@ -56,7 +58,7 @@ async def test_a_full_comparison_lists_differences_down_to_the_field(engine: Scr
     async with app.run_test(size=(120, 40)) as pilot:
         await to_verify(pilot)
         await pilot.press("f")
-        await until_shown(pilot, "level full, now")
+        await until_shown(pilot, "compared in full just now")
         await pilot.press("down")
         await until_shown(pilot, '"64f1a9"', "email", "A@x.io", "=a@x.io", "missing", '"64f1aa"')
 
@@ -69,7 +71,7 @@ async def test_a_comparison_shows_how_far_it_is_and_escape_breaks_it_off(engine:
         await pilot.press("f")
         comparing = ComparingView(run_id="x", checked=500, total=1_000, different=2, rows_per_s=250.0)
         engine.show(idle(), comparing=comparing)
-        await until_shown(pilot, "50.0%", "500 / 1,000", "! 2 differ", "esc breaks it off")
+        await until_shown(pilot, "50.0%", "500 / 1,000", "! 2 differ", "esc: cancel")
         await pilot.press("c")
         await pilot.press("escape")
         await until(pilot, lambda: engine.received("cancel"))
@@ -79,7 +81,7 @@ async def test_a_comparison_shows_how_far_it_is_and_escape_breaks_it_off(engine:
 async def test_history_hands_a_run_over(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("5")
         await until_shown(pilot, "912,000")
         await pilot.press("down", "v")
@@ -107,18 +109,31 @@ async def test_the_report_is_exported_in_the_format_of_the_names_ending(engine: 
         field = app.screen.query_one(Input)
         field.value = str(tmp_path / "report.pdf")
         await pilot.press("enter")
-        await until_shown(pilot, "must end with .md, .json, .csv")
+        await until_shown(pilot, "must end with .md, .html, .json, .csv")
         field.value = str(tmp_path / "report.json")
         await pilot.press("enter")
         await until(pilot, lambda: "Export the report" not in screen_text(app))
         assert json.loads((tmp_path / "report.json").read_text())["run_id"] == RUNS[0].run_id
 
 
+def test_an_export_of_a_run_s_end_has_what_the_ledger_has_of_a_full_comparison(tmp_path: Path) -> None:
+    end = verify_report("r1", "full").model_copy(update={"result": Verification.VERIFIED})
+    end = end.model_copy(update={"tables": [table.model_copy(update={"equal": 0}) for table in end.tables]})
+    whole = run_report(RUNS[0])
+    (table,) = whole.tables
+    known = table.model_copy(update={"counts": table.counts.model_copy(update={"equal": 59_986})})
+    exporter = Exporter(end, is_recorded=True)
+    exporter.run = whole.model_copy(update={"tables": [known]})
+    written = json.loads(exporter.write(str(tmp_path / "report.json")).read_text())
+    assert [each["equal"] for each in written["tables"]] == [59_986]
+    assert written["tables"][0]["altered"] == {"nul.strip": 132}
+
+
 def test_markdown_is_a_table_that_foreign_text_cannot_break() -> None:
     report = verify_report("r1", "full")
     hostile = report.tables[1].model_copy(update={"namespace": "shop.a|b\n<img>"})
     text = markdown(report.model_copy(update={"tables": [hostile]}))
-    assert "Result: **mismatch**, level full." in text
+    assert "Result: **mismatch, 14 rejected**." in text
     (line,) = [line for line in text.split("\n") if "4,210,319" in line and "public.orders" in line]
     assert "shop.a\\|b\\\\u{a}&lt;img> → public.orders" in line
     assert '| public.orders | different | "64f1a9" | email | A@x.io | =a@x.io |' in text
@@ -172,102 +187,10 @@ def test_a_file_that_does_not_fit_is_one_sentence_and_leaves_nothing(tmp_path: P
     assert not file.exists()
 
 
-async def test_rejects_are_written_again_under_the_policies_as_they_are_set_now(
-    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[Settings] = []
-    app = on_setup(engine)
-    with ScriptedEngine() as second:
-
-        def launch(settings: Settings) -> Any:
-            seen.append(settings)
-            return process_of(second)
-
-        monkeypatch.setattr("tui.cockpit.engines.launch", launch)
-        async with app.run_test(size=(80, 24), notifications=True) as pilot:
-            await until_shown(pilot, "4 of 4 chosen")
-            await pilot.press("4")
-            await until_shown(pilot, "as counted at the run's end")
-            await pilot.press("R")
-            await until_shown(pilot, "This run has no rejected documents.")
-            await pilot.press("c")
-            await until_shown(pilot, "level counts, now")
-            await pilot.press("R")
-            await until_shown(pilot, "Write rejected documents again?", "has 14 rejected documents", "f4 on Setup")
-            app.choices.apply(merged(app.choices.current, {"mapping": {"nul": "strip"}}))
-            await pilot.press("escape")
-            assert second.commands == []
-            await pilot.press("R")
-            await until_shown(pilot, "Write rejected documents again?")
-            await pilot.click("#go")
-            await until_shown(pilot, "14 rejected documents tried again", "13 written, 1", "utf8")
-            assert second.received("retry")[0]["run"] == RUNS[0].run_id
-            assert seen[0].mapping.nul == "strip"
-
-
-async def test_nothing_on_the_screen_disturbs_the_writing_of_rejects_and_it_is_shown(
-    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app = on_setup(engine)
-    with ScriptedEngine() as second:
-        second.held = {"retry"}
-        monkeypatch.setattr("tui.cockpit.engines.launch", lambda _: process_of(second))
-        async with app.run_test(size=(120, 40), notifications=True) as pilot:
-            await to_verify(pilot)
-            await pilot.press("c")
-            await until_shown(pilot, "level counts, now", "c Count")
-            n_verified = len(engine.received("verify"))
-            await pilot.press("R")
-            await until_shown(pilot, "Write rejected documents again?")
-            await pilot.click("#go")
-            await until(pilot, lambda: second.received("retry"))
-            await until_shown(pilot, "◐ writing 14 rejected documents again… 00:0")
-            assert "c Count" not in screen_text(app)
-            await pilot.press("c", "f", "R", "f5")
-            await pilot.press("escape")
-            await until_shown(pilot, "Rejected documents are being written again")
-            await pilot.press("1", "4")
-            await until_shown(pilot, "◐ writing 14 rejected documents again…")
-            await pilot.press("5")
-            await until_shown(pilot, "912,000")
-            await pilot.press("down", "v")
-            await until_shown(pilot, "◐ writing 14 rejected documents again…")
-            assert len(engine.received("verify")) == n_verified
-            await pilot.press("q")
-            await until_shown(pilot, "Leave now?", "Those written so far stay")
-            await pilot.press("escape")
-            second.let_go()
-            await until_shown(pilot, "14 rejected documents tried again", "13 written, 1")
-            await pilot.press("escape")
-            await until_shown(pilot, "as counted at the run's end", "c Count", RUNS[0].run_id)
-            assert "◐ writing" not in screen_text(app)
-            await pilot.press("q")
-            await until(pilot, lambda: app._exit)
-
-
-async def test_rejects_that_cannot_be_written_again_are_said_and_the_report_comes_back(
-    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    app = on_setup(engine)
-    with ScriptedEngine() as second:
-        second.refusals["retry"] = ("target_held", "Another run holds public.orders.")
-        monkeypatch.setattr("tui.cockpit.engines.launch", lambda _: process_of(second))
-        async with app.run_test(size=(120, 40)) as pilot:
-            await to_verify(pilot)
-            await pilot.press("c")
-            await until_shown(pilot, "level counts, now")
-            await pilot.press("R")
-            await until_shown(pilot, "Write rejected documents again?")
-            await pilot.click("#go")
-            await until_shown(pilot, "The documents were not written", "Another run holds public.orders.")
-            await pilot.press("escape")
-            await until_shown(pilot, "! mismatch", "level counts, now", "c Count")
-
-
 async def test_escape_leaves_the_chosen_run_for_the_newest(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("5")
         await until_shown(pilot, "912,000")
         await pilot.press("down", "v")
@@ -285,7 +208,7 @@ async def test_of_a_run_that_goes_on_nothing_is_said_to_have_ended(engine: Scrip
     engine.runs = [going, *RUNS]
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         await pilot.press("4")
         await until_shown(pilot, "run 20261123-1500-zzzz  the run goes on", "not compared: the run goes on")
         assert "at the run's end" not in screen_text(app)

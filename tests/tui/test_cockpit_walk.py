@@ -19,16 +19,19 @@ from tui.cockpit.palette import CommandProvider
 BOTH: dict[str, Any] = {"has_source": True, "has_target": True}
 WITH_RESULT = BOTH | {
     "has_result": True, "has_edits": True, "has_undone": True, "is_chosen_free": True, "can_resume_chosen": True,
+    "can_be_seeded": True, "has_rejects": True,
 }  # fmt: skip
 SCENES = (
     Situation(**WITH_RESULT),
     Situation(has_source=True),
-    Situation(state=RunState.RUNNING, has_problems=True, has_engine=True, **BOTH),
+    Situation(is_typing=True, has_memory=True),
+    Situation(state=RunState.RUNNING, has_problems=True, has_engine=True, follows=True, is_halted=True, **BOTH),
     Situation(state=RunState.PAUSED, has_engine=True, **BOTH),
-    Situation(state=RunState.FAILED, can_resume=True, has_engine=True, **BOTH),
+    Situation(state=RunState.FAILED, can_resume=True, has_engine=True, has_rejects=True, **BOTH),
     Situation(is_replay=True, **BOTH),
     Situation(is_counted=True, **BOTH),
     Situation(is_busy=True, is_counted=True, **BOTH),
+    Situation(is_busy=True, is_comparing=True, has_result=True, **BOTH),
 )
 """Situations in which, taken together, every command works."""
 
@@ -57,9 +60,9 @@ async def test_each_key_of_each_command_gives_it_and_the_palette_offers_it(
     pressed: set[tuple[str, str]] = set()
     offered: set[str] = set()
     async with app.run_test(size=(120, 40)) as pilot:
-        await until_shown(pilot, "4 of 4 chosen")
+        await until_shown(pilot, "3 of 4 selected")
         monkeypatch.setattr(Cockpit, "situation", property(lambda _: scene))
-        for place in SCREENS:
+        for place in (*SCREENS, Place.REJECTS):
             await app.switch_mode(place.value)
             await until(pilot, lambda: app.focused is not None)
             for scene in SCENES:
@@ -70,7 +73,7 @@ async def test_each_key_of_each_command_gives_it_and_the_palette_offers_it(
                     each.id for each in working
                 ]
                 offered |= {command.id for command in working}
-                for command in working:
+                for command in filter(lambda each: each.by_key(scene), working):
                     for key in command.keys.split(","):
                         if (command.id, key) not in pressed:
                             given.clear()
@@ -83,6 +86,9 @@ async def test_each_key_of_each_command_gives_it_and_the_palette_offers_it(
 
 
 BEHAVIOURS = {
+    "run.guards": "test_a_run_that_guards_hold_says_so_and_one_key_turns_them_off_and_on",
+    "run.cut_over": "test_what_is_missing_is_named_with_what_to_do_and_nothing_can_be_cut_over",
+    "run.resolve": "test_a_halted_run_is_decided_about_by_a_key_and_what_deletes_is_asked_for_twice",
     "plan.restore": "test_a_field_that_was_left_out_is_put_back_whatever_was_edited_after_it",
     "setup.choose": "test_space_and_a_choose_collections_and_only_those_are_copied",
     "setup.choose_all": "test_space_and_a_choose_collections_and_only_those_are_copied",
@@ -93,6 +99,8 @@ BEHAVIOURS = {
     "setup.settings": "test_settings_are_edited_and_reach_the_run",
     "setup.save_profile": "test_a_profile_is_saved_and_opened",
     "setup.open_profile": "test_a_profile_is_saved_and_opened",
+    "setup.last_servers": "test_f10_the_last_servers_are_offered_and_taken_with_one_key_and_no_password_is_kept",
+    "setup.show_all": "test_a_filter_shows_some_collections_as_it_is_typed_and_what_was_chosen_stays",
     "setup.leave_field": "test_escape_leaves_a_field_for_the_list",
     "setup.filter": "test_a_filter_shows_some_collections_as_it_is_typed_and_what_was_chosen_stays",
     "setup.database": "test_another_database_of_the_server_is_chosen_with_its_collections",
@@ -107,6 +115,7 @@ BEHAVIOURS = {
     "run.stop": "test_the_stop_dialog_stops_as_it_is_told",
     "run.continue": "test_a_cancelled_run_is_resumed_in_a_new_engine",
     "run.export": "test_the_report_is_exported_at_the_end_and_not_before",
+    "run.rejects": "test_f2_rejects_are_opened_from_verify_run_and_history_with_the_same_key",
     "run.replay_hold": "test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own",
     "run.replay_faster": "test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own",
     "run.replay_slower": "test_a_replay_plays_on_the_run_screen_and_takes_keys_of_its_own",
@@ -118,6 +127,8 @@ BEHAVIOURS = {
     "run.sort": "test_s_sorts_by_rate_then_rows",
     "run.reverse": "test_capital_s_turns_the_order_round",
     "run.filter": "test_a_filter_leaves_the_workers_that_have_it_as_it_is_typed",
+    "run.vitals": "test_both_servers_have_a_line_on_a_large_screen_and_a_key_on_any",
+    "run.view": "test_one_key_switches_between_collections_workers_and_chart_on_a_small_screen",
     "run.workers": "test_enter_shows_the_worker_under_the_cursor_as_it_goes_on",
     "run.problems": "test_a_problem_opens_with_its_documents_and_what_to_do",
     "plan.start": "test_a_column_is_retyped_and_the_edited_plan_is_what_is_started",
@@ -126,16 +137,24 @@ BEHAVIOURS = {
     "plan.previous": "test_n_goes_to_the_next_collection_and_v_shows_the_sql",
     "plan.edit": "test_a_column_is_retyped_and_the_edited_plan_is_what_is_started",
     "plan.ignore": "test_an_edit_that_the_engine_refuses_leaves_the_plan_as_it_was",
+    "plan.table": "test_f6_schema_table_and_filter_of_a_collection_are_edited",
+    "plan.flatten": "test_f6_one_field_is_flattened",
+    "plan.preflight": "test_b2_the_plan_screen_shows_preflight_in_a_line_and_in_full",
+    "plan.details": "test_f5_what_is_cut_off_is_one_enter_away",
+    "plan.open": "test_f6_a_saved_plan_is_opened_and_started_as_it_is",
+    "plan.collections": "test_f5_the_collections_are_a_list",
     "plan.undo": "test_an_edit_that_the_engine_refuses_leaves_the_plan_as_it_was",
     "plan.redo": "test_edits_are_undone_and_done_again_one_by_one",
-    "plan.save": "test_the_plan_is_saved_into_a_new_file_only",
+    "plan.save": "test_the_plan_is_saved_and_a_file_overwritten_only_when_that_is_said",
     "plan.full": "test_a_full_census_shows_how_far_it_is_and_holds_for_the_run",
     "plan.sample": "test_s_plans_from_a_sample_again_after_a_full_census",
     "plan.again": "test_a_full_census_that_is_refused_leaves_the_sample",
     "plan.stop": "test_a_full_census_shows_how_far_it_is_and_holds_for_the_run",
+    "verify.tune": "test_the_knobs_of_a_comparison_are_turned_while_it_goes_on",
+    "verify.cancel": "test_a_comparison_shows_how_far_it_is_and_escape_breaks_it_off",
     "verify.counts": "test_counting_again_names_what_does_not_hold",
     "verify.full": "test_a_full_comparison_lists_differences_down_to_the_field",
-    "verify.retry": "test_rejects_are_written_again_under_the_policies_as_they_are_set_now",
+    "verify.rejects": "test_f2_rejects_are_opened_from_verify_run_and_history_with_the_same_key",
     "verify.export": "test_the_report_is_exported_in_the_format_of_the_names_ending",
     "verify.newest": "test_escape_leaves_the_chosen_run_for_the_newest",
     "history.open": "test_enter_opens_the_report_of_the_run_under_the_cursor",
@@ -144,7 +163,15 @@ BEHAVIOURS = {
     "history.filter": "test_a_filter_shows_some_runs_as_it_is_typed",
     "history.verify": "test_history_hands_a_run_over",
     "history.resume": "test_only_a_run_with_something_left_can_be_resumed_and_it_keeps_its_own_settings",
-    "history.forget": "test_forgetting_asks_first_and_the_safe_answer_is_the_default",
+    "history.rejects": "test_f2_rejects_are_opened_from_verify_run_and_history_with_the_same_key",
+    "rejects.open": "test_f2_from_a_reason_to_its_documents_to_one_document_beside_its_reason",
+    "rejects.policy": "test_f2_a_policy_is_chosen_retried_and_the_count_goes_down",
+    "rejects.retry": "test_f2_a_policy_is_chosen_retried_and_the_count_goes_down",
+    "rejects.retry_all": "test_f2_a_retry_that_can_change_nothing_says_so_before_it_runs",
+    "rejects.again": "test_f2_what_the_engine_refuses_is_said_and_f5_asks_again",
+    "rejects.leave": "test_f2_rejects_are_opened_from_verify_run_and_history_with_the_same_key",
+    "history.export": "test_a_run_of_history_is_exported_from_the_list_and_from_its_report",
+    "history.delete": "test_t1_deleting_lists_the_tables_with_their_rows_and_wants_the_run_id_typed",
     "history.again": "test_f5_reads_the_ledger_again",
     "app.help": "test_help_opens_on_question_mark_and_f1_and_closes_on_escape",
     "app.quit": "test_q_leaves_at_once_when_there_is_no_run",
@@ -153,7 +180,7 @@ BEHAVIOURS = {
     "app.setup": "test_while_a_run_is_on_setup_starts_no_other_and_after_it_does",
     "app.plan": "test_what_is_planned_is_what_is_chosen_on_setup",
     "app.run": "test_while_a_run_is_on_setup_starts_no_other_and_after_it_does",
-    "app.verify": "test_rejects_are_written_again_under_the_policies_as_they_are_set_now",
+    "app.verify": "test_f2_rejects_are_opened_from_verify_run_and_history_with_the_same_key",
     "app.history": "test_history_hands_a_run_over",
     "app.interrupt": "test_ctrl_c_hints_first_and_then_opens_the_stop_dialog",
     "app.theme": "test_f6_offers_the_themes_and_takes_one",

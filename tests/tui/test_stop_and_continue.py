@@ -70,7 +70,7 @@ def test_a_password_is_typed_unseen_after_fg_and_what_is_typed_in_the_shell_is_s
 
 def test_the_cockpit_gives_the_terminal_back_while_it_is_stopped_and_draws_itself_anew(home: dict[str, str]) -> None:
     with Terminal(PROGRAM, home, 100, 30) as terminal:
-        terminal.wait_for("Type URIs")
+        terminal.wait_for("Enter both URIs")
         stop(terminal)
         assert terminal.modes_after == terminal.modes_before
         assert terminal.output.rindex("\x1b[?1049l") > terminal.output.rindex("\x1b[?1049h")
@@ -78,11 +78,31 @@ def test_the_cockpit_gives_the_terminal_back_while_it_is_stopped_and_draws_itsel
         seen = len(terminal.output)
         terminal.process.send_signal(signal.SIGCONT)
         until(terminal, lambda: "\x1b[?1049h" in terminal.output[seen:], "screen")
-        until(terminal, lambda: "Type URIs" in terminal.output[seen:], "drawing")
+        until(terminal, lambda: "Enter both URIs" in terminal.output[seen:], "drawing")
         assert terminal.modes_after != terminal.modes_before
         terminal.process.send_signal(signal.SIGTERM)
         terminal.wait_for_end()
         assert terminal.modes_after == terminal.modes_before
+
+
+def test_f16_ctrl_z_in_a_field_stops_the_cockpit(home: dict[str, str]) -> None:
+    with Terminal(PROGRAM, home, 100, 30) as terminal:
+        terminal.wait_for("Paste the MongoDB URI")
+        terminal.press("mongodb://h")
+        terminal.wait_for("mongodb://h")
+        stop(terminal)
+        assert terminal.modes_after == terminal.modes_before
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.process.send_signal(signal.SIGTERM)
+        terminal.wait_for_end()
+
+
+def test_f16_a_terminal_of_the_locale_c_gets_ascii(home: dict[str, str]) -> None:
+    with Terminal(PROGRAM, {**home, "LC_ALL": "C"}, 100, 30) as terminal:
+        terminal.wait_for("Paste the MongoDB URI")
+        assert terminal.screen().isascii()
+        terminal.process.send_signal(signal.SIGTERM)
+        terminal.wait_for_end()
 
 
 def test_a_run_without_the_cockpit_shows_the_cursor_while_it_is_stopped_and_goes_on(slow_run: dict[str, str]) -> None:

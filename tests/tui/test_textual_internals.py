@@ -33,6 +33,7 @@ from tui.cockpit.textual_internals.driver import CockpitDriver
 from tui.cockpit.textual_internals.failing import FailsQuietly
 from tui.cockpit.textual_internals.mounting import mount_behind
 from tui.cockpit.textual_internals.restyling import KeepsStyles
+from tui.cockpit.textual_internals.telling import tell_terminal
 
 INTERNALS = textual_internals.__name__
 
@@ -140,6 +141,16 @@ async def test_app_get_screen() -> None:
         await mount_behind(app, "behind")
         assert screen.is_mounted
         assert screen not in app.screen_stack
+
+
+async def test_app_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = App[None]()
+    async with app.run_test():
+        assert hasattr(app, "_driver"), missing("App", "_driver", "telling")
+        written: list[str] = []
+        monkeypatch.setattr(app._driver, "write", written.append)
+        tell_terminal(app, "\x1b]9;ended\x1b\\")
+        assert written == ["\x1b]9;ended\x1b\\"]
 
 
 async def test_css_update_count() -> None:

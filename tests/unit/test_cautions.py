@@ -7,7 +7,7 @@ import pytest
 from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 
-from engine.mapping.cautions import OTHER_MEANING, RESERVED, cautions, id_cautions, name_cautions, renamed
+from engine.mapping.cautions import OTHER_MEANING, RESERVED, cautions, holds_words, id_cautions, name_cautions, renamed
 from engine.mapping.census import Census
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.options import MappingOptions
@@ -84,3 +84,9 @@ def test_kinds_of_id_that_have_no_place_are_rejects() -> None:
     column = Column(name="_id", type=ColumnType.TEXT, role=Role.ID, path=("_id",), kinds=frozenset({Kind.OBJECT_ID}))
     ((_, text),) = id_cautions(census, column, frozenset({Kind.OBJECT_ID, Kind.INT32, Kind.NULL}))
     assert text == "Field _id also holds null, int32: documents with such an _id are rejects."
+
+
+def test_a_field_that_holds_nothing_that_fits_does_not_also_hold_it() -> None:
+    decimal = frozenset({Kind.DECIMAL128})
+    assert holds_words(decimal | {Kind.NULL}, decimal) == "holds decimal128"
+    assert holds_words(decimal | {Kind.INT32}, decimal) == "also holds decimal128"

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from engine import __version__
 from engine.config import Loaded
 from engine.errors import EXIT_CONNECT, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from engine.protocol import Start
 from tui.cli import front_ends, output
-from tui.cli.commands import COMMANDS, application
-from tui.cli.entry import RUN_COMMANDS, run_command_line
+from tui.cli.commands import COMMANDS, application, examples_of
+from tui.cli.entry import RUN_COMMANDS, _with_bare_resume, run_command_line
+from tui.demo import ROWS_PER_S
 
 PROJECT = Path(__file__).resolve().parents[2]
 HELP_LIMIT_S = 0.4
@@ -62,6 +64,37 @@ def test_a_demo_may_meet_its_own_table_again(accepted: list[tuple[Loaded, Start,
     assert accepted[0][0].settings.run.mode == "replace"
 
 
+def test_a_demo_follows_what_is_written_to_it_when_so_asked(
+    accepted: list[tuple[Loaded, Start, dict[str, bool]]],
+) -> None:
+    assert run_command_line(["demo", "--follow"]) == 7
+    assert run_command_line(["demo"]) == 7
+    assert [start.follow for _, start, _ in accepted] == [True, False]
+    assert accepted[0][0].settings.demo.writes > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "is_watched", "throttle"),
+    [
+        (["demo"], True, ROWS_PER_S),
+        (["demo"], False, 0),
+        (["demo", "--headless"], True, 0),
+        (["demo", "--throttle", "off"], True, 0),
+        (["demo", "--throttle", "5000"], True, 5_000),
+    ],
+)
+def test_f15_a_demo_that_is_watched_has_a_throttle_unless_one_was_chosen(
+    accepted: list[tuple[Loaded, Start, dict[str, bool]]],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    is_watched: bool,
+    throttle: int,
+) -> None:
+    monkeypatch.setattr(output, "has_terminal", lambda: is_watched)
+    assert run_command_line(words) == 7
+    assert accepted[0][0].settings.run.throttle == throttle
+
+
 def _last_line(text: str) -> dict[str, Any]:
     line: dict[str, Any] = json.loads(text.splitlines()[-1])
     return line
@@ -94,7 +127,19 @@ def test_help_is_there_at_once() -> None:
 
 def test_every_command_and_option_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     names = [entry.name or "" for entry in application().registered_commands]
-    assert names[:9] == ["demo", "seed", "plan", "run", "verify", "rejects", "runs", "attach", "ctl"]
+    assert names[:11] == [
+        "demo",
+        "seed",
+        "plan",
+        "run",
+        "follow",
+        "verify",
+        "rejects",
+        "runs",
+        "report",
+        "attach",
+        "ctl",
+    ]
     for name in names:
         assert run_command_line([name, "--help"]) == EXIT_DONE
         shown = capsys.readouterr().out
@@ -136,7 +181,7 @@ def test_run_takes_its_options_before_and_after_its_name(
     assert run.mode == "append"
     assert loaded.settings.target.uri.get_secret_value() == "postgresql://host/shop"
     assert (start.seed, start.migrate, start.resume) == (False, True, None)
-    assert how == {"headless": False, "plain": False, "as_json": True}
+    assert how == {"headless": False, "plain": False, "as_json": True, "exit_on_halt": False}
 
 
 def test_collections_may_be_repeated(accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:
@@ -189,6 +234,47 @@ def test_a_configuration_file_may_be_named_anywhere(
     assert [loaded.settings.run.page_size for loaded, _, _ in accepted] == [700, 700]
 
 
+def test_f13_workers_and_batch_size_are_names_of_knobs_wherever_one_is_typed(
+    tmp_path: Path, accepted: list[tuple[Loaded, Start, dict[str, bool]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_command_line(["run", "--workers", "9", "--batch-size", "700"])
+    (tmp_path / "config.toml").write_text("[run]\nworkers = 9\nbatch_size = 700\n")
+    run_command_line(["run"])
+    (tmp_path / "config.toml").unlink()
+    monkeypatch.setenv("MONGOPG_RUN_WORKERS", "9")
+    monkeypatch.setenv("MONGOPG_RUN_BATCH_SIZE", "700")
+    run_command_line(["run"])
+    runs = [loaded.settings.run for loaded, _, _ in accepted]
+    assert [(run.cluster_size, run.page_size) for run in runs] == [(9, 700)] * 3
+
+
+def test_f13_a_setting_that_is_given_by_both_of_its_names_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text("[run]\nworkers = 9\ncluster_size = 9\n")
+    assert run_command_line(["run", *URIS]) == EXIT_USAGE
+    shown = capsys.readouterr().err
+    assert "run.workers in ./config.toml and run.cluster_size in ./config.toml are one setting: take one out." in shown
+
+
+def test_every_command_shows_examples_that_the_parser_takes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ["", *COMMANDS]:
+        assert run_command_line([*filter(None, [name]), "--help"]) == EXIT_DONE
+        shown = capsys.readouterr().out
+        assert "Examples:\n" in shown
+        for line, what in examples_of(name):
+            assert f"    {line}\n        {what}\n" in shown
+            assert max(len(f"    {line}"), len(f"        {what}")) < 80
+            words = line.split()[1:]
+            group: Any = typer.main.get_command(application(COMMANDS))
+            with group.make_context("mongopg-tui", list(words), resilient_parsing=False) as context:
+                if words:
+                    _, command, rest = group.resolve_command(context, words)
+                    command.make_context(command.name, _with_bare_resume(rest), parent=context)
+
+
 def test_warnings_of_the_settings_go_to_stderr(
     accepted: list[tuple[Loaded, Start, dict[str, bool]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,7 +293,13 @@ def test_warnings_of_the_settings_go_to_stderr(
     [
         ("run --bad", "No such option: --bad; see `mongopg-tui run --help`."),
         ("rnu", "No such command 'rnu'. Did you mean 'run'?"),
-        ("run --cluster-size 999", "--cluster-size must be a whole number between 1 and 128, not 999."),
+        ("run --worker 8", "No such option: --worker. Did you mean --workers?"),
+        ("run --thottle 8", "No such option: --thottle. Did you mean --throttle?"),
+        ("plan --throttle 8", "No such option: --throttle; it is one of `mongopg-tui run`."),
+        (
+            "run --cluster-size 9999",
+            "--cluster-size must be a whole number between 1 and 1,024, auto, or auto:4-16, not 9999.",
+        ),
         ("run --page-size -5", "--page-size must be a whole number between 100 and 100,000, not -5."),
         ("run --mode replce", "did you mean replace?"),
         ("seed --seed-count -1", "--seed-count must be a whole number between 0 and 1,000,000,000, not -1."),
@@ -215,20 +307,29 @@ def test_warnings_of_the_settings_go_to_stderr(
         ("run --source mongodb://h/d", "There is no target: give --target"),
         ("seed", "There is no source"),
         ("runs", "There is no target"),
+        ("follow", "Missing argument 'RUN'; see `mongopg-tui follow --help`."),
+        ("follow x", "There is no source"),
         ("verify --level deep", "--level must be counts or full, not 'deep'."),
         ("", "The cockpit needs a terminal; `mongopg-tui run --headless` works without one."),
         ("attach", "The cockpit needs a terminal; `mongopg-tui ctl status` works without one."),
         ("ctl", "Missing argument 'ACTION'; see `mongopg-tui ctl --help`."),
-        ("ctl stop", "ctl has no 'stop'; it has status, pause, resume, cancel, set."),
-        ("ctl set", "ctl set takes KNOB=VALUE, such as cluster_size=12."),
-        ("ctl set cluster_size=900", "cluster_size must be between 1 and 128, not 900."),
+        ("ctl zap", "Unknown action 'zap'; use status, pause, resume, cancel, set, cutover, resolve."),
+        ("ctl stauts", "Unknown action 'stauts'; did you mean status?"),
+        ("ctl set", "ctl set takes KNOB=VALUE, such as workers=12."),
+        ("ctl set workrs=9", "There is no knob 'workrs'; did you mean workers?"),
+        ("ctl set cluster_size=9000", "cluster_size must be between 1 and 1,024, not 9,000."),
         (
-            "ctl set workers=9",
-            "There is no knob 'workers'; the knobs are cluster_size, page_size, seed_count, throttle.",
+            "ctl set speed=9",
+            "There is no knob 'speed'; the knobs are cluster_size, page_size, seed_count, throttle.",
         ),
         ("ctl pause --now", "--now goes with cancel only."),
-        ("ctl status --wait", "--wait goes with pause, resume, cancel and set."),
+        ("ctl status --wait", "--wait goes with pause, resume, cancel, set and cutover."),
         ("ctl pause x=1", "KNOB=VALUE goes with set only."),
+        ("ctl resolve", "ctl resolve takes a collection and ignore, empty, stop; or --resync."),
+        ("ctl resolve a.b keep", "ctl resolve takes ignore, empty, stop, not 'keep'."),
+        ("ctl resolve a.b --resync", "--resync is about the whole source: it takes no collection."),
+        ("ctl resolve a.b stop --wait", "--wait and --now do not go with resolve."),
+        ("ctl pause a.b stop", "A second word behind the action and --resync go with resolve only."),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(
@@ -244,7 +345,7 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(
 
 def test_no_live_run_is_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["ctl", "status"]) == EXIT_CONNECT
-    assert "There is no run going on here" in capsys.readouterr().err
+    assert "No run in progress on this machine" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import DemoSettings, Settings, redact, reveal
-from engine.errors import UsageError
+from engine.config import DemoSettings, Settings, merged, redact, reveal
+from engine.errors import KnobError, UsageError
 from engine.knobs import CLUSTER_SIZE
 from engine.loading import load_settings, setting_names
 from engine.redaction import holds_secret
@@ -60,6 +60,26 @@ def test_the_example_as_it_stands_changes_nothing() -> None:
     assert loaded.settings == Settings()
     assert set(loaded.provenance.values()) == {"default"}
     assert loaded.warnings == ()
+
+
+def test_the_cluster_size_may_be_auto_wherever_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    _file('[run]\ncluster_size = "auto"')
+    run = load_settings(None, {}).settings.run
+    assert (run.cluster_size, run.workers) == ("auto", CLUSTER_SIZE.default)
+    monkeypatch.setenv("MONGOPG_RUN_CLUSTER_SIZE", "AUTO:100-120")
+    run = load_settings(None, {}).settings.run
+    assert (run.cluster_size, run.workers) == ("auto:100-120", 100)
+    settings = load_settings(None, {"run.cluster_size": "auto: 1 - 2"}).settings
+    assert (settings.run.cluster_size, settings.run.workers) == ("auto:1-2", min(2, CLUSTER_SIZE.default))
+    assert Settings.model_validate(reveal(settings)) == settings
+    assert merged(settings, {"run": {"cluster_size": 7}}).run.size == 7
+
+
+def test_a_cluster_of_one_host_is_no_larger_than_that_can_have() -> None:
+    with pytest.raises(KnobError, match="at most 128 on one host, not 500"):
+        load_settings(None, {"run.cluster_size": "500"})
+    loaded = load_settings(None, {"run.cluster_size": "500", "cluster.kind": "dask", "dask.scheduler": "local:2x4"})
+    assert loaded.settings.run.workers == 500
 
 
 # --- precedence -------------------------------------------------------------------------------------------------------
@@ -233,8 +253,8 @@ def test_unknown_keys_are_answered_with_the_nearest() -> None:
     assert _refusal("[runn]\nmode = 3").endswith("but there is no such section; did you mean [run]?")
     assert _refusal('[run]\nuri = "x"').endswith("did you mean source.uri?")
     assert _refusal("[run]\nzzz = 1").endswith(
-        "[run] has collections, mode, consistency, cluster_size, page_size, throttle, converter, census, checksum, "
-        "sample_size, limit, max_rejects, indexes, exclude, replace_drops."
+        "[run] has collections, mode, consistency, order, cluster_size, page_size, throttle, converter, census, checksum, "
+        "sample_size, limit, max_rejects, indexes, unique, exclude, replace_drops."
     )
 
 
@@ -250,16 +270,16 @@ def test_unknown_variables_of_a_section_are_refused_and_near_sections_warned_abo
 
 
 def test_a_section_given_as_one_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MONGOPG_RUN", "5")
-    assert _refusal() == "MONGOPG_RUN must name a setting too: MONGOPG_RUN_NAME."
-    monkeypatch.delenv("MONGOPG_RUN")
+    monkeypatch.setenv("MONGOPG_SEED", "5")
+    assert _refusal() == "MONGOPG_SEED must name a setting too: MONGOPG_SEED_NAME."
+    monkeypatch.delenv("MONGOPG_SEED")
     monkeypatch.setenv("MONGOPG_RUN_COLLECTIONS", '["shop.users"')
     assert "MONGOPG_..._COLLECTIONS in the environment is not valid JSON" in _refusal()
 
 
 def test_wrong_values_are_answered_with_what_the_setting_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    bounds = "must be a whole number between 1 and 128"
-    assert _refusal("[run]\ncluster_size = 999") == f"run.cluster_size in ./config.toml {bounds}, not 999."
+    bounds = "must be a whole number between 1 and 1,024, auto, or auto:4-16"
+    assert _refusal("[run]\ncluster_size = 9999") == f"run.cluster_size in ./config.toml {bounds}, not 9999."
     assert _refusal(run__cluster_size="abc") == f"--cluster-size {bounds}, not 'abc'."
     assert _refusal(run__mode="apend").endswith(
         "must be one of create, append, replace, upsert, not 'apend'; did you mean append?"

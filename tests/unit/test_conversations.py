@@ -30,6 +30,7 @@ async def test_a_conversation_that_the_engine_s_end_cuts_off_is_no_failure(tmp_p
 
 async def test_nor_is_one_that_is_cut_off_before_its_first_step(tmp_path: Path) -> None:
     failures: list[dict[str, Any]] = []
+    seen: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: failures.append(context))
     server = Server("20261127-0200-abcd", Settings())
@@ -39,14 +40,16 @@ async def test_nor_is_one_that_is_cut_off_before_its_first_step(tmp_path: Path) 
     def cancelled(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
         task = asyncio.Task(work, loop=loop, **options)
         if work.__qualname__.startswith("Server."):
+            seen.append(work.__qualname__)
             task.cancel()
         return task
 
     loop.set_task_factory(cancelled)
     _, writer = await asyncio.open_unix_connection(str(tmp_path / "engine.sock"))
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(10.0):
+        while len(seen) < 1 or asyncio.all_tasks() - before:
+            await asyncio.sleep(0.01)
     loop.set_task_factory(None)
     assert not failures
-    assert asyncio.all_tasks() <= before
     writer.close()
     listening.close()

@@ -118,7 +118,8 @@ def test_every_setting_has_its_row_with_variable_and_flag() -> None:
 
 def test_every_knob_has_its_bounds() -> None:
     for knob in KNOBS.values():
-        assert f"| `{knob.name}` | {knob.unit} | {knob.low:,} to {knob.high:,}" in SECTIONS["knobs"]()
+        (row,) = (line for line in SECTIONS["knobs"]().splitlines() if line.startswith(f"| `{knob.name}`"))
+        assert f" | {knob.unit} | {knob.low:,} to {knob.high:,}" in row
 
 
 def test_every_command_of_the_cockpit_is_on_a_page() -> None:

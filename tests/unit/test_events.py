@@ -83,7 +83,7 @@ RECORDED = [
     (1.692, "verified",
      '{"level": "full", "result": "verified", "run_id": "20261130-1431-ebbx", "tables": [{"ok": true, '
      '"kept": 4, "read": 4000, "equal": 3996, "extra": 0, "table": "public.people", "slices": 9, '
-     '"source": 4000, "target": 3996, "altered": {}, "message": "", "missing": 0, "written": 3996, '
+     '"source": 4000, "target": 3996, "altered": {}, "message": "", "level": "counts", "missing": 0, "written": 3996, '
      '"rejected": 4, "different": 0, "namespace": "t_1e08a852.people", "slices_changed": 0, '
      '"slices_unknown": 0, "source_changed": 0}], "seconds": 1.26, "redacted": false, "less_strict": []}'),
     (1.692, "retried", '{"left": 0, "tried": 4, "altered": {"nul.strip": 4}, "written": 4, "already_there": 0}'),
@@ -92,9 +92,11 @@ RECORDED = [
 OTHERS = [
     (0.4, "servers", '{"keep": false, "source": "mongodb://127.0.0.1:1/demo", "target": "postgresql://pg@127.0.0.1:2/demo", '
      '"directory": "/tmp/demo"}'),
+    (0.45, "environment", '{"by": "ann@db1", "program": "0.1.0", "source_version": "7.0", "target_version": "16"}'),
     (0.5, "seeded", '{"documents": 5000}'),
     (0.6, "counting", '{"total": 5000, "collections": ["shop.orders"]}'),
     (0.7, "counted_fields", '{"documents": 5000, "collections": ["shop.orders"]}'),
+    (0.7, "table", '{"task_id": 1, "namespace": "shop.orders", "state": "building key"}'),
     (0.8, "total", '{"total": 6000, "task_id": 1}'),
     (0.9, "parked", '{"namespace": "shop.orders", "partition": 3}'),
     (1.0, "problem", '{"code": "index", "advice": "CREATE INDEX a", "message": "Index a is not built.", "namespace": "a.b"}'),
@@ -104,27 +106,37 @@ OTHERS = [
 """What that run had no cause to say."""
 
 KINDS = {
-    "state": "state! phase reason",
-    "knob": "knob! old value! by",
-    "worker": "id! pid what! exit",
+    "state": "state! phase reason by",
+    "knob": "knob! old value! by reason",
+    "tuned": "knob! auto old stable! reason",
+    "guard": "what! guard reason others rows_per_s",
+    "guard_blind": "guard! why remedy",
+    "guard_set": "setting! old value! by",
+    "worker": "id! pid what! exit host",
+    "host": "host! what! slots message",
     "problem": "code message! namespace advice retry",
     "parked": "partition! namespace",
     "planned": "tables! knobs warnings",
     "total": "task_id! total!",
+    "table": "task_id! namespace state! indexes",
     "slice": "task_id! partition slice_no read! written! rejected bytes reasons policies",
     "recount": "tables! bytes",
     "seeded": "documents!",
     "counting": "collections! total!",
     "counted_fields": "collections! documents!",
     "snapshot": "at unix! window_s",
-    "servers": "source target directory keep",
+    "servers": "source target directory keep writes_per_s",
+    "environment": "by! program! source_version target_version",
     "indexed": "task_id! built! failed!",
+    "cut_over": "inserted updated deleted write_stop_s rejects_open writes_blocked sequences",
+    "halted": "namespace code message",
+    "resolved": "namespace choice by",
     "counted": "task_id! source! target! ok!",
-    "verification": "verification!",
-    "finished": "run_id state! verification consistency read written rejected seconds rows_per_s tables altered seeded"
-    " exit_code snapshot_unix error",
-    "verified": "run_id level result! tables less_strict redacted seconds",
-    "retried": "tried! written! already_there left! altered",
+    "verification": "verification! level before_retry",
+    "finished": "run_id state! verification verification_level consistency read written rejected seconds rows_per_s"
+    " rows_per_s_overall rows_per_s_copying copied copying_s tables altered seeded exit_code snapshot_unix follow error",
+    "verified": "run_id level result! tables less_strict redacted seconds verification_level unix",
+    "retried": "tried! written! already_there left! altered policies unix",
 }
 """Version 1: every kind with its facts, those marked that it cannot do without.
 
@@ -182,7 +194,7 @@ def described(kind: type[Event]) -> tuple[str, str]:
     facts = [
         kind.names.get(name, name) + ("!" if field.is_required() else "")
         for name, field in kind.model_fields.items()
-        if name not in {"kind", "at"}
+        if name not in {"kind", "at", "clock"}
     ]
     return kind.model_fields["kind"].default, " ".join(facts)
 

@@ -14,8 +14,6 @@ TABLE = ROOT / "tests" / "faults" / "README.md"
 ROW = re.compile(
     r"^\| (\d+) \| [^|]+ \| (?:`(?P<file>[^`:]+)::(?P<test>\w+)`|not applicable: [^|]+) \| (?P<where>[\w-]+) \|$"
 )
-LATER = {29, 30, 31, 40}
-"""Change streams and Dask."""
 SLOW = "pytest.mark.slow"
 
 
@@ -44,7 +42,7 @@ def functions_of(file: str) -> dict[str, bool]:
 
 
 def test_every_fault_of_a_copy_has_a_row() -> None:
-    assert {int(row[1]) for row in rows()} == set(range(1, 41)) - LATER
+    assert {int(row[1]) for row in rows()} == set(range(1, 41))
 
 
 @pytest.mark.parametrize("row", [row for row in rows() if row["file"]], ids=lambda row: f"{row[1]} {row['test']}")

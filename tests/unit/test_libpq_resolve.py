@@ -316,3 +316,20 @@ def test_a_password_is_put_where_there_is_none() -> None:
     assert with_password("shop", "p") == "dbname=shop password=p"
     assert secrets_of("host=h password='it\\'s' sslpassword=k") >= {"it's", "k"}
     assert secrets_of("postgresql://u:p%40x@h/d") >= {"p@x", "p%40x"}
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("ssl_mode", "sslmode"),
+        ("sslmod", "sslmode"),
+        ("conect_timeout", "connect_timeout"),
+        ("aplication_name", "application_name"),
+    ],
+)
+def test_b12_a_mistyped_parameter_is_named_with_what_was_meant(given: str, meant: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(f"postgresql://h/d?{given}=disable")
+    message = caught.value.message
+    assert message == f"target.uri has {given}, which is no parameter of libpq's; did you mean {meant}?"
+    assert "pooler" not in message

@@ -12,16 +12,15 @@ from bson.datetime_ms import DatetimeMS
 from hypothesis import given
 from hypothesis import strategies as st
 
-import engine.mapping.census as census_module
-from engine.mapping.census import Census, FieldCensus
+from engine.mapping.census import BOUNDS, Census, CensusBounds, FieldCensus
 from engine.mapping.model import Kind
 from tests.corpus.case import element, inner, text
 from tests.documents import RAW_DOCUMENTS
 
 
-def census_of(*fields: Mapping[str, object], flatten: int = 0) -> Census:
+def census_of(*fields: Mapping[str, object], flatten: int = 0, bounds: CensusBounds = BOUNDS) -> Census:
     """A census of these documents."""
-    census = Census(flatten)
+    census = Census(flatten, bounds)
     for given_fields in fields:
         census.add(bson.encode(dict(given_fields)))
     return census
@@ -119,16 +118,15 @@ def test_corrupt_documents_are_counted() -> None:
     assert census.fields["a"].present == 1
 
 
-def test_fields_beyond_the_limit_are_only_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(census_module, "MAX_FIELDS", 2)
-    census = census_of({"a": 1, "b": 2, "c": 3}, {"c": 4})
+def test_fields_beyond_the_limit_are_only_counted() -> None:
+    census = census_of({"a": 1, "b": 2, "c": 3}, {"c": 4}, bounds=CensusBounds(fields=2))
     assert list(census.fields) == ["a", "b"]
     assert census.n_untracked == 2
 
 
-def test_merging_obeys_the_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = [census_of({"a": 1, "b": 2}), census_of({"c": 3, "a": 1}, {"d": {"e": 4}}, flatten=1)]
-    monkeypatch.setattr(census_module, "MAX_FIELDS", 3)
+def test_merging_obeys_the_limit_too() -> None:
+    bounds = CensusBounds(fields=3)
+    parts = [census_of({"a": 1, "b": 2}, bounds=bounds), census_of({"c": 3, "a": 1}, {"d": {"e": 4}}, flatten=1)]
     parts[0].merge(parts[1])
     assert {name: seen.present for name, seen in parts[0].fields.items()} == {"a": 2, "b": 1, "c": 1}
     assert parts[0].n_untracked == 1

@@ -19,6 +19,7 @@ from tui.cli.measurements import (
     results_record,
     results_text,
     smallest_good,
+    time_words,
 )
 
 
@@ -64,8 +65,9 @@ def test_speed_up_and_recommendation_are_against_one_worker() -> None:
     pages = (Measurement(2, 500, 1_000, 10.0), Measurement(2, 8_000, 1_000, 5.0), Measurement(2, 32_000, 1_000, 4.0))
     results = Results(clusters, pages)
     assert results.recommended == pages[2]
-    assert recommendation(results).splitlines() == [
-        "250 rows/s, 2.50 times one worker: mongopg-tui run --cluster-size 2 --page-size 32000",
+    assert recommendation(results, "shop.orders").splitlines() == [
+        "250 rows/s, 2.50 times one worker:",
+        "  mongopg-tui run --collection shop.orders --cluster-size 2 --page-size 32000",
         "Recommended here: cluster size 2, page size 32,000",
     ]
     record = json.loads(json.dumps(results_record(results, is_whole=True)))
@@ -75,6 +77,33 @@ def test_speed_up_and_recommendation_are_against_one_worker() -> None:
         "cluster_size": 2, "page_size": 500, "rows": 1_000, "seconds": 10.0, "rows_per_s": 100, "speed_up": 1.0,
     }  # fmt: skip
     assert record["recommended"]["page_size"] == 32_000
+
+
+def test_b16_a_recommendation_of_one_worker_is_not_measured_against_itself() -> None:
+    """Minutes later the same copy was slower: 43,415 rows/s after 51,000."""
+    clusters = (Measurement(1, 8_000, 51_000, 1.0), Measurement(2, 8_000, 50_000, 1.0))
+    pages = (Measurement(1, 500, 30_000, 1.0), Measurement(1, 8_000, 43_415, 1.0))
+    results = Results(clusters, pages)
+    assert [round(results.speed_up(each), 2) for each in pages] == [0.69, 1.0]
+    assert recommendation(results, "shop.odd name:x").splitlines() == [
+        "43,415 rows/s, with one worker; more of them are not clearly faster here:",
+        "  mongopg-tui run --collection 'shop.odd name\\:x' --cluster-size 1 --page-size 8000",
+        "Recommended here: cluster size 1, page size 8,000",
+    ]
+
+
+def test_b16_the_gain_of_more_workers_is_never_below_one() -> None:
+    clusters = (Measurement(1, 8_000, 100, 1.0), Measurement(2, 8_000, 110, 1.0))
+    pages = (Measurement(2, 2_000, 58, 1.0), Measurement(2, 8_000, 60, 1.0))
+    results = Results(clusters, pages)
+    assert results.recommended.page_size == 2_000
+    assert results.speed_up(results.recommended) >= 1.05
+
+
+def test_b16_a_bench_says_how_long_it_will_take() -> None:
+    assert time_words(8, 4, 2.0, is_short=True) == "about 1 min"
+    assert time_words(8, 4, 6.0, is_short=True) == "about 2 to 4 min"
+    assert time_words(1, 2, 10.0, is_short=False) == "about 1 min"
 
 
 def test_both_tables_draw_their_bars_on_one_scale() -> None:

@@ -48,6 +48,17 @@ def test_a_pause_counts_neither_in_the_mean_nor_in_the_rate() -> None:
     assert meter.mean == pytest.approx(500.0, rel=0.05)
 
 
+def test_after_a_pause_there_is_no_eta_before_five_seconds() -> None:
+    meter = Meter()
+    written = run(meter, seconds=10, rate=500)
+    run(meter, seconds=60, rate=0, start=10, written=written, moving=False)
+    meter.tick(70.25, written, 0, moving=True)
+    meter.tick(70.5, written + 1_000, 0, moving=True)  # what the workers had in hand
+    assert meter.eta(written + 1_000, 100_000) is None
+    written = run(meter, seconds=6, rate=500, start=70.5, written=written + 1_000)
+    assert meter.eta(written, 100_000) == pytest.approx((100_000 - written) / 500, rel=0.4)
+
+
 def test_progress_that_goes_back_is_no_negative_rate() -> None:
     meter = Meter()
     written = run(meter, seconds=10, rate=500)
@@ -77,8 +88,8 @@ def test_the_chart_of_a_run_of_many_hours_begins_with_its_first_minute() -> None
 
 
 def test_the_bottleneck_is_named_with_its_share() -> None:
-    assert bottleneck(0.2, 0.1, 0.61) == "waiting for PostgreSQL 61% of the workers' time"
-    assert bottleneck(0.2, 0.1, 0.15, throttled=0.5) == "held back by the throttle 50% of the workers' time"
+    assert bottleneck(0.2, 0.1, 0.61) == "waiting for PostgreSQL 61% of worker time"
+    assert bottleneck(0.2, 0.1, 0.15, throttled=0.5) == "throttled 50% of worker time"
     assert bottleneck(0.0, 0.0, 0.0) == ""
 
 

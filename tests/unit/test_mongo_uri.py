@@ -161,3 +161,18 @@ def test_the_command_line_names_what_is_left_out_of_the_source() -> None:
     pasted = load_settings(None, {"source.uri": " mongodb://app@db1/shop\n", "source.password": "pw"})
     assert pasted.settings.source.connection == "mongodb://app:pw@db1/shop"
     assert warned("mongodb://db1/shop?compressors=zlib") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("redPreference", "readPreference"),
+        ("replicaset_", "replicaSet"),
+        ("tlsCaFil", "tlsCAFile"),
+        ("authSorce", "authSource"),
+    ],
+)
+def test_b12_a_mistyped_option_is_named_with_what_was_meant(given: str, meant: str) -> None:
+    (warning,) = read_uri(f"mongodb://h/d?{given}=secondary").warnings
+    assert f"an option {given}, which" in warning
+    assert warning.endswith(f"Did you mean {meant}?")

@@ -163,8 +163,17 @@ def _sequences() -> Iterator[bytes]:
 
 
 @needs_native
-@pytest.mark.parametrize("utf8", ["reject", "replace"])
-@pytest.mark.parametrize("nul", ["reject", "strip", "replace"])
+@pytest.mark.parametrize(
+    ("nul", "utf8"),
+    [
+        ("reject", "reject"),
+        ("strip", "replace"),
+        *(
+            pytest.param(nul, utf8, marks=pytest.mark.slow)
+            for nul, utf8 in (("reject", "replace"), ("strip", "reject"), ("replace", "reject"), ("replace", "replace"))
+        ),
+    ],
+)
 def test_they_agree_on_broken_utf8(nul: str, utf8: str) -> None:
     page = b"".join(inner(element(2, "v", text(sequence))) for sequence in _sequences())
     for type_ in (ColumnType.TEXT, ColumnType.JSON):

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import engine.mapping.census as census_module
 from engine.convert.census import make_counter
-from engine.mapping.census import Census
+from engine.mapping.census import BOUNDS, Census, CensusBounds
 from tests.agreement import census_outcome
 from tests.corpus import CASES, encode
 from tests.corpus.case import element, inner, text
@@ -24,11 +23,11 @@ pytest.importorskip("engine.convert.native_census")
 CORPUS = [encode(document) for case in CASES for document in (*case.seen, case.document)]
 
 
-def assert_equal(batch: bytes, flatten: int = 0) -> None:
+def assert_equal(batch: bytes, flatten: int = 0, bounds: CensusBounds = BOUNDS) -> None:
     """Both count the same, orders included."""
-    native = make_counter(flatten, "native")
+    native = make_counter(flatten, "native", bounds)
     assert not isinstance(native, Census)
-    assert census_outcome(native, batch) == census_outcome(Census(flatten), batch)
+    assert census_outcome(native, batch) == census_outcome(Census(flatten, bounds), batch)
 
 
 @given(documents=st.lists(DOCUMENTS, max_size=5), flatten=st.integers(0, 3))
@@ -90,13 +89,11 @@ def test_a_census_goes_on_from_batch_to_batch() -> None:
     assert native.result().to_dict() == plain.to_dict()
 
 
-def test_fields_beyond_the_limits_are_only_census_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fields_beyond_the_bounds_are_only_counted() -> None:
     documents: list[dict[str, Any]] = [{"a": 1, "b" * 10: {"c": 1}, "d": 2}, {"e": 1, "d": 3}]
     batch = b"".join(bson.encode(document) for document in documents)
     for fields, name_bytes in ((2, 100), (3, 100), (100, 10), (100, 11), (100, 12), (1, 0)):
-        monkeypatch.setattr(census_module, "MAX_FIELDS", fields)
-        monkeypatch.setattr(census_module, "MAX_NAME_BYTES", name_bytes)
-        assert_equal(batch, 1)
+        assert_equal(batch, 1, CensusBounds(fields, name_bytes))
 
 
 def test_endless_names_take_bounded_memory() -> None:
@@ -104,8 +101,8 @@ def test_endless_names_take_bounded_memory() -> None:
     for first in range(0, 60_000, 2_000):
         native.add_batch(b"".join(bson.encode({f"key{number}": 1}) for number in range(first, first + 2_000)))
     census = native.result()
-    assert len(census.fields) == census_module.MAX_FIELDS
-    assert census.n_untracked == 60_000 - census_module.MAX_FIELDS
+    assert len(census.fields) == BOUNDS.fields
+    assert census.n_untracked == 60_000 - BOUNDS.fields
 
 
 def test_nesting_without_end_is_corrupt() -> None:

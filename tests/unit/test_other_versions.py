@@ -106,10 +106,10 @@ async def test_an_engine_of_another_protocol_does_not_hide_one_that_can_be_steer
     async with engine_that_said("next_protocol.txt", monkeypatch, short_folder) as path:
         ours = short_folder / "20261130-1000-aaaa.sock"
 
-        async def going_on(at: Path) -> Snapshot | None:
+        async def going_on(at: Path, waits: clients.Waits) -> Snapshot | None:
             if at == ours:
                 return Snapshot(run_id=ours.stem, state=RunState.RUNNING, phase="copying")
-            return await asked(at)
+            return await asked(at, waits)
 
         asked = clients._snapshot_at
         monkeypatch.setattr(clients, "_snapshot_at", going_on)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import pytest
-
 from engine.retries import FIRST_WAIT_S, LIMIT_S, LONGEST_WAIT_S, Patience
 
 
@@ -24,15 +20,9 @@ class _Clock:
         self.now += seconds
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+async def test_waits_double_up_to_a_cap_until_the_limit() -> None:
     clock = _Clock()
-    monkeypatch.setattr(asyncio, "sleep", clock.sleep)
-    return clock
-
-
-async def test_waits_double_up_to_a_cap_until_the_limit(clock: _Clock) -> None:
-    patience = Patience(clock=clock)
+    patience = Patience(clock=clock, sleep=clock.sleep)
 
     while patience.is_left:
         await patience.wait()
@@ -44,8 +34,9 @@ async def test_waits_double_up_to_a_cap_until_the_limit(clock: _Clock) -> None:
         longest = min(2 * longest, LONGEST_WAIT_S)
 
 
-async def test_progress_begins_anew(clock: _Clock) -> None:
-    patience = Patience(5.0, clock)
+async def test_progress_begins_anew() -> None:
+    clock = _Clock()
+    patience = Patience(5.0, clock, sleep=clock.sleep)
     while patience.is_left:
         await patience.wait()
 

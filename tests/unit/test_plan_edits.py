@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,9 +15,18 @@ from engine.mapping.model import SQL_TYPES, Column, ColumnType, Kind, Role
 from engine.mapping.options import POLICIES, MappingOptions, choices
 from engine.plan.reading import asked_plan, read_plan
 from engine.plan.writing import write_plan
-from engine.protocol import EditablePlan, MakePlan, RenameColumn, RetypeColumn, SavedPlan, SavedTable, apply
+from engine.protocol import (
+    EditablePlan,
+    MakePlan,
+    OfferedColumns,
+    RenameColumn,
+    RetypeColumn,
+    SavedPlan,
+    SavedTable,
+    apply,
+)
 from tests.saved_plans import NAMES, plans
-from tui.cockpit.plan_edits import ColumnState, PlanEdits, Step, field_label
+from tui.cockpit.plan_edits import ColumnState, PlanEdits, PlanFile, Step, TableState, field_label
 
 
 def of(plan: SavedPlan) -> PlanEdits:
@@ -51,7 +61,7 @@ def steps(draw: st.DrawFn, edits: PlanEdits) -> Step:
     had = {column.path for plan in edits.plans() for column in plan.tables[number].columns or ()}
     back = [path for path in edits.table(number).ignored if path in had]
     fields = [column for column in columns if column.path]
-    kinds = ["change"] * bool(columns) + ["leave out"] * bool(fields) + ["put back"] * bool(back)
+    kinds = ["change"] * bool(columns) + ["leave out", "flatten"] * bool(fields) + ["put back"] * bool(back) + ["table"]
     match draw(st.sampled_from(kinds)) if kinds else "nothing":
         case "change":
             now, as_set = edits.column(number, draw(st.sampled_from(columns)).name)
@@ -65,7 +75,28 @@ def steps(draw: st.DrawFn, edits: PlanEdits) -> Step:
             return edits.leave_out(number, draw(st.sampled_from(fields)).name)
         case "put back":
             return edits.put_back(number, draw(st.sampled_from(back)))
+        case "flatten":
+            return edits.flatten(number, (column := draw(st.sampled_from(fields))).name, inside(column))
+        case "table":
+            state = edits.table_state(number)
+            filter_ = draw(st.sampled_from(["", '{"a": 1}', "{", state.filter]))
+            return edits.change_table(
+                number,
+                state,
+                TableState(draw(st.just(state.schema) | NAMES), draw(st.just(state.table) | NAMES), filter_),
+            )
     return ()
+
+
+def inside(column: Column) -> OfferedColumns:
+    """Two columns for what is in a field."""
+    found = [
+        Column(
+            name=f"{column.name}_{key}", type=ColumnType.TEXT, path=(*column.path, key), kinds=frozenset({Kind.STRING})
+        )
+        for key in ("x", "y")
+    ]
+    return OfferedColumns(inside={column.name: found})
 
 
 @given(plans(), st.data())
@@ -84,6 +115,37 @@ def test_undoing_everything_leads_back_and_redoing_it_forth(plan: SavedPlan, dat
         edits = edits.redoing()
         assert edits.plans() == after.plans()
     assert edits.redoing().done == edits.done
+
+
+@given(plans(), st.data())
+def test_a_plan_that_is_another_has_changes_and_one_that_is_not_has_none(plan: SavedPlan, data: st.DataObject) -> None:
+    edits = of(plan)
+    for _ in range(data.draw(st.integers(0, 4))):
+        edits = edits.doing(data.draw(steps(edits)))
+    assert bool(edits.n_changes()) == (edits.plans()[-1] != plan)
+    assert edits.n_changes(edits.done) == 0
+
+
+def test_changes_are_counted_in_the_plan_not_by_what_was_pressed() -> None:
+    edits = of(small_plan())
+
+    def changed(edits: PlanEdits, column: str, **then: object) -> PlanEdits:
+        now, _ = edits.column(0, column)
+        return edits.doing(edits.change(0, now, replace(now, **then)))  # type: ignore[arg-type]
+
+    once = changed(edits, "a", name="x")
+    assert once.n_changes() == 1
+    twice = changed(once, "x", name="y")
+    assert (len(twice.done), twice.n_changes(), twice.n_changes(once.done)) == (2, 1, 1)
+    assert changed(twice, "y", name="a").n_changes() == 0
+    both = changed(edits, "a", name="x", type="jsonb")
+    assert (len(both.done), both.n_changes()) == (1, 2)
+    excluded = both.doing(both.leave_out(0, "b"))
+    assert excluded.n_changes() == 3
+    flat = excluded.doing(excluded.flatten(0, "c", inside(columns_of(excluded, 0)[2])))
+    assert flat.n_changes() == 4
+    moved = flat.doing(flat.change_table(0, flat.table_state(0), TableState("crm", "o", '{"a": 1}')))
+    assert moved.n_changes() == 6
 
 
 @given(plans(), st.data())
@@ -137,7 +199,7 @@ def test_a_field_that_is_put_back_is_as_it_was_last_whatever_was_edited_since() 
     edits = edits.doing(edits.put_back(0, ("b",)))
     assert [column.name for column in columns_of(edits, 0)] == ["_id", "A", "B", "c", "d", "_extra"]
     assert edits.column(0, "B")[0] == ColumnState("B", "jsonb", {"nul": "strip"})
-    with pytest.raises(UsageError, match="No plan of this screen had a column for old; look at the source again"):
+    with pytest.raises(UsageError, match="No document that was sampled has the field old"):
         edits.put_back(0, ("old",))
 
 
@@ -175,10 +237,23 @@ def test_policies_are_a_column_s_own_and_not_of_id_or_of_a_column_without_a_fiel
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        ({"kind": "leave_out", "column": "_extra"}, "Column _extra is not made from a field: it cannot be left out."),
+        ({"kind": "leave_out", "column": "_extra"}, "Column _extra is not made from a field: it cannot be excluded."),
         ({"kind": "leave_out", "column": "weight"}, "The plan of shop.orders has no column weight."),
         ({"kind": "rename_column", "column": "x\n", "new_name": "y"}, "The plan of shop.orders has no column x?."),
         ({"kind": "leave_out", "column": "a", "table": "x"}, "The plan has no table crm.x."),
+        ({"kind": "set_filter", "filter": "{"}, "The plan, shop.orders, filter: it must be Extended JSON"),
+        (
+            {"kind": "move_table", "new_schema": "crm", "new_table": "copies"},
+            "2 entries of [[tables]] have this collection and the same table",
+        ),
+        (
+            {"kind": "move_table", "new_schema": "mongopg", "new_table": "a"},
+            "the schema mongopg is not for target tables",
+        ),
+        (
+            {"kind": "flatten", "column": "a", "columns": [{"name": "x", "type": "text", "path": ["b", "x"]}]},
+            "Column a cannot be flattened",
+        ),
         ({"kind": "leave_out", "column": "_id"}, "The plan, shop.orders: there must be one column for the field _id"),
         (
             {"kind": "rename_column", "column": "a", "new_name": "b"},
@@ -235,3 +310,32 @@ def test_what_was_undone_can_be_done_again_as_long_as_the_proposal_says_the_same
 def test_fields_are_named_as_the_file_names_them() -> None:
     assert field_label(("address", "city")) == "address.city"
     assert field_label(("a.b", "c")) == '["a.b", "c"]'
+
+
+def test_f6_a_flattened_column_is_replaced_in_its_place_under_names_that_are_free() -> None:
+    edits = of(small_plan())
+    edits = edits.doing(edits.change(0, ColumnState("c", "text"), ColumnState("b_x", "text")))
+    edits = edits.doing(edits.flatten(0, "b", inside(columns_of(edits, 0)[2])))
+    assert [column.name for column in columns_of(edits, 0)] == ["_id", "a", "b_x_2", "b_y", "b_x", "d", "_extra"]
+    assert edits.edited_columns(0) == {"b_x_2", "b_y", "b_x"}
+    assert edits.is_edited_table(0)
+    assert not edits.is_edited_table(1)
+
+
+def test_f6_a_table_is_moved_and_edited_further_under_its_new_name() -> None:
+    edits = of(small_plan())
+    edits = edits.doing(edits.change_table(0, edits.table_state(0), TableState("sales", "orders", '{"a": 1}')))
+    edits = edits.doing(edits.leave_out(0, "a"))
+    assert edits.table_state(0) == TableState("sales", "orders", '{"a": 1}')
+    assert [column.name for column in columns_of(edits, 0)][1] == "b"
+    assert edits.table(1) == small_plan().tables[1]
+
+
+def test_f6_a_plan_that_was_opened_is_the_operators_without_an_edit() -> None:
+    text = write_plan(small_plan())
+    opened = PlanEdits(file=PlanFile("plan.toml", text))
+    assert (opened.is_own, opened.text) == (True, text)
+    base = of(small_plan()).base
+    assert base is not None
+    assert opened.over(base).text == base.toml
+    assert not of(small_plan()).is_own

@@ -161,8 +161,8 @@ def test_an_earlier_columns_kinds_hold_while_its_type_does() -> None:
     assert column_of(found, "d").type is ColumnType.TEXT
     assert Kind.DOCUMENT in column_of(found, "d").kinds
     assert [text for text in found.warnings if "go to _extra" in text] == [
-        "Field n also holds string: such values do not fit and go to _extra.",
-        "Field s also holds int32: such values do not fit and go to _extra.",
+        "Field n holds string: such values do not fit and go to _extra.",
+        "Field s holds int32: such values do not fit and go to _extra.",
     ]
 
 

@@ -87,7 +87,7 @@ collection = "shop.orders"
 schema = "crm"
 table = "orders"
 filter = '{"active": true}'
-ignore = ["debug", ["a.b", "c"]]
+exclude = ["debug", ["a.b", "c"]]
 columns = [
   { field = "_id", column = "_id", type = "text", kinds = ["objectId"] },
   { field = "total", column = "amount", type = "numeric" },  # whole and broken numbers
@@ -105,7 +105,7 @@ collection = "shop.items"
 schema = "crm"
 table = "items"
 filter = ""
-ignore = []
+exclude = []
 """
 
 
@@ -196,11 +196,11 @@ MISTAKES = [
     ('column = "amount"', 'column = ""', "field total: column is empty; give it a name."),
     ('field = "total"', 'field = "address.city"', "field address.city: it has two columns; remove one."),
     ('field = "total"', 'field = "address"', "field address.city: it lies inside the column of address; remove that column"),
-    ('field = "total"', 'field = "debug"', "field debug: it is ignored and has a column; remove one of them."),
-    ('field = "total"', 'field = "debug.level"', "field debug.level: the field debug above it is ignored; remove one of them."),
+    ('field = "total"', 'field = "debug"', "field debug: it is excluded and has a column; remove one of them."),
+    ('field = "total"', 'field = "debug.level"', "debug.level: the field debug above it is excluded; remove one of them."),
     ('field = "total"', "field = 5", 'a field is text such as "_id" or "address.city", or a list of keys, not 5.'),
     ('field = "total"', 'fields = "total"', "'amount': a column has either a field or a role"),
-    ('ignore = ["debug"', 'ignore = ["_id"', "_id cannot be ignored; take it out of ignore."),
+    ('ignore = ["debug"', 'ignore = ["_id"', "_id cannot be excluded; take it out of exclude."),
     ('kinds = ["objectId"]', 'kinds = ["objectId"], nul = "strip"', "field _id: nul cannot be set"),
     ('type = "text", kinds = ["objectId"]', 'type = "json"', "field _id: PostgreSQL has no keys of type json; use jsonb."),
     ('field = "_id", column', 'field = "id", column', "shop.orders: there must be one column for the field _id"),

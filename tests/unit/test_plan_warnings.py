@@ -61,11 +61,17 @@ def test_of_a_large_sample_the_census_saw_more_than_was_converted() -> None:
     assert sentences(survey) == ["2 of 8 documents seen are corrupt and will be rejected."]
 
 
+def test_where_fewer_were_converted_than_sampled_a_share_is_told_and_no_second_size() -> None:
+    documents = [*GOOD, bson.encode({"_id": 9, "text": "a\0b"})]
+    (rejected, _) = sentences(survey_of([*documents, *GOOD], documents))
+    assert rejected == "14.3% of the sampled documents would be rejected: NUL in text."
+
+
 def test_other_rejects_stay_beside_the_corrupt_ones() -> None:
     documents = [*GOOD, BROKEN["no end"], bson.encode({"_id": 9, "text": "a\0b"})]
     assert sentences(survey_of(documents, documents)) == [
         "1 of 8 documents seen are corrupt and will be rejected.",
-        "1 of 8 documents converted are rejected: 1 nul in text.",
+        "1 of 8 sampled documents would be rejected: 1 × NUL in text.",
         "Field text: strings with a NUL character among those seen: 1; policy nul = reject.",
     ]
 
@@ -86,5 +92,5 @@ def test_rows_that_are_too_long_for_a_page_are_foreseen(value: object, most: int
         shown = preview([document], survey.table.mapping, "plain")
         assert shown.n_too_wide == (count > most)
         assert any(
-            text.startswith("Rows of 1 of 1 documents converted have up to 8,1") for text in sentences(survey)
+            text.startswith("Rows of 1 of 1 sampled documents have up to 8,1") for text in sentences(survey)
         ) == (count > most)

@@ -9,6 +9,9 @@ from pydantic import ValidationError
 
 from engine import logs
 from engine.config import Settings, secrets_of, with_password
+from engine.errors import KnobError, UsageError
+from engine.knobs import KNOBS
+from engine.loading import changed, setting_names
 from engine.redaction import holds_secret, know, redact, scrub, secrets_in
 
 
@@ -131,11 +134,11 @@ def test_a_password_goes_where_the_connection_string_has_room_for_it() -> None:
 
 def test_settings_tell_all_their_secrets_and_show_none() -> None:
     settings = Settings.model_validate(
-        {"source": {"uri": "mongodb://me@h/d", "password": "first"}, "target": {"uri": "postgresql://u:second@h/d"}}
+        {"source": {"uri": "mongodb://me@h/d", "password": "first"}, "target": {"uri": "postgresql://u:latter@h/d"}}
     )
-    assert {"first", "second"} <= secrets_of(settings)
+    assert {"first", "latter"} <= secrets_of(settings)
     assert "first" not in repr(settings) + settings.model_dump_json()
-    assert "second" not in repr(settings) + settings.model_dump_json()
+    assert "latter" not in repr(settings) + settings.model_dump_json()
 
 
 def test_a_log_line_is_one_json_object_without_secrets() -> None:
@@ -153,3 +156,40 @@ def test_a_log_line_is_one_json_object_without_secrets() -> None:
     assert line.isprintable()
     assert "swordfish" not in line
     assert json.loads(line)["message"] == "failed with ***\nFORGED"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "the user 'nobody' may not enter /etc/passwd: choose a folder below one that every user may enter.",
+        "the user 'nobody' may not enter /srv/password: choose another folder.",
+        "./secret_passwd: is a directory",
+        "'/etc/passwd': choose a folder",
+        "C:\\passwd: choose a folder",
+        "mypasswd: choose a folder that exists",
+        "The folder is /home/ann/passwords; remove it.",
+    ],
+)
+def test_b13_a_path_is_not_taken_for_a_password(sentence: str) -> None:
+    assert redact(sentence) == sentence
+
+
+@pytest.mark.parametrize("pasted", ["mongodb://u:secretpw@127.0.0.1/x", "postgresql://u:secretpw@h/d", "u:secretpw@h"])
+def test_b13_what_is_pasted_into_a_number_is_not_repeated(pasted: str) -> None:
+    for knob in KNOBS.values():
+        with pytest.raises(KnobError) as caught:
+            knob.parse(pasted)
+        assert "secretpw" not in caught.value.message
+        assert "127.0.0.1" not in caught.value.message
+    takes_text = ("uri", "uri_file", "password", "dir", "schema", "collection", "collections", "exclude")
+    for setting in setting_names():
+        if not setting.endswith(takes_text):
+            assert "secretpw" not in _refusal(setting, pasted), setting
+
+
+def _refusal(setting: str, typed: str) -> str:
+    try:
+        changed(Settings(), {setting: typed})
+    except UsageError as error:
+        return error.message
+    return ""

@@ -9,7 +9,10 @@ from engine.protocol import RunState
 from engine.run.states import MAY, TRANSITIONS, Lifecycle, require
 
 ENDS = [state for state in RunState if state.is_over]
-WORK = [RunState.STARTING, RunState.SEEDING, RunState.RUNNING, RunState.FINISHING]
+WORK = [
+    RunState.STARTING, RunState.SEEDING, RunState.RUNNING, RunState.FINISHING, RunState.FOLLOWING, RunState.DRAINING,
+    RunState.HALTED,
+]  # fmt: skip
 
 
 class Told:

@@ -23,12 +23,12 @@ def table(**facts: object) -> TableView:
         (ValuesView(present=1, low=-3, high=2**62), "-3 to 4611686018427387904"),
         (ValuesView(present=1, low=0.25, high=7), "0.25 to 7"),
         (ValuesView(present=2, low="-1.50", high=7), "-1.50 to 7"),
-        (ValuesView(present=1, longest=1200), "to 1,200 characters"),
-        (ValuesView(present=1, depth=1, elements={"string": 99, "int32": 1}), "of string/int32"),
+        (ValuesView(present=1, longest=1200), "max 1,200 chars"),
+        (ValuesView(present=1, depth=1, elements={"string": 99, "int32": 1}), "array of strings/int32s"),
         (ValuesView(present=1, depth=3), "3 levels"),
         (
             ValuesView(present=9, nulls=1, nul=2, bad_utf8=3, bad_dates=4000),
-            "1 null, 2 with NUL, 3 not UTF-8, 4,000 dates out of range",
+            "2 with NUL, 3 not UTF-8, 4,000 dates out of range, 1 null",
         ),
     ],
 )

@@ -72,7 +72,7 @@ class Direction:
     def noticed(self, problem: Problem) -> None:
         pass
 
-    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None) -> None:
+    def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None, host: str) -> None:
         self.changes.append((worker_id, what))
 
     def shrunk(self, size: int) -> None:
@@ -91,10 +91,12 @@ class Direction:
 class Cluster:
     """A supervisor with members that are ready."""
 
-    def __init__(self, size: int, *leases: Lease) -> None:
+    def __init__(self, size: int, *leases: Lease, end_backend_s: float = 1.0) -> None:
         self.direction = Direction(*leases)
         self.direction.task = lambda task_id: TASK  # type: ignore[method-assign]
-        self.supervisor = Supervisor(self._make_crew, self.direction, page_size=100, throttle=0)
+        self.supervisor = Supervisor(
+            self._make_crew, self.direction, page_size=100, throttle=0, end_backend_s=end_backend_s
+        )
         self.supervisor.resize(size)
         self.crew.all_ready()
 
@@ -170,6 +172,31 @@ async def test_the_session_of_a_member_out_of_reach_is_ended_before_its_lease_is
     assert cluster.supervisor.is_quiet
 
 
+async def test_where_the_target_does_not_answer_the_fence_decides_about_a_member_out_of_reach() -> None:
+    cluster = Cluster(1, lease(0), end_backend_s=0.01)
+
+    async def away(backend_pid: int) -> None:
+        await asyncio.sleep(60)
+
+    cluster.direction.end_backend = away  # type: ignore[method-assign]
+    (member,) = cluster.members
+    member.say(Connected(71))
+    member.leave(OUT_OF_REACH)
+    while not cluster.direction.lost_leases:
+        await asyncio.sleep(0.001)
+    assert cluster.direction.lost_leases == [(lease(0), "is out of reach")]
+
+
+async def test_a_member_out_of_reach_without_a_session_commits_nothing_that_the_fence_does_not_count() -> None:
+    cluster = Cluster(2, lease(0), lease(1))
+    first, second = cluster.members
+    first.leave(OUT_OF_REACH)
+    assert cluster.direction.lost_leases == [(lease(0), "is out of reach")]
+    assert cluster.direction.ended_backends == []
+    assert kinds(second.sent) == [NewTask, NewLease]
+    assert len(cluster.members) == 2
+
+
 async def test_three_deaths_before_a_worker_is_ready_one_after_the_other_are_enough() -> None:
     cluster = Cluster(1)
     for number in range(4):
@@ -241,3 +268,14 @@ async def test_progress_is_counted_from_the_last_report_on() -> None:
     assert worker.uncommitted == 500
     member.say(Progress(1, payload=None))
     assert worker.uncommitted == 0
+
+
+async def test_workers_that_there_is_no_room_for_take_nothing_of_the_throttle() -> None:
+    cluster = Cluster(1, lease(0), lease(1), lease(2))
+    cluster.crew.capacity = 2
+    cluster.supervisor.tune(100, 400)
+    cluster.supervisor.resize(4)
+    assert len(cluster.members) == 2
+    for member in cluster.members:
+        told = [message for message in member.sent if isinstance(message, Tune)]
+        assert told[-1] == Tune(100, 200.0)

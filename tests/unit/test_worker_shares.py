@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from engine.cluster.worker import Worker
+from engine.protocol import WorkerView
 from engine.work.messages import CopyLease
 from tests.crew import FakeMember
 
@@ -39,9 +40,12 @@ class Sampled:
     def progressed(self) -> None:
         self._progress_at = self._clock.now
 
+    def view(self) -> WorkerView:
+        return self._worker.view("shop.users", 0, None, is_paused=False)
+
     def shares(self) -> tuple[float, float, float]:
         self.sample(idle_s=self._clock.now - self._progress_at)
-        seen = self._worker.view("shop.users", 0, None, is_paused=False)
+        seen = self.view()
         return seen.reading, seen.converting, seen.writing
 
 
@@ -87,3 +91,15 @@ def test_an_idle_worker_waits_for_nothing(clock: Clock) -> None:
     for _ in range(10):
         clock.now += 1.0
         assert shares(idle) == (0.0, 0.0, 0.0)
+
+
+def test_processor_time_is_a_share_of_a_core(clock: Clock) -> None:
+    busy = worker(clock)
+    seen = None
+    for second in range(8):
+        clock.now = 1_000.0 + second
+        busy.sample(cpu_ns=second * 750_000_000, memory=84_000_000)
+        seen = busy.view()
+    assert seen is not None
+    assert seen.cpu == pytest.approx(0.75)
+    assert seen.memory == 84_000_000

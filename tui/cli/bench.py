@@ -16,6 +16,7 @@ import contextlib
 import secrets
 import signal
 import sys
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -34,7 +35,7 @@ from engine.errors import (
     UsageError,
     error_from,
 )
-from engine.knobs import CLUSTER_SIZE
+from engine.knobs import LOCAL_MOST
 from engine.notation import leaves_out, parsed, written_namespace, written_table
 from engine.protocol import (
     Cancel,
@@ -74,6 +75,7 @@ from tui.cli.measurements import (
     results_record,
     results_text,
     smallest_good,
+    time_words,
     workers_words,
 )
 from tui.cli.options import Given, JsonOption, require, takes
@@ -123,6 +125,8 @@ class _Copy:
     read: int
     rejected: int
     converter: str
+    wall_s: float = 0.0
+    """Of all of it, from starting the engine to the dropped table."""
 
 
 class _Bench:
@@ -164,8 +168,17 @@ class _Bench:
         most = await self._most_workers(idle)
         self._namespace = await self._collection(idle)
         page_size = self._settings.run.page_size
-        if not await self._warmed_up(idle, page_size):
+        output.note(self._intention(most))
+        warm = await self._warmed_up(idle, page_size)
+        if warm is None:
             return
+        rows, is_short = warm.measurement.rows, warm.measurement.seconds < SHORT_S
+        sizes = len(list(cluster_sizes(most))), len(page_sizes(rows, page_size))
+        output.note(
+            f"It takes {time_words(*sizes, warm.wall_s, is_short=is_short)} from here on: {number(warm.read)} documents, "
+            f"{min(sizes[0], 3)} to {sizes[0]} cluster sizes, {sizes[1]} page sizes, "
+            f"{f'{REPEATS} copies' if is_short else 'one copy'} each."
+        )
         for size in cluster_sizes(most):
             try:
                 measurement = await self._measured(idle, size, page_size)
@@ -187,8 +200,19 @@ class _Bench:
                 return
             self._results = replace(self._results, pages=(*self._results.pages, measurement))
 
-    async def _warmed_up(self, idle: EngineClient, page_size: int) -> bool:
-        """Copy by one worker until that takes long enough: what it reads is in caches then. False when a signal came.
+    def _intention(self, most: int) -> str:
+        limit = self._settings.run.limit
+        which = f"the first {number(limit)} documents" if limit else "all documents"
+        return (
+            f"Copying {which} of {safe(self._namespace)} again and again, with 1 to {most} workers and then by page size, into "
+            f"the scratch table {self._scratch}, which is dropped after each copy. This takes some minutes and loads both "
+            "servers; Ctrl-C ends it and cleans up."
+        )
+
+    async def _warmed_up(self, idle: EngineClient, page_size: int) -> _Copy | None:
+        """Copy by one worker until that takes long enough: what it reads is in caches then; the last copy.
+
+        None when a signal came.
 
         Raises:
             UsageError: nothing was written, so nothing can be measured.
@@ -197,14 +221,14 @@ class _Bench:
             limit = self._settings.run.limit
             copy = await self._copy(idle, 1, page_size)
             if copy is None:
-                return False
+                return None
             if not copy.measurement.rows:
                 raise UsageError(self._nothing_written(copy), code="nothing_written")
             self._converter = copy.converter
             is_all = not limit or copy.read < limit
             more = more_documents(limit, copy.measurement.seconds, MOST_DOCUMENTS)
             if is_all or not more or not self._may_grow:
-                return True
+                return copy
             output.note(
                 f"Warming up: {number(limit)} documents take one worker {copy.measurement.seconds:.2f} s, too short "
                 f"for steady figures; {number(more)} from here on."
@@ -243,7 +267,7 @@ class _Bench:
         report = await idle.ask(ServerReport, Inspect(side="target"))
         if not report.ok:
             raise ConnectError(report.message)
-        most = min(CLUSTER_SIZE.high, report.free_connections or 0)
+        most = min(LOCAL_MOST, report.free_connections or 0)
         if most < 1:
             raise ConnectError("The target has no free connections for workers.")
         return most
@@ -253,7 +277,7 @@ class _Bench:
         asked = [parsed(text).namespace for text in self._settings.run.collections]
         named = [each for each in asked if not leaves_out(self._settings.run.exclude, each)]
         if asked and not named:
-            raise UsageError("run.exclude leaves out every collection that is named: narrow it.")
+            raise UsageError("run.exclude excludes every collection that is named: narrow it.")
         if len(named) == 1:
             return named[0]
         answer = await idle.call(ListCollections())
@@ -277,11 +301,12 @@ class _Bench:
         collections = [f"{written_namespace(self._namespace, has_table=True)}:{self._scratch}"]
         size = {"cluster_size": cluster_size, "page_size": page_size}
         settings = merged(self._settings, {"run": {"collections": collections, "exclude": [], **size}})
+        copy, began = None, time.monotonic()
         process = await started(settings)
         try:
             client = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")
             try:
-                return await self._followed(client, cluster_size, page_size)
+                copy = await self._followed(client, cluster_size, page_size)
             finally:
                 self._running = None
                 await client.close()
@@ -289,6 +314,7 @@ class _Bench:
             # Its end lets the table go; only then can it be dropped.
             await ended(process, ENGINE_END_S)
             await self._discard(idle, process.run_id)
+        return replace(copy, wall_s=time.monotonic() - began) if copy is not None else None
 
     async def _followed(self, client: EngineClient, cluster_size: int, page_size: int) -> _Copy | None:
         await client.ask(Snapshot, Start())
@@ -372,7 +398,7 @@ class _Bench:
         output.say(f"{safe(self._namespace)}, {self._converter} converter\n")
         output.say(results_text(self._results, ascii_only=ascii_only))
         if is_whole:
-            output.say(f"\n{recommendation(self._results)}")
+            output.say(f"\n{recommendation(self._results, self._namespace)}")
 
     def _record(self, *, is_whole: bool, has_failed: bool) -> dict[str, Any]:
         state = RunState.COMPLETED if is_whole else RunState.FAILED if has_failed else RunState.CANCELLED

@@ -16,14 +16,21 @@ from engine.protocol import Start
 from tui.cli import front_ends
 from tui.cli.options import Given, HeadlessOption, JsonOption, PlainOption, takes
 from tui.cli.output import say
+from tui.demo import watchable
 
 
-@takes("seed_count", "cluster_size", "page_size", "throttle", "mode", "folder", "keep", "ascii", "no_mouse")
+@takes(
+    "seed_count", "cluster_size", "page_size", "throttle", "mode", "folder", "keep", "on_finish", "ascii", "no_mouse"
+)
 def demo(
     given: Given,
     headless: HeadlessOption = False,
     plain: PlainOption = False,
     as_json: JsonOption = False,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Write to the source meanwhile, and go on behind the copy until you cut over."),
+    ] = False,
     stop: Annotated[
         bool, typer.Option("--stop", help="Only stop the servers that --keep left running in DIR; their data stay.")
     ] = False,
@@ -35,7 +42,12 @@ def demo(
     seeded = parsed_source(loaded.settings.seed.collection, "seed.collection")
     copied = {"run": {"collections": [written_namespace(seeded.namespace)], "exclude": []}}
     loaded = replace(loaded, settings=merged(loaded.settings, copied))
-    return front_ends.start_run(loaded, Start(seed=True), headless=headless, plain=plain, as_json=as_json)
+    is_watched = front_ends.is_watched(headless=headless, plain=plain, as_json=as_json)
+    if is_watched and loaded.provenance.get("run.throttle", "default") == "default":
+        loaded = replace(loaded, settings=watchable(loaded.settings))
+    return front_ends.start_run(
+        loaded, Start(seed=True, follow=follow), headless=headless, plain=plain, as_json=as_json
+    )
 
 
 def stop_servers(folder: Path | None) -> int:

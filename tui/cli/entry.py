@@ -17,7 +17,7 @@ import typer
 from engine.errors import EXIT_DONE, Cancelled, MigrationError, UsageError
 from tui.cli.commands import COMMANDS, application
 
-RUN_COMMANDS = frozenset({"run", "seed", "demo"})
+RUN_COMMANDS = frozenset({"run", "follow", "seed", "demo"})
 """Commands whose last JSON line is `{"event": "finished", ...}`, also when they could not start."""
 
 
@@ -30,7 +30,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
         code = application(arguments)(args=_with_bare_resume(arguments), prog_name="mongopg-tui", standalone_mode=False)
         return code if isinstance(code, int) else EXIT_DONE
     except typer.TyperException as error:
-        return _report(UsageError(_sentence(error.format_message(), command)), command, as_json=as_json)
+        return _report(UsageError(_sentence(error, command)), command, as_json=as_json)
     except MigrationError as error:
         return _report(error, command, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
@@ -50,13 +50,28 @@ def _with_bare_resume(arguments: Sequence[str]) -> list[str]:
     ]
 
 
-def _sentence(message: str, command: str) -> str:
-    """The parser's complaint as one sentence, with where to look."""
-    complaint = " ".join(message.split()).rstrip(".")
+def _sentence(error: typer.TyperException, command: str) -> str:
+    """The parser's complaint as one sentence, with what was meant or where to look."""
+    option = getattr(error, "option_name", None)
+    if isinstance(option, str) and hasattr(error, "possibilities"):
+        complaint = f"No such option: {' '.join(option.split())}"
+        if others := _commands_with(option):
+            return f"{complaint}; it is one of `mongopg-tui {others[0]}`."
+        if near := error.possibilities:
+            return f"{complaint}. Did you mean {near[0]}?"
+    else:
+        complaint = " ".join(error.format_message().split()).rstrip(".")
     if complaint.endswith("?"):  # it knows what was meant
         return complaint
     page = f"mongopg-tui {command} --help" if command else "mongopg-tui --help"
     return f"{complaint}; see `{page}`."
+
+
+def _commands_with(option: str) -> list[str]:
+    """Commands that take an option, the most used first."""
+    group: Any = typer.main.get_command(application(COMMANDS))
+    of_each = {name: {flag for one in each.params for flag in one.opts} for name, each in group.commands.items()}
+    return sorted((name for name, flags in of_each.items() if option in flags), key=lambda name: name != "run")
 
 
 def _report(error: MigrationError, command: str, *, as_json: bool) -> int:
@@ -66,7 +81,8 @@ def _report(error: MigrationError, command: str, *, as_json: bool) -> int:
     error.message = redact(
         error.message
     )  # it may repeat what was typed, such as a connection string in the wrong place
-    record: dict[str, Any] = {"error": {"code": error.code, "message": error.message}}
+    facts: dict[str, Any] = getattr(error, "facts", {})
+    record: dict[str, Any] = {"error": {"code": error.code, "message": error.message}} | facts
     if command in RUN_COMMANDS:
         from tui.cli.json_lines import finished_record
 

@@ -18,17 +18,19 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
 
-from engine.config import Settings
+from engine.config import Loaded, Settings
 from engine.errors import EXIT_FAILED, EXIT_SIGHUP, EXIT_SIGTERM, Cancelled, MigrationError
-from engine.protocol import Cancel, Pause, Resume, RunFinished, RunState, SetKnob, Snapshot, Start
+from engine.protocol import Cancel, Pause, Resume, RunFinished, RunHalted, RunState, SetKnob, Snapshot, Start
 from engine.service import sockets
-from engine.service.client import EngineClient, EngineProcess, launch
-from tui import garbage
+from engine.service.client import EngineClient, EngineProcess, actor, launch
+from tui import again, garbage
+from tui.at_end import Command, End, is_terminal, sequences
 from tui.cli import output
 from tui.cli.json_lines import finished_record
 from tui.cli.printers import Printer
@@ -44,9 +46,13 @@ TERMINATE_TIMEOUT_S = 8.0
 """After SIGTERM: supervisors and container runtimes send SIGKILL after 10 s, the engine must be gone by then."""
 
 
-async def run_headless(settings: Settings, start: Start, printer: Printer) -> int:
-    """Run to the end and return the exit code."""
-    return await _HeadlessRun(settings, start, printer).run()
+async def run_headless(loaded: Loaded, start: Start, printer: Printer, *, exit_on_halt: bool = False) -> int:
+    """Run to the end and return the exit code.
+
+    Args:
+        exit_on_halt: stop a run that is halted by what became of its source, and fail.
+    """
+    return await _HeadlessRun(loaded, start, printer, exit_on_halt=exit_on_halt).run()
 
 
 async def started(settings: Settings) -> EngineProcess:
@@ -68,8 +74,12 @@ async def ended(process: EngineProcess, timeout_s: float) -> None:
 
 
 class _HeadlessRun:
-    def __init__(self, settings: Settings, start: Start, printer: Printer) -> None:
-        self._settings = settings
+    def __init__(self, loaded: Loaded, start: Start, printer: Printer, *, exit_on_halt: bool = False) -> None:
+        self._exit_on_halt = exit_on_halt
+        self._is_halted = False
+        """It is stopped for that."""
+        self._loaded = loaded
+        self._settings = loaded.settings
         self._start = start
         self._printer = printer
         self._process: EngineProcess | None = None
@@ -101,11 +111,14 @@ class _HeadlessRun:
         """The facts of the run's end. Raises MigrationError when the engine ends, or refuses, without any."""
         self._process = await started(self._settings)
         try:
-            self._client = await EngineClient.connect(self._process.socket, owner=True, on_disconnect="cancel")
+            self._client = await EngineClient.connect(
+                self._process.socket, owner=True, on_disconnect="cancel", by=actor("run")
+            )
             try:
                 facts = await self._follow(self._client)
                 # At once: an engine may take seconds to end, embedded servers more.
                 self._conclude(facts)
+                await self._tell_end(self._client.snapshot, facts)
                 return facts
             finally:
                 await self._client.close()
@@ -130,14 +143,19 @@ class _HeadlessRun:
                         return message.facts
                     case _:
                         self._print(self._printer.tell, message)
+                if isinstance(message, RunHalted) and self._exit_on_halt and not self._is_halted:
+                    self._is_halted = True
+                    self._say("The run is stopped for that; resume it to decide what is done.")
+                    self._cancel(now=False)
         finally:
             ticking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await ticking
         if self._is_killed:
-            raise Cancelled("The engine was killed: slices in hand are rolled back, what is committed stays.")
+            raise Cancelled("The engine was killed: work in progress is rolled back, committed rows stay.")
         run_id, demo = client.snapshot.run_id, self._settings.demo
-        then = f"; `mongopg-tui run --resume {run_id}` goes on from what is committed."
+        servers = {"source": client.snapshot.source, "target": client.snapshot.target}
+        then = f". Resume it with: {again.command(f'run --resume {run_id}', self._loaded, servers)}"
         if demo.embedded and not demo.keep:
             then = ", and its embedded servers with it."
         raise MigrationError(f"The engine of run {run_id} died{then}", code="engine_died")
@@ -160,9 +178,22 @@ class _HeadlessRun:
     def _conclude(self, facts: dict[str, Any]) -> None:
         if facts["state"] == RunState.CANCELLED.value and self._signal_exit is not None:
             facts["exit_code"] = self._signal_exit
+        elif facts["state"] == RunState.CANCELLED.value and self._is_halted:
+            facts["exit_code"] = EXIT_FAILED
         self._print(self._printer.finish, facts)
         if "error" in facts:
             output.fail(self._with_log(str(facts["error"]["message"]), facts["exit_code"]))
+
+    async def _tell_end(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> None:
+        """Ring the bell of the terminal, and run the command that was asked for."""
+        known = {name: facts[name] for name in ("read", "written", "rejected") if name in facts}
+        end = replace(End.of(snapshot, int(facts.get("exit_code", EXIT_FAILED))), state=str(facts["state"]), **known)
+        if self._settings.cockpit.notify and self._printer.draws and is_terminal(2):
+            with contextlib.suppress(OSError):
+                sys.stderr.write(sequences(end))
+                sys.stderr.flush()
+        if problem := await Command(self._settings, end, quiet=False).ended():
+            output.note(problem)
 
     def _facts_of(self, error: MigrationError) -> dict[str, Any]:
         """The last line of a run of which the engine does not tell the end."""
@@ -218,17 +249,17 @@ class _HeadlessRun:
     def _interrupt(self) -> None:
         self._n_interrupts += 1
         if self._n_interrupts == 1:
-            self._say("Cancelling: slices in hand are committed. Press ctrl-C again to roll them back now.")
+            self._say("Stopping: committing work in progress. Ctrl-C again to roll back.")
             self._cancel(now=False)
         elif self._n_interrupts == 2:
-            self._say("Cancelling now: slices in hand are rolled back. Press ctrl-C again to kill the engine.")
+            self._say("Stopping now: rolling back work in progress. Ctrl-C again to kill the engine.")
             self._cancel(now=True)
         else:
             self._kill()
 
     def _terminate(self) -> None:
         self._signal_exit = EXIT_SIGTERM
-        self._say("Terminated: slices in hand are rolled back.")
+        self._say("Terminated: rolling back work in progress.")
         self._cancel(now=True)
         asyncio.get_running_loop().call_later(TERMINATE_TIMEOUT_S, self._kill)
 

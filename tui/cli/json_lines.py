@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from engine.errors import Cancelled, MigrationError
-from engine.protocol import RunState, Snapshot, WorkerView
+from engine.protocol import FollowView, RunState, Snapshot, TableProgress, WorkerView
 
 
 def progress_record(snapshot: Snapshot) -> dict[str, Any]:
-    """One progress line; `counting` only while a full census is going on."""
-    counting = snapshot.counting
+    """One progress line.
+
+    `tuning` is in it while the run turns the cluster size itself, `vitals` and `guards` while the servers are looked at,
+    `counting` while a full census is going on.
+    """
+    counting, vitals, tuning = snapshot.counting, snapshot.vitals, snapshot.tuning
     return {
         "event": "progress",
         "run_id": snapshot.run_id,
@@ -23,6 +27,11 @@ def progress_record(snapshot: Snapshot) -> dict[str, Any]:
         "page_size": snapshot.page_size,
         "converter": snapshot.converter,
         "workers": [_worker(worker) for worker in snapshot.workers if worker.pid],  # no process is there yet
+        **({"hosts": [host.model_dump(mode="json") for host in snapshot.hosts]} if snapshot.hosts else {}),
+        **({"tuning": tuning.model_dump(mode="json")} if tuning is not None else {}),
+        **({"vitals": vitals.model_dump(mode="json")} if vitals is not None else {}),
+        **({"guards": snapshot.guards.model_dump(mode="json")} if snapshot.guards is not None else {}),
+        **({"follow": _follow(snapshot.follow), "ready": snapshot.follow.ready} if snapshot.follow is not None else {}),
         **({"counting": {"seen": counting.seen, "total": counting.total}} if counting is not None else {}),
     }
 
@@ -32,6 +41,7 @@ def status_record(snapshot: Snapshot) -> dict[str, Any]:
     return progress_record(snapshot) | {
         "event": "status",
         "verification": snapshot.verification.value,
+        "verification_level": snapshot.verification_level,
         "source": snapshot.source,
         "target": snapshot.target,
         "mode": snapshot.mode,
@@ -50,6 +60,13 @@ def status_record(snapshot: Snapshot) -> dict[str, Any]:
         "throttle": snapshot.throttle,
         "bottleneck": snapshot.bottleneck,
         "weak_tls": snapshot.weak_tls,
+        "rows_per_s_mean": round(snapshot.rows_per_s_mean, 1),
+        "rows_per_s_overall": round(snapshot.rows_per_s_overall, 1),
+        "started_unix": snapshot.started_unix,
+        "started_by": snapshot.started_by,
+        "last_commit_unix": snapshot.last_commit_unix,
+        "stopped_by": snapshot.stopped_by,
+        "tables": [_table(table) for table in snapshot.tables],
     }
 
 
@@ -76,6 +93,24 @@ def finished_record(facts: dict[str, Any], error: MigrationError | None = None) 
     return record
 
 
+def _follow(follow: FollowView) -> dict[str, Any]:
+    return follow.model_dump(mode="json")
+
+
+def _table(table: TableProgress) -> dict[str, Any]:
+    return {
+        "namespace": table.namespace,
+        "table": table.table,
+        "state": table.state,
+        "total": table.total,
+        "read": table.read,
+        "written": table.written,
+        "rejected": table.rejected,
+        "rows_per_s": round(table.rows_per_s, 1),
+        "eta_s": table.eta_s,
+    }
+
+
 def _worker(worker: WorkerView) -> dict[str, Any]:
     return {
         "id": worker.id,
@@ -88,4 +123,5 @@ def _worker(worker: WorkerView) -> dict[str, Any]:
         "reading": round(worker.reading, 3),
         "converting": round(worker.converting, 3),
         "writing": round(worker.writing, 3),
+        **({"host": worker.host} if worker.host else {}),
     }

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from engine.config import Loaded
 from engine.protocol import Event, Snapshot, WorkerView
 from tui.cli.printers import Clock, Closing
 from tui.words.census import phase_words
@@ -19,6 +20,7 @@ from tui.words.events import told
 from tui.words.format import duration, number, percent, rate, share
 from tui.words.safe import safe
 from tui.words.sentences import progress_words
+from tui.words.vitals import step_fraction
 
 REDRAW_EVERY_S = 0.25
 """Above 4 a second drawing takes time from the databases for nothing that an eye sees."""
@@ -31,12 +33,16 @@ _BAR_CELLS = 24
 class LivePrinter:
     """rich on stdout, which must be a terminal."""
 
-    def __init__(self, clock: Clock = time.monotonic, console: Console | None = None) -> None:
+    draws = True
+
+    def __init__(
+        self, clock: Clock = time.monotonic, console: Console | None = None, loaded: Loaded | None = None
+    ) -> None:
         self._clock = clock
         self._last = float("-inf")
         self._console = console or Console(highlight=False)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._closing = Closing()
+        self._live = self._new_live()
+        self._closing = Closing(loaded)
 
     def show(self, snapshot: Snapshot) -> None:
         """Redraw when it is time."""
@@ -66,17 +72,23 @@ class LivePrinter:
             self._console.print(Text(text))
 
     def close(self) -> None:
-        """Show the cursor again."""
+        """Show the cursor again. What is drawn later begins where the cursor is then, below what others have printed."""
         with contextlib.suppress(OSError):  # the terminal is gone, and its cursor with it
             self._live.stop()
+        self._live = self._new_live()  # the other one would go up by as many lines as it had
+
+    def _new_live(self) -> Live:
+        return Live(console=self._console, auto_refresh=False, transient=True)
 
 
 def _drawn(snapshot: Snapshot, max_lines: int) -> list[RenderableType]:
     total = Table.grid(padding=(0, 1), expand=False)
+    built = step_fraction(snapshot)  # after the last row, of the key or index that is furthest behind
+    fraction = share(snapshot.written, snapshot.total) if built is None else built
     total.add_row(
         Text(phase_words(snapshot), style="bold"),
-        ProgressBar(total=max(1, snapshot.total), completed=snapshot.written, width=_BAR_CELLS * 2),
-        Text(percent(share(snapshot.written, snapshot.total)) if snapshot.total else ""),
+        ProgressBar(total=1.0, completed=fraction, width=_BAR_CELLS * 2),
+        Text(percent(fraction) if snapshot.total or built is not None else ""),
     )
     drawn: list[RenderableType] = [total, Text("  ".join(progress_words(snapshot)), no_wrap=True, overflow="ellipsis")]
     if snapshot.workers:

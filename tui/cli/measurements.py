@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+from engine.notation import written_namespace
 from tui.words.format import number
 from tui.words.tables import text_table
 
@@ -68,9 +70,19 @@ class Results:
         return smallest_good(self.pages or self.clusters)
 
     def speed_up(self, measurement: Measurement) -> float:
-        """How many times as fast as one worker; 0 when that one wrote nothing."""
+        """How many times as fast as one worker; 0 when that one wrote nothing.
+
+        Each series is measured against itself, since minutes later the same copy may be faster or slower: a page size against
+        the copy of its own series with the page size of the other one.
+        """
         alone = self.sequential.rows_per_s
+        same = next((each for each in self.pages if each.page_size == self.sequential.page_size), None)
+        if same is not None and same.rows_per_s and measurement in self.pages:
+            alone *= same.rows_per_s / self._of_cluster(same.cluster_size).rows_per_s
         return measurement.rows_per_s / alone if alone else 0.0
+
+    def _of_cluster(self, size: int) -> Measurement:
+        return next((each for each in self.clusters if each.cluster_size == size), self.sequential)
 
 
 def cluster_sizes(most: int) -> Iterator[int]:
@@ -138,14 +150,37 @@ def workers_words(cluster_size: int) -> str:
     return "1 worker" if cluster_size == 1 else f"{cluster_size} workers"
 
 
-def recommendation(results: Results) -> str:
-    """How to run with the sizes to use; those sizes are the last line."""
+def recommendation(results: Results, namespace: str) -> str:
+    """How to run with the sizes to use; those sizes are the last line.
+
+    Args:
+        namespace: of the collection that was measured.
+    """
     best = results.recommended
+    if best.cluster_size > 1:
+        gain = f"{results.speed_up(best):.2f} times one worker"
+    else:
+        gain = "with one worker; more of them are not clearly faster here"
+    collection = shlex.quote(written_namespace(namespace))
     return (
-        f"{number(best.rows_per_s)} rows/s, {results.speed_up(best):.2f} times one worker: "
-        f"mongopg-tui run --cluster-size {best.cluster_size} --page-size {best.page_size}\n"
+        f"{number(best.rows_per_s)} rows/s, {gain}:\n"
+        f"  mongopg-tui run --collection {collection} --cluster-size {best.cluster_size} --page-size {best.page_size}\n"
         f"Recommended here: cluster size {best.cluster_size}, page size {number(best.page_size)}"
     )
+
+
+def time_words(clusters: int, pages: int, seconds: float, *, is_short: bool) -> str:
+    """How long a bench will take, from here on: "about 1 to 3 min".
+
+    Args:
+        clusters: cluster sizes at most; the series may end after three.
+        seconds: of one whole copy, with its start and its cleaning up.
+        is_short: each is made several times.
+    """
+    each = seconds * (REPEATS if is_short else 1)
+    least, most = (min(clusters, FRUITLESS_STEPS + 1) + pages) * each, (clusters + pages) * each
+    low, high = (max(1, round(time / 60)) for time in (least, most))
+    return f"about {low} min" if low == high else f"about {low} to {high} min"
 
 
 def results_record(results: Results, *, is_whole: bool) -> dict[str, Any]:

@@ -12,16 +12,18 @@ from pydantic import BaseModel
 
 from engine.config import Settings
 from engine.errors import Cancelled
-from engine.service.client import EngineClient, EngineProcess
+from engine.service.client import EngineClient
 from tui.cli.headless import ended, started
 from tui.cli.output import note
 from tui.signals import handling
 
 END_TIMEOUT_S = 2.0
-INTERRUPTED_S = 1.0
-"""How long an engine that was interrupted may take to end by itself: it may wait for a server that swallows packets."""
+INTERRUPTED_S = 0.3
+"""How long an engine that was interrupted may take to end by itself: it may wait for a server that swallows packets, and has
+nothing to lose."""
 
 Follow = Callable[[EngineClient], Coroutine[Any, Any, None]]
+Conversation = Callable[[EngineClient], Coroutine[Any, Any, Any]]
 
 
 def ask(settings: Settings, question: BaseModel, follow: Follow | None = None) -> Any:
@@ -32,11 +34,16 @@ def ask(settings: Settings, question: BaseModel, follow: Follow | None = None) -
     Args:
         follow: says on stderr what the engine's messages tell, until the answer.
     """
-    return asyncio.run(_ask(settings, question, follow))
+    return talk(settings, lambda client: _answered(client, question, follow))
 
 
-async def _ask(settings: Settings, question: BaseModel, follow: Follow | None) -> Any:
-    answering = asyncio.create_task(_answer(settings, question, follow), name="answer")
+def talk(settings: Settings, conversation: Conversation) -> Any:
+    """Start an engine, ask it one thing after the other, end it; returns what the conversation does. Otherwise as `ask`."""
+    return asyncio.run(_talk(settings, conversation))
+
+
+async def _talk(settings: Settings, conversation: Conversation) -> Any:
+    talking = asyncio.create_task(_talked(settings, conversation), name="answer")
     is_interrupted = False
 
     def interrupt() -> None:
@@ -44,21 +51,25 @@ async def _ask(settings: Settings, question: BaseModel, follow: Follow | None) -
         if not is_interrupted:
             note("Interrupted: the engine is being ended.")
         is_interrupted = True
-        answering.cancel()
+        talking.cancel()
 
     with handling({signal.SIGINT: interrupt}):
         try:
-            return await answering
+            return await talking
         except asyncio.CancelledError:
             if is_interrupted:
                 raise Cancelled("Interrupted.") from None
             raise
 
 
-async def _answer(settings: Settings, question: BaseModel, follow: Follow | None) -> Any:
+async def _talked(settings: Settings, conversation: Conversation) -> Any:
     process = await started(settings)
     try:
-        return await _answered(process, question, follow)
+        client = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")
+        try:
+            return await conversation(client)
+        finally:
+            await client.close()
     except asyncio.CancelledError:
         await asyncio.shield(asyncio.to_thread(process.end, INTERRUPTED_S))
         raise
@@ -66,8 +77,7 @@ async def _answer(settings: Settings, question: BaseModel, follow: Follow | None
         await ended(process, END_TIMEOUT_S)
 
 
-async def _answered(process: EngineProcess, question: BaseModel, follow: Follow | None) -> Any:
-    client = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")
+async def _answered(client: EngineClient, question: BaseModel, follow: Follow | None) -> Any:
     following = asyncio.create_task(follow(client), name="progress") if follow is not None else None
     try:
         return await client.call(question)
@@ -76,4 +86,3 @@ async def _answered(process: EngineProcess, question: BaseModel, follow: Follow 
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await following
-        await client.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,14 +28,16 @@ Text = str | None
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="Settings; else ./config.toml, else the one in the user's folder."),
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Config file (default: ./config.toml, then ~/.config/mongopg-tui/config.toml).",
+    ),
 ]
 ProfileOption = Annotated[
-    Text, typer.Option("--profile", metavar="NAME", help="Settings that the cockpit saved under this name.")
+    Text, typer.Option("--profile", metavar="NAME", help="A profile: settings that the cockpit saved under this name.")
 ]
-AskOption = Annotated[
-    bool, typer.Option("-W", "--ask-password", help="Ask, in the terminal, for each password that no URI holds.")
-]
+AskOption = Annotated[bool, typer.Option("-W", "--ask-password", help="Prompt for each password that no URI holds.")]
 HeadlessOption = Annotated[bool, typer.Option("--headless", help="Print progress instead of opening the cockpit.")]
 PlainOption = Annotated[
     bool,
@@ -43,7 +45,7 @@ PlainOption = Annotated[
         "--plain", help="Plain lines, nothing redrawn, also in a terminal: for screen readers; implies --headless."
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else there; implies --headless.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout; implies --headless.")]
 PlanOption = Annotated[
     Path | None,
     typer.Option(
@@ -63,10 +65,16 @@ class SettingOption:
     """Its type and flag, as typer reads them; what is False or None was not typed."""
     meant: Callable[[Any], Any] = lambda typed: typed
     """What the setting is when this was typed."""
+    also: Mapping[str, str] = field(default_factory=dict)
+    """Other settings, and what they are then."""
+
+    def settings(self, typed: Any) -> dict[str, Any]:
+        """What is set when this was typed."""
+        return {self.setting: self.meant(typed), **self.also}
 
 
-def _text(flag: str, metavar: str, help_: str) -> Any:
-    return Annotated[Text, typer.Option(flag, metavar=metavar, help=help_)]
+def _text(flag: str, metavar: str, help_: str, *aliases: str) -> Any:
+    return Annotated[Text, typer.Option(flag, *aliases, metavar=metavar, help=help_)]
 
 
 def _switch(flag: str, help_: str) -> Any:
@@ -98,16 +106,29 @@ OPTIONS: dict[str, SettingOption] = {
             typer.Option(
                 "--exclude",
                 metavar="PATTERN",
-                help=r"Collections to leave out, such as tmp_*; may be repeated. * any text, ? any character, \* a star.",
+                help=r"Collections to exclude, such as tmp_*; may be repeated. * any text, ? any character, \* a star.",
             ),
         ],
     ),
     "cluster_size": SettingOption(
-        "run.cluster_size", _text("--cluster-size", "W", "Worker processes, 1 to 128; can be changed later.")
+        "run.cluster_size",
+        _text(
+            "--cluster-size",
+            "W",
+            "Worker processes, 1 to 128 (1,024 on several hosts), auto, or auto:4-16.",
+            "--workers",
+        ),
     ),
-    "page_size": SettingOption("run.page_size", _text("--page-size", "N", "Documents in one COPY, 100 to 100,000.")),
+    "dask": SettingOption(
+        "dask.scheduler",
+        _text("--dask", "WHERE", "Workers on a Dask cluster: tls://scheduler:8786, its file, or local:2x4 to try it."),
+        also={"cluster.kind": "dask"},
+    ),
+    "page_size": SettingOption(
+        "run.page_size", _text("--page-size", "N", "Documents in one COPY, 100 to 100,000.", "--batch-size")
+    ),
     "throttle": SettingOption(
-        "run.throttle", _text("--throttle", "N", "Most rows per second of the whole run; 0 or off.")
+        "run.throttle", _text("--throttle", "N", "Rate limit, rows/s for the whole run; 0 or off.")
     ),
     "mode": SettingOption(
         "run.mode", _text("--mode", "MODE", "Existing tables: create (refuse), append, replace, upsert.")
@@ -161,6 +182,10 @@ OPTIONS: dict[str, SettingOption] = {
         lambda typed: str(typed_path(typed).absolute()),
     ),
     "keep": SettingOption("demo.keep", _switch("--keep", "Leave the servers running at the end; prints both URIs.")),
+    "on_finish": SettingOption(
+        "cockpit.on_finish",
+        _text("--on-finish", "COMMAND", "Run this at the end, with MONGOPG_STATE and others in its environment."),
+    ),
     "ascii": SettingOption("cockpit.ascii", _switch("--ascii", "Draw with ASCII characters only.")),
     "no_mouse": SettingOption(
         "cockpit.mouse", _switch("--no-mouse", "Leave the mouse to the terminal."), lambda _: False
@@ -221,14 +246,17 @@ def require(loaded: Loaded, *sides: str) -> None:
             )
 
 
-def takes(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def takes(*names: str, asks: bool = True) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Give a command `--config` and `--profile`, the options of these names, and `-W` when one of them names a server.
 
     The command gets what was typed for them as its first argument, a `Given`; the parser reads the other parameters off
     its signature as it always does.
+
+    Args:
+        asks: the servers are connected to; otherwise they only say which run is meant, and no password is asked for.
     """
     shared = {"config": ConfigOption, "profile": ProfileOption} | {name: OPTIONS[name].annotation for name in names}
-    if sides := tuple(name for name in names if name in SIDES):
+    if sides := tuple(name for name in names if asks and name in SIDES):
         shared["ask_password"] = AskOption
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
@@ -243,9 +271,10 @@ def takes(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
                 config,
                 asks,
                 {
-                    OPTIONS[name].setting: OPTIONS[name].meant(value)
+                    setting: meaning
                     for name, value in typed.items()
                     if value not in (None, False)
+                    for setting, meaning in OPTIONS[name].settings(value).items()
                 },
                 sides,
             )

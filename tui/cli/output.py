@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any, TextIO
 
+from tui import starting
 from tui.words.safe import safe
 
 MESSAGE_LIMIT = 2_000
@@ -16,6 +17,7 @@ MESSAGE_LIMIT = 2_000
 
 def say(text: str) -> None:
     """A result: `text`, already harmless, and a line feed on stdout. Raises OSError when its reader is gone."""
+    starting.erase()
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -27,6 +29,7 @@ def say_json(record: dict[str, Any]) -> None:
 
 def note(text: str) -> None:
     """A sentence on stderr."""
+    starting.erase()
     # With stderr gone there is no place left to say it.
     with contextlib.suppress(OSError):
         sys.stderr.write(safe(text, MESSAGE_LIMIT) + "\n")

@@ -14,6 +14,7 @@ from types import FrameType
 from engine.config import Loaded, merged, secrets_of, with_password
 from engine.errors import UsageError
 from engine.redaction import know
+from tui import starting
 from tui.signals import is_ignored
 from tui.words.safe import safe
 from tui.words.uri import shown
@@ -72,6 +73,7 @@ def _typed(prompt: str) -> str:
     try:
         for number in kept:
             signal.signal(number, handlers[number])
+        starting.erase()
         return getpass.getpass(prompt)
     finally:
         for number, handler in kept.items():

@@ -10,15 +10,16 @@ from typing import Annotated
 import typer
 
 from engine.config import Loaded
-from engine.errors import EXIT_DONE, UsageError
-from engine.protocol import MakePlan, PlanView, Snapshot, TableView
+from engine.errors import EXIT_CONNECT, EXIT_DONE, UsageError
+from engine.protocol import CheckStatus, MakePlan, PlanView, PreflightReport, Snapshot, TableView
 from engine.service.client import EngineClient
 from tui.cli.one_question import ask
 from tui.cli.options import Given, JsonOption, PlanOption, require, takes
 from tui.cli.output import note, say, say_json
 from tui.cli.plan_files import check_plan_decides, read_plan, save_plan
-from tui.words.census import census_words, counting_words, documents_words, values_words
-from tui.words.format import bytes_size, duration, percent, rate
+from tui.words.census import census_words, counting_words, documents_words, kinds_words, order_words, values_words
+from tui.words.format import about, bytes_size, percent, rate
+from tui.words.preflight import lines, summary
 from tui.words.safe import safe, safe_block
 from tui.words.tables import text_table
 
@@ -30,7 +31,7 @@ VALUE_SHOWN = 32
 """Characters of one of their values."""
 
 
-@takes("source", "target", "collection", "exclude", "mode", "indexes", "census")
+@takes("source", "target", "collection", "exclude", "mode", "indexes", "census", "dask")
 def plan(
     given: Given,
     file: PlanOption = None,
@@ -40,7 +41,10 @@ def plan(
     as_json: JsonOption = False,
     ddl: Annotated[bool, typer.Option("--ddl", help="Print the SQL that would create the tables.")] = False,
 ) -> int:
-    """Look before writing: census, mapping, preview, DDL, warnings. Nothing is written to the target."""
+    """Look before writing: census, mapping, preview, DDL, warnings, and what the target has. Nothing is written.
+
+    Without a target, it is not checked. Ends with 3 when there is one that cannot be reached, after the plan.
+    """
     if ddl and as_json:
         raise UsageError("Give --ddl or --json, not both.")
     check_plan_decides(file, given)
@@ -54,7 +58,7 @@ def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, sa
         file: a saved plan to show.
         save: where to save the plan for editing.
     """
-    require(loaded, "source", "target")
+    require(loaded, "source")
     if save is not None and save.exists():
         raise UsageError(f"{save} exists already, and edits may be in it: save the plan under another name.")
     question = MakePlan(collections=loaded.settings.run.collections, plan=read_plan(file) if file else "")
@@ -63,7 +67,9 @@ def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, sa
     if save is not None:
         save_plan(save, plan.toml)
     if as_json:
-        say_json({name: value for name, value in answer.items() if name != "saved"})  # `toml` says the same
+        say_json(
+            {name: value for name, value in answer.items() if name in PlanView.model_fields}
+        )  # `toml` says the rest
     elif ddl:
         statements = "\n".join(table.ddl for table in plan.tables)
         # A pipe gets the exact statements; on a terminal, a field's name could be an escape sequence.
@@ -75,7 +81,10 @@ def show_plan(loaded: Loaded, *, as_json: bool, ddl: bool, file: Path | None, sa
             note(f"! {warning}")
     if save is not None:
         note(f"The plan is in {save}: edit it, see it with `mongopg-tui plan --plan {save}`, run it with run --plan.")
-    return EXIT_DONE
+    found = plan.preflight
+    if found is not None and found.status != "ok" and (as_json or ddl or save is not None):
+        note(f"preflight: {summary(found)}")
+    return EXIT_CONNECT if found is not None and found.target == "unreachable" else EXIT_DONE
 
 
 async def _follow(client: EngineClient) -> None:
@@ -92,20 +101,34 @@ def plan_text(plan: PlanView) -> str:
     blocks += [_table_text(table) for table in plan.tables]
     if plan.warnings:
         blocks.append("\n".join(f"! {safe(warning)}" for warning in plan.warnings))
+    if plan.preflight is not None:
+        blocks.append(preflight_text(plan.preflight))
     return "\n\n".join(blocks)
+
+
+def preflight_text(report: PreflightReport) -> str:
+    """What a run would meet at both ends, a line for each thing."""
+    found = lines(report, "command line")
+    return "\n".join(
+        [f"preflight: {summary(report)}", *(f"  {_SIGNS[line.status]} {line.what}: {line.text}" for line in found)]
+    )
+
+
+_SIGNS: dict[CheckStatus, str] = {"ok": "ok     ", "warning": "warning", "stop": "STOP   "}
 
 
 def _table_text(table: TableView) -> str:
     key = f", primary key {safe(table.primary_key)}" if table.primary_key else ""
-    only = f", only {safe(table.filter)}" if table.filter else ""
+    only = f", filter {safe(table.filter)}" if table.filter else ""
     lines = [
         f"{safe(table.namespace)} → {safe(table.table)}: {documents_words(table)}{only}, "
         f"{bytes_size(table.size_bytes)}{key}",
         census_words(table),
+        *filter(None, [order_words(table)]),
         _columns_text(table),
     ]
     if table.ignored:
-        lines.append(f"left out: {', '.join(map(safe, table.ignored))}")
+        lines.append(f"excluded: {', '.join(map(safe, table.ignored))}")
     if table.preview:
         lines += ["", _preview_text(table)]
     if table.indexes:
@@ -120,7 +143,7 @@ def _columns_text(table: TableView) -> str:
         [
             column.field,
             percent(column.seen_percent / 100),
-            ", ".join(f"{kind} {share:.0f}%" for kind, share in column.kinds.items()),
+            ", ".join(kinds_words(column)),
             column.column,
             column.type,
             values_words(column.values),
@@ -143,7 +166,7 @@ def _preview_text(table: TableView) -> str:
             ]
             for place, column in enumerate(table.columns)
         ]
-        lines.append(text_table(["as it would be written", *(f"row {n}" for n in range(1, len(shown) + 1))], cells))
+        lines.append(text_table(["Preview", *(f"row {n}" for n in range(1, len(shown) + 1))], cells))
     lines += [f"rejected: _id {safe(row.id, VALUE_SHOWN)}: {safe(row.reject)}" for row in table.preview if row.reject]
     return "\n".join(lines)
 
@@ -153,5 +176,5 @@ def _estimate_text(table: TableView) -> str:
     assert found is not None
     return (
         f"estimate: {bytes_size(found.table_bytes)} and {bytes_size(found.index_bytes)} of keys and indexes, "
-        f"{duration(found.seconds)} at {rate(found.rows_per_s)}\n{safe(found.basis)}"
+        f"{about(found.seconds)} at {rate(found.rows_per_s)}\n{safe(found.basis)}"
     )

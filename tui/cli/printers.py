@@ -9,7 +9,18 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from engine.protocol import Event, PartitionParked, ProblemReported, ServersStarted, Snapshot, WorkerChanged
+from engine.config import Loaded, Settings
+from engine.protocol import (
+    Event,
+    GuardActed,
+    HostChanged,
+    PartitionParked,
+    ProblemReported,
+    ServersStarted,
+    Snapshot,
+    WorkerChanged,
+)
+from tui import again
 from tui.cli import output
 from tui.cli.json_lines import finished_record, progress_record
 from tui.words.events import plan_warnings, told, words
@@ -26,6 +37,9 @@ Clock = Callable[[], float]
 
 class Printer(Protocol):
     """What the headless front end asks of each of them. Any method raises OSError when stdout's reader is gone."""
+
+    draws: bool
+    """It moves the cursor of a terminal, so other sequences may be written there, too."""
 
     def show(self, snapshot: Snapshot) -> None:
         """The state now; called far more often than a printer prints."""
@@ -45,6 +59,8 @@ class Printer(Protocol):
 
 class JsonPrinter:
     """One JSON object a line on stdout; sentences on stderr."""
+
+    draws = False
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -83,10 +99,12 @@ class JsonPrinter:
 class LinePrinter:
     """Plain lines on stdout: one every few seconds, and one an event."""
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    draws = False
+
+    def __init__(self, clock: Clock = time.monotonic, loaded: Loaded | None = None) -> None:
         self._clock = clock
         self._last = clock()
-        self.closing = Closing()
+        self.closing = Closing(loaded)
 
     def show(self, snapshot: Snapshot) -> None:
         """Print progress when it is time."""
@@ -117,7 +135,13 @@ class LinePrinter:
 class Closing:
     """The words at the end: the summary, where kept servers are, what to do next."""
 
-    def __init__(self) -> None:
+    def __init__(self, loaded: Loaded | None = None) -> None:
+        """Nothing was told yet.
+
+        Args:
+            loaded: the settings of the run.
+        """
+        self._loaded = loaded or Loaded(Settings())
         self._servers: ServersStarted | None = None
 
     def tell(self, event: Event) -> None:
@@ -133,9 +157,18 @@ class Closing:
         if self._servers is not None and not are_gone:
             lines.append(f"Still running: {words(self._servers)}")
             lines.append(f"`mongopg-tui demo --dir {safe(self._servers.directory)} --stop` ends them.")
-        if not are_gone:
-            lines.append(what_next(finished_record(facts)))
+        sentence, words_ = what_next(finished_record(facts))
+        if sentence and not are_gone:
+            lines += [sentence, f"  {self._command(words_)}"]
         return "\n".join(filter(None, lines))
+
+    def _command(self, typed: str) -> str:
+        settings = self._loaded.settings
+        found = {"source": settings.source.uri.get_secret_value(), "target": settings.target.uri.get_secret_value()}
+        if self._servers is not None:
+            found = {"source": self._servers.source, "target": self._servers.target}
+        servers = found if typed.startswith("run ") else {"target": found["target"]}
+        return safe(again.command(typed, self._loaded, servers), 2_000)
 
 
 def _is_for_people(event: Event) -> bool:
@@ -143,8 +176,12 @@ def _is_for_people(event: Event) -> bool:
     match event:
         case ProblemReported():
             return not event.retry  # what is tried again is no trouble yet
+        case GuardActed():
+            return True
         case WorkerChanged():
             return event.what == "died"
+        case HostChanged():
+            return event.what != "joined"
         case PartitionParked():
             return True
         case ServersStarted():

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from engine.errors import UsageError
 from engine.protocol import Start
 from tui.cli import front_ends
 from tui.cli.options import Given, HeadlessOption, JsonOption, PlainOption, PlanOption, takes
@@ -18,6 +19,7 @@ from tui.cli.plan_files import check_plan_decides, read_plan
     "collection",
     "exclude",
     "cluster_size",
+    "dask",
     "page_size",
     "throttle",
     "mode",
@@ -26,6 +28,7 @@ from tui.cli.plan_files import check_plan_decides, read_plan
     "indexes",
     "replace_drops",
     "census",
+    "on_finish",
     "ascii",
     "no_mouse",
 )
@@ -34,9 +37,26 @@ def run_migration(
     resume: Annotated[
         str | None,
         typer.Option(
-            "--resume", metavar="[RUN]", help="Go on with an unfinished run; without RUN the newest of this plan."
+            "--resume", metavar="[RUN]", help="Resume an unfinished run; without RUN the newest of this plan."
         ),
     ] = None,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over", help="With --resume: the run's last engine is gone; end what is left of its sessions."
+        ),
+    ] = False,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Go on behind the copy with what changes in the source, until `ctl cutover`."),
+    ] = False,
+    exit_on_halt: Annotated[
+        bool,
+        typer.Option(
+            "--exit-on-halt",
+            help="With --follow, without a screen: stop a run that is halted, as by a drop in the source, and leave with 1.",
+        ),
+    ] = False,
     file: PlanOption = None,
     headless: HeadlessOption = False,
     plain: PlainOption = False,
@@ -45,6 +65,10 @@ def run_migration(
     """Copy the collections, and compare the counts of both sides."""
     check_plan_decides(file, given)
     loaded = given.load()
+    if take_over and resume is None:
+        raise UsageError("--take-over goes with --resume RUN: it takes a run over whose engine is gone.")
     said = [name for name, origin in loaded.provenance.items() if origin != "default"]
-    start = Start(resume=resume, said=said, plan=read_plan(file) if file else "")
-    return front_ends.start_run(loaded, start, headless=headless, plain=plain, as_json=as_json)
+    start = Start(resume=resume, take_over=take_over, said=said, follow=follow, plan=read_plan(file) if file else "")
+    return front_ends.start_run(
+        loaded, start, headless=headless, plain=plain, as_json=as_json, exit_on_halt=exit_on_halt
+    )

@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from engine.config import Loaded
-from engine.errors import EXIT_DONE
-from engine.protocol import DiscardRun, ListRuns, RunInfo
+from engine.errors import EXIT_DONE, UsageError
+from engine.protocol import DiscardPreview, DiscardRun, ListRuns, RunInfo
 from tui.cli.one_question import ask
 from tui.cli.options import Given, JsonOption, require, takes
 from tui.cli.output import say, say_json
-from tui.words.format import NO_NUMBER, duration, number, rate
-from tui.words.run_status import outcome_words, rows_per_s, run_seconds
+from tui.words.format import duration, number
+from tui.words.run_status import outcome_words, overall_rate, rate_words
 from tui.words.safe import safe
-from tui.words.tables import text_table
+from tui.words.tables import table_words, text_table
 
 
 @takes("target")
 def runs(
     given: Given,
     discard: Annotated[
-        str | None, typer.Option("--discard", metavar="RUN", help="Drop a run's staging tables and ledger rows.")
+        str | None,
+        typer.Option(
+            "--discard",
+            metavar="RUN",
+            help="Delete a run: its history, events, rejects and staging tables; the tables that it filled stay.",
+        ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --discard: also a run whose rejected documents nothing else has.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """History, from the ledger in the target database."""
+    """List past runs recorded in the target."""
+    if force and discard is None:
+        raise UsageError("--force goes with --discard RUN.")
     loaded = given.load()
     if discard is not None:
-        return discard_run(loaded, discard, as_json=as_json)
+        return discard_run(loaded, discard, force=force, as_json=as_json)
     return show_runs(loaded, as_json=as_json)
 
 
@@ -45,15 +56,25 @@ def show_runs(loaded: Loaded, *, as_json: bool) -> int:
     return EXIT_DONE
 
 
-def discard_run(loaded: Loaded, run_id: str, *, as_json: bool) -> int:
-    """Drop a run's staging tables and its rows in the ledger."""
+def discard_run(loaded: Loaded, run_id: str, *, force: bool, as_json: bool) -> int:
+    """Delete a run; with `force` also its rejected documents, of which the ledger has the only copy."""
     require(loaded, "target")
-    answer = ask(loaded.settings, DiscardRun(run=run_id))
+    preview = DiscardPreview.model_validate(ask(loaded.settings, DiscardRun(run=run_id, preview=True)))
+    answer = ask(loaded.settings, DiscardRun(run=preview.run_id, force=force))
     if as_json:
         say_json(answer)
     else:
-        say(f"Run {safe(str(answer.get('run_id', run_id)))} is discarded; its target tables stay.")
+        say(deleted_words(preview, answer.get("dropped", [])))
     return EXIT_DONE
+
+
+def deleted_words(preview: DiscardPreview, dropped: Sequence[str]) -> str:
+    """What was deleted with a run, and what stays, harmless."""
+    gone = [f"{number(preview.events)} events", f"{number(preview.rejected)} rejected documents"]
+    gone += [f"table {safe(name)}" for name in dropped]
+    kept = [table_words(table) for table in preview.tables if table.table not in dropped and table.rows >= 0]
+    lines = [f"Run {safe(preview.run_id)} is deleted, with {', '.join(gone)}."]
+    return "\n".join(lines + [f"Its tables stay: {', '.join(kept)}." for _ in kept[:1]])
 
 
 def _runs_text(runs: list[RunInfo]) -> str:
@@ -66,13 +87,15 @@ def _runs_text(runs: list[RunInfo]) -> str:
             ", ".join(run.collections),
             run.mode,
             number(run.written),
-            duration(run_seconds(run)),
-            rate(speed) if (speed := rows_per_s(run)) is not None else NO_NUMBER,
+            duration(run.seconds),
+            rate_words(overall_rate(run)),
+            rate_words(run.rows_per_s_copying or None),
             number(run.rejected),
             number(sum(run.altered.values())),
             outcome_words(run),
         ]
         for run in runs
     ]
-    headings = ["run", "when", "collections", "mode", "rows", "time", "rows/s", "rejects", "altered", "outcome"]
-    return text_table(headings, rows, right={4, 5, 6, 7, 8})
+    headings = ["run", "when", "collections", "mode", "rows", "time", "rows/s overall", "while copying"]
+    headings += ["rejects", "altered", "outcome"]
+    return text_table(headings, rows, right={4, 5, 6, 7, 8, 9})

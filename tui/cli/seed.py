@@ -8,7 +8,17 @@ from tui.cli.options import Given, HeadlessOption, JsonOption, PlainOption, take
 
 
 @takes(
-    "source", "seed_collection", "seed_count", "seed", "cluster_size", "page_size", "into_existing", "ascii", "no_mouse"
+    "source",
+    "seed_collection",
+    "seed_count",
+    "seed",
+    "cluster_size",
+    "dask",
+    "page_size",
+    "into_existing",
+    "on_finish",
+    "ascii",
+    "no_mouse",
 )
 def seed(
     given: Given, headless: HeadlessOption = False, plain: PlainOption = False, as_json: JsonOption = False

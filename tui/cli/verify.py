@@ -29,6 +29,7 @@ from tui.cli.options import Given, JsonOption, RunArgument, require, takes
 from tui.cli.output import note, say, say_json
 from tui.words.events import words
 from tui.words.format import duration, number, percent, rate, share
+from tui.words.run_status import result_word, verification_words
 from tui.words.safe import safe
 from tui.words.sentences import altered_words
 from tui.words.tables import text_table
@@ -38,7 +39,7 @@ LINE_EVERY_S = 3.0
 NULL = "NULL"
 
 
-@takes("source", "target", "cluster_size")
+@takes("source", "target", "cluster_size", "dask")
 def verify(
     given: Given,
     run: RunArgument = None,
@@ -51,7 +52,7 @@ def verify(
     redact: Annotated[bool, typer.Option("--redact", help="Name what differs without its values.")] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Compare both sides of a run; without RUN, of the newest. Exit code 4 when they differ."""
+    """Compare both sides of a run; without RUN, of the newest. Exit code 4 when they differ, or documents are rejected."""
     if level not in ("counts", "full"):
         shown = f", not {level!r}" if may_be_repeated(level) else ""
         raise UsageError(f"--level must be counts or full{shown}.")
@@ -60,7 +61,7 @@ def verify(
 
 
 def show_verification(loaded: Loaded, command: Verify, *, as_json: bool) -> int:
-    """Compare both sides and print what differs; exit code 4 when something does."""
+    """Compare both sides and print what differs; exit code 4 when something does, or documents were left as rejects."""
     require(loaded, "source", "target")
     answer = ask(loaded.settings, command, partial(_follow, as_json=as_json))
     report = VerifyReport.model_validate(answer)
@@ -70,7 +71,8 @@ def show_verification(loaded: Loaded, command: Verify, *, as_json: bool) -> int:
             note(problem)
     else:
         say(verification_text(report))
-    return EXIT_DONE if report.result is Verification.VERIFIED else EXIT_INCOMPLETE
+    is_whole = report.result is Verification.VERIFIED and not any(table.rejected for table in report.tables)
+    return EXIT_DONE if is_whole else EXIT_INCOMPLETE
 
 
 async def _follow(client: EngineClient, *, as_json: bool) -> None:
@@ -124,8 +126,10 @@ def _sentence(snapshot: Snapshot, comparing: ComparingView) -> str:
 
 def verification_text(report: VerifyReport) -> str:
     """The report as text, harmless."""
-    lines = [f"run {safe(report.run_id)}: {report.result.value} (level {safe(report.level)})", _counts(report.tables)]
-    if report.level == "full":
+    rejected = sum(table.rejected for table in report.tables)
+    words = verification_words(report.result.value, report.verification_level, rejected)
+    lines = [f"run {safe(report.run_id)}: {words}{_how(report)}", _counts(report.tables)]
+    if any(table.level == "full" for table in report.tables):
         lines += ["", _comparison(report.tables)]
     lines += [f"! {problem}" for problem in _problems(report.tables)]
     lines += [
@@ -138,6 +142,14 @@ def verification_text(report: VerifyReport) -> str:
     if report.less_strict:
         lines += ["", _less_strict(report.less_strict)]
     return "\n".join(lines)
+
+
+def _how(report: VerifyReport) -> str:
+    """How much of it was compared, where that is not all or nothing."""
+    if report.level != "full":
+        return ""
+    full = sum(table.level == "full" for table in report.tables)
+    return f" ({number(full)} of {number(len(report.tables))} tables compared in full)"
 
 
 def _problems(tables: list[TableCounts]) -> list[str]:
@@ -155,7 +167,7 @@ def _counts(tables: list[TableCounts]) -> str:
     rows = [
         [
             table.namespace, table.table, number(table.source), number(table.read), number(table.written),
-            number(table.rejected), number(table.target), "ok" if table.ok else "MISMATCH",
+            number(table.rejected), number(table.target), result_word(table),
         ]
         for table in tables
     ]  # fmt: skip
@@ -168,11 +180,12 @@ def _comparison(tables: list[TableCounts]) -> str:
         [
             table.table, number(table.equal), number(table.different), number(table.missing), number(table.extra),
             number(table.kept),
-            f"{number(table.slices - table.slices_changed - table.slices_unknown)} / {number(table.slices)}",
+            f"{number(table.slices - table.slices_changed - table.slices_unknown)} of {number(table.slices)}",
         ]
         for table in tables
+        if table.level == "full"
     ]  # fmt: skip
-    headings = ["table", "equal", "different", "missing", "extra", "kept as rejects", "slices of an unchanged source"]
+    headings = ["table", "equal", "different", "missing", "extra", "rejected", "slices with unchanged source"]
     return text_table(headings, rows, right={1, 2, 3, 4, 5, 6})
 
 

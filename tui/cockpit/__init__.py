@@ -12,7 +12,7 @@ Each line imports only what is below it.
     leaving         how the cockpit ends, and what becomes of the run
     orders          what a run is told: start, steer, turn a knob
     dialogs         what is asked and shown above a screen
-    consequences    what a start will do, in lines for the question before it
+    consequences    what a start will do, as data and lines for the question before it
     widgets         what screens and dialogs consist of
 
     answers         questions put to an engine

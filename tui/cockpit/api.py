@@ -8,16 +8,18 @@ from typing import Literal, Protocol, TypeVar
 from pydantic import BaseModel
 
 from engine.config import Settings
-from engine.knobs import Knob
-from engine.protocol import Recording, RunInfo, Start
+from engine.knobs import Knob, KnobValue
+from engine.protocol import PlanView, Recording, RunInfo, Start
 from tui.cockpit.changes import Changes
 from tui.cockpit.choices import PlanEditor, SetupFields
 from tui.cockpit.commands import Place, Situation
 from tui.cockpit.keymap import Keymap
+from tui.cockpit.plan_edits import PlanFile
 from tui.cockpit.planning import EditedPlan
 from tui.cockpit.replay import ReplayedRun
 from tui.cockpit.session import EngineSession
 from tui.cockpit.shown import ShownRun
+from tui.memory import Memory
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -31,6 +33,10 @@ class ChoicesApi(Protocol):
     @property
     def current(self) -> Settings:
         """As they were read or applied."""
+
+    @property
+    def memory(self) -> Memory:
+        """What is remembered from one start to the next."""
 
     @property
     def provenance(self) -> Mapping[str, str]:
@@ -47,6 +53,13 @@ class ChoicesApi(Protocol):
     @property
     def edited_plan(self) -> EditedPlan | None:
         """The plan with the edits made on its screen; None without any."""
+
+    @property
+    def made_plan(self) -> PlanView | None:
+        """The plan that was made of what is set now, without edits; None where there is none."""
+
+    def take_plan_file(self) -> PlanFile | None:
+        """A saved plan that the Plan screen is to open, once; None without one."""
 
     def apply(self, settings: Settings) -> None:
         """Take other settings for what comes."""
@@ -65,6 +78,9 @@ class RunsApi(Protocol):
     @property
     def shown(self) -> ShownRun | None:
         """What the Run screen shows: a replay, or the run."""
+
+    def deleted(self, run_id: str) -> None:
+        """A run is in the ledger no more."""
 
     @property
     def replay(self) -> ReplayedRun | None:
@@ -102,13 +118,20 @@ class OrdersApi(Protocol):
         """Start a run."""
 
     def resume(self) -> None:
-        """Go on with the run that stopped, in a new engine."""
+        """Resume the run that stopped, in a new engine, with its knobs as they were last."""
+
+    def resume_run(self, run_id: str, settings: Settings, *, takes_over: bool = False) -> None:
+        """Resume a run of the ledger, as it was planned; `settings` name its servers, and the knobs."""
+
+    @property
+    def servers(self) -> Settings:
+        """Settings that name the servers of the run, or of Setup where both are set there; raises UsageError."""
 
     def send(self, command: BaseModel) -> None:
         """Give the run's engine a command."""
 
-    def turn(self, knob: Knob, value: int) -> None:
-        """Turn a knob of the run; without one, set it for the next run."""
+    def turn(self, knob: Knob, value: KnobValue) -> None:
+        """Turn a knob of the run, or of the comparison; without either, set it for the next run."""
 
 
 class LeavingApi(Protocol):
@@ -116,6 +139,8 @@ class LeavingApi(Protocol):
 
     waits_for_run: bool
     """Leave as soon as the run is over."""
+    would_lose: str
+    """A sentence that names what leaving would lose, because it is in no file; empty when there is nothing."""
     would_cut_off: str
     """A sentence that names what leaving would cut off, beside a run; empty when there is nothing."""
 
@@ -126,8 +151,11 @@ class NavigationApi(Protocol):
     async def show(self, place: Place) -> None:
         """Another screen."""
 
-    async def show_verification(self, run_id: str) -> None:
+    async def show_verification(self, run_id: str, *, compares: bool = False) -> None:
         """A run of the ledger on the Verify screen."""
+
+    async def show_rejects(self, run_id: str) -> None:
+        """The rejects of a run of the ledger; from there Escape leads back to the screen that is shown now."""
 
     async def play(self, recording: Recording) -> None:
         """A recorded run on the Run screen."""

@@ -6,6 +6,7 @@ keeps its width in cells.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from rich.cells import cell_len
@@ -13,14 +14,16 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
+_ELLIPSIS = re.compile("…(  )?")
+"""With two blanks behind it there is room for three dots."""
 _SAME_WIDTH = str.maketrans(
     {
         "─": "-", "│": "|", "╭": "+", "╮": "+", "╰": "+", "╯": "+", "┌": "+", "┐": "+", "└": "+", "┘": "+", "┤": "|",
         "┼": "+", "├": "|", "┬": "+", "┴": "+", "━": "=", "╸": "-", "╺": "-", "┃": "|", "▔": "-", "▏": "|", "▎": "|",
         "▁": ".", "▂": ".", "▃": ":", "▄": ":", "▅": "+", "▆": "+", "▇": "#", "█": "#", "▊": "|", "▌": "|", "▐": "|",
-        "✓": "v", "×": "x", "●": ">", "◐": ">", "◌": "o", "‖": "=", "▲": "^", "→": ">", "↑": "^", "↓": "v", "↻": "r",
-        "◆": "*", "·": ".", "–": "-", "—": "-", "…": "~", "▼": "v", "•": "*", "Σ": "=", "⭘": "o", "≈": "~",
-        "≠": "!", "›": ">", "▷": ">", "←": "<",
+        "✓": "+", "×": "x", "●": ">", "»": ">", "◐": ">", "◌": "o", "‖": "=", "▲": "^", "→": ">", "↑": "^", "↓": "v", "↻": "r",
+        "◆": "*", "·": ".", "–": "-", "—": "-", "…": ".", "▼": "v", "•": "*", "Σ": "=", "⭘": "o", "≈": "~",
+        "≠": "!", "›": ">", "‹": "<", "▷": ">", "←": "<", "░": ".", "▒": ":", "▓": "#", "✗": "x",
     }
 )  # fmt: skip
 
@@ -30,6 +33,7 @@ def to_ascii(text: str) -> str:
     """`text` in ASCII and in the same number of cells; what has no likeness becomes `?`."""
     if text.isascii():
         return text
+    text = _ELLIPSIS.sub(lambda found: "..." if found[1] else ".", text)
     return "".join(
         character if character.isascii() else "?" * cell_len(character) for character in text.translate(_SAME_WIDTH)
     )

@@ -13,7 +13,7 @@ from enum import StrEnum
 from textual.binding import Binding, BindingType
 
 from engine.errors import KnobError
-from engine.knobs import CLUSTER_SIZE, KNOBS, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
+from engine.knobs import CLUSTER_SIZE, KNOBS, PAGE_SIZE, SEED_COUNT, THROTTLE, Auto, Knob, KnobValue
 from engine.protocol import RunState
 
 
@@ -26,10 +26,11 @@ class Place(StrEnum):
     RUN = "run"
     VERIFY = "verify"
     HISTORY = "history"
+    REJECTS = "rejects"
 
 
 SCREENS = (Place.SETUP, Place.PLAN, Place.RUN, Place.VERIFY, Place.HISTORY)
-"""In the order of their keys, 1 to 5."""
+"""In the order of their keys, 1 to 5. Rejects, which is about one run, is opened from the three that show one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +44,55 @@ class Situation:
     can_resume: bool = False
     """The run is over, unfinished, and both its servers are still there to go on with."""
     has_problems: bool = False
+    follows: bool = False
+    """The run follows its source."""
+    is_halted: bool = False
+    """Something became of its source, and is to be decided."""
+    has_rejects: bool = False
+    """What is shown has rejected documents."""
     has_source: bool = False
     """The source's URI is set; likewise the target's."""
     has_target: bool = False
     has_engine: bool = False
     """The engine of a run is there to be asked about its servers."""
+    knows_run_servers: bool = False
+    """Both servers of the run can be connected to again."""
     is_replay: bool = False
     """The Run screen shows a recorded run."""
     is_busy: bool = False
     """The screen waits for an answer."""
+    doing: str = ""
+    """What was asked for and cannot be seen yet, in a word: `resuming`."""
     has_result: bool = False
     """The screen has something: a plan, a verification, a run or a collection under the cursor."""
     has_edits: bool = False
     """The plan was edited."""
     has_undone: bool = False
     """An edit of it was undone, and can be done again."""
+    is_comparing: bool = False
+    """Every document of a run is being compared."""
     is_counted: bool = False
     """The plan is made from a full census, or is about to be."""
     is_chosen_free: bool = False
     """No engine is at the run under the cursor."""
     can_resume_chosen: bool = False
     """The run under the cursor has something left to do."""
+    is_typing: bool = False
+    """A field has the cursor: letters are text."""
+    can_be_seeded: bool = False
+    """The source is on this machine, as a demo's is, and no collection of it is listed."""
+    has_memory: bool = False
+    """Servers are remembered from last time, and none are set."""
 
     @property
     def can_ask(self) -> bool:
         """An engine can tell what is in the target."""
         return self.has_target or self.has_engine
+
+    @property
+    def knows_servers(self) -> bool:
+        """There are two servers to start or resume a run with."""
+        return (self.has_source and self.has_target) or self.knows_run_servers
 
     @property
     def is_live(self) -> bool:
@@ -89,9 +113,11 @@ def _in_states(*states: RunState) -> Callable[[Situation], bool]:
     return lambda now: now.is_live and not now.is_replay and now.state in states
 
 
-_moving = _in_states(RunState.SEEDING, RunState.STARTING, RunState.RUNNING)
+_moving = _in_states(RunState.SEEDING, RunState.STARTING, RunState.RUNNING, RunState.FOLLOWING)
 _standing = _in_states(RunState.PAUSING, RunState.PAUSED)
-_tunable = _in_states(RunState.SEEDING, RunState.STARTING, RunState.RUNNING, RunState.PAUSING, RunState.PAUSED)
+_tunable = _in_states(
+    RunState.SEEDING, RunState.STARTING, RunState.RUNNING, RunState.FOLLOWING, RunState.PAUSING, RunState.PAUSED
+)
 
 
 def _has_run(now: Situation) -> bool:
@@ -136,6 +162,8 @@ class Command:
     works: Callable[[Situation], bool] = _always
     in_footer: bool = True
     group: Binding.Group | None = None
+    by_key: Callable[[Situation], bool] = _always
+    """Its key gives it, too; otherwise only the palette does."""
 
     def binding(self, keys: str = "") -> Binding:
         """The key binding made from this definition, on other keys when those are given."""
@@ -156,34 +184,37 @@ _SPEED = Binding.Group("Speed", compact=True)
 _COLLECTION = Binding.Group("Collection", compact=True)
 
 COMMANDS: tuple[Command, ...] = (
-    Command("setup.choose", Place.SETUP, "choose", "space", "Choose", "Copy the collection under the cursor, or leave it out.",
+    Command("setup.choose", Place.SETUP, "choose", "space", "Select", "Select or deselect the collection under the cursor.",
             _has_result),
-    Command("setup.choose_all", Place.SETUP, "choose_all", "a", "All",
-            "Copy all collections that are listed; when all of them are chosen, none.", _has_result),
+    Command("setup.leave_field", Place.SETUP, "leave_field", "escape", "Leave field",
+            "Leave the field for the list of collections, where letters are commands.", lambda now: now.is_typing),
     Command("setup.start", Place.SETUP, "start", "f9,enter", "Start…",
-            "Copy the chosen collections; asks first and says what will happen.",
-            lambda now: now.is_free and now.has_source and now.has_target),
-    Command("setup.seed", Place.SETUP, "seed", "f8", "Seed…",
-            "Generate synthetic users into the source; asks first.", lambda now: now.is_free and now.has_source),
+            "Copy the selected collections; asks first and says what will happen.",
+            lambda now: now.is_free and now.has_source and now.has_target and not now.doing),
+    Command("setup.last_servers", Place.SETUP, "last_servers", "f3", "Last servers",
+            "Take the servers that were reached last; passwords are not kept.", lambda now: now.is_free and now.has_memory),
+    Command("setup.database", Place.SETUP, "database", "d,f2", "Database…",
+            "Choose another of the server's databases to copy from.", lambda now: now.is_free and now.has_source),
+    Command("setup.filter", Place.SETUP, "filter", "slash", "Filter", "Show only collections with some letters in their name; "
+            "with ! before them, only the others.", lambda now: now.has_result),
+    Command("setup.choose_all", Place.SETUP, "choose_all", "a", "All",
+            "Select all collections shown, but no view; when all of them are selected, deselect them.", _has_result),
+    Command("setup.open_profile", Place.SETUP, "open_profile", "ctrl+o", "Profiles…",
+            "Open a profile that was saved, or servers that were reached before.", lambda now: now.is_free),
     Command("setup.demo", Place.SETUP, "demo", "f7", "Demo servers…",
-            "Start embedded MongoDB and PostgreSQL, seed and migrate.",
+            "Start demo servers, MongoDB and PostgreSQL, seed and migrate.",
             lambda now: now.is_free and not (now.has_source and now.has_target)),
+    Command("setup.settings", Place.SETUP, "settings", "f4", "Settings…", "Every other setting of the file: policies, mapping, "
+            "limits, seeding, colours.", lambda now: now.is_free),
     Command("setup.test", Place.SETUP, "test", "f5,r", "Test",
             "Test both connections and list the collections again.", lambda now: now.is_free),
-    Command("setup.settings", Place.SETUP, "settings", "f4", "Settings…", "Every other setting of the file: mapping, limits, "
-            "seeding, colours.", lambda now: now.is_free),
     Command("setup.save_profile", Place.SETUP, "save_profile", "ctrl+s", "Save profile…",
-            "Keep what is set here under a name; never a password."),
-    Command("setup.open_profile", Place.SETUP, "open_profile", "ctrl+o", "Open profile…",
-            "Take the settings that were kept under a name.", lambda now: now.is_free, in_footer=False),
-    Command("setup.leave_field", Place.SETUP, "leave_field", "escape", "Leave field",
-            "Leave a field for the list of collections, where letters are commands; there, show all of them again.",
-            in_footer=False),
-    Command("setup.filter", Place.SETUP, "filter", "slash", "Filter", "Show only collections with some letters in their name; "
-            "with ! before them, only the others.", in_footer=False),
-    Command("setup.database", Place.SETUP, "database", "d", "Database…",
-            "Choose another of the server's databases to copy from.", lambda now: now.is_free and now.has_source,
-            in_footer=False),
+            "Save what is set here under a name; never a password."),
+    Command("setup.seed", Place.SETUP, "seed", "f8", "Seed…",
+            "Write synthetic users into the source; asks first. The key works for an empty source on this machine; for "
+            "others the palette has it.", lambda now: now.is_free and now.has_source, by_key=lambda now: now.can_be_seeded),
+    Command("setup.show_all", Place.SETUP, "show_all", "escape", "Show all", "Show all collections again after a filter.",
+            lambda now: not now.is_typing, in_footer=False),
     Command("run.pause", Place.RUN, "pause", "space,p", "Pause",
             "End pages early, commit them and pause. The workers wait.", _moving),
     Command("run.resume", Place.RUN, "resume", "space,p", "Resume", "Go on after a pause.", _standing),
@@ -195,16 +226,32 @@ COMMANDS: tuple[Command, ...] = (
             "Twice the page size, from the next page.", _tunable, group=_PAGE),
     Command("run.page_smaller", Place.RUN, "page_smaller", "left_square_bracket", "Smaller pages",
             "Half the page size, from the next page.", _tunable, group=_PAGE),
+    Command("run.stop", Place.RUN, "stop", "x", "Stop…",
+            "Finish pages and stop, or stop now and roll back; asks first. What is committed stays.",
+            lambda now: now.is_live and not now.is_replay),
     Command("run.tune", Place.RUN, "tune", "t", "Tune…", "Exact values of all knobs, with their bounds.", _tunable),
     Command("run.preset", Place.RUN, "preset", "ctrl+o", "Preset…", "Workers, page size and throttle of a saved profile, at "
             "once; a profile is saved on Setup.", _tunable, in_footer=False),
-    Command("run.stop", Place.RUN, "stop", "x", "Stop…",
-            "Finish pages and stop, or stop now; asks first. What is committed stays.",
-            lambda now: now.is_live and not now.is_replay),
     Command("run.continue", Place.RUN, "continue_run", "r", "Resume run",
-            "Go on from what is committed, in a new engine.", lambda now: now.can_resume and not now.is_replay),
+            "Resume this run from what is committed, in a new engine.",
+            lambda now: now.can_resume and not now.is_replay and not now.doing),
+    Command("run.cut_over", Place.RUN, "cut_over", "C", "Cut over…", "What has to hold before a run that follows is cut "
+            "over; then the cut-over itself, which can be called off.",
+            lambda now: now.is_live and now.follows and not now.is_replay),
+    Command("run.resolve", Place.RUN, "resolve", "D", "Decide…", "What became of the source of a run that follows, and what is "
+            "done about it: nothing is applied until then.", lambda now: now.is_live and now.is_halted and not now.is_replay),
     Command("run.export", Place.RUN, "export", "E", "Export…",
-            "At the end: write the counts of both sides into a file, Markdown, JSON or CSV.", _is_over),
+            "At the end: write a report for an audit into a file: HTML, Markdown, JSON or CSV.", _is_over),
+    Command("run.rejects", Place.RUN, "rejects", "R", "Rejects…",
+            "The run's rejected documents, reason by reason, to look at and, after the run, to retry.",
+            lambda now: _has_run(now) and now.can_ask and now.has_rejects),
+    Command("run.workers", Place.RUN, "workers", "enter", "Details", "The workers of the collection under the cursor; the "
+            "worker in full: process, range, where its time goes; a host folds or unfolds; in the log, the event; at the end, "
+            "the report.",
+            _has_run),
+    Command("run.view", Place.RUN, "view", "c", "Next list", "Collections, workers, chart or following, where there is room "
+            "for one; else the cursor goes from collections to workers, as with Tab.",
+            lambda now: now.is_live or now.is_replay),
     Command("run.replay_hold", Place.RUN, "replay_hold", "space,p", "Hold", "Hold the replay, or let it go on.",
             _is_replay),
     Command("run.replay_faster", Place.RUN, "replay_faster", "right_square_bracket,plus", "Faster",
@@ -217,44 +264,60 @@ COMMANDS: tuple[Command, ...] = (
             _is_replay, in_footer=False),
     Command("run.replay_leave", Place.RUN, "replay_leave", "escape", "Leave the replay", "Back to the history.",
             _is_replay),
-    Command("plan.start", Place.PLAN, "start", "f9,enter", "Start…",
+    Command("plan.start", Place.PLAN, "start", "f9", "Start…",
             "Copy these collections; asks first and says what will happen.",
-            lambda now: now.has_result and now.is_free and now.has_source and now.has_target),
-    Command("plan.ddl", Place.PLAN, "ddl", "v", "DDL", "Show the SQL that makes the table, or its fields again.",
-            _has_result),
-    Command("plan.following", Place.PLAN, "following", "n", "Next", "The next collection.", _has_result, group=_COLLECTION),
-    Command("plan.previous", Place.PLAN, "previous", "N", "Previous", "The collection before.", _has_result, group=_COLLECTION),
+            lambda now: now.has_result and now.is_free and now.has_source and now.has_target and not now.doing),
     Command("plan.edit", Place.PLAN, "edit", "e", "Edit…", "Another name or type for the column under the cursor, and what "
             "becomes of values that it cannot hold.", _has_result),
-    Command("plan.ignore", Place.PLAN, "ignore", "i", "Leave out", "Leave the field under the cursor out on purpose.",
+    Command("plan.ignore", Place.PLAN, "ignore", "i", "Exclude", "Exclude the field under the cursor, or include it again.",
             _has_result),
-    Command("plan.restore", Place.PLAN, "restore", "b", "Put back…", "Give a field that was left out its column back.",
-            lambda now: now.has_result and now.has_edits),
+    Command("plan.table", Place.PLAN, "table", "t", "Table…", "Another schema or table for the collection, or a filter.",
+            _has_result),
+    Command("plan.flatten", Place.PLAN, "flatten", "x", "Flatten", "Give each field of the document under the cursor a column "
+            "of its own.", _has_result),
     Command("plan.undo", Place.PLAN, "undo", "u", "Undo", "Take the last edit back.",
             lambda now: now.has_result and now.has_edits),
+    Command("plan.following", Place.PLAN, "following", "n", "Next", "The next collection.", _has_result, group=_COLLECTION),
+    Command("plan.previous", Place.PLAN, "previous", "N", "Previous", "The collection before.", _has_result, group=_COLLECTION),
+    Command("plan.details", Place.PLAN, "details", "enter", "Details", "What is under the cursor, and what was cut off of it.",
+            _has_result),
+    Command("plan.ddl", Place.PLAN, "ddl", "v", "DDL", "Show the SQL that makes the table, or its fields again.",
+            _has_result),
+    Command("plan.preflight", Place.PLAN, "preflight", "p", "Preflight", "What a run of this plan would meet at both ends: "
+            "tables that are there, rights, connections.", _has_result, in_footer=False),
+    Command("plan.save", Place.PLAN, "save", "w", "Save…", "Write the plan into a file, to be edited or run later.",
+            _has_result),
+    Command("plan.open", Place.PLAN, "open", "o", "Open…", "Show a plan that was saved in a file, and edit it further.",
+            lambda now: _has_servers(now) and not now.is_busy),
+    Command("plan.restore", Place.PLAN, "restore", "b", "Include…", "Give a field that was excluded its column back.",
+            _has_result, in_footer=False),
     Command("plan.redo", Place.PLAN, "redo", "U", "Redo", "Make the edit again that was taken back last.",
             lambda now: now.has_result and now.has_undone, in_footer=False),
-    Command("plan.save", Place.PLAN, "save", "w", "Save…", "Write the plan into a file, to be edited or run later.",
+    Command("plan.collections", Place.PLAN, "collections", "c", "Collections", "To the list of the plan's collections.",
             _has_result, in_footer=False),
     Command("plan.full", Place.PLAN, "full", "f", "Count all",
             "Have the workers count every document: the plan is exact then, and so is the run that follows.",
             lambda now: _has_servers(now) and not now.is_busy and not now.is_counted),
     Command("plan.sample", Place.PLAN, "sample", "s", "Sample", "Plan from a sample again, and so in the run that follows.",
             lambda now: _has_servers(now) and not now.is_busy and now.is_counted),
-    Command("plan.again", Place.PLAN, "again", "r,f5", "Look again", "Read the source again and plan anew.",
+    Command("plan.again", Place.PLAN, "again", "r,f5", "Refresh", "Read the source again and plan anew; edits stay.",
             lambda now: _has_servers(now) and not now.is_busy),
-    Command("plan.stop", Place.PLAN, "stop", "escape", "Break off", "Break the counting off; the plan stays as it was.",
+    Command("plan.stop", Place.PLAN, "stop", "escape", "Cancel", "Cancel the counting; the plan stays as it was.",
             lambda now: now.is_busy and now.is_counted),
+    Command("verify.tune", Place.VERIFY, "tune", "t", "Tune…", "Workers, page size and throttle of the comparison that is in "
+            "progress.", lambda now: now.is_comparing),
+    Command("verify.cancel", Place.VERIFY, "cancel", "escape", "Cancel",
+            "Cancel the comparison that is in progress; nothing was changed by it.", lambda now: now.is_comparing),
     Command("verify.counts", Place.VERIFY, "counts", "c,f5", "Count", "Count both sides now.", _can_ask),
     Command("verify.full", Place.VERIFY, "full", "f", "Compare all",
             "Read both sides and compare every document; takes about as long as the copy.", _can_ask),
-    Command("verify.retry", Place.VERIFY, "retry", "R", "Retry rejects…",
-            "Write the run's rejected documents again, under the policies as they are set now; asks first.",
-            lambda now: now.has_result and now.is_free and _can_ask(now)),
+    Command("verify.rejects", Place.VERIFY, "rejects", "R", "Rejects…",
+            "The run's rejected documents, reason by reason, to look at and to retry.",
+            lambda now: now.has_result and _can_ask(now)),
     Command("verify.export", Place.VERIFY, "export", "E", "Export…",
-            "Write this report into a file: Markdown, JSON or CSV.", _has_result),
+            "Write this report into a file: HTML, Markdown, JSON or CSV.", _has_result),
     Command("verify.newest", Place.VERIFY, "newest", "escape", "Newest run", "Leave the chosen run for the newest one.",
-            in_footer=False),
+            lambda now: not now.is_comparing, in_footer=False),
     Command("history.open", Place.HISTORY, "open", "enter", "Report", "How the run under the cursor ended.",
             _has_result),
     Command("history.replay", Place.HISTORY, "replay", "p", "Replay", "Play the run again on the Run screen.",
@@ -264,13 +327,33 @@ COMMANDS: tuple[Command, ...] = (
     Command("history.filter", Place.HISTORY, "filter", "slash", "Filter", "Show only runs with some letters in their id, "
             "servers, collections or outcome; with ! before them, only the others.", _can_ask, in_footer=False),
     Command("history.verify", Place.HISTORY, "verify", "v", "Verify", "Show the run on the Verify screen.", _has_result),
+    Command("history.rejects", Place.HISTORY, "rejects", "R", "Rejects…",
+            "The run's rejected documents, reason by reason, to look at and to retry.",
+            lambda now: now.has_result and now.has_rejects),
+    Command("history.export", Place.HISTORY, "export", "E", "Export…",
+            "Write a report of the run into a file: HTML, Markdown, JSON or CSV.", _has_result),
     Command("history.resume", Place.HISTORY, "resume", "r", "Resume…",
             "Go on from what the run has committed; asks first.",
-            lambda now: now.can_resume_chosen and now.is_free and now.has_source and now.has_target),
-    Command("history.forget", Place.HISTORY, "forget", "delete", "Forget…",
-            "Drop the run from the ledger, with its tables or without; asks first.", lambda now: now.is_chosen_free),
+            lambda now: now.can_resume_chosen and now.is_free and now.knows_servers and not now.doing),
+    Command("history.delete", Place.HISTORY, "delete", "delete", "Delete run…",
+            "Delete the run's history, events and rejects, with its tables or without; lists them and asks first.",
+            lambda now: now.is_chosen_free),
     Command("history.again", Place.HISTORY, "again", "f5", "Read again", "Read the ledger again.", _can_ask,
             in_footer=False),
+    Command("rejects.open", Place.REJECTS, "open", "enter", "Open",
+            "From a reason to its documents; there, the document under the cursor in full.", _has_result),
+    Command("rejects.policy", Place.REJECTS, "policy", "p", "Policy…",
+            "Choose the policy under which the documents of this reason are retried.",
+            lambda now: now.has_result and not now.is_busy),
+    Command("rejects.retry", Place.REJECTS, "retry", "R", "Retry…",
+            "Retry the documents of this reason; asks first, with the policy in force.",
+            lambda now: now.has_result and now.is_free and not now.is_busy),
+    Command("rejects.leave", Place.REJECTS, "leave", "escape", "Back",
+            "From the documents to the reasons; there, to the screen before."),
+    Command("rejects.retry_all", Place.REJECTS, "retry_all", "A", "Retry all…",
+            "Retry the documents of all reasons, each under its policy; asks first.",
+            lambda now: now.has_result and now.is_free and not now.is_busy),
+    Command("rejects.again", Place.REJECTS, "again", "f5", "Refresh", "Read the rejects again.", _can_ask, in_footer=False),
     Command("app.help", Place.APP, "help", "question_mark,f1", "Help", "The commands that work now; where files are."),
     Command("app.quit", Place.APP, "quit", "q,ctrl+q", "Quit", "Leave; asks while a run is going on."),
     Command("run.log", Place.RUN, "log", "l", "Log", "Show or hide the events of the run.", _has_run,
@@ -279,17 +362,19 @@ COMMANDS: tuple[Command, ...] = (
             in_footer=False),
     Command("run.sort", Place.RUN, "sort", "s", "Sort", "Sort workers by number, rate, rows or state.", _has_run,
             in_footer=False),
-    Command("run.reverse", Place.RUN, "reverse", "S", "Reverse", "Turn the order of the workers round.", _has_run,
+    Command("run.reverse", Place.RUN, "reverse", "S", "Reverse", "Reverse the sort order of the workers.", _has_run,
             in_footer=False),
     Command("run.filter", Place.RUN, "filter", "slash", "Filter", "Show only workers with some letters in their state, "
             "collection or number; with ! before them, only the others.", lambda now: now.is_live or now.is_replay,
             in_footer=False),
-    Command("run.workers", Place.RUN, "workers", "enter", "In full", "The worker under the cursor in full: process, how far it "
-            "is with its partition, what its time goes to; in the log, the event; at the end, the report.",
-            _has_run, in_footer=False),
     Command("run.problems", Place.RUN, "problems", "e", "Problems", "What went wrong so far, which documents it hit, and what "
             "to do about it.",
             lambda now: now.has_problems, in_footer=False),
+    Command("run.vitals", Place.RUN, "vitals", "v", "Servers", "What both servers are doing: waits, locks and who holds them, "
+            "WAL, replicas, tickets, cache; and what to do about it.", _has_run, in_footer=False),
+    Command("run.guards", Place.RUN, "guards", "ctrl+g", "Guards off or on", "Turn guards off for this run, and on again: they "
+            "slow it down and pause it for the servers' sake. The page of the servers says what they see.", _tunable,
+            in_footer=False),
     Command("app.palette", Place.APP, "command_palette", "ctrl+p", "Palette",
             "All commands by name, and knobs by value: workers 12."),
     Command("app.copy", Place.APP, "copy", "y", "Copy", "Copy what is under the cursor, or the error that is shown, into the "
@@ -302,7 +387,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("app.history", Place.APP, "show_history", "5", "History", "The History screen.",
             lambda now: now.can_ask, in_footer=False),
     Command("app.interrupt", Place.APP, "help_quit", "ctrl+c", "Interrupt",
-            "Twice within two seconds: the stop dialog; once more: stop now.", in_footer=False),
+            "Twice within two seconds: the stop dialog; once more: finish pages and stop.", in_footer=False),
     Command("app.theme", Place.APP, "change_theme", "f6", "Theme", "Choose the colours.", in_footer=False),
     Command("app.screenshot", Place.APP, "screenshot", "f12", "Screenshot",
             "Save the screen as an SVG picture in the current folder.", in_footer=False),
@@ -336,21 +421,49 @@ class KnobWish:
     """A knob and a value, as typed into the palette."""
 
     knob: Knob
-    value: int | None
+    value: KnobValue | None
     """None when what was typed is no value for this knob."""
     problem: str = ""
+
+
+_OFFERED: dict[Knob, tuple[KnobValue, ...]] = {
+    CLUSTER_SIZE: (1, 2, 4, 8, 16, 32, CLUSTER_SIZE.read("auto")),
+    PAGE_SIZE: (500, 1_000, 2_000, 5_000, 8_000, 20_000, 50_000),
+    THROTTLE: (0, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000),
+    SEED_COUNT: (10_000, 100_000, 1_000_000, 10_000_000),
+}
+"""Values that the palette offers before one is typed."""
+_LEAST_TYPED = 3
+"""Letters of a knob's name before its values are offered."""
+
+
+def knob_offers(text: str) -> list[KnobWish]:
+    """Values of the knob whose name begins with `text`, or that `text` names, with the beginning of a value perhaps."""
+    typed = text.replace("=", " ").replace(",", "").strip().lower()
+    for words, knob in _KNOB_WORDS:
+        begins = typed[: len(words)]
+        if len(typed) >= _LEAST_TYPED and words.startswith(begins):
+            rest = typed[len(words) :].strip()
+            return [KnobWish(knob, value) for value in _OFFERED[knob] if _typed(knob, value).startswith(rest)]
+    return []
+
+
+def _typed(knob: Knob, value: KnobValue) -> str:
+    if isinstance(value, Auto):
+        return str(value)
+    return "off" if knob.zero_is_off and value == 0 else str(value)
 
 
 def knob_wish(text: str) -> KnobWish | None:
     """What "workers 12", "page size 5000", "throttle off" or "cluster_size=3" asks for; None when it is no knob."""
     name, _, value = text.replace("=", " ").strip().lower().rpartition(" ")
     name = name.strip()
-    if not name or not (value[:1].isdigit() or value[:1] == "-" or value == "off"):
+    if not name or not (value[:1].isdigit() or value[:1] == "-" or value == "off" or value.startswith("auto")):
         return None
     for words, knob in _KNOB_WORDS:
         if words.startswith(name):
             try:
-                return KnobWish(knob, knob.parse(value))
+                return KnobWish(knob, knob.read(value))
             except KnobError as error:
                 return KnobWish(knob, None, error.message)
     return None

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from engine.config import Settings, reveal
+from engine.config import Loaded, Settings, reveal
 from engine.errors import MigrationError, UsageError
 from engine.protocol import Snapshot, Start
-from engine.service.client import EngineProcess, launch
+from engine.service.client import WAITS, EngineProcess, Waits, launch
 from tui.cockpit.session import EngineSession, Policy
 
 ENGINE_END_S = 10.0
 """How long leaving waits for an engine with nothing left to do: embedded servers shut down in that time."""
 _SECTIONS = ("source", "target", "run", "mapping", "seed")
 """Settings that Setup, or resuming a run of the ledger, can change after the engine was started."""
+
+Launching = Callable[[Settings], EngineProcess]
 
 
 def policy_of(settings: Settings, start: Start | None) -> Policy:
@@ -28,11 +31,22 @@ def policy_of(settings: Settings, start: Start | None) -> Policy:
 class Engines:
     """Opens engines, gives the idle one to a run, and sees to it that none is left behind."""
 
-    def __init__(self, process: EngineProcess | None) -> None:
+    def __init__(self, process: EngineProcess | None, launching: Launching = launch, waits: Waits = WAITS) -> None:
+        """There may be an engine already.
+
+        Args:
+            process: launched before the screen.
+            launching: starts an engine and waits until its socket listens.
+            waits: how long an engine is waited for.
+        """
         self.run: EngineSession | None = None
         """The run on the Run screen: going on, or over."""
         self.idle: EngineSession | None = None
         """An idle engine; it becomes the run's when one is started."""
+        self.given: Callable[[], Loaded] = lambda: Loaded(Settings())
+        """The settings that are in force, for what is said about a run."""
+        self._launch_engine = launching
+        self.waits = waits
         self._unused = process
         self._opening = asyncio.Lock()
         self._is_starting = False
@@ -51,10 +65,11 @@ class Engines:
         if process is None:
             process = await self._launch(settings)
         try:
-            session = await EngineSession.own(process, policy)
+            session = await EngineSession.own(process, policy, self.waits)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(process.end))
             raise
+        session.given = self.given
         self._owned.append(process)
         return session
 
@@ -66,7 +81,7 @@ class Engines:
         is_unwanted = threading.Event()
 
         def launch_for_us() -> EngineProcess:
-            process = launch(settings)
+            process = self._launch_engine(settings)
             self._launched.append(process)
             if is_unwanted.is_set():
                 process.end()
@@ -83,6 +98,11 @@ class Engines:
         """There is no idle engine, or it has ended, and none is on its way."""
         is_there = self.idle is not None and not self.idle.client.is_closed
         return not is_there and not self._opening.locked()
+
+    @property
+    def comparing(self) -> EngineSession | None:
+        """The one that compares every document of a run; None where none does."""
+        return next((each for each in (self.run, self.idle) if each is not None and each.is_comparing), None)
 
     async def open_idle(self, settings: Settings) -> EngineSession:
         """The idle engine, started when there is none.
@@ -120,7 +140,7 @@ class Engines:
         if self._is_starting:
             raise UsageError("Another run is being started: wait until it is shown.", code="state")
         if self.run is not None and self.run.is_live:
-            raise UsageError("A run is going on: let it end, or stop it, before another is started.", code="state")
+            raise UsageError("A run is in progress: let it end, or stop it, before another is started.", code="state")
         self._is_starting = True
         try:
             return await self._start(settings, start)

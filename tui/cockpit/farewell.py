@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.protocol import RunState, Snapshot
 from tui.cockpit.session import EngineSession
 from tui.words.format import duration, number
+from tui.words.run_status import state_words, verification_words, worked_s
 from tui.words.safe import safe
 
 
@@ -13,28 +14,41 @@ def farewell(session: EngineSession, *, run_goes_on: bool) -> str:
     snapshot = session.snapshot
     run_id = safe(snapshot.run_id, 40)
     if run_goes_on:
-        return f"Run {run_id} goes on. Come back with: mongopg-tui attach {run_id}\n"
+        return f"Run {run_id} continues. Come back with: mongopg-tui attach {run_id}\n"
     if session.is_lost:
         return (
             f"The engine of run {run_id} ended before the run was over.\n"
             f"Its log: {safe(str(session.log_path()), 300)}\n"
-            + (f"Go on with: mongopg-tui run --resume {run_id}\n" if not session.is_on_passing_servers else "")
+            + (f"Resume it with: {_resume(session)}\n" if _can_be_resumed(session) else "")
         )
     if snapshot.state is RunState.IDLE:
         return ""
-    lines = [f"Run {run_id} {snapshot.state.value}: {_counts(snapshot)} in {duration(snapshot.elapsed)}."]
+    lines = [
+        f"Run {run_id} {state_words(snapshot.state.value)} in {duration(worked_s(snapshot))}: {_counts(snapshot)}."
+    ]
     if snapshot.error is not None:
         lines.append(safe(snapshot.error.message, 1_000))
     if session.is_on_passing_servers:
         return "\n".join(lines) + "\n"
-    if snapshot.state in {RunState.CANCELLED, RunState.FAILED} and snapshot.tables:
-        lines.append(f"Go on with: mongopg-tui run --resume {run_id}")
+    if snapshot.state in {RunState.CANCELLED, RunState.FAILED} and snapshot.tables and _can_be_resumed(session):
+        lines.append(f"Resume it with: {_resume(session)}")
     lines += [f"The {side} server keeps running: {safe(uri, 300)}" for side, uri in session.servers.items()]
     return "\n".join(lines) + "\n"
+
+
+def _resume(session: EngineSession) -> str:
+    return session.command(f"run --resume {session.snapshot.run_id}", "source", "target")
+
+
+def _can_be_resumed(session: EngineSession) -> bool:
+    """Its servers stay, and it is in the ledger."""
+    return not session.is_on_passing_servers and not session.is_deleted
 
 
 def _counts(snapshot: Snapshot) -> str:
     if not snapshot.tables:
         return f"{number(snapshot.seeded)} documents seeded"
     counts = f"{number(snapshot.read)} read = {number(snapshot.written)} written + {number(snapshot.rejected)} rejected"
-    return f"{counts}, {snapshot.verification.value}" if snapshot.verification.value != "none" else counts
+    if snapshot.verification.value == "none":
+        return counts
+    return f"{counts}, {verification_words(snapshot.verification.value, snapshot.verification_level)}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 
 from textual.dom import DOMNode
-from textual.keys import KEY_NAME_REPLACEMENTS, Keys
+from textual.keys import KEY_NAME_REPLACEMENTS, Keys, key_to_character
 
 from engine.errors import UsageError
 from engine.protocol import RunState
@@ -62,8 +62,9 @@ class Keymap:
     def of_dialogs(self) -> dict[str, str]:
         """For `App.set_keymap`: what opened a dialog also closes it, or is its second press; copying is the same everywhere."""
         keys = {
-            "dialog.stop_now": self._keys["run.stop"] + self._keys["app.interrupt"],
+            "dialog.stop_gently": self._keys["run.stop"] + self._keys["app.interrupt"],
             "dialog.close_help": ("escape", *self._keys["app.help"], *self._keys["app.quit"]),
+            "dialog.quit": self._keys["app.quit"],
             "dialog.copy": self._keys["app.copy"],
         }
         return {name: ",".join(each) for name, each in keys.items()} if self._is_own else {}
@@ -82,6 +83,11 @@ class Keymap:
         """The first key of a command, for the footer and for sentences."""
         return key_words(self._keys[command_id][0])
 
+    def usable(self, command_id: str, *, in_field: bool) -> str:
+        """The first key of a command that gives it now: in a field, one that types nothing; empty where there is none."""
+        keys = self._keys[command_id]
+        return next((key_words(key) for key in keys if not (in_field and types(key))), "")
+
     def _refuse_clashes(self, chosen: Mapping[str, str], where: str) -> None:
         for one, other in combinations(COMMANDS, 2):
             if one.id not in chosen and other.id not in chosen:
@@ -98,13 +104,19 @@ class Keymap:
 def every_situation() -> Iterator[Situation]:
     """Each combination of what decides which commands work, as far as it can tell two commands apart."""
     states = (None, *RunState)
-    flags = ("is_lost", "can_resume", "is_replay", "is_busy", "has_source", "has_target")
+    flags = ("is_lost", "can_resume", "is_replay", "is_busy", "is_comparing", "has_source", "has_target")
     for state, *values in product(states, *[(False, True)] * len(flags)):
         yield Situation(
-            state=state, has_problems=True, has_result=True, has_edits=True, has_undone=True,
-            is_chosen_free=True, can_resume_chosen=True,
+            state=state, has_problems=True, follows=True, is_halted=True, has_rejects=True, has_result=True, has_edits=True,
+            has_undone=True, is_chosen_free=True, can_resume_chosen=True,
             **dict(zip(flags, values, strict=True)),
         )  # fmt: skip
+
+
+def types(key: str) -> bool:
+    """A field takes the key as a letter."""
+    character = key_to_character(key)
+    return character is not None and character.isprintable()
 
 
 def key_words(key: str) -> str:

@@ -9,9 +9,10 @@ from functools import partial
 from textual.app import App
 
 from engine.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_SIGHUP, EXIT_SIGTERM
-from tui.cockpit.dialogs.questions import confirm, quit_question
+from tui.cockpit.dialogs.questions import QuitQuestion, confirm
 from tui.cockpit.engines import Engines
 from tui.cockpit.farewell import farewell
+from tui.cockpit.session import EngineSession
 from tui.signals import add_handlers
 
 SIGNAL_CANCEL_S = 3.0
@@ -37,6 +38,8 @@ class Leaving:
         """Nothing but the end comes now."""
         self.would_cut_off = ""
         """A sentence that names what leaving would cut off, beside a run; empty when there is nothing."""
+        self.would_lose = ""
+        """A sentence that names what leaving would lose, because it is in no file; empty when there is nothing."""
         self.farewell = ""
         """What is printed once the terminal is the shell's again."""
         self._app = app
@@ -54,16 +57,32 @@ class Leaving:
         if session is None or not session.is_live:
             self._leave_without_run()
             return
+        if self.would_lose and not self._app.screen.is_modal:
+            self._app.push_screen(confirm("Leave now?", [self.would_lose], go="Leave…"), self._ask_of_run)
+        else:
+            self._ask_of_run("go")
+
+    def _ask_of_run(self, answer: str | None) -> None:
+        """What becomes of the run, when the operator wants to leave."""
+        session = self._engines.run
+        if answer != "go" or session is None:
+            return
 
         async def answered(answer: str | None) -> None:
-            if answer == "leave":
+            if answer == "leave" or (answer == "stop" and not session.is_live):
                 self._leave_soon(run_goes_on=session.is_live)  # it may have ended while the question stood
             elif answer == "stop":
                 self.waits_for_run = True
                 await self._ask_how_to_stop()
 
         if not self._app.screen.is_modal:
-            self._app.push_screen(quit_question(session.snapshot), answered)
+            question = QuitQuestion(lambda: session.snapshot, lambda: session.is_live, self._lost_by_leaving(session))
+            self._app.push_screen(question, answered)
+
+    def _lost_by_leaving(self, session: EngineSession) -> list[str]:
+        """What will not happen when the run goes on without this cockpit."""
+        has_command = session.is_owner and session.settings is not None and session.settings.cockpit.on_finish
+        return ["The command of --on-finish is not run then."] if has_command else []
 
     def _leave_without_run(self) -> None:
         """Leave, unless the operator wants to wait for what would be cut off."""
@@ -72,10 +91,11 @@ class Leaving:
             if answer == "go":
                 self._leave_soon()
 
-        if not self.would_cut_off:
+        reasons = [reason for reason in (self.would_cut_off, self.would_lose) if reason]
+        if not reasons:
             self._leave_soon()
         elif not self._app.screen.is_modal:
-            self._app.push_screen(confirm("Leave now?", [self.would_cut_off], go="Leave"), answered)
+            self._app.push_screen(confirm("Leave now?", reasons, go="Leave"), answered)
 
     def _leave_soon(self, *, run_goes_on: bool = False) -> None:
         """In the background: the screen can still be drawn, while no key means anything any more."""

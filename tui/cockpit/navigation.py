@@ -16,6 +16,7 @@ from tui.cockpit.runs import Runs
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.screens.history import HistoryScreen
 from tui.cockpit.screens.plan import PlanScreen
+from tui.cockpit.screens.rejects import RejectsScreen
 from tui.cockpit.screens.run import RunScreen
 from tui.cockpit.screens.setup import SetupScreen
 from tui.cockpit.screens.verify import VerifyScreen
@@ -43,6 +44,7 @@ class Navigation:
             Place.RUN: partial(RunScreen, cockpit, kept=(palette,), silent_s=silent_s),
             Place.VERIFY: partial(VerifyScreen, cockpit),
             Place.HISTORY: partial(HistoryScreen, cockpit),
+            Place.REJECTS: partial(RejectsScreen, cockpit),
         }
         for place, make in makers.items():
             app.add_mode(place.value, partial(self._made, place, make))
@@ -83,12 +85,26 @@ class Navigation:
         if self._runs.shown is not None:
             await self.show(Place.RUN)
 
-    async def show_verification(self, run_id: str) -> None:
-        """A run of the ledger on the Verify screen."""
+    async def show_verification(self, run_id: str, *, compares: bool = False) -> None:
+        """A run of the ledger on the Verify screen.
+
+        Args:
+            compares: begin to compare every document at once.
+        """
         await self.show(Place.VERIFY)
         screen = self._screens.get(Place.VERIFY)
         if isinstance(screen, VerifyScreen):
             screen.choose(run_id)
+            if compares:
+                screen.action_full()
+
+    async def show_rejects(self, run_id: str) -> None:
+        """The rejects of a run of the ledger; from there Escape leads back to the screen that is shown now."""
+        front = self.front
+        await self.show(Place.REJECTS)
+        screen = self._screens.get(Place.REJECTS)
+        if isinstance(screen, RejectsScreen):
+            screen.choose(run_id, front.PLACE if front is not None else Place.VERIFY)
 
     async def play(self, recording: Recording) -> None:
         """A recorded run on the Run screen."""

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from pydantic import BaseModel
 from textual.app import App
 
-from engine.config import Settings
+from engine.config import Settings, merged
 from engine.errors import MigrationError
-from engine.knobs import Knob
+from engine.knobs import Knob, KnobValue
 from engine.protocol import Start
 from tui.cockpit.changes import Changes
 from tui.cockpit.choices import Choices
@@ -31,12 +31,14 @@ class Orders:
         notes: Notes,
         changes: Changes,
         started: Callable[[EngineSession], Awaitable[None]],
+        tell_situation: Callable[[], None],
     ) -> None:
         """Nothing is asked yet.
 
         Args:
             app: runs what takes time, and shows what was refused.
             started: shows the run that was started.
+            tell_situation: has the screens draw what was asked for, at once.
         """
         self._app = app
         self._engines = engines
@@ -44,19 +46,43 @@ class Orders:
         self._notes = notes
         self._changes = changes
         self._started = started
+        self._tell_situation = tell_situation
+        self.doing = ""
+        """What was asked for and takes an engine its time before anything of it can be seen: `starting`, `resuming`."""
         self._awaits_snapshot = False
         """Something was asked for, and no snapshot has come since."""
 
     def start(self, settings: Settings, start: Start) -> None:
         """Start a run in the idle engine when that fits it, otherwise in a new one."""
+        is_first = not self.doing
+        if is_first:
+            self._tell("resuming" if start.resume else "starting")
         # Not exclusive: what the engine has accepted goes on, wanted or not. `Engines` refuses a second one.
-        self._app.run_worker(self._start(settings, start), group="start")
+        self._app.run_worker(self._start(settings, start, is_first=is_first), group="start")
 
     def resume(self) -> None:
-        """Go on with the run that stopped, in a new engine."""
+        """Resume the run that stopped, in a new engine, with its knobs as they were last."""
         session = self._engines.run
         if session is not None and session.settings is not None:
-            self.start(session.settings, Start(resume=session.snapshot.run_id))
+            self.resume_run(session.resumed_id, merged(session.settings, {"run": session.knobs_last}))
+
+    def resume_run(self, run_id: str, settings: Settings, *, takes_over: bool = False) -> None:
+        """Resume a run of the ledger. Whatever it was planned from, an edited plan too, is taken from there.
+
+        Args:
+            settings: name its servers, and the knobs to go on with.
+            takes_over: its engine, which may be on another host, is gone without having written the run's end.
+        """
+        self.start(settings, Start(resume=run_id, said=[], take_over=takes_over))
+
+    @property
+    def servers(self) -> Settings:
+        """Settings that name the servers of the run, or of Setup where both are set there; raises UsageError."""
+        session = self._engines.run
+        knows_both = self._choices.has_uri("source") and self._choices.has_uri("target")
+        if not knows_both and session is not None and session.settings is not None:
+            return session.settings
+        return self._choices.edited
 
     def send(self, command: BaseModel) -> None:
         """Give the run's engine a command."""
@@ -64,10 +90,12 @@ class Orders:
         if session is not None:
             self._app.run_worker(self._send(session, command), group="command")
 
-    def turn(self, knob: Knob, value: int) -> None:
-        """Turn a knob of the run; without one, set it for the next run, and say so."""
-        session = self._engines.run
-        if session is not None and session.is_live:
+    def turn(self, knob: Knob, value: KnobValue) -> None:
+        """Turn a knob of the run, or of the comparison; without either, set it for the next run, and say so."""
+        run = self._engines.run
+        session = run if run is not None and run.is_live else self._engines.comparing
+        if session is not None:
+            session.look()
             session.wish(knob, value)
             self._changes.redraw.publish(None)
             self._app.run_worker(self._grant(session, knob), group="knob")
@@ -81,13 +109,20 @@ class Orders:
             self._awaits_snapshot = False
             self._changes.redraw.publish(None)
 
-    async def _start(self, settings: Settings, start: Start) -> None:
+    async def _start(self, settings: Settings, start: Start, *, is_first: bool) -> None:
         try:
             session = await self._engines.start(settings, start)
         except MigrationError as error:
             self._app.push_screen(error_dialog("The run was not started", error.message))
             return
+        finally:
+            if is_first:
+                self._tell("")
         await self._started(session)
+
+    def _tell(self, doing: str) -> None:
+        self.doing = doing
+        self._tell_situation()
 
     async def _send(self, session: EngineSession, command: BaseModel) -> None:
         self._awaits_snapshot = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from functools import partial
 
@@ -12,13 +13,16 @@ from textual.content import Content
 from textual.markup import escape
 from textual.visual import Visual
 
-from tui.cockpit.commands import Command, commands_for, knob_wish
+from tui.cockpit.commands import Command, commands_for, knob_offers, knob_wish
 from tui.cockpit.dialogs.modal import Kept
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.textual_internals.command_palette import CalmPalette, LastingPalette
 from tui.cockpit.textual_internals.dimming import dimming
-from tui.words.format import number
+from tui.words.knobs import value_text
+
+_OFFERS = 0.9
+"""The rank of values that are offered, below one that was typed."""
 
 
 class Palette(CalmPalette):
@@ -59,13 +63,20 @@ class CommandProvider(Provider):
             return
         cockpit, wish = self.screen.cockpit, knob_wish(query)
         if wish is not None and wish.value is not None:
-            when = "" if cockpit.situation.is_live else ", for the next run"
-            what = f"Set {wish.knob.label.lower()} to {number(wish.value)}{when}"
+            now = cockpit.situation
+            when = "" if now.is_live else " in the comparison" if now.is_comparing else ", for the next run"
+            what = f"Set {wish.knob.label.lower()} to {value_text(wish.knob, wish.value)}{when}"
             turn = partial(cockpit.orders.turn, wish.knob, wish.value)
-            bounds = escape(f"{wish.knob.help} Takes a value {wish.knob.bounds}.")
+            auto = ", or auto" if wish.knob.can_be_auto else ""
+            bounds = escape(f"{wish.knob.help} Takes a value {wish.knob.bounds}{auto}.")
             yield Hit(1.0, Content(what), turn, text=what, help=bounds)
         elif wish is not None:
             yield Hit(1.0, Content(wish.problem), partial(cockpit.say_problem, wish.problem), text=wish.problem)
+        for place, offer in enumerate(knob_offers(query)):
+            if offer.value is not None and (wish is None or wish.value != offer.value):
+                words = f"{offer.knob.label.lower()} {value_text(offer.knob, offer.value)}"
+                turn = partial(cockpit.orders.turn, offer.knob, offer.value)
+                yield Hit(_OFFERS - place / 1_000, Content(words), turn, text=words, help=escape(offer.knob.help))
         matcher = self.matcher(query)
         for command in self._working():
             score = matcher.match(f"{command.label} {command.id}")
@@ -80,7 +91,10 @@ class CommandProvider(Provider):
                     yield command
 
     async def _run(self, command: Command) -> None:
-        await self.app.run_action(command.action, self.app if command.place == "app" else self.screen)
+        # Not as an action of Textual's: what only the palette gives is none that a key may give.
+        done = getattr(self.app if command.place == "app" else self.screen, f"action_{command.action}")()
+        if inspect.isawaitable(done):
+            await done
 
 
 def _help(command: Command, keymap: Keymap) -> str:

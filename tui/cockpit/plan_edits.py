@@ -9,14 +9,19 @@ from dataclasses import dataclass, field, replace
 from engine.errors import UsageError
 from engine.protocol import (
     POLICIES,
+    Column,
     EditablePlan,
+    Flatten,
     LeaveOut,
+    MoveTable,
+    OfferedColumns,
     PlanEdit,
     PutBack,
     RenameColumn,
     RetypeColumn,
     SavedPlan,
     SavedTable,
+    SetFilter,
     SetPolicies,
     apply,
 )
@@ -40,14 +45,35 @@ class ColumnState:
 
 
 @dataclass(frozen=True, slots=True)
+class TableState:
+    """Where a collection goes to, and which of its documents."""
+
+    schema: str
+    table: str
+    filter: str = ""
+    """Extended JSON; empty takes every document."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """A saved plan that was opened."""
+
+    path: str
+    text: str
+    """Its TOML."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlanEdits:
-    """Edits of one proposal of the engine's. A value: each change makes another."""
+    """Edits of a plan: of a proposal of the engine's, or of a file that was opened. A value: each change makes another."""
 
     base: EditablePlan | None = None
-    """The proposal."""
+    """The plan before the edits."""
     done: tuple[Step, ...] = ()
     undone: tuple[Step, ...] = ()
     """The one that was undone last is the last."""
+    file: PlanFile | None = None
+    """Where the plan came from; None for a proposal."""
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
@@ -68,7 +94,7 @@ class PlanEdits:
     def over(self, proposal: EditablePlan) -> PlanEdits:
         """No edits, of a new proposal; those that were undone can be done again while it says the same as the last one."""
         is_same = self.base is not None and self.base.saved == proposal.saved
-        return PlanEdits(proposal, undone=self.undone if is_same else ())
+        return PlanEdits(proposal, undone=self.undone if is_same else (), file=self.file)
 
     # --- what they make of the plan -----------------------------------------------------------------------------------
 
@@ -79,8 +105,15 @@ class PlanEdits:
 
     @property
     def text(self) -> str:
-        """The TOML that they are made in; empty when there are none."""
-        return self.base.toml if self.base is not None and self.done else ""
+        """The TOML that they are made in; empty for a proposal without edits."""
+        if self.base is not None and (self.done or self.file is not None):
+            return self.base.toml
+        return self.file.text if self.file is not None else ""
+
+    @property
+    def is_own(self) -> bool:
+        """The plan is the operator's: edited, or opened from a file."""
+        return bool(self.done) or self.file is not None
 
     def plans(self) -> list[SavedPlan]:
         """The proposal, and the plan after each step.
@@ -100,6 +133,17 @@ class PlanEdits:
             plans.append(plan)
         return plans
 
+    def n_changes(self, kept: Sequence[Step] = ()) -> int:
+        """What is otherwise in the plan: two names for a column, one after the other, are one change; back again is none.
+
+        Args:
+            kept: the steps after which it is looked at; without them, all.
+        """
+        if self.done == tuple(kept):
+            return 0
+        before = replace(self, done=tuple(kept)).plans()[-1]
+        return sum(_changes(was, now) for was, now in zip(before.tables, self.plans()[-1].tables, strict=True))
+
     def table(self, number: int) -> SavedTable:
         """A table as it is now, by its place in the plan. Raises as `plans`."""
         return self.plans()[-1].tables[number]
@@ -117,6 +161,23 @@ class PlanEdits:
         has_policies = column.path not in ((), ID_PATH)
         as_set = {policy: str(getattr(plan.options, policy)) for policy in POLICIES} if has_policies else None
         return ColumnState(column.name, column.sql_type, own), as_set
+
+    def table_state(self, number: int) -> TableState:
+        """Where a collection goes to now, by its place in the plan. Raises as `plans`."""
+        table = self.table(number)
+        return TableState(table.schema_name, table.table, table.filter)
+
+    def is_edited_table(self, number: int) -> bool:
+        """Anything of a table is not as it was before the edits."""
+        return bool(self.done) and self.plans()[-1].tables[number] != self.plans()[0].tables[number]
+
+    def edited_columns(self, number: int) -> frozenset[str]:
+        """Names of a table's columns that are new, or not as they were before the edits."""
+        if not self.done:
+            return frozenset()
+        plans = self.plans()
+        before = set(plans[0].tables[number].columns or ())
+        return frozenset(column.name for column in plans[-1].tables[number].columns or () if column not in before)
 
     # --- steps to take ------------------------------------------------------------------------------------------------
 
@@ -138,24 +199,90 @@ class PlanEdits:
         table = self.table(number)
         return (LeaveOut(schema_name=table.schema_name, table=table.table, column=name),)
 
-    def put_back(self, number: int, path: Path) -> Step:
+    def put_back(self, number: int, path: Path, offered: OfferedColumns | None = None) -> Step:
         """What gives a field that is left out its column back: the one that it had last, where it was at first.
 
+        Args:
+            offered: columns for fields that never had one here.
+
         Raises:
-            UsageError: it never had one; or as `plans`.
+            UsageError: there is no column for it; or as `plans`.
         """
         before = [plan.tables[number] for plan in self.plans()]
+        now = before[-1]
         had = [table for table in before if any(column.path == path for column in table.columns or ())]
         if not had:
-            raise UsageError(
-                f"No plan of this screen had a column for {field_label(path)}; look at the source again without edits."
+            own = next((each for each in offered.others if each.path == path), None) if offered is not None else None
+            if own is None:
+                raise UsageError(
+                    f"No document that was sampled has the field {field_label(path)}: edit the plan's file."
+                )
+            (column,) = _renamed([own], {each.name for each in now.columns or ()})
+            places = [place for place, each in enumerate(now.columns or (), 1) if each.path]
+            return (
+                PutBack(schema_name=now.schema_name, table=now.table, column=column, position=max(places, default=0)),
             )
         column = next(column for column in had[-1].columns or () if column.path == path)
         first = [(each.path, each.role) for each in had[0].columns or ()]
         above = first[: [path for path, _ in first].index(path)]
-        now = before[-1]
         places = [place for place, each in enumerate(now.columns or (), 1) if (each.path, each.role) in above]
         return (PutBack(schema_name=now.schema_name, table=now.table, column=column, position=max(places, default=0)),)
+
+    def flatten(self, number: int, name: str, offered: OfferedColumns) -> Step:
+        """What puts the columns of a document's fields in the place of its own.
+
+        Raises:
+            UsageError: there are none; or as `plans`.
+        """
+        table = self.table(number)
+        inside = offered.inside.get(name)
+        if not inside:
+            raise UsageError(
+                f"Column {name} cannot be flattened: only a field whose every value is a document, with fields that were "
+                "counted, has columns to put in its place. Refresh counts one level further down."
+            )
+        others = {each.name for each in table.columns or () if each.name != name}
+        columns = tuple(_renamed(inside, others))
+        return (Flatten(schema_name=table.schema_name, table=table.table, column=name, columns=columns),)
+
+    def change_table(self, number: int, now: TableState, then: TableState) -> Step:
+        """What sends a collection to another table, or others of its documents. Raises as `plans`."""
+        at = {"schema_name": now.schema, "table": now.table}
+        step: list[PlanEdit] = []
+        if then.filter != now.filter:
+            step.append(SetFilter(**at, filter=then.filter))
+        if (then.schema, then.table) != (now.schema, now.table):
+            step.append(MoveTable(**at, new_schema=then.schema, new_table=then.table))
+        return tuple(step)
+
+
+def _changes(was: SavedTable, now: SavedTable) -> int:
+    """In how many ways a table is another: its place, its filter; of each column name, type and policies; fields that came
+    or went, where the columns that take a document's place are one change.
+    """
+    before = {(each.path, each.role): each for each in was.columns or ()}
+    after = {(each.path, each.role): each for each in now.columns or ()}
+    count = ((was.schema_name, was.table) != (now.schema_name, now.table)) + (was.filter != now.filter)
+    for key in before.keys() & after.keys():
+        one, other = before[key], after[key]
+        policies = [tuple(str(getattr(each, policy)) for policy in POLICIES) for each in (one, other)]
+        count += (one.name != other.name) + (one.sql_type != other.sql_type) + (policies[0] != policies[1])
+    gone = {path for path, _ in before.keys() - after.keys()}
+    come = {path for path, _ in after.keys() - before.keys()}
+    inside = {path for path in come if any(path != above and path[: len(above)] == above for above in gone)}
+    return count + len(gone) + len(come - inside)
+
+
+def _renamed(columns: Sequence[Column], taken: set[str]) -> list[Column]:
+    """The columns under names that no other has."""
+    used, found = set(taken), []
+    for column in columns:
+        name, number = column.name, 2
+        while name in used:
+            name, number = f"{column.name}_{number}", number + 1
+        used.add(name)
+        found.append(column.model_copy(update={"name": name}))
+    return found
 
 
 def field_label(path: Sequence[str]) -> str:

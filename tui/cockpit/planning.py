@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from engine.config import Settings, reveal
-from engine.protocol import MakePlan, PlanView
+from engine.protocol import MakePlan, PlanView, Preflight, Start
 from tui.cockpit.plan_edits import PlanEdits
 from tui.cockpit.session import EngineSession
+from tui.words.safe import safe
 
-_OF_RUN = ("census", "sample_size", "limit", "converter", "indexes", "cluster_size")
+_OF_RUN = ("census", "sample_size", "limit", "converter", "indexes", "cluster_size", "throttle")
 """Settings of a run that a plan rests on, or its estimates do."""
 
 
@@ -28,11 +30,11 @@ class PlanRequest:
         """The question to put to an engine.
 
         Args:
-            edits: to plan with; when there are none, this asks for a proposal.
+            edits: to plan with; a proposal is asked for when there are none, and no file.
         """
         run = self.settings.run
         return MakePlan(
-            collections=[] if edits.done else run.collections,
+            collections=[] if edits.is_own else run.collections,
             plan=edits.text,
             edits=edits.edits,
             census=run.census,
@@ -43,7 +45,7 @@ class PlanRequest:
 
 @dataclass(frozen=True, slots=True)
 class EditedPlan:
-    """A plan with the operator's edits."""
+    """A plan of the operator's: with edits, or opened from a file."""
 
     text: str
     """Its TOML."""
@@ -51,6 +53,17 @@ class EditedPlan:
     n_edits: int
     is_older: bool
     """Setup has changed since, and says something else."""
+    file: str = ""
+    """The file that it was opened from; empty for a proposal."""
+
+    @property
+    def words(self) -> str:
+        """What makes it the operator's: "3 plan edits", or "plan.toml with 1 edit"."""
+        edits = f"edit{'' if self.n_edits == 1 else 's'}"
+        if not self.file:
+            return f"{self.n_edits} plan {edits}" if self.n_edits else "the plan as it was edited"
+        name = safe(PurePath(self.file).name, 60)
+        return f"{name} with {self.n_edits} {edits}" if self.n_edits else name
 
 
 def request_of(settings: Settings) -> PlanRequest:
@@ -58,9 +71,19 @@ def request_of(settings: Settings) -> PlanRequest:
     run = settings.run
     return PlanRequest(
         decided=(settings.target.schema_name, tuple(run.collections), run.mode, settings.mapping),
-        around=(settings.source.connection, settings.source.sample_bytes, *(getattr(run, name) for name in _OF_RUN)),
+        around=(
+            settings.source.connection,
+            settings.target.connection,
+            settings.source.sample_bytes,
+            *(getattr(run, name) for name in _OF_RUN),
+        ),
         settings=settings,
     )
+
+
+def preflight_command(settings: Settings, start: Start, session: EngineSession) -> Preflight:
+    """The question what a start with these settings would meet."""
+    return Preflight(plan=start.plan, settings=_sections(settings, session))
 
 
 def _sections(settings: Settings, session: EngineSession) -> dict[str, Any]:
@@ -72,6 +95,6 @@ def _sections(settings: Settings, session: EngineSession) -> dict[str, Any]:
         return {}
     said = reveal(settings)
     sections = {"target": {"schema": said["target"]["schema"]}, "run": said["run"], "mapping": said["mapping"]}
-    if said["source"]["uri"] and not (session.is_live and session.servers):
-        sections["source"] = said["source"]
+    if not (session.is_live and session.servers):
+        sections |= {side: said[side] for side in ("source", "target") if said[side]["uri"]}
     return sections

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.knobs import KNOBS, SEED_COUNT, Knob
-from engine.protocol import KnobChanged, Recording, Snapshot
+from engine.protocol import Recording, Snapshot
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.signs import Sign
 from tui.cockpit.throughput import ThroughputHistory
-from tui.words.events import knob_mark
+from tui.words.events import chart_mark
 from tui.words.format import duration
 from tui.words.safe import safe
 
@@ -100,8 +100,8 @@ class ReplayedRun:
             event = events[self.n_events]
             self.events.append(event)
             self.n_events += 1
-            if isinstance(event, KnobChanged):
-                self.history.mark(event.at, knob_mark(event))
+            if mark := chart_mark(event):
+                self.history.mark(event.at, mark)
         self.snapshot = frames[max(0, n_frames - 1)]
         self.version += 1
 
@@ -119,10 +119,10 @@ class ReplayedRun:
             keymap.first(f"run.replay_{what}") for what in ("hold", "faster", "slower", "leave")
         )
         is_over = self.position >= self.end
-        does = "plays it again" if is_over else "goes on" if self.is_held else "holds"
+        does = "play again" if is_over else "go on" if self.is_held else "hold"
         return (
-            f"{self.sign}  run {safe(self.recording.run.run_id, 40)}  {duration(self.position)} of {duration(self.end)}"
-            f"  · {hold} {does}, {faster} faster, {slower} slower, {leave} leaves"
+            f"{self.sign}  {duration(self.position)} of {duration(self.end)} · {leave} leave · {hold} {does}"
+            f" · {faster} faster · {slower} slower · run {safe(self.recording.run.run_id, 40)}"
         )
 
     @property
@@ -134,6 +134,10 @@ class ReplayedRun:
     def silent_s(self) -> float:
         """A recording is all there."""
         return 0.0
+
+    def command(self, words: str, *sides: str) -> str:
+        """A command about the run, for later."""
+        return f"mongopg-tui {words}"
 
     def log_path(self) -> Path | None:
         """That engine's log is not known."""

@@ -21,6 +21,12 @@ class Runs:
         """The run of the cockpit: going on, or over; None before the first one."""
         return self._engines.run
 
+    def deleted(self, run_id: str) -> None:
+        """A run is in the ledger no more."""
+        session = self.session
+        if session is not None and session.snapshot.run_id == run_id:
+            session.is_deleted = True
+
     @property
     def shown(self) -> ShownRun | None:
         """What the Run screen shows: a replay, or the run."""

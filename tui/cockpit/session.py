@@ -6,18 +6,21 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Literal
 
-from engine.config import Settings
+from pydantic import ValidationError
+
+from engine.config import Loaded, Settings, secrets_of
 from engine.errors import EXIT_DONE, EXIT_FAILED, MigrationError
-from engine.knobs import KNOBS, SEED_COUNT, Knob
+from engine.knobs import CLUSTER_SIZE, KNOBS, PAGE_SIZE, SEED_COUNT, THROTTLE, Auto, Knob, KnobValue
 from engine.protocol import (
     Attached,
     Cancel,
     Event,
-    KnobChanged,
+    Origin,
+    RunOrigin,
     RunState,
     ServersStarted,
     SetKnob,
@@ -25,15 +28,22 @@ from engine.protocol import (
     Start,
     StateEntered,
 )
-from engine.service.client import EngineClient, EngineProcess
+from engine.redaction import know
+from engine.service.client import WAITS, EngineClient, EngineProcess, Waits, actor
+from tui import again
 from tui.cockpit.commands import Situation
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.signs import Sign, run_sign
 from tui.cockpit.throughput import ThroughputHistory
-from tui.words.events import Note, knob_mark
+from tui.words.events import Note, chart_mark
+from tui.words.safe import safe
 
 Policy = Literal["continue", "cancel"]
 
+FRONT_END = "cockpit"
+"""What it is called where it says who gives a command."""
+ORIGIN_TIMEOUT_S = 3.0
+"""How long a guest waits to be told what its run was started with."""
 EVENTS_KEPT = 2_000
 """Events for the log pane."""
 KNOB_NOTE_S = 3.0
@@ -51,9 +61,9 @@ class EngineSession:
         self.policy = policy
         """What the run does when this cockpit vanishes; without effect when it is not the owner."""
         self.settings: Settings | None = None
-        """What its run was started with; None for a guest."""
+        """What its run was started with; None where that is not known."""
         self.start_command: Start | None = None
-        """How its run was started; None before, and for a guest."""
+        """How its run was started; None before, and where that is not known."""
         self.snapshot: Snapshot = client.snapshot
         self.history = ThroughputHistory()
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
@@ -66,9 +76,13 @@ class EngineSession:
         """Grows with each change: a screen that has drawn this version need not draw again."""
         self.is_lost = False
         """The engine went away without saying that the run is over."""
+        self.given: Callable[[], Loaded] = lambda: Loaded(Settings())
+        """The settings that are in force, with where they came from."""
+        self.is_deleted = False
+        """Its run was deleted from the ledger: there is nothing left to resume."""
         self.heard_at = time.monotonic()
         """When the engine said something last."""
-        self.wanted: dict[str, int] = {}
+        self.wanted: dict[str, KnobValue] = {}
         """Knob values asked for and not yet in a snapshot."""
         self._ended = asyncio.Event()
         """The run is over, or the engine is gone."""
@@ -76,21 +90,43 @@ class EngineSession:
         self._last_event: Event | None = None
         """The engine's newest, of those that are kept."""
         self._has_seeded = False
+        self._auto_last = ""
+        """How the run turned its cluster size, as long as it did."""
+        self._looked: Snapshot | None = None
         self._turning: set[str] = set()
         self._answered: set[str] = set()
         self._applies: dict[str, tuple[str, float]] = {}
         self._catch_up(client.attached)
 
     @classmethod
-    async def own(cls, process: EngineProcess, policy: Policy) -> EngineSession:
+    async def own(cls, process: EngineProcess, policy: Policy, waits: Waits = WAITS) -> EngineSession:
         """Connect to an engine that was launched for this cockpit."""
-        client = await EngineClient.connect(process.socket, owner=True, on_disconnect=policy)
+        by = actor(FRONT_END)
+        client = await EngineClient.connect(process.socket, owner=True, on_disconnect=policy, waits=waits, by=by)
         return cls(client, process, policy)
 
     @classmethod
-    async def attach(cls, socket: Path) -> EngineSession:
-        """Connect to a running engine of another process, as a guest."""
-        return cls(await EngineClient.connect(socket), None, "continue")
+    async def attach(cls, socket: Path, waits: Waits = WAITS) -> EngineSession:
+        """Connect to a running engine of another process, as a guest. It tells what it takes to resume the run."""
+        session = cls(await EngineClient.connect(socket, waits=waits, by=actor(FRONT_END)), None, "continue")
+        with contextlib.suppress(
+            MigrationError, ValidationError, TimeoutError
+        ):  # an engine of another version does not
+            async with asyncio.timeout(ORIGIN_TIMEOUT_S):
+                origin = await session.client.ask(RunOrigin, Origin())
+            if origin.start is not None:
+                session.settings, session.start_command = Settings.model_validate(origin.settings), origin.start
+                know(secrets_of(session.settings))
+        return session
+
+    def command(self, words: str, *sides: str) -> str:
+        """A command about the run, for later: `mongopg-tui WORDS`, with what it needs to reach the same servers.
+
+        Args:
+            sides: "source", "target": those that the command takes.
+        """
+        servers = {"source": self.snapshot.source, "target": self.snapshot.target}
+        return safe(again.command(words, self.given(), {side: servers[side] for side in sides}), 1_000)
 
     @property
     def is_owner(self) -> bool:
@@ -103,15 +139,42 @@ class EngineSession:
         return self.snapshot.state.is_active and not self.is_lost
 
     @property
+    def is_comparing(self) -> bool:
+        """It compares every document of a run."""
+        return not self.client.is_closed and self.client.snapshot.comparing is not None
+
+    def look(self) -> None:
+        """Take its newest snapshot: of an engine that only answers questions, no messages are followed."""
+        if self._looked is not self.client.snapshot:
+            self._looked = self.client.snapshot
+            self.take(self._looked)
+
+    @property
     def is_resumable(self) -> bool:
-        """Another engine could go on with this run: it is ours, it came as far as its tables, its servers stay."""
+        """Another engine could go on with this run: its servers are known and stay, and it came as far as its tables."""
         return (
-            self.settings is not None
+            not self.is_deleted
+            and self.settings is not None
             and not self.settings.demo.embedded
             and self.start_command is not None
             and self.start_command.migrate
-            and bool(self.snapshot.tables)
+            and bool(self.snapshot.tables or self.start_command.resume)
         )
+
+    @property
+    def resumed_id(self) -> str:
+        """The run that goes on with this one: itself, or where it did not come to its tables, the one that it was to resume."""
+        resumed = self.start_command.resume if self.start_command is not None else None
+        return self.snapshot.run_id if self.snapshot.tables or not resumed else resumed
+
+    @property
+    def knobs_last(self) -> dict[str, int | str]:
+        """The knobs of a run as they were last: a throttle that protects a server stays when the run is resumed."""
+        knobs = (CLUSTER_SIZE, PAGE_SIZE, THROTTLE)
+        values: dict[str, int | str] = {knob.name: int(getattr(self.snapshot, knob.name)) for knob in knobs}
+        if self._auto_last:
+            values[CLUSTER_SIZE.name] = self._auto_last
+        return {name: value for name, value in values.items() if value or name == THROTTLE.name}
 
     @property
     def is_on_passing_servers(self) -> bool:
@@ -150,7 +213,13 @@ class EngineSession:
         if message.state.is_over:
             self._ended.set()
         if message.state.is_active:
+            self._auto_last = message.tuning.auto if message.tuning is not None else ""
             self.history.add(message.elapsed, message.rows_per_s)
+        mine = {"eta_reason": "paused by you"} if message.eta_reason == f"paused by {self.client.by}" else {}
+        if message.stopped_by == self.client.by:
+            mine["stopped_by"] = "you"
+        if mine:
+            self.snapshot = message.model_copy(update=mine)
         for name in self._answered:
             self.wanted.pop(name, None)
         self._answered.clear()
@@ -159,9 +228,9 @@ class EngineSession:
         self.version += 1
         self.events.append(event)
         self.n_events += 1
+        if mark := chart_mark(event):
+            self.history.mark(event.at, mark)
         match event:
-            case KnobChanged():
-                self.history.mark(event.at, knob_mark(event))
             case ServersStarted():
                 self.servers = {"source": event.source, "target": event.target}
                 self._are_servers_passing = not event.keep
@@ -210,7 +279,7 @@ class EngineSession:
         """The engine may live: it drops a client that reads too slowly, a suspended one for instance."""
         await self.client.close()
         try:
-            self.client = await EngineClient.connect(self.client.socket, owner=self.is_owner, on_disconnect=self.policy)
+            self.client = await self.client.again(owner=self.is_owner, on_disconnect=self.policy)
         except MigrationError:
             return False
         self._catch_up(self.client.attached)
@@ -223,14 +292,22 @@ class EngineSession:
 
     def knob_value(self, knob: Knob) -> int:
         """The newest wish, else what is in force."""
-        return self.wanted.get(knob.name, int(getattr(self.snapshot, knob.name)))
+        wanted = self.wanted.get(knob.name)
+        return wanted if isinstance(wanted, int) else int(getattr(self.snapshot, knob.name))
+
+    def knob_setting(self, knob: Knob) -> KnobValue:
+        """As `knob_value`, or that the run turns it, or is to."""
+        if knob.name in self.wanted:
+            return self.wanted[knob.name]
+        tuning = self.snapshot.tuning
+        return knob.read(tuning.auto) if tuning is not None and knob is CLUSTER_SIZE else self.knob_value(knob)
 
     def knob_note(self, knob: Knob) -> str:
         """When the last change applies ("from the next page"), for a few seconds after it was made."""
         note, at = self._applies.get(knob.name, ("", 0.0))
         return note if self.snapshot.elapsed - at <= KNOB_NOTE_S else ""
 
-    def wish(self, knob: Knob, value: int) -> None:
+    def wish(self, knob: Knob, value: KnobValue) -> None:
         """Note what a knob shall be; `grant` asks the engine for it."""
         self.wanted[knob.name] = value
         self._answered.discard(knob.name)
@@ -246,10 +323,11 @@ class EngineSession:
             return
         self._turning.add(knob.name)
         try:
-            sent: int | None = None
+            sent: KnobValue | None = None
             while sent != self.wanted[knob.name]:
                 sent = self.wanted[knob.name]
-                reply = await self.client.call(SetKnob(knob=knob.name, value=sent))
+                said = str(sent) if isinstance(sent, Auto) else sent
+                reply = await self.client.call(SetKnob(knob=knob.name, value=said))
                 self._applies[knob.name] = (str(reply.get("applies", "")), self.snapshot.elapsed)
             self._answered.add(knob.name)
         except MigrationError:
@@ -286,7 +364,11 @@ def situation_of(
     if session is None:
         is_replay = shown is not None
         has_problems = shown is not None and bool(shown.snapshot.problems)
-        return Situation(has_source=has_source, has_target=has_target, is_replay=is_replay, has_problems=has_problems)
+        has_rejects = shown is not None and shown.snapshot.rejected > 0
+        return Situation(
+            has_source=has_source, has_target=has_target, is_replay=is_replay, has_problems=has_problems,
+            has_rejects=has_rejects,
+        )  # fmt: skip
     snapshot = session.snapshot
     is_unfinished = session.is_lost or snapshot.state in {RunState.FAILED, RunState.CANCELLED}
     return Situation(
@@ -294,8 +376,12 @@ def situation_of(
         is_lost=session.is_lost,
         can_resume=is_unfinished and session.is_resumable,
         has_problems=bool((shown or session).snapshot.problems),
+        follows=snapshot.follow is not None,
+        is_halted=snapshot.follow is not None and bool(snapshot.follow.halted_by),
+        has_rejects=(shown or session).snapshot.rejected > 0,
         has_source=has_source,
         has_target=has_target,
         has_engine=not session.client.is_closed,
+        knows_run_servers=session.settings is not None and not session.settings.demo.embedded,
         is_replay=shown is not session,
     )

@@ -39,6 +39,9 @@ class ShownRun(Protocol):
     def silent_s(self) -> float:
         """Seconds for which a run that goes on has not been heard of."""
 
+    def command(self, words: str, *sides: str) -> str:
+        """A command about the run, for later, with what it needs to reach the same servers."""
+
     def log_path(self) -> Path | None:
         """The engine's log; None when there is no engine."""
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.protocol import RunInfo, RunState, Snapshot, Verification, WorkerState
-from tui.words.run_status import is_interrupted
+from engine.protocol import RunInfo, RunState, Snapshot, TableState, Verification, WorkerState
+from tui.words.format import number
+from tui.words.run_status import is_interrupted, verification_words
 from tui.words.safe import safe
 
 MUTED = "$foreground 75%"
@@ -36,16 +37,15 @@ _RUN = {
     RunState.PAUSING: Sign("‖", "pausing", "$warning"),
     RunState.PAUSED: Sign("‖", "paused", "$warning"),
     RunState.FINISHING: Sign("◐", "finishing", "$success"),
-    RunState.CANCELLING: Sign("×", "cancelling", "$warning"),
+    RunState.FOLLOWING: Sign("»", "following", "$success"),
+    RunState.DRAINING: Sign("◐", "draining", "$success"),
+    RunState.HALTED: Sign("!", "halted", "$error"),
+    RunState.CANCELLING: Sign("×", "stopping", "$warning"),
     RunState.COMPLETED: Sign("✓", "completed", "$success"),
-    RunState.CANCELLED: Sign("×", "cancelled", "$warning"),
+    RunState.CANCELLED: Sign("×", "stopped", "$warning"),
     RunState.FAILED: Sign("!", "failed", "$error"),
 }
 _VERIFYING = Sign("◐", "verifying", "$success")
-_VERIFICATION = {
-    Verification.VERIFIED: Sign("✓", "verified", "$success"),
-    Verification.MISMATCH: Sign("!", "mismatch", "$error"),
-}
 INTERRUPTED = Sign("!", "interrupted", "$error")
 """In the ledger as going on, but without an engine."""
 LOST = Sign("!", "engine lost", "$error")
@@ -67,6 +67,29 @@ WORKER = {
 }
 
 
+TABLE = {
+    TableState.WAITING: Sign("·", "waiting", MUTED),
+    TableState.COPYING: Sign("●", "copying", "$success"),
+    TableState.PAUSED: Sign("‖", "paused", "$warning"),
+    TableState.COPIED: Sign("◐", "copied", "$success"),
+    TableState.BUILDING_KEY: Sign("◐", "building key", "$success"),
+    TableState.BUILDING_INDEXES: Sign("◐", "indexes", "$success"),
+    TableState.FOLLOWING: Sign("»", "following", "$success"),
+    TableState.DONE: Sign("✓", "done", "$success"),
+    TableState.PARKED: Sign("!", "parked", "$error"),
+    TableState.DIFFERS: Sign("!", "mismatch", "$error"),
+    TableState.STOPPED: Sign("×", "stopped", "$warning"),
+}
+
+
+def table_sign(state: str) -> Sign:
+    """The sign of a table's state; a newer version's word stays."""
+    try:
+        return TABLE[TableState(state)]
+    except ValueError:
+        return Sign("?", safe(state, 20), MUTED)
+
+
 def sign_of(run: RunInfo, now: Callable[[], float] = time.time) -> Sign:
     """How a run of the ledger ended; or that it goes on, or has lost its engine. A newer version's word stays."""
     if is_interrupted(run, now):
@@ -75,7 +98,25 @@ def sign_of(run: RunInfo, now: Callable[[], float] = time.time) -> Sign:
         known, found = RunState(run.state), Verification(run.verification)
     except ValueError:
         return Sign("?", safe(run.state, 20), MUTED)
-    return _VERIFICATION.get(found, _RUN[known]) if known is RunState.COMPLETED else _RUN[known]
+    if known is not RunState.COMPLETED:
+        return _RUN[known]
+    return verified_sign(found, run.verification_level, run.rejected, before_retry=run.verified_before_retry)
+
+
+def verified_sign(verification: Verification, level: str, rejected: int, *, before_retry: bool = False) -> Sign:
+    """How a run that is complete was verified, if it was, and how many documents it rejected.
+
+    Args:
+        before_retry: every document was compared, and a retry of rejects has written rows since.
+    """
+    words = verification_words(verification.value, level, rejected, before_retry=before_retry)
+    if verification is Verification.MISMATCH:
+        return Sign("!", words, "$error")
+    if verification is Verification.RUNNING:
+        return Sign("◐", f"comparing, {number(rejected)} rejected" if rejected else "comparing", "$success")
+    if verification is not Verification.VERIFIED:
+        return _RUN[RunState.COMPLETED]
+    return Sign("✓", words, "$warning" if rejected or before_retry else "$success")
 
 
 def run_sign(snapshot: Snapshot, is_lost: bool = False) -> Sign:
@@ -83,7 +124,12 @@ def run_sign(snapshot: Snapshot, is_lost: bool = False) -> Sign:
     if is_lost:
         return LOST
     if snapshot.state is RunState.COMPLETED:
-        return _VERIFICATION.get(snapshot.verification, _RUN[snapshot.state])
+        return verified_sign(
+            snapshot.verification,
+            snapshot.verification_level,
+            snapshot.rejected,
+            before_retry=snapshot.verified_before_retry,
+        )
     if snapshot.state is RunState.FINISHING and snapshot.verification is Verification.RUNNING:
         return _VERIFYING
     return _RUN[snapshot.state]

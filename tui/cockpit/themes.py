@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import replace
 
 from textual.theme import BUILTIN_THEMES, Theme
 
-from engine.config import CockpitSettings
+from engine.config import CockpitSettings, Settings, merged
 from engine.errors import UsageError
 
 DARK = replace(BUILTIN_THEMES["textual-dark"], error="#e8708c")
@@ -49,6 +50,13 @@ def fitting(name: str, colours: str | None) -> str:
     be seen. Without a theme that was chosen, the terminal's own colours are taken there.
     """
     return "ansi-dark" if colours == "standard" and name == CockpitSettings().theme else name
+
+
+def with_remembered_theme(settings: Settings, provenance: Mapping[str, str], remembered: str) -> Settings:
+    """The settings with the theme that was chosen last, where they name none themselves."""
+    if remembered not in NAMES or provenance.get("cockpit.theme", "default") != "default":
+        return settings
+    return merged(settings, {"cockpit": {"theme": remembered}})
 
 
 def check_theme(name: str, where: str) -> str:

@@ -36,6 +36,8 @@ class Columns:
     """Mean rows/s of each column, oldest first."""
     marks: list[tuple[int, str]]
     """Column and label of each change."""
+    end_s: float = 0.0
+    """Seconds of the newest sample."""
 
     @property
     def peak(self) -> float:
@@ -96,7 +98,7 @@ class ThroughputHistory:
             before = rates[-1] if rates else 0.0
             rates.append(sums[column] / counts[column] if counts[column] else before)
         marks = [(min(width - 1, int(mark.at / bucket)), mark.label) for mark in self._marks]
-        return Columns(bucket, rates, marks)
+        return Columns(bucket, rates, marks, self.end)
 
 
 def _place(at: float, grain: float) -> int:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from engine.protocol import CountingView, Snapshot, TableView, ValuesView
+from engine.protocol import ColumnView, CountingView, Snapshot, TableView, ValuesView
 from tui.words.format import bytes_size, duration, number
+from tui.words.run_status import state_words
 from tui.words.safe import safe
+from tui.words.vitals import steps_words
+
+LEAST_SHARE = 1.0
+"""Per cent below which a BSON type is told with a count."""
 
 
 def documents_words(table: TableView) -> str:
@@ -26,6 +31,14 @@ def census_words(table: TableView) -> str:
     return ", ".join(words)
 
 
+def order_words(table: TableView) -> str:
+    """In which order a run would read the collection, and why; nothing where the engine does not say."""
+    if not table.order_reason:
+        return ""
+    order = "in natural order" if table.order == "natural" else "in the order of _id"
+    return f"read {order}: {safe(table.order_reason, 160)}"
+
+
 def counting_words(counting: CountingView) -> str:
     """How far a full census is."""
     words = [f"counting fields: {number(counting.seen)} of {number(counting.total)} documents"]
@@ -40,30 +53,46 @@ def phase_words(snapshot: Snapshot) -> str:
     """What the engine does now, and how far it is with what is no copying."""
     if snapshot.counting is not None:
         return counting_words(snapshot.counting)
-    return safe(snapshot.phase or snapshot.state.value, 80)
+    if steps := steps_words(snapshot):
+        return steps
+    return safe(state_words(snapshot.phase or snapshot.state.value), 80)
+
+
+def kinds_words(column: ColumnView) -> list[str]:
+    """The BSON types of a field, the most frequent first; of rare ones how often they were seen: `int64 40 of 8,000`."""
+    present = column.values.present if column.values is not None else 0
+    words = []
+    for kind, share in sorted(column.kinds.items(), key=lambda each: -each[1]):
+        count = round(share * present / 100)
+        if share >= LEAST_SHARE or not present:
+            words.append(f"{safe(kind, 20)} {'>99' if 99.5 <= share < 100 else f'{share:.0f}'}%")
+        else:
+            words.append(f"{safe(kind, 20)} {number(count)} of {number(present)}")
+    return words
 
 
 def values_words(values: ValuesView | None) -> str:
-    """Extremes and oddities of a field's values: `0 to 97, 3 null`."""
+    """Oddities and extremes of a field's values, what may be trouble first: `2 with NUL, 0 to 97, 3 nulls`."""
     if values is None:
         return ""
     words = []
-    if values.low is not None:
-        words.append(f"{_shown(values.low)} to {_shown(values.high)}")
-    if values.longest:
-        words.append(f"to {number(values.longest)} characters")
-    if values.elements:
-        words.append(f"of {'/'.join(safe(kind, 20) for kind in values.elements)}")
-    if values.depth > 1:
-        words.append(f"{values.depth} levels")
     for count, what in (
-        (values.nulls, "null"),
         (values.nul, "with NUL"),
         (values.bad_utf8, "not UTF-8"),
         (values.bad_dates, "date out of range" if values.bad_dates == 1 else "dates out of range"),
     ):
         if count:
             words.append(f"{number(count)} {what}")
+    if values.low is not None:
+        words.append(f"{_shown(values.low)} to {_shown(values.high)}")
+    if values.longest:
+        words.append(f"max {number(values.longest)} char{'s' * (values.longest != 1)}")
+    if values.elements:
+        words.append(f"array of {'/'.join(f'{safe(kind, 20)}s' for kind in values.elements)}")
+    if values.depth > 1:
+        words.append(f"{values.depth} levels")
+    if values.nulls:
+        words.append(f"{number(values.nulls)} null{'s' * (values.nulls != 1)}")
     return ", ".join(words)
 
 

@@ -10,29 +10,44 @@ from engine.protocol import (
     CensusFinished,
     CensusStarted,
     Event,
+    GuardActed,
+    GuardBlind,
+    GuardSet,
+    HostChanged,
     IndexesBuilt,
     KnobChanged,
+    KnobTuned,
     PartitionParked,
+    PlannedTable,
     ProblemReported,
     RejectsRetried,
+    RunCutOver,
+    RunEnvironment,
     RunFinished,
+    RunHalted,
     RunPlanned,
+    RunResolved,
     RunVerified,
     ServersStarted,
     SnapshotTaken,
     StateEntered,
     TableCounted,
+    TableStage,
+    TableState,
     UnknownEvent,
     VerificationEnded,
     WorkerChanged,
 )
+from tui.words.follow import choice_words
 from tui.words.format import moment, number
+from tui.words.guards import acted_mark, acted_words
 from tui.words.knobs import label_of, value_of
+from tui.words.run_status import RETRIED_SINCE, state_words, verification_words
 from tui.words.safe import safe
 
 WARNINGS_TOLD = 20
 """Warnings of a plan that are told, at most."""
-NOTICES = frozenset({"nothing_to_resume", "complete", "written_since"})
+NOTICES = frozenset({"nothing_to_resume", "complete", "written_since", "new_collection"})
 """Codes of problems that are no trouble, only news."""
 TOLD_BY_NUMBERS: frozenset[type[Event]] = frozenset({
     *(each for each in EVENT_CLASSES if each.only_counts),
@@ -40,6 +55,8 @@ TOLD_BY_NUMBERS: frozenset[type[Event]] = frozenset({
     TableCounted, IndexesBuilt,  # the summary has a line for each table
 })  # fmt: skip
 """Events without words: a screen and a summary show the numbers that they move."""
+AUTO = "auto"
+"""What a run that turns a knob itself is called in its events."""
 _MESSAGE_LIMIT = 2_000
 """Characters of a message: a server's whole error, not a document."""
 
@@ -76,20 +93,62 @@ def words(event: Event) -> str | None:
 
 @words.register
 def _(event: StateEntered) -> str:
-    parts = (event.state.value, event.phase.removeprefix(f"{event.state.value}: "), event.reason)
-    return ": ".join(dict.fromkeys(safe(part) for part in parts if part))
+    parts = (state_words(event.state.value), event.phase.removeprefix(f"{event.state.value}: "), event.reason)
+    entered = ": ".join(dict.fromkeys(safe(part) for part in parts if part))
+    return f"{entered}, by {safe(event.by)}" if event.by and event.by not in event.reason else entered
 
 
 @words.register
 def _(event: KnobChanged) -> str:
     change = f"{label_of(event.knob)} {value_of(event.knob, event.old)} → {value_of(event.knob, event.value)}"
+    by = f"{change}, by {safe(event.by)}" if event.by else change
+    return f"{by}: {safe(event.reason, _MESSAGE_LIMIT)}" if event.reason else by
+
+
+@words.register
+def _(event: KnobTuned) -> str:
+    label, reason = label_of(event.knob), safe(event.reason, _MESSAGE_LIMIT)
+    if not event.auto:
+        return f"{label} auto off: {reason}"
+    stable = value_of(event.knob, event.stable)
+    kept = stable if event.old in (None, event.stable) else f"{value_of(event.knob, event.old)} → {stable}"
+    return f"{label} {safe(event.auto, 40)}, {kept}: {reason}"
+
+
+@words.register
+def _(event: GuardActed) -> str:
+    return acted_words(event)
+
+
+@words.register
+def _(event: GuardBlind) -> str:
+    remedy = f" As an administrator, run: {safe(event.remedy, 300)}" if event.remedy else ""
+    return f"guard {safe(event.guard, 40)} cannot see and does nothing: {safe(event.why, _MESSAGE_LIMIT)}{remedy}"
+
+
+@words.register
+def _(event: GuardSet) -> str:
+    change = f"guard.{safe(event.setting, 40)} {safe(event.old, 100) or 'empty'} → {safe(event.value, 100) or 'empty'}"
     return f"{change}, by {safe(event.by)}" if event.by else change
 
 
 @words.register
 def _(event: WorkerChanged) -> str:
     exit_code = f" with exit code {event.exit}" if event.exit else ""
-    return f"worker {event.id} (pid {event.pid}) {safe(event.what)}{exit_code}"
+    place = f"pid {event.pid} on {safe(event.host, 80)}" if event.host else f"pid {event.pid}"
+    return f"worker {event.id} ({place}) {safe(event.what)}{exit_code}"
+
+
+@words.register
+def _(event: HostChanged) -> str:
+    host = f"host {safe(event.host, 80)}"
+    if event.what == "refused":
+        return f"{host} takes no workers: {safe(event.message, _MESSAGE_LIMIT)}"
+    if event.what == "joined":
+        return f"{host} joined with {number(event.slots)} {'slot' if event.slots == 1 else 'slots'}"
+    if event.what == "left":
+        return f"{host} left: what its workers had in hand goes to others"
+    return f"{host} {safe(event.what, 40)}"
 
 
 @words.register
@@ -105,28 +164,71 @@ def _(event: PartitionParked) -> str:
 
 @words.register
 def _(event: RunPlanned) -> str:
-    tables = ", ".join(f"{table.namespace} → {table.table}" for table in event.tables)
+    tables = ", ".join(f"{table.namespace} → {table.table}{_order(table)}" for table in event.tables)
     return f"planned: {safe(tables)}"
+
+
+def _order(table: PlannedTable) -> str:
+    """That a collection is read as it lies on disk, and why; nothing for the order of `_id`."""
+    return f", in natural order, as {table.order_reason}" if table.order == "natural" else ""
+
+
+@words.register
+def _(event: TableStage) -> str:
+    what = f"building {number(event.indexes)} indexes" if event.indexes > 1 else safe(event.state)
+    what = what if event.state != TableState.DONE else "done"
+    return f"{safe(event.namespace)}: {what}"
+
+
+LIFT_WORDS = "MongoDB goes on refusing writes: db.adminCommand({setUserWriteBlockMode: 1, global: false}) lifts that"
+
+
+@words.register
+def _(event: RunCutOver) -> str:
+    stopped = f", writers stopped for {event.write_stop_s:.1f} s" if event.write_stop_s is not None else ""
+    changes = f"{number(event.inserted)} inserts, {number(event.updated)} updates, {number(event.deleted)} deletes"
+    blocked = f"; {LIFT_WORDS}" if event.writes_blocked else ""
+    return f"cut over{stopped}; changes followed: {changes}{blocked}"
+
+
+@words.register
+def _(event: RunHalted) -> str:
+    return f"halted: {safe(event.message, _MESSAGE_LIMIT)}"
+
+
+@words.register
+def _(event: RunResolved) -> str:
+    what = safe(event.namespace) or "the whole source"
+    by = f", by {safe(event.by)}" if event.by else ""
+    return f"resolved: {what}, {choice_words(event.choice)}{by}"
 
 
 @words.register
 def _(event: SnapshotTaken) -> str:
-    return f"every document is read as it was at {moment(event.unix)}"
+    return f"all documents are read as of {moment(event.unix)}"
 
 
 @words.register
 def _(event: ServersStarted) -> str:
-    return f"embedded servers: {safe(event.source)} and {safe(event.target)}, data in {safe(event.directory)}"
+    writes = f"; {event.writes_per_s:,} writes a second to the source until you cut over" if event.writes_per_s else ""
+    return f"embedded servers: {safe(event.source)} and {safe(event.target)}, data in {safe(event.directory)}{writes}"
+
+
+@words.register
+def _(event: RunEnvironment) -> str:
+    servers = f"MongoDB {safe(event.source_version)} → PostgreSQL {safe(event.target_version)}"
+    return f"started by {safe(event.by)} with version {safe(event.program)}: {servers}"
 
 
 @words.register
 def _(event: VerificationEnded) -> str:
-    return f"verification: {event.verification.value}"
+    since = f". {RETRIED_SINCE}" if event.before_retry else ""
+    return f"verification: {verification_words(event.verification.value, event.level)}{since}"
 
 
 @words.register
 def _(event: RunFinished) -> str:
-    return f"finished: {event.state.value}, {number(event.written)} rows"
+    return f"finished: {state_words(event.state.value)}, {number(event.written)} rows"
 
 
 @words.register
@@ -137,8 +239,8 @@ def _(event: RunVerified) -> str:
 @words.register
 def _(event: RejectsRetried) -> str:
     return (
-        f"rejects tried again: {number(event.tried)}, written {number(event.written)},"
-        f" already there {number(event.already_there)}, left {number(event.left)}"
+        f"rejects retried {number(event.tried)}: {number(event.written)} written,"
+        f" {number(event.already_there)} already there, {number(event.left)} still rejected"
     )
 
 
@@ -152,6 +254,13 @@ def _(event: UnknownEvent) -> str:
     return f"{safe(event.kind, 60)}: an event that this version cannot read"
 
 
-def knob_mark(event: KnobChanged) -> str:
-    """The change of a knob, for the chart: `page size 8,000`."""
-    return f"{label_of(event.knob)} {value_of(event.knob, event.value)}"
+def chart_mark(event: Event) -> str:
+    """What is marked in the chart: `page size 8,000`, `auto 12` where the run did it, `slowed: standby_lag`; or nothing."""
+    match event:
+        case KnobChanged():
+            if event.by == AUTO:
+                return f"{AUTO} {value_of(event.knob, event.value)}"
+            return f"{label_of(event.knob)} {value_of(event.knob, event.value)}"
+        case GuardActed():
+            return acted_mark(event)
+    return ""

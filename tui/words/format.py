@@ -33,22 +33,44 @@ def compact(value: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time, in seconds: 75 is "01:15", 3675 is "1:01:15", 90061 is "1d 01:01", None is a dash."""
+    """How long something takes, in seconds, in at most seven characters that no time of day has.
+
+    12 is "12s", 75 is "1m 15s", 3675 is "1h 01m", 90061 is "1d 01h", None is a dash.
+    """
     if seconds is None:
         return NO_NUMBER
     whole = max(0, round(seconds))
+    if whole < _MINUTE_S:
+        return f"{whole}s"
     if whole < _HOUR_S:
-        return f"{whole // _MINUTE_S:02}:{whole % _MINUTE_S:02}"
-    hours, rest = divmod(whole, _HOUR_S)
+        return f"{whole // _MINUTE_S}m {whole % _MINUTE_S:02}s"
     if whole < _DAY_S:
-        return f"{hours}:{rest // _MINUTE_S:02}:{rest % _MINUTE_S:02}"
-    days, hours = divmod(hours, 24)
-    return f"{days}d {hours:02}:{rest // _MINUTE_S:02}"
+        return f"{whole // _HOUR_S}h {whole % _HOUR_S // _MINUTE_S:02}m"
+    return f"{whole // _DAY_S}d {whole % _DAY_S // _HOUR_S:02}h"
+
+
+def about(seconds: float) -> str:
+    """An estimated time: 0.2 is "under 1 s", 75.2 is "about 1m 15s"."""
+    return "under 1 s" if seconds < 1 else f"about {duration(seconds)}"
 
 
 def moment(unix: float) -> str:
     """A point in time, from seconds since 1970, as servers say it: "2026-11-23 22:09:31 UTC"."""
     return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def time_of_day(unix: float, *, since: float = 0.0, seconds: bool = False) -> str:
+    """A point in time by the clock of this machine, from seconds since 1970: "14:07", with `seconds` "14:07:31".
+
+    Args:
+        since: where that was another day, the day is told, too: "Tue 04:40", after a week "2026-12-08 04:40".
+    """
+    at = datetime.fromtimestamp(unix).astimezone()
+    clock = f"{at:%H:%M:%S}" if seconds else f"{at:%H:%M}"
+    before = datetime.fromtimestamp(since or unix).astimezone()
+    if at.date() == before.date():
+        return clock
+    return f"{at:%a} {clock}" if abs((at.date() - before.date()).days) < 7 else f"{at:%Y-%m-%d} {clock}"
 
 
 def bytes_size(size: float) -> str:

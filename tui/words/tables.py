@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection, Sequence
 
+from engine.protocol import DiscardedTable
+from tui.words.format import number
 from tui.words.safe import safe
 
 CELL_LIMIT = 60
@@ -21,6 +23,14 @@ def text_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right:
         padded = [_padded(cell, widths[column], column in right) for column, cell in enumerate(row)]
         lines.append(GAP.join(padded).rstrip())
     return "\n".join(lines)
+
+
+def table_words(table: DiscardedTable) -> str:
+    """`public.orders (468,000 rows)`, harmless."""
+    if table.rows < 0:
+        return f"{safe(table.table)} (not there any more)"
+    about = "" if table.is_exact else "about "
+    return f"{safe(table.table)} ({about}{number(table.rows)} rows)"
 
 
 def _padded(cell: str, width: int, is_right: bool) -> str:

@@ -12,6 +12,10 @@ HIDDEN = "***"
 _HIDDEN = re.compile(r"^([a-z0-9+.-]+://[^:@/?#]*:)\*\*\*(?=@)", re.IGNORECASE)
 """A connection string up to a password that is hidden."""
 _OPTION = re.compile(r"(?<=[?&])(\w*passw(?:or)?d|authMechanismProperties)=([^&#]*)", re.IGNORECASE)
+_WORD = re.compile(r"(?:^|\s+)\w*passw(?:or)?d\s*=\s*\*\*\*", re.IGNORECASE)
+"""Of a connection string that consists of words: a password that is hidden."""
+_LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|\[::1\]|[^\[\]]*\.sock", re.IGNORECASE)
+"""Hosts of this machine, a port left out."""
 
 
 def shown(uri: str) -> str:
@@ -20,8 +24,9 @@ def shown(uri: str) -> str:
 
 
 def without_secrets(uri: str) -> str:
-    """`uri` without its secrets: the user stays, the password goes."""
+    """`uri` without its secrets: the user stays, the password goes. Also of words, `host=pg1 password=x`."""
     rest = re.sub(r"(?<=[^/]):\*\*\*(?=@)|://:\*\*\*@", lambda found: "://" if "/" in found[0] else "", shown(uri))
+    rest = rest if "://" in rest else _WORD.sub("", rest).strip()
     return re.sub(r"\?$", "", re.sub(r"(?<=\?)&", "", re.sub(r"(?:(?<=\?)|&)[^&=?#]*=\*\*\*", "", rest)))
 
 
@@ -44,6 +49,17 @@ def merged(text: str, known: str) -> str:
 def place(uri: str) -> str:
     """Host and database for a header: `mongodb://app:x@db1:27017/shop?tls=true` is `db1:27017/shop`."""
     return uri[userinfo_end(uri) :].partition("?")[0].partition("#")[0]
+
+
+def hosts_in(uri: str) -> str:
+    """Hosts and ports of a connection string, without its database."""
+    return place(uri).partition("/")[0]
+
+
+def is_on_this_machine(uri: str) -> bool:
+    """Every host of MongoDB's connection string is this machine, by name; of names that DNS has to tell none is."""
+    hosts = [re.sub(r":\d+$", "", host) for host in hosts_in(uri).split(",")]
+    return uri.startswith("mongodb://") and all(_LOOPBACK.fullmatch(host) for host in hosts)
 
 
 def database_in(uri: str) -> str:

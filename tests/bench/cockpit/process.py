@@ -79,7 +79,7 @@ def _run_in_cockpit(stage: Stage, workers: int) -> None:
     with stage.cockpit("run", workers=workers) as terminal:
         deadline = time.monotonic() + PAIR_WITHIN_S
         written = ""
-        while "✓ verified" not in written:
+        while "✓ counts match" not in written:
             if time.monotonic() > deadline or terminal.process.poll() is not None:
                 raise RuntimeError(f"The run did not end well:\n{written}")
             written = written[-1_000:] + read(terminal, 0.1)

@@ -25,7 +25,7 @@ SIZE = (120, 40)
 """Columns and lines."""
 STARTED_WITHIN_S = 180.0
 _STYLES = re.compile(r"\x1b\[[0-9;]*m")
-_OVER = re.compile(r"◐ finishing|✓ (?:completed|verified)|! (?:failed|mismatch)|× cancelled")
+_OVER = re.compile(r"◐ finishing|✓ (?:completed|counts match|verified)|! (?:failed|mismatch)|× stopped")
 """What the header says when no knob can be turned any more."""
 
 

@@ -31,16 +31,25 @@ CLOCK_S = float(os.environ.get("MONGOPG_PLANTED_CLOCK_S", "0"))
 MEMORY_MB = int(os.environ.get("MONGOPG_PLANTED_MEMORY_MB", "0"))
 AFTER_STATEMENTS = {
     "INSERT INTO mongopg.slice": "claimed",
-    "UPDATE mongopg.slice SET upto": "pre_commit",
+    "UPDATE mongopg.slice s SET upto": "pre_commit",
+    "INSERT INTO mongopg.applied": "lane_claimed",
+    "SELECT key_hash, key FROM mongopg.dirty": "lane_read",
+    "DELETE FROM mongopg.dirty WHERE run_id = $1 AND task_id": "lane_written",
+    "UPDATE mongopg.applied SET n_upserted": "lane_pre_commit",
+    "INSERT INTO mongopg.stream_slice": "slice_claimed",
+    "INSERT INTO mongopg.dirty": "slice_pre_commit",
     "COMMIT": "post_commit",
 }
-"""Beginning of a statement of a worker -> the point behind it."""
+"""Beginning of a statement of a worker, or of the engine that collects changes -> the point behind it."""
 CALLS = {
     "engine.ledger.runs:create_run_and_tables": "making_tables",
     "engine.ledger.runs:take_over": "taking_over",
     "engine.ledger.runs:set_state": "keeping_state",
     "engine.ledger.partitions:check_complete": "looking_for_gaps",
     "engine.ledger.partitions:replace_partition": "cutting_again",
+    "engine.ledger.follow:add_slice": "collecting",
+    "engine.ledger.follow:set_phase": "entering_phase",
+    "engine.ledger.follow:settle_counts": "settling",
     "engine.postgres.finish:build_key": "building_key",
     "engine.postgres.finish:analyze": "analyzing",
     "engine.postgres.finish:swap": "swapping",
@@ -63,7 +72,12 @@ def plant_points() -> None:
     """Put the crash points into the code."""
     import asyncpg
 
-    execute = asyncpg.Connection.execute
+    execute, fetch = asyncpg.Connection.execute, asyncpg.Connection.fetch
+
+    def passing_after(query: str) -> None:
+        for beginning, point in AFTER_STATEMENTS.items():
+            if query.startswith(beginning):
+                passing(point)
 
     async def executing(self: Any, query: str, *arguments: Any, **options: Any) -> Any:
         if query == "COMMIT" and os.path.exists(os.path.join(FOLDER, "in_commit")):
@@ -72,12 +86,16 @@ def plant_points() -> None:
             passing("in_commit")
             return await sent
         answer = await execute(self, query, *arguments, **options)
-        for beginning, point in AFTER_STATEMENTS.items():
-            if query.startswith(beginning):
-                passing(point)
+        passing_after(query)
+        return answer
+
+    async def fetching(self: Any, query: str, *arguments: Any, **options: Any) -> Any:
+        answer = await fetch(self, query, *arguments, **options)
+        passing_after(query)
         return answer
 
     setattr(asyncpg.Connection, "execute", executing)  # noqa: B010 - a method, replaced on purpose
+    setattr(asyncpg.Connection, "fetch", fetching)  # noqa: B010
 
     feed = importlib.import_module("engine.work.feed")
     page = feed.Feed.page
@@ -90,7 +108,7 @@ def plant_points() -> None:
 
     feed.Feed.page = paging
 
-    reader = importlib.import_module("engine.mongo.reader").RangeReader
+    reader = importlib.import_module("engine.mongo.reader").BatchReader
     next_batch = reader.next_batch
 
     def reading(self: Any) -> Any:

@@ -15,10 +15,17 @@ from textual.widgets.option_list import Option
 
 from tui.cockpit.dialogs.modal import Modal
 from tui.cockpit.signs import MUTED
+from tui.cockpit.widgets.options import LINE_KEYS, Options
 from tui.words.safe import safe
 
 _NAME = 16
 """Cells of a name with a note, at least."""
+
+
+class Choices(Options, inherit_bindings=False):
+    """The names: the keys of every list of the cockpit, and Enter."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*LINE_KEYS, Binding("enter", "select", "Select", show=False)]
 
 
 class ChoosingDialog(Modal[str]):
@@ -36,10 +43,10 @@ class ChoosingDialog(Modal[str]):
         """The names."""
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(self._title)
-            dialog.border_subtitle = Content("enter takes it, esc goes back")
+            dialog.border_subtitle = Content("Enter select · Esc cancel")
             width = max(_NAME, *map(len, self._names))
             lines = (_line(name, note, width) for name, note in zip(self._names, self._notes, strict=True))
-            yield OptionList(*map(Option, lines), markup=False, compact=True)
+            yield Choices(*map(Option, lines), markup=False, compact=True)
 
     @on(OptionList.OptionSelected)
     def _taken(self, event: OptionList.OptionSelected) -> None:

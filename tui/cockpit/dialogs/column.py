@@ -2,87 +2,191 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.widgets import Button, Input, Static
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 from engine.loading import choices_of
-from engine.protocol import POLICIES, ColumnView
-from tui.cockpit.dialogs.modal import Modal
+from engine.protocol import POLICIES, ColumnView, TypeChoice, is_type, policies_for
+from tui.cockpit.dialogs.plan_form import Attempt, PlanForm
 from tui.cockpit.plan_edits import ColumnState
+from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.fields import ChoiceField
+from tui.words.census import kinds_words
+from tui.words.rejects import policy_value
 from tui.words.safe import safe
 
-AS_SET = "as set"
-"""A column without a policy of its own."""
+_OTHER_NAMES = {
+    "varchar": "text", "string": "text", "char": "text", "character varying": "text", "int": "integer", "int4": "integer",
+    "int8": "bigint", "long": "bigint", "decimal": "numeric", "float": "double precision", "float8": "double precision",
+    "double": "double precision", "bool": "boolean", "timestamp": "timestamptz", "datetime": "timestamptz",
+    "date": "timestamptz", "timestamp with time zone": "timestamptz", "binary": "bytea", "blob": "bytea", "object": "jsonb",
+}  # fmt: skip
+"""What types are called elsewhere."""
+_FITS, _NO_PART = 100.0, 0.0
 
 
-class ColumnDialog(Modal[ColumnState]):
-    """Returns the column as edited; the engine judges it."""
+class ColumnDialog(PlanForm[ColumnState]):
+    """Returns the column as edited, once the engine has taken it; what it refuses is said here."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "step(-1)", "Type before", show=False),
+        Binding("down", "step(1)", "Next type", show=False),
+    ]
 
-    def __init__(self, column: ColumnView, now: ColumnState, as_set: Mapping[str, str] | None) -> None:
+    def __init__(
+        self,
+        column: ColumnView,
+        now: ColumnState,
+        as_set: Mapping[str, str] | None,
+        types: Sequence[TypeChoice],
+        attempt: Attempt[ColumnState],
+    ) -> None:
         """Nothing is changed yet.
 
         Args:
             column: what was seen of it.
             now: the column as it is.
             as_set: the policies that are set for all columns; None for a column that takes none of its own.
+            types: that it may have.
+            attempt: makes the change; returns why it cannot be.
         """
-        super().__init__()
+        super().__init__(f"Field {safe(column.field, 50)}", attempt)
         self._column = column
         self._now = now
         self._as_set = as_set
+        self._types = types
+        self._listed: list[TypeChoice] = []
 
-    def compose(self) -> ComposeResult:
-        """Two fields, and a choice for each policy."""
-        kinds = ", ".join(f"{safe(kind, 20)} {share:.0f}%" for kind, share in self._column.kinds.items())
-        with Vertical(classes="dialog") as dialog:
-            dialog.border_title = Content(f"Field {safe(self._column.field, 50)}")
-            for label, value in (("Column", self._now.name), ("Type", self._now.type)):
-                with Horizontal(classes="named-field"):
-                    yield Static(label, classes="field-label", markup=False)
-                    yield Input(value, id=label.lower(), compact=True, select_on_focus=False)
-            if self._as_set is not None:
-                for policy in POLICIES:
-                    words = (AS_SET, *choices_of(f"mapping.{policy}"))
-                    with Horizontal(classes="named-field"):
-                        yield Static(policy, classes="field-label", markup=False)
-                        yield ChoiceField(words, self._now.policies.get(policy, AS_SET), id=policy)
-            yield Static(f"Seen: {kinds or 'nothing'}", classes="note", markup=False)
-            note = "A value that the type cannot hold goes to _extra, or its document is rejected, as overflow says."
-            if self._as_set:
-                said = ", ".join(f"{policy} {safe(word, 20)}" for policy, word in self._as_set.items())
-                note += f" As set for this plan: {said}."
-            yield Static(note, classes="note", markup=False)
-            with Horizontal(classes="buttons"):
-                yield Button("Apply", variant="primary", id="apply", compact=True)
-                yield Button("Back", id="back", compact=True)
+    def fields(self) -> ComposeResult:
+        """Name and type, the types to choose from, and a choice for each policy."""
+        for label, value in (("Column", self._now.name), ("Type", self._now.type)):
+            with Horizontal(classes="named-field"):
+                yield Static(label, classes="field-label", markup=False)
+                yield Input(value, id=label.lower(), compact=True)
+        yield OptionList(id="types", markup=False, compact=True)
+        with VerticalScroll(id="policies", can_focus=False):
+            for policy in POLICIES if self._as_set is not None else ():
+                words = (self._inherit(policy), *map(policy_value, choices_of(f"mapping.{policy}")))
+                own = self._now.policies.get(policy)
+                with Horizontal(classes="named-field", id=f"line-{policy}"):
+                    yield Static(policy, classes="field-label", markup=False)
+                    yield ChoiceField(words, words[0] if own is None else policy_value(own), id=policy)
+        yield Static(f"Seen: {', '.join(kinds_words(self._column)) or 'nothing'}", classes="note", markup=False)
+        if self._as_set:
+            said = (f"{policy} → {policy_value(word)}" for policy, word in self._as_set.items())
+            yield Static(f"Plan defaults: {', '.join(said)}", classes="note", markup=False)
+
+    @staticmethod
+    def _meant(choice: ChoiceField) -> str:
+        """The policy's value, as a plan has it."""
+        values = choices_of(f"mapping.{choice.id}")
+        return next((value for value in values if policy_value(value) == choice.selected), choice.selected)
+
+    def _inherit(self, policy: str) -> str:
+        return f"inherit ({policy_value((self._as_set or {}).get(policy, ''))})"
 
     def on_mount(self) -> None:
-        """Start with the type: it is what is changed most."""
-        self.set_focus(self.query_one("#type", Input))
+        """Start with the name: it is what is changed most."""
+        self._list(self._types, self._now.type)
+        self._show_policies(self._now.type)
+        self.set_focus(self.query_one("#column", Input))
 
-    @on(Button.Pressed, "#back")
-    def _back(self) -> None:
-        self.dismiss()
+    # --- types ---
 
-    @on(Button.Pressed, "#apply")
-    @on(Input.Submitted)
-    def _apply(self) -> None:
-        said = {choice.id or "": choice.selected for choice in self.query(ChoiceField)}
-        policies = {policy: word for policy, word in said.items() if word != AS_SET}
-        name, kind = self._typed("column", self._now.name), self._typed("type", self._now.type)
-        self.dismiss(ColumnState(name, kind, policies))
+    def _list(self, types: Sequence[TypeChoice], current: str) -> None:
+        self._listed = list(types)
+        width = max((cell_len(each.type) for each in self._types), default=0) + 2
+        options = self.query_one("#types", OptionList)
+        options.set_options(Option(_type_line(each, width)) for each in types)
+        names = [each.type for each in types]
+        if names:
+            options.highlighted = names.index(current) if current in names else 0
 
-    def _typed(self, field: str, before: str) -> str:
-        """What a field holds, without spaces around it unless they were there."""
-        typed = self.query_one(f"#{field}", Input).value
-        return before if typed == before else typed.strip()
+    @on(Input.Changed, "#type")
+    def _narrow(self, event: Input.Changed) -> None:
+        """What is typed narrows the list; a type's whole name shows all again, with that one marked."""
+        event.stop()
+        self.say("")
+        typed = event.value.strip()
+        meant = _OTHER_NAMES.get(typed.lower(), typed)
+        if not typed or any(each.type == typed for each in self._types):
+            self._list(self._types, typed or self._now.type)
+        else:
+            self._list(
+                [each for each in self._types if typed.lower() in each.type or each.type == meant], self._now.type
+            )
+        self._show_policies(self._chosen() or self._now.type)
+
+    def action_step(self, by: int) -> None:
+        """Another type of the list, while the cursor is in its field."""
+        field, options = self.query_one("#type", Input), self.query_one("#types", OptionList)
+        if self.focused is not field or not self._listed:
+            return
+        at = ((options.highlighted or 0) + by) % len(self._listed)
+        field.value = self._listed[at].type
+        field.action_select_all()
+
+    @on(OptionList.OptionSelected, "#types")
+    def _picked(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        field = self.query_one("#type", Input)
+        field.value = self._listed[event.option_index].type
+        self.set_focus(field)
+
+    def _chosen(self) -> str:
+        """The type that is meant: as typed, else the one that is marked; empty when there is none."""
+        typed = self.query_one("#type", Input).value.strip()
+        if typed in {self._now.type, *(each.type for each in self._types)} or is_type(typed):
+            return typed
+        marked = self.query_one("#types", OptionList).highlighted
+        return self._listed[marked].type if self._listed and marked is not None else ""
+
+    def _show_policies(self, type_: str) -> None:
+        applying = policies_for(type_)
+        for policy in POLICIES if self._as_set is not None else ():
+            self.query_one(f"#line-{policy}").display = policy in applying
+
+    # --- the answer ---
+
+    def answer(self) -> ColumnState | None:
+        """The column as it is to be; None when there is no such type, which is said."""
+        type_ = self._chosen()
+        if not type_:
+            typed = self.query_one("#type", Input).value.strip()
+            near = difflib.get_close_matches(typed, [each.type for each in self._types], 1, 0.5)
+            hint = f"; did you mean {near[0]}?" if near else ": the list shows all when it is empty."
+            self.say(f"There is no type {safe(typed, 40)} for this field{hint}")
+            return None
+        applying = policies_for(type_)
+        said = {choice.id or "": self._meant(choice) for choice in self.query(ChoiceField)}
+        policies = {
+            policy: word for policy, word in said.items() if policy in applying and word != self._inherit(policy)
+        }
+        typed, before = self.query_one("#column", Input).value, self._now.name
+        return ColumnState(before if typed == before else typed.strip(), type_, policies)
+
+
+def _type_line(choice: TypeChoice, width: int) -> Content:
+    if choice.takes is None:
+        words = ""
+    elif choice.takes >= _FITS:
+        words = "takes all values seen"
+    elif choice.takes > _NO_PART:
+        words = f"takes {min(99, max(1, round(choice.takes)))}% of the values seen"
+    else:
+        words = "takes none of the values seen"
+    if choice.wants_whole:
+        words += ", doubles only where they are whole"
+    if choice.is_exceeded:
+        words += ", some numbers are out of its range"
+    return Content.assemble(f"{choice.type:<{width}}", (words, MUTED))

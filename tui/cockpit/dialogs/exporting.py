@@ -2,24 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from textual.app import App
 
-from engine.protocol import VerifyReport
+from engine.errors import MigrationError, UsageError
+from engine.protocol import RunReport, Verification, VerifyReport
 from tui.cockpit.dialogs.naming import FileDialog
-from tui.cockpit.export import write_report
+from tui.reports.writing import verification_of, write_report
 from tui.words.safe import safe
 
-_NOTE = "The ending chooses the format: .md to read, .json or .csv for programs."
+_NOTE = "Format follows the extension: .html a page with the chart, .md to read, .json or .csv for programs."
 
 
-def offer_export(app: App[None], report: VerifyReport) -> None:
-    """Ask for a file's name, write the report, and say where it is."""
+class Exporter:
+    """Writes a report where the operator says, over an existing file when that is said twice."""
+
+    def __init__(self, report: VerifyReport, *, is_recorded: bool = False) -> None:
+        """Nothing is written yet.
+
+        Args:
+            is_recorded: `report` is of what the end of a run said: what the ledger has of the same is more.
+        """
+        self._report = report
+        self._is_recorded = is_recorded
+        self.run: RunReport | None = None
+        """What the ledger has of the run; None while, or when, it cannot be read."""
+        self._existing = ""
+        """The name of the existing file that was asked about."""
+
+    @property
+    def report(self) -> VerifyReport:
+        """Of both sides. A run's end has no figures of a full comparison, which the ledger has."""
+        if self.run is not None and self._is_recorded and self._report.result is not Verification.NONE:
+            return verification_of(self.run)
+        return self._report
+
+    def write(self, name: str) -> Path:
+        """Write it; raises UsageError, which asks, where there is a file."""
+        try:
+            return write_report(self.report, name, self.run, overwrites=name == self._existing)
+        except UsageError as error:
+            if error.code != "exists":
+                raise
+            self._existing = name
+            raise UsageError(f"{error.message} Overwrite? Write again overwrites it.") from error
+
+
+def offer_export(
+    app: App[None],
+    report: VerifyReport,
+    what: str,
+    ask: Callable[[], Awaitable[RunReport]],
+    *,
+    is_recorded: bool = True,
+) -> None:
+    """Ask for a file's name, write the report, and say where it is.
+
+    Args:
+        what: begins the name that is proposed.
+        ask: has the ledger told everything of the run; until it has, or when it cannot, the report is of `report` alone.
+        is_recorded: `report` is of what the end of a run said, not of a comparison made just now.
+    """
+    exporter = Exporter(report, is_recorded=is_recorded)
+
+    async def look() -> None:
+        try:
+            exporter.run = await ask()
+        except MigrationError as error:
+            app.notify(safe(f"Only the counts are exported: {error.message}", 400), severity="warning", markup=False)
 
     def written(path: Path | None) -> None:
         if path is not None:
-            app.notify(f"Written: {safe(str(path), 300)}", markup=False)
+            app.notify(f"Written: {safe(str(path.absolute()), 300)}", markup=False)
 
-    name = f"verification-{safe(report.run_id, 40)}.md"
-    app.push_screen(FileDialog("Export the report", _NOTE, name, lambda to: write_report(report, to)), written)
+    app.run_worker(look(), group="export", exclusive=True)
+    name = f"{what}-{safe(report.run_id, 40)}.html"
+    app.push_screen(FileDialog("Export the report", _NOTE, name, exporter.write), written)

@@ -29,15 +29,19 @@ _KEYS_WIDTH = 10
 _LABEL_WIDTH = 16
 
 _HINTS = {
-    Place.SETUP: "Tab walks through the fields; Choose and All work in the list. "
-    "A password is shown as ***; leave the *** in place to keep it.",
+    Place.SETUP: "Tab moves between fields; Select and All work in the list. "
+    "A password is shown as ***; leave *** to keep the password.",
     Place.PLAN: "Nothing is written before a run is started. Tab goes to the preview "
     "and the warnings. Values of several kinds in one field are marked in colour and named with their shares.",
-    Place.VERIFY: "Read must be written and rejected together. The source is counted now: documents that came later differ. "
+    Place.VERIFY: "Read = written + rejected. The source is counted now: documents that came later differ. "
     "Differences down to the field come with a comparison of all documents.",
     Place.HISTORY: "Everything here is in the schema mongopg of the target. A replay shows committed rows: what each "
     "worker was doing between two commits was not recorded.",
-    Place.RUN: "Bars share one scale: the fastest worker of the last minute. Arrow keys, j and k scroll the workers. "
+    Place.REJECTS: "A retry converts the original again, under the policy chosen for its reason, and writes it into the table "
+    "as it is. A document is a row or a reject at any time, never both.",
+    Place.RUN: "Bars share one scale: the fastest worker of the last minute. Arrow keys, j and k scroll the workers, Tab goes "
+    "from list to list. done/range, such as 4.2k/~3.8k: documents of its range that a worker has done, and how many that has; "
+    "~ is an estimate, which may be too low. A page ends with its range: a larger page size changes nothing. "
     "The palette takes values too: workers 12, page size 5000, throttle off.",
 }
 
@@ -64,7 +68,7 @@ class HelpScreen(KeptModal[None]):
         """The text."""
         with Vertical(classes="dialog help") as dialog:
             dialog.border_title = Content(f"Help: {self._place.value.capitalize()}")
-            dialog.border_subtitle = Content("esc closes")
+            dialog.border_subtitle = Content("Esc close")
             with VerticalScroll():
                 yield Static(markup=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from textual.widgets import Button, Input, Static
 
 from engine.errors import UsageError
 from tui.cockpit.dialogs.modal import Modal
+from tui.files import typed_path
 from tui.words.safe import safe
 
 
@@ -27,25 +29,52 @@ class FileDialog(Modal[Path]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
 
-    def __init__(self, title: str, note: str, name: str, write: Callable[[str], Path]) -> None:
+    def __init__(
+        self,
+        title: str,
+        note: str,
+        name: str,
+        write: Callable[[str], Path],
+        go: str = "Write",
+        *,
+        shows_path: bool = True,
+    ) -> None:
+        """Nothing is done yet.
+
+        Args:
+            note: a sentence above the field.
+            name: what it holds at first.
+            write: does it; raises UsageError.
+            go: the button that does it.
+            shows_path: say below the field which file the name is, with its folder.
+        """
         super().__init__()
-        self._title, self._note, self._name = title, note, name
+        self._go_label = go
+        self._title, self._note, self._first = title, note, name
         self._write = write
+        self._shows_path = shows_path
 
     def compose(self) -> ComposeResult:
         """The dialog."""
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(self._title)
             yield Static(self._note, classes="dialog-text", markup=False)
-            yield Input(self._name, compact=True, select_on_focus=False)
+            yield Input(self._first, compact=True, select_on_focus=False)
+            if self._shows_path:
+                yield Static(_place(self._first), classes="note", markup=False)
             yield Static(classes="field-error", markup=False)
             with Horizontal(classes="buttons"):
-                yield Button("Write", variant="primary", id="write", compact=True)
+                yield Button(self._go_label, variant="primary", id="write", compact=True)
                 yield Button("Back", id="back", compact=True)
 
     def on_mount(self) -> None:
         """Start in the field."""
         self.set_focus(self.query_one(Input))
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        if self._shows_path:
+            self.query_one(".note", Static).update(_place(event.value))
 
     @on(Button.Pressed, "#back")
     def _back(self) -> None:
@@ -62,3 +91,12 @@ class FileDialog(Modal[Path]):
             line.display = True
         else:
             self.dismiss(path)
+
+
+def _place(name: str) -> Content:
+    """Which file that is, with its folder; nothing of a name that cannot be one, which is said when it is taken."""
+    if not name.strip():
+        return Content("")
+    with suppress(UsageError, ValueError, OSError):
+        return Content(f"File: {safe(str(typed_path(name).absolute()), 300)}")
+    return Content("")

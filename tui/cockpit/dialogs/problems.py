@@ -26,7 +26,7 @@ from tui.words.safe import safe
 REDRAW_S = 0.5
 SAMPLES = 10
 """Documents of each reason and field that are named."""
-NO_ADVICE = "The run has dealt with it and goes on. When it comes often, see the log and the server that it names."
+NO_ADVICE = "Handled by retry. If it recurs, check that session or server."
 
 Ask = Callable[[], Awaitable[RejectsReport]]
 
@@ -59,7 +59,7 @@ class ProblemsDialog(KeptModal[None]):
         """The list."""
         with Vertical(classes="dialog wide") as dialog:
             dialog.border_title = Content("Problems")
-            dialog.border_subtitle = Content(f"enter opens one, {self._copy_key} copies it, esc closes")
+            dialog.border_subtitle = Content(f"Enter details · {self._copy_key} copy · Esc close")
             yield Lines(markup=False, compact=True)
 
     def on_mount(self) -> None:
@@ -160,7 +160,7 @@ def problem_text(problem: ProblemView) -> Content:
 def samples_text(groups: Sequence[RejectGroup], run_id: str) -> Content:
     """Documents that are kept as rejects for this reason, field by field."""
     if not groups:
-        return Content.styled("No document is kept because of it.", MUTED)
+        return Content.styled("No documents were rejected.", MUTED)
     lines = []
     for group in groups:
         field = f"field {safe(group.field, 80)}" if group.field else "the document as a whole"
@@ -171,6 +171,6 @@ def samples_text(groups: Sequence[RejectGroup], run_id: str) -> Content:
             lines.append(Content.styled(f"  … and {number(group.count - len(group.samples))} more", MUTED))
     lines += [
         Content(""),
-        Content(f"`mongopg-tui rejects {safe(run_id, 40)}` lists all, --retry has them written again."),
+        Content(f"All of them: `mongopg-tui rejects {safe(run_id, 40)} --documents`; --retry retries them."),
     ]
     return Content("\n").join(lines)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -14,23 +16,31 @@ from tui.cockpit.clipboard import copy
 from tui.cockpit.dialogs.modal import Modal
 
 
-class Sheet(Modal[None]):
-    """Arrow and page keys scroll it."""
+class Sheet(Modal[str]):
+    """Arrow and page keys scroll it; the keys of screens lead to them. Returns the answer of a key that leads on."""
 
-    HINT: ClassVar[str] = "{copy} copies, esc closes"
+    HINT: ClassVar[str] = "{copy} copy · Esc close"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter", "dismiss", "Back", id="dialog.back"),
         Binding("y", "copy", "Copy the text", id="dialog.copy"),
+        *(
+            Binding(key, f"lead('{action}')", show=False)
+            for key, action in zip("12345", ("setup", "plan", "run", "verify", "history"), strict=True)
+        ),
     ]
 
-    def __init__(self, title: str, text: Content, what: str, copy_key: str) -> None:
+    def __init__(
+        self, title: str, text: Content, what: str, copy_key: str, ways: Mapping[str, tuple[str, str]] | None = None
+    ) -> None:
         """Show this first.
 
         Args:
             what: how the text is called when it was copied: "the event".
             copy_key: the key that copies, for the hint.
+            ways: keys that lead on: what each does, in a word or two, and the answer.
         """
         super().__init__()
+        self._ways = ways or {}
         self._title = title
         self._text = text
         self._what = what
@@ -40,7 +50,8 @@ class Sheet(Modal[None]):
         """The text."""
         with Vertical(classes="dialog wide") as dialog:
             dialog.border_title = Content(self._title)
-            dialog.border_subtitle = Content(self.HINT.format(copy=self._copy_key))
+            leads = "".join(f"{key} {words} · " for key, (words, _) in self._ways.items())
+            dialog.border_subtitle = Content(leads + self.HINT.format(copy=self._copy_key))
             with VerticalScroll(classes="dialog-text"):
                 yield Static(self._text, id="sheet-text", markup=False)
 
@@ -48,6 +59,17 @@ class Sheet(Modal[None]):
         """Show another text."""
         self._text = text
         self.query_one("#sheet-text", Static).update(text)
+
+    def on_key(self, event: events.Key) -> None:
+        """A key that leads on."""
+        if event.key in self._ways:
+            event.stop()
+            self.dismiss(self._ways[event.key][1])
+
+    def action_lead(self, screen: str) -> None:
+        """Close it, and show a screen."""
+        self.dismiss()
+        self.app.call_later(self.app.run_action, f"show_{screen}")
 
     def action_copy(self) -> None:
         """All of it, also what is scrolled out of sight."""

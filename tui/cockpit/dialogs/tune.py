@@ -1,9 +1,9 @@
-"""The Tune dialog: exact values of all knobs of a running run."""
+"""The Tune dialog: exact values of all knobs of a running run, or of a comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -13,52 +13,63 @@ from textual.content import Content
 from textual.widgets import Button, Input, Static
 
 from engine.errors import MigrationError
-from engine.knobs import KNOBS
+from engine.knobs import KNOBS, SEED_COUNT, THROTTLE
 from tui.cockpit.dialogs.modal import KeptModal
 from tui.cockpit.session import EngineSession
 from tui.cockpit.widgets.fields import KnobField
+from tui.words.knobs import problem_words
 
 
 class TuneDialog(KeptModal[None]):
     """Fields for the knobs; what the engine refuses is said under the field, and the dialog stays."""
 
-    KEPT_AS = "tune"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
 
-    def __init__(self, say_problem: Callable[[str], None]) -> None:
-        """No run is tuned yet.
+    def __init__(self, say_problem: Callable[[str], None], what: Literal["run", "comparison"] = "run") -> None:
+        """Nothing is tuned yet.
 
         Args:
             say_problem: tells what was refused after the dialog was left.
+            what: whose knobs are turned.
         """
         super().__init__()
         self.session: EngineSession | None = None
-        """The run whose knobs are turned."""
+        """The engine of it."""
         self._say_problem = say_problem
+        self._what = what
+
+    @property
+    def kept_as(self) -> str:
+        """One for a run, and one for comparisons."""
+        return f"tune-{self._what}"
 
     def compose(self) -> ComposeResult:
         """The dialog."""
         with Vertical(classes="dialog") as dialog:
-            dialog.border_title = Content("Tune the run")
+            dialog.border_title = Content(f"Tune the {self._what}")
+            dialog.border_subtitle = Content("Tab next · Enter apply · Esc close")
             for knob in KNOBS.values():
                 yield KnobField(knob, knob.low)
-            yield Static("The run goes on while this is open. Enter applies.", classes="note", markup=False)
+            yield Static(f"The {self._what} goes on while this is open. Enter applies.", classes="note", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("Apply", variant="primary", id="apply", compact=True)
                 yield Button("Close", id="close", compact=True)
 
     def on_screen_resume(self) -> None:
-        """The run's knobs with their values; start in the first field."""
+        """The knobs with their values; start in the field of the throttle: the others have keys of their own."""
         if self.session is None:
             return
+        self.session.look()
         knobs = self.session.knobs()
+        if self._what == "comparison":
+            knobs = [knob for knob in knobs if knob is not SEED_COUNT]
         for field in self.query(KnobField):
             field.display = field.knob in knobs
-            field.fill(self.session.knob_value(field.knob))
+            field.fill(self.session.knob_setting(field.knob))
             field.say("")
-        first = self._fields[0].query_one(Input)
-        self.set_focus(first)
-        first.action_select_all()
+        throttle = self.query_one(f"#knob-{THROTTLE.name}").query_one(Input)
+        self.set_focus(throttle)
+        throttle.action_select_all()
 
     @property
     def _fields(self) -> list[KnobField]:
@@ -81,7 +92,7 @@ class TuneDialog(KeptModal[None]):
             return
         refused = False
         for field, value in values:
-            if value is None or value == session.knob_value(field.knob):
+            if value is None or value == session.knob_setting(field.knob):
                 continue
             try:
                 session.wish(field.knob, value)
@@ -91,6 +102,6 @@ class TuneDialog(KeptModal[None]):
                 if self.is_active:
                     field.say(error.message)
                 else:
-                    self._say_problem(error.message)
+                    self._say_problem(problem_words(field.knob, error.message))
         if not refused:
             self.dismiss()

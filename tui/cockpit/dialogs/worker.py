@@ -13,7 +13,7 @@ from tui.cockpit.dialogs.sheet import Sheet
 from tui.cockpit.signs import MUTED, WORKER
 from tui.cockpit.widgets.bars import bar
 from tui.cockpit.widgets.workers import WorkerBars
-from tui.words.format import duration, number, percent, rate, share
+from tui.words.format import bytes_size, duration, number, rate, share
 from tui.words.safe import safe
 
 REDRAW_S = 0.25
@@ -23,7 +23,7 @@ _ADVICE = {
     WorkerState.STALLED: "It has a range and makes no progress: a lock, a slow server, or a network that drops packets. "
     "After 30 seconds without a sign of life it is ended and its range goes to another.",
     WorkerState.RETRYING: "It met an error that passes, and tries again; the log says which.",
-    WorkerState.THROTTLED: "It waits because of the throttle.",
+    WorkerState.THROTTLED: "Waiting: throttled.",
     WorkerState.DRAINING: "It ends its page, commits and leaves: the cluster is to be smaller.",
 }
 """What a state means for the operator, where it is not plain."""
@@ -33,7 +33,7 @@ class WorkerDialog(Sheet, KeptModal[None]):
     """Follows the worker that was under the cursor of the bars, to its end; up and down go to its neighbours."""
 
     KEPT_AS = "worker"
-    HINT = "↑↓ others, {copy} copies, esc closes"
+    HINT = "↑↓ next worker · {copy} copy · Esc close"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Previous", show=False, priority=True),
         Binding("down,j", "move(1)", "Next", show=False, priority=True),
@@ -58,11 +58,13 @@ class WorkerDialog(Sheet, KeptModal[None]):
     def action_move(self, by: int) -> None:
         """Another worker."""
         self.bars.action_move(by)
-        self._worker_id = self.bars.chosen_id
+        if self.bars.chosen_id is None:  # the line of a host
+            self.bars.action_move(by)
+        self._worker_id = self.bars.chosen_id or self._worker_id
         self._draw()
 
     def _draw(self) -> None:
-        worker = next((each for each in self.bars.rows if each.id == self._worker_id), None)
+        worker = next((each for each in self.bars.worker_rows if each.id == self._worker_id), None)
         self.query_one(".dialog").border_title = Content(
             "Workers" if self._worker_id is None else f"Worker {self._worker_id}"
         )
@@ -85,15 +87,13 @@ def worker_text(worker: WorkerView, scale: float) -> Content:
     sign = WORKER[worker.state]
     sent = worker.sent - worker.written
     rows = [f"{number(worker.written)} committed"]
-    rows += [f"{number(sent)} more sent"] if sent > 0 else []
+    rows += [f"{number(sent)} in flight"] if sent > 0 else []
     rows += [f"{number(worker.rejected)} rejected"] if worker.rejected else []
     lines = [
         _line("state", Content.styled(str(sign), f"bold {sign.colour}")),
-        _line("process", Content(f"pid {worker.pid}")),
+        _line("process", Content(f"pid {worker.pid}" + (f" on {safe(worker.host, 80)}" if worker.host else ""))),
         _line("collection", Content(safe(worker.collection, 120) or "none")),
     ]
-    if worker.partition >= 0:
-        lines.append(_line("partition", Content(str(worker.partition))))
     if worker.range is not None and worker.range.total:
         lines.append(_line("range", range_line(worker)))
     fraction = worker.rows_per_s / scale if scale else 0.0
@@ -107,23 +107,23 @@ def worker_text(worker: WorkerView, scale: float) -> Content:
         spent = float(getattr(worker, what))
         if spent or what != "throttled":
             lines.append(_line(what, bar(spent, _BAR, "$secondary") + Content(f"  {spent:.0%} of its time")))
+    lines.append(_line("processor", bar(worker.cpu, _BAR, "$secondary") + Content(f"  {worker.cpu:.0%} of a core")))
+    if worker.memory:
+        lines.append(_line("memory", Content(bytes_size(worker.memory))))
     if advice := _ADVICE.get(worker.state):
         lines += [Content(""), Content(advice)]
     return Content("\n").join(lines)
 
 
 def range_line(worker: WorkerView) -> Content:
-    """`━━━━──  ~62%, 5,410 of ~8,700 documents`."""
+    """`━━━━──  5,410 of ~8,700 documents`; where an estimate was too low, that is said, not that it is nearly done."""
     if worker.range is None:
         return Content.empty()
     about = "" if worker.range.is_exact else "~"
-    fraction = share(worker.range.done, worker.range.total)
-    if not worker.range.is_exact:
-        fraction = min(fraction, 0.99)  # the end says that it is done, not the estimate
-    words = (
-        f"  {about}{percent(fraction)}, {number(worker.range.done)} of {about}{number(worker.range.total)} documents"
-    )
-    return bar(fraction, _BAR, "$primary") + Content(words)
+    words = f"  {number(worker.range.done)} of {about}{number(worker.range.total)} documents"
+    if not worker.range.is_exact and worker.range.done > worker.range.total:
+        words += ": more than estimated"
+    return bar(share(worker.range.done, worker.range.total), _BAR, "$primary") + Content(words)
 
 
 def _line(label: str, words: Content) -> Content:

@@ -9,4 +9,5 @@
     run         the run, or a recorded one
     verify      the counts of both sides, and the differences
     history     the runs of the ledger
+    rejects     rejected documents of one run, by reason, and their retry
 """

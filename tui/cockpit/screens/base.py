@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterable
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.screen import Screen
@@ -64,11 +65,16 @@ class CockpitScreen(KeepsStyles, Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A command is there only while it works."""
         command = BY_ACTION.get((self.PLACE, action))
-        return True if command is None else command.works(self.cockpit.situation)
+        now = self.cockpit.situation
+        return True if command is None else command.works(now) and command.by_key(now)
 
     def adjusted(self, now: Situation) -> Situation:
         """The situation with what this screen adds to it."""
         return now
+
+    def ignores(self, event: events.Key) -> bool:
+        """Whether a key means nothing now, neither a command nor a letter."""
+        return False
 
     def to_copy(self) -> tuple[str, str]:
         """What `y` copies now, and how that is called; an empty text when there is nothing."""

@@ -14,11 +14,23 @@ from textual.widgets import Static
 
 from engine.config import merged
 from engine.errors import MigrationError, UsageError
-from engine.protocol import DiscardRun, ListRuns, Recording, Replay, RunInfo, Start
+from engine.protocol import (
+    DiscardPreview,
+    DiscardRun,
+    ListRuns,
+    MakeReport,
+    Recording,
+    Replay,
+    RunInfo,
+    RunReport,
+)
 from tui.cockpit.api import CockpitApi
 from tui.cockpit.commands import Place, Situation, bindings_of
-from tui.cockpit.dialogs.questions import Answer, Question, confirm, error_dialog
+from tui.cockpit.dialogs.deleting import DeleteDialog
+from tui.cockpit.dialogs.exporting import offer_export
+from tui.cockpit.dialogs.questions import confirm, error_dialog
 from tui.cockpit.dialogs.sheet import Sheet
+from tui.cockpit.export import report_of
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.signs import MUTED, sign_of
 from tui.cockpit.widgets.comparison import comparison_text
@@ -26,19 +38,34 @@ from tui.cockpit.widgets.filter import FilterField, has
 from tui.cockpit.widgets.listing import Lines, ListColumn, Listing
 from tui.cockpit.widgets.report import headline, tables
 from tui.words.format import NO_NUMBER, compact, duration, number
-from tui.words.run_status import goes_on, rows_per_s, run_seconds
+from tui.words.knobs import size_words
+from tui.words.run_status import (
+    RETRIED_SINCE,
+    collections_words,
+    goes_on,
+    is_interrupted,
+    overall_rate,
+    rates_words,
+    times_words,
+)
 from tui.words.safe import safe
-from tui.words.uri import place
 
-_REPORT_WIDTH = 68
+_REPORT_WIDTH = 112
+"""Cells of a report's tables, at most."""
+_LISTED = 8
+"""Collections that are named below the list; the report has all."""
+_AROUND = 14
+"""Cells that a dialog leaves beside its text."""
 _COLUMNS = (
-    ListColumn("when", 16),
-    ListColumn("source → target", on_narrow=False),
-    ListColumn("rows", 13, is_right=True),
-    ListColumn("time", 8, is_right=True),
-    ListColumn("rows/s", 8, is_right=True),
-    ListColumn("rejects", 9, is_right=True),
-    ListColumn("outcome", 13),
+    ListColumn("when", 11),
+    ListColumn("run", 18, on_narrow=False),
+    ListColumn("collections"),
+    ListColumn("mode", 7, on_narrow=False),
+    ListColumn("rows", 12, is_right=True),
+    ListColumn("time", 7, is_right=True, on_narrow=False),
+    ListColumn("rows/s", 6, is_right=True),
+    ListColumn("rejects", 7, is_right=True),
+    ListColumn("outcome", 14),
 )
 
 
@@ -77,6 +104,12 @@ class HistoryScreen(CockpitScreen):
         """Read the ledger."""
         self.action_again()
 
+    def show_situation(self) -> None:
+        """Whether the run under the cursor can be resumed depends on it."""
+        super().show_situation()
+        if self.runs and not self._is_busy:
+            self._say(self._detail())
+
     @property
     def chosen(self) -> RunInfo | None:
         """The run under the cursor."""
@@ -95,8 +128,9 @@ class HistoryScreen(CockpitScreen):
         is_free = run is not None and not goes_on(run)
         can_resume = run is not None and run.resumable and is_free
         return replace(
-            now, has_result=run is not None, is_chosen_free=is_free, can_resume_chosen=can_resume, is_busy=self._is_busy
-        )
+            now, has_result=run is not None, is_chosen_free=is_free, can_resume_chosen=can_resume, is_busy=self._is_busy,
+            has_rejects=run is not None and run.rejected > 0,
+        )  # fmt: skip
 
     # --- the ledger ---
 
@@ -148,18 +182,45 @@ class HistoryScreen(CockpitScreen):
                 f"No run has {self._sought!r} in it." if self.runs else "The ledger of the target has no runs yet."
             )
             return Content.styled(safe(nothing, 200), MUTED)
-        collections = ", ".join(run.collections[:8]) + (" …" if len(run.collections) > 8 else "")
-        resume = self.cockpit.keymap.first("history.resume")
-        further = f"{resume} goes on from what is committed." if self.cockpit.situation.can_resume_chosen else ""
+        further = self._resume_words(run) or self._compare_words(run)
+        sign = sign_of(run)
         return Content("\n").join(
             [
-                Content.assemble(("run ", MUTED), safe(run.run_id, 40), (f"   mode {safe(run.mode, 20)}", MUTED)),
+                Content.assemble(
+                    ("run ", MUTED),
+                    safe(run.run_id, 40),
+                    (f"   mode {safe(run.mode, 20)}   ", MUTED),
+                    (str(sign), sign.colour),
+                ),
                 Content(f"{safe(run.source, 100)} → {safe(run.target, 100)}"),
-                Content(safe(collections, 400)),
+                Content(safe(collections_words(run.collections, _LISTED), 400) + self._rest_words(run)),
                 Content(f"{number(run.read)} read = {number(run.written)} written + {number(run.rejected)} rejected"),
+                Content(f"{times_words(run)} · {rates_words(overall_rate(run), run.rows_per_s_copying)}"),
                 Content.styled(further, MUTED),
             ]
         )
+
+    def _rest_words(self, run: RunInfo) -> str:
+        """The key that shows collections which have no room here."""
+        is_all = len(run.collections) <= _LISTED
+        return "" if is_all else f" · {self.cockpit.keymap.first('history.open')}: all of them"
+
+    def _compare_words(self, run: RunInfo) -> str:
+        """Why a run that was verified has only counts that match, and the keys that compare it again."""
+        verify, full = self.cockpit.keymap.first("history.verify"), self.cockpit.keymap.first("verify.full")
+        return f"{RETRIED_SINCE} {verify}, {full}: compare again" if run.verified_before_retry else ""
+
+    def _resume_words(self, run: RunInfo) -> str:
+        """How to resume the run under the cursor, or why it cannot be done here; empty when there is nothing left to do."""
+        now, keymap = self.cockpit.situation, self.cockpit.keymap
+        if not now.can_resume_chosen:
+            return ""
+        if not now.is_free:
+            return "It can be resumed when the run that is in progress is over."
+        if not now.knows_servers:
+            setup, run_id = keymap.first("app.setup"), safe(run.run_id, 40)
+            return f"To resume it, enter both servers on Setup ({setup}), or use `mongopg-tui run --resume {run_id}`."
+        return f"{keymap.first('history.resume')}: resume"
 
     def to_copy(self) -> tuple[str, str]:
         """What is said of the run under the cursor."""
@@ -182,12 +243,43 @@ class HistoryScreen(CockpitScreen):
         async def show() -> None:
             recording = await self.cockpit.answers.ask(Recording, Replay(run=run.run_id, max_frames=1))
             end = recording.frames[-1]
-            blocks = [headline(end, sign_of(run)), *tables(end, _REPORT_WIDTH)]
-            self.app.push_screen(
-                Question("Report", Content("\n\n").join(blocks), [Answer("back", "Close", "primary")], default="back")
-            )
+            width = min(_REPORT_WIDTH, self.app.size.width - _AROUND)
+            names = Content(f"{number(len(run.collections))} collections: {safe(', '.join(run.collections), 20_000)}")
+            named = [] if len(run.collections) <= len(end.tables) else [names]  # it failed before they had tables
+            text = Content("\n\n").join([headline(end, sign_of(run), run=run), *named, *tables(end, width)])
+            verify, full, export = map(self.cockpit.keymap.first, ("history.verify", "verify.full", "history.export"))
+            ways = {verify: ("verify", "counts"), full: ("compare in full", "full"), export: ("export", "export")}
+            self.app.push_screen(Sheet("Report", text, "the report", self.copy_key, ways), led)
+
+        def led(answer: str | None) -> None:
+            if answer == "export":
+                self._export(run)
+            elif answer is not None:
+                self.app.run_worker(
+                    self.cockpit.navigation.show_verification(run.run_id, compares=answer == "full"), group="lead"
+                )
 
         self._ask("reading the report…", show)
+
+    def action_export(self) -> None:
+        """Ask for a file's name, and write the run's report."""
+        if self.chosen is not None:
+            self._export(self.chosen)
+
+    def _export(self, run: RunInfo) -> None:
+        async def offer() -> None:
+            recording = await self.cockpit.answers.ask(Recording, Replay(run=run.run_id, max_frames=1))
+            end = recording.frames[-1]
+            if not end.tables:
+                raise UsageError("This run came to no tables: there is nothing to export.")
+            offer_export(
+                self.app,
+                report_of(end, goes_on=goes_on(run)),
+                "report",
+                lambda: self.cockpit.answers.ask(RunReport, MakeReport(run=run.run_id)),
+            )
+
+        self._ask("reading the run…", offer)
 
     def action_compare(self) -> None:
         """Remember the run; of another one, show both side by side."""
@@ -226,6 +318,11 @@ class HistoryScreen(CockpitScreen):
         if self.chosen is not None:
             await self.cockpit.navigation.show_verification(self.chosen.run_id)
 
+    async def action_rejects(self) -> None:
+        """Show its rejects."""
+        if self.chosen is not None:
+            await self.cockpit.navigation.show_rejects(self.chosen.run_id)
+
     def action_resume(self) -> None:
         """Ask, then go on with it."""
         run = self.chosen
@@ -235,43 +332,59 @@ class HistoryScreen(CockpitScreen):
         async def offer() -> None:
             recording = await self.cockpit.answers.ask(Recording, Replay(run=run.run_id, max_frames=1))
             try:
-                settings = merged(self.cockpit.choices.edited, recording.settings)
+                settings = merged(self.cockpit.orders.servers, recording.settings)
             except ValidationError as error:
                 raise UsageError("This run was made by another version with settings that are unknown here.") from error
 
+            takes_over = is_interrupted(run)
+
             def answered(answer: str | None) -> None:
                 if answer == "go":
-                    self.cockpit.orders.start(settings, Start(resume=run.run_id, plan=recording.plan))
+                    self.cockpit.orders.resume_run(run.run_id, settings, takes_over=takes_over)
 
             effects = [
-                f"Go on with run {safe(run.run_id, 40)}, as it was planned then:",
+                f"Resume run {safe(run.run_id, 40)}, as it was planned then:",
                 f"from  {safe(run.source, 80)}",
                 f"to    {safe(run.target, 80)}",
-                f"with  {settings.run.cluster_size} workers, {number(settings.run.page_size)} documents a page",
+                f"with  {size_words(settings.run.size)}, {number(settings.run.page_size)} documents a page",
                 "",
                 f"{number(run.written)} rows are committed and stay; they are not read again.",
             ]
+            if takes_over:
+                host = f" on {safe(run.engine_host, 80)}" if run.engine_host else ""
+                effects.append(
+                    f"Its engine{host} wrote no end. What is left of it is ended; when it comes back, it ends."
+                )
             self.app.push_screen(confirm("Resume this run?", effects, go="Resume"), answered)
 
         self._ask("reading the run…", offer)
 
-    def action_forget(self) -> None:
-        """Ask how, then drop it from the ledger."""
+    def action_delete(self) -> None:
+        """Ask, with what would go, then delete the run."""
         run = self.chosen
         if run is None:
             return
 
         def answered(answer: str | None) -> None:
-            if answer in {"forget", "drop"}:
-                self._ask("forgetting…", lambda: self._forget(run, drop_tables=answer == "drop"))
+            if answer in {"delete", "drop"}:
+                self._ask("deleting…", lambda: self._delete(run, drop_tables=answer == "drop"))
 
-        self.app.push_screen(_forget_question(run), answered)
+        async def offer() -> None:
+            preview = await self.cockpit.answers.ask(DiscardPreview, DiscardRun(run=run.run_id, preview=True))
+            self.app.push_screen(DeleteDialog(preview, sign_of(run)), answered)
 
-    async def _forget(self, run: RunInfo, *, drop_tables: bool) -> None:
+        self._ask("looking what goes with the run…", offer)
+
+    async def _delete(self, run: RunInfo, *, drop_tables: bool) -> None:
+        command = DiscardRun(run=run.run_id, drop_tables=drop_tables, force=True)
         try:
-            await self.cockpit.answers.ask(Discarded, DiscardRun(run=run.run_id, drop_tables=drop_tables))
+            done = await self.cockpit.answers.ask(Discarded, command)
         except MigrationError as error:
-            self.app.push_screen(error_dialog("The run was not forgotten", error.message))
+            self.app.push_screen(error_dialog("The run was not deleted", error.message))
+        else:
+            self.cockpit.runs.deleted(done.run_id)
+            dropped = f" Dropped: {', '.join(done.dropped)}." if done.dropped else ""
+            self.app.notify(safe(f"Run {done.run_id} is deleted.{dropped}", 600), markup=False)
         await self._read()
 
 
@@ -282,34 +395,21 @@ class Discarded(BaseModel):
     dropped: list[str]
 
 
-def _forget_question(run: RunInfo) -> Question:
-    text = Content(
-        f"Run {safe(run.run_id, 40)}: {number(run.written)} rows, {safe(sign_of(run).word)}.\n\n"
-        "Forget: its rows in the ledger go, with its rejects and its events; it cannot be resumed, "
-        "verified or replayed then. Tables that it filled stay as they are.\n"
-        "Forget and drop: also the tables that it made itself are dropped, with their rows."
-    )
-    answers = [
-        Answer("forget", "Forget", "warning"),
-        Answer("drop", "Forget and drop tables", "error"),
-        Answer("back", "Back", "primary"),
-    ]
-    return Question("Forget this run?", text, answers, default="back")
-
-
 def _words_of(run: RunInfo) -> str:
     """What a filter looks in: what the screen shows of a run."""
-    return " ".join([run.run_id, run.source, run.target, run.mode, sign_of(run).word, *run.collections])
+    return " ".join([run.run_id, run.source, run.target, run.mode, sign_of(run).word, run.state, *run.collections])
 
 
 def _row(run: RunInfo) -> list[str | Content]:
     sign = sign_of(run)
     return [
-        time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started_unix)),
-        Content.styled(f"{safe(run.source, 80)} → {safe(place(run.target), 80)}", MUTED),
+        time.strftime("%m-%d %H:%M", time.localtime(run.started_unix)),
+        safe(run.run_id, 40),
+        safe(collections_words(run.collections), 400),
+        safe(run.mode, 20),
         number(run.written),
-        duration(run_seconds(run)),
-        compact(speed) if (speed := rows_per_s(run)) is not None else NO_NUMBER,
+        duration(run.seconds),
+        compact(speed) if (speed := overall_rate(run)) is not None else NO_NUMBER,
         Content.styled(number(run.rejected), "$warning") if run.rejected else "0",
-        Content.styled(str(sign), sign.colour),
+        Content.styled(f"{sign.symbol} {sign.word.partition(',')[0]}", sign.colour),  # rejects have their own column
     ]

@@ -4,37 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from pydantic import BaseModel
 from textual import on, work
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import DescendantBlur, DescendantFocus
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from engine.config import Settings, merged
+from engine.config import Settings, merged, with_password
 from engine.errors import MigrationError, UsageError
-from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
+from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob, KnobValue
 from engine.protocol import CollectionInfo, DatabaseInfo, Inspect, ListCollections, ListDatabases, ServerReport, Start
+from engine.redaction import know, secrets_in
+from tui import profiles
 from tui.cockpit import consequences
 from tui.cockpit.api import CockpitApi
 from tui.cockpit.choices import Side, with_knob
 from tui.cockpit.commands import BY_ACTION, Place, Situation, bindings_of
-from tui.cockpit.consequences import MODES
+from tui.cockpit.consequences import MODES, StartFacts
 from tui.cockpit.dialogs.choosing import ChoosingDialog
+from tui.cockpit.dialogs.password import PasswordDialog
 from tui.cockpit.dialogs.profiles import keep_profile, open_profile
 from tui.cockpit.dialogs.questions import Answer, error_dialog
 from tui.cockpit.dialogs.settings import SettingsDialog
 from tui.cockpit.planning import EditedPlan
 from tui.cockpit.screens.base import CockpitScreen
-from tui.cockpit.screens.starting import Otherwise, offer_start
+from tui.cockpit.screens.starting import Otherwise, offer_run, offer_start
 from tui.cockpit.session import EngineSession
+from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.collections import CollectionList, CollectionsPanel
 from tui.cockpit.widgets.connection import ConnectionPanel
 from tui.cockpit.widgets.fields import ChoiceField, KnobField
+from tui.cockpit.widgets.steps import first_steps
+from tui.demo import watchable
+from tui.memory import Servers
 from tui.words.format import bytes_size
 from tui.words.safe import safe
-from tui.words.uri import database_in
+from tui.words.uri import database_in, is_on_this_machine, shown
 
 _SIDES: tuple[Side, Side] = ("source", "target")
 
@@ -44,7 +53,7 @@ class SetupScreen(CockpitScreen):
 
     PLACE = Place.SETUP
     BINDINGS = bindings_of(Place.SETUP)
-    AUTO_FOCUS = "CollectionList"
+    AUTO_FOCUS = ""
 
     def __init__(self, cockpit: CockpitApi) -> None:
         super().__init__(cockpit)
@@ -52,6 +61,10 @@ class SetupScreen(CockpitScreen):
         """The database that was chosen; empty is the one that the URI names."""
         self._listed: tuple[str, str] | None = None
         """The source's URI and the database whose collections are shown."""
+        self._typed_passwords: dict[str, str] = {}
+        """Connection strings with a password that was typed, and what they were without."""
+        self._asked_passwords: set[str] = set()
+        """Connection strings whose password was asked for."""
 
     def body(self) -> Iterable[Widget]:
         """Fields and buttons."""
@@ -63,16 +76,22 @@ class SetupScreen(CockpitScreen):
             with Container(id="middle"):
                 yield CollectionsPanel()
                 with Vertical(id="knobs") as knobs:
-                    knobs.border_title = Content("Knobs")
-                    yield KnobField(CLUSTER_SIZE, settings.run.cluster_size)
+                    palette = self.cockpit.keymap.first("app.palette")
+                    knobs.border_title = Content(f"Knobs · Tab, or {palette} throttle 2000")
+                    yield KnobField(CLUSTER_SIZE, settings.run.size)
                     yield KnobField(PAGE_SIZE, settings.run.page_size)
                     yield KnobField(SEED_COUNT, settings.seed.count)
                     yield KnobField(THROTTLE, settings.run.throttle)
-            with Vertical(id="mode"):
-                with Horizontal():
-                    yield Static("Existing tables", classes="field-label", markup=False)
-                    yield ChoiceField(tuple(MODES), settings.run.mode, id="mode-choice")
-                yield Static(MODES[settings.run.mode], id="mode-note", classes="note", markup=False)
+                with Vertical(id="mode") as mode:
+                    mode.border_title = Content("Existing tables")
+                    with Horizontal():
+                        yield Static("Existing tables", classes="field-label", markup=False)
+                        yield ChoiceField(tuple(MODES), settings.run.mode, id="mode-choice")
+                    yield Static(MODES[settings.run.mode], id="mode-note", classes="note", markup=False)
+                in_force = Static(settings_words(settings), id="in-force", markup=False)
+                in_force.border_title = Content("Settings")
+                in_force.border_subtitle = Content(f"{self.cockpit.keymap.first('setup.settings')} changes them")
+                yield in_force
         with Horizontal(id="actions"):
             yield Static(id="setup-note", markup=False)
             yield Button("Demo servers…", id="demo", compact=True)
@@ -82,16 +101,19 @@ class SetupScreen(CockpitScreen):
     def on_mount(self) -> None:
         """The tests begin when there is an engine to make them."""
         self.cockpit.choices.setup = self
-        self.cockpit.changes.settings.subscribe(self, self._leave_out_as_set)
+        self._focus_first()
+        self.cockpit.changes.settings.subscribe(self, self._follow_settings)
         self.cockpit.changes.idle_engine.subscribe(self, lambda _: self.test_both())
         self.test_both()
 
-    def _leave_out_as_set(self, settings: Settings) -> None:
+    def _follow_settings(self, settings: Settings) -> None:
+        self.query_one("#in-force", Static).update(settings_words(settings))
         self.query_one(CollectionsPanel).leave_out(settings.run.exclude)
 
     def shown(self) -> None:
         """After a run its engine is no longer idle: another one is needed."""
         self.cockpit.situation_changed()
+        self._tell_steps()
 
     def on_screen_suspend(self) -> None:
         """Behind a dialog or another screen a field keeps the focus: what was typed counts there, too."""
@@ -103,21 +125,82 @@ class SetupScreen(CockpitScreen):
         super().show_situation()
         now = self.cockpit.situation
         for button in self.query("#actions Button").results(Button):
-            works = BY_ACTION[Place.SETUP, button.id or ""].works(now)
+            command = BY_ACTION[Place.SETUP, button.id or ""]
+            works = command.works(now)
             button.disabled = not works
-            button.display = works or button.id != "demo"
+            button.display = (works and command.by_key(now)) or button.id == "start"
         collections = self.query_one(CollectionsPanel)
         if not collections.listing.is_filled:
-            collections.say("" if now.is_free else "Not listed while a run goes on.")
-        note = "" if now.is_free else f"A run is going on; key {self.cockpit.keymap.first('app.run')} shows it."
-        if BY_ACTION[Place.SETUP, "demo"].works(now):
-            note = "Type URIs, or use embedded servers:"
+            collections.say("" if now.is_free else "Not listed while a run is in progress.")
+        self._tell_next()
+        self._tell_steps()
+
+    @on(DescendantFocus)
+    @on(DescendantBlur)
+    @on(Input.Changed)
+    def _tell_next(self) -> None:
+        """What leads on, beside the buttons: in a field, digits and letters are text."""
+        now = self.cockpit.situation
+        note = "" if now.is_free else f"A run is in progress; key {self.cockpit.keymap.first('app.run')} shows it."
+        if now.doing:
+            note = f"{now.doing.capitalize()}…"
+        elif now.is_free and any(panel.is_pending for panel in self.query(ConnectionPanel)):
+            note = "Enter connects."
+        elif BY_ACTION[Place.SETUP, "demo"].works(now):
+            note = "Enter both URIs, or start demo servers."
+        elif now.is_free:
+            plan, start = self.cockpit.keymap.first("app.plan"), self.cockpit.keymap.first("setup.start")
+            note = f"Next: {plan} shows the plan, {start} starts."
         self.query_one("#setup-note", Static).update(Content(note))
+
+    def _focus_first(self) -> None:
+        """The cursor is where something is missing: in the first URI that is not set, else in the list."""
+        empty = [side for side in _SIDES if not self.has_uri(side)]
+        self.query_one(f"#{empty[0]} Input" if empty else "CollectionList").focus()
+
+    def _tell_steps(self) -> None:
+        """What an empty list says."""
+        now = self.cockpit.situation
+        panel = self.query_one(CollectionsPanel)
+        if panel.listing.collections:
+            return
+        if now.has_source and not now.is_free:
+            panel.tell([])
+        elif now.has_source and self.query_one("#source", ConnectionPanel).is_reached and not self._database_named:
+            panel.tell([Content.styled(self._no_database, "$warning")])
+        elif now.has_source and now.has_target:
+            panel.tell([])
+        else:
+            last = self.cockpit.choices.memory.servers[0] if now.has_memory else None
+            panel.tell(
+                first_steps(
+                    self.cockpit.keymap, has_source=now.has_source, has_target=now.has_target,
+                    can_demo=now.is_free, last=last, profiles=profiles.names(),
+                )
+            )  # fmt: skip
+
+    @property
+    def _database_named(self) -> str:
+        """The database whose collections are listed; empty when none is named."""
+        uri, database = self._database_asked_for
+        return database or database_in(uri)
+
+    @property
+    def _no_database(self) -> str:
+        return f"No database in the URI. Press {self.cockpit.keymap.first('setup.database')} to choose one."
 
     def adjusted(self, now: Situation) -> Situation:
         """Whether there is a collection under the cursor, for the commands that would be letters in a field."""
         listing = self.query_one(CollectionList)
-        return replace(now, has_result=self.focused is listing and bool(listing.shown))
+        has_any = now.has_source or now.has_target
+        return replace(
+            now,
+            has_result=self.focused is listing and bool(listing.collections),
+            is_typing=self.focused is not listing,
+            can_be_seeded=is_on_this_machine(self.query_one("#source", ConnectionPanel).typed)
+            and not listing.collections,
+            has_memory=bool(self.cockpit.choices.memory.servers) and not has_any,
+        )
 
     # --- connections and collections ---
 
@@ -154,21 +237,59 @@ class SetupScreen(CockpitScreen):
             report = await idle.client.ask(ServerReport, Inspect(side=panel.side, uri=uri, keep=True))
             if panel.uri != uri:
                 return
-            panel.show(report)
-            for warning in report.warnings:
-                self.app.notify(safe(warning), severity="warning", markup=False)
+            lacks_database = panel.side == "source" and report.ok and not self._database_named
+            panel.show(report, self._no_database if lacks_database else "")
+            self._ask_for_passwords()
+            self._keep_servers()
             if panel.side == "source" and report.ok:
                 await self._list_collections(idle)
         except MigrationError as error:
             panel.say(Content.styled(f"! {safe(error.message)}", "$error"))
 
+    def _ask_for_passwords(self) -> None:
+        """Of a server that wants one, once for each connection string: remembered servers have none."""
+        for panel in self.query(ConnectionPanel):
+            report, uri = panel.report, panel.uri
+            if report is None or not report.wants_password or uri in self._asked_passwords or not self.is_current:
+                continue
+            bare = self._typed_passwords.get(uri, uri)
+            if bare == uri and with_password(uri, "x") == uri:
+                continue  # it has one from elsewhere, to be corrected there
+            self._asked_passwords.add(uri)
+            self.app.push_screen(
+                PasswordDialog(panel.side, shown(bare), report.message), partial(self._take_password, panel, uri, bare)
+            )
+
+    def _take_password(self, panel: ConnectionPanel, uri: str, bare: str, password: str | None) -> None:
+        """Try it.
+
+        Args:
+            uri: that was refused.
+            bare: the same without a password that was typed.
+        """
+        if password is not None and panel.uri == uri:
+            whole = with_password(bare, password)
+            self._typed_passwords[whole] = bare
+            self._asked_passwords.discard(whole)
+            panel.fill(whole)
+            know(secrets_in(whole))
+            self._test_soon(panel.side)
+            self.cockpit.situation_changed()
+
+    def on_screen_resume(self) -> None:
+        """After a dialog another server may still want its password."""
+        super().on_screen_resume()
+        if self.is_mounted:
+            self._ask_for_passwords()
+
     async def _list_collections(self, idle: EngineSession) -> None:
         """Those of the chosen database, or of the one that the URI names."""
         panel = self.query_one(CollectionsPanel)
         asked = self._database_asked_for
-        database = self._database or database_in(asked[0])
+        database = self._database_named
         if not database:
-            panel.empty(f"The URI names no database: {self.cockpit.keymap.first('setup.database')} chooses one.")
+            panel.empty()
+            self._tell_steps()
             return
         found = (await idle.client.ask(Collections, ListCollections(database=self._database))).collections
         if asked == self._database_asked_for:
@@ -177,6 +298,13 @@ class SetupScreen(CockpitScreen):
                 database, found, run.collections, excluded=run.exclude, is_picked=bool(self._database), again=is_again
             )
             self._listed = asked
+            self.cockpit.situation_changed()  # there is something to choose, or to seed
+
+    def _keep_servers(self) -> None:
+        """Remember both sides once both were reached."""
+        source, target = (self.query_one(f"#{side}", ConnectionPanel) for side in _SIDES)
+        if source.is_reached and target.is_reached and not self.cockpit.choices.current.demo.embedded:
+            self.cockpit.choices.memory.keep_servers(source.uri, target.uri, self._database)
 
     @property
     def _database_asked_for(self) -> tuple[str, str]:
@@ -211,6 +339,7 @@ class SetupScreen(CockpitScreen):
             self._database = database
             self.query_one(CollectionsPanel).filter.value = ""
             self._test_soon("source")
+            self.query_one(CollectionList).focus()
 
     def action_choose(self) -> None:
         """The collection under the cursor, or not."""
@@ -261,7 +390,7 @@ class SetupScreen(CockpitScreen):
         """The URI of this side is set."""
         return bool(self.query_one(f"#{side}", ConnectionPanel).typed)
 
-    def fill_knob(self, knob: Knob, value: int) -> None:
+    def fill_knob(self, knob: Knob, value: KnobValue) -> None:
         """Put a value into a knob's field: the palette's "workers 12"."""
         self.query_one(f"#knob-{knob.name}", KnobField).fill(value)
 
@@ -302,7 +431,7 @@ class SetupScreen(CockpitScreen):
             raise UsageError("The source is another one now: wait until its collections are shown, or test it again.")
         if panel.listing.collections and not panel.chosen():
             one, every = map(self.cockpit.keymap.first, ("setup.choose", "setup.choose_all"))
-            raise UsageError(f"No collection is chosen: {one} chooses the one under the cursor, {every} chooses all.")
+            raise UsageError(f"No collection is selected: {one} selects the one under the cursor, {every} selects all.")
 
     def _require(self, *sides: Side) -> None:
         for side in sides:
@@ -314,17 +443,28 @@ class SetupScreen(CockpitScreen):
 
     # --- settings and profiles ---
 
-    def fill(self, settings: Settings) -> None:
+    def fill(self, settings: Settings, database: str = "") -> None:
         """Put these settings into the fields, and test the connections that they name."""
-        self._database, self._listed = "", None
+        self._database, self._listed = database, None
         for side, uri in (("source", settings.source.uri), ("target", settings.target.uri)):
             self.query_one(f"#{side}", ConnectionPanel).fill(uri.get_secret_value())
-        self.fill_knob(CLUSTER_SIZE, settings.run.cluster_size)
+        self.fill_knob(CLUSTER_SIZE, settings.run.size)
         self.fill_knob(PAGE_SIZE, settings.run.page_size)
         self.fill_knob(THROTTLE, settings.run.throttle)
         self.fill_knob(SEED_COUNT, settings.seed.count)
         self.query_one(ChoiceField).selected = settings.run.mode
         self.action_test()
+
+    def action_last_servers(self) -> None:
+        """Both servers that were reached last, and the database that was chosen then."""
+        servers = self.cockpit.choices.memory.servers
+        if servers:
+            self._take_servers(servers[0])
+
+    def _take_servers(self, servers: Servers) -> None:
+        uris = {"source": {"uri": servers.source}, "target": {"uri": servers.target}}
+        self.fill(merged(self.edited_settings(), uris), servers.database)
+        self.query_one(CollectionList).focus()
 
     def action_settings(self) -> None:
         """Edit what has no field here."""
@@ -350,13 +490,18 @@ class SetupScreen(CockpitScreen):
             keep_profile(self.app, settings)
 
     def action_open_profile(self) -> None:
-        """Choose one that was saved."""
+        """Choose one that was saved, or servers that were reached before."""
 
         def opened(settings: Settings) -> None:
             self.cockpit.choices.apply(settings)
             self.fill(settings)
+            self.query_one(CollectionList).focus()
 
-        open_profile(self.app, opened, save_key=self.cockpit.keymap.first("setup.save_profile"))
+        save_key = self.cockpit.keymap.usable("setup.save_profile", in_field=True)
+        open_profile(
+            self.app, opened, self.cockpit.choices.current.cockpit, save_key=save_key,
+            recent=self.cockpit.choices.memory.servers, taken=self._take_servers,
+        )  # fmt: skip
 
     # --- starting something ---
 
@@ -366,11 +511,11 @@ class SetupScreen(CockpitScreen):
         if edited is None:
             self.offer_start()
         else:
-            self.offer_edited(edited, otherwise=(Answer("plain", "Without the edits…"), self.offer_start))
+            self.offer_edited(edited, otherwise=(Answer("plain", "Start without edits"), self.offer_start))
 
     def offer_start(self) -> None:
         """Ask, then copy what is chosen here."""
-        offer_start(self, self._start_effects, "Start this run?", "Start", Start())
+        offer_run(self, self._start_facts, "Start this run?", Start())
 
     def offer_edited(self, edited: EditedPlan, otherwise: Otherwise | None = None) -> None:
         """Ask, then copy: a plan that was edited decides what goes where.
@@ -379,12 +524,11 @@ class SetupScreen(CockpitScreen):
             otherwise: another answer, and what it does.
         """
 
-        def effects_of(settings: Settings) -> list[str]:
+        def facts_of(settings: Settings) -> StartFacts:
             self._require(*_SIDES)
             return consequences.of_edited_start(settings, edited)
 
-        title = "Start this run with the edited plan?"
-        offer_start(self, effects_of, title, "Start", Start(plan=edited.text), otherwise)
+        offer_run(self, facts_of, f"Start with {edited.words}?", Start(plan=edited.text), otherwise)
 
     def action_seed(self) -> None:
         """Ask, then seed."""
@@ -395,11 +539,12 @@ class SetupScreen(CockpitScreen):
         start = Start(seed=True, migrate=True)
         offer_start(self, consequences.of_demo, "Run the demo?", "Run the demo", start, meant=_with_embedded_servers)
 
-    def _start_effects(self, settings: Settings) -> list[str]:
+    def _start_facts(self, settings: Settings) -> StartFacts:
         self._require(*_SIDES)
         self._require_choice()
         panel = self.query_one(CollectionsPanel)
-        return consequences.of_start(settings, panel.listing.chosen_collections(), panel.n_elsewhere)
+        plan = self.cockpit.choices.made_plan
+        return consequences.of_start(settings, panel.listing.chosen_collections(), panel.n_elsewhere, plan)
 
     def _seed_effects(self, settings: Settings) -> list[str]:
         self._require("source")
@@ -410,12 +555,22 @@ class SetupScreen(CockpitScreen):
         {"start": self.action_start, "seed": self.action_seed, "demo": self.action_demo}[event.button.id or "start"]()
 
     @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        """From a URI to the one that is not set, from any other field to the list."""
+        empty = [side for side in _SIDES if not self.has_uri(side)]
+        is_uri = any(isinstance(node, ConnectionPanel) for node in event.input.ancestors)
+        if is_uri and empty:
+            self.query_one(f"#{empty[0]}", ConnectionPanel).query_one(Input).focus()
+        else:
+            self.action_leave_field()
+
     def action_leave_field(self) -> None:
-        """Back to the list, where letters are commands; there, show all of it again."""
-        listing = self.query_one(CollectionList)
-        if listing.has_focus:
-            self.query_one(CollectionsPanel).filter.action_give_up()
-        listing.focus()
+        """To the list, where letters are commands."""
+        self.query_one(CollectionList).focus()
+
+    def action_show_all(self) -> None:
+        """Show all collections again."""
+        self.query_one(CollectionsPanel).filter.action_give_up()
 
     def to_copy(self) -> tuple[str, str]:
         """What is wrong with a connection, otherwise the collection under the cursor."""
@@ -427,9 +582,23 @@ class SetupScreen(CockpitScreen):
         return (info.namespace, "the collection's name") if info is not None else ("", "")
 
 
+def settings_words(settings: Settings) -> Content:
+    """What is in force and has no field on the screen."""
+    run, mapping = settings.run, settings.mapping
+    lines = {
+        "Schema": safe(settings.target.schema_name, 63),
+        "Indexes": "also MongoDB's" if run.indexes else "primary keys only",
+        "Policies": f"NUL {mapping.nul} · dates {mapping.date_range}",
+        "": f"UTF-8 {mapping.utf8} · overflow {'→ _extra' if mapping.overflow == 'overflow' else mapping.overflow}",
+        "Max rejects": safe(run.max_rejects) or "off",
+        "Consistency": run.consistency,
+    }
+    return Content("\n").join(Content.assemble((f"{name:<12}", MUTED), words) for name, words in lines.items())
+
+
 def _with_embedded_servers(settings: Settings) -> Settings:
-    """All that was seeded is copied."""
-    return merged(settings, {"demo": {"embedded": True}, "run": {"collections": [], "exclude": []}})
+    """All that was seeded is copied, slowly enough to be steered."""
+    return merged(watchable(settings), {"demo": {"embedded": True}, "run": {"collections": [], "exclude": []}})
 
 
 class Collections(BaseModel):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.config import Settings
-from engine.errors import UsageError
-from engine.protocol import Start
+from engine.errors import MigrationError, UsageError
+from engine.knobs import Knob, KnobValue
+from engine.protocol import PreflightReport, Start
+from tui.cockpit.consequences import StartFacts
+from tui.cockpit.dialogs.knobs import KnobsDialog, knobs_of
 from tui.cockpit.dialogs.questions import Answer, confirm, error_dialog
+from tui.cockpit.dialogs.starting import FOLLOW, KNOBS, StartDialog
+from tui.cockpit.planning import preflight_command
 from tui.cockpit.screens.base import CockpitScreen
 
 Otherwise = tuple[Answer, Callable[[], None]]
@@ -47,3 +52,51 @@ def offer_start(
 
     others = [otherwise[0]] if otherwise is not None else []
     screen.app.push_screen(confirm(title, will_happen, go=go, others=others), answered)
+
+
+def offer_run(
+    screen: CockpitScreen,
+    facts_of: Callable[[Settings], StartFacts],
+    title: str,
+    start: Start,
+    otherwise: Otherwise | None = None,
+) -> None:
+    """Say from where to where, what becomes of each table and what preflight finds, and copy on a yes.
+
+    Args:
+        facts_of: what is to be copied.
+        otherwise: another answer, and what it does.
+    """
+    cockpit = screen.cockpit
+    try:
+        settings = cockpit.choices.edited
+        facts = facts_of(settings)
+    except UsageError as error:
+        screen.app.push_screen(error_dialog("Not yet", error.message))
+        return
+
+    def turned(values: Mapping[Knob, KnobValue] | None) -> None:
+        if (setup := cockpit.choices.setup) is not None:
+            for knob, value in (values or {}).items():
+                setup.fill_knob(knob, value)
+        offer_run(screen, facts_of, title, start, otherwise)
+
+    dialog = StartDialog(title, facts, [otherwise[0]] if otherwise is not None else [])
+
+    def answered(answer: str | None) -> None:
+        if answer == KNOBS:
+            screen.app.push_screen(KnobsDialog(knobs_of(settings)), turned)
+        elif answer in ("go", FOLLOW):
+            cockpit.orders.start(settings, start.model_copy(update={"follow": answer == FOLLOW}))
+        elif otherwise is not None and answer == otherwise[0].id:
+            otherwise[1]()
+
+    async def look() -> None:
+        try:
+            session = await cockpit.answers.engine()
+            dialog.found(await session.client.ask(PreflightReport, preflight_command(settings, start, session)))
+        except MigrationError as error:
+            dialog.not_found(error.message)
+
+    screen.app.push_screen(dialog, answered)
+    screen.app.run_worker(look(), group="preflight", exclusive=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Literal
 
@@ -14,13 +15,16 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.errors import MigrationError
+from engine.knobs import THROTTLE
 from engine.protocol import (
     Cancel,
+    ComparingTable,
+    ComparingView,
     DifferenceView,
+    MakeReport,
     Recording,
     Replay,
-    RetryRejects,
-    RetryReport,
+    RunReport,
     TableCounts,
     Verification,
     Verify,
@@ -29,34 +33,38 @@ from engine.protocol import (
 from tui.cockpit.api import CockpitApi
 from tui.cockpit.commands import Place, Situation, bindings_of
 from tui.cockpit.dialogs.exporting import offer_export
-from tui.cockpit.dialogs.questions import confirm, error_dialog
-from tui.cockpit.dialogs.sheet import Sheet
+from tui.cockpit.dialogs.tune import TuneDialog
 from tui.cockpit.export import report_of
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.session import EngineSession
-from tui.cockpit.signs import MUTED
+from tui.cockpit.signs import MUTED, Sign, verified_sign
 from tui.cockpit.widgets.bars import bar
 from tui.cockpit.widgets.listing import Cell, ListColumn, Listing
-from tui.words.format import NO_NUMBER, duration, number, percent, share
-from tui.words.rejects import retry_text
-from tui.words.run_status import goes_on
-from tui.words.safe import safe, safe_block
+from tui.reports.writing import verification_of
+from tui.words.comparisons import Comparison, of_events
+from tui.words.format import NO_NUMBER, compact, duration, number, percent, share
+from tui.words.knobs import value_text
+from tui.words.run_status import goes_on, result_word, verification_words
+from tui.words.safe import safe
 
 Level = Literal["counts", "full"]
-Doing = Literal["", "counts", "full", "retry"]
+Doing = Literal["", "counts", "full"]
 
 TICK_S = 0.25
 _COLUMNS = (
-    ListColumn("table"),
+    ListColumn("collection"),
+    ListColumn("table", on_narrow=False),
     ListColumn("source", 12, is_right=True),
     ListColumn("read", 12, is_right=True, on_narrow=False),
     ListColumn("written", 12, is_right=True),
     ListColumn("rejected", 9, is_right=True, on_narrow=False),
     ListColumn("target", 12, is_right=True),
-    ListColumn("result", 14),
+    ListColumn("result", 15),
 )
-_BAR = 30
-_RESULTS = {Verification.VERIFIED: ("✓ verified", "$success"), Verification.MISMATCH: ("! mismatch", "$error")}
+_BAR, _LEAST_BAR = 30, 4
+"""Cells of the bar, at most and at least."""
+_GAP = 2
+"""Cells between the parts of the line about a comparison."""
 
 
 class VerifyScreen(CockpitScreen):
@@ -75,13 +83,16 @@ class VerifyScreen(CockpitScreen):
         """The report is of the counts at the run's end; nothing was verified since."""
         self._goes_on = False
         """The run was not over when that report was made."""
+        self._compared = Comparison(None)
+        """What the ledger has of comparisons after the run."""
         self._doing: Doing = ""
         """What the screen waits for; nothing else is begun meanwhile."""
         self._began_at = 0.0
         self._asked: EngineSession | None = None
         """The engine that verifies."""
-        self._n_retried = 0
-        """Rejected documents that are being written again."""
+        self._tune = TuneDialog(cockpit.say_problem, "comparison")
+        self._results: list[Content] = []
+        """How far each table was with the comparison when it was drawn last."""
 
     def body(self) -> Iterable[Widget]:
         """What is verified, the tables, and what is wrong with the one under the cursor."""
@@ -100,34 +111,49 @@ class VerifyScreen(CockpitScreen):
         """The newest run may be another now; what was verified here stays until then."""
         run = self.cockpit.runs.session
         is_newer = run is not None and self.report is not None and run.snapshot.run_id != self.report.run_id
-        if not self.is_busy and (self.report is None or (not self.run_id and (self.is_recorded or is_newer))):
+        if self.is_busy:
+            return
+        if self.report is None or self.is_recorded or (not self.run_id and is_newer):
             self.choose(self.run_id)
+        else:
+            self._look_again(self.report)
 
     @property
     def is_busy(self) -> bool:
-        """A verification is on, or rejected documents are being written again."""
+        """A verification is on."""
         return bool(self._doing)
 
     def adjusted(self, now: Situation) -> Situation:
         """Whether there is a report, and something is on."""
-        return replace(now, is_busy=self.is_busy, has_result=self.report is not None)
+        has_rejects = self.report is not None and any(table.rejected for table in self.report.tables)
+        return replace(
+            now, is_busy=self.is_busy, is_comparing=self._doing == "full", has_result=self.report is not None,
+            has_rejects=has_rejects,
+        )  # fmt: skip
 
     def choose(self, run_id: str) -> None:
-        """Show another run of the ledger, the newest when it is empty; not while documents are being written."""
-        if self._doing == "retry":
-            self.cockpit.say_problem("Rejected documents are being written again: another run can be shown after that.")
-            return
+        """Show another run of the ledger, the newest when it is empty."""
         self.run_id = run_id
         if self._asked is not None:
             self._break_off(self._asked)
         self._recall()
 
     def action_newest(self) -> None:
-        """The newest run; breaks a verification off first."""
+        """The newest run."""
+        self.choose("")
+
+    def action_cancel(self) -> None:
+        """Cancel the comparison."""
         if self._asked is not None:
             self._break_off(self._asked)
+
+    def action_tune(self) -> None:
+        """Exact values of the comparison's knobs."""
+        if self._asked is not None and self._asked.is_comparing:
+            self._tune.session = self._asked
+            self._tune.open(self.app)
         else:
-            self.choose("")
+            self.cockpit.say_problem("The comparison is only starting: its workers can be tuned in a moment.")
 
     def action_counts(self) -> None:
         """Count both sides."""
@@ -140,68 +166,24 @@ class VerifyScreen(CockpitScreen):
     def action_export(self) -> None:
         """Ask for a file's name, and write the report."""
         if self.report is not None:
-            offer_export(self.app, self.report)
+            run_id = self.report.run_id
+            offer_export(
+                self.app,
+                self.report,
+                "verification",
+                lambda: self.cockpit.answers.ask(RunReport, MakeReport(run=run_id)),
+                is_recorded=self.is_recorded,
+            )
 
     def to_copy(self) -> tuple[str, str]:
         """The verdict, and the differences of the table under the cursor."""
         parts = [str(self.query_one(name, Static).content) for name in ("#verify-head", "#verify-detail")]
         return "\n\n".join(filter(None, parts)), "the result"
 
-    def action_retry(self) -> None:
-        """Ask, then have the rejected documents written again."""
-        report = self.report
-        if report is None:
-            return
-        rejected = sum(table.rejected for table in report.tables)
-        if not rejected:
-            self.cockpit.say_problem("This run has no rejected documents.")
-            return
-
-        def answered(answer: str | None) -> None:
-            if answer == "go" and not self.is_busy:
-                self._begin("retry")
-                self._n_retried = rejected
-                self.cockpit.leaving.would_cut_off = (
-                    "Rejected documents are being written again. Those written so far stay; the rest stay rejects."
-                )
-                self._retry(report.run_id)
-
-        settings = self.cockpit.keymap.first("setup.settings")
-        effects = [
-            f"Run {safe(report.run_id, 40)} has {number(rejected)} rejected documents.",
-            f"Each is converted again, with the run's columns and today's policies ({settings} on Setup), "
-            "and written into the table as it is. Row and reject change places in one transaction.",
-        ]
-        self.app.push_screen(confirm("Write rejected documents again?", effects, go="Retry"), answered)
-
-    @work(group="retry")
-    async def _retry(self, run_id: str) -> None:
-        """In an engine of its own: one that is there has the policies of when it was started."""
-        now, own, report = self.cockpit.situation, None, None
-        try:
-            settings = self.cockpit.choices.edited
-            if now.has_source and now.has_target:
-                own = await self.cockpit.answers.engine_for(settings)
-            session = own or await self.cockpit.answers.engine()
-            report = await session.client.ask(RetryReport, RetryRejects(run=run_id))
-        except MigrationError as error:
-            self.app.push_screen(error_dialog("The documents were not written", error.message))
-        finally:
-            if own is not None:
-                await own.close()
-            self._doing = self.cockpit.leaving.would_cut_off = ""
-        if report is not None:
-            self.app.push_screen(
-                Sheet(
-                    "Rejected documents",
-                    Content(safe_block(retry_text(report), 4_000)),
-                    "the outcome",
-                    self.copy_key,
-                )
-            )
-            self._recall()
-        elif self.report is not None:
-            self._show(self.report, is_recorded=self.is_recorded)
+    async def action_rejects(self) -> None:
+        """The rejects of the run that is shown."""
+        if self.report is not None:
+            await self.cockpit.navigation.show_rejects(self.report.run_id)
 
     # --- asking ---
 
@@ -215,17 +197,33 @@ class VerifyScreen(CockpitScreen):
         self._begin(level)
         self._ask(level)
 
-    @work(group="verify", exclusive=True)
+    @work(group="recall", exclusive=True)
     async def _recall(self) -> None:
-        """What the run's own end counted."""
+        """What the run's own end counted; a comparison that is begun meanwhile has the line above the tables."""
         try:
             recording = await self.cockpit.answers.ask(Recording, Replay(run=self.run_id, max_frames=1))
+            end = recording.frames[-1]
+            self._goes_on = goes_on(self.cockpit.answers.as_known(recording.run))
+            found = report_of(end, goes_on=self._goes_on)
+            if found.level == "full":  # a run's end has no figures of it
+                whole = await self.cockpit.answers.ask(RunReport, MakeReport(run=recording.run.run_id))
+                found = verification_of(whole)
         except MigrationError as error:
-            self._say(error)
+            if not self._doing:
+                self._say(error)
             return
-        end = recording.frames[-1]
-        self._goes_on = goes_on(self.cockpit.answers.as_known(recording.run))
-        self._show(report_of(end, goes_on=self._goes_on), is_recorded=True)
+        self._compared = of_events(recording.events)
+        self._show(found, is_recorded=True)
+
+    @work(group="verify", exclusive=True)
+    async def _look_again(self, before: VerifyReport) -> None:
+        """What was verified stays, unless rejects of the run were written since: then it is what the ledger has."""
+        with suppress(MigrationError):
+            recording = await self.cockpit.answers.ask(Recording, Replay(run=before.run_id, max_frames=1))
+            now = report_of(recording.frames[-1])
+            if [table.rejected for table in now.tables] != [table.rejected for table in before.tables]:
+                self._compared = of_events(recording.events)
+                self._show(now, is_recorded=True)
 
     @work(group="verify", exclusive=True)
     async def _ask(self, level: Level) -> None:
@@ -237,6 +235,7 @@ class VerifyScreen(CockpitScreen):
             problem = error
         finally:
             self._asked, self._doing = None, ""
+            self._tune.dismiss()
         if report is not None:
             self._show(report, is_recorded=self.is_recorded and report is self.report, problem=problem)
         elif problem is not None:
@@ -264,35 +263,73 @@ class VerifyScreen(CockpitScreen):
             doing = {
                 "counts": "counting both sides",
                 "full": "starting to compare",
-                "retry": f"writing {number(self._n_retried)} rejected documents again",
             }[self._doing]
             words = Content(f"◐ {doing}… {since}")
         else:
-            fraction = share(comparing.checked, comparing.total)
-            found = comparing.different + comparing.missing
-            words = Content("  ").join(
-                [
-                    Content(f"◐ comparing {since}"),
-                    bar(fraction, _BAR, "$primary"),
-                    Content(f"{percent(fraction)}  {number(comparing.checked)} / {number(comparing.total)}"),
-                    Content(f"{number(comparing.rows_per_s)} rows/s"),
-                    Content.styled(f"! {number(found)} differ", "$error") if found else Content("no difference so far"),
-                ]
-            )
-        note = Content.styled("esc breaks it off" if self._doing == "full" else "", MUTED)
+            words = self._progress(comparing, since)
+            self._show_tables(comparing)
+        note = Content.styled(self._hint if self._doing == "full" else "", MUTED)
         self.query_one("#verify-head", Static).update(Content("\n").join([words, note]))
+
+    def _progress(self, comparing: ComparingView, since: str) -> Content:
+        """How far the comparison is, in a line; the bar has what is left of it."""
+        fraction = share(comparing.checked, comparing.total)
+        found = comparing.different + comparing.missing
+        done = f"{percent(fraction)}  {number(comparing.checked)} / {number(comparing.total)}"
+        parts = [
+            Content(f"◐ comparing {since}"),
+            Content(done),
+            Content(f"{number(comparing.rows_per_s)} rows/s"),
+            Content.styled(f"! {number(found)} differ", "$error") if found else Content("no difference so far"),
+        ]
+        width = self.query_one("#verify-head", Static).content_size.width
+        room = width - sum(part.cell_length for part in parts) - _GAP * len(parts)
+        parts.insert(1, bar(fraction, max(_LEAST_BAR, min(_BAR, room)), "$primary"))
+        return Content(" " * _GAP).join(parts).truncate(max(1, width), ellipsis=True)
+
+    @property
+    def _hint(self) -> str:
+        """The keys that work while it is compared, and the knob that slows it down."""
+        key, cancel = map(self.cockpit.keymap.first, ("verify.tune", "verify.cancel"))
+        throttle = 0
+        if self._asked is not None:
+            self._asked.look()
+            throttle = self._asked.knob_value(THROTTLE)
+        words = f"throttle {value_text(THROTTLE, throttle)}{' rows/s' if throttle else ''}"
+        return f"{words} · {key}: change it, and workers · {cancel}: cancel"
+
+    def _show_tables(self, comparing: ComparingView) -> None:
+        """How far each table is, in the place of its last result."""
+        if self.report is None:
+            return
+        known = {each.table: each for each in comparing.tables}
+        results = [_state(known.get(table.table)) for table in self.report.tables]
+        if results != self._results:
+            self._results = results
+            rows = [[*_row(table)[:-1], result] for table, result in zip(self.report.tables, results, strict=True)]
+            self.query_one("#counts", Listing).fill(rows)
 
     def _show(self, report: VerifyReport, *, is_recorded: bool, problem: MigrationError | None = None) -> None:
         self.report, self.is_recorded = report, is_recorded
-        words, colour = _RESULTS.get(report.result, ("· not verified", MUTED))
-        how = f"level {safe(report.level, 20)}, now"
+        rejected = sum(table.rejected for table in report.tables)
+        sign = verified_sign(report.result, report.verification_level, rejected)
+        if report.result not in (Verification.VERIFIED, Verification.MISMATCH):
+            sign = Sign("·", verification_words(report.result.value, ""), MUTED)
+        how = _how(report)
         if is_recorded:
-            how = "the run goes on" if self._goes_on else "as counted at the run's end"
+            how = "the run goes on" if self._goes_on else self._compared.words(time.time())
         lines = [
-            Content.assemble((f"{words}  ", f"bold {colour}"), f"run {safe(report.run_id, 40)}", (f"  {how}", MUTED)),
+            Content.assemble(
+                (f"{sign}  ", f"bold {sign.colour}"), f"run {safe(report.run_id, 40)}", (f"  {how}", MUTED)
+            ),
             Content.styled(f"! {safe(problem.message, 600)}", "$error") if problem else _identity(report),
         ]
-        self.query_one("#verify-head", Static).update(Content("\n").join(lines))
+        if is_recorded and (since := self._compared.since_words(time.time())):
+            key = self.cockpit.keymap.first("verify.full")
+            lines.append(Content.assemble((f"! {since}", "$warning"), (f" · {key} compares them", MUTED)))
+        if not self._doing:
+            self.query_one("#verify-head", Static).update(Content("\n").join(lines))
+        self._results = []
         self.query_one("#counts", Listing).fill([_row(table) for table in report.tables])
         self._show_detail()
         self.cockpit.situation_changed()
@@ -308,6 +345,19 @@ class VerifyScreen(CockpitScreen):
         self.query_one("#verify-detail", Static).update(_detail(self.report, table, found))
 
 
+def _how(report: VerifyReport) -> str:
+    """How thoroughly it was looked at, and that this was now."""
+    if report.level != "full":
+        return "counted now"
+    full = sum(table.level == "full" for table in report.tables)
+    every = len(report.tables)
+    return (
+        "compared in full just now"
+        if full == every
+        else f"{full} of {every} tables compared in full just now, the others counted"
+    )
+
+
 def _identity(report: VerifyReport) -> Content:
     read = sum(table.read for table in report.tables)
     written = sum(table.written for table in report.tables)
@@ -319,22 +369,40 @@ def _identity(report: VerifyReport) -> Content:
 def _row(table: TableCounts) -> list[Cell]:
     counts = [table.source, table.read, table.written, table.rejected, table.target]
     is_compared = table.source >= 0 and table.target >= 0
-    result, colour = ("✓ agrees", "$success") if table.ok else ("! differs", "$error")
+    result, colour = (f"✓ {result_word(table)}", "$success") if table.ok else ("! mismatch", "$error")
     if not is_compared:
         result, colour = "· not compared", MUTED
-    name = Content(f"{safe(table.namespace, 80)} → {safe(table.table, 80)}")
-    return [name, *(number(count) if count >= 0 else NO_NUMBER for count in counts), Content.styled(result, colour)]
+    return [
+        safe(table.namespace, 80),
+        safe(table.table, 80),
+        *(number(count) if count >= 0 else NO_NUMBER for count in counts),
+        Content.styled(result, colour),
+    ]
+
+
+def _state(table: ComparingTable | None) -> Content:
+    """How far the comparison is with a table."""
+    if table is None:
+        return Content.styled("· waiting", MUTED)
+    if table.total < 0:
+        return Content.styled("· counts only", MUTED)
+    is_done = table.checked >= table.total
+    words = "compared" if is_done else percent(share(table.checked, table.total)) if table.checked else "waiting"
+    if table.differ:
+        return Content.styled(f"! {compact(table.differ)} · {words}", "$error")
+    colour = "$success" if is_done else "" if table.checked else MUTED
+    return Content.styled(f"{'=' if is_done else '◐' if table.checked else '·'} {words}", colour)
 
 
 def _detail(report: VerifyReport, table: TableCounts, differences: list[DifferenceView]) -> Content:
     lines = [Content.styled(safe(f"{table.namespace} → {table.table}", 200), "bold")]
     if table.message:
         lines.append(Content.styled(safe(table.message, 600), "" if table.ok else "$error"))
-    if report.level == "full":
+    if table.level == "full":
         lines.append(
             Content(
                 f"{number(table.equal)} equal, {number(table.different)} different, {number(table.missing)} missing, "
-                f"{number(table.extra)} extra, {number(table.kept)} kept as rejects"
+                f"{number(table.extra)} extra, {number(table.kept)} rejected"
             )
         )
         if table.source_changed:
@@ -347,8 +415,12 @@ def _detail(report: VerifyReport, table: TableCounts, differences: list[Differen
         for each in report.less_strict
         if each.table == table.table
     ]
-    if len(lines) == 1:
-        lines.append(Content.styled("Nothing differs.", MUTED))
+    if table.rejected:
+        lines.append(
+            Content.styled(f"{number(table.rejected)} documents are rejected: they are not in the table.", "$warning")
+        )
+    elif len(lines) == 1 and table.ok:
+        lines.append(Content.styled(f"{'Rows' if table.level == 'full' else 'Counts'} match.", MUTED))
     return Content("\n").join(lines)
 
 

@@ -9,5 +9,6 @@
     dimming            the screen below a dialog
     caches             closed widgets are not kept in memory
     driver             a lost terminal does not hold the application up
+    telling            sequences of ours for the terminal
     failing            what is done about an error that nothing has handled
 """

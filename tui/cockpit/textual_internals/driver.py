@@ -22,6 +22,7 @@ from rich.traceback import Traceback
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
+from tui import starting
 from tui.signals import is_ignored
 
 _GONE = frozenset({errno.EIO, errno.ENXIO, errno.EBADF, errno.EPIPE})
@@ -95,6 +96,8 @@ class CockpitDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Enter the screen, at the start and after `fg`."""
+        # Now, not when the screen is left: in the shell's modes of the terminal ctrl+s would hold that up.
+        starting.erase()
         with _ignored_stay_ignored():
             super().start_application_mode()  # type: ignore[no-untyped-call]
 

@@ -15,6 +15,8 @@ _LEVELS = " ▁▂▃▄▅▆▇█"
 _GUTTER = len("999.9k┤")
 """Cells left of the chart, for the scale."""
 _NOTE = len("  peak 999.9k")
+_FADING = 35
+"""Per cent of its colour that the lowest line has less than the highest."""
 
 
 class ThroughputChart(Widget):
@@ -24,8 +26,15 @@ class ThroughputChart(Widget):
     history: ThroughputHistory | None = None
     _drawn: tuple[ThroughputHistory, int, int] | None = None
 
-    def show(self, history: ThroughputHistory) -> None:
-        """Draw this history: once a second of the run, and when something was changed."""
+    def show(self, history: ThroughputHistory, *, is_part: bool = False) -> None:
+        """Draw this history: once a second of the run, and when something was changed.
+
+        Args:
+            is_part: the run was resumed, and this is what came after that.
+        """
+        title = f"{self.BORDER_TITLE} since resume" if is_part else self.BORDER_TITLE
+        if str(self.border_title) != title:
+            self.border_title = Content(title)
         drawn = (history, int(history.end), history.n_marks)
         if drawn != self._drawn:
             self._drawn = drawn
@@ -48,7 +57,8 @@ class ThroughputChart(Widget):
         lines = []
         for index, row in enumerate(rows):
             scale = compact(peak) if index == 0 and peak else ""
-            lines.append(Content.assemble((f"{scale:>{_GUTTER - 1}}┤", MUTED), (row, "$primary")))
+            shade = 100 - round(_FADING * index / max(1, len(rows) - 1))
+            lines.append(Content.assemble((f"{scale:>{_GUTTER - 1}}┤", MUTED), (row, f"$primary {shade}%")))
         zero = Content.styled(f"{'0':>{_GUTTER - 1}}┼", MUTED)
         lines.append(zero + _axis(columns, width - _GUTTER))
         return Content("\n").join(lines)
@@ -65,10 +75,14 @@ def _rows(columns: Columns, height: int) -> list[str]:
 
 def _axis(columns: Columns, width: int) -> Content:
     """The time axis: marks with what was changed, and the time at its end, where no mark is."""
-    end = f" {duration(columns.bucket_s * width)}"
-    has_end = all(column < width - len(end) for column, _ in columns.marks)
-    edge = width - len(end) if has_end else width
-    axis = ["─"] * edge + list(end if has_end else "")
+    end = f" {duration(columns.end_s)} "
+    edge = min(max(len(columns.rates), 1), width - len(end))
+    has_end = all(column < edge for column, _ in columns.marks)
+    axis = ["─"] * width
+    if has_end:
+        axis[edge : edge + len(end)] = end
+    else:
+        edge = width
     marked = [False] * width
     taken = 0
     """Cells from the left that have something in them."""

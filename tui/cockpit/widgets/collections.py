@@ -43,6 +43,8 @@ class CollectionList(Options, inherit_bindings=False):
         """The source has been asked."""
         self.chosen: set[str] = set()
         """Namespaces."""
+        self._told: list[Content] = []
+        """What is shown while there is nothing to list."""
 
     def fill(
         self, collections: Iterable[CollectionInfo], chosen: Collection[str], *, chooses_all: bool, again: bool = False
@@ -66,6 +68,13 @@ class CollectionList(Options, inherit_bindings=False):
         self.sought = sought
         self.shown = [info for info in self.collections if has(info.namespace.partition(".")[2], sought)]
         self._draw()
+
+    def tell(self, lines: Sequence[Content]) -> None:
+        """What to show while there is nothing to list."""
+        if lines != self._told:
+            self._told = list(lines)
+            if not self.shown:
+                self._draw()
 
     @property
     def highlighted_collection(self) -> CollectionInfo | None:
@@ -91,9 +100,10 @@ class CollectionList(Options, inherit_bindings=False):
             self._toggle(self.highlighted)
 
     def choose_all(self) -> None:
-        """Choose all that are shown; when all of them are chosen, none of them."""
+        """Choose all that are shown, but no view; when all of them are chosen, none of what is shown."""
         shown = {info.namespace for info in self.shown}
-        self.chosen = self.chosen - shown if shown <= self.chosen else self.chosen | shown
+        wanted = unnamed(self.shown) or shown
+        self.chosen = self.chosen - shown if wanted <= self.chosen else self.chosen | wanted
         self._draw()
 
     def choose_only(self, namespaces: Collection[str]) -> None:
@@ -108,7 +118,11 @@ class CollectionList(Options, inherit_bindings=False):
 
     def _draw(self) -> None:
         highlighted = self.highlighted
-        self.set_options(Option(self._line(info)) for info in self.shown)
+        lines = self._told
+        if self.collections:
+            lines = [Content.styled(f"No collection has {safe(self.sought, 40)} in its name.", MUTED)]
+        shown = [Option(self._line(info)) for info in self.shown]
+        self.set_options(shown or [Option(line, disabled=True) for line in lines])
         if self.shown:
             self.highlighted = min(highlighted or 0, len(self.shown) - 1)
         self.post_message(self.Chosen())
@@ -169,7 +183,8 @@ class CollectionsPanel(Vertical):
         """Show the collections of a database.
 
         Args:
-            entries: `run.collections` of the settings; those of this database are chosen, all when there are none.
+            entries: `run.collections` of the settings; those of this database are chosen; when there are none, all
+                but views.
             excluded: `run.exclude` of the settings: what is like one of these is not chosen at first.
             is_picked: the database was picked from the server's: what is configured in others does not count.
             again: it is shown already, and what was chosen stays chosen.
@@ -185,7 +200,7 @@ class CollectionsPanel(Vertical):
         self._left_out = {info.namespace for info in found if leaves_out(excluded, info.namespace)}
         self.border_title = Content(f"Collections of {safe(database, 60)}")
         is_unnamed = not self._entries and not others
-        chosen = {info.namespace for info in found} if is_unnamed else set(self._entries)
+        chosen = unnamed(found) if is_unnamed else set(self._entries)
         self.listing.fill(found, chosen - self._left_out, chooses_all=False, again=again)
 
     def leave_out(self, excluded: Sequence[str]) -> None:
@@ -195,17 +210,22 @@ class CollectionsPanel(Vertical):
         if self._left_out != before:
             self.listing.choose_only((self.listing.chosen | before) - self._left_out)
 
-    def empty(self, note: str) -> None:
+    def empty(self, note: str = "") -> None:
         """There is nothing to list, and why."""
         self._note = note
         self.border_title = Content("Collections")
         self.listing.fill([], [], chooses_all=True)
+        self.listing.is_filled = False
 
     def say(self, note: str) -> None:
-        """Why nothing was listed yet; an empty note takes that back."""
+        """Why nothing is listed; an empty note takes that back."""
         if note != self._note:
             self._note = note
             self._count()
+
+    def tell(self, lines: Sequence[Content]) -> None:
+        """What to show in the list while there is nothing to list."""
+        self.listing.tell(lines)
 
     def chosen(self) -> list[str]:
         """What `run.collections` is to be: entries that were configured keep their tables."""
@@ -216,10 +236,10 @@ class CollectionsPanel(Vertical):
 
     @property
     def is_everything(self) -> bool:
-        """All that is copied is all that a run copies which is told no names: views have to be named."""
-        listed = [info for info in self.listing.collections if info.namespace not in self._left_out]
-        is_all = bool(listed) and self.chosen() == [written_namespace(info.namespace) for info in listed]
-        return is_all and all(info.kind != "view" for info in listed)
+        """All that is copied is all that a run copies which is told no names."""
+        named = unnamed(self.listing.collections) - self._left_out
+        listed = [info.namespace for info in self.listing.collections if info.namespace in named]
+        return bool(listed) and self.chosen() == [written_namespace(name) for name in listed]
 
     @property
     def n_elsewhere(self) -> int:
@@ -237,12 +257,17 @@ class CollectionsPanel(Vertical):
         documents = compact(sum(max(0, info.documents) for info in chosen))
         size = bytes_size(sum(info.size_bytes for info in chosen))
         elsewhere = f" and {len(self._elsewhere)} of other databases" if self._elsewhere else ""
-        words = f"{len(chosen)} of {len(listing.collections)} chosen{elsewhere} · {documents} documents · {size}"
+        words = f"{len(chosen)} of {len(listing.collections)} selected{elsewhere} · {documents} docs · {size}"
         if listing.sought:
             words = f"{len(listing.shown)} shown, {words}"
         if not listing.collections:
             words = f"this database has no collections{elsewhere}" if listing.is_filled else ""
         self.query_one("#chosen", Static).update(Content(self._note or words), layout=False)
+
+
+def unnamed(found: Iterable[CollectionInfo]) -> set[str]:
+    """What a run copies which is told no names: views have to be named."""
+    return {info.namespace for info in found if info.kind != "view"}
 
 
 def namespace_of(entry: str) -> str:

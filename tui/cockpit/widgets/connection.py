@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 from engine.protocol import ServerReport
 from tui.cockpit.choices import Side
 from tui.cockpit.signs import MUTED
+from tui.cockpit.widgets.fields import TextField
 from tui.words.safe import safe
 from tui.words.uri import merged, shown
 
@@ -47,7 +48,7 @@ class ConnectionPanel(Vertical):
     def compose(self) -> ComposeResult:
         """The field and the line under it."""
         self.border_title = Content(_TITLES[self.side])
-        yield Input(shown(self.uri), placeholder=_EXAMPLES[self.side], compact=True, select_on_focus=False)
+        yield TextField(shown(self.uri), placeholder=_EXAMPLES[self.side])
         yield self._status
 
     def on_mount(self) -> None:
@@ -57,10 +58,20 @@ class ConnectionPanel(Vertical):
             self.say(Content.styled("◌ not set", MUTED))
 
     @property
+    def is_reached(self) -> bool:
+        """The last test of what the field says found a server."""
+        return self.report is not None and self.report.ok
+
+    @property
     def typed(self) -> str:
         """The connection string that the field says now, left or not."""
         fields = self.query(Input)
         return merged(fields.first().value.strip(), self.uri) if fields else self.uri
+
+    @property
+    def is_pending(self) -> bool:
+        """The cursor is in the field, and what is typed there was not taken yet."""
+        return self.has_focus_within and self.typed != self.uri
 
     def commit(self) -> None:
         """Take what the field says, as leaving it does: a command may be given from within it."""
@@ -70,6 +81,7 @@ class ConnectionPanel(Vertical):
         self.uri, self.report = uri, None
         self.border_subtitle = None
         self.query_one(Input).value = shown(uri)
+        self._show_beginning()
         self.say(Content.styled("◌ not tested yet" if uri else "◌ not set", MUTED))
         self.post_message(self.Edited(self.side))
 
@@ -78,8 +90,15 @@ class ConnectionPanel(Vertical):
         self.uri, self.report = uri, None
         self.border_subtitle = None
         self.query_one(Input).value = shown(uri)
+        self._show_beginning()
         if not uri:
             self.say(Content.styled("◌ not set", MUTED))
+
+    def _show_beginning(self) -> None:
+        """Of a long connection string: the host, not the options."""
+        field = self.query_one(Input)
+        if not field.has_focus:
+            field.cursor_position = 0
 
     def say(self, words: Content) -> None:
         """Show a line under the field."""
@@ -90,10 +109,17 @@ class ConnectionPanel(Vertical):
         self.report = None
         self.say(Content.styled("◌ testing…", MUTED))
 
-    def show(self, report: ServerReport) -> None:
-        """Show what the test found."""
+    def show(self, report: ServerReport, note: str = "") -> None:
+        """Show what the test found.
+
+        Args:
+            note: what is to be done next, shown first.
+        """
         self.report = report
-        self.say(report_line(report))
+        lines = [Content.styled(f"▲ {note}", "bold $warning")] if note else []
+        lines += [report_line(report)]
+        lines += [Content.styled(f"! {safe(warning)}", "$warning") for warning in report.warnings]
+        self.say(Content("\n").join(lines))
 
     @on(DescendantBlur)
     @on(Input.Submitted)

@@ -13,7 +13,7 @@ from tui.cockpit.session import EVENTS_KEPT
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.widgets.listing import Lines
 from tui.words.events import Note, told
-from tui.words.format import duration
+from tui.words.format import duration, time_of_day
 from tui.words.safe import safe
 
 _KIND_LIMIT = 60
@@ -55,6 +55,10 @@ class EventLog(Lines):
         if is_following:
             self.highlighted = len(self.lines) - 1
 
+    def on_resize(self) -> None:
+        """The line under the cursor stays in sight."""
+        self.call_after_refresh(self.scroll_to_highlight)
+
     @property
     def chosen(self) -> str:
         """The line under the cursor; empty without one."""
@@ -62,11 +66,13 @@ class EventLog(Lines):
 
 
 def event_lines(event: Event) -> list[str]:
-    """`00:12  knob         workers 8 → 12`: when, the kind, and the words without the kind, where they begin with it.
+    """`14:02:31      12s  knob         workers 8 → 12`: when, the kind, and its words, which need not begin with it again.
 
     A problem's code, by which the list of problems groups them, stands before its sentence.
     """
-    head = f"{duration(event.at)}  {safe(event.kind, _KIND_LIMIT):<12} "
+    since = duration(event.at)
+    clock = f"{time_of_day(event.clock, seconds=True)}  {since:>7}" if event.clock else since
+    head = f"{clock}  {safe(event.kind, _KIND_LIMIT):<12} "
     code = f"{safe(event.code)}: " if isinstance(event, ProblemReported) and event.code else ""
     return [head + code + _without_kind(event, line) for line in told(event)]
 

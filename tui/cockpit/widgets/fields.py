@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual import on
+from textual.actions import SkipAction
 from textual.binding import Binding
 from textual.content import Content
+from textual.events import DescendantBlur
 from textual.message import Message
 from textual.reactive import reactive
 from textual.style import Style
@@ -14,11 +16,37 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from engine.errors import KnobError
-from engine.knobs import Knob
+from engine.knobs import Knob, KnobValue
 from tui.cockpit.signs import MUTED
-from tui.words.format import compact, number
-from tui.words.knobs import value_text
+from tui.words.format import number
+from tui.words.knobs import problem_words, value_text
 from tui.words.safe import safe
+
+
+class TextField(Input):
+    """A field that ctrl+c does not end in: it copies what is selected, and means what it means elsewhere."""
+
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        placeholder: str = "",
+        select_on_focus: bool = False,
+        classes: str | None = None,
+        id: str | None = None,
+    ) -> None:
+        super().__init__(
+            text, placeholder=placeholder, select_on_focus=select_on_focus, compact=True, classes=classes, id=id
+        )
+
+    def action_copy(self) -> None:
+        """Copy the selection, if there is one."""
+        super().action_copy()
+        raise SkipAction
+
+
+_AS_MANY_AS_WANTED = 1_000_000_000
+"""A bound that is not worth its digits: the error names it."""
 
 
 class KnobField(Widget):
@@ -27,41 +55,46 @@ class KnobField(Widget):
     Label and bounds are drawn by the field itself: a widget for each of them would take longer to make than to read.
     """
 
-    def __init__(self, knob: Knob, value: int) -> None:
-        self._input = Input(value_text(knob, value), compact=True, select_on_focus=True)
+    def __init__(self, knob: Knob, value: KnobValue) -> None:
+        self._input = TextField(value_text(knob, value), select_on_focus=True)
         self._problem = Static(classes="field-error", markup=False)
         super().__init__(self._input, id=f"knob-{knob.name}")
         self.knob = knob
 
     def render(self) -> Content:
         """Label and bounds, with the unit where there is room for it."""
-        off = ", off" if self.knob.zero_is_off else ""
-        bounds = f" {number(self.knob.low)}–{compact(self.knob.high)}{off}"
+        off = "off, " if self.knob.zero_is_off else ""
+        high = self.knob.usual_high or self.knob.high
+        is_bounded = high < _AS_MANY_AS_WANTED
+        low = number(self.knob.low)
+        bounds = f" {off}" + (f"{low}–{number(high)}" if is_bounded else f"from {low}")
         start = self._input.virtual_region
         label = f"{self.knob.label[: start.x]:<{start.right}}"
-        unit = f" {self.knob.unit}" if len(label + bounds + self.knob.unit) < self.content_size.width else ""
-        return Content.assemble(label, (f"{bounds}{unit}", MUTED))
+        auto = ", auto" if self.knob.can_be_auto else ""
+        has_room = len(label + bounds + self.knob.unit + auto) < self.content_size.width
+        unit = f" {self.knob.unit}" if has_room else ""
+        return Content.assemble(label, (f"{bounds}{unit}{auto}", MUTED))
 
     @property
-    def value(self) -> int | None:
+    def value(self) -> KnobValue | None:
         """What is typed, or None when it is out of bounds; the error is shown then."""
         try:
-            value = self.knob.parse(self._input.value)
+            value = self.knob.read(self._input.value)
         except KnobError as error:
             self.say(error.message)
             return None
         self.say("")
         return value
 
-    def fill(self, value: int) -> None:
+    def fill(self, value: KnobValue) -> None:
         """Put a value into the field."""
         self._input.value = value_text(self.knob, value)
 
     def say(self, problem: str) -> None:
-        """Show a sentence under the field; an empty one hides it."""
+        """Show a sentence under the field, which names the knob as its label does; an empty one hides it."""
         if problem and not self._problem.is_attached:
             self.mount(self._problem)
-        self._problem.update(Content(safe(problem)))
+        self._problem.update(Content(safe(problem_words(self.knob, problem))))
         self._problem.display = bool(problem)
 
     @on(Input.Changed)
@@ -69,13 +102,24 @@ class KnobField(Widget):
         event.stop()
         _ = self.value
 
+    @on(DescendantBlur)
+    def _left(self) -> None:
+        """A number is shown as it is everywhere."""
+        if (value := self.value) is not None:
+            self.fill(value)
+
 
 class ChoiceField(Widget, can_focus=True):
-    """One of a few words, on one line: `(•) create  ( ) append`. Left and right, or a click, choose."""
+    """One of a few words, on one line: `(•) create  ( ) append`. Left and right, or a click, choose.
+
+    Space chooses nothing: who presses it to confirm a word would have another one, which may replace tables.
+    """
 
     BINDINGS = [  # noqa: RUF012
         Binding("left,h", "step(-1)", "Previous", show=False),
-        Binding("right,l,space", "step(1)", "Next", show=False),
+        Binding("right,l", "step(1)", "Next", show=False),
+        Binding("up,k", "step_line(-1)", "Previous", show=False),
+        Binding("down,j", "step_line(1)", "Next", show=False),
     ]
     selected: reactive[str] = reactive("")
 
@@ -93,8 +137,8 @@ class ChoiceField(Widget, can_focus=True):
         self.set_reactive(ChoiceField.selected, selected)
 
     def render(self) -> Content:
-        """The line."""
-        return Content("  ").join(
+        """The line, or a line for each word where there is room."""
+        return Content("\n" if self._is_column else "  ").join(
             Content.styled(f"({'•' if word == self.selected else ' '}) {word}", "bold" if word == self.selected else "")
             .stylize(Style.from_meta({"@click": f"pick('{word}')"}))
             for word in self.words
@@ -103,6 +147,18 @@ class ChoiceField(Widget, can_focus=True):
     def action_step(self, by: int) -> None:
         """Choose a neighbour."""
         self.selected = self.words[(self.words.index(self.selected) + by) % len(self.words)]
+
+    @property
+    def _is_column(self) -> bool:
+        return self.content_size.height >= len(self.words) > 1
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Up and down choose in a column; beside a line they lead on."""
+        return self._is_column if action == "step_line" else super().check_action(action, parameters)
+
+    def action_step_line(self, by: int) -> None:
+        """Choose the one above or below."""
+        self.action_step(by)
 
     def action_pick(self, word: str) -> None:
         """Choose a word."""

@@ -8,12 +8,14 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input
 
+from tui.cockpit.widgets.fields import TextField
 
-class FilterField(Input):
+
+class FilterField(TextField):
     """Hidden while nothing is typed and it has no focus. Enter goes to the list, Esc lets it show all again."""
 
     BINDINGS = [  # noqa: RUF012
-        Binding("escape", "give_up", "Show all", show=False),
+        Binding("escape", "give_up", "Show all"),
         Binding("down", "leave", "To the list", show=False),
     ]
 
@@ -30,7 +32,7 @@ class FilterField(Input):
         Args:
             listing: the kind of widget, of which the screen has one, that is filtered.
         """
-        super().__init__(placeholder="a part of it", compact=True, select_on_focus=False, classes="filter")
+        super().__init__(placeholder="type to filter, ! before it leaves out", classes="filter")
         self._listing = listing
 
     def open(self) -> None:

@@ -12,7 +12,7 @@ from textual.widget import Widget
 from tui.cockpit.commands import BY_ACTION, SCREENS, Place, Situation
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.shown import ShownRun
-from tui.cockpit.signs import MUTED, NO_RUN
+from tui.cockpit.signs import MUTED, NO_RUN, Sign
 from tui.words.safe import safe
 from tui.words.uri import place
 
@@ -63,6 +63,8 @@ class Header(Widget):
         width = self.content_size.width
         left = Content.assemble((" mongopg-tui ", "bold $text-primary"), *self._tabs(width))
         sign = self.run.sign if self.run else NO_RUN
+        if self.situation.doing:
+            sign = Sign("◌", f"{self.situation.doing}…", "$warning")
         chip = Content.styled(f" {sign} ", f"bold {sign.colour}")
         way = Content.empty()
         room = width - left.cell_length - chip.cell_length - 1
@@ -90,6 +92,8 @@ class Header(Widget):
                 why_not = Style.from_meta({"help": _WHY_NOT.get(screen, "")})
                 tab = Content.styled(f" {name} ", _OFF).stylize(why_not)
             tabs.append(tab)
+        if self._current not in SCREENS:
+            tabs.append(Content.styled(f" {self._current.value.capitalize()} ", "bold $text on $primary 30%"))
         return tabs
 
     def on_mouse_move(self, event: events.MouseMove) -> None:

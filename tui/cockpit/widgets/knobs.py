@@ -10,9 +10,12 @@ from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob
 from engine.protocol import Snapshot
 from tui.cockpit.commands import BY_ID
 from tui.cockpit.keymap import Keymap
+from tui.cockpit.replay import ReplayedRun
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.signs import MUTED
-from tui.words.knobs import value_text
+from tui.words.format import compact
+from tui.words.knobs import auto_words, value_text
+from tui.words.sentences import slots_of
 
 _COMMANDS = {
     CLUSTER_SIZE.name: ("run.workers_fewer", "run.workers_more"),
@@ -44,7 +47,18 @@ class KnobPanel(Widget):
         ]
         snapshot = session.snapshot
         n_problems = len(snapshot.problems)
-        drawn = (session, snapshot.state, snapshot.workers_alive, snapshot.draining, n_problems, facts)
+        has_views = bool(snapshot.tables)
+        drawn = (
+            session,
+            snapshot.state,
+            snapshot.workers_alive,
+            snapshot.draining,
+            n_problems,
+            has_views,
+            facts,
+            snapshot.tuning,
+            _page_note(snapshot, session.knob_value(PAGE_SIZE)),
+        )
         if drawn != self._drawn:
             self._drawn = drawn
             self.session = session
@@ -57,24 +71,36 @@ class KnobPanel(Widget):
         session = self.session
         knobs = session.knobs()
         if self.content_size.height < len(knobs):
-            words = [
-                _clickable("run.tune", Content.styled(f"{knob.label.lower()} ", MUTED)) + value_of(session, knob)
-                for knob in knobs
-            ]
+            words = [self._label("run.tune", f"{knob.label.lower()} ") + value_of(session, knob) for knob in knobs]
             if problems := len(session.snapshot.problems):  # they have no panel here
                 key = self._keymap.first("run.problems")
                 words.append(_clickable("run.problems", Content.styled(f"! problems {problems} ({key})", "$warning")))
+            if session.snapshot.tables:  # there is room for one of collections, workers and chart
+                words.append(
+                    _clickable("run.view", Content.styled(f"{self._keymap.first('run.view')}: next view", MUTED))
+                )
             return Content("   ").join(words)
         return Content("\n").join(self._line(session, knob) for knob in knobs)
 
+    def _label(self, command_id: str, words: str) -> Content:
+        """Words that give a command when they are clicked; those of a run that is replayed give none."""
+        label = Content.styled(words, MUTED)
+        return label if isinstance(self.session, ReplayedRun) else _clickable(command_id, label)
+
     def _line(self, session: ShownRun, knob: Knob) -> Content:
-        """`Workers      - +  8`."""
+        """`Workers      - +  8`; of a run that is replayed without the keys, which mean something else there."""
+        if isinstance(session, ReplayedRun):
+            return Content.assemble((f"{knob.label:<12}", MUTED), " " * (_KEYS + 2), value_of(session, knob))
         commands = _COMMANDS[knob.name]
         keys = Content(" ").join(
             _clickable(command, Content.styled(self._keymap.first(command), MUTED)) for command in commands
         )
         indent = " " * max(0, _KEYS - keys.cell_length)
-        return Content.assemble(f"{knob.label:<12}", indent, keys, "  ", value_of(session, knob))
+        is_on = knob is THROTTLE and session.knob_value(knob) and session.snapshot.state.is_active
+        hint = (
+            Content.styled(f"  {self._keymap.first('run.tune')}: change, or off", MUTED) if is_on else Content.empty()
+        )
+        return Content.assemble(f"{knob.label:<12}", indent, keys, "  ", value_of(session, knob), hint)
 
 
 def _clickable(command_id: str, words: Content) -> Content:
@@ -90,14 +116,28 @@ def value_of(session: ShownRun, knob: Knob) -> Content:
     note = session.knob_note(knob)
     if knob is CLUSTER_SIZE and snapshot.state.is_active:
         in_force, note = snapshot.workers_alive or in_force, _cluster_note(snapshot, value)
+        if snapshot.tuning is not None and value == snapshot.cluster_size:
+            stable = Content.styled(value_text(knob, snapshot.tuning.stable), "bold")
+            return stable + Content.styled(f" ({auto_words(snapshot)})", MUTED)
+    if knob is PAGE_SIZE and not note:
+        note = _page_note(snapshot, value)
     words = Content.styled(value_text(knob, in_force), "bold")
     if value != in_force:
         words = words + Content.styled(f" → {value_text(knob, value)}", "bold $warning")
     return words + Content.styled(f", {note}", MUTED) if note else words
 
 
+def _page_note(snapshot: Snapshot, value: int) -> str:
+    """That pages are smaller than that, because their ranges are."""
+    ranges = [worker.range.total for worker in snapshot.workers if worker.range is not None and worker.range.total]
+    is_felt = not ranges or value <= max(ranges) or not snapshot.state.is_active
+    return "" if is_felt else f"but a range has {compact(max(ranges))}"
+
+
 def _cluster_note(snapshot: Snapshot, wanted: int) -> str:
     if snapshot.draining:
         return f"{snapshot.draining} draining"
+    if snapshot.hosts and (slots := slots_of(snapshot)) < wanted:
+        return f"{slots} slots"
     missing = wanted - snapshot.workers_alive
     return f"{missing} starting" if missing > 0 and snapshot.workers_alive else ""

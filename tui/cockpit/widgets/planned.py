@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from rich.cells import chop_cells
 from textual.content import Content
 
-from engine.protocol import ColumnView, CountingView, PlanView, TableView
+from engine.protocol import ColumnView, CountingView, PlanView, TableView, policies_for
 from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.bars import bar
 from tui.cockpit.widgets.listing import Cell
-from tui.words.census import documents_words, values_words
-from tui.words.format import bytes_size, compact, duration, number, percent, share
+from tui.words.census import documents_words, kinds_words, order_words, values_words
+from tui.words.format import NO_NUMBER, about, bytes_size, compact, duration, number, percent, share
+from tui.words.rejects import policy_value
 from tui.words.safe import safe
 
+EDITED = "*"
+"""The mark of what is not as it was before the edits."""
 _NAME = 24
 """Cells of a column's name, at most."""
 _LEAST = 10
 """Cells of a line of a value, at least."""
-_BAR = 16
+_BAR = 12
 """Cells of the bar of a full census."""
 _VALUE = 60
 """Characters of a previewed value."""
@@ -37,33 +42,51 @@ def counting_line(counting: CountingView, since: str) -> Content:
     return Content("  ").join(words)
 
 
-def heading(plan: PlanView, table: TableView, index: int, n_edits: int) -> Content:
+def heading(plan: PlanView, table: TableView, index: int, own: Sequence[str]) -> Content:
+    """A table's heading: two lines, and a third one where the collection is not read in the order of `_id`.
+
+    Args:
+        own: words for what is the operator's: edits, and the file.
+    """
     words = [documents_words(table), bytes_size(table.size_bytes)]
     if table.census == "full":
         words.append("all counted")
     elif table.sampled:
         words.append(f"{number(table.sampled)} sampled")
     if table.filter:
-        words.append(f"only {safe(table.filter, 80)}")
-    if table.ignored:
-        words.append(f"{len(table.ignored)} left out: {safe(', '.join(table.ignored), 80)}")
+        words.append(f"filter {safe(table.filter, 80)}")
     if table.estimate is not None:
         size = bytes_size(table.estimate.table_bytes + table.estimate.index_bytes)
-        words.append(f"about {duration(table.estimate.seconds)} and {size} in PostgreSQL")
+        words.append(f"{about(table.estimate.seconds)} and {size} in PostgreSQL")
+    if table.ignored:
+        words.append(f"{len(table.ignored)} excluded: {safe(', '.join(table.ignored), 80)}")
     title = Content.assemble(
         (safe(table.namespace, 120), "bold"), (" → ", MUTED), (safe(table.table, 120), "bold"),
         (f"   {index + 1} of {len(plan.tables)} collections", MUTED),
-        (f"   {n_edits} edit{'' if n_edits == 1 else 's'}" if n_edits else "", "bold $warning"),
+        (f"   {' · '.join(own)}" if own else "", "bold $warning"),
     )  # fmt: skip
-    return title + Content("\n") + Content.styled(" · ".join(words), MUTED)
+    lines = [" · ".join(words), *([order_words(table)] if table.order == "natural" else [])]
+    return title + Content("\n") + Content.styled("\n".join(lines), MUTED)
 
 
-def column_row(column: ColumnView) -> list[Cell]:
-    kinds = " ".join(f"{safe(kind, 20)} {share:.0f}%" for kind, share in column.kinds.items())
+def table_row(table: TableView, *, is_edited: bool) -> list[Cell]:
+    """A collection of the plan: whether it was edited, its name, how many documents it has and how many warnings."""
+    count = len(table.warnings)
     return [
+        Content.styled(EDITED, "$warning") if is_edited else "",
+        safe(table.namespace.partition(".")[2] or table.namespace, 120),
+        compact(table.documents) if table.documents >= 0 else NO_NUMBER,
+        Content.styled(f"!{count}", "bold") if count else "",
+    ]
+
+
+def column_row(column: ColumnView, *, is_edited: bool = False) -> list[Cell]:
+    """A field with its column."""
+    return [
+        Content.styled(EDITED, "$warning") if is_edited else "",
         safe(column.field, 120),
         percent(column.seen_percent / 100) if column.kinds else "",
-        Content.styled(kinds, "$warning" if len(column.kinds) > 1 else ""),
+        Content.styled(", ".join(kinds_words(column)), "$warning" if len(column.kinds) > 1 else ""),
         safe(column.column, 120),
         safe(column.type, 60),
         "yes" if column.nullable else "no",
@@ -71,16 +94,75 @@ def column_row(column: ColumnView) -> list[Cell]:
     ]
 
 
+def field_row(label: str, why: str) -> list[Cell]:
+    """A field without a column.
+
+    Args:
+        label: the field, as a plan's file names it.
+        why: it has none.
+    """
+    cells = ["-", safe(label, 120), "", "", f"({why})", "", "", ""]
+    return [Content.styled(cell, MUTED) for cell in cells]
+
+
 def _seen(column: ColumnView) -> str:
-    """Extremes and oddities of its values, and what the note says beyond kinds and shares, which are shown before it."""
+    """Oddities and extremes of its values, and what the note says beyond BSON types and shares, which are shown before it."""
     if column.values is None:
         return safe(column.note, 200)
     remark = column.note.partition(" of the documents; ")[2]
     return ", ".join(filter(None, [values_words(column.values), safe(remark, 200)]))
 
 
+def column_details(
+    column: ColumnView, table: TableView, own: Mapping[str, str], defaults: Mapping[str, str]
+) -> Content:
+    """Everything that is known of a column, for reading.
+
+    Args:
+        own: its policies.
+        defaults: the policies of all columns.
+    """
+    nullable = "may be NULL" if column.nullable else "not NULL"
+    lines: list[tuple[str, str]] = [
+        ("Field", safe(column.field, 500)),
+        ("Column", f"{safe(column.column, 200)}  {safe(column.type, 60)}, {nullable}"),
+        ("Present", f"in {percent(column.seen_percent / 100)} of the documents" if column.kinds else "not seen"),
+    ]
+    present = column.values.present if column.values is not None else 0
+    ranked = sorted(column.kinds.items(), key=lambda each: -each[1])
+    for place, (kind, part) in enumerate(ranked):
+        count = f"  {number(round(part * present / 100))} of {number(present)}" if present else ""
+        lines.append(("BSON types" if not place else "", f"{safe(kind, 20):<16}{part:>8.3f}%{count}"))
+    lines.append(("Values", values_words(column.values)))
+    lines.append(("Note", safe(column.note, 2_000)))
+    applying = [(policy, word) for policy, word in defaults.items() if policy in policies_for(column.type)]
+    for place, (policy, word) in enumerate(applying):
+        lines.append(
+            (
+                "Policies" if not place else "",
+                f"{policy:<12}{policy_value(own[policy]) if own.get(policy) else f'inherit ({policy_value(word)})'}",
+            )
+        )
+    at = table.columns.index(column) if column in table.columns else None
+    if at is not None:
+        values = [row.values[at] for row in table.preview if at < len(row.values)]
+        for place, value in enumerate(dict.fromkeys(values)):
+            lines.append(("Examples" if not place else "", "NULL" if value is None else safe(value, 500)))
+    mentions = [warning for warning in table.warnings if _names(warning, column)]
+    for place, warning in enumerate(mentions):
+        lines.append(("Warnings" if not place else "", f"! {safe(warning, 1_000)}"))
+    return Content("\n").join(Content.assemble((f"{label:<12}", MUTED), words) for label, words in lines if words)
+
+
+def _names(warning: str, column: ColumnView) -> bool:
+    """Whether a warning is about this field or column: it has the name as a word of its own."""
+    words = {word.strip(",.:;()'\"") for word in warning.split()}
+    return column.field in words or column.column in words
+
+
 def preview_text(table: TableView, width: int) -> Content:
-    """The sampled documents as rows, a line for each column that has a value; a long one goes on under itself.
+    """The sampled documents as rows, a line for each column that has a value; a long one goes on under itself. Those that would
+    be rejected come first.
 
     Args:
         width: of a line, in cells.
@@ -91,7 +173,7 @@ def preview_text(table: TableView, width: int) -> Content:
     indent = max((name.cell_length for name in names), default=0) + 4
     next_line = "\n" + " " * indent
     blocks = []
-    for row in table.preview:
+    for row in sorted(table.preview, key=lambda row: not row.reject):
         lines = [Content.styled(f"_id {safe(row.id, 80)}", "bold")]
         if row.reject:
             lines.append(Content.styled(f"! rejected: {safe(row.reject, 200)}", "$warning"))
@@ -105,7 +187,7 @@ def preview_text(table: TableView, width: int) -> Content:
 
 
 def warnings_text(own: list[str], others: list[str]) -> Content:
-    """The weightiest first, as the engine sorts them; those of other collections after."""
+    """The most serious first, as the engine sorts them; those of other collections after."""
     lines = [Content.assemble(("! ", "$warning"), safe(warning, 400)) for warning in own]
     if not own:
         lines.append(Content.styled("none for this collection", MUTED))

@@ -9,18 +9,21 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from engine.protocol import RunState, Snapshot, TableProgress
+from engine.protocol import RunInfo, RunState, Snapshot, TableProgress
 from tui.cockpit.commands import Situation
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.signs import MUTED, Sign
 from tui.words.format import NO_NUMBER, duration, number
+from tui.words.run_status import RETRIED_SINCE, overall_rate, rates_words, stopped_words, times_words, worked_s
 from tui.words.safe import safe
 from tui.words.sentences import altered_words
 
 _COUNTS = ("source", "read", "written", "rejected", "target")
 _COUNT_WIDTH = 13
-_RESULT_WIDTH = 12
+_RESULT_WIDTH = 16
+_FRAME = 4
+"""Cells of its frame, and of what is beside the text."""
 
 
 class ReportPanel(VerticalScroll):
@@ -41,7 +44,8 @@ class ReportPanel(VerticalScroll):
     def show(self, session: ShownRun, situation: Situation) -> None:
         """Write the report."""
         self._subject = (session, situation)
-        width = max(60, self.scrollable_content_region.width - 2)
+        room = self.scrollable_content_region.width or self.app.size.width - _FRAME  # it was not laid out yet
+        width = max(60, room - 2)
         blocks = [
             headline(session.snapshot, session.sign, is_lost=session.is_lost),
             *tables(session.snapshot, width),
@@ -55,13 +59,19 @@ class ReportPanel(VerticalScroll):
             self.show(*self._subject)
 
 
-def headline(snapshot: Snapshot, sign: Sign, *, is_lost: bool = False) -> Content:
-    """How the run ended, its error, and the identity of its counts."""
+def headline(snapshot: Snapshot, sign: Sign, *, is_lost: bool = False, run: RunInfo | None = None) -> Content:
+    """How the run ended, its error, and the identity of its counts.
+
+    Args:
+        run: what the ledger has of it, where it was asked: times and rates are of all times that the run was driven.
+    """
     lines = [Content.styled(f"{sign}  ", f"bold {sign.colour}") + Content(f"run {safe(snapshot.run_id, 40)}")]
     if is_lost:
         lines.append(
             Content("The engine ended without saying that the run is over. What it had committed is in the target.")
         )
+    if stopped := stopped_words(snapshot):
+        lines.append(Content(stopped))
     if snapshot.error is not None:
         lines.append(Content.styled(safe(snapshot.error.message, 1_000), "$error"))
     if snapshot.tables or snapshot.read:
@@ -70,14 +80,25 @@ def headline(snapshot: Snapshot, sign: Sign, *, is_lost: bool = False) -> Conten
             f"{number(snapshot.read)} read {'=' if accounted else '≠'} {number(snapshot.written)} written "
             f"+ {number(snapshot.rejected)} rejected"
         )
-        seconds = snapshot.seconds or snapshot.elapsed  # a run told from the ledger has only one of them
-        pace = f"{duration(seconds)} · {number(snapshot.rows_per_s_mean)} rows/s while copying"
+        pace = pace_words(snapshot)
+        if run is not None:
+            pace = f"{times_words(run)} · {rates_words(overall_rate(run), run.rows_per_s_copying)}"
         if altered := sum((Counter(table.altered) for table in snapshot.tables), Counter[str]()):
             lines.append(Content(f"Altered by policy: {altered_words(altered)}"))
         lines += [Content.styled(equation, "" if accounted else "$error"), Content.styled(pace, MUTED)]
+        if snapshot.verified_before_retry:
+            lines.append(Content.styled(f"! {RETRIED_SINCE}", "$warning"))
     elif snapshot.seeded:
         lines.append(Content(f"{number(snapshot.seeded)} documents are in the source, {duration(snapshot.elapsed)}."))
     return Content("\n").join(lines)
+
+
+def pace_words(snapshot: Snapshot) -> str:
+    """How long it took, and both rates."""
+    seconds = worked_s(snapshot)
+    overall = snapshot.rows_per_s_overall or (snapshot.written / seconds if seconds else None)
+    since = f" ({duration(snapshot.elapsed)} since it was resumed)" if snapshot.seconds_before else ""
+    return f"{duration(seconds)}{since} · {rates_words(overall, snapshot.rows_per_s_mean)}"
 
 
 def tables(snapshot: Snapshot, width: int) -> list[Content]:
@@ -89,12 +110,15 @@ def tables(snapshot: Snapshot, width: int) -> list[Content]:
     head = f"{'table':<{name_width}}" + "".join(f"{name:>{_COUNT_WIDTH}}" for name in counts) + "  result"
     return [
         Content("\n").join(
-            [Content.styled(head, MUTED), *(_table(table, counts, name_width) for table in snapshot.tables)]
+            [
+                Content.styled(head, MUTED),
+                *(_table(table, counts, name_width, snapshot.verification_level) for table in snapshot.tables),
+            ]
         )
     ]
 
 
-def _table(table: TableProgress, counts: tuple[str, ...], name_width: int) -> Content:
+def _table(table: TableProgress, counts: tuple[str, ...], name_width: int, level: str) -> Content:
     values = {
         "source": table.source_count, "read": table.read, "written": table.written, "rejected": table.rejected,
         "target": table.target_count,
@@ -102,8 +126,8 @@ def _table(table: TableProgress, counts: tuple[str, ...], name_width: int) -> Co
     name = Content(safe(table.table, 120)).truncate(name_width - 1, ellipsis=True)
     numbers = "".join(f"{number(values[key]) if values[key] >= 0 else NO_NUMBER:>{_COUNT_WIDTH}}" for key in counts)
     result, colour = {
-        True: ("✓ agrees", "$success"),
-        False: ("! differs", "$error"),
+        True: ("✓ match" if level == "full" else "✓ counts match", "$success"),
+        False: ("! mismatch", "$error"),
         None: ("not compared", MUTED),
     }[table.ok]
     return Content.assemble(name, " " * (name_width - name.cell_length), numbers, (f"  {result}", colour))
@@ -113,19 +137,31 @@ def _next_steps(session: ShownRun, situation: Situation, keymap: Keymap) -> Cont
     snapshot = session.snapshot
     run_id = safe(snapshot.run_id, 40)
     steps: list[str] = []
+    commands: list[str] = []
     if situation.is_replay:
         again, leave = keymap.first("run.replay_hold"), keymap.first("run.replay_leave")
-        return Content(f"{again} plays it again, {leave} goes back to the history.")
+        return Content(f"{again}: play again · {leave}: back to History")
     if session.is_lost or snapshot.state in {RunState.FAILED, RunState.CANCELLED}:
+        later = session.command(f"run --resume {run_id}", "source", "target")
         if situation.can_resume:
             key = keymap.first("run.continue")
-            steps.append(f"{key} goes on from what is committed; so does `mongopg-tui run --resume {run_id}` later.")
+            steps.append(f"{key}: resume")
+            commands.append(later)
         elif snapshot.tables and not session.is_on_passing_servers:
-            steps.append(f"`mongopg-tui run --resume {run_id}` goes on from what is committed.")
+            commands.append(later)
         steps.append(f"The engine's log: {safe(str(session.log_path()), 300)}")
     if snapshot.rejected:
-        steps.append(f"`mongopg-tui rejects {run_id}` lists the rejected documents with their reasons.")
+        steps.append(f"{keymap.first('run.rejects')}: rejected documents, reason by reason")
+        commands.append(session.command(f"rejects {run_id} --documents", "target"))
+    if snapshot.state is RunState.COMPLETED and snapshot.verification_level != "full":
+        keys = f"{keymap.first('app.verify')}, {keymap.first('verify.full')}"
+        why = " again" if snapshot.verified_before_retry else ""
+        steps.append(f"{keys}: compare every document with its row{why}")
     for side, uri in session.servers.items() if not session.is_on_passing_servers else ():
         steps.append(f"The {side} server keeps running: {safe(uri, 300)}")
-    steps.append(f"{keymap.first('app.setup')} goes to Setup for another run, {keymap.first('app.quit')} leaves.")
-    return Content("\n").join([Content.styled("Next", "bold"), *(Content(f"  · {step}") for step in steps)])
+    steps.append(f"{keymap.first('app.setup')}: new run · {keymap.first('app.quit')}: quit")
+    lines = [Content.styled("Next", "bold"), *(Content(f"  · {step}") for step in steps)]
+    if commands:
+        lines += [Content(), Content.styled("Later, in a shell", "bold")]
+        lines += [Content.assemble(("$ ", MUTED), each) for each in commands]
+    return Content("\n").join(lines)

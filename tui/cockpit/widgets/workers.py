@@ -1,56 +1,61 @@
-"""One live throughput bar per worker: a single widget draws all of them, line by line.
+"""One live bar per worker: how fast it is, what its time goes into, and how that went over the last seconds.
 
-A widget per bar costs ten times as much (a `ProgressBar` is four widgets with a timer), and there may be 128 of them.
+Workers of a cluster of several hosts stand below a line for each host, which folds them away and sums them.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rich.segment import Segment
-from rich.style import Style
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.events import Click
-from textual.geometry import Region, Size
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
+from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engine.protocol import Snapshot, WorkerState, WorkerView
+from engine.protocol import HostView, Snapshot, WorkerState, WorkerView
 from tui.cockpit.signs import MUTED, WORKER
-from tui.cockpit.widgets.bars import REST, cells
+from tui.cockpit.widgets.bar_list import COLOURS, CONVERT, CURSOR, READ, WRITE, BarList, Piece
+from tui.cockpit.widgets.bars import REST, cells, parts, sparkline
 from tui.cockpit.widgets.filter import FilterField, has
-from tui.words.format import duration, number, share
+from tui.words.format import compact, number
 from tui.words.safe import safe
+from tui.words.sentences import host_words, hosts_words
 
 SCALE_WINDOW_S = 60.0
 """All bars share the scale of the fastest worker in this time, so that their lengths compare."""
 RESORT_S = 2.0
 """An order by a moving number is made anew this often, in seconds of the run, so that lines can be read."""
-CURSOR = "›"
-"""After the number of the worker that commands are about."""
+SAMPLE_S = 1.0
+"""Seconds of the run between two columns of a worker's line of rates."""
+SAMPLES = 16
+"""Columns that are kept of each."""
 NARROW = 100
 """Cells below which columns give way."""
 WIDE = 116
-"""Cells from which a line also says where the worker's time goes, and how long ago it made progress: a screen of 120."""
+"""Cells from which a line also says how long ago the worker made progress: a screen of 120."""
 ROOMY = 140
 """Cells from which that does not take room from the names."""
-_TIME = len("r100 c100 w100")
-"""Reading, converting, writing."""
+_RANGE = len("13.7k/~18.8k ")
+"""Documents of its range that are done, and of how many."""
 _AGE = len("  59m")
 """Of its last progress."""
+FOLDED_FROM = 40
+"""Lines from which hosts are folded, until they are unfolded."""
+FOLDED, UNFOLDED = "▷", "▼"
+SHADES = {"r": READ, "c": CONVERT, "w": WRITE}
+"""What a worker's time goes into: reading, converting, writing."""
 
 
 class WorkerOrder(StrEnum):
     """What the lines are sorted by."""
 
-    NUMBER = "number"
+    NUMBER = "#"
     RATE = "rows/s"
     ROWS = "rows"
     STATE = "state"
@@ -68,8 +73,10 @@ class Layout:
     is_narrow: bool
     state: int
     collection: int
-    partition: int
-    share: int
+    range: int
+    trend: int
+    rate: int
+    rows: int
     bar: int
     is_wide: bool
 
@@ -77,36 +84,38 @@ class Layout:
     def of(cls, width: int) -> Layout:
         """The layout for a line of `width` cells."""
         is_narrow = width < NARROW
-        state, collection, partition, share = (16, 13, 0, 5) if is_narrow else (17, 24, 10, 5)
+        state, collection, trend, rate, rows = (16, 12, 6, 8, 8) if is_narrow else (17, 24, 10, 9, 13)
         is_wide = width >= WIDE
         if is_wide and width < ROOMY:
-            collection -= 4
-        fixed = 4 + state + collection + partition + share + 2 + 9 + 13 + 1 + is_wide * (2 + _TIME + _AGE)
-        return cls(is_narrow, state, collection, partition, share, max(4, width - fixed), is_wide)
+            collection -= 6
+        fixed = 4 + state + collection + _RANGE + 1 + trend + 1 + rate + rows + 1 + is_wide * _AGE
+        return cls(is_narrow, state, collection, _RANGE, trend, rate, rows, max(4, width - fixed), is_wide)
 
     def heading(self) -> str:
         """The columns' names."""
-        partition = f"{'partition':>{self.partition}}" if self.partition else ""
+        bar = "speed: read convert write" if self.bar >= 26 else "speed r c w" if self.bar >= 12 else "speed"
         return (
-            f"{'#':>3} {'state':<{self.state}}{'collection':<{self.collection}}{partition}{'done':>{self.share}}"
-            f"  {'':<{self.bar}}"
-            f"{'rows/s':>9}{'rows':>13}" + (f"  {'time in %':<{_TIME}}{'age':>{_AGE}}" if self.is_wide else "")
+            f"{'#':>3} {'state':<{self.state}}{'collection':<{self.collection}}{'done/range':>{self.range - 1}}  "
+            f"{bar[: self.bar]:<{self.bar}} {'trend':<{self.trend}}"
+            f"{'rows/s':>{self.rate}}{'rows':>{self.rows}}" + (f"{'age':>{_AGE}}" if self.is_wide else "")
         )
 
 
-class WorkerBars(ScrollView, can_focus=True):
-    """The lines, one under the cursor. Moves with the arrow keys, j and k, the page keys and the mouse."""
+class WorkerBars(BarList[WorkerView | HostView]):
+    """The lines, one under the cursor."""
 
-    COMPONENT_CLASSES = {"bar", "bar--rest", "bar--good", "bar--warning", "bar--error", "bar--muted"}  # noqa: RUF012
-    BINDINGS = [  # noqa: RUF012
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home", "move(-1000)", "First", show=False),
-        Binding("end", "move(1000)", "Last", show=False),
-    ]
-    _COLOURS = {"$success": "bar--good", "$warning": "bar--warning", "$error": "bar--error"}  # noqa: RUF012
+    BINDINGS = [Binding("escape", "leave", "All workers", show=False)]  # noqa: RUF012
+
+    class Left(Message):
+        """The operator is done with the workers of one collection."""
+
+    def action_leave(self) -> None:
+        """All workers again, and back to the collections."""
+        self.post_message(self.Left())
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Esc is only for what was filtered: elsewhere it has another meaning."""
+        return bool(self.sought) if action == "leave" else super().check_action(action, parameters)
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,23 +123,54 @@ class WorkerBars(ScrollView, can_focus=True):
         self.is_reversed = False
         self.sought = ""
         """Only workers with this in their number, state or collection are shown."""
-        self.cursor = 0
-        """The line that commands are about."""
-        self.chosen_id: int | None = None
-        """The worker on that line: the cursor stays on it wherever it goes."""
-        self.rows: list[WorkerView] = []
-        """In the order of the lines."""
         self._ranks: dict[int, int] = {}
         self._ranked_at = float("-inf")
         self._fastest: deque[tuple[float, float]] = deque()
-        self._styles: dict[str, Style] = {}
-        self._drawn: dict[int, tuple[str, ...]] = {}
-        """What each visible line says."""
+        self._rates: dict[int, deque[float]] = {}
+        """By worker: its rates, a second each, the newest last."""
+        self._sampled_at = float("-inf")
+        self.n_workers = 0
+        """Those that are shown, or folded away below the line of their host."""
+        self._folds: dict[str, bool] = {}
+        """Hosts that were folded, or unfolded, by the operator."""
+        self._fastest_host = 0.0
 
     @property
     def scale(self) -> float:
         """Rows/s of a full bar."""
         return max((rate for _, rate in self._fastest), default=0.0)
+
+    @property
+    def chosen_id(self) -> int | None:
+        """The worker under the cursor."""
+        return self.chosen_key if isinstance(self.chosen_key, int) else None
+
+    @property
+    def chosen_worker(self) -> WorkerView | None:
+        """The same one; None on the line of a host."""
+        return self.chosen if isinstance(self.chosen, WorkerView) else None
+
+    @property
+    def worker_rows(self) -> list[WorkerView]:
+        """Those that have a line."""
+        return [row for row in self.rows if isinstance(row, WorkerView)]
+
+    def key_of(self, row: WorkerView | HostView) -> Hashable:
+        """A worker's number, a host's name."""
+        return row.id if isinstance(row, WorkerView) else row.name
+
+    def fold(self, snapshot: Snapshot) -> bool:
+        """Fold the workers of the host under the cursor away, or show them again; False on another line."""
+        host = self.chosen
+        if not isinstance(host, HostView):
+            return False
+        self._folds[host.name] = not self._is_folded(host.name, snapshot)
+        self.show(snapshot)
+        return True
+
+    def _is_folded(self, host: str, snapshot: Snapshot) -> bool:
+        by_itself = len(snapshot.workers) + len(snapshot.hosts) > FOLDED_FROM
+        return not self.sought and self._folds.get(host, by_itself)
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw this snapshot's workers."""
@@ -138,75 +178,42 @@ class WorkerBars(ScrollView, can_focus=True):
         self._fastest.append((now, max((worker.rows_per_s for worker in snapshot.workers), default=0.0)))
         while self._fastest[0][0] < now - SCALE_WINDOW_S or self._fastest[0][0] > now:
             self._fastest.popleft()
-        self._rank(snapshot.workers, now)
-        if len(self.rows) != self.virtual_size.height or self.virtual_size.width != self.size.width:
-            self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows))
-            self._drawn.clear()
-        place = next((row for row, worker in enumerate(self.rows) if worker.id == self.chosen_id), self.cursor)
-        self._point_at(place)
-        self._refresh_changed()
+        self._sample(snapshot.workers, now)
+        workers = self._ranked(snapshot.workers, now)
+        self.n_workers = len(workers)
+        self._fastest_host = max((host.rows_per_s for host in snapshot.hosts), default=0.0)
+        self.fill(self._grouped(workers, snapshot) if snapshot.hosts else workers)
 
-    def _point_at(self, row: int) -> None:
-        self.cursor = max(0, min(row, len(self.rows) - 1))
-        chosen = self.chosen
-        self.chosen_id = chosen.id if chosen is not None else None
+    def _grouped(self, workers: list[WorkerView], snapshot: Snapshot) -> list[WorkerView | HostView]:
+        """Each host with its workers below it, those of the engine's own host first."""
+        rows: list[WorkerView | HostView] = [worker for worker in workers if not worker.host]
+        for host in snapshot.hosts:
+            there = [worker for worker in workers if worker.host == host.name]
+            if there or not self.sought:
+                rows.append(host)
+            if not self._is_folded(host.name, snapshot):
+                rows += there
+        return rows
 
-    @property
-    def chosen(self) -> WorkerView | None:
-        """The worker under the cursor."""
-        return self.rows[self.cursor] if self.cursor < len(self.rows) else None
-
-    def action_move(self, by: int) -> None:
-        """Another line under the cursor, in sight."""
-        self._point_at(self.cursor + by)
-        self._scroll_to_cursor()
-        self._refresh_changed()
-
-    def _scroll_to_cursor(self) -> None:
-        top, height = round(self.scroll_y), self.scrollable_content_region.height
-        if not top <= self.cursor < top + height:
-            self.scroll_to(y=self.cursor if self.cursor < top else self.cursor - height + 1, animate=False)
-
-    def action_page(self, by: int) -> None:
-        """A page on, or back."""
-        self.action_move(by * max(1, self.scrollable_content_region.height))
-
-    def on_click(self, event: Click) -> None:
-        """The line under the pointer."""
-        self.action_move(round(self.scroll_y) + event.y - self.cursor)
-
-    def on_focus(self) -> None:
-        """The cursor is seen where it counts."""
-        self._refresh_changed()
-
-    on_blur = on_focus
-
-    def _refresh_changed(self) -> None:
-        """Paint only the lines that read differently now: painting is what a cockpit costs."""
-        width, height = self.scrollable_content_region.size
-        layout = Layout.of(width)
-        top = round(self.scroll_y)
-        now = {
-            row - top: self._words(worker, layout, is_chosen=self._is_chosen(row))
-            for row, worker in enumerate(self.rows[top : top + height], top)
-        }
-        changed = [y for y in now.keys() | self._drawn.keys() if now.get(y) != self._drawn.get(y)]
-        self._drawn = now
-        if changed:
-            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+    def _sample(self, workers: list[WorkerView], now: float) -> None:
+        if self._sampled_at <= now < self._sampled_at + SAMPLE_S:
+            return
+        if now < self._sampled_at:
+            self._rates.clear()
+        self._sampled_at = now
+        self._rates = {worker.id: self._rates.get(worker.id, deque(maxlen=SAMPLES)) for worker in workers}
+        for worker in workers:
+            self._rates[worker.id].append(worker.rows_per_s)
 
     def sort_by(self, order: WorkerOrder, snapshot: Snapshot) -> None:
         """Change the order, at once."""
         self.order = order
         self._ranked_at = float("-inf")
         self.show(snapshot)
-        self._scroll_to_cursor()
-
-    def _is_chosen(self, row: int) -> bool:
-        return row == self.cursor and self.has_focus
+        self.scroll_to_cursor()
 
     def reverse(self, snapshot: Snapshot) -> None:
-        """Turn the order round, at once."""
+        """Reverse the order, at once."""
         self.is_reversed = not self.is_reversed
         self.sort_by(self.order, snapshot)
 
@@ -215,7 +222,7 @@ class WorkerBars(ScrollView, can_focus=True):
         self.sought = sought
         self.show(snapshot)
 
-    def _rank(self, workers: list[WorkerView], now: float) -> None:
+    def _ranked(self, workers: list[WorkerView], now: float) -> list[WorkerView]:
         if now - self._ranked_at >= RESORT_S or now < self._ranked_at or self.order is WorkerOrder.NUMBER:
             self._ranked_at = now
             keys = {
@@ -229,91 +236,83 @@ class WorkerBars(ScrollView, can_focus=True):
                 ordered.reverse()
             self._ranks = {worker.id: rank for rank, worker in enumerate(ordered)}
         last = len(self._ranks)
-        shown = (each for each in workers if has(f"{each.id} {each.state.value} {each.collection}", self.sought))
-        self.rows = sorted(shown, key=lambda worker: (self._ranks.get(worker.id, last), worker.id))
+        shown = (
+            each for each in workers if has(f"{each.id} {each.state.value} {each.collection} {each.host}", self.sought)
+        )
+        return sorted(shown, key=lambda worker: (self._ranks.get(worker.id, last), worker.id))
 
-    def hidden(self) -> list[WorkerView]:
-        """The workers that are scrolled out of sight."""
-        top = round(self.scroll_y)
-        height = self.scrollable_content_region.height
-        return [worker for row, worker in enumerate(self.rows) if not top <= row < top + height]
-
-    def notify_style_update(self) -> None:
-        """Another theme, or the focus: the component styles are different now."""
-        super().notify_style_update()
-        self._styles.clear()
-        self._drawn.clear()
-
-    def on_resize(self) -> None:
-        """Other lines are out of sight now."""
-        self._drawn.clear()
-        self._sum_hidden()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Keep the sum of the hidden lines right."""
-        super().watch_scroll_y(old_value, new_value)
-        self._drawn.clear()
-        self._sum_hidden()
-
-    def _sum_hidden(self) -> None:
+    def hidden_changed(self) -> None:
+        """Sum them anew."""
         if self.is_attached and isinstance(self.parent, WorkersPanel):
             self.parent.show_hidden()
 
-    def render_line(self, y: int) -> Strip:
-        """One worker."""
-        row = y + round(self.scroll_y)
-        width = self.scrollable_content_region.width
-        if row >= len(self.rows):
-            return Strip.blank(width, self._style(""))
-        worker = self.rows[row]
-        words = self._words(worker, Layout.of(width), is_chosen=self._is_chosen(row))
-        segments = self._segments(worker, words)
-        return Strip(segments).adjust_cell_length(width, self._style(""))
-
-    def _words(self, worker: WorkerView, layout: Layout, *, is_chosen: bool) -> tuple[str, ...]:
-        """The line in pieces: number, state, collection, range, filled and empty part of the bar, numbers, time and age."""
-        sign = WORKER[worker.state]
-        state = f"{sign} {duration(worker.idle_s)}" if worker.state is WorkerState.STALLED else str(sign)
-        collection = safe(worker.collection.partition(".")[2] if layout.is_narrow else worker.collection, 80)
+    def pieces(self, row: WorkerView | HostView, width: int, *, is_chosen: bool) -> tuple[Piece, ...]:
+        """Number, state, collection, range, bar with its parts, trend, numbers, age; a host's line has its sums there."""
+        layout = Layout.of(width)
+        if isinstance(row, HostView):
+            return self._host_pieces(row, layout, is_chosen=is_chosen)
+        sign = WORKER[row.state]
+        state = f"{sign} {age_words(row.idle_s)}" if row.state is WorkerState.STALLED else str(sign)
+        collection = safe(row.collection.partition(".")[2] if layout.is_narrow else row.collection, 80)
         cropped = Content(collection).truncate(layout.collection - 1, ellipsis=True)
-        partition = str(worker.partition) if worker.partition >= 0 and layout.partition else ""
-        name = cropped.plain + " " * (layout.collection - cropped.cell_length)
-        filled = cells(worker.rows_per_s / self.scale if self.scale else 0.0, layout.bar)
+        filled = cells(row.rows_per_s / self.scale if self.scale else 0.0, layout.bar)
+        trend = sparkline(list(self._rates.get(row.id, ())), layout.trend, self.scale)
+        rows = compact(row.written) if layout.is_narrow else number(row.written)
         return (
-            f"{worker.id:>3}{CURSOR if is_chosen else ' '}",
-            f"{state[: layout.state - 1]:<{layout.state}}",
-            name,
-            f"{partition:>{layout.partition}}{range_words(worker):>{layout.share}}  ",
-            filled,
-            REST * (layout.bar - len(filled)),
-            f"{number(worker.rows_per_s):>9}{number(worker.written):>13}",
-            f"  {time_words(worker)}{age_words(worker.idle_s):>{_AGE}}" if layout.is_wide else "",
+            (f"{row.id:>3}{CURSOR if is_chosen else ' '}", "bar--muted"),
+            (f"{state[: layout.state - 1]:<{layout.state}}", COLOURS.get(sign.colour, "bar--muted")),
+            (cropped.plain + " " * (layout.collection - cropped.cell_length), ""),
+            (f"{range_words(row):>{layout.range - 1}}  ", "bar--muted"),
+            *_split(row, filled),
+            (REST * (layout.bar - len(filled)) + " ", "bar--rest"),
+            (trend, "bar"),
+            (f"{number(row.rows_per_s):>{layout.rate}}{rows:>{layout.rows}}", ""),
+            (f"{age_words(row.idle_s):>{_AGE}}" if layout.is_wide else "", "bar--muted"),
         )
 
-    def _segments(self, worker: WorkerView, words: tuple[str, ...]) -> list[Segment]:
-        colour = self._COLOURS.get(WORKER[worker.state].colour, "bar--muted")
-        styles = ("bar--muted", colour, "", "bar--muted", "bar", "bar--rest", "", "bar--muted")
-        return [Segment(text, self._style(style)) for text, style in zip(words, styles, strict=True)]
+    def _host_pieces(self, host: HostView, layout: Layout, *, is_chosen: bool) -> tuple[Piece, ...]:
+        below = self.rows.index(host) + 1
+        has_lines = below < len(self.rows) and isinstance(self.rows[below], WorkerView)
+        sign = UNFOLDED if has_lines else FOLDED
+        begin = f"{sign:>3}{CURSOR if is_chosen else ' '}"
+        name, words = safe(host.name, 80), host_words(host)
+        style = "bar--error" if host.problem else "bar--muted"
+        room = layout.state + layout.collection + layout.range
+        if host.problem:
+            room += layout.bar + 1 + layout.trend + layout.rate + layout.rows
+        name = Content(name).truncate(min(room - 1, max(layout.state, room // 3)), ellipsis=True).plain
+        said = Content(f" {words}").truncate(max(1, room - Content(name).cell_length - 1), ellipsis=True)
+        left = room - Content(name).cell_length - said.cell_length
+        start: tuple[Piece, ...] = (
+            (begin, "bar--muted"), (name, ""), (said.plain, style), (" " * left, ""),
+        )  # fmt: skip
+        if host.problem:
+            return start
+        filled = cells(host.rows_per_s / self._fastest_host if self._fastest_host else 0.0, layout.bar)
+        rows = compact(host.written) if layout.is_narrow else number(host.written)
+        return (
+            *start,
+            (filled, "bar"),
+            (REST * (layout.bar - len(filled)) + " " * (1 + layout.trend), "bar--rest"),
+            (f"{number(host.rows_per_s):>{layout.rate}}{rows:>{layout.rows}}", ""),
+        )
 
-    def _style(self, name: str) -> Style:
-        if name not in self._styles:
-            self._styles[name] = self.get_component_rich_style(name) if name else self.rich_style
-        return self._styles[name]
+
+def _split(worker: WorkerView, filled: str) -> list[Piece]:
+    """The filled part of a bar, cut by what the time went into; whole where that is not known, as while it seeds."""
+    cut = parts([("r", worker.reading), ("c", worker.converting), ("w", worker.writing)], len(filled))
+    return [(text, SHADES[letter]) for letter, text in cut] or [(filled, "bar")]
 
 
 def range_words(worker: WorkerView) -> str:
-    """How far it is with its range: `62%`, with `~` before it when that is an estimate; empty without a range."""
+    """How far it is with its range: `5.4k/~8.7k` documents, with `~` where that is an estimate; empty without a range.
+
+    An estimate can be too low, and the numbers show it: a share of it would say 99 % for a long time.
+    """
     if worker.range is None or not worker.range.total:
         return ""
-    done = share(worker.range.done, worker.range.total)
-    return f"{done:.0%}" if worker.range.is_exact else f"~{min(done, 0.99):.0%}"
-
-
-def time_words(worker: WorkerView) -> str:
-    """What its time goes to, in per cent: `r 12 c 30 w 58`; nothing while it does none of the three, as when it seeds."""
-    if not worker.reading + worker.converting + worker.writing:
-        return " " * _TIME
-    return f"r{worker.reading * 100:>3.0f} c{worker.converting * 100:>3.0f} w{worker.writing * 100:>3.0f}"
+    about = "" if worker.range.is_exact else "~"
+    return f"{compact(worker.range.done)}/{about}{compact(worker.range.total)}"
 
 
 def age_words(seconds: float) -> str:
@@ -336,7 +335,6 @@ class Heading(Widget):
 class WorkersPanel(Vertical):
     """Heading, bars, a line that sums the workers out of sight; above them what they are filtered by."""
 
-    _height = 0
     _title = ""
     _scale = ""
 
@@ -347,23 +345,25 @@ class WorkersPanel(Vertical):
         yield WorkerBars()
         yield Static(id="hidden-workers", markup=False)
 
+    @property
+    def wanted_height(self) -> int:
+        """Lines that it takes to show every worker."""
+        is_filtering = self.query_one(FilterField).display
+        return max(1, len(self.query_one(WorkerBars).rows)) + 1 + is_filtering + self.gutter.height
+
     def show(self, snapshot: Snapshot) -> None:
         """Draw this snapshot."""
         bars = self.query_one(WorkerBars)
         bars.show(snapshot)
-        is_filtering = self.query_one(FilterField).display
-        height = max(1, len(snapshot.workers)) + 1 + is_filtering + self.gutter.height
-        if height != self._height:  # even an equal value would make Textual lay out the screen anew
-            self._height = height
-            self.styles.max_height = height
         title = f"Workers {len(snapshot.workers)}"
+        title += f" on {hosts_words(snapshot)}" if snapshot.hosts else ""
         if bars.sought:
-            title = f"{title}, {len(bars.rows)} with {safe(bars.sought, 20)}"
+            title = f'Workers {bars.n_workers}/{len(snapshot.workers)} matching "{safe(bars.sought, 40)}"'
         if title != self._title:
             self._title = title
             self.border_title = Content(title)
         way = ", reversed" if bars.is_reversed else ""
-        scale = f"sorted by {bars.order}{way} · full bar {number(bars.scale)} rows/s"
+        scale = f"sort: {bars.order}{way} · bar max {number(bars.scale)} rows/s"
         if scale != self._scale:
             self._scale = scale
             self.border_subtitle = Content(scale)
@@ -374,10 +374,15 @@ class WorkersPanel(Vertical):
         bars = self.query_one(WorkerBars)
         # The line itself takes one: what fits without it is not hidden.
         is_filtering = self.query_one(FilterField).display
-        hidden = bars.hidden() if len(bars.rows) > self.content_size.height - 1 - is_filtering else []
+        room = self.content_size.height  # none before it was laid out, when nothing can be told
+        has_more = bool(room) and len(bars.rows) > room - 1 - is_filtering
+        hidden = [row for row in bars.hidden() if isinstance(row, WorkerView)] if has_more else []
         line = self.query_one("#hidden-workers", Static)
-        line.display = bool(hidden)
-        if hidden:
+        is_empty = bool(bars.sought) and not bars.rows
+        line.display = bool(hidden) or is_empty
+        if is_empty:
+            line.update(Content("  No worker is at it now. Esc: all workers"), layout=False)
+        elif hidden:
             states = Counter(worker.state.value for worker in hidden)
             rates = sum(worker.rows_per_s for worker in hidden)
             rows = sum(worker.written for worker in hidden)

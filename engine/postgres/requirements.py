@@ -1,4 +1,4 @@
-"""What a run needs of the target server, looked at before anything is written: version, kind of server, rights."""
+"""What a run needs of the target server before anything is written: version, kind of server, rights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAY_KEEP_LEDGER = """
 """The ledger's tables may be another role's."""
 
 
-async def preflight(
+async def require(
     connection: asyncpg.Connection,
     tables: Sequence[TableName],
     mode: str,
@@ -37,7 +37,17 @@ async def preflight(
     Raises:
         UsageError: it cannot; the message names each thing that is in the way, and the GRANTs that are missing.
     """
-    await _check_server(connection)
+    await require_server(connection)
+    await require_rights(connection, tables, mode, columns)
+
+
+async def require_rights(
+    connection: asyncpg.Connection,
+    tables: Sequence[TableName],
+    mode: str,
+    columns: Lookup[TableName, Sequence[str]] | None = None,
+) -> None:
+    """Make sure of the rights alone, as `require`."""
     await _refuse(connection, await missing_rights(connection, tables, mode, columns))
 
 
@@ -47,7 +57,7 @@ async def require_schemas(connection: asyncpg.Connection, schemas: Sequence[str]
     Raises:
         UsageError: they cannot; the message names the server's fault, or every statement that is missing.
     """
-    await _check_server(connection)
+    await require_server(connection)
     await _refuse(connection, await _missing_on_schemas(connection, [LEDGER_SCHEMA, *schemas]))
 
 
@@ -103,7 +113,12 @@ async def _missing_on_schemas(connection: asyncpg.Connection, schemas: Sequence[
     return missing
 
 
-async def _check_server(connection: asyncpg.Connection) -> None:
+async def require_server(connection: asyncpg.Connection) -> None:
+    """Make sure that a run can write to this kind of server at all.
+
+    Raises:
+        UsageError: it cannot; the message says why, and what to do.
+    """
     version = connection.get_server_version()
     if version.major < MIN_VERSION:
         raise UsageError(
@@ -133,10 +148,12 @@ async def _missing_on_table(
     connection: asyncpg.Connection, table: TableName, mode: str, role: str, columns: Sequence[str]
 ) -> list[str]:
     needed = {"append": ("SELECT", "INSERT"), "upsert": ("SELECT", "INSERT", "UPDATE"), "replace": ()}.get(mode)
+    if needed is None:
+        return []
     row = await connection.fetchrow(
         "SELECT oid, pg_has_role(relowner, 'USAGE') AS is_owner FROM pg_class WHERE oid = to_regclass($1)", table.sql
     )
-    if row is None or needed is None:
+    if row is None:
         return []
     if mode == "replace":
         return [] if row["is_owner"] else [f"ALTER TABLE {table.sql} OWNER TO {role};"]

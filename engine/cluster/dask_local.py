@@ -1,0 +1,50 @@
+"""A Dask cluster on this host, for trying it: `python -P -m engine.cluster.dask_local HOSTS SLOTS`.
+
+Prints one line of JSON, with the scheduler's address and what is needed to be let in, and lives until standard input is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+
+from engine.cluster.dask_api import LocalCluster, Security
+
+NAMES = ("tls_ca_file", "tls_client_cert", "tls_client_key")
+"""Of what a client is let in by."""
+
+
+async def serve(hosts: int, slots: int, answers: int) -> None:
+    """Have the cluster until standard input is closed.
+
+    Args:
+        hosts: Dask workers.
+        slots: threads of each.
+        answers: descriptor for the line.
+    """
+    security = Security.temporary()
+    async with LocalCluster(
+        n_workers=hosts, threads_per_worker=slots, processes=True, asynchronous=True, protocol="tls://",
+        security=security, dashboard_address=None, memory_limit=0, host="127.0.0.1",
+    ) as cluster:  # fmt: skip
+        told = {"scheduler": cluster.scheduler_address, "security": {name: getattr(security, name) for name in NAMES}}
+        os.write(answers, json.dumps(told).encode() + b"\n")
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        await reader.read()
+
+
+def main() -> None:
+    """Serve so many hosts of so many slots each as the arguments say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine ends us
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # its workers may print
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), answers))
+
+
+if __name__ == "__main__":
+    main()

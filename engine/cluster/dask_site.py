@@ -1,0 +1,225 @@
+"""The Dask cluster that an engine uses: found, or started on this host, connected to, and connected to again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import ssl
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from engine.cluster.dask_api import Client, Security
+from engine.config import DaskSettings
+from engine.errors import ConnectError, MigrationError, UsageError
+from engine.scheduler_address import SchedulerAddress, read_address
+from engine.tls import is_local
+
+CONNECT_S = 10.0
+"""How long a scheduler may take to answer."""
+START_S = 60.0
+"""How long a cluster on this host may take to start."""
+END_S = 10.0
+"""How long it may take to end."""
+TLS_FAILURES = (ssl.SSLError, ssl.CertificateError)
+THEIR_LOGS = ("distributed", "distributed.client", "distributed.gc", "bokeh", "tornado", "tornado.application")
+"""Which Dask gives handlers of its own."""
+
+log = logging.getLogger(__name__)
+
+
+class DaskSite:
+    """The scheduler, for all crews of an engine."""
+
+    def __init__(self, settings: DaskSettings) -> None:
+        """Not connected.
+
+        Raises:
+            UsageError: it is not said where, or the scheduler is on another host and without TLS.
+        """
+        if not settings.scheduler:
+            raise UsageError("dask.scheduler is not set: give --dask tls://HOST:8786, a scheduler file, or local:2x4.")
+        self.settings = settings
+        self._found: SchedulerAddress | None = None
+        self._client: Any = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._security: Any = None
+        self._is_clear = False
+        """Workers are beyond a network, without TLS."""
+        self._one_at_a_time = asyncio.Lock()
+        for name in THEIR_LOGS:
+            logger = logging.getLogger(name)
+            logger.handlers.clear()  # ours is one line of JSON each, without secrets
+            logger.propagate = True
+            logger.setLevel(logging.CRITICAL)  # what fails is told by us, in the words of a run
+        given = read_address(settings.scheduler)
+        if not given.slots:
+            self._found = self._checked(_in_file(given) if given.file else given)
+
+    @property
+    def is_private(self) -> bool:
+        """What is sent there cannot be read in a network."""
+        return not self._is_clear and (self._found is None or self._found.is_private)
+
+    def saw(self, workers: Iterable[str]) -> None:
+        """Workers that the scheduler has, by their addresses: one on this host may have some on others.
+
+        Raises:
+            UsageError: one is beyond a network, without TLS.
+        """
+        for address in workers:
+            scheme, _, rest = address.partition("://")
+            if scheme == "tls" or is_local(rest.rpartition(":")[0].strip("[]")):
+                continue
+            self._is_clear = True
+            if not self.settings.insecure:
+                raise UsageError(
+                    f"The Dask cluster has a worker at {address}, on another host and without TLS: start scheduler and workers "
+                    "with certificates, or set dask.insecure = true."
+                )
+
+    @property
+    def words(self) -> str:
+        """The scheduler, in a sentence."""
+        return f"the Dask scheduler at {self._found.address}" if self._found is not None else "the Dask scheduler"
+
+    async def client(self) -> Any:
+        """Connected.
+
+        Raises:
+            ConnectError: the scheduler does not answer. UsageError: it or its certificate is not accepted.
+        """
+        async with self._one_at_a_time:
+            if self._found is None:
+                await self._start()
+            if self._client is None or self._client.status in ("closed", "closing"):
+                self._client = await self._connected()
+            return self._client
+
+    async def size(self) -> tuple[int, int]:
+        """Hosts and slots that there are; of a cluster that is to be started on this host, that there will be.
+
+        Raises:
+            ConnectError: the scheduler does not answer. UsageError: it or its certificate is not accepted.
+        """
+        given = read_address(self.settings.scheduler)
+        if given.slots:
+            return given.hosts, given.hosts * given.slots
+        client = await self.client()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                threads: dict[str, int] = await client.nthreads()
+        except (OSError, TimeoutError) as error:
+            raise ConnectError(f"T{self.words[1:]} does not answer ({type(error).__name__}).") from error
+        self.saw(threads)
+        return len(threads), sum(threads.values())
+
+    async def close(self) -> None:
+        """Disconnect, and end a cluster that was started for this."""
+        if self._client is not None:
+            with contextlib.suppress(Exception):  # it is of no use any more, whatever it says
+                async with asyncio.timeout(END_S):
+                    await self._client.close()
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            try:
+                async with asyncio.timeout(END_S):
+                    await self._process.wait()
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+
+    def _checked(self, found: SchedulerAddress) -> SchedulerAddress:
+        if not found.is_private and not self.settings.insecure:
+            raise UsageError(
+                f"The Dask scheduler at {found.address} is on another host and without TLS: programs in the network could run "
+                "code as you, here and on its workers. Start it with certificates and give its tls:// address, or set "
+                "dask.insecure = true."
+            )
+        return found
+
+    async def _connected(self) -> Any:
+        assert self._found is not None
+        address = self._found.address
+        security = self._security or self._own_security(address)
+        try:
+            client = await Client(
+                address, asynchronous=True, timeout=CONNECT_S, security=security,
+                set_as_default=False,
+            )  # fmt: skip
+        except TLS_FAILURES as error:
+            raise UsageError(_untrusted(address, error)) from error
+        except (OSError, TimeoutError) as error:
+            cause = error.__cause__
+            if isinstance(cause, TLS_FAILURES):
+                raise UsageError(_untrusted(address, cause)) from error
+            raise ConnectError(
+                f"The Dask scheduler at {address} does not answer ({type(error).__name__}): check dask.scheduler, "
+                "and that it is started."
+            ) from error
+        return client
+
+    def _own_security(self, address: str) -> Any:
+        """What the settings, or else Dask's own configuration, have for TLS."""
+        given = {
+            "tls_ca_file": self.settings.ca_file,
+            "tls_client_cert": self.settings.cert_file,
+            "tls_client_key": self.settings.key_file,
+        }
+        named = {name: file for name, file in given.items() if file}
+        for name, file in named.items():
+            if not Path(file).is_file():
+                setting = {"tls_ca_file": "ca_file", "tls_client_cert": "cert_file", "tls_client_key": "key_file"}[name]
+                raise UsageError(f"dask.{setting} names {file}, which is not there.")
+        security = Security(**named)
+        try:
+            has_any = security.get_connection_args("client")["ssl_context"] is not None
+        except (OSError, ValueError) as error:  # files that are no certificates; SSLError is an OSError
+            raise UsageError(_untrusted(address, error)) from error
+        if address.startswith("tls://") and not has_any:
+            raise UsageError(
+                f"The Dask scheduler at {address} asks for a certificate: set dask.ca_file, dask.cert_file and dask.key_file."
+            )
+        return security
+
+    async def _start(self) -> None:
+        """A cluster on this host, in a process of its own, which ends with us."""
+        given = read_address(self.settings.scheduler)
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "engine.cluster.dask_local", str(given.hosts), str(given.slots),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+            env=os.environ | {"DASK_LOGGING__DISTRIBUTED": "critical"},  # what counts is in our log already
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(START_S):
+                line = await self._process.stdout.readline()
+            told: dict[str, Any] = json.loads(line)
+        except (TimeoutError, ValueError):
+            raise MigrationError(
+                "The Dask cluster on this host did not start; the engine's log says why.", code="dask"
+            ) from None
+        self._security = Security(require_encryption=True, **told["security"])
+        self._found = SchedulerAddress(address=told["scheduler"], host="localhost")
+
+
+def _in_file(given: SchedulerAddress) -> SchedulerAddress:
+    """The address in a scheduler file."""
+    where = f"dask.scheduler names {given.file}"
+    try:
+        told = json.loads(Path(given.file).expanduser().read_text())
+        return read_address(str(told["address"]))
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"{where}, which cannot be read ({type(error).__name__}).") from error
+    except (ValueError, KeyError, TypeError, UsageError):
+        raise UsageError(f"{where}, which is no scheduler file: it has no address.") from None
+
+
+def _untrusted(address: str, error: Exception) -> str:
+    reason = getattr(error, "reason", None) or type(error).__name__
+    return f"TLS with the Dask scheduler at {address} fails ({reason}): check dask.ca_file, dask.cert_file and dask.key_file."

@@ -1,0 +1,114 @@
+"""What is asked of another host before a worker there gets a lease: the same program, converter and servers as here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from engine.work.context import WorkerStart
+from engine.work.messages import Probed
+
+AGAIN_S = 1.0
+"""A server that this host cannot reach now is tried again after so long."""
+
+
+def refusal(here: Probed, there: Probed) -> str:
+    """Why a host may not take part, as "host b: ..." goes on; empty where it may.
+
+    Args:
+        here: what the engine finds on its own host; without a problem.
+    """
+    if there.version != here.version:
+        return f"mongopg-tui {there.version} is installed there, this engine is {here.version}: install the same one."
+    if there.message_format != here.message_format:
+        return (
+            f"its messages have format {there.message_format}, those of this engine {here.message_format}: install the same "
+            "mongopg-tui there."
+        )
+    if there.problem:
+        return there.problem
+    if there.converter != here.converter:
+        return (
+            f"its converter is the {there.converter} one, that of this engine the {here.converter} one: install mongopg-tui "
+            'there with the same converters built, or set run.converter = "plain".'
+        )
+    if here.source is not None and (there.source is None or not here.source.is_same(there.source)):
+        return (
+            "source.uri leads to another MongoDB there than here: name a host that is the same server from everywhere, not "
+            "localhost."
+        )
+    if here.target is not None and there.target != here.target:
+        return (
+            "target.uri leads to another PostgreSQL, or another database, there than here: name a host that is the same server "
+            "from everywhere, not localhost."
+        )
+    return ""
+
+
+def is_installed_as(host_version: str, host_format: int, here: Probed) -> str:
+    """The part of `refusal` that is known before a worker runs on the host."""
+    there = Probed(host_version, host_format, here.converter, here.python, 0, here.source, here.target)
+    return refusal(here, there)
+
+
+class Gates:
+    """Which hosts may have leases. The engine's own always may."""
+
+    def __init__(self, look: Callable[[WorkerStart], Awaitable[Probed]], on_judged: Callable[[str, str], None]) -> None:
+        """No host is known.
+
+        Args:
+            look: what this host has.
+            on_judged: called with a host, and why it may have none; empty where it may.
+        """
+        self.start = WorkerStart("", "", "", "auto")
+        """With what workers are started."""
+        self._look, self._on_judged = look, on_judged
+        self._open: set[str] = set()
+        self._refused: set[str] = set()
+        self._asked: dict[str, int] = {}
+        """Hosts that are not judged yet, with the worker that was asked."""
+        self._judging: dict[str, asyncio.Task[None]] = {}
+
+    def is_open(self, host: str) -> bool:
+        """It may have leases."""
+        return not host or host in self._open
+
+    def is_refused(self, host: str) -> bool:
+        """It may have none."""
+        return host in self._refused
+
+    def is_asking(self, worker: int, host: str) -> bool:
+        """This worker is the one to be asked what its host has: none was before."""
+        return self._asked.setdefault(host, worker) == worker
+
+    def is_asked(self, worker: int, host: str) -> bool:
+        """This worker was asked, and its host is not judged yet."""
+        return host not in self._open | self._refused and self._asked.get(host) == worker
+
+    def judge(self, host: str, there: Probed) -> None:
+        """The answer of a host: compare it with what this one has."""
+        if host not in self._judging:
+            self._judging[host] = asyncio.create_task(self._judge(host, there), name=f"judge host {host}")
+
+    def forget(self, host: str) -> None:
+        """Nothing is known of a host any more."""
+        self._open.discard(host)
+        self._refused.discard(host)
+        self._asked.pop(host, None)
+        judging = self._judging.pop(host, None)
+        if judging is not None and judging is not asyncio.current_task():
+            judging.cancel()
+
+    def close(self) -> None:
+        """Judge none any more."""
+        for host in list(self._judging):
+            self.forget(host)
+
+    async def _judge(self, host: str, there: Probed) -> None:
+        while (here := await self._look(self.start)).problem:
+            await asyncio.sleep(AGAIN_S)
+        problem = refusal(here, there)
+        self._judging.pop(host, None)
+        (self._refused if problem else self._open).add(host)
+        self._on_judged(host, problem)

@@ -1,0 +1,99 @@
+"""What was applied as a job of its own: each lane of which keys wait to be compared is a lease."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from engine.cluster.job import Job, JobOwner
+from engine.ledger.changed import ToCompare
+from engine.mongo.causal import CausalTime
+from engine.protocol import ProblemReported
+from engine.work.messages import CHECK_TASKS, Checked, CheckLease, Failed
+
+DIFFERENCES = "differences"
+"""Code of the news that rows were found to differ from their documents."""
+PUT_OFF_S = 10.0
+"""Comparing is tried again so long after it failed: whatever is in its way is told by those who apply."""
+
+
+class CheckJob(Job[CheckLease, Checked]):
+    """Hands out lanes whose keys can be compared; one worker at a time has a lane. It never ends a run."""
+
+    def __init__(self, owner: JobOwner, on_mended: Callable[[], None]) -> None:
+        """Nothing waits.
+
+        Args:
+            on_mended: called when keys are to be applied again.
+        """
+        super().__init__()
+        self.is_open = False
+        """Comparing does not take workers from what is more urgent."""
+        self.n_keys = 0
+        """What this engine's workers have compared."""
+        self._owner = owner
+        self._on_mended = on_mended
+        self._waiting: dict[tuple[int, int], CheckLease] = {}
+        self._out: set[tuple[int, int]] = set()
+        self._put_off_until = 0.0
+
+    def offer(self, waiting: Sequence[ToCompare], gossip: bytes) -> None:
+        """These lanes can be compared, and no others."""
+        self._waiting = {
+            (each.task_id, each.lane): CheckLease(
+                CHECK_TASKS + each.task_id, each.lane, each.upto, CausalTime(each.at, gossip)
+            )
+            for each in waiting
+        }
+
+    def next_lease(self) -> CheckLease | None:
+        """The next lane that no worker has."""
+        if not self.is_open or time.monotonic() < self._put_off_until:
+            return None
+        for name in self._waiting:
+            if name not in self._out:
+                self._out.add(name)
+                return self._waiting.pop(name)
+        return None
+
+    def progressed(self, payload: Checked) -> None:
+        """A batch is compared."""
+        self.n_keys += payload.n_keys
+        task = self.tasks[payload.task_id]
+        namespace = f"{task.database}.{task.collection}"
+        if payload.n_again:
+            message = (
+                f"{payload.n_again:,} rows of {namespace} were found to differ from their documents, and are written again. "
+                "Something else may write to the table."
+            )
+            self._owner.emit(ProblemReported(code=DIFFERENCES, message=message, namespace=namespace, retry=True))
+            self._on_mended()
+        if payload.n_standing:
+            message = (
+                f"{payload.n_standing:,} rows of {namespace} differ from their documents though they were written again: a "
+                "trigger may change them, or something else writes to the table."
+            )
+            self._owner.emit(ProblemReported(code=DIFFERENCES, message=message, namespace=namespace))
+
+    def returned(self, lease: CheckLease, rest: CheckLease | None) -> None:
+        """A lane is compared, or its rest is given back: the ledger has what is left."""
+        self._out.discard(_name(lease))
+
+    def failed(self, lease: CheckLease, failure: Failed) -> bool:
+        """It is tried again later."""
+        self._put_off_until = time.monotonic() + PUT_OFF_S
+        self._out.discard(_name(lease))
+        return True
+
+    def can_go_on(self, lease: CheckLease) -> bool:
+        """A lane can be taken back at any time."""
+        return True
+
+    def lost(self, lease: CheckLease, why: str) -> None:
+        """Its holder has ended: the ledger has what is left."""
+        self._put_off_until = time.monotonic() + PUT_OFF_S
+        self._out.discard(_name(lease))
+
+
+def _name(lease: CheckLease) -> tuple[int, int]:
+    return lease.task_id - CHECK_TASKS, lease.lane

@@ -1,0 +1,85 @@
+"""What an operator should know of a source that is followed: its oplog is getting short, it has new collections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+
+from engine.protocol import ProblemReported
+
+LITTLE, LEAST = 0.5, 0.2
+"""With less of the oplog left than this, of all that it holds, it is told; it is urgent with the next one."""
+ENOUGH = 0.6
+"""With more than this an alarm is over."""
+BEHIND_S = 30.0
+"""What is read closer behind the source than this is no alarm, however young the oplog is."""
+NEW_COLLECTION = "new_collection"
+"""Code of the news that a collection is not followed, since it was made after the plan."""
+NEW_TOLD = 20
+"""New collections that are told one by one, at most."""
+_TEMPORARY = ("system.", "tmp.agg_out.")
+"""Beginnings of names of collections that are none of an application's."""
+
+
+class OplogAlarm:
+    """Tells once, and once more when it is urgent, that changes may be lost."""
+
+    def __init__(self) -> None:
+        """There is no alarm."""
+        self._told = 0
+
+    def look(self, behind_s: float, left_s: float, why: str = "") -> ProblemReported | None:
+        """The alarm that is due, if any.
+
+        Args:
+            behind_s: how far what is read of the changes is behind the source.
+            left_s: how much older the oplog's beginning is than that.
+            why: what keeps them from being read, as a sentence; empty where nothing is known to.
+        """
+        held = max(0.0, left_s) + behind_s
+        left = max(0.0, left_s) / held if held else 1.0
+        level = 0 if behind_s < BEHIND_S or left >= LITTLE else 1 if left >= LEAST else 2
+        if not level and (behind_s < BEHIND_S or left >= ENOUGH):
+            self._told = 0
+        if level <= self._told:
+            return None
+        self._told = level
+        only = "Only " if level > 1 else ""
+        message = (
+            f"{only}{left:.0%} of the source's oplog is left, {max(0.0, left_s):,.0f} s, before changes that are not read yet "
+            f"are lost{': ' + why.rstrip('.') if why else ''}."
+        )
+        advice = "Enlarge the oplog (replSetResizeOplog), or see why they are not read."
+        return ProblemReported(code="oplog_urgent" if level > 1 else "oplog_short", message=message, advice=advice)
+
+
+class NewCollections:
+    """Tells of collections that were made since the first look."""
+
+    def __init__(self) -> None:
+        """None are known."""
+        self._known: set[tuple[str, str]] = set()
+        self._is_first = True
+        self._n_told = 0
+
+    def look(self, found: Mapping[str, Set[str]]) -> list[ProblemReported]:
+        """News of those that are there now, by database."""
+        names = {
+            (database, name) for database, some in found.items() for name in some if not name.startswith(_TEMPORARY)
+        }
+        new = [] if self._is_first else sorted(names - self._known)
+        self._known |= names
+        self._is_first = False
+        room = max(0, NEW_TOLD - self._n_told)
+        self._n_told += len(new)
+        news = [
+            ProblemReported(
+                code=NEW_COLLECTION,
+                message=f"{database}.{name} appeared in the source: it is not in the plan, and is not followed.",
+                namespace=f"{database}.{name}",
+            )
+            for database, name in new[:room]
+        ]
+        if len(new) > room and room:
+            message = f"More collections appeared in the source ({len(new) - room:,} now): none of them is followed."
+            news.append(ProblemReported(code=NEW_COLLECTION, message=message))
+        return news

@@ -1,0 +1,152 @@
+"""What an operator has the engine look at besides: a query on the target, a command, a file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+import asyncpg
+
+from engine.config import PREFIX, GuardSettings
+from engine.postgres.sqlstates import one_line
+from engine.protocol import OwnVitals, Unseen
+from engine.redaction import redact
+
+QUERY, COMMAND, FILE = "guard.query", "guard.command", "guard.file"
+"""What cannot be seen is named so."""
+QUERY_S = 2.0
+"""A query that takes longer is ended by the server."""
+COMMAND_S = 10.0
+"""A command that takes longer is killed."""
+OUTPUT = 4_096
+"""Bytes of its output that are looked at."""
+_TOLD = 120
+
+
+@dataclass(slots=True)
+class Own:
+    """What to look at; an operator may change it while a run goes on. Empty is nothing."""
+
+    query: str = ""
+    command: str = ""
+    file: str = ""
+
+    def take(self, guard: GuardSettings) -> None:
+        """Look at what these settings name; nothing while guards are off."""
+        self.query, self.command, self.file = (
+            (guard.query.strip(), guard.command.strip(), guard.file.strip()) if guard.on else ("", "", "")
+        )
+
+
+async def number_of(connection: asyncpg.Connection, query: str) -> float:
+    """The first value of a query as a number; 0 for no row and for NULL.
+
+    Raises:
+        ValueError: it is no number.
+        asyncpg.PostgresError, OSError: the server or the connection is at fault.
+    """
+    async with connection.transaction(readonly=True):
+        await connection.execute(f"SET LOCAL statement_timeout = {round(QUERY_S * 1000)}")
+        value = await connection.fetchval(query)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, (bool, int, float, Decimal)):
+        return float(value)
+    if value is None:
+        return 0.0
+    raise ValueError("Its first value is no number, interval or boolean.")
+
+
+class OwnReading:
+    """Looks at command and file."""
+
+    def __init__(self, own: Own) -> None:
+        """Nothing is looked at yet."""
+        self._own = own
+        self._seen = OwnVitals()
+        self._command = ""
+        """What `_seen` is about."""
+
+    @property
+    def view(self) -> OwnVitals | None:
+        """What was seen last; None where there is nothing to look at."""
+        return self._seen if self._own.command or self._own.file else None
+
+    async def look(self) -> None:
+        """Look at both, once."""
+        own, unseen = self._own, []
+        has_file, exit_code, output = None, None, ""
+        if own.file:
+            try:
+                has_file = await asyncio.to_thread(_exists, own.file)
+            except OSError as error:
+                unseen.append(Unseen(what=FILE, why=f"The file cannot be looked at ({error.strerror})."))
+            # The command may take its time; the file counts at once.
+            self._seen = self._seen.model_copy(update={"has_file": has_file})
+        if own.command:
+            if own.command != self._command:
+                self._command, self._seen = own.command, OwnVitals(has_file=has_file)
+            try:
+                exit_code, output = await _executed(own.command)
+            except TimeoutError:
+                unseen.append(Unseen(what=COMMAND, why=f"The command took longer than {COMMAND_S:.0f} s."))
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else str(error)
+                unseen.append(Unseen(what=COMMAND, why=f"The command cannot be executed ({why})."))
+        self._seen = OwnVitals(exit_code=exit_code, output=output, has_file=has_file, unseen=unseen)
+
+
+def _exists(path: str) -> bool:
+    """Raises OSError where there is no telling."""
+    try:
+        os.stat(os.path.expanduser(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+async def _executed(command: str) -> tuple[int, str]:
+    """The exit code and the first line of the output.
+
+    It is split into words as a shell does, and executed without one, with nothing of ours in its environment.
+
+    Raises:
+        OSError, ValueError: it cannot be executed. TimeoutError: it took too long, and was killed.
+    """
+    words = shlex.split(command)
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
+        process_group=0,
+    )
+    output = bytearray()
+    reading = asyncio.create_task(_read(process, output))
+    try:
+        async with asyncio.timeout(COMMAND_S):
+            code = await process.wait()
+            with contextlib.suppress(TimeoutError):  # a child of it may keep the pipe open
+                await asyncio.wait_for(asyncio.shield(reading), 0.2)
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+        reading.cancel()
+    text = bytes(output).decode(errors="replace").strip()
+    return code, one_line(redact(text.partition("\n")[0]), _TOLD)
+
+
+async def _read(process: asyncio.subprocess.Process, output: bytearray) -> None:
+    """Keep the beginning, and go on reading so that the command does not wait for us."""
+    assert process.stdout is not None
+    while chunk := await process.stdout.read(65_536):
+        output += chunk[: OUTPUT - len(output)]

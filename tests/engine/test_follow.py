@@ -1,0 +1,152 @@
+"""A run that follows its source: whatever is written meanwhile, the target is the source when it is cut over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.errors import UsageError
+from engine.protocol import CutOver, RunState, Verify, VerifyReport
+from tests.engine.changing_source import Changes, assert_same_as_source
+from tests.running import Engine, Engines
+
+if TYPE_CHECKING:
+    from engine.config import Settings
+    from tests.conftest import Source, Target
+
+
+def settings_of(engines: Engines, **run: object) -> Settings:
+    return engines.settings("things", run={"page_size": 100, **run}, mapping={"nul": "reject"})
+
+
+@contextmanager
+def written_to(*changes: Changes) -> Iterator[None]:
+    """Operations one after the other, meanwhile."""
+    is_over = threading.Event()
+
+    def write() -> None:
+        while not is_over.is_set():
+            for each in changes:
+                each.some(2)
+
+    thread = threading.Thread(target=write, name="writer")
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+async def following(engines: Engines, settings: Settings, **command: object) -> Engine:
+    engine = await engines.launch(settings)
+    await engine.start(follow=True, **command)
+    return engine
+
+
+async def ready(engine: Engine) -> None:
+    await engine.until(
+        lambda now: now.state is RunState.FOLLOWING and now.follow is not None and now.follow.ready, "ready"
+    )
+
+
+@pytest.mark.parametrize(
+    "mode", ["replace", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("create", "upsert"))]
+)
+async def test_the_target_is_the_source_when_it_is_cut_over(
+    source: Source, target: Target, engines: Engines, mode: str
+) -> None:
+    changes = Changes(source, 7)
+    with written_to(changes):
+        engine = await following(engines, settings_of(engines, mode=mode))
+        await ready(engine)
+        seen = changes.n_done
+        while changes.n_done < seen + 100:
+            await asyncio.sleep(0.01)
+    await engine.client.call(CutOver())
+    end = await engine.finished()
+    assert (end["state"], end["verification"]) == ("completed", "verified")
+    assert_same_as_source(source, target, engine.run_id)
+    for table in ("dirty", "changed", "difference"):
+        assert not target.value(f"SELECT count(*) FROM mongopg.{table}"), table
+    assert target.value("SELECT phase FROM mongopg.follow") == "done"
+    for level in ("counts", "full"):
+        report = await engine.client.ask(VerifyReport, Verify(level=level))
+        assert report.result == "verified", report
+
+
+SEEDS = 20
+
+
+async def until_changed(changes: list[Changes], more: int) -> None:
+    wanted = sum(each.n_done for each in changes) + more
+    while sum(each.n_done for each in changes) < wanted:
+        await asyncio.sleep(0.01)
+
+
+async def struck(engines: Engines, engine: Engine, chance: random.Random) -> Engine:
+    """One of our processes is killed, or the run is steered; the engine that goes on."""
+    match chance.randrange(4):
+        case 0:
+            engine.may_fail_inside = True
+            engine.kill()
+            await engine.until_gone()
+            again = await engines.launch(
+                engines.settings(*(f"c{seed}" for seed in range(SEEDS)), mapping={"nul": "reject"})
+            )
+            again.may_fail_inside = True
+            await again.start(resume=engine.run_id)
+            return again
+        case 1:
+            pids = [worker.pid for worker in engine.snapshot.workers if worker.pid]
+            if pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(chance.choice(pids), signal.SIGKILL)
+        case 2 if engine.snapshot.state in (RunState.RUNNING, RunState.FOLLOWING):
+            with contextlib.suppress(UsageError):  # it builds keys just then
+                await engine.pause()
+                await engine.resume()
+        case _:
+            with contextlib.suppress(UsageError):
+                await engine.set("cluster_size", chance.randrange(1, 4))
+    return engine
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_nothing_is_lost_or_left_over_whatever_is_killed_meanwhile(
+    source: Source, target: Target, engines: Engines, seed: int
+) -> None:
+    chance = random.Random(seed)
+    changes = [Changes(source, 100 * seed + number, collection=f"c{number}", first=40) for number in range(SEEDS)]
+    names = [f"c{number}" for number in range(SEEDS)]
+    with written_to(*changes):
+        engine = await following(
+            engines, engines.settings(*names, run={"page_size": 100, "throttle": 400}, mapping={"nul": "reject"})
+        )
+        await engine.until(lambda now: now.state is not RunState.STARTING, "its beginning")
+        engine.may_fail_inside = True
+        for _ in range(8):
+            await until_changed(changes, 100)
+            engine = await struck(engines, engine, chance)
+            await engine.until(lambda now: now.follow is not None, "following")
+        with contextlib.suppress(UsageError):
+            await engine.set("throttle", 0)
+            await engine.set("cluster_size", 3)
+        await ready(engine)
+        await until_changed(changes, 50)
+    await engine.client.call(CutOver())
+    end = await engine.finished()
+    assert (end["state"], end["verification"]) == ("completed", "verified")
+    for name in names:
+        assert_same_as_source(source, target, engine.run_id, name)
+    for table in ("dirty", "changed", "difference"):
+        assert not target.value(f"SELECT count(*) FROM mongopg.{table}"), table

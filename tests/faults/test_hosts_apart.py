@@ -1,0 +1,69 @@
+"""A host that the network leaves alone: its partitions are done by others, and what it commits late counts once."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from engine.protocol import Snapshot
+from tests.faults.hosts import OURS, hosts
+from tests.faults.proxy import proxy_to
+from tests.running import Engines, add_users
+from tests.signals import send_signal
+from tests.slow_run import VERY_SLOW, completed, started
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import Source, Target
+
+pytestmark = pytest.mark.slow
+
+USERS = 12_000
+ELSEWHERE_S = 15.0
+"""Within this the partitions of a lost host are with others."""
+
+
+def at_work(size: int) -> Callable[[Snapshot], bool]:
+    """So many workers have sent something."""
+    return lambda now: sum(worker.pid > 0 and worker.sent > 0 for worker in now.workers) >= size
+
+
+@pytest.mark.parametrize("and_a_worker", [False, True], ids=["host", "host and a worker of the other"])
+async def test_a_host_that_is_cut_off_costs_what_it_had_not_committed(
+    engines: Engines, source: Source, target: Target, tmp_path: Path, and_a_worker: bool
+) -> None:
+    add_users(source, USERS)
+    with hosts(tmp_path, 2, 2) as cluster:
+        listeners = [socket.create_server((OURS, 0)) for _ in range(2)]
+        async with proxy_to(source.uri, listeners[0]) as mongo, proxy_to(target.uri, listeners[1]) as postgres:
+            sections: dict[str, Any] = cluster.settings | {
+                "source": {"uri": f"{mongo.uri}&tls=false"}, "target": {"uri": f"{postgres.uri}?sslmode=disable"},
+            }  # fmt: skip
+            engine = await started(engines, sections=sections, cluster_size=4, throttle=VERY_SLOW)
+            await engine.until(at_work(4), "four workers")
+            assert {facts["what"] for facts in engine.facts_of("host")} == {"joined"}
+
+            cluster.cut(1)
+            cut_at = time.monotonic()
+            if and_a_worker:
+                victim = next(worker.pid for worker in engine.snapshot.workers if cluster.has(0, worker.pid))
+                send_signal(victim, signal.SIGKILL)
+            gone = (await engine.event("host", lambda facts: facts["what"] == "left")).facts["host"]
+            await engine.until(
+                lambda now: all(worker.host != gone for worker in now.workers) and at_work(2)(now), "the others at work"
+            )
+            elsewhere_s = time.monotonic() - cut_at
+            print(f"with others after {elsewhere_s:.1f} s")
+            assert elsewhere_s <= ELSEWHERE_S
+
+            cluster.mend(1)
+            await engine.until(at_work(4), "four workers again")
+            await completed(engine, source, target)
+            await engine.leave()
+            await engine.until_gone()

@@ -1,0 +1,42 @@
+"""Which schedulers are taken, before anything is connected to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.config import DaskSettings
+from engine.errors import UsageError
+
+pytest.importorskip("distributed", reason="the extra dask is not installed")
+from engine.cluster.dask_site import DaskSite
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "words"),
+    [
+        ("tcp://192.0.2.1:8786", "tcp://192.0.2.1:8786 is on another host and without TLS"),
+        ("", "dask.scheduler is not set: give --dask"),
+        ("/nowhere/scheduler.json", "dask.scheduler names /nowhere/scheduler.json, which cannot be read"),
+        (__file__, "which is no scheduler file"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_sentence(scheduler: str, words: str) -> None:
+    with pytest.raises(UsageError, match="dask") as refused:
+        DaskSite(DaskSettings(scheduler=scheduler))
+    assert words in refused.value.message
+
+
+def test_an_address_in_a_file_is_held_to_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "scheduler.json"
+    file.write_text('{"type": "Scheduler", "address": "tcp://192.0.2.1:8786"}')
+    with pytest.raises(UsageError, match=r"tcp://192.0.2.1:8786 is on another host"):
+        DaskSite(DaskSettings(scheduler=str(file)))
+    assert not DaskSite(DaskSettings(scheduler=str(file), insecure=True)).is_private
+
+
+async def test_a_certificate_that_is_not_there_is_named() -> None:
+    site = DaskSite(DaskSettings(scheduler="tls://127.0.0.1:1", ca_file="/nowhere/ca.pem"))
+    with pytest.raises(UsageError, match=r"dask.ca_file names /nowhere/ca.pem, which is not there"):
+        await site.client()

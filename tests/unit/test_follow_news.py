@@ -1,0 +1,53 @@
+"""What is told of a source that is followed: its oplog is getting short, and has enough again; collections are new."""
+
+from __future__ import annotations
+
+from engine.follow.news import NEW_TOLD, NewCollections, OplogAlarm
+
+
+def codes(alarm: OplogAlarm, *looks: tuple[float, float]) -> list[str]:
+    return [found.code for behind_s, left_s in looks if (found := alarm.look(behind_s, left_s)) is not None]
+
+
+def test_a_short_oplog_is_told_once_and_once_more_when_it_is_urgent() -> None:
+    looks = [(10.0, 990.0), (510.0, 490.0), (520.0, 480.0), (810.0, 190.0), (900.0, 100.0)]
+    assert codes(OplogAlarm(), *looks) == ["oplog_short", "oplog_urgent"]
+
+
+def test_it_is_told_again_when_it_had_been_over() -> None:
+    looks = [(810.0, 190.0), (450.0, 550.0), (520.0, 480.0), (100.0, 900.0), (520.0, 480.0)]
+    assert codes(OplogAlarm(), *looks) == ["oplog_urgent", "oplog_short"]
+
+
+def test_a_young_oplog_is_no_alarm_while_it_is_read_closely() -> None:
+    assert codes(OplogAlarm(), (20.0, 2.0), (0.0, 0.0)) == []
+
+
+def test_an_alarm_says_how_much_is_left_and_why() -> None:
+    found = OplogAlarm().look(900.0, 100.0, "The target's disk is full.")
+    assert found is not None
+    assert found.message == (
+        "Only 10% of the source's oplog is left, 100 s, before changes that are not read yet are lost: "
+        "The target's disk is full."
+    )
+    assert "replSetResizeOplog" in found.advice
+
+
+def told(found: NewCollections, *names: str) -> list[str]:
+    return [each.namespace for each in found.look({"shop": set(names)})]
+
+
+def test_collections_that_were_there_are_no_news_and_new_ones_are_once() -> None:
+    found = NewCollections()
+    assert told(found, "orders") == []
+    assert told(found, "orders", "orders_2", "system.views", "tmp.agg_out.1") == ["shop.orders_2"]
+    assert told(found, "orders", "orders_2") == []
+
+
+def test_of_very_many_the_number_is_told() -> None:
+    found = NewCollections()
+    found.look({"shop": set()})
+    news = found.look({"shop": {f"c{number}" for number in range(NEW_TOLD + 5)}})
+    assert len(news) == NEW_TOLD + 1
+    assert "(5 now)" in news[-1].message
+    assert found.look({"shop": {"another"}}) == []

@@ -1,0 +1,134 @@
+"""Reports fit for an audit: what is in them, and that foreign text cannot break them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from engine.errors import UsageError
+from engine.protocol import FollowedReport, RunReport, VerifyReport
+from tests.tui.scripted_answers import RUNS, TOML, run_info, run_report, verify_report
+from tui.reports.chart import chart
+from tui.reports.data import csv_text, json_text
+from tui.reports.facts import facts
+from tui.reports.markdown import markdown
+from tui.reports.page import page
+from tui.reports.writing import verification_of, write_report
+
+
+def reports() -> tuple[VerifyReport, RunReport]:
+    run = run_report(RUNS[0].model_copy(update={"rows_per_s_overall": 40_186.9, "rows_per_s_copying": 51_000.0}))
+    return verification_of(run), run
+
+
+@pytest.mark.parametrize("form", [markdown, page])
+def test_f11_a_report_says_who_when_where_what_and_how_it_was_checked(form: object) -> None:
+    assert callable(form)
+    text = form(*reports())
+    for told in (
+        "ann@db1", "ops@jump", "mongopg-tui 0.1.0", "MongoDB 7.0.12", "PostgreSQL 16.4", "db1/shop", "pg1/shop",
+        RUNS[0].run_id, f"sha256 {hashlib.sha256(TOML.encode()).hexdigest()}", "counts match, 14 rejected", "2m 06s",
+        "40,187 rows/s overall, 51,000 while copying", "secret.ssn", "nul.strip", "132", "texts without their NULs",
+        "nul reject", "6,000 → 3,000 → off", "a NUL character", "utf8", "the counts of both sides were compared, not the rows",
+        "version = 1", "the writers stood still for 2.3 s", "orders_id_seq = 70",
+    ):  # fmt: skip
+        assert told in text, told
+
+
+def test_f11_the_page_needs_nothing_else_and_has_the_chart() -> None:
+    text = page(*reports())
+    assert "<svg" in text
+    assert "polyline" in text
+    assert "overall 40.2k" in text
+    for reference in ("http://", "https://", "<script", "src=", "url(", "@import"):
+        assert reference not in text, reference
+    assert "default-src 'none'" in text
+
+
+def test_f11_foreign_text_cannot_break_the_page() -> None:
+    report, run = reports()
+    hostile = "<script>alert(1)</script>\x1b[31m\u202e"
+    table = run.tables[0].model_copy(update={"namespace": hostile, "excluded": [hostile], "filter": hostile})
+    run = run.model_copy(update={"tables": [table], "plan": f"# {hostile}\n", "error": hostile})
+    text = page(verification_of(run), run)
+    assert "<script" not in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+    class Balance(HTMLParser):
+        depth = 0
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.depth += tag not in {"meta", "polygon", "polyline", "line"}
+
+        def handle_endtag(self, tag: str) -> None:
+            self.depth -= tag not in {"meta", "polygon", "polyline", "line"}
+
+    balance = Balance()
+    balance.feed(text)
+    assert balance.depth == 0
+    assert "```" not in markdown(report, run.model_copy(update={"plan": "x = '```'"})).replace("````", "").replace(
+        "'```'", ""
+    )
+
+
+def test_f11_json_keeps_the_keys_of_the_verification_and_adds_the_rest() -> None:
+    report, run = reports()
+    found = json.loads(json_text(report, run))
+    assert {name: value for name, value in found.items() if name != "report"} == report.model_dump(mode="json")
+    assert found["report"]["plan_sha256"] == run.plan_sha256
+    assert "rejected_documents" in csv_text(report, run)
+
+
+def test_f11_a_copy_of_less_than_a_second_has_a_rate() -> None:
+    run = run_report(run_info("x", written=100, read=100, rejected=0, seconds=0.4))
+    rate = dict(facts(verification_of(run), run))["Rate"]
+    assert rate == "250 rows/s overall"
+
+
+def test_of_a_knob_that_was_turned_all_the_time_the_ends_are_listed() -> None:
+    _, run = reports()
+    run = run.model_copy(update={"knobs": {"cluster_size": list(range(1, 41))}})
+    assert dict(facts(verification_of(run), run))["Workers"] == "1 → 2 → 3 → 4 → … 32 more … → 37 → 38 → 39 → 40"
+
+
+def test_a_report_says_what_was_followed_and_compared() -> None:
+    verification, run = reports()
+    assert "Followed" not in dict(facts(verification, run))
+    followed = FollowedReport(
+        phase="done", since_unix=1_764_540_000.0, mark_unix=1_764_543_600.0, keys=1_188, mended=2,
+        changes={"insert": 210, "update": 950, "replace": 0, "delete": 40},
+    )  # fmt: skip
+    words = dict(facts(verification, run.model_copy(update={"followed": followed})))["Followed"]
+    assert words.endswith(
+        "; changes: 210 inserted, 950 updated, 40 deleted; 1,188 keys applied, all of them compared with the source; "
+        "2 rows that differed were written again"
+    )
+    assert " to the mark, " in words
+    going_on = followed.model_copy(update={"phase": "following", "to_compare": 12, "differences": 3})
+    words = dict(facts(verification, run.model_copy(update={"followed": going_on})))["Followed"]
+    assert "all but 12 of them compared with the source" in words
+    assert words.endswith("; 3 rows differ; not cut over")
+
+
+def test_without_two_samples_there_is_no_chart() -> None:
+    assert chart([], 5.0) == ""
+    assert chart([(0.0, 0.0), (1.0, 0.0)], None) == ""
+    assert chart([(0.0, 1.0), (0.0, 2.0)], None)
+
+
+def test_f11_an_existing_file_is_overwritten_only_when_that_is_said(tmp_path: Path) -> None:
+    report, run = reports()
+    file = tmp_path / "report.html"
+    file.write_text("precious")
+    with pytest.raises(UsageError, match="exists already") as refusal:
+        write_report(report, str(file), run)
+    assert (refusal.value.code, file.read_text()) == ("exists", "precious")
+    write_report(report, str(file), run, overwrites=True)
+    assert file.read_text().startswith("<!doctype html>")
+    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+    assert verify_report("r", "full").verification_level == "full"
