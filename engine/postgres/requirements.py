@@ -126,11 +126,17 @@ async def require_server(connection: asyncpg.Connection) -> None:
         )
     row = await one_row(
         connection,
-        "SELECT pg_backend_pid() AS pid, current_setting('transaction_read_only')::bool OR pg_is_in_recovery() AS read_only,"
-        " current_setting('server_encoding') AS encoding",
+        "SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS is_standby,"
+        " current_setting('transaction_read_only')::bool AS read_only, current_setting('server_encoding') AS encoding",
     )
+    if row["is_standby"]:
+        raise UsageError("The target is a standby, and read-only: name its primary server.", code="read_only")
     if row["read_only"]:
-        raise UsageError("The target is read-only, perhaps a standby: name its primary server.", code="read_only")
+        raise UsageError(
+            "The target only reads: default_transaction_read_only is on for its database, its role or in target.uri. "
+            "Turn it off there, or name another target.",
+            code="read_only",
+        )
     if row["encoding"] != ENCODING:
         raise UsageError(
             f"The target database has encoding {row['encoding']}: MongoDB's strings need a database with {ENCODING}.",
