@@ -159,3 +159,53 @@ def test_an_id_is_shown_without_a_type_that_tells_nothing() -> None:
     assert short_id('"a\\u001b"') == '"a\\u001b"'
     assert short_id('{"$uuid": "x"}') == '{"$uuid": "x"}'
     assert short_id("no JSON \x1b") == "no JSON \\u{1b}"
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_when_nothing_is_left_the_next_steps_are_named_and_lead_on(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    engine.rejects = engine.rejects[:1]
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "f9 Start")
+        await pilot.press("4")
+        await until_shown(pilot, "as counted at the run's end")
+        await pilot.press("R")
+        await until_shown(pilot, "14 rejected documents", "R Retry…", "A Retry all…", "esc Back")
+        await pilot.press("p", "enter")
+        await until_shown(pilot, "→ strip")
+        await pilot.press("R")
+        await until_shown(pilot, "Retry rejected documents?")
+        await pilot.press("enter")
+        await until_shown(pilot, "✓ no rejects", "Retried 14: 14 written, 0 still rejected.")
+        await until_shown(
+            pilot, "v, f: compare every document with its row", "E: export the report", "v Verify", "E Export…"
+        )
+        await pilot.press("E")
+        await until_shown(pilot, "Export the report", f"report-{RUNS[0].run_id}.html")
+        await pilot.press("escape", "v")
+        await until(pilot, lambda: app.current_mode == "verify")
+        await until_shown(pilot, f"run {RUNS[0].run_id}")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_is_left_after_a_retry_keeps_its_hint(engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_rejects(pilot)
+        await pilot.press("p", "enter")
+        await until_shown(pilot, "→ strip")
+        await pilot.press("R")
+        await until_shown(pilot, "Retry rejected documents?")
+        await pilot.press("enter")
+        await until_shown(pilot, "Retried 14: 14 written, 1 still rejected.", "p: choose the policy")
+
+
+async def test_collections_have_the_room_that_short_fields_leave_on_a_small_screen(engine: ScriptedEngine) -> None:
+    name = "shop.customers_of_2026"
+    engine.rejects = [group.model_copy(update={"namespace": name}) for group in engine.rejects]
+    app = on_setup(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await to_rejects(pilot)
+        await until_shown(pilot, name)

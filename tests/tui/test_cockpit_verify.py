@@ -212,3 +212,15 @@ async def test_of_a_run_that_goes_on_nothing_is_said_to_have_ended(engine: Scrip
         await pilot.press("4")
         await until_shown(pilot, "run 20261123-1500-zzzz  the run goes on", "not compared: the run goes on")
         assert "at the run's end" not in screen_text(app)
+
+
+async def test_what_is_typed_takes_the_place_of_the_suggested_name_and_the_keys_are_named(
+    engine: ScriptedEngine,
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await to_verify(pilot)
+        await pilot.press("E")
+        await until_shown(pilot, "Export the report", "Enter write", "Esc back")
+        await pilot.press(*"mine.md")
+        assert app.screen.query_one(Input).value == "mine.md"

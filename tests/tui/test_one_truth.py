@@ -34,7 +34,7 @@ RETRIED = RejectsRetried(tried=81, written=80, left=1, unix=STARTED + 300.0)
 
 def test_what_was_compared_is_told_with_its_time_and_what_a_retry_has_written_since() -> None:
     assert of_events([]).words() == "as counted at the run's end"
-    assert of_events([RETRIED]).words() == "as counted at the run's end"
+    assert of_events([RETRIED]).words() == "counted at the run's end; rows of a retry were added"
     assert of_events([VERIFIED]).words(STARTED) == "compared in full at 17:50:00"
     assert of_events([VERIFIED]).since_words() == ""
     outdated = of_events([VERIFIED, RETRIED])

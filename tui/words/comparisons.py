@@ -10,6 +10,7 @@ from tui.words.format import number, time_of_day
 from tui.words.run_status import verification_words
 
 AT_END = "as counted at the run's end"
+AT_END_AND_RETRIED = "counted at the run's end; rows of a retry were added"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Comparison:
             now: seconds since 1970; a time of another day is told with its day.
         """
         if self.last is None:
-            return AT_END
+            return AT_END_AND_RETRIED if self.written_since else AT_END
         told = _in_full(self.last.level) + (f" at {self._clock(self.last.unix, now)}" if self.last.unix else "")
         return f"{told}: {verification_words(self.last.result, self.last.level)}" if self.is_outdated else told
 

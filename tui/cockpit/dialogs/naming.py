@@ -58,8 +58,9 @@ class FileDialog(Modal[Path]):
         """The dialog."""
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(self._title)
+            dialog.border_subtitle = Content(f"Enter {self._go_label.lower()} · ←→ edit the name · Esc back")
             yield Static(self._note, classes="dialog-text", markup=False)
-            yield Input(self._first, compact=True, select_on_focus=False)
+            yield Input(self._first, compact=True)
             if self._shows_path:
                 yield Static(_place(self._first), classes="note", markup=False)
             yield Static(classes="field-error", markup=False)

@@ -61,10 +61,10 @@ _COLUMNS = (
     ListColumn("run", 18, on_narrow=False),
     ListColumn("collections"),
     ListColumn("mode", 7, on_narrow=False),
-    ListColumn("rows", 12, is_right=True),
-    ListColumn("time", 7, is_right=True, on_narrow=False),
+    ListColumn("rows", 12, is_right=True, gives_room=True),
+    ListColumn("time", 7, is_right=True, gives_room=True, on_narrow=False),
     ListColumn("rows/s", 6, is_right=True),
-    ListColumn("rejects", 7, is_right=True),
+    ListColumn("rejects", 7, is_right=True, gives_room=True),
     ListColumn("outcome", 14),
 )
 
@@ -93,7 +93,7 @@ class HistoryScreen(CockpitScreen):
     def body(self) -> Iterable[Widget]:
         """The runs, their filter, and a few lines about the one under the cursor."""
         yield FilterField(Lines)
-        yield Listing(_COLUMNS, id="runs")
+        yield Listing(_COLUMNS, id="runs", is_fitted=True)
         yield Static(id="run-detail", markup=False)
 
     def on_mount(self) -> None:

@@ -17,20 +17,26 @@ from engine.errors import MigrationError
 from engine.protocol import (
     ListRejected,
     ListRejects,
+    MakeReport,
+    Recording,
     Recount,
     RejectChoice,
     RejectedDocument,
     RejectedPage,
     RejectGroup,
     RejectsReport,
+    Replay,
     RetryRejects,
     RetryReport,
+    RunReport,
 )
 from tui.cockpit.api import CockpitApi
 from tui.cockpit.commands import Place, Situation, bindings_of
 from tui.cockpit.dialogs.choosing import ChoosingDialog
+from tui.cockpit.dialogs.exporting import offer_export
 from tui.cockpit.dialogs.questions import confirm, error_dialog
 from tui.cockpit.dialogs.sheet import Sheet
+from tui.cockpit.export import report_of
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.listing import Lines, ListColumn, Listing
@@ -46,6 +52,7 @@ from tui.words.rejects import (
     short_id,
     takers_words,
 )
+from tui.words.run_status import goes_on
 from tui.words.safe import safe
 
 PAGE = 200
@@ -57,9 +64,9 @@ SETTLES_S = 0.15
 _REASONS = (
     ListColumn("collection", weight=2),
     ListColumn("field", weight=2),
-    ListColumn("reason", 12),
-    ListColumn("docs", 7, is_right=True),
-    ListColumn("policy", 24),
+    ListColumn("reason", 12, gives_room=True),
+    ListColumn("docs", 7, is_right=True, gives_room=True),
+    ListColumn("policy", 24, gives_room=True),
 )
 _DOCUMENTS = (ListColumn("_id"),)
 
@@ -113,7 +120,7 @@ class RejectsScreen(CockpitScreen):
     def body(self) -> Iterable[Widget]:
         """Reasons, documents, one document."""
         yield Static(id="rejects-head", markup=False)
-        yield Listing(_REASONS, id="reasons")
+        yield Listing(_REASONS, id="reasons", is_fitted=True)
         with Horizontal(id="rejects-bottom"):
             yield Listing(_DOCUMENTS, id="rejected")
             with VerticalScroll(id="document"):
@@ -182,6 +189,29 @@ class RejectsScreen(CockpitScreen):
         elif self.document is not None and self.group is not None:
             text = _document_text(self.group, self.document, self._policy_line(self.group))
             self.app.push_screen(Sheet("Rejected document", text, "the document", self.copy_key))
+
+    async def action_verify(self) -> None:
+        """The run on the Verify screen."""
+        if self.report is not None:
+            await self.cockpit.navigation.show_verification(self.report.run_id)
+
+    @work(group="export", exclusive=True)
+    async def action_export(self) -> None:
+        """Ask for a file's name, and write the run's report."""
+        if self.report is None:
+            return
+        run_id = self.report.run_id
+        try:
+            recording = await self.cockpit.answers.ask(Recording, Replay(run=run_id, max_frames=1))
+        except MigrationError as error:
+            self.cockpit.say_problem(error.message)
+            return
+        offer_export(
+            self.app,
+            report_of(recording.frames[-1], goes_on=goes_on(self.cockpit.answers.as_known(recording.run))),
+            "report",
+            lambda: self.cockpit.answers.ask(RunReport, MakeReport(run=run_id)),
+        )
 
     async def action_leave(self) -> None:
         """From the documents to the reasons; there, to the screen before."""
@@ -350,11 +380,10 @@ class RejectsScreen(CockpitScreen):
             counts = (
                 (f"{number(total)} rejected documents", "bold $warning") if total else ("✓ no rejects", "bold $success")
             )
-            lines = [Content.assemble(counts, f"  run {run}")]
             keys = self.cockpit.keymap.first
-            hint = self._hint(keys) if total else ""
-            lines.append(Content(self._said) if self._said else Content.styled(hint, MUTED))
-            self._say(Content("\n").join(lines))
+            hint = self._hint(keys) if total else self._next_steps(keys)
+            lines = [Content.assemble(counts, f"  run {run}"), Content(self._said), Content.styled(hint, MUTED)]
+            self._say(Content("\n").join(line for line in lines if line))
 
     def _hint(self, key: Callable[[str], str]) -> str:
         """What to do next: choose a policy, or retry under the one that was chosen."""
@@ -368,6 +397,13 @@ class RejectsScreen(CockpitScreen):
         words = f"{key('rejects.retry')}: retry these with {policy_value(chosen)}"
         others = f" · {key('rejects.retry_all')}: retry all reasons" if len(self.chosen_policies) > 1 else ""
         return f"{words}{others} · {key('rejects.policy')}: another policy"
+
+    def _next_steps(self, key: Callable[[str], str]) -> str:
+        """What comes next when nothing is left to retry: the rows that were written are compared with nothing yet."""
+        return (
+            f"{key('rejects.verify')}, {key('verify.full')}: compare every document with its row · "
+            f"{key('rejects.export')}: export the report · {key('rejects.leave')}: back"
+        )
 
     def _draw_reasons(self) -> None:
         groups = self.report.groups if self.report is not None else []

@@ -54,11 +54,11 @@ TICK_S = 0.25
 _COLUMNS = (
     ListColumn("collection"),
     ListColumn("table", on_narrow=False),
-    ListColumn("source", 12, is_right=True),
-    ListColumn("read", 12, is_right=True, on_narrow=False),
-    ListColumn("written", 12, is_right=True),
-    ListColumn("rejected", 9, is_right=True, on_narrow=False),
-    ListColumn("target", 12, is_right=True),
+    ListColumn("source", 12, is_right=True, gives_room=True),
+    ListColumn("read", 12, is_right=True, gives_room=True, on_narrow=False),
+    ListColumn("written", 12, is_right=True, gives_room=True),
+    ListColumn("rejected", 9, is_right=True, gives_room=True, on_narrow=False),
+    ListColumn("target", 12, is_right=True, gives_room=True),
     ListColumn("result", 15),
 )
 _BAR, _LEAST_BAR = 30, 4
@@ -97,7 +97,7 @@ class VerifyScreen(CockpitScreen):
     def body(self) -> Iterable[Widget]:
         """What is verified, the tables, and what is wrong with the one under the cursor."""
         yield Static(id="verify-head", markup=False)
-        yield Listing(_COLUMNS, id="counts")
+        yield Listing(_COLUMNS, id="counts", is_fitted=True)
         with VerticalScroll(id="differences"):
             yield Static(id="verify-detail", markup=False)
 

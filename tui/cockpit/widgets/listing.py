@@ -37,6 +37,8 @@ class ListColumn:
     is_right: bool = False
     on_narrow: bool = True
     """It stays when there is little room."""
+    gives_room: bool = False
+    """Of its width it keeps only what its cells need while another column could use the rest."""
 
 
 class Lines(Options, inherit_bindings=False):
@@ -94,7 +96,7 @@ class Listing(Vertical):
     def _draw(self) -> None:
         lines = self.query_one(Lines)
         width = lines.scrollable_content_region.width
-        shown = _widths(self._columns, width, self._needed() if self._is_fitted else None)
+        shown = widths(self._columns, width, self._needed() if self._is_fitted else None)
         heading = _line(self._columns, [column.title for column in self._columns], shown)
         self.query_one(".heading", Static).update(Content.styled(heading.plain, MUTED), layout=False)
         highlighted = lines.highlighted or 0
@@ -124,7 +126,7 @@ class Listing(Vertical):
         event.stop()
 
 
-def _widths(columns: Sequence[ListColumn], width: int, needed: Sequence[int] | None = None) -> list[int]:
+def widths(columns: Sequence[ListColumn], width: int, needed: Sequence[int] | None = None) -> list[int]:
     """Cells of each column; 0 for one that is left out.
 
     Args:
@@ -135,11 +137,23 @@ def _widths(columns: Sequence[ListColumn], width: int, needed: Sequence[int] | N
     room = width - sum(columns[number].width for number in used) - _GAP * (len(used) - 1)
     found = [column.width if number in used else 0 for number, column in enumerate(columns)]
     if needed is not None and open_:
+        room += _given(columns, found, sum(needed[number] for number in open_) - room, needed)
         return _fitted(columns, found, open_, room, needed)
     shares = sum(columns[number].weight for number in open_)
     for number in open_:
         found[number] = max(4, room * columns[number].weight // max(1, shares))
     return found
+
+
+def _given(columns: Sequence[ListColumn], found: list[int], wanted: int, needed: Sequence[int]) -> int:
+    """Take up to `wanted` cells from columns with a width that their cells do not fill; returns how many."""
+    given = 0
+    for number, column in enumerate(columns):
+        if found[number] and column.gives_room:
+            cells = max(0, min(wanted - given, found[number] - needed[number]))
+            found[number] -= cells
+            given += cells
+    return given
 
 
 def _fitted(
@@ -168,7 +182,10 @@ def _used(columns: Sequence[ListColumn], width: int, needed: Sequence[int] | Non
     """The columns that are not left out, by their places."""
     if needed is None:
         return [number for number, column in enumerate(columns) if column.on_narrow or width >= NARROW]
-    least = [column.width or min(need, _LEAST) for column, need in zip(columns, needed, strict=True)]
+    least = [
+        (min(need, column.width) if column.gives_room else column.width) or min(need, _LEAST)
+        for column, need in zip(columns, needed, strict=True)
+    ]
     used = list(range(len(columns)))
     for number in [number for number in used if not columns[number].on_narrow]:
         if sum(least[each] for each in used) + _GAP * (len(used) - 1) > width:
