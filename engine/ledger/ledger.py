@@ -56,6 +56,17 @@ COMMITTING_S = 2.0
 
 NO_BEGINNING = Beginning()
 
+
+@dataclass(frozen=True, slots=True)
+class BeginFollowing:
+    """What makes a run that is copied one that follows its source."""
+
+    lanes: int
+    databases: Sequence[str]
+    anew: Beginning | None = None
+    """Follow from then on, when everything is compared; None follows from the run's beginning."""
+
+
 log = logging.getLogger(__name__)
 
 
@@ -418,13 +429,20 @@ class Ledger:
         )
 
     async def take_up(
-        self, found: FoundRun, *, is_over: bool = False, takes_over: bool = False
+        self,
+        found: FoundRun,
+        *,
+        is_over: bool = False,
+        takes_over: bool = False,
+        follows: BeginFollowing | None = None,
     ) -> tuple[FoundRun, list[Position]]:
         """Drive a run of the ledger from now on.
 
         Args:
             is_over: it is complete, and goes on all the same.
             takes_over: an engine that has been silent for long is gone: its sessions are ended first.
+            follows: what it becomes in the transaction that takes it up, so that an engine that dies behind that leaves a run
+                whose resume does what was asked for.
 
         Returns the run as it is once its tables are ours, for its last engine may have gone on until then, and where each of
         its partitions stands; none when it is complete by now.
@@ -478,7 +496,10 @@ class Ledger:
                     await obstacles.require_writable(connection, load.target, record.mode, mapping)
             if not self.generation:
                 await self._claim(connection)
-            await runs.take_over(connection, self.run_id, RunState.RUNNING.value)
+            async with connection.transaction():
+                if follows is not None:
+                    await self._begin_following(connection, follows)
+                await runs.take_over(connection, self.run_id, RunState.RUNNING.value)
             self._loads = {load.task_id: load for load in await runs.table_loads(connection, self.run_id)}
             next_seq = await runs.next_event_seq(connection, self.run_id)
             positions = await partitions.positions(connection, self.run_id)
@@ -512,6 +533,12 @@ class Ledger:
             found = await follow.find(connection, self.run_id)
         assert found is not None
         return found
+
+    async def _begin_following(self, connection: asyncpg.Connection, wanted: BeginFollowing) -> None:
+        """In the caller's transaction."""
+        await follow.begin(connection, self.run_id, wanted.lanes, wanted.databases, "closing")
+        if wanted.anew is not None:
+            await self._follow_anew(connection, wanted.anew, follow.COMPARING, ())
 
     async def retry_constrained(self, lanes: Mapping[int, int]) -> None:
         """Have documents read again that the copy rejected for the sake of other rows.
@@ -569,25 +596,28 @@ class Ledger:
             waiting = await changed.waiting(connection, self.run_id)
             return waiting, await changed.differences(connection, self.run_id)
 
-    async def follow_anew(
-        self, beginning: Beginning, phase: str = follow.COMPARING, to_do: Sequence[Halt] = ()
-    ) -> None:
+    async def follow_anew(self, beginning: Beginning, phase: str, to_do: Sequence[Halt]) -> None:
         """Follow from another time on: everything is to be compared first.
 
         Args:
             to_do: what is done about each collection (`engine.ledger.follow.begin_anew`).
         """
-        assert beginning.after is not None
         async with self.session() as connection:
-            await follow.begin_anew(
-                connection,
-                self.run_id,
-                beginning.after.at,
-                beginning.oplog_from,
-                json.dumps(asdict(beginning.source_set)),
-                phase,
-                to_do,
-            )
+            await self._follow_anew(connection, beginning, phase, to_do)
+
+    async def _follow_anew(
+        self, connection: asyncpg.Connection, beginning: Beginning, phase: str, to_do: Sequence[Halt]
+    ) -> None:
+        assert beginning.after is not None
+        await follow.begin_anew(
+            connection,
+            self.run_id,
+            beginning.after.at,
+            beginning.oplog_from,
+            json.dumps(asdict(beginning.source_set)),
+            phase,
+            to_do,
+        )
 
     async def current_name(self, task_id: int) -> TableName:
         """What a table of the run is called now: staging tables bear the target's name after a swap."""

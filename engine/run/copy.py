@@ -15,7 +15,7 @@ from engine.config import source_uri, target_uri
 from engine.errors import KnobError, MigrationError, TargetExists
 from engine.follow.request import cannot_follow, require_followable
 from engine.ledger.follow import DONE
-from engine.ledger.ledger import FoundRun, Ledger
+from engine.ledger.ledger import BeginFollowing, FoundRun, Ledger
 from engine.mapping.census import Census
 from engine.mapping.names import TableName
 from engine.mongo import connect as mongo
@@ -607,20 +607,26 @@ class Copying(Phase):
             await insist(context, lambda: self._require_same_source(found.plan))
         is_copied = found.is_complete or (followed is not None and followed.phase != "copying")
         self._consistency.tables = found.plan.tables
-        databases: list[str] = []
+        begins: BeginFollowing | None = None
         if is_copied or self._is_anew:  # what is refused here leaves the run as it is
             follow_on = self._consistency.begin_anew if self._is_anew else partial(self._consistency.follow_on, found)
             await insist(context, follow_on)
             if followed is None or self._is_anew:
-                databases = await self._databases_to_follow(found.plan)
+                begins = BeginFollowing(
+                    lanes_for(len(found.plan.tables)),
+                    await self._databases_to_follow(found.plan),
+                    self._consistency.beginning if self._is_anew else None,
+                )
         taken, positions = await insist(
-            context, lambda: ledger.take_up(found, is_over=found.is_complete, takes_over=self._takes_over)
+            context,
+            lambda: ledger.take_up(found, is_over=found.is_complete, takes_over=self._takes_over, follows=begins),
         )
         if taken.is_complete and not found.is_complete:
             return self._complete(found.plan)
         await self._take_up_size()
         self._announce(found.plan)
         has_slices = any(position.next_slice_no for position in positions)
+        databases: list[str] = []
         if not (is_copied or self._is_anew):
             await insist(context, lambda: self._consistency.resume(taken, has_slices=has_slices))
             databases = await self._databases_to_follow(found.plan)
@@ -635,10 +641,9 @@ class Copying(Phase):
         self._job.leases.next_id = await insist(context, ledger.next_partition_id)
         self.partitions_first = len(positions)
         if databases:
-            phase = "closing" if found.is_complete else "copying"
-            await insist(context, lambda: ledger.begin_following(lanes_for(len(found.plan.tables)), databases, phase))
-            if self._is_anew:
-                await insist(context, lambda: ledger.follow_anew(self._consistency.beginning))
+            await insist(
+                context, lambda: ledger.begin_following(lanes_for(len(found.plan.tables)), databases, "copying")
+            )
         await insist(context, lambda: self._make_following(taken))
         await self._tell_of_following()
         return found.plan, False

@@ -76,6 +76,8 @@ async def test_an_engine_that_ends_behind_that_transaction_has_its_last_word_sai
     source.db.things.update_many({"_id": {"$lt": 7}}, {"$set": {"n": 1}})
     await engine.client.call(CutOver())
     before = await engine.finished()
+    await engine.leave()
+    await engine.until_gone()  # it writes the run's end behind telling it
     target.execute("UPDATE mongopg.run SET state = 'finishing', ended_at = NULL, verification = 'none'")
     target.execute("UPDATE things SET n = 2 WHERE _id = 40")  # the application has begun
     again = await engines.launch(settings_of(engines, mode="replace"))

@@ -151,6 +151,32 @@ async def test_a_run_whose_changes_are_lost_is_compared_instead(
     assert target.value("SELECT start_time > 1 FROM mongopg.run")
 
 
+async def test_a_comparison_is_begun_with_the_run_that_it_is_for_or_not_at_all(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    """An engine that ended in between would leave a run that follows, and is not compared."""
+    fill(source)
+    first, _ = await engines.run(settings_of(engines))
+    target.execute("UPDATE things SET n = 4 WHERE _id < 5")
+    target.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;"
+        "CREATE TRIGGER refuses BEFORE UPDATE ON mongopg.follow FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    second = await engines.launch(settings_of(engines))
+    second.may_fail_inside = True
+    await second.start(resume=first.run_id, follow=True, resync=True)
+    assert (await second.finished())["state"] == "failed"
+    assert target.value("SELECT state FROM mongopg.run") == "completed"
+    assert target.value("SELECT count(*) FROM mongopg.follow") == 0
+    target.execute("DROP TRIGGER refuses ON mongopg.follow")
+    third = await engines.launch(settings_of(engines))
+    await third.start(resume=first.run_id, follow=True, resync=True)
+    await third.event("problem", lambda facts: facts["code"] == COMPARED)
+    await applied(source, target, third)
+    await third.cancel()
+    await third.finished()
+
+
 @pytest.mark.slow
 async def test_comparing_begins_again_where_it_was_ended(source: Source, target: Target, engines: Engines) -> None:
     fill(source, 5_000)
