@@ -19,7 +19,7 @@ from engine import __version__
 from engine.config import Loaded
 from engine.errors import EXIT_CONNECT, EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from engine.protocol import Start
-from tui.cli import front_ends, output
+from tui.cli import follow, front_ends, output
 from tui.cli.commands import COMMANDS, application, examples_of
 from tui.cli.entry import RUN_COMMANDS, _with_bare_resume, run_command_line
 from tui.demo import ROWS_PER_S
@@ -203,6 +203,22 @@ def test_resume_takes_a_run_or_none(
 ) -> None:
     assert run_command_line(words.split()) == 7
     assert accepted[0][1].resume == resume
+
+
+def test_a_run_is_followed_that_is_taken_over(
+    monkeypatch: pytest.MonkeyPatch, accepted: list[tuple[Loaded, Start, dict[str, bool]]]
+) -> None:
+    def ask(*_: object, **__: object) -> dict[str, str]:
+        return {"run_id": "20261201-1040-abcd", "state": "following"}
+
+    monkeypatch.setattr(follow, "ask", ask)
+    assert run_command_line(["follow", "20261201", "--take-over", *URIS]) == 7
+    assert run_command_line(["follow", "20261201", *URIS]) == 7
+    starts = [start for _, start, _ in accepted]
+    assert [(start.resume, start.follow, start.take_over) for start in starts] == [
+        ("20261201-1040-abcd", True, True),
+        ("20261201-1040-abcd", True, False),
+    ]
 
 
 def test_seed_only_seeds(accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:

@@ -28,6 +28,10 @@ def follow(
             help="Compare everything with the source first, and apply what differs.",
         ),
     ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="The run's last engine is gone; end what is left of its sessions."),
+    ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask whether tables that are in use are meant.")
     ] = False,
@@ -53,7 +57,7 @@ def follow(
         if not yes:
             _confirm(report)
     said = [name for name, origin in loaded.provenance.items() if origin != "default"]
-    start = Start(resume=report.run_id, follow=True, resync=resync, said=said)
+    start = Start(resume=report.run_id, follow=True, resync=resync, take_over=take_over, said=said)
     return front_ends.start_run(loaded, start, headless=headless, plain=plain, as_json=as_json)
 
 
