@@ -226,7 +226,7 @@ def plan_view(
     ]  # fmt: skip
     return EditablePlan(
         fingerprint="f",
-        mode="create",
+        mode=saved.mode,
         tables=tables,
         warnings=[f"shop.orders: {each}" for each in warnings],
         toml=write_plan(saved) if edits else toml,

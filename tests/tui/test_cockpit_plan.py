@@ -170,27 +170,57 @@ async def test_with_no_collection_chosen_there_is_nothing_to_plan_until_one_is(e
         assert engine.received("plan")[0]["collections"] == ["shop.customers"]
 
 
-async def test_edits_go_only_when_that_is_said_and_the_plan_is_made_anew(engine: ScriptedEngine) -> None:
+async def test_edits_go_on_to_the_plan_of_what_setup_says_now(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
-        edited = await edit_once(pilot)
+        await edit_once(pilot)
         await set_naming(pilot, "preserve")
+        engine.plan_text = TOML.replace('column = "total", type = "double', 'column = "Total", type = "double')
         await pilot.press("2")
-        await until_shown(pilot, "Setup has changed", "the 1 edit is lost")
-        await pilot.press("escape")
-        await until(pilot, lambda: len(engine.received("plan")) == 3 and app.situation.has_result)
-        assert engine.received("plan")[2]["plan"] == TOML
-        assert engine.received("plan")[2]["edits"] == [LEAVE_TOTAL_OUT]
-        assert screen_of(app).edited_text == edited
-        await pilot.press("1", "2")
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, PlanScreen)
-        await set_naming(pilot, "snake_case")
-        await pilot.press("2")
-        await until_shown(pilot, "Setup has changed")
-        await pilot.press("right", "enter")
         await until(pilot, lambda: len(engine.received("plan")) == 4 and app.situation.has_result)
-        assert (engine.received("plan")[3]["plan"], screen_of(app).edited_text) == ("", "")
+        proposal, edited = engine.received("plan")[2:]
+        assert (proposal["plan"], proposal["edits"], proposal["recount"]) == ("", [], False)
+        assert (edited["plan"], edited["settings"]["mapping"]["naming"]) == (engine.plan_text, "preserve")
+        await until_shown(pilot, "1 edit", "(excluded)")
+        assert "no place" not in screen_text(app)
+
+
+async def test_a_mode_that_is_chosen_after_edits_is_that_of_the_run_and_they_stay(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await edit_once(pilot)
+        await pilot.press("1")
+        app.screen.query_one("#mode-choice", ChoiceField).selected = "append"
+        engine.plan_text = TOML.replace('mode = "create"', 'mode = "append"')
+        await pilot.press("escape", "f9")
+        await until_shown(pilot, "Start with 1 plan edit?", "mode append", "1 plan edit: collections,")
+        await pilot.press("enter")
+        await until(pilot, lambda: engine.received("start"))
+        started = tomllib.loads(engine.received("start")[0]["plan"])
+        assert (started["mode"], started["tables"][0]["exclude"]) == ("append", ["total"])
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_edits_without_a_place_in_the_new_plan_are_said_and_come_back(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await edit_once(pilot)
+        await pilot.press("1")
+        app.screen.query_one("#mode-choice", ChoiceField).selected = "append"
+        engine.plan_text = TOML.replace("orders", "sales")
+        await pilot.press("escape", "f9")
+        await until_shown(pilot, "Start this run?", "! Without the edit of shop.orders, total: excluded")
+        await pilot.press("escape")
+        await until_shown(pilot, "! 1 edit has no place in this plan: shop.orders, total: excluded")
+        await until_shown(pilot, "is not in the plan")
+        await pilot.press("1")
+        app.screen.query_one("#mode-choice", ChoiceField).selected = "create"
+        engine.plan_text = TOML
+        await pilot.press("2")
+        await until_shown(pilot, "1 edit", "(excluded)")
+        assert "no place" not in screen_text(app)
 
 
 async def test_edits_stay_without_a_question_when_setup_says_nothing_against_them(engine: ScriptedEngine) -> None:
@@ -221,7 +251,8 @@ async def test_a_start_from_setup_uses_the_edits_or_says_that_it_does_not(
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, SetupScreen))
         await pilot.press("space", "f9")
-        await until_shown(pilot, "Start with 1 plan edit?", "! Setup has changed since")
+        await until(pilot, lambda: len(engine.received("plan")) == 4)
+        await until_shown(pilot, "Start with 1 plan edit?", "target shop")
         await click(pilot, "#go")
         await until(pilot, lambda: engine.received("start"))
         assert engine.received("start")[0]["plan"] == edited

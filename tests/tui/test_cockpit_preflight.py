@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from textual.widgets import Button
+from textual.binding import Binding
+from textual.widgets import Button, Input
 
 from engine.config import Settings, merged
 from engine.protocol import CheckView, TargetTable
@@ -19,6 +20,8 @@ from tests.tui.driving import (
 )
 from tests.tui.scripted_answers import found_tables
 from tests.tui.scripted_engine import ScriptedEngine
+from tui.cockpit.consequences import REPLACES
+from tui.cockpit.dialogs import starting
 from tui.cockpit.dialogs.starting import StartDialog
 from tui.cockpit.screens.setup import SetupScreen
 
@@ -165,6 +168,57 @@ async def test_the_preflight_of_a_start_is_of_the_fields_as_they_stand(engine: S
         [asked] = engine.received("preflight")
         assert asked["settings"]["target"]["uri"] == "postgresql://mig:hunter2@pg2:5432/shop"
         assert asked["settings"]["run"]["cluster_size"] == 12
+
+
+async def test_keys_of_the_question_are_no_letters_of_the_word_that_is_typed(engine: ScriptedEngine) -> None:
+    engine.preflight = found_tables(there("orders", 40_000), NEW, mode="replace")
+    app = on_setup(engine, with_run(mode="replace"))
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "3 of 4 selected")
+        await pilot.press("f9")
+        await until_shown(pilot, "Type replace to DROP 1 table with 40,000 rows:")
+        field = app.screen.query_one(Input)
+        await until(pilot, lambda: field.has_focus)
+        await pilot.press("f", "w", "enter")  # nothing follows or starts before the word is typed
+        assert (field.value, field.has_focus, app.screen.query_one("#go", Button).disabled) == ("", True, True)
+        await pilot.press("t")
+        await until_shown(pilot, "Knobs of the run")
+        await pilot.press("escape")
+        await until_shown(pilot, "Type replace to DROP")
+        field = app.screen.query_one(Input)
+        await until(pilot, lambda: field.has_focus)
+        await pilot.press("left")
+        assert not field.has_focus
+        await pilot.press("right", *"replace", "f")
+        await until(pilot, lambda: engine.received("start"))
+        assert engine.received("start")[0]["follow"]
+
+
+@pytest.mark.parametrize("size", [LARGE, SMALL])
+async def test_the_question_has_the_first_warnings_of_the_plan_and_a_key_for_all(
+    engine: ScriptedEngine, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "WARNINGS_SHOWN", 1)
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "3 of 4 selected")
+        await pilot.press("2")
+        await until_shown(pilot, "1 of 2 collections")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?", "! shop.orders: total: 2% of the values are ints", "w warnings")
+        await until_shown(pilot, "! and 1 more warning of the plan: w shows all")
+        await pilot.press("w")
+        await until_shown(pilot, "Warnings of the plan", "! shop.orders: 3 documents are larger than 1 MiB")
+        await pilot.press("1")  # leads nowhere: the question is still to be answered
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, StartDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: engine.received("start"))
+
+
+def test_no_key_of_the_question_is_a_letter_of_the_word() -> None:
+    keys = [key for binding in StartDialog.BINDINGS if isinstance(binding, Binding) for key in binding.key.split(",")]
+    assert not set(keys) & set(REPLACES)
 
 
 @pytest.mark.parametrize("size", [LARGE, SMALL, (60, 20)])

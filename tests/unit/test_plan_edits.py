@@ -128,11 +128,6 @@ def test_a_plan_that_is_another_has_changes_and_one_that_is_not_has_none(plan: S
 
 def test_changes_are_counted_in_the_plan_not_by_what_was_pressed() -> None:
     edits = of(small_plan())
-
-    def changed(edits: PlanEdits, column: str, **then: object) -> PlanEdits:
-        now, _ = edits.column(0, column)
-        return edits.doing(edits.change(0, now, replace(now, **then)))  # type: ignore[arg-type]
-
     once = changed(edits, "a", name="x")
     assert once.n_changes() == 1
     twice = changed(once, "x", name="y")
@@ -339,3 +334,67 @@ def test_f6_a_plan_that_was_opened_is_the_operators_without_an_edit() -> None:
     assert base is not None
     assert opened.over(base).text == base.toml
     assert not of(small_plan()).is_own
+
+
+@given(plans(), st.data())
+def test_edits_that_are_moved_to_the_same_plan_make_the_same_of_it(plan: SavedPlan, data: st.DataObject) -> None:
+    edits = of(plan)
+    for _ in range(data.draw(st.integers(1, 4))):
+        edits = edits.doing(data.draw(steps(edits)))
+    moved = edits.moved_to(proposal(plan))
+    assert (moved.plans()[-1], moved.aside) == (edits.plans()[-1], ())
+
+
+def test_edits_find_their_collection_and_field_under_other_names() -> None:
+    edits = of(one_table())
+    edits = changed(edits, "a", name="x", type="jsonb")
+    edits = edits.doing(edits.leave_out(0, "b"))
+    edits = edits.doing(edits.change_table(0, edits.table_state(0), TableState("crm", "sales", '{"a": 1}')))
+    other = one_table(schema="archive", names={"a": "A", "b": "B"})
+    moved = edits.moved_to(proposal(other))
+    (table,) = moved.plans()[-1].tables
+    assert (table.target, table.filter) == ("archive.sales", '{"a": 1}')
+    assert [column.name for column in table.columns or ()] == ["_id", "x", "c", "d", "_extra"]
+    assert (table.column("x").sql_type, table.ignored) == ("jsonb", (("old",), ("b",)))
+    assert moved.aside == ()
+
+
+def test_edits_without_a_place_are_put_aside_and_come_back() -> None:
+    edits = changed(of(one_table()), "a", type="jsonb")
+    edits = edits.doing(edits.leave_out(0, "b"))
+    without_a = edits.moved_to(proposal(one_table(without=("a",))))
+    assert len(without_a.done) == 1
+    assert [each.words for each in without_a.aside] == ["shop.orders, a: type jsonb"]
+    assert without_a.aside[0].why_not == "the field has no column in the plan"
+    elsewhere = without_a.moved_to(proposal(one_table(collection="users")))
+    assert (elsewhere.done, len(elsewhere.aside)) == ((), 2)
+    assert {each.why_not for each in elsewhere.aside} == {"the collection is not in the plan"}
+    back = elsewhere.moved_to(proposal(one_table()))
+    assert (back.plans()[-1], back.aside) == (edits.plans()[-1], ())
+
+
+def proposal(plan: SavedPlan) -> EditablePlan:
+    """The same as the engine's."""
+    base = of(plan).base
+    assert base is not None
+    return base
+
+
+def changed(edits: PlanEdits, column: str, **then: object) -> PlanEdits:
+    """With a column of the first table changed."""
+    now, _ = edits.column(0, column)
+    return edits.doing(edits.change(0, now, replace(now, **then)))  # type: ignore[arg-type]
+
+
+def one_table(
+    collection: str = "orders", schema: str = "crm", names: dict[str, str] | None = None, without: tuple[str, ...] = ()
+) -> SavedPlan:
+    """The first table of `small_plan`, otherwise called and without some fields."""
+    table = small_plan().tables[0]
+    columns = tuple(
+        column.model_copy(update={"name": (names or {}).get(column.name, column.name)})
+        for column in table.columns or ()
+        if column.name not in without
+    )
+    update = {"collection": collection, "schema_name": schema, "columns": columns}
+    return SavedPlan(tables=(table.model_copy(update=update),))

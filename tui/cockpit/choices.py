@@ -55,6 +55,13 @@ class PlanEditor(Protocol):
     def planned(self) -> PlanView | None:
         """The plan that was made of what is set now, without edits; None where there is none."""
 
+    @property
+    def edits_aside(self) -> tuple[str, ...]:
+        """Edits that have no place in the plan, each with the reason."""
+
+    def start_when_planned(self) -> None:
+        """Ask about a start once the plan is that of Setup again; the screen has to be shown then."""
+
 
 class Choices:
     """What the operator has chosen. Settings are replaced, never assigned to."""

@@ -50,6 +50,8 @@ class StartFacts:
     lines: tuple[str, ...]
     """How it is done."""
     warnings: tuple[str, ...] = ()
+    plan_warnings: tuple[str, ...] = ()
+    """Those of the plan, the weightiest first."""
 
     @property
     def replaces(self) -> bool:
@@ -133,7 +135,16 @@ def _facts(
         f"{indexes} · {policies}",
         f"time: {expected(moved, run.throttle, plan)}",
     )
-    return StartFacts(_source(settings, moved), safe(place(target), 80), mode, moved, size_bytes, lines, warnings)
+    return StartFacts(
+        _source(settings, moved),
+        safe(place(target), 80),
+        mode,
+        moved,
+        size_bytes,
+        lines,
+        warnings,
+        tuple(plan.warnings) if plan is not None else (),
+    )
 
 
 def _source(settings: Settings, moved: Sequence[Moved]) -> str:
@@ -152,7 +163,7 @@ def expected(moved: Sequence[Moved], throttle: int, plan: PlanView | None) -> st
         return f"{about(seconds)}{', because of the throttle' if least >= seconds else ''}"
     if least:
         return f"{about(least)} or more, because of the throttle"
-    return "not estimated yet; Plan (key 2) does"
+    return "not estimated yet; Plan (key 2) does, and warns of what to know before"
 
 
 def of_seed(settings: Settings) -> list[str]:

@@ -32,6 +32,8 @@ Path = tuple[str, ...]
 """A field: its keys from the document's top."""
 
 ID_PATH = ("_id",)
+_OF_COLUMNS = (RenameColumn, RetypeColumn, SetPolicies, LeaveOut, Flatten)
+"""Edits that name a column that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,43 @@ class TableState:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedEdit:
+    """An edit with what it was made of: by the collection and the field it finds its place in another plan."""
+
+    edit: PlanEdit
+    table: SavedTable
+    """As it was before the edit."""
+    column: Column | None
+    """The one that is edited, as it was before; None for an edit of the table, or of a field without a column."""
+    why_not: str = ""
+    """Why it has no place in the plan that there is; empty for one that has."""
+
+    @property
+    def words(self) -> str:
+        """What it is: `shop.orders, total: type text`."""
+        edit = self.edit
+        match edit:
+            case RenameColumn():
+                what = f"column name {edit.new_name}"
+            case RetypeColumn():
+                what = f"type {edit.type}"
+            case SetPolicies():
+                what = "policies"
+            case LeaveOut():
+                what = "excluded"
+            case PutBack():
+                what = "included"
+            case Flatten():
+                what = "flattened"
+            case MoveTable():
+                what = f"table {edit.new_schema}.{edit.new_table}"
+            case SetFilter():
+                what = "filter"
+        path = edit.column.path if isinstance(edit, PutBack) else self.column.path if self.column is not None else ()
+        return f"{self.table.namespace}{f', {field_label(path)}' if path else ''}: {what}"
+
+
+@dataclass(frozen=True, slots=True)
 class PlanFile:
     """A saved plan that was opened."""
 
@@ -74,6 +113,8 @@ class PlanEdits:
     """The one that was undone last is the last."""
     file: PlanFile | None = None
     """Where the plan came from; None for a proposal."""
+    aside: tuple[PlacedEdit, ...] = ()
+    """Those that have no place in the plan since it was made of something else; they come back with the next that has one."""
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
@@ -94,7 +135,53 @@ class PlanEdits:
     def over(self, proposal: EditablePlan) -> PlanEdits:
         """No edits, of a new proposal; those that were undone can be done again while it says the same as the last one."""
         is_same = self.base is not None and self.base.saved == proposal.saved
-        return PlanEdits(proposal, undone=self.undone if is_same else (), file=self.file)
+        return PlanEdits(proposal, undone=self.undone if is_same else (), file=self.file, aside=self.aside)
+
+    # --- in another plan ----------------------------------------------------------------------------------------------
+
+    def moved_to(self, proposal: EditablePlan) -> PlanEdits:
+        """The same edits of another proposal, of other settings perhaps: each goes to the collection and the field that it was
+        made of, whatever table and column they have now. Those that have no place are put aside. Raises as `plans`.
+        """
+        moved = PlanEdits(proposal)
+        for step in (*((each,) for each in self.aside), *self.placed()):
+            moved = moved.taking(step)
+        return moved
+
+    def taking(self, step: Sequence[PlacedEdit]) -> PlanEdits:
+        """One step further with edits of another plan; those that have no place here are put aside. Raises as `plans`."""
+        taken, aside = self, list[PlacedEdit]()
+        edits = list[PlanEdit]()
+        for placed in step:
+            try:
+                edit = _in_place(placed, taken.plans()[-1])
+                if edit is not None:
+                    taken = taken.doing((edit,))
+                    edits.append(edit)
+            except UsageError as error:
+                aside.append(replace(placed, why_not=error.message))
+        done = (*self.done, tuple(edits)) if edits else self.done
+        return replace(self, done=done, aside=(*self.aside, *aside))
+
+    def refusing_last(self, message: str) -> PlanEdits:
+        """With the last step put aside, which the engine has refused. Raises as `plans`."""
+        refused = [replace(each, why_not=message) for each in self.placed()[-1]]
+        return replace(self, done=self.done[:-1], aside=(*self.aside, *refused))
+
+    def placed(self) -> list[tuple[PlacedEdit, ...]]:
+        """The steps that are done, each edit with what it was made of."""
+        plan, steps = self.plans()[0], []
+        for step in self.done:
+            placed = []
+            for edit in step:
+                table = next(
+                    each for each in plan.tables if (each.schema_name, each.table) == (edit.schema_name, edit.table)
+                )
+                name = edit.column if isinstance(edit, _OF_COLUMNS) else ""
+                placed.append(PlacedEdit(edit, table, table.column(name) if name else None))
+                plan = apply(plan, edit)
+            steps.append(tuple(placed))
+        return steps
 
     # --- what they make of the plan -----------------------------------------------------------------------------------
 
@@ -254,6 +341,42 @@ class PlanEdits:
         if (then.schema, then.table) != (now.schema, now.table):
             step.append(MoveTable(**at, new_schema=then.schema, new_table=then.table))
         return tuple(step)
+
+
+def _in_place(placed: PlacedEdit, plan: SavedPlan) -> PlanEdit | None:
+    """An edit as it is made in another plan; None where that plan has it already.
+
+    Raises:
+        UsageError: it has no place there.
+    """
+    edit, was = placed.edit, placed.table
+    tables = [each for each in plan.tables if each.namespace == was.namespace]
+    if len(tables) > 1:  # one collection may go to several tables
+        tables = [each for each in tables if each.target == was.target]
+    if not tables:
+        raise UsageError("the collection is not in the plan")
+    table = tables[0]
+    at = {"schema_name": table.schema_name, "table": table.table}
+    if isinstance(edit, PutBack):
+        has_it = any(each.path == edit.column.path for each in table.columns or ())
+        (put_back,) = _renamed([edit.column], {each.name for each in table.columns or ()})
+        position = min(edit.position, len(table.columns or ()))
+        return None if has_it else edit.model_copy(update={**at, "column": put_back, "position": position})
+    if isinstance(edit, MoveTable):
+        # What was not changed by it is as the plan has it now.
+        schema = table.schema_name if edit.new_schema == was.schema_name else edit.new_schema
+        name = table.table if edit.new_table == was.table else edit.new_table
+        return edit.model_copy(update={**at, "new_schema": schema, "new_table": name})
+    if isinstance(edit, SetFilter):
+        return edit.model_copy(update=at)
+    assert placed.column is not None
+    if isinstance(edit, LeaveOut) and placed.column.path in table.ignored:
+        return None
+    key = (placed.column.path, placed.column.role)
+    column = next((each for each in table.columns or () if (each.path, each.role) == key), None)
+    if column is None:
+        raise UsageError("the field has no column in the plan")
+    return edit.model_copy(update={**at, "column": column.name})
 
 
 def _changes(was: SavedTable, now: SavedTable) -> int:

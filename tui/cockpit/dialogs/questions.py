@@ -279,24 +279,17 @@ def confirm(
     return Question(title, text, answers, default="back", focus="go" if is_harmless else None)
 
 
-def edits_question(n_edits: int, file: str = "") -> Question:
-    """Setup has changed under a plan that was edited, or opened from a file: `keep` it or plan `anew`."""
-    edits = f"{n_edits} edit{'' if n_edits == 1 else 's'}"
-    if file and not n_edits:
-        text = Content(
-            f"Setup says something else now than when {safe(file, 60)} was opened.\n\n"
-            "Keep it: what the file says counts, its collections, tables, mode and columns.\n"
-            "Plan anew: the plan follows Setup. The file stays as it is."
-        )
-        kept = [Answer("keep", "Keep the file's plan", "primary"), Answer("anew", "Plan anew", "warning")]
-        return Question("Setup has changed", text, kept, default="keep")
+def file_question(n_edits: int, file: str) -> Question:
+    """Setup has changed under a plan that was opened from a file: `keep` it or plan `anew`."""
+    edits = f" with {n_edits} edit{'' if n_edits == 1 else 's'}" if n_edits else ""
+    lost = f" and its {edits.removeprefix(' with ')} {'is' if n_edits == 1 else 'are'} lost" if n_edits else ""
     text = Content(
-        f"Setup says something else now than when the plan was made, and the plan has {edits}.\n\n"
-        "Keep them: what the plan says counts, its collections, tables, mode and columns.\n"
-        f"Plan anew: the plan follows Setup, and the {edits} {'is' if n_edits == 1 else 'are'} lost."
+        f"Setup says something else now than when {safe(file, 60)} was opened.\n\n"
+        f"Keep it{edits}: what the file says counts, its collections, tables, mode and columns.\n"
+        f"Plan anew: the plan follows Setup{lost}. The file stays as it is."
     )
-    answers = [Answer("keep", "Keep the edits", "primary"), Answer("anew", "Plan anew", "warning")]
-    return Question("Setup has changed", text, answers, default="keep")
+    kept = [Answer("keep", "Keep the file's plan", "primary"), Answer("anew", "Plan anew", "warning")]
+    return Question("Setup has changed", text, kept, default="keep")
 
 
 def error_dialog(title: str, message: str) -> Question:

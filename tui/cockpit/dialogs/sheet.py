@@ -66,6 +66,12 @@ class Sheet(Modal[str]):
             event.stop()
             self.dismiss(self._ways[event.key][1])
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Above another dialog it leads nowhere: that one would stay behind."""
+        if action == "lead" and isinstance(self.app.screen_stack[-2], Modal):
+            return False
+        return super().check_action(action, parameters)
+
     def action_lead(self, screen: str) -> None:
         """Close it, and show a screen."""
         self.dismiss()

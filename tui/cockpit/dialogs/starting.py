@@ -17,6 +17,7 @@ from tui.cockpit.clipboard import copy
 from tui.cockpit.consequences import REPLACES, Moved, StartFacts
 from tui.cockpit.dialogs.modal import Modal
 from tui.cockpit.dialogs.questions import Answer
+from tui.cockpit.dialogs.sheet import Sheet
 from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.preflight import SIGNS, preflight_line
 from tui.words.format import number
@@ -25,6 +26,8 @@ from tui.words.safe import safe
 
 FOLLOW = "follow"
 """The answer that has the run follow its source."""
+WARNINGS_SHOWN = 2
+"""Of the plan's, before the key that shows all."""
 KNOBS = "knobs"
 """The answer that has the knobs turned first."""
 NEVER_FOLLOWED = "append"
@@ -37,6 +40,14 @@ _FRAME_ROWS = 5
 """Frame of the dialog, margins of the list, and what a screen leaves around a dialog."""
 
 
+class WordField(Input):
+    """A field for one word: keys that are none of its letters stay keys."""
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """A letter of the word."""
+        return super().check_consume_key(key, character) and character is not None and character.lower() in REPLACES
+
+
 class StartDialog(Modal[str]):
     """Returns "go" or "back", `FOLLOW`, `KNOBS`, or the id of another answer.
 
@@ -46,15 +57,17 @@ class StartDialog(Modal[str]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss('back')", "Back", id="dialog.back"),
-        Binding("left", "app.focus_previous", "Previous", show=False),
-        Binding("right", "app.focus_next", "Next", show=False),
+        # Keys with priority come before the field that a word is typed into, unless they are letters of that word.
+        Binding("left", "app.focus_previous", "Previous", show=False, priority=True),
+        Binding("right", "app.focus_next", "Next", show=False, priority=True),
         Binding("up", "scroll(-1)", "Up", show=False),
         Binding("down", "scroll(1)", "Down", show=False),
         Binding("pageup", "scroll(-8)", "Page up", show=False),
         Binding("pagedown", "scroll(8)", "Page down", show=False),
-        Binding("y", "copy", "Copy the text", id="dialog.copy"),
-        Binding("f", "follow", "Start and follow the source", id="dialog.follow"),
-        Binding("t", f"dismiss('{KNOBS}')", "Workers, page size and throttle", id="dialog.knobs"),
+        Binding("y", "copy", "Copy the text", id="dialog.copy", priority=True),
+        Binding("f", "follow", "Start and follow the source", id="dialog.follow", priority=True),
+        Binding("t", f"dismiss('{KNOBS}')", "Workers, page size and throttle", id="dialog.knobs", priority=True),
+        Binding("w", "warnings", "All warnings of the plan", id="dialog.warnings", priority=True),
     ]
     DEFAULT_CSS = """
     StartDialog #start-tables { height: auto; margin: 1 0; scrollbar-size-vertical: 1; }
@@ -65,16 +78,18 @@ class StartDialog(Modal[str]):
     StartDialog Input { width: 12; margin: 0 0 0 1; background: $panel; }
     """
 
-    def __init__(self, title: str, facts: StartFacts, others: Sequence[Answer] = ()) -> None:
+    def __init__(self, title: str, facts: StartFacts, others: Sequence[Answer] = (), *, copy_key: str) -> None:
         """Nothing was found yet.
 
         Args:
             others: answers besides yes and no.
+            copy_key: the key that copies, for the hint of the warnings.
         """
         super().__init__()
         self._title = title
         self._facts = facts
         self._others = others
+        self._copy_key = copy_key
         self._report: PreflightReport | None = None
         self._problem = ""
         """Why there is no report."""
@@ -83,7 +98,8 @@ class StartDialog(Modal[str]):
         """The dialog."""
         with Vertical(classes="dialog wide") as dialog:
             dialog.border_title = Content(self._title)
-            dialog.border_subtitle = Content("←→ choose · Enter answer · t knobs, throttle · ↑↓ scroll · Esc back")
+            warnings = " · w warnings" if self._facts.plan_warnings else ""
+            dialog.border_subtitle = Content(f"←→ choose · Enter answer · t knobs{warnings} · ↑↓ scroll · Esc back")
             yield Static(id="start-head", markup=False)
             with VerticalScroll(id="start-tables", can_focus=False):
                 yield Static(markup=False)
@@ -91,7 +107,7 @@ class StartDialog(Modal[str]):
                 yield Static(markup=False)
             with Horizontal(id="start-confirm"):
                 yield Static(markup=False)
-                yield Input(compact=True, select_on_focus=False)
+                yield WordField(compact=True, select_on_focus=False)
             with Horizontal(classes="buttons"):
                 yield Button("Back", id="back", compact=True)
                 for answer in self._others:
@@ -253,13 +269,29 @@ class StartDialog(Modal[str]):
         style = "$error" if table.status == "stop" else style
         return Content.styled(table_words(table), style or MUTED)
 
+    def _plan_lines(self) -> list[Content]:
+        """The first warnings of the plan, and how many more there are."""
+        found = self._facts.plan_warnings
+        if not found:
+            return []
+        lines = [Content.assemble(("! ", "$warning"), safe(each, 300)) for each in found[:WARNINGS_SHOWN]]
+        count = len(found) - WARNINGS_SHOWN
+        if count > 0:
+            more = f"and {number(count)} more warning{'s' * (count != 1)} of the plan: w shows all"
+            lines.append(Content.assemble(("! ", "$warning"), more))
+        return lines
+
     def _found_lines(self) -> list[Content]:
         """What is wrong, or to be known, a line each."""
         warnings = [Content.assemble(("! ", "$warning"), safe(each, 300)) for each in self._facts.warnings]
         if self._problem:
-            return [*warnings, Content.assemble(("! ", "$warning"), f"Not checked: {safe(self._problem, 600)}")]
+            return [
+                *warnings,
+                Content.assemble(("! ", "$warning"), f"Not checked: {safe(self._problem, 600)}"),
+                *self._plan_lines(),
+            ]
         if self._report is None:
-            return [*warnings, Content.styled("◐ checking both ends…", MUTED)]
+            return [*warnings, Content.styled("◐ checking both ends…", MUTED), *self._plan_lines()]
         head = preflight_line(self._report)
         listed = {f"{table.namespace} → {table.table}" for table in self._report.tables if not reason(table)}
         told = []
@@ -268,7 +300,7 @@ class StartDialog(Modal[str]):
                 continue  # the list, or the line above, says it
             sign = SIGNS[line.status]
             told.append(Content.assemble((f"{sign.symbol} ", sign.colour), f"{line.what}: {line.text}"))
-        return [*warnings, head, *map(Content, mapping_words(self._report)), *told]
+        return [*warnings, head, *map(Content, mapping_words(self._report)), *told, *self._plan_lines()]
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
@@ -285,8 +317,24 @@ class StartDialog(Modal[str]):
 
     def action_follow(self) -> None:
         """Start, and follow the source behind the copy."""
-        if self._facts.mode != NEVER_FOLLOWED and self._may_start:
+        if self._facts.mode == NEVER_FOLLOWED:
+            return
+        if self._may_start:
             self.dismiss(FOLLOW)
+        else:
+            self._ask_for_word()
+
+    def action_warnings(self) -> None:
+        """All warnings of the plan."""
+        if found := self._facts.plan_warnings:
+            text = Content("\n").join(Content.assemble(("! ", "$warning"), safe(each, 1_000)) for each in found)
+            self.app.push_screen(Sheet("Warnings of the plan", text, "the warnings", self._copy_key))
+
+    def _ask_for_word(self) -> None:
+        """The tables that are dropped are to be looked at first."""
+        if self._has_to_type:
+            self.query_one("#start-confirm Static", Static).update(self._confirm_text().stylize("bold $error"))
+            self.set_focus(self.query_one(Input))
 
     @on(Input.Changed)
     def _typed(self) -> None:
@@ -296,6 +344,8 @@ class StartDialog(Modal[str]):
     def _submitted(self) -> None:
         if self._may_start:
             self.dismiss("go")
+        else:
+            self._ask_for_word()
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:

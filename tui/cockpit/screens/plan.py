@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,10 +22,10 @@ from tui.cockpit.commands import Place, Situation, bindings_of
 from tui.cockpit.dialogs.choosing import ChoosingDialog
 from tui.cockpit.dialogs.column import ColumnDialog
 from tui.cockpit.dialogs.naming import FileDialog
-from tui.cockpit.dialogs.questions import Answer, confirm, edits_question, error_dialog
+from tui.cockpit.dialogs.questions import Answer, confirm, error_dialog, file_question
 from tui.cockpit.dialogs.sheet import Sheet
 from tui.cockpit.dialogs.table import TableDialog
-from tui.cockpit.plan_edits import ColumnState, PlanEdits, PlanFile, Step, TableState, field_label
+from tui.cockpit.plan_edits import ColumnState, PlacedEdit, PlanEdits, PlanFile, Step, TableState, field_label
 from tui.cockpit.planning import EditedPlan, PlanRequest, request_of
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.session import EngineSession
@@ -118,6 +118,8 @@ class PlanScreen(CockpitScreen):
         self._has_failed = False
         """There is no plan of that."""
         self._is_asking = False
+        self._is_start_asked = False
+        """A start was asked for on Setup, which says something else than the plan: it is asked about once there is one."""
         self._asked_at: float | None = None
         """When the engine was asked to read the source."""
         self._edited_at: float | None = None
@@ -172,21 +174,24 @@ class PlanScreen(CockpitScreen):
         before = self._request
         is_known = request == before and not self._has_failed
         if is_known or self._asked_at is not None or self._is_asking:
+            if is_known:
+                self._go_on_to_start()
             return
-        if self._edits.is_own and before is not None and request.decided != before.decided:
-            self._ask_about_edits(request)
+        if self._edits.file is not None and before is not None and request.decided != before.decided:
+            self._ask_about_file(request)
         else:
             self._plan_again(request, recount=False)
 
-    def _ask_about_edits(self, request: PlanRequest) -> None:
+    def _ask_about_file(self, request: PlanRequest) -> None:
+        """A file decides itself what Setup says otherwise now; edits of a proposal go on to the next one unasked."""
         self._is_asking = True
 
         def answered(answer: str | None) -> None:
             self._is_asking = False
             self._plan_again(request, recount=False, edits=PlanEdits() if answer == "anew" else None)
 
-        file = Path(self._edits.file.path).name if self._edits.file is not None else ""
-        self.app.push_screen(edits_question(self._edits.n_changes(), file), answered)
+        assert self._edits.file is not None
+        self.app.push_screen(file_question(self._edits.n_changes(), Path(self._edits.file.path).name), answered)
 
     def adjusted(self, now: Situation) -> Situation:
         """Whether there is a plan, and whether one is being made."""
@@ -236,6 +241,20 @@ class PlanScreen(CockpitScreen):
             is_older = True
         file = self._edits.file.path if self._edits.file is not None else ""
         return EditedPlan(self.edited_text, self.plan, self._edits.n_changes(), is_older, file)
+
+    @property
+    def edits_aside(self) -> tuple[str, ...]:
+        """Edits that have no place in the plan, each with the reason."""
+        return tuple(f"{each.words} ({each.why_not.rstrip('.')})" for each in self._edits.aside)
+
+    def start_when_planned(self) -> None:
+        """Ask about a start once the plan is that of Setup again; the screen has to be shown then."""
+        self._is_start_asked = True
+
+    def _go_on_to_start(self) -> None:
+        if self._is_start_asked and self.is_current:
+            self._is_start_asked = False
+            self.run_worker(self.action_start(), group="start")
 
     @property
     def n_unsaved(self) -> int:
@@ -301,7 +320,7 @@ class PlanScreen(CockpitScreen):
             self.cockpit.choices.choose_census(otherwise)
             self._say(error.message)
             return
-        self._remake(self._request, otherwise=(otherwise, before))
+        self._remake(self._request, moves=True, otherwise=(otherwise, before))
 
     @work(group="break off")
     async def action_stop(self) -> None:
@@ -313,8 +332,9 @@ class PlanScreen(CockpitScreen):
                 self.cockpit.say_problem(error.message)
 
     def _plan_again(self, request: PlanRequest, *, recount: bool = True, edits: PlanEdits | None = None) -> None:
-        self._request = request
-        self._remake(request, recount=recount, edits=edits)
+        before, self._request = self._request, request
+        is_other = before is not None and request.decided != before.decided
+        self._remake(request, recount=recount, edits=edits, moves=edits is None and (recount or is_other))
 
     @work(group="plan", exclusive=True)
     async def _remake(
@@ -323,12 +343,14 @@ class PlanScreen(CockpitScreen):
         *,
         recount: bool = True,
         edits: PlanEdits | None = None,
+        moves: bool = False,
         otherwise: tuple[Literal["sample", "full"], PlanRequest | None] | None = None,
     ) -> None:
         """Plan with the source read again, or with another request.
 
         Args:
             edits: instead of those that are there.
+            moves: edits go from the proposal that they were made in to the one that there is then.
             otherwise: the census and the request that hold when this is refused.
         """
         self._settled.set()  # edits that were still to be planned with are, by this
@@ -337,14 +359,17 @@ class PlanScreen(CockpitScreen):
         self.cockpit.situation_changed()
         self._show_progress()
         wanted = self._wanted if edits is None else edits
+        moves = moves and wanted.file is None and bool(wanted.done or wanted.aside)
         try:
-            problem = await self._ask(request, wanted, recount=recount)
+            ask = self._ask_moved if moves else self._ask
+            problem = await ask(request, wanted, recount=recount)
         finally:
             self._asked_at = None
         self._wanted = self._edits
         if edits is not None and not problem:
             self._kept_steps = ()
         self._show_answer(problem)
+        self._is_start_asked &= self.is_current and not problem
         if not problem and self.is_current:
             self.call_later(self.shown)  # Setup may have changed meanwhile
         if problem and otherwise is not None:
@@ -371,6 +396,46 @@ class PlanScreen(CockpitScreen):
         self._edits = taken
         return ""
 
+    async def _ask_moved(self, request: PlanRequest, edits: PlanEdits, *, recount: bool) -> str:
+        """Ask for a new proposal, make these edits in it, and take that; returns as `_ask`."""
+        try:
+            self._asked = await self.cockpit.answers.engine()
+            client = self._asked.client
+            plan = await client.ask(EditablePlan, request.command(self._asked, PlanEdits(), recount=recount))
+            moved = edits.moved_to(plan)
+            if moved.done:
+                try:
+                    plan = await client.ask(EditablePlan, request.command(self._asked, moved, recount=False))
+                except UsageError:  # some of them: each is asked about alone
+                    steps, moved = moved.placed(), replace(moved, done=())
+                    for step in steps:
+                        plan, moved = await self._ask_one_more(request, plan, moved, step)
+        except MigrationError as error:
+            return error.message
+        finally:
+            self._asked = None
+        self.plan = plan
+        if moved.done[: len(self._kept_steps)] != self._kept_steps:
+            self._kept_steps = ()
+        if self._wanted is edits:
+            self._wanted = moved
+        self._edits = moved
+        return ""
+
+    async def _ask_one_more(
+        self, request: PlanRequest, plan: EditablePlan, edits: PlanEdits, step: Sequence[PlacedEdit]
+    ) -> tuple[EditablePlan, PlanEdits]:
+        """The plan and its edits with one step more, or without it where it is refused."""
+        assert self._asked is not None
+        further = edits.taking(step)
+        if further.done == edits.done:
+            return plan, further
+        command = request.command(self._asked, further, recount=False)
+        try:
+            return await self._asked.client.ask(EditablePlan, command), further
+        except UsageError as error:
+            return plan, further.refusing_last(error.message)
+
     def _show_answer(self, problem: str) -> None:
         self._say(problem)
         self._draw()
@@ -380,7 +445,12 @@ class PlanScreen(CockpitScreen):
     def _say(self, problem: str) -> None:
         """What was refused, in the line under the heading; nothing hides it."""
         self._note = problem
-        self._draw_note(Content.styled(f"! {safe(problem, 600)}", "$error") if problem else Content.empty())
+        words = Content.styled(f"! {safe(problem, 600)}", "$error") if problem else Content.empty()
+        if not problem and (aside := self.edits_aside):
+            count = f"{len(aside)} edits have" if len(aside) > 1 else "1 edit has"
+            text = f"! {count} no place in this plan: {safe('; '.join(aside), 600)}"
+            words = Content.styled(text, "$warning")
+        self._draw_note(words)
 
     def _draw_note(self, words: Content) -> None:
         note = self.query_one("#plan-note", Static)

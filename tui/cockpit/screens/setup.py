@@ -510,8 +510,23 @@ class SetupScreen(CockpitScreen):
         edited = self.cockpit.choices.edited_plan
         if edited is None:
             self.offer_start()
+        elif edited.is_older and not edited.file:
+            self._plan_first()
         else:
             self.offer_edited(edited, otherwise=(Answer("plain", "Start without edits"), self.offer_start))
+
+    def _plan_first(self) -> None:
+        """The edits are of a plan of something else: Plan makes them in the one of what is set now, and asks then."""
+        editor = self.cockpit.choices.plan_editor
+        try:
+            self._require(*_SIDES)
+            self.planned_settings()
+        except UsageError as error:
+            self.app.push_screen(error_dialog("Not yet", error.message))
+            return
+        if editor is not None:
+            editor.start_when_planned()
+            self.run_worker(self.cockpit.navigation.show(Place.PLAN), group="plan first", exclusive=True)
 
     def offer_start(self) -> None:
         """Ask, then copy what is chosen here."""
@@ -526,7 +541,7 @@ class SetupScreen(CockpitScreen):
 
         def facts_of(settings: Settings) -> StartFacts:
             self._require(*_SIDES)
-            return consequences.of_edited_start(settings, edited)
+            return self._with_aside(consequences.of_edited_start(settings, edited))
 
         offer_run(self, facts_of, f"Start with {edited.words}?", Start(plan=edited.text), otherwise)
 
@@ -544,7 +559,15 @@ class SetupScreen(CockpitScreen):
         self._require_choice()
         panel = self.query_one(CollectionsPanel)
         plan = self.cockpit.choices.made_plan
-        return consequences.of_start(settings, panel.listing.chosen_collections(), panel.n_elsewhere, plan)
+        return self._with_aside(
+            consequences.of_start(settings, panel.listing.chosen_collections(), panel.n_elsewhere, plan)
+        )
+
+    def _with_aside(self, facts: StartFacts) -> StartFacts:
+        """With the edits of the plan that it is without."""
+        editor = self.cockpit.choices.plan_editor
+        aside = editor.edits_aside if editor is not None else ()
+        return replace(facts, warnings=(*facts.warnings, *(f"Without the edit of {each}." for each in aside)))
 
     def _seed_effects(self, settings: Settings) -> list[str]:
         self._require("source")

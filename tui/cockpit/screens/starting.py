@@ -81,7 +81,8 @@ def offer_run(
                 setup.fill_knob(knob, value)
         offer_run(screen, facts_of, title, start, otherwise)
 
-    dialog = StartDialog(title, facts, [otherwise[0]] if otherwise is not None else [])
+    others = [otherwise[0]] if otherwise is not None else []
+    dialog = StartDialog(title, facts, others, copy_key=screen.copy_key)
 
     def answered(answer: str | None) -> None:
         if answer == KNOBS:
