@@ -1,8 +1,11 @@
-"""What an operator should know of a source that is followed: its oplog is getting short, it has new collections."""
+"""What an operator should know of a source that is followed: its oplog is getting short, it has new collections, a run that
+was stopped can be resumed until then.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from datetime import UTC, datetime
 
 from engine.protocol import ProblemReported
 
@@ -50,6 +53,30 @@ class OplogAlarm:
         )
         advice = "Enlarge the oplog (replSetResizeOplog), or see why they are not read."
         return ProblemReported(code="oplog_urgent" if level > 1 else "oplog_short", message=message, advice=advice)
+
+
+def resumable_until(read: int, now: int | None, oplog_from: int | None) -> ProblemReported:
+    """Until when a run that was stopped finds what it has not read in the oplog.
+
+    Args:
+        read: its changes are read up to that time of the source.
+        now: of the source; None where that is not known.
+        oplog_from: the oldest time in the oplog, likewise.
+    """
+    message = f"The source's changes are read up to {_moment(read >> 32)}"
+    if now is None or oplog_from is None:
+        message += ". How long its oplog has those that follow is not known: resume the run soon."
+    else:
+        left_s = max(0, (read >> 32) - (oplog_from >> 32))
+        message += (
+            f", and its oplog has those that follow until about {_moment((now >> 32) + left_s)}, as long as no more is "
+            "written than before: resume the run by then."
+        )
+    return ProblemReported(code="resume_until", message=message)
+
+
+def _moment(unix: int) -> str:
+    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class NewCollections:

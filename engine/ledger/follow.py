@@ -104,6 +104,18 @@ async def find(connection: asyncpg.Connection, run_id: str) -> Followed | None:
     return None if row is None else Followed(**dict(row.items()))
 
 
+async def settled_phase(connection: asyncpg.Connection, run_id: str) -> str | None:
+    """How far a run is with following; None where it does not follow.
+
+    A transaction that changes it, such as one whose client has lost the connection behind its COMMIT, has the row locked: this
+    waits until it is committed or gone, so that the answer stays true. In a transaction of its own.
+    """
+    found: str | None = await connection.fetchval(
+        "SELECT phase FROM mongopg.follow WHERE run_id = $1 FOR UPDATE", run_id
+    )
+    return found
+
+
 async def begin_anew(
     connection: asyncpg.Connection,
     run_id: str,

@@ -97,7 +97,12 @@ async def discard(ledger: Ledger, run: str, *, drop_tables: bool, force: bool = 
     await ledger.hold([load.target for load in loads])
     async with ledger.session() as connection:
         dropped = await runs.discard(connection, record.run_id, drop_tables=drop_tables)
-    return {"run_id": record.run_id, "dropped": [str(table) for table in dropped], "rejected": n_rejects}
+    return {
+        "run_id": record.run_id,
+        "dropped": [str(table) for table in dropped],
+        "rejected": n_rejects,
+        "writes_blocked": record.blocks_writes,
+    }
 
 
 async def preview_discard(ledger: Ledger, run: str) -> DiscardPreview:
@@ -113,6 +118,7 @@ async def preview_discard(ledger: Ledger, run: str) -> DiscardPreview:
             tables=tables,
             rejected=await rejects.count_rejects(connection, record.run_id),
             events=await runs.count_events(connection, record.run_id),
+            writes_blocked=record.blocks_writes,
         )
 
 
@@ -226,4 +232,5 @@ def info_of(record: LedgerRun) -> RunInfo:
         resumable=record.is_resumable,
         heartbeat_unix=record.heartbeat_at.timestamp(),
         engine_host=record.engine_host,
+        writes_blocked=record.blocks_writes,
     )

@@ -44,7 +44,7 @@ from engine.postgres.names import KnownNames, taken_relations
 from engine.postgres.prepare import prepare
 from engine.postgres.sqlstates import OF_OTHER_ROWS, UNREACHABLE
 from engine.postgres.tables import has_unique
-from engine.protocol import Event, RecountedTable, RunRecounted, RunState
+from engine.protocol import Event, FollowedFacts, RecountedTable, RunRecounted, RunState
 from engine.retries import Patience
 from engine.rows import TableLoad
 
@@ -555,6 +555,10 @@ class Ledger:
         async with self.session() as connection:
             return await follow.find(connection, run_id or self.run_id)
 
+    async def settled_phase(self, connection: asyncpg.Connection) -> str | None:
+        """How far it is, when no transaction that may change that is left; waits for one."""
+        return await follow.settled_phase(connection, self.run_id)
+
     async def set_follow_phase(self, phase: str, mark: int | None) -> None:
         """Keep how far it is."""
         async with self.session() as connection:
@@ -624,10 +628,23 @@ class Ledger:
         async with self.session() as connection:
             return await finish.current_name(connection, self.load(task_id))
 
-    async def stream_events(self) -> dict[str, int]:
-        """Changes that the run has read of its source, by kind."""
+    async def cut_over(self, run_id: str = "") -> FollowedFacts | None:
+        """What a run that was cut over has done, this one unless another is named; None where it was not."""
+        run_id = run_id or self.run_id
         async with self.session() as connection:
-            return await follow.events(connection, self.run_id)
+            found = await follow.find(connection, run_id)
+            if found is None or found.phase != follow.DONE:
+                return None
+            events = await follow.events(connection, run_id)
+            rejected = await follow.kept_rejects(connection, run_id)
+        return FollowedFacts(
+            inserted=events["insert"],
+            updated=events["update"] + events["replace"],
+            deleted=events["delete"],
+            write_stop_s=found.write_stop_s,
+            rejects_open=sum(rejected.values()),
+            writes_blocked=found.write_block,
+        )
 
     async def kept_rejects(self) -> dict[int, int]:
         """How many documents are rejects, by task."""

@@ -100,6 +100,8 @@ class LedgerRun:
     cannot_follow: str
     engine_host: str
     """Of the engine that drove it last."""
+    write_block: bool
+    """MongoDB was made to block all writes for its cut-over, and no engine has lifted that since."""
 
     @property
     def driven_s(self) -> float:
@@ -115,6 +117,11 @@ class LedgerRun:
     def is_resumable(self) -> bool:
         """There is something left to do."""
         return self.state != COMPLETED
+
+    @property
+    def blocks_writes(self) -> bool:
+        """MongoDB may block all writes for a cut-over of it that is not done; one that is done leaves that to an operator."""
+        return self.write_block and self.is_resumable
 
 
 async def create_run_and_tables(
@@ -590,7 +597,8 @@ _UNENDED = (
 """Of a run `r`: seconds of a time whose end was not written."""
 _ALTERED = sum_sql("mongopg.slice s", "s.run_id = r.run_id")
 _RUNS = """
-SELECT r.*, t.namespaces, s.n_read, s.n_written, s.n_rejected, {altered} AS altered, {unended} AS unended_s,
+SELECT r.*, coalesce((SELECT f.write_block FROM mongopg.follow f WHERE f.run_id = r.run_id), false) AS write_block,
+       t.namespaces, s.n_read, s.n_written, s.n_rejected, {altered} AS altered, {unended} AS unended_s,
        e.copied, e.copying_s, coalesce(CASE WHEN e.verified_seq > e.added_seq THEN e.level END, '') AS compared,
        coalesce(e.level = 'full' AND e.verified_seq < e.added_seq, false) AS verified_before_retry
 FROM mongopg.run r

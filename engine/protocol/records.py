@@ -65,6 +65,8 @@ class RunInfo(Wire):
     """When its engine last said that it lives; every two seconds while it does."""
     engine_host: str = ""
     """The host of that engine."""
+    writes_blocked: bool = False
+    """MongoDB was made to refuse all writes for a cut-over of it that is not done, and no engine has lifted that since."""
 
 
 class Recording(Wire):

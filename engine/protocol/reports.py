@@ -203,6 +203,8 @@ class DiscardPreview(Wire):
     """Documents kept as rejects, of which the ledger has the only copy."""
     events: int
     """Recorded events."""
+    writes_blocked: bool = False
+    """As in `RunInfo`: once the run is deleted no resume lifts it any more."""
 
 
 class RetryReport(Wire):

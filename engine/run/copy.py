@@ -334,6 +334,8 @@ class Copying(Phase):
             self._telling.cancel()
         if self._following is not None:
             await self._following.stop()
+            if self._context.record.state is RunState.CANCELLING:
+                self._following.tell_until_when()
         await self._job.stop()
         await self._cutting.stop()
         await self._job.progress.last_count()
@@ -597,7 +599,7 @@ class Copying(Phase):
             return None, False
         context.record.run_id = found.run_id
         if found.is_complete and not self._follows:
-            return self._complete(found.plan)
+            return await self._complete(found)
         if found.is_complete:
             await self._require_not_cut_over(found.run_id)
         if self._is_anew:
@@ -622,7 +624,7 @@ class Copying(Phase):
             lambda: ledger.take_up(found, is_over=found.is_complete, takes_over=self._takes_over, follows=begins),
         )
         if taken.is_complete and not found.is_complete:
-            return self._complete(found.plan)
+            return await self._complete(found)
         await self._take_up_size()
         self._announce(found.plan)
         has_slices = any(position.next_slice_no for position in positions)
@@ -667,10 +669,11 @@ class Copying(Phase):
                 has_key = await insist(self._context, partial(self._ledger.has_key, table.task_id))
                 self._keyed |= {table.task_id} if has_key else set()
 
-    def _complete(self, plan: Plan) -> tuple[Plan, bool]:
-        message = f"Run {self._context.record.run_id} of this plan is complete: nothing to do."
+    async def _complete(self, found: FoundRun) -> tuple[Plan, bool]:
+        message = f"Run {found.run_id} of this plan is complete: nothing to do."
         self._context.emit(ProblemReported(code="complete", message=message))
-        return plan, True
+        self._context.record.followed = await insist(self._context, lambda: self._ledger.cut_over(found.run_id))
+        return found.plan, True
 
     async def _require_same_source(self, plan: Plan) -> None:
         """Raise MigrationError when a collection of the plan is not the one that it was made of any more."""

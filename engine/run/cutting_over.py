@@ -122,9 +122,13 @@ class CuttingOver:
         self._off = asyncio.Event()
         """The one in hand is to be called off."""
         self._off_why = ""
+        self._off_later = ""
+        """What came too late to call it off, should its last transaction not be committed after all."""
         self._can_be_called_off = False
         self._mark: int | None = None
         self._limit: asyncio.Timeout | None = None
+        self._deadline: float | None = None
+        """Of the loop's time; None before there is a mark."""
         self.blocks_writes = False
         """MongoDB blocks all writes for the one in hand."""
         self._blocking: asyncio.Future[None] | None = None
@@ -144,6 +148,7 @@ class CuttingOver:
         if self._asked is not None:
             raise UsageError("The run is being cut over already.", code="state")
         self._off.clear()
+        self._off_later = ""
         self._asked, self._can_be_called_off = wanted, True
 
     def call_off(self, by: str) -> None:
@@ -170,9 +175,13 @@ class CuttingOver:
         Args:
             why: in a few words.
         """
-        if self._asked is not None and self._can_be_called_off:
-            self._off_why = why
-            self._off.set()
+        if self._asked is None:
+            return
+        if not self._can_be_called_off:
+            self._off_later = why
+            return
+        self._off_why = why
+        self._off.set()
 
     async def do(self, finishing: Finishing, indexes: FollowedIndexes) -> bool:
         """Drain up to the source's last write, count, and complete; False when it is called off."""
@@ -231,7 +240,7 @@ class CuttingOver:
         await indexes.build_last()
         await self._read_upto_now()  # what took minutes may have been written to meanwhile
         self._require_quiet()
-        await finishing.complete_followed(self._mark or self._since, self._last_look)
+        await finishing.complete_followed(self._mark or self._since, self._last_look, self._is_undone)
 
     async def _unless_off(self, work: Coroutine[Any, Any, Result]) -> Result:
         """What it gives. Raises CalledOff when that is asked for meanwhile."""
@@ -321,7 +330,8 @@ class CuttingOver:
     async def _set_mark(self, at: int, timeout_s: float) -> None:
         await self._follower.enter("draining", at)
         if self._mark is None and self._limit is not None:
-            self._limit.reschedule(asyncio.get_running_loop().time() + timeout_s)
+            self._deadline = asyncio.get_running_loop().time() + timeout_s
+            self._limit.reschedule(self._deadline)
         self._mark = at
         for collector in self._follower.collectors():
             collector.mark = at
@@ -373,8 +383,18 @@ class CuttingOver:
         if self._limit is not None:
             self._limit.reschedule(None)
 
+    def _is_undone(self) -> None:
+        """No last transaction is committed, nor can one be any more: it can be called off, as before."""
+        if self._can_be_called_off:
+            return
+        self._can_be_called_off = True
+        if self._limit is not None:
+            self._limit.reschedule(self._deadline)
+        if self._off_later:
+            self.interrupt(self._off_later)
+
     def _forget(self) -> None:
-        self._asked = self._mark = None
+        self._asked = self._mark = self._deadline = None
         self._follower.checking.is_urgent = False
         for collector in self._follower.collectors():
             collector.mark = None

@@ -276,7 +276,9 @@ class Finishing:
                 planned_indexes=signatures(self._plan),
             )
 
-    async def complete_followed(self, mark: int, last_look: Callable[[bool], None]) -> None:
+    async def complete_followed(
+        self, mark: int, last_look: Callable[[bool], None], is_undone: Callable[[], None]
+    ) -> None:
         """Put the tables of mode `replace` in their places, keep what was counted, and let the run be cut over: one
         transaction. Nothing is to do where that is committed.
 
@@ -284,6 +286,7 @@ class Finishing:
             mark: the source's last write.
             last_look: called right before the commit, with whether everything up to the mark is applied; what it raises rolls
                 everything back.
+            is_undone: called before each try, when it is certain that none before it was or will be committed.
 
         Raises:
             MigrationError: something keeps a table from being replaced.
@@ -295,9 +298,11 @@ class Finishing:
             last_look(await self._ledger.keep_followed(connection, mark, self._followed))
 
         async def step() -> None:
-            followed = await self._ledger.followed()
-            if followed is not None and followed.phase == DONE:
-                return  # the answer to its COMMIT was lost
+            async with self._ledger.own_session(lock_timeout_s=ending.LOCK_TIMEOUT_S) as connection:
+                # Where the answer to its COMMIT was lost.
+                if await self._ledger.settled_phase(connection) == DONE:
+                    return
+            is_undone()
             if is_replacing:
                 await self._swap(seal)
                 return

@@ -19,7 +19,7 @@ from engine.config import redact
 from engine.errors import MigrationError, UsageError
 from engine.follow.apply_job import ApplyJob
 from engine.follow.collector import Collector, Watched
-from engine.follow.news import NewCollections, OplogAlarm
+from engine.follow.news import NewCollections, OplogAlarm, resumable_until
 from engine.follow.request import cannot_follow
 from engine.ledger import follow as ledger_follow
 from engine.ledger.follow import Blocked, Followed
@@ -249,6 +249,14 @@ class Following:
         self._tasks = []
         if self._client is not None:
             await asyncio.to_thread(self._client.close)
+
+    def tell_until_when(self) -> None:
+        """It is stopped, and not cut over: until when it can be resumed."""
+        if self._phase == ledger_follow.DONE or not self._collectors:
+            return
+        read = min(collector.position for collector in self._collectors)
+        now = self._clock.at if self._clock is not None else None
+        self._context.emit(resumable_until(read, now, self._oplog_from))
 
     async def _stop_collecting(self) -> None:
         for task in self._collecting:
@@ -555,19 +563,9 @@ class Following:
         await finishing.end_followed(self._halting.uncounted)
         await insist(self._context, indexes.tell)
         sequences = await finishing.set_sequences()
-        events = await insist(self._context, self._ledger.stream_events)
-        rejected = await insist(self._context, self._ledger.kept_rejects)
-        self._context.emit(
-            RunCutOver(
-                inserted=events["insert"],
-                updated=events["update"] + events["replace"],
-                deleted=events["delete"],
-                write_stop_s=self._write_stop_s,
-                rejects_open=sum(rejected.values()),
-                writes_blocked=self._is_blocked_for_ever,
-                sequences=sequences,
-            )
-        )
+        facts = await insist(self._context, self._ledger.cut_over)
+        assert facts is not None
+        self._context.emit(RunCutOver(**facts.model_dump(), sequences=sequences))
 
     # --- looking ------------------------------------------------------------------------------------------------------
 

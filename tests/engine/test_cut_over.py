@@ -87,6 +87,8 @@ async def test_an_engine_that_ends_behind_that_transaction_has_its_last_word_sai
     assert end["follow"] == before["follow"]
     assert end["follow"]["updated"] == 7
     assert values(target)[40] == 2
+    _, end = await engines.run(settings_of(engines, mode="replace"), resume=engine.run_id)
+    assert (end["state"], end["follow"]) == ("completed", before["follow"]), "nothing was left to do"
 
 
 async def test_what_refers_to_a_table_is_told_before_the_cut_over_and_looked_for_again_in_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -77,6 +78,8 @@ async def test_a_pause_stops_what_is_applied_and_collecting_goes_on(
     assert engine.snapshot.state is RunState.FOLLOWING
     await engine.cancel()
     assert (await engine.finished())["state"] == "cancelled"
+    (until,) = [facts["message"] for facts in engine.facts_of("problem") if facts["code"] == "resume_until"]
+    assert re.search(r"read up to .* UTC, and its oplog has those that follow until about .* UTC", until)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from engine.mongo import write_block
-from engine.protocol import CALLED_OFF, CallOff, CutOver
+from engine.protocol import CALLED_OFF, CallOff, CutOver, DiscardPreview, DiscardRun, ListRuns
 from tests.engine.front_end import FrontEnd
 from tests.engine.test_follow import following, ready
 from tests.engine.test_follow_control import applied, dirty, fill, settings_of, target_locked
@@ -77,9 +77,13 @@ async def test_a_cut_over_that_is_cancelled_or_whose_engine_is_killed_leaves_no_
         await engine.until_gone()
         assert is_refused(source)
     again = await engines.launch(settings_of(engines))
+    assert await listed(again) is True
+    preview = await again.client.ask(DiscardPreview, DiscardRun(run=engine.run_id, preview=True))
+    assert preview.writes_blocked, "no resume would lift it any more"
     await again.start(resume=engine.run_id)
     await ready(again)
     assert not is_refused(source)
+    assert await listed(again) is False
     assert [facts["code"] for facts in again.facts_of("problem")] == ["write_block"]
     await applied(source, target, again)
     async with target_locked(target):
@@ -88,6 +92,12 @@ async def test_a_cut_over_that_is_cancelled_or_whose_engine_is_killed_leaves_no_
         await again.finished()
     assert not is_refused(source)
     assert target.value("SELECT write_block FROM mongopg.follow") is False
+
+
+async def listed(engine: Engine) -> bool:
+    """As the list of runs says it."""
+    (run,) = (await engine.client.call(ListRuns()))["runs"]
+    return bool(run["writes_blocked"])
 
 
 @pytest.mark.slow

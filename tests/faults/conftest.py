@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.conftest import Target
 from tests.faults.planting import CrashPoints
+from tests.faults.proxy import Proxy, proxy_to
 from tests.remains import remains_at, with_canary
 from tests.running import Engines
 from tests.running import engines as engines
@@ -37,3 +39,10 @@ def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CrashPoints:
     for name, value in points.environment().items():
         monkeypatch.setenv(name, value)
     return points
+
+
+@pytest_asyncio.fixture
+async def target_proxy(target: Target) -> AsyncIterator[Proxy]:
+    """Between the engine and PostgreSQL."""
+    async with proxy_to(target.uri) as proxy:
+        yield proxy

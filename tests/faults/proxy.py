@@ -34,6 +34,23 @@ class _Link:
             _reset(writer)
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A command that is underway, from a client that has lost the connection."""
+
+    command: bytes
+    server: asyncio.StreamWriter
+
+    def arrive(self) -> None:
+        """The server gets it, and then learns that the client is gone."""
+        self.server.write(self.command)
+        self.server.close()
+
+    def be_lost(self) -> None:
+        """The server learns that the client is gone."""
+        _reset(self.server)
+
+
 def _reset(writer: asyncio.StreamWriter) -> None:
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     writer.transport.abort()
@@ -54,6 +71,9 @@ class Proxy:
         self.n_to_swallow = 0
         """Answers still to be swallowed."""
         self._swallowed_after = b""
+        self._held_from = b""
+        self.held: _Held | None = None
+        """What a client has sent last, before it lost its connection."""
         self.is_down = False
         """New connections are reset at once."""
         self.latency_s = 0.0
@@ -95,6 +115,10 @@ class Proxy:
         """Let the server get and do `to`, and reset the connection instead of passing its answer on; marked ones only."""
         self.n_to_swallow, self._swallowed_after = times, to
 
+    def hold_back(self, command: bytes) -> None:
+        """Let the next marked connection that sends the command be lost to its client, and the command be underway (`held`)."""
+        self._held_from, self.held = command, None
+
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -123,6 +147,11 @@ class Proxy:
             if self.n_to_swallow and link.is_marked and self._swallowed_after in chunk:
                 self.n_to_swallow -= 1
                 link.is_doomed = True
+            if self._held_from and link.is_marked and self._held_from in chunk:
+                self._held_from, link.is_forgotten = b"", True
+                self.held = _Held(chunk, link.server)
+                _reset(link.client)
+                return
             await self._pass_on(chunk, link.server, up=True)
         if not link.is_forgotten:
             link.server.close()

@@ -194,13 +194,6 @@ async def test_a_hold_that_only_the_server_believes_in_is_not_another_run_s(
     await completed(engine, source, target)
 
 
-@pytest_asyncio.fixture
-async def target_proxy(target: Target) -> AsyncIterator[Proxy]:
-    """Between the engine and PostgreSQL."""
-    async with proxy_to(target.uri) as proxy:
-        yield proxy
-
-
 @pytest.mark.slow
 async def test_the_network_to_postgres_is_cut(
     source: Source, target: Target, engines: Engines, target_proxy: Proxy

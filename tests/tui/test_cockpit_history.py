@@ -10,9 +10,11 @@ from textual.widgets import Input
 
 from engine.protocol import KnobChanged, RunPlanned, RunState
 from tests.tui.driving import on_run, on_setup, screen_text, session_of, until, until_shown
-from tests.tui.scripted_answers import RUNS, STARTED, recording, run_info
+from tests.tui.scripted_answers import RUNS, STARTED, discard_preview, recording, run_info
 from tests.tui.scripted_engine import ScriptedEngine, running
+from tui.cli.runs import deleted_words
 from tui.cockpit.app import Cockpit
+from tui.cockpit.dialogs.deleting import deletion_text
 from tui.cockpit.replay import ReplayedRun
 from tui.cockpit.screens.history import HistoryScreen
 from tui.cockpit.screens.run import RunScreen
@@ -224,6 +226,14 @@ def test_a_run_that_no_engine_drives_is_interrupted_and_one_with_a_heartbeat_goe
     assert sign_of(run, lambda: STARTED + 60).word == "interrupted"
     assert outcome_words(run, lambda: STARTED + 60) == "interrupted, resumable"
     assert sign_of(run_info("x", state="teleported")).word == "teleported"
+
+
+def test_a_run_that_has_left_the_source_blocked_says_so_and_what_lifts_it() -> None:
+    run = run_info("x", state="failed", verification="none", resumable=True, writes_blocked=True)
+    assert outcome_words(run) == "failed, resumable, source blocked"
+    preview = discard_preview("x").model_copy(update={"writes_blocked": True})
+    for words in (deletion_text(preview, sign_of(run)).plain, deleted_words(preview, [])):
+        assert "no resume lifts any more: db.adminCommand({setUserWriteBlockMode: 1, global: false})" in words
 
 
 async def test_a_filter_shows_some_runs_as_it_is_typed(engine: ScriptedEngine) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.follow.news import NEW_TOLD, NewCollections, OplogAlarm
+from engine.follow.news import NEW_TOLD, NewCollections, OplogAlarm, resumable_until
 
 
 def codes(alarm: OplogAlarm, *looks: tuple[float, float]) -> list[str]:
@@ -31,6 +31,19 @@ def test_an_alarm_says_how_much_is_left_and_why() -> None:
         "The target's disk is full."
     )
     assert "replSetResizeOplog" in found.advice
+
+
+NOON = 1_764_590_400 << 32
+"""2025-12-01 12:00:00 UTC."""
+
+
+def test_a_run_that_is_stopped_says_until_when_the_oplog_has_what_it_has_not_read() -> None:
+    hour = 3_600 << 32
+    assert resumable_until(NOON, NOON + (hour // 60), NOON - 6 * hour).message == (
+        "The source's changes are read up to 2025-12-01 12:00:00 UTC, and its oplog has those that follow until about "
+        "2025-12-01 18:01:00 UTC, as long as no more is written than before: resume the run by then."
+    )
+    assert "is not known: resume the run soon" in resumable_until(NOON, NOON, None).message
 
 
 def told(found: NewCollections, *names: str) -> list[str]:

@@ -14,6 +14,7 @@ from engine.protocol import DiscardPreview, DiscardRun, ListRuns, RunInfo
 from tui.cli.one_question import ask
 from tui.cli.options import Given, JsonOption, require, takes
 from tui.cli.output import say, say_json
+from tui.words.follow import BLOCKED_FOR_EVER
 from tui.words.format import duration, number
 from tui.words.run_status import outcome_words, overall_rate, rate_words
 from tui.words.safe import safe
@@ -74,7 +75,8 @@ def deleted_words(preview: DiscardPreview, dropped: Sequence[str]) -> str:
     gone += [f"table {safe(name)}" for name in dropped]
     kept = [table_words(table) for table in preview.tables if table.table not in dropped and table.rows >= 0]
     lines = [f"Run {safe(preview.run_id)} is deleted, with {', '.join(gone)}."]
-    return "\n".join(lines + [f"Its tables stay: {', '.join(kept)}." for _ in kept[:1]])
+    lines += [f"Its tables stay: {', '.join(kept)}." for _ in kept[:1]]
+    return "\n".join(lines + [BLOCKED_FOR_EVER for _ in range(preview.writes_blocked)])
 
 
 def _runs_text(runs: list[RunInfo]) -> str:

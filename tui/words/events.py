@@ -38,7 +38,7 @@ from engine.protocol import (
     VerificationEnded,
     WorkerChanged,
 )
-from tui.words.follow import choice_words
+from tui.words.follow import LIFT_WORDS, choice_words
 from tui.words.format import moment, number
 from tui.words.guards import acted_mark, acted_words
 from tui.words.knobs import label_of, value_of
@@ -178,9 +178,6 @@ def _(event: TableStage) -> str:
     what = f"building {number(event.indexes)} indexes" if event.indexes > 1 else safe(event.state)
     what = what if event.state != TableState.DONE else "done"
     return f"{safe(event.namespace)}: {what}"
-
-
-LIFT_WORDS = "MongoDB goes on refusing writes: db.adminCommand({setUserWriteBlockMode: 1, global: false}) lifts that"
 
 
 @words.register

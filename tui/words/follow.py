@@ -25,6 +25,12 @@ CHOICES = {
     "resync": "everything is compared with what it is now",
 }
 """What `ctl resolve` does, by its word."""
+LIFT = "db.adminCommand({setUserWriteBlockMode: 1, global: false})"
+LIFT_WORDS = f"MongoDB goes on refusing writes: {LIFT} lifts that"
+LEFT_BLOCKED = f"For its cut-over MongoDB was made to refuse all writes: resuming the run lifts that, and so does {LIFT} in the source."
+"""Of a run whose cut-over is not done."""
+BLOCKED_FOR_EVER = f"For its cut-over MongoDB was made to refuse all writes, which no resume lifts any more: {LIFT} in the source lifts it."
+"""Of one that is deleted."""
 _KINDS = {"insert": "inserted", "update": "updated", "replace": "replaced", "delete": "deleted"}
 
 

@@ -110,11 +110,12 @@ def collections_words(namespaces: Sequence[str], most: int = 4) -> str:
 
 
 def outcome_words(run: RunInfo, now: Callable[[], float] = time.time) -> str:
-    """`completed, counts match`; `interrupted, resumable`; the state alone while it goes on."""
+    """`completed, counts match`; `interrupted, resumable, source blocked`; the state alone while it goes on."""
     if goes_on(run, now):
         return state_words(run.state)
     state = "interrupted" if is_interrupted(run, now) else state_words(run.state)
     checked = verification_words(
         run.verification, run.verification_level, run.rejected, before_retry=run.verified_before_retry
     )
-    return f"{state}, {'resumable' if run.resumable else checked}"
+    blocked = ", source blocked" if run.writes_blocked else ""
+    return f"{state}, {'resumable' if run.resumable else checked}{blocked}"

@@ -13,8 +13,7 @@ from tui.cockpit.dialogs.modal import KeptModal
 from tui.cockpit.dialogs.questions import REDRAW_S, Answer, Question
 from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.follow import SIGNS, draining_words
-from tui.words.events import LIFT_WORDS
-from tui.words.follow import checklist, kinds_words, lag_words, note_words
+from tui.words.follow import LIFT, LIFT_WORDS, checklist, kinds_words, lag_words, note_words
 from tui.words.format import number
 from tui.words.safe import safe
 
@@ -158,7 +157,7 @@ def _block_warning() -> Iterator[Content]:
         "It is lifted when the cut-over is called off, and when a run that ended in it is resumed. It stays when the cut-over "
         "is done, so that the source stays as it is; this lifts it:"
     )
-    yield Content.styled("  db.adminCommand({setUserWriteBlockMode: 1, global: false})", MUTED)
+    yield Content.styled(f"  {LIFT}", MUTED)
 
 
 def is_cutting_over(snapshot: Snapshot) -> bool:

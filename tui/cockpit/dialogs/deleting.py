@@ -16,6 +16,7 @@ from engine.protocol import DiscardedTable, DiscardPreview
 from tui.cockpit.clipboard import copy
 from tui.cockpit.dialogs.modal import Modal
 from tui.cockpit.signs import MUTED, Sign
+from tui.words.follow import BLOCKED_FOR_EVER
 from tui.words.format import number
 from tui.words.safe import safe
 
@@ -103,6 +104,8 @@ def deletion_text(preview: DiscardPreview, sign: Sign) -> Content:
                 "$error",
             )
         )
+    if preview.writes_blocked:
+        lines.append(Content.styled(f"! {BLOCKED_FOR_EVER}", "$warning"))
     own = [table for table in preview.tables if table.is_own]
     others = [table for table in preview.tables if not table.is_own]
     if own:

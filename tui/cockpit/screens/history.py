@@ -37,6 +37,7 @@ from tui.cockpit.widgets.comparison import comparison_text
 from tui.cockpit.widgets.filter import FilterField, has
 from tui.cockpit.widgets.listing import Lines, ListColumn, Listing
 from tui.cockpit.widgets.report import headline, tables
+from tui.words.follow import LEFT_BLOCKED
 from tui.words.format import NO_NUMBER, compact, duration, number
 from tui.words.knobs import size_words
 from tui.words.run_status import (
@@ -197,6 +198,10 @@ class HistoryScreen(CockpitScreen):
                 Content(f"{number(run.read)} read = {number(run.written)} written + {number(run.rejected)} rejected"),
                 Content(f"{times_words(run)} · {rates_words(overall_rate(run), run.rows_per_s_copying)}"),
                 Content.styled(further, MUTED),
+                *[
+                    Content.styled(f"! {LEFT_BLOCKED}", "$warning")
+                    for _ in range(run.writes_blocked and not goes_on(run))
+                ],
             ]
         )
 
