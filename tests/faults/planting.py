@@ -22,7 +22,12 @@ IN_APPLYING = ("lane_claimed", "lane_read", "lane_written", "lane_pre_commit", "
 """Of a worker that applies changes."""
 IN_COLLECTING = ("before_collecting", "slice_claimed", "slice_pre_commit", "after_collecting")
 """Of the engine, while it collects them."""
-IN_CUTTING_OVER = ("before_entering_phase", "after_entering_phase", "before_settling", "after_settling")
+IN_CUTTING_OVER = tuple(
+    f"{when}_{what}"
+    for what in ("entering_phase", "settling", "finishing", "completing")
+    for when in ("before", "after")
+)
+"""Of the engine; `completing` is the whole of the last transaction."""
 AT_THE_BEGINNING = ("beginning_0", "beginning_1", "beginning_2", "beginning_3")
 """Each ends one worker before it is ready."""
 

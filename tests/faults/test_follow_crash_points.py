@@ -12,7 +12,7 @@ from engine.errors import UsageError
 from engine.protocol import CutOver
 from tests.engine.changing_source import Changes, assert_same_as_source
 from tests.engine.test_follow import following, ready, settings_of, until_changed, written_to
-from tests.faults.planting import CrashPoints
+from tests.faults.planting import IN_CUTTING_OVER, CrashPoints
 from tests.running import Engine, Engines, eventually
 
 if TYPE_CHECKING:
@@ -92,9 +92,7 @@ async def test_the_engine_dies_while_it_collects_changes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["create", "replace"])
-@pytest.mark.parametrize(
-    "point", ["before_settling", "after_settling", "before_entering_phase", "after_entering_phase"]
-)
+@pytest.mark.parametrize("point", IN_CUTTING_OVER)
 async def test_the_engine_dies_while_it_cuts_over(
     point: str, mode: str, source: Source, target: Target, engines: Engines, points: CrashPoints
 ) -> None:

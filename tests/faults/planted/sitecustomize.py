@@ -50,11 +50,13 @@ CALLS = {
     "engine.ledger.follow:add_slice": "collecting",
     "engine.ledger.follow:set_phase": "entering_phase",
     "engine.ledger.follow:settle_counts": "settling",
+    "engine.ledger.follow:finish": "finishing",
+    "engine.run.finish:Finishing.complete_followed": "completing",
     "engine.postgres.finish:build_key": "building_key",
     "engine.postgres.finish:analyze": "analyzing",
     "engine.postgres.finish:swap": "swapping",
 }
-"""Function of the engine -> the points `before_...` and `after_...` it."""
+"""Function or method of the engine -> the points `before_...` and `after_...` it."""
 AT_THE_BEGINNING = 4
 """So many workers can be ended before they are ready, by points called `beginning_0` and so on."""
 
@@ -130,12 +132,13 @@ def plant_points() -> None:
     setattr(worker, "main", beginning)  # noqa: B010 - likewise
 
     for place, point in CALLS.items():
-        module, _, name = place.partition(":")
-        _surround(importlib.import_module(module), name, point)
+        module, _, path = place.partition(":")
+        *classes, name = path.split(".")
+        _surround(functools.reduce(getattr, classes, importlib.import_module(module)), name, point)
 
 
-def _surround(module: Any, name: str, point: str) -> None:
-    work = getattr(module, name)
+def _surround(owner: Any, name: str, point: str) -> None:
+    work = getattr(owner, name)
 
     async def surrounded(*arguments: Any, **options: Any) -> Any:
         passing(f"before_{point}")
@@ -143,7 +146,7 @@ def _surround(module: Any, name: str, point: str) -> None:
         passing(f"after_{point}")
         return answer
 
-    setattr(module, name, surrounded)
+    setattr(owner, name, surrounded)
 
 
 def plant_constants() -> None:
