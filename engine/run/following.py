@@ -354,10 +354,10 @@ class Following:
         is_first = True
         while True:
             await self._halting.settle(self._begin_anew, self._compare)
-            self.job.is_open = True
             await insist(context, self._wake_all)
             await self._enter("catching_up")
             context.enter(RunState.RUNNING, "catching up")
+            self.job.is_open = True  # from then on it may be ready, and can be cut over in this state
             if is_first:
                 self._start(self._checking.run(), "comparing", self._tasks)
                 indexes.keep_building()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.errors import UsageError
 from engine.protocol import CutOver
 from tests.engine.changing_source import Changes, assert_same_as_source
 from tests.engine.test_follow import following, ready, settings_of, until_changed, written_to
@@ -111,9 +109,11 @@ async def test_the_engine_dies_while_it_cuts_over(
     await engine.until_gone()
     again = await engines.launch(settings_of(engines, mode=mode))
     await again.start(resume=engine.run_id)
-    while not (again.snapshot.state.is_over or (again.snapshot.follow is not None and again.snapshot.follow.ready)):
-        await asyncio.sleep(0.02)
-    with contextlib.suppress(UsageError):  # the engine ends by itself what was begun
+    now = await again.until(
+        lambda now: now.state.is_over or (now.follow is not None and (now.follow.ready or now.follow.phase == "done")),
+        "its end, or that it can be asked for",
+    )
+    if now.follow is not None and now.follow.ready:
         await again.client.call(CutOver())
     end = await again.finished()
     assert end["state"] == "completed", again.account()

@@ -236,6 +236,13 @@ def test_a_run_that_has_left_the_source_blocked_says_so_and_what_lifts_it() -> N
         assert "no resume lifts any more: db.adminCommand({setUserWriteBlockMode: 1, global: false})" in words
 
 
+async def test_what_lifts_a_write_block_that_a_run_has_left_is_shown_with_it(engine: ScriptedEngine) -> None:
+    engine.runs[0] = RUNS[0].model_copy(update={"state": "failed", "resumable": True, "writes_blocked": True})
+    async with on_setup(engine).run_test(size=(80, 24)) as pilot:
+        await to_history(pilot)
+        await until_shown(pilot, "! For its cut-over MongoDB was made to refuse all writes: resuming the run")
+
+
 async def test_a_filter_shows_some_runs_as_it_is_typed(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -27,9 +27,10 @@ CHOICES = {
 """What `ctl resolve` does, by its word."""
 LIFT = "db.adminCommand({setUserWriteBlockMode: 1, global: false})"
 LIFT_WORDS = f"MongoDB goes on refusing writes: {LIFT} lifts that"
-LEFT_BLOCKED = f"For its cut-over MongoDB was made to refuse all writes: resuming the run lifts that, and so does {LIFT} in the source."
+_REFUSES = "For its cut-over MongoDB was made to refuse all writes"
+LEFT_BLOCKED = f"{_REFUSES}: resuming the run lifts that, and so does {LIFT} in the source."
 """Of a run whose cut-over is not done."""
-BLOCKED_FOR_EVER = f"For its cut-over MongoDB was made to refuse all writes, which no resume lifts any more: {LIFT} in the source lifts it."
+BLOCKED_FOR_EVER = f"{_REFUSES}, which no resume lifts any more: {LIFT} in the source lifts it."
 """Of one that is deleted."""
 _KINDS = {"insert": "inserted", "update": "updated", "replace": "replaced", "delete": "deleted"}
 
