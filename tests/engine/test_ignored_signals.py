@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import pytest
 
 from engine.errors import EXIT_DONE, EXIT_SIGTERM
 from tests.engine.test_command_line import assert_all_there, fill
+from tests.signals import send_signal
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -36,13 +36,13 @@ def test_a_run_goes_on_through_signals_that_were_ignored_at_its_start(
     fill(source)
     with ignored(signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
         command = front_end.start("run", "--json", "--cluster-size", "2", "--page-size", "500", "--throttle", "500")
-    record = command.until_progress(lambda record: record["written"] > 0)
+    record = command.until_progress(lambda record: all(worker["written"] for worker in record["workers"]))
     everyone = [command.process.pid, *front_end.engines(), *(worker["pid"] for worker in record["workers"])]
     for pid in everyone:
         for number in (
             (signal.SIGHUP, signal.SIGINT, signal.SIGUSR1) if pid == everyone[0] else (signal.SIGHUP, signal.SIGINT)
         ):
-            os.kill(pid, number)
+            assert send_signal(pid, number)
     after = command.until_progress(lambda later: later["written"] > record["written"])
     assert after["state"] == "running"
     assert [worker["pid"] for worker in after["workers"]] == [worker["pid"] for worker in record["workers"]]

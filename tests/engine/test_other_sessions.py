@@ -18,6 +18,7 @@ from engine.errors import EXIT_DONE, ConnectError
 from engine.service import sockets
 from engine.service.client import find_engine
 from tests.engine.test_command_line import assert_all_there, fill
+from tests.signals import send_signal
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -100,8 +101,8 @@ def test_a_run_is_found_from_other_sessions_and_when_its_own_is_gone(
         until(lambda: leftovers(run), "no socket again where every session looks")
         status = front_end.do("ctl", "status", "--json", XDG_RUNTIME_DIR=elsewhere)
         assert status.code == EXIT_DONE, status.err
-        (victim, *_) = [worker["pid"] for worker in status.last["workers"]]
-        os.kill(victim, signal.SIGKILL)
+        victim = next(worker["pid"] for worker in status.last["workers"] if worker["pid"])
+        assert send_signal(victim, signal.SIGKILL)
         command.until_progress(
             lambda record: (
                 len(record["workers"]) == WORKERS and victim not in [worker["pid"] for worker in record["workers"]]

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pymongo.errors import PyMongoError
 
 from engine.demo.binaries import find_binaries
 from engine.demo.processes import launch
+from tests.guarded import free_port
 
 NAME = "three"
 READY_S = 90.0
@@ -121,7 +121,7 @@ def replica_set(folder: Path, *parameters: str) -> Iterator[ReplicaSet]:
     Args:
         parameters: of the servers, `name=value`.
     """
-    found = ReplicaSet(folder, tuple(_free_port() for _ in range(3)), parameters)
+    found = ReplicaSet(folder, tuple(free_port() for _ in range(3)), parameters)
     try:
         for port in found.ports:
             found.start(port)
@@ -147,9 +147,3 @@ def replica_set(folder: Path, *parameters: str) -> Iterator[ReplicaSet]:
         for process in found.processes.values():
             process.kill()
             process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

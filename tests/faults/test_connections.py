@@ -75,7 +75,7 @@ async def test_backends_of_workers_are_ended_in_the_middle_of_copy(
 async def test_all_sessions_of_a_run_are_ended(source: Source, target: Target, engines: Engines) -> None:
     """The engine's own, too: it must take its lock on the table again."""
     add_users(source, USERS)
-    engine = await started(engines)
+    engine = await started(engines, throttle=VERY_SLOW)
     before = set(advisory_locks(target))
 
     target.execute(
@@ -84,7 +84,7 @@ async def test_all_sessions_of_a_run_are_ended(source: Source, target: Target, e
     )
 
     await engine.until_written(engine.snapshot.written + 1)
-    await eventually(lambda: set(advisory_locks(target)) - before, 10.0, engine.account)
+    await eventually(lambda: set(advisory_locks(target)) - before, 30.0, engine.account)
     await completed(engine, source, target)
 
 
@@ -130,7 +130,7 @@ async def test_postgres_crashes_and_recovers(source: Source, target: Target, eng
     add_users(source, USERS)
     engine = await started(engines)
     victim = f"SELECT max(pid) FROM pg_stat_activity WHERE {COPYING.split(' AND query')[0]}"
-    await eventually(lambda: send_signal(int(target.value(victim)), signal.SIGKILL), 10.0, engine.account)
+    await eventually(lambda: send_signal(int(target.value(victim)), signal.SIGKILL), 30.0, engine.account)
 
     await _until_postgres_answers(target)
     await engine.until_written(engine.snapshot.written + 1)
@@ -154,7 +154,7 @@ async def test_a_lock_on_the_table_only_delays(source: Source, target: Target, e
     other = await asyncpg.connect(target.uri)
     await other.execute("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'users'::regclass"
-    await eventually(lambda: target.value(waiting) >= 2, 10.0, engine.account)
+    await eventually(lambda: target.value(waiting) >= 2, 30.0, engine.account)
     await other.close()
 
     await completed(engine, source, target)
@@ -184,7 +184,7 @@ async def test_a_hold_that_only_the_server_believes_in_is_not_another_run_s(
     """The network broke on our side alone: the old session still has the lock, and nothing could give it up."""
     add_users(source, USERS)
     target_proxy.mark = b"pg_try_advisory_lock"
-    engine = await started(engines, sections={"target": {"uri": target_proxy.uri}})
+    engine = await started(engines, throttle=VERY_SLOW, sections={"target": {"uri": target_proxy.uri}})
     before = set(advisory_locks(target))
     assert before
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 USERS = 12_000
-ELSEWHERE_S = 15.0
-"""Within this the partitions of a lost host are with others."""
+ELSEWHERE_S = 60.0
+"""Within this the partitions of a lost host are with others; within 15 s where nothing else is done."""
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def test_a_killed_host_process_takes_its_workers_along(
     (victim,) = cluster.host_processes(cluster.workers[0])
     workers = list(children_of(victim))
     send_signal(victim, signal.SIGKILL)
-    await eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers), 10, lambda: workers)
+    await eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers), 60, lambda: workers)
     await engine.until(all_work(4), "four workers again")
     await completed(engine, source, target)
 
@@ -126,7 +126,7 @@ async def test_hosts_of_a_killed_engine_end_their_workers(
     assert len(hosts) == 2
     for pid in engine.processes():
         send_signal(pid, signal.SIGKILL)
-    await eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in hosts), 20, lambda: hosts)
+    await eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in hosts), 60, lambda: hosts)
     assert CANARY not in cluster.log()
     again = await engines.launch(engines.settings("users", run={"cluster_size": 4}))
     await again.start(resume=engine.run_id)

