@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 WAIT_S = 60.0
 """For anything that an engine is waited for; far more than it takes, even on a busy machine."""
-GONE_S = 10.0
-"""For an engine whose last client has left, with a run to roll back."""
+GONE_S = 30.0
+"""For an engine whose last client has left, with a run to roll back: a second on a machine that has nothing else to do."""
 POLL_S = 0.02
 EXAMPLES = 3
 LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -126,7 +126,7 @@ class Engine:
         )
 
     async def finished(self) -> dict[str, Any]:
-        """The facts of the run's end; the newest snapshot shows it, too."""
+        """The facts of the run's end; the newest snapshot shows it, too. The ledger has it a moment later: `end_kept`."""
         facts = (await self.event("finished")).facts
         await self.until(lambda now: now.state.is_over, "a snapshot of the end")
         return facts
@@ -252,12 +252,18 @@ async def eventually(holds: Callable[[], object], within_s: float, account: Call
 
 async def waiting_for_a_lock(target: Target) -> None:
     """A session in this database waits for a lock that another one holds."""
-    await eventually(lambda: target.value(LOCK_WAITS), 10.0, lambda: "no session waits for a lock")
+    await eventually(lambda: target.value(LOCK_WAITS), WAIT_S, lambda: "no session waits for a lock")
+
+
+async def end_kept(target: Target, engine: Engine) -> None:
+    """The ledger has the end of the run, which clients are told of before."""
+    ended = "SELECT ended_at IS NOT NULL FROM mongopg.run WHERE run_id = $1"
+    await eventually(lambda: target.value(ended, engine.run_id), WAIT_S, engine.account)
 
 
 async def nothing_open(target: Target) -> None:
     """No session of ours stays within a transaction; a statement of the moment, such as the ledger's, is none that stays."""
-    await eventually(lambda: not open_transactions(target), 10.0, lambda: open_transactions(target))
+    await eventually(lambda: not open_transactions(target), WAIT_S, lambda: open_transactions(target))
 
 
 # --- the engines of one test ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from tests.running import Engine, Engines, assert_ledger, assert_users_equal
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
-ROWS_PER_S = 1_500
+ROWS_PER_S = 800
 """So that on a machine with much else to do, too, it is hurt before it ends."""
 VERY_SLOW = 400
 """The same, where partitions are to be far from their ends, or much happens."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[2]
 WAIT_S = 60.0
-END_S = 10.0
+END_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)

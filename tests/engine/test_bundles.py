@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,9 @@ from engine.postgres.page import CopyTarget
 from engine.protocol import RunState
 from tests.engine.target_tools import NAMESPACE, RUN, USERS, bench, key, piece, pieces
 from tests.engine.test_small_collections import add_collections, whole_database
+from tests.faults.planting import constants
 from tests.running import Engines, waiting_for_a_lock
+from tests.signals import send_signal
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -72,7 +73,11 @@ async def test_a_group_claims_all_or_none(target: Target) -> None:
         assert (target.value("SELECT count(*) FROM mongopg.slice"), await made.ids()) == (1, ["e"])
 
 
-async def test_small_collections_share_transactions(source: Source, target: Target, engines: Engines) -> None:
+async def test_small_collections_share_transactions(
+    source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in constants({"engine.work.slice_notes:SLICE_S": 60.0}).items():  # on a busy machine, too
+        monkeypatch.setenv(name, value)
     add_collections(source, 24)
     _, facts = await engines.run(whole_database(source, target))
     assert (facts["exit_code"], facts["verification"]) == (EXIT_DONE, "verified")
@@ -113,10 +118,12 @@ async def test_a_worker_that_is_killed_leaves_nothing_of_the_partitions_in_its_h
         await other.execute(f"SELECT pg_advisory_lock({GATE})")
         await engine.start()
         await waiting_for_a_lock(target)
-        now = await engine.until(lambda now: now.workers and now.workers[0].pid, "a worker")
-        assert sum(table.workers for table in now.tables) > 1
+        now = await engine.until(
+            lambda now: now.workers and now.workers[0].pid and sum(table.workers for table in now.tables) > 1,
+            "a worker at several tables",
+        )
         victim = now.workers[0].pid
-        os.kill(victim, signal.SIGKILL)
+        assert send_signal(victim, signal.SIGKILL)
         await engine.event("worker", lambda facts: facts["pid"] == victim and facts["what"] == "died")
     finally:
         await other.close()
@@ -132,7 +139,7 @@ async def test_a_pause_among_small_collections_loses_and_doubles_nothing(
     source: Source, target: Target, engines: Engines
 ) -> None:
     add_collections(source, 12)
-    engine = await engines.launch(whole_database(source, target, throttle=60))
+    engine = await engines.launch(whole_database(source, target, throttle=30))
     await engine.start()
     await engine.until_written(1)
     await engine.pause()

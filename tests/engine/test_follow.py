@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.errors import UsageError
-from engine.protocol import CutOver, RunState, Verify, VerifyReport
+from engine.protocol import CutOver, RunState, Snapshot, Status, Verify, VerifyReport
 from tests.engine.changing_source import Changes, assert_same_as_source
-from tests.running import Engine, Engines
+from tests.running import POLL_S, WAIT_S, Engine, Engines
 
 if TYPE_CHECKING:
     from engine.config import Settings
@@ -54,9 +54,17 @@ async def following(engines: Engines, settings: Settings, **command: object) -> 
 
 
 async def ready(engine: Engine) -> None:
-    await engine.until(
-        lambda now: now.state is RunState.FOLLOWING and now.follow is not None and now.follow.ready, "ready"
-    )
+    """It can be cut over, by the engine's own word: a snapshot may be from before what a test has just done."""
+
+    def is_ready(now: Snapshot) -> bool:
+        return now.state is RunState.FOLLOWING and now.follow is not None and now.follow.ready
+
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            await engine.until(is_ready, "ready")
+            if is_ready(await engine.client.ask(Snapshot, Status())):
+                return
+            await asyncio.sleep(POLL_S)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.engine.changing_source import Changes, assert_same_as_source
 from tests.engine.target_tools import RUN, bench, key
 from tests.engine.test_follow import following, ready
 from tests.engine.test_follow_control import applied, dirty, fill, refused, settings_of, values
-from tests.running import Engine, Engines, eventually
+from tests.running import Engine, Engines, end_kept, eventually
 
 if TYPE_CHECKING:
     import asyncpg
@@ -131,6 +131,7 @@ async def test_a_run_whose_changes_are_lost_is_compared_instead(
     settings = engines.settings("things", run={"page_size": 100, "mode": mode}, mapping={"nul": "reject"})
     first, end = await engines.run(settings)
     assert end["state"] == "completed"
+    await end_kept(target, first)
     changes.some(100)
     spoiled(target)
     # The oplog is said to begin behind the run's beginning.

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from tests.engine.front_end import FrontEnd
 from tests.engine.test_follow_control import fill, values
+from tests.running import POLL_S, WAIT_S
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 
 def written(target: Target) -> None:
-    """Others write to the table, and PostgreSQL counts it."""
+    """Others write to the table, and PostgreSQL counts it: a session tells of its writes when it ends."""
+    counted = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'things'"
+    before = target.value(counted)
     target.execute("UPDATE things SET n = 7 WHERE _id < 3")
-    target.execute("SELECT pg_stat_force_next_flush()")
+    deadline = time.monotonic() + WAIT_S
+    while target.value(counted) < before + 3:
+        assert time.monotonic() < deadline, "PostgreSQL does not count them"
+        time.sleep(POLL_S)
 
 
 def test_a_run_that_is_complete_is_followed_by_a_command(source: Source, target: Target, front_end: FrontEnd) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.protocol import CALLED_OFF, CutOver
+from engine.protocol import CALLED_OFF, CallOff, CutOver
 from tests.engine.test_cut_over import target_read
 from tests.engine.test_follow import following, ready
 from tests.engine.test_follow_control import settings_of
@@ -69,8 +69,9 @@ async def test_with_after_they_are_built_in_the_cut_over_and_dropped_when_that_i
     assert [(note.code, "things_n_key" in note.message) for note in follow.notes] == [("indexes_after", True)]
     assert list(indexes(target).values()) == [False]
     async with target_read(target):
-        await engine.client.call(CutOver(timeout_s=4))
+        await engine.client.call(CutOver())
         await eventually(lambda: True in indexes(target).values(), 30.0, engine.account)
+        await engine.client.call(CallOff())
         await engine.event("problem", lambda facts: facts["code"] == CALLED_OFF)
         await eventually(lambda: list(indexes(target).values()) == [False], 30.0, engine.account)
     await ready(engine)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,7 +17,7 @@ from engine.plan import kept_plan
 from engine.postgres import connect as postgres
 from engine.postgres.sqlstates import FAILURES
 from engine.protocol import RunState
-from tests.running import Engines, add_users, eventually
+from tests.running import Engines, add_users, waiting_for_a_lock
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -99,19 +98,23 @@ async def test_a_run_that_was_discarded_meanwhile_is_said_to_be_gone(
 
 
 async def test_the_last_count_waits_for_a_commit_that_is_being_made(
-    source: Source, target: Target, engines: Engines
+    source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("engine.ledger.ledger.COMMITTING_S", 60.0)
     run_id = await completed_run(source, engines)
     async with ledger_of(target, run_id) as ledger:
         ledger._events.is_begun = True
         leaver = await postgres.connect(target.uri, application_name=ledger.app_name)
-        committing = asyncio.create_task(leaver.execute("SELECT pg_sleep(1)"))
-        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
-        await eventually(lambda: target.value(sleeping), 10.0, lambda: "the statement is not being executed")
-        began = time.monotonic()
-        totals = await ledger.last_totals()
-        assert time.monotonic() - began > 0.2
+        holder = await postgres.connect(target.uri)
+        await holder.execute("SELECT pg_advisory_lock(4711)")
+        committing = asyncio.create_task(leaver.execute("SELECT pg_advisory_lock(4711)"))
+        await waiting_for_a_lock(target)
+        counting = asyncio.create_task(ledger.last_totals())
+        await asyncio.sleep(0.3)  # what does not wait is done by then
+        assert not counting.done()
+        await holder.close()
+        await committing
+        totals = await counting
         assert totals is not None
         assert totals.tables[0].written == 300
-        await committing
         await leaver.close()

@@ -65,8 +65,8 @@ async def test_a_limit_as_large_as_the_collection_changes_nothing(
 
 async def test_a_resumed_run_keeps_its_limit(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    settings = engines.settings("users", run={"limit": LIMIT, "throttle": 6_000, "page_size": 500})
-    engine = await engines.launch(settings)
+    settings = engines.settings("users", run={"limit": LIMIT})
+    engine = await engines.launch(engines.settings("users", run={"limit": LIMIT, "throttle": 1_500, "page_size": 200}))
     await engine.start()
     await engine.until_written(1_000)
     await engine.cancel(now=True)

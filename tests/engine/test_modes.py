@@ -9,13 +9,13 @@ from bson import ObjectId
 
 from engine import protocol
 from engine.protocol import RunState
-from tests.running import Engines, add_users, assert_ledger, assert_same, assert_users_equal, committed, eventually
+from tests.running import Engines, add_users, assert_ledger, assert_same, assert_users_equal, committed, end_kept
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 USERS = 10_000
-SLOW = 2_500
+SLOW = 1_000
 
 
 async def run(engines: Engines, mode: str, **more: Any) -> dict[str, Any]:
@@ -123,10 +123,10 @@ async def test_a_cancelled_append_is_resumed(source: Source, target: Target, eng
     await run(engines, "create")
     source.db.users.drop()
     add_users(source, USERS, first=USERS)
-    settings = engines.settings("users", run={"mode": "append", "throttle": SLOW, "page_size": 500})
+    settings = engines.settings("users", run={"mode": "append", "throttle": SLOW, "page_size": 200})
     engine = await engines.launch(settings)
     await engine.start()
-    await engine.until_written(1_000)
+    await engine.until_written(500)
     await engine.cancel(now=True)
     await engine.finished()
     await engine.leave()
@@ -152,10 +152,10 @@ async def test_replace_swaps_the_table_at_the_end_and_keeps_its_grants(
         f"GRANT SELECT ON users TO {role}; COMMENT ON TABLE users IS 'ours'"
     )
     engine = await engines.launch(
-        engines.settings("users", run={"mode": "replace", "throttle": SLOW, "page_size": 500})
+        engines.settings("users", run={"mode": "replace", "throttle": SLOW, "page_size": 200})
     )
     await engine.start()
-    await engine.until_written(1_000)
+    await engine.until_written(500)
     assert [row["old"] for row in target.rows("SELECT old FROM users ORDER BY old")] == [1, 2]
 
     await engine.set("throttle", 0)
@@ -169,7 +169,8 @@ async def test_replace_swaps_the_table_at_the_end_and_keeps_its_grants(
     assert target.value("SELECT obj_description('users'::regclass)") == "ours"
     key = "SELECT conname FROM pg_constraint WHERE conrelid = 'users'::regclass AND contype = 'p'"
     assert target.value(key) == "users_pkey"
-    await eventually(lambda: target.value("SELECT state FROM mongopg.run") == "completed", 5.0, engine.account)
+    await end_kept(target, engine)
+    assert target.value("SELECT state FROM mongopg.run") == "completed"
     target.execute(f"DROP TABLE users; DROP ROLE {role}")
 
 
@@ -212,10 +213,10 @@ async def test_a_cancelled_replace_leaves_the_old_table_and_is_resumed(
 ) -> None:
     add_users(source, USERS)
     target.execute("CREATE TABLE users (old integer); INSERT INTO users VALUES (1)")
-    settings = engines.settings("users", run={"mode": "replace", "throttle": SLOW, "page_size": 500})
+    settings = engines.settings("users", run={"mode": "replace", "throttle": SLOW, "page_size": 200})
     engine = await engines.launch(settings)
     await engine.start()
-    await engine.until_written(1_000)
+    await engine.until_written(500)
     await engine.cancel()
     end = await engine.finished()
     await engine.leave()
@@ -295,12 +296,12 @@ async def test_upsert_says_that_keys_of_several_kinds_may_become_one(
 
 async def test_upsert_goes_on_after_a_kill(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    settings = engines.settings("users", run={"mode": "upsert", "throttle": SLOW, "page_size": 500})
+    settings = engines.settings("users", run={"mode": "upsert", "throttle": SLOW, "page_size": 200})
     engine = await engines.launch(settings)
     await engine.start()
-    await engine.until_written(1_000)
+    await engine.until_written(500)
     engine.kill()
-    await engine.until_gone(2.0)
+    await engine.until_gone()
 
     _, end = await engines.run(engines.settings("users", run={"mode": "upsert"}), resume="")
 

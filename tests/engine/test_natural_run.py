@@ -105,6 +105,7 @@ async def test_what_is_inserted_and_moved_meanwhile_arrives_once(
     engine = await engines.launch(natural(engines, throttle=1_500))
     await engine.start()
     await engine.until_written(1_500)
+    await engine.set("throttle", 100)
     for number in range(0, 6_000, 50):
         again = source.db.things.find_one_and_delete({"_id": uuid_of(number)})
         assert again is not None
@@ -125,9 +126,9 @@ async def test_what_is_inserted_and_moved_meanwhile_arrives_once(
 
 async def test_kills_and_cluster_sizes_lose_nothing(source: Source, target: Target, engines: Engines) -> None:
     add_random(source, 8_000)
-    engine = await engines.launch(natural(engines, throttle=3_000))
+    engine = await engines.launch(natural(engines, throttle=1_500))
     await engine.start()
-    for size, rows in ((4, 500), (1, 2_000), (6, 3_000), (2, 4_000)):
+    for size, rows in ((4, 300), (1, 1_000), (6, 1_500), (2, 2_000)):
         await engine.until_written(rows)
         await engine.strike()
         await engine.set("cluster_size", size)
@@ -138,11 +139,11 @@ async def test_kills_and_cluster_sizes_lose_nothing(source: Source, target: Targ
 
 
 async def killed_halfway(source: Source, engines: Engines) -> str:
-    """The id of a run whose engine was killed when a third of 6,000 documents was committed."""
+    """The id of a run whose engine was killed when a part of 6,000 documents was committed."""
     add_random(source, 6_000)
-    engine = await engines.launch(natural(engines, throttle=3_000))
+    engine = await engines.launch(natural(engines, throttle=1_000))
     await engine.start()
-    await engine.until_written(2_000)
+    await engine.until_written(1_000)
     engine.kill()
     await engine.until_gone()
     return engine.run_id
@@ -170,9 +171,9 @@ async def test_a_snapshot_in_natural_order_is_the_source_of_one_moment(
     source: Source, target: Target, engines: Engines
 ) -> None:
     add_random(source, 6_000)
-    engine = await engines.launch(natural(engines, throttle=3_000, consistency="snapshot"))
+    engine = await engines.launch(natural(engines, throttle=600, consistency="snapshot"))
     await engine.start()
-    await engine.until_written(1_000)
+    await engine.until_written(300)
     source.db.things.update_many({}, {"$inc": {"n": 100_000}})
     source.db.things.delete_many({"n": {"$gt": 103_000}})
     add_random(source, 100, first=7_000)
@@ -214,10 +215,10 @@ async def test_a_census_whose_records_are_numbered_anew_begins_again_by_id(sourc
 
 async def test_rows_that_came_twice_give_way_to_one(source: Source, target: Target, engines: Engines) -> None:
     add_random(source, 3_000)
-    settings = natural(engines, throttle=2_000)
+    settings = natural(engines, throttle=500)
     engine = await engines.launch(settings)
     await engine.start()
-    await engine.until_written(500)
+    await engine.until_written(300)
     # As if a record id had been given twice.
     target.execute("INSERT INTO things SELECT * FROM things LIMIT 3")
     target.execute(
@@ -406,9 +407,9 @@ async def test_a_replaced_table_is_loaded_in_natural_order(
     target.execute("INSERT INTO things SELECT gen_random_uuid(), -1, 'old'")
     if hung_on:
         target.execute("CREATE INDEX ON things (n); CREATE VIEW looking AS SELECT n FROM things")
-    engine = await engines.launch(natural(engines, mode="replace", throttle=2_500))
+    engine = await engines.launch(natural(engines, mode="replace", throttle=500))
     await engine.start()
-    await engine.until_written(500)
+    await engine.until_written(300)
     again = source.db.things.find_one_and_delete({"_id": uuid_of(3)})
     assert again is not None
     source.db.things.insert_one(again)

@@ -21,7 +21,7 @@ from engine.protocol import (
     VerifyReport,
 )
 from tests.engine.test_rejects import BAD, DOCUMENTS, add_people, retried
-from tests.running import Engine, Engines
+from tests.running import Engine, Engines, end_kept
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -132,15 +132,17 @@ async def test_b3_a_retry_that_writes_nothing_keeps_the_result_of_a_full_compari
     assert not (await listed(engine)).verified_before_retry
 
 
-async def test_b4_a_run_has_two_named_rates_over_all_its_times(source: Source, engines: Engines) -> None:
+async def test_b4_a_run_has_two_named_rates_over_all_its_times(
+    source: Source, target: Target, engines: Engines
+) -> None:
     add_people(source, 12_000)
-    settings = engines.settings("people", run={"throttle": 6_000, "page_size": 500})
-    first = await engines.launch(settings)
+    first = await engines.launch(engines.settings("people", run={"throttle": 2_000, "page_size": 200}))
     await first.start()
-    await first.until_written(3_000)
+    await first.until_written(2_000)
     await first.cancel()
     before = await first.finished()
-    engine, end = await engines.run(settings, resume="")
+    engine, end = await engines.run(engines.settings("people", run={"throttle": 6_000, "page_size": 500}), resume="")
+    await end_kept(target, engine)
 
     run = await listed(engine)
     seconds = before["seconds"] + end["seconds"]

@@ -33,7 +33,7 @@ async def test_a_second_client_sees_and_steers_the_same_run(source: Source, targ
     assert "slice" not in kinds
     await other.call(SetKnob(knob="cluster_size", value=4))
     await engine.until(lambda now: working(now) == 4, "the second client's four workers")
-    await eventually(lambda: working(other.snapshot) == 4, 5.0, engine.account)
+    await eventually(lambda: working(other.snapshot) == 4, 60.0, engine.account)
     await other.close()
 
     await completed(engine, source, target)

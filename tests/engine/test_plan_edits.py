@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +28,7 @@ from engine.protocol import (
     SetFilter,
     SetPolicies,
 )
+from tests.engine.test_command_line import INTERRUPTED_WITHIN_S, SILENT
 from tests.running import Engines
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def test_b17_an_interrupt_of_plan_against_a_server_that_answers_nothing_ends_at_
         socket.create_server(("127.0.0.1", 0)) as hole,
         tempfile.TemporaryDirectory(prefix="mongopg-run-", dir="/tmp") as runtime,
     ):
-        uri = f"mongodb://127.0.0.1:{hole.getsockname()[1]}/shop"
+        uri = f"mongodb://127.0.0.1:{hole.getsockname()[1]}/shop?{SILENT}"
         words = ["plan", "--source", uri, "--target", "postgresql://postgres@127.0.0.1:1/x", "--collection", "shop.a"]
         home = {"XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path), "XDG_RUNTIME_DIR": runtime}
         with subprocess.Popen(
@@ -265,9 +265,6 @@ def test_b17_an_interrupt_of_plan_against_a_server_that_answers_nothing_ends_at_
             hole.settimeout(60)
             connection, _ = hole.accept()
             with connection:
-                began = time.monotonic()
                 process.send_signal(signal.SIGINT)
                 assert process.stderr.readline() == "Interrupted: the engine is being ended.\n"
-                told = time.monotonic() - began
-                assert process.wait(30) == EXIT_CANCELLED
-                assert (told < 1.0, time.monotonic() - began < 2.5) == (True, True)
+                assert process.wait(INTERRUPTED_WITHIN_S) == EXIT_CANCELLED

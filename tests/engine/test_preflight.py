@@ -138,7 +138,7 @@ async def test_cases_4_and_5_a_misspelt_database_is_answered_with_the_one_that_i
 
 
 async def test_b2_rows_of_large_tables_are_the_servers_estimate_and_say_so(target: Target) -> None:
-    target.execute("CREATE TABLE large AS SELECT n FROM generate_series(1, 150000) n")
+    target.execute("CREATE TABLE large WITH (autovacuum_enabled = false) AS SELECT n FROM generate_series(1, 150000) n")
     target.execute("CREATE TABLE parts (n integer) PARTITION BY RANGE (n)")
     target.execute("CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (10)")
     target.execute("INSERT INTO parts SELECT generate_series(1, 3)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -14,15 +13,10 @@ from engine.cluster.gates import refusal
 from engine.work.context import WorkerStart
 from engine.work.frames import FORMAT
 from engine.work.probe import look_around
+from tests.guarded import free_port
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
-
-
-def unused_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @pytest.fixture
@@ -50,7 +44,7 @@ async def test_another_database_is_another_target(start: WorkerStart, target: Ta
 
 
 async def test_a_server_that_is_not_there_is_named(start: WorkerStart) -> None:
-    port = unused_port()
+    port = free_port()
     there = await look_around(
         replace(start, source_uri=f"mongodb://app:canary@127.0.0.1:{port}/shop?serverSelectionTimeoutMS=300")
     )

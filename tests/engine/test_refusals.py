@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import asyncpg
 import pytest
 
 from engine.protocol import Inspect, ServerReport
+from tests.guarded import free_port
 from tests.remains import text_of
 from tests.running import Engines, add_users
 
@@ -47,14 +47,6 @@ def nothing_was_written(target: Target) -> bool:
     tables = target.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
     has_ledger = target.value("SELECT to_regclass('mongopg.run') IS NOT NULL")
     return tables == 0 and (not has_ledger or target.value("SELECT count(*) FROM mongopg.run") == 0)
-
-
-def free_port() -> int:
-    """A port where nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # --- the source -------------------------------------------------------------------------------------------------------

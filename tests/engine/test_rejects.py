@@ -362,15 +362,14 @@ async def test_a_table_of_nothing_but_rejects_stops_the_run_within_seconds(
     assert "nul in field name" in end["error"]["message"]
 
 
-async def test_a_table_that_refuses_every_row_stops_the_run_within_seconds(
+async def test_a_table_that_refuses_every_row_stops_the_run_before_all_are_tried(
     source: Source, target: Target, engines: Engines
 ) -> None:
     target.execute("CREATE TABLE people (_id bigint PRIMARY KEY, name text CHECK (name = ''), _extra jsonb)")
     source.db.people.insert_many([{"_id": number, "name": f"n{number}"} for number in range(60_000)])
-    began = time.monotonic()
     _, end = await engines.run(engines.settings("people", run={"mode": "append"}))
 
-    assert time.monotonic() - began < 30
     assert end["error"]["code"] == "max_rejects"
+    assert end["rejected"] < 60_000
     assert "check_violation (23514)" in end["error"]["message"]
     assert committed(target, "people") == 0

@@ -227,10 +227,10 @@ async def test_what_was_hung_on_a_table_during_the_load_stays_and_what_stops_the
         CREATE TABLE plain (_id text NOT NULL CONSTRAINT plain_pkey PRIMARY KEY, n integer, _extra jsonb);
         CREATE TABLE checked (LIKE plain INCLUDING ALL); ALTER TABLE checked ADD CHECK (n <> 7), ADD UNIQUE (n);
         INSERT INTO plain VALUES ('old', 1); INSERT INTO checked VALUES ('old', 1)""")
-    settings = engines.settings("plain", "checked", run={"mode": "replace", "throttle": 2_000, "page_size": 500})
+    settings = engines.settings("plain", "checked", run={"mode": "replace", "throttle": 500, "page_size": 200})
     engine = await engines.launch(settings)
     await engine.start()
-    await engine.until_written(500)
+    await engine.until_written(300)
     target.execute("""
         CREATE VIEW v AS TABLE plain; CREATE TABLE orders (u text REFERENCES plain);
         CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS

@@ -153,11 +153,11 @@ async def test_bad_documents_are_kept_with_id_and_reason(source: Source, target:
 
 async def test_only_committed_rows_are_counted(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
-    engine = await engines.launch(engines.settings("users", run={"throttle": 4_000, "page_size": 500}))
+    engine = await engines.launch(engines.settings("users", run={"throttle": 2_000, "page_size": 200}))
     await engine.start()
 
     counts = []
-    for rows in (1_000, 3_000, 5_000, 7_000):
+    for rows in (500, 1_500, 2_500, 3_500):
         shown = await engine.until_written(rows)
         counts.append((shown.written, committed(target)))
     await engine.set("throttle", 0)
@@ -172,12 +172,13 @@ async def test_what_drifts_from_the_sample_is_kept_beside_its_columns(
 ) -> None:
     """Documents that come after the plan was made, behind all others, with values that fit no column."""
     add_users(source, 6_000)
-    engine = await engines.launch(engines.settings("users", run={"cluster_size": 1, "throttle": 6_000}))
+    engine = await engines.launch(engines.settings("users", run={"cluster_size": 1, "throttle": 500}))
     await engine.start()
     await engine.event("planned")
     drifted = [ObjectId(f"ff{number:022x}") for number in range(20)]
     late = {"age": "forty", "balance": Int64(2**60 + 1), "tags": "none", "loyalty": {"tier": "gold"}}
     source.db.users.insert_many([{"_id": key} | late for key in drifted])
+    await engine.set("throttle", 0)
 
     end = await engine.finished()
 

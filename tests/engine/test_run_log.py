@@ -28,7 +28,7 @@ def logs(front_end: FrontEnd) -> list[Path]:
 def test_b10_the_log_of_a_run_says_how_it_went(front_end: FrontEnd, source: Source, target: Target) -> None:
     fill(source, 4_000)
     source.db.orders.insert_many({"_id": 10_000 + number, "name": "a\0b", "amount": 1.0} for number in range(N_BAD))
-    running = front_end.start("run", "--json", "--workers", "2", "--page-size", "500", "--throttle", "500")
+    running = front_end.start("run", "--json", "--workers", "2", "--page-size", "100", "--throttle", "200")
     run_id = running.until_progress(lambda record: record["written"] > 0)["run_id"]
     for words in (["pause", "--wait"], ["resume"], ["set", "workers=3"], ["set", "throttle=off"]):
         assert front_end.do("ctl", *words).code == EXIT_DONE

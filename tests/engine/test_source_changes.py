@@ -28,14 +28,15 @@ def now(source: Source) -> int:
     return causal.clock_of(source.client).at
 
 
-def all_of(stream: ChangeStream) -> tuple[list[Change], Answer]:
-    """What comes until the server says that there is nothing more."""
+def all_of(source: Source, stream: ChangeStream) -> tuple[list[Change], Answer]:
+    """What comes until the server says that there is nothing more up to its last write."""
     changes: list[Change] = []
+    upto = now(source)
     answer = stream.next()
     while True:
         changes += answer.changes
         answer = stream.next()
-        if not answer.changes:
+        if not answer.changes and answer.at >= upto:
             return changes, answer
 
 
@@ -55,7 +56,7 @@ def test_events_of_documents_are_in_the_form_that_need_not_be_decoded(
     source.db.users.update_one({"_id": 0}, {"$set": {"n": 1}})
     source.db.users.replace_one({"_id": 0}, {"n": 2})
     source.db.users.delete_one({"_id": 0})
-    changes, _ = all_of(opened(source, since + 1))
+    changes, _ = all_of(source, opened(source, since + 1))
     assert [each.kind for each in changes] == ["insert", "update", "replace", "delete"]
 
 
@@ -70,7 +71,7 @@ def test_each_change_brings_its_key_and_nothing_else(source: Source) -> None:
     source.db.users.delete_one({"_id": 0})
     wanted = now(source)
     stream = opened(source, since + 1)
-    changes, answer = all_of(stream)
+    changes, answer = all_of(source, stream)
     assert in_short(changes) == [
         ("insert", "users", 1), ("update", "users", 1), ("insert", "notes", "a"), ("replace", "notes", "a"),
         ("delete", "users", 0),
@@ -83,19 +84,19 @@ def test_each_change_brings_its_key_and_nothing_else(source: Source) -> None:
 def test_the_time_that_it_begins_at_is_included(source: Source) -> None:
     source.db.users.insert_one({"_id": 1})
     stream = opened(source, now(source))
-    assert in_short(all_of(stream)[0]) == [("insert", "users", 1)]
+    assert in_short(all_of(source, stream)[0]) == [("insert", "users", 1)]
     stream.close()
 
 
 def test_it_goes_on_behind_a_token_also_when_its_cursor_is_gone(source: Source) -> None:
     stream = opened(source, now(source))
     source.db.users.insert_one({"_id": 1})
-    _, answer = all_of(stream)
+    _, answer = all_of(source, stream)
     source.db.users.insert_one({"_id": 2})
     stream.close()
-    assert in_short(all_of(stream)[0]) == [("insert", "users", 2)]
+    assert in_short(all_of(source, stream)[0]) == [("insert", "users", 2)]
     another = opened(source, time_of(answer.token), answer.token)
-    assert in_short(all_of(another)[0]) == [("insert", "users", 2)]
+    assert in_short(all_of(source, another)[0]) == [("insert", "users", 2)]
     another.close()
     stream.close()
 
@@ -106,7 +107,7 @@ def test_a_transaction_is_all_of_its_changes_at_one_time(source: Source) -> None
     with source.client.start_session() as session, session.start_transaction():
         source.db.users.insert_one({"_id": 1}, session=session)
         source.db.users.delete_one({"_id": 0}, session=session)
-    changes, _ = all_of(stream)
+    changes, _ = all_of(source, stream)
     assert in_short(changes) == [("insert", "users", 1), ("delete", "users", 0)]
     assert len({each.at for each in changes}) == 1
     stream.close()
@@ -119,7 +120,7 @@ def test_what_becomes_of_collections_is_told_and_the_stream_goes_on(source: Sour
     source.db.other.rename("notes")
     source.db.users.drop()
     source.db.users.insert_one({"_id": 5})
-    changes, _ = all_of(stream)
+    changes, _ = all_of(source, stream)
     assert in_short(changes) == [("rename", "other", None), ("drop", "users", None), ("insert", "users", 5)]
     assert changes[0].to == f"{source.database}.notes"
     stream.close()
@@ -157,5 +158,5 @@ def test_a_token_that_the_server_cannot_take_is_history_that_is_lost(source: Sou
     token = str(bson.decode(changed.token)["_data"])
     before = int(token[2:18], 16) - (3_600 << 32)
     with pytest.raises(HistoryLost) as lost:
-        all_of(opened(source, before, bson.encode({"_data": f"82{before:016X}{token[18:]}"})))
+        all_of(source, opened(source, before, bson.encode({"_data": f"82{before:016X}{token[18:]}"})))
     assert lost.value.code == "history_lost"

@@ -15,21 +15,26 @@ import pytest
 
 from engine.errors import ConnectError, MigrationError, UsageError
 from engine.mongo.connect import connect, database_of, hosts_of, inspect, tls_in_words
+from tests.guarded import free_port
 
 if TYPE_CHECKING:
     from tests.conftest import Source
 
 SECRET = "c4nary-s3cret"
 TIMEOUT_S = 0.5
+PATIENT_S = 20.0
+"""For a server that says itself what is wrong: a busy machine may take its time."""
+CONTACT_S = 2.0
+"""For what is told when the time is up, of a server that must have been reached in it."""
 
 
 def with_options(uri: str, options: str) -> str:
     return uri + ("&" if urlsplit(uri).query else "?") + options
 
 
-def failure(uri: str, app_name: str = "test") -> MigrationError:
+def failure(uri: str, app_name: str = "test", timeout_s: float = TIMEOUT_S) -> MigrationError:
     with pytest.raises(MigrationError) as caught:
-        connect(uri, app_name=app_name, timeout_s=TIMEOUT_S)
+        connect(uri, app_name=app_name, timeout_s=timeout_s)
     error = caught.value
     assert SECRET not in error.message
     assert "\n" not in error.message
@@ -44,13 +49,11 @@ def test_a_connected_server_is_described(source: Source) -> None:
     assert report.version.count(".") == 2
     assert report.topology.startswith("replica set ")
     assert report.tls == "no TLS"
-    assert 0 < report.latency_ms < 1_000
+    assert 0 < report.latency_ms < 60_000
 
 
 def test_a_refused_connection_names_host_and_setting() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     error = failure(f"mongodb://user:{SECRET}@127.0.0.1:{port}/db")
     assert type(error) is ConnectError
     assert f"127.0.0.1:{port} refuses connections" in error.message
@@ -73,7 +76,7 @@ def test_an_unknown_host_name_is_named() -> None:
 
 
 def test_a_wrong_password_is_told(source: Source) -> None:
-    error = failure(source.uri.replace("mongodb://", f"mongodb://someone:{SECRET}@"))
+    error = failure(source.uri.replace("mongodb://", f"mongodb://someone:{SECRET}@"), timeout_s=PATIENT_S)
     assert type(error) is ConnectError
     assert error.code == "18"
     assert "refused the user name or the password; check both" in error.message
@@ -84,13 +87,13 @@ def test_a_missing_login_is_told(source: Source) -> None:
         "configureFailPoint": "failCommand", "mode": {"times": 1},
         "data": {"failCommands": ["listCollections"], "errorCode": 13, "appName": f"login {source.database}"},
     })  # fmt: skip
-    error = failure(source.uri, app_name=f"login {source.database}")
+    error = failure(source.uri, app_name=f"login {source.database}", timeout_s=PATIENT_S)
     assert type(error) is ConnectError
     assert "wants a login" in error.message
 
 
 def test_tls_against_a_server_without_it_is_told(source: Source) -> None:
-    error = failure(with_options(source.uri, "tls=true"))
+    error = failure(with_options(source.uri, "tls=true"), timeout_s=CONTACT_S)
     assert type(error) is ConnectError
     assert "TLS" in error.message
 
@@ -118,7 +121,7 @@ def test_only_this_machine_is_reached_without_verified_tls(uri: str, expected: s
 def test_a_server_elsewhere_without_tls_is_refused_until_that_is_asked_for(source: Source) -> None:
     # The resolver takes 127.1 for 127.0.0.1; for us it is a name like any other.
     uri = f"mongodb://127.1:{urlsplit(source.uri).port}/db?directConnection=true"
-    error = failure(uri)
+    error = failure(uri, timeout_s=CONTACT_S)
     assert type(error) is ConnectError
     assert error.message.endswith(
         "offers no TLS: turn it on there, or add tls=false to source.uri if the network is trusted."
@@ -129,7 +132,7 @@ def test_a_server_elsewhere_without_tls_is_refused_until_that_is_asked_for(sourc
 
 def test_a_replica_set_of_another_name_is_told(source: Source) -> None:
     host = urlsplit(source.uri).netloc
-    error = failure(f"mongodb://{host}/db?replicaSet=another")
+    error = failure(f"mongodb://{host}/db?replicaSet=another", timeout_s=CONTACT_S)
     assert type(error) is ConnectError
     assert "replicaSet" in error.message
 
@@ -181,7 +184,7 @@ def test_a_set_that_calls_itself_by_a_name_unknown_here_is_told(source: Source) 
     name = source.client.admin.command("hello")["setName"]
     alias = f"nowhere.x:{address.port}".encode()
     with renaming_proxy((address.hostname, address.port), alias) as port:
-        error = failure(f"mongodb://127.0.0.1:{port}/db?replicaSet={name}")
+        error = failure(f"mongodb://127.0.0.1:{port}/db?replicaSet={name}", timeout_s=CONTACT_S)
     assert type(error) is ConnectError
     assert f"calls itself {alias.decode()}" in error.message
     assert "directConnection=true" in error.message
@@ -254,7 +257,7 @@ def test_a_server_is_reached_by_strings_as_they_are_pasted(source: Source) -> No
 
 def test_a_replica_set_is_named_by_its_own_name(source: Source) -> None:
     name = source.client.admin.command("hello")["setName"]
-    error = failure(f"mongodb://{urlsplit(source.uri).netloc}/db?replicaSet=another")
+    error = failure(f"mongodb://{urlsplit(source.uri).netloc}/db?replicaSet=another", timeout_s=CONTACT_S)
     assert f"is the replica set {name}, but source.uri says replicaSet=another" in error.message
 
 
@@ -311,9 +314,7 @@ def test_a_name_without_srv_entries_is_told() -> None:
 
 
 def test_the_uris_own_timeout_holds() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with pytest.raises(ConnectError):
         connect(f"mongodb://127.0.0.1:{port}/db?serverSelectionTimeoutMS=100", app_name="test", timeout_s=250)
 

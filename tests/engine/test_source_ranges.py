@@ -295,6 +295,12 @@ def test_a_filter_is_applied_within_ranges(source: Source) -> None:
     assert len(read(source.db.filtered, WHOLE, query=reader.filter_query(b""))) == 900
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No batch is slow, however busy the machine is."""
+    monkeypatch.setattr(reader, "SLOW_BATCH_S", float("inf"))
+
+
 def batch_sizes(range_reader: RangeReader) -> list[int]:
     sizes = []
     while batch := range_reader.next_batch():
@@ -311,6 +317,7 @@ def test_batches_have_at_most_the_documents_asked_for(source: Source) -> None:
     ]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_batches_of_small_documents_grow_and_those_of_large_ones_shrink_again(source: Source) -> None:
     source.db.many.insert_many({"_id": n} for n in range(12_000))
     small = batch_sizes(RangeReader(source.db.many, None, True, None))
@@ -321,6 +328,7 @@ def test_batches_of_small_documents_grow_and_those_of_large_ones_shrink_again(so
     assert 500 < mixed[-2] < reader.WANTED_BATCH_BYTES // 2_000
 
 
+@pytest.mark.usefixtures("at_once")
 def test_readers_of_one_collection_share_what_they_learn(source: Source) -> None:
     source.db.large.insert_many({"_id": n, "payload": "x" * 20_000} for n in range(600))
     size = reader.BatchSize()
@@ -330,6 +338,7 @@ def test_readers_of_one_collection_share_what_they_learn(source: Source) -> None
     assert max(second) * 20_000 <= reader.WANTED_BATCH_BYTES
 
 
+@pytest.mark.usefixtures("at_once")
 def test_the_first_batch_is_as_large_as_the_size_of_documents_allows(source: Source) -> None:
     source.db.small.insert_many({"_id": n, "payload": "x" * 300} for n in range(6_000))
     average = collection_facts(source.client, source.database, "small").average_bytes
@@ -351,6 +360,7 @@ def test_slow_batches_become_smaller_but_never_smaller_than_the_first_one() -> N
     assert size.documents == reader.BATCH_DOCUMENTS
 
 
+@pytest.mark.usefixtures("at_once")
 def test_large_documents_make_for_smaller_batches_and_none_is_lost(source: Source) -> None:
     for start in range(0, 120, 20):
         source.db.large.insert_many({"_id": n, "payload": "x" * 400_000} for n in range(start, start + 20))

@@ -13,7 +13,7 @@ from pymongo.cursor import RawBatchCursor
 from pymongo.errors import OperationFailure
 
 from engine.mapping.bson import documents
-from engine.mongo import rawcursor
+from engine.mongo import rawcursor, reader
 from engine.mongo.rawcursor import DriverCursor, LeanCursor, raw_cursor
 from engine.mongo.reader import BatchSize, RangeReader
 
@@ -118,11 +118,17 @@ PRIVATE_NAMES = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No batch is slow, however busy the machine is."""
+    monkeypatch.setattr(reader, "SLOW_BATCH_S", float("inf"))
+
+
 def sizes_read(source: Source) -> list[int]:
     """Documents in each batch of a reader of `users`, whose batches grow where the driver lets them."""
-    reader = RangeReader(source.db.users, None, True, None, batch_size=BatchSize(100))
+    batches = RangeReader(source.db.users, None, True, None, batch_size=BatchSize(100))
     sizes = []
-    while batch := reader.next_batch():
+    while batch := batches.next_batch():
         sizes.append(sum(1 for _ in documents(batch.data)))
     return sizes
 

@@ -14,6 +14,8 @@ from engine.errors import ConnectError, UsageError
 from engine.libpq.resolve import resolve
 from engine.postgres import connect as postgres
 from engine.postgres import sqlstates
+from tests.engine.test_refusals import until_password_is_asked_for
+from tests.guarded import free_port
 
 if TYPE_CHECKING:
     from tests.conftest import Target
@@ -29,12 +31,6 @@ async def refusal(uri: str, timeout_s: float = 5.0) -> str:
     assert SECRET not in message
     assert "\n" not in message
     return message
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_a_connection_has_our_session_settings(target: Target) -> None:
@@ -150,6 +146,7 @@ def _write(target: Target, path: str, text: str) -> None:
 async def test_a_wrong_and_a_missing_password(target: Target, guarded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PGPASSWORD", raising=False)
     uri = target.uri.replace("//postgres@", f"//{guarded}:{SECRET}@")
+    await until_password_is_asked_for(target, guarded)
     await (await postgres.connect(uri)).close()
     wrong = await refusal(uri.replace(SECRET, f"{SECRET}x"))
     assert f"refuses the password of {guarded}" in wrong

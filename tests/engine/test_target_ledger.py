@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -250,7 +251,7 @@ async def test_a_second_run_is_told_who_holds_the_table(target: Target) -> None:
             await table_locks.hold_tables(other, [items, USERS])
         message = str(refused.value)
         assert f"public.users is held by run {RUN} since 20" in message
-        assert "last heard 0 s ago" in message
+        assert re.search(r"last heard \d+ s ago", message)
         await table_locks.hold_tables(made.connection, [items])  # the other took all or none
         await table_locks.release_tables(made.connection, [items, USERS])
         await table_locks.hold_tables(other, [items, USERS])
@@ -299,7 +300,7 @@ async def test_a_holder_without_a_run_is_named_by_its_session_and_leaves_nothing
         with pytest.raises(TargetHeld, match=f"session {made.connection.get_server_pid()} of postgres"):
             await table_locks.hold_tables(other, [table])
         made.connection.terminate()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while target.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"):
                 await asyncio.sleep(0.02)
         await table_locks.hold_tables(other, [table])

@@ -93,10 +93,14 @@ async def test_a_verification_can_be_cancelled(source: Source, target: Target, e
 
 async def test_killed_workers_are_replaced(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, MANY)
-    engine, _ = await engines.run()
-    verifying = asyncio.create_task(verified(engine))
+    run, _ = await engines.run()
+    await run.leave()
+    await run.until_gone()
+    engine = await engines.launch(engines.settings("users", run={"throttle": 2_000}))
+    verifying = asyncio.create_task(verified(engine, run=run.run_id))
     await engine.until(lambda now: now.comparing is not None, "a verification")
     await engine.strike(lambda worker: worker.sent > 0, what="a worker that compares")
+    await engine.set("throttle", 0)
 
     report = await verifying
 
