@@ -47,13 +47,13 @@ def home(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def slow_run(source: Source, target: Target, home: dict[str, str]) -> dict[str, str]:
-    """The environment of a run that takes some ten seconds: 20,000 documents, 2,000 rows/s."""
+    """The environment of a run that takes half a minute, for what else a machine may do: 20,000 documents, 700 rows/s."""
     source.db["orders"].insert_many([{"_id": number, "total": number * 1.5} for number in range(20_000)])
     return {
         **home,
         "MONGOPG_SOURCE_URI": source.uri,
         "MONGOPG_TARGET_URI": target.uri,
-        "MONGOPG_RUN_THROTTLE": "2000",
+        "MONGOPG_RUN_THROTTLE": "700",
         "MONGOPG_RUN_PAGE_SIZE": "500",
         "MONGOPG_RUN_CLUSTER_SIZE": "2",
     }

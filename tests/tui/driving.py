@@ -20,7 +20,7 @@ from tui.cockpit.app import Cockpit
 from tui.cockpit.session import EngineSession
 from tui.memory import Memory
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 NEVER_S = float("inf")
 """A scripted engine speaks when it is told to: that it is silent is no news."""
 SOURCE_URI = "mongodb://app:s3cret@db1:27017/shop"
@@ -118,7 +118,7 @@ async def confirm_start(pilot: Pilot[Any]) -> None:
     """On Setup, where collections are chosen: ask for a run, and say yes."""
     await pilot.press("f9")
     await until_shown(pilot, "Start this run?")
-    await pilot.click("#go")
+    await click(pilot, "#go")
 
 
 def input_in(app: App[Any], field: str) -> Input:

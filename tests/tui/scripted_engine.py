@@ -56,7 +56,7 @@ from tests.tui.scripted_answers import (
 RUN_ID = "20261123-1402-k3f9"
 SOURCE = "mongodb://app:***@db1:27017/shop"
 TARGET = "postgresql://mig:***@pg1:5432/shop"
-WAIT_S = 5.0
+WAIT_S = 30.0
 
 COLLECTIONS = [
     CollectionInfo(namespace="shop.customers", kind="collection", documents=812_004, size_bytes=220_200_960),

@@ -95,6 +95,13 @@ class Terminal:
             assert time.monotonic() < deadline, f"no {texts} on the screen:\n{self.screen()}"
             assert self.read() or self.process.poll() is None, f"it has ended, last shown:\n{self.output[-3000:]}"
 
+    def wait_until_gone(self, text: str, timeout_s: float = 60.0) -> None:
+        """Until the screen does not show `text` any more."""
+        deadline = time.monotonic() + timeout_s
+        while text in self.screen():
+            assert time.monotonic() < deadline, f"{text} stays on the screen:\n{self.screen()}"
+            assert self.read() or self.process.poll() is None, f"it has ended, last shown:\n{self.output[-3000:]}"
+
     def wait_for_end(self, timeout_s: float = 60.0) -> int:
         """The program's exit code; what it still writes is read."""
         deadline = time.monotonic() + timeout_s

@@ -24,7 +24,7 @@ SHORT_S, SHORT_N = 6.0, 12_000
 LONG_S, LONG_N = 120.0, 40_000
 """Seconds of pressing keys, and documents."""
 ROWS_PER_S = 1_500
-GONE_S = 10.0
+GONE_S = 60.0
 """The server notices in its own time that a session has ended."""
 CONNECTIONS = 14
 """The role's limit: what keeps the monkey from asking for 128 workers."""

@@ -41,7 +41,7 @@ async def test_the_stop_dialog_stops_as_it_is_told(engine: ScriptedEngine, butto
         await until_shown(pilot, "● running")
         await pilot.press("x")
         await until_shown(pilot, "Stop the run?", "2,952,110 rows are committed")
-        await pilot.click(f"#{button}")
+        await click(pilot, f"#{button}")
         await until_shown(pilot, "× stopped")
         assert engine.received("cancel") == [{"name": "cancel", "now": now}]
 
