@@ -32,6 +32,10 @@ SAMPLED_ROWS = 30_000
 """Rows that ANALYZE takes of a larger table, with the usual default_statistics_target of 100."""
 JSON_SHARE = 10
 """Of jsonb columns ANALYZE takes this part (a tenth) of the rows that it takes of others."""
+WIDE_COLUMNS = 25
+"""With more columns ANALYZE takes as many values in all as with so many: fewer rows of each."""
+FEWEST_FOR_WIDE = 10
+"""The lowest statistics target that comes of it: the one of the second stage of `vacuumdb --analyze-in-stages`."""
 LOCK_TIMEOUT_S = 5.0
 """Keys, indexes and ANALYZE wait so long for another session's lock; then its holder is named, and it is tried again."""
 SWAP_LOCK_S = 3.0
@@ -41,6 +45,11 @@ _FEWER_ROWS = """
 SELECT set_config('default_statistics_target', t.wanted::text, true)
 FROM (SELECT greatest(1, current_setting('default_statistics_target')::int / $1::int)) AS t (wanted)
 """
+_FEWER_VALUES = """
+SELECT set_config('default_statistics_target', least(t.now, greatest($3::int, t.now * $1::int / $2::int))::text, true)
+FROM (SELECT current_setting('default_statistics_target')::int) AS t (now)
+"""
+_HAS_AUTOVACUUM = "SELECT current_setting('autovacuum')::boolean AND current_setting('track_counts')::boolean"
 _NAME = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1"
 
 
@@ -102,9 +111,10 @@ async def build_key(
 async def analyze(connection: asyncpg.Connection, load: TableLoad, *, is_new: bool = False) -> None:
     """ANALYZE the table.
 
-    Sorting documents takes ANALYZE more time than all other columns of a wide table, and few plans ask how they compare: of a
-    new table's jsonb columns it takes fewer rows. For PostgreSQL the table is not all analyzed then, so its autovacuum does
-    that in the background.
+    It is the longest step behind the last row of a wide table, and one core's. So of a large new table it takes fewer rows of
+    jsonb columns, since sorting documents takes more time than all other columns and few plans ask how they compare; and of
+    more than `WIDE_COLUMNS` others fewer rows of each, as `vacuumdb --analyze-in-stages` begins. For PostgreSQL such a table is
+    not all analyzed, so its autovacuum does that in the background.
 
     Args:
         connection: not in a transaction.
@@ -112,16 +122,20 @@ async def analyze(connection: asyncpg.Connection, load: TableLoad, *, is_new: bo
         is_new: the run has made it, and no statistics target is set for its columns.
     """
     table = await current_name(connection, load)
-    json_columns, others = await _json_apart(connection, table) if is_new else ([], [])
+    json_columns, others = await _columns_of_large(connection, table) if is_new else ([], [])
+    is_wide = len(others) > WIDE_COLUMNS and await connection.fetchval(_HAS_AUTOVACUUM)
     async with naming_blockers(connection, [table], "ShareUpdateExclusiveLock"):
         if json_columns and others:
             async with connection.transaction():
                 await connection.execute(_FEWER_ROWS, JSON_SHARE)
                 await connection.execute(ddl.analyze(table, json_columns))
-        await connection.execute(ddl.analyze(table, others if json_columns else ()))
+        async with connection.transaction():
+            if is_wide:
+                await connection.execute(_FEWER_VALUES, WIDE_COLUMNS, len(others), FEWEST_FOR_WIDE)
+            await connection.execute(ddl.analyze(table, others if json_columns or is_wide else ()))
 
 
-async def _json_apart(connection: asyncpg.Connection, table: TableName) -> tuple[list[str], list[str]]:
+async def _columns_of_large(connection: asyncpg.Connection, table: TableName) -> tuple[list[str], list[str]]:
     """The jsonb columns, and the others, of a table with more rows than ANALYZE takes; none of a smaller one."""
     rows = await connection.fetch(
         "SELECT a.attname::text AS name, a.atttypid = 'jsonb'::regtype AS is_json"

@@ -104,3 +104,35 @@ async def test_fewer_rows_are_taken_for_the_statistics_of_documents_in_a_large_n
         assert await connection.fetchval("SHOW default_statistics_target") == "100"
         await finish.analyze(connection, load)
         assert bounds() == dict.fromkeys(("_id", "name", "document"), 101), "a table of others'"
+
+
+async def test_fewer_rows_of_each_column_are_taken_of_a_wide_new_table_where_autovacuum_takes_the_others_later(
+    target: Target,
+) -> None:
+    names = [f"c{number}" for number in range(2 * finish.WIDE_COLUMNS)]
+    target.execute(f"CREATE TABLE t ({', '.join(f'{name} integer' for name in names)})")
+    target.execute(
+        f"INSERT INTO t SELECT {', '.join(f'i + {n}' for n in range(len(names)))} FROM generate_series(1, $1::int) i",
+        ROWS,
+    )
+    target.execute("ANALYZE t (c0)")  # as a key that is built makes its size known
+    load = TableLoad(1, "s.t", TableName("public", "t"), "{}", 0, table_oid=target.value("SELECT 't'::regclass::oid"))
+
+    def bounds() -> set[int]:
+        rows = target.rows("SELECT array_length(histogram_bounds, 1) AS n FROM pg_stats WHERE tablename = 't'")
+        assert len(rows) == len(names)
+        return {row["n"] for row in rows}
+
+    async with connected(target.uri) as connection:
+        await finish.analyze(connection, load, is_new=True)
+        assert bounds() == {51}
+        assert await connection.fetchval("SHOW default_statistics_target") == "100"
+        await connection.execute("SET default_statistics_target = 12")
+        await finish.analyze(connection, load, is_new=True)
+        assert bounds() == {11}, "not fewer than a first look takes"
+        await connection.execute("SET default_statistics_target = 4")
+        await finish.analyze(connection, load, is_new=True)
+        assert bounds() == {5}, "nor more than the server is set to"
+        await connection.execute("RESET default_statistics_target")
+        await finish.analyze(connection, load)
+        assert bounds() == {101}, "a table of others'"
