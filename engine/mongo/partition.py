@@ -33,7 +33,8 @@ begin, the others are idle for as long as the longest takes."""
 SMALL_BYTES, SMALL_PARTITIONS = 8 * 1024 * 1024, 32
 """but a large cluster's are not made smaller than so many bytes for it, beyond so many partitions. Each costs a cursor and a
 transaction, and the first of a worker two connections, which take servers and worker about as long as 3 MB of documents.
-Workers for which none is left do not connect."""
+Workers for which none is left do not connect. Where there would be one for some workers and none for others, half as many
+workers get twice as much: the first partition of a worker is what costs."""
 MIN_DOCUMENTS = 250
 """Smaller partitions cost more than they bring."""
 EXACT_DOCUMENTS = 50_000
@@ -141,6 +142,8 @@ def parts_wanted(facts: CollectionFacts, workers: int, target_bytes: int = TARGE
     by_size = -(-facts.size_bytes // target_bytes)
     by_documents = facts.documents // MIN_DOCUMENTS
     worthwhile = max(SMALL_PARTITIONS, facts.size_bytes // SMALL_BYTES)
+    if workers > worthwhile:
+        worthwhile //= 2
     by_workers = min(PARTITIONS_PER_WORKER * workers, worthwhile)
     return min(max(by_size, by_workers), by_documents, MAX_PARTITIONS)
 

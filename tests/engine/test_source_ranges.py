@@ -188,14 +188,15 @@ def test_a_large_cluster_does_not_make_small_partitions(source: Source) -> None:
     insert_raw(source.db.few, (encode({"_id": n}) for n in range(50_000)))
     facts = collection_facts(source.client, source.database, "few")
     medium = replace(facts, size_bytes=100 * SMALL_BYTES)
-    assert [len(partitions(source.db.few, medium, workers, 2**40)) for workers in (8, 16, 24, 40, 128)] == [
+    assert [len(partitions(source.db.few, medium, workers, 2**40)) for workers in (8, 16, 24, 40, 100, 128)] == [
         32,
         64,
         96,
         100,
         100,
+        50,
     ]
-    assert [len(partitions(source.db.few, facts, workers)) for workers in (4, 8, 16, 90)] == [16, 32, 32, 32]
+    assert [len(partitions(source.db.few, facts, workers)) for workers in (4, 8, 16, 32, 90)] == [16, 32, 32, 32, 16]
 
 
 @pytest.mark.parametrize("count", [0, 1, 400])
