@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from datetime import UTC, datetime
 
-from engine.protocol import ProblemReported
+from engine.protocol import RESUME_UNTIL, ProblemReported
 
 LITTLE, LEAST = 0.5, 0.2
 """With less of the oplog left than this, of all that it holds, it is told; it is urgent with the next one."""
@@ -72,7 +72,7 @@ def resumable_until(read: int, now: int | None, oplog_from: int | None) -> Probl
             f", and its oplog has those that follow until about {_moment((now >> 32) + left_s)}, as long as no more is "
             "written than before: resume the run by then."
         )
-    return ProblemReported(code="resume_until", message=message)
+    return ProblemReported(code=RESUME_UNTIL, message=message)
 
 
 def _moment(unix: int) -> str:

@@ -68,6 +68,7 @@ from engine.protocol.commands import (
 from engine.protocol.events import (
     CALLED_OFF,
     EVENT_CLASSES,
+    RESUME_UNTIL,
     VOCABULARY,
     AnyEvent,
     BuiltIndexes,
@@ -213,6 +214,7 @@ __all__ = [
     "OVER",
     "POLICIES",
     "PROPOSED_TYPES",
+    "RESUME_UNTIL",
     "SNAPSHOT_HZ",
     "VOCABULARY",
     "AnyEvent",

@@ -30,6 +30,8 @@ from engine.protocol.wire import ErrorInfo, RunState, Verification, Wire
 
 CALLED_OFF = "called_off"
 """Code of the problem that a cut-over was called off: following goes on."""
+RESUME_UNTIL = "resume_until"
+"""Code of the news until when a run that followed and was stopped can be resumed."""
 VOCABULARY = 1
 """The version of these classes. More kinds and more facts are no new version, readers pass them over; a fact that means
 something else than before is."""

@@ -334,5 +334,6 @@ def test_a_script_learns_that_a_cut_over_was_called_off(source: Source, target: 
     assert cut.code == 5
     assert "The cut-over is called off" in cut.err
     assert "the table gained 49 rows, the source has 50 documents" in cut.err
-    assert front_end.do("ctl", "cancel", "--wait").code == 0
+    cancelled = front_end.do("ctl", "cancel", "--wait")
+    assert (cancelled.code, "its oplog has those that follow until about" in cancelled.out) == (0, True), cancelled
     assert run.outcome().code == 130

@@ -39,6 +39,7 @@ from tui.cli.options import Given, JsonOption, takes
 from tui.cli.output import has_terminal, note, say, say_json
 from tui.cli.watching import watch
 from tui.words.knobs import value_text
+from tui.words.run_status import resume_until
 from tui.words.safe import safe
 from tui.words.sentences import route, status_text
 
@@ -201,6 +202,8 @@ def steer(
         say(f"run {safe(snapshot.run_id)}, {route(snapshot)}: {said}")
     else:
         say(f"run {safe(snapshot.run_id)}, {route(snapshot)}: {snapshot.state.value}")
+        if until := resume_until(snapshot):
+            say(until)
     return code
 
 

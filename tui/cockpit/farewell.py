@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.protocol import RunState, Snapshot
 from tui.cockpit.session import EngineSession
 from tui.words.format import duration, number
-from tui.words.run_status import state_words, verification_words, worked_s
+from tui.words.run_status import resume_until, state_words, verification_words, worked_s
 from tui.words.safe import safe
 
 
@@ -31,6 +31,7 @@ def farewell(session: EngineSession, *, run_goes_on: bool) -> str:
     if session.is_on_passing_servers:
         return "\n".join(lines) + "\n"
     if snapshot.state in {RunState.CANCELLED, RunState.FAILED} and snapshot.tables and _can_be_resumed(session):
+        lines += [until for until in [resume_until(snapshot)] if until]
         lines.append(f"Resume it with: {_resume(session)}")
     lines += [f"The {side} server keeps running: {safe(uri, 300)}" for side, uri in session.servers.items()]
     return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from engine.protocol import RunInfo, RunState, Snapshot, TableCounts, Verification
+from engine.protocol import RESUME_UNTIL, RunInfo, RunState, Snapshot, TableCounts, Verification
 from tui.words.format import NO_NUMBER, duration, number
 from tui.words.safe import safe
 
@@ -28,6 +28,13 @@ def stopped_words(snapshot: Snapshot) -> str:
         return ""
     pages = "pages in hand were rolled back" if snapshot.has_rolled_back else "pages in hand were finished"
     return f"Stopped by {safe(snapshot.stopped_by, 120)}: {pages}, and what is committed stays."
+
+
+def resume_until(snapshot: Snapshot) -> str:
+    """Until when a run that followed and was stopped can be resumed, in a sentence; empty of others."""
+    if snapshot.state is not RunState.CANCELLED:
+        return ""
+    return next((safe(each.message, 500) for each in snapshot.problems if each.code == RESUME_UNTIL), "")
 
 
 def worked_s(snapshot: Snapshot) -> float:
