@@ -293,7 +293,7 @@ class Cycle:
         self.world.figures.forgotten += 1
         run_id = await asyncio.to_thread(self._run_id)
         if run_id is not None:  # it may never have come so far
-            await scene.engine.client.call(DiscardRun(run=run_id, drop_tables=True))
+            await scene.engine.client.call(DiscardRun(run=run_id, drop_tables=True, force=True))
         for collection in self.collections:
             await asyncio.to_thread(self.world.target.execute, f"DROP TABLE IF EXISTS {self.table(collection)}")
         await asyncio.to_thread(self._prepare)
