@@ -110,6 +110,7 @@ async def test_what_became_a_reject_because_of_the_mark_is_blocked_again_when_it
     assert values(target) == {number: {5: 6, 6: 60}.get(number, number) for number in range(20)}
 
 
+@pytest.mark.slow
 async def test_rows_of_no_document_to_which_others_refer_stay_and_the_counts_call_it_off(
     source: Source, target: Target, engines: Engines
 ) -> None:
