@@ -296,6 +296,8 @@ class DaskSettings(_Section):
     """Our certificate, likewise."""
     key_file: str = ""
     """Its key, likewise."""
+    scale: bool = False
+    """Ask the cluster for more hosts when it has too few slots for the cluster size; it is never asked for fewer."""
 
     @field_validator("scheduler")
     @classmethod

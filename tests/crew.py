@@ -50,6 +50,7 @@ class FakeCrew:
 
     capacity: int | None = None
     hosts: Sequence[Host] = ()
+    hosts_wanted = 0
 
     def __init__(self, events: CrewEvents) -> None:
         self.events = events

@@ -4,15 +4,17 @@ Change the queue, the sizes and the folder, which all nodes must share. The sche
 """
 
 import sys
-import time
 from pathlib import Path
+from queue import Queue
 
 from dask_jobqueue import SLURMCluster
-from distributed import Security
+from distributed import Client, Security
 
 SHARED = Path.home() / "mongopg-cluster"
 """Holds what certificates.sh has made."""
 NODES = 4
+MOST_NODES = 16
+"""As many as a run may ask for, with `dask.scale = true`; there are never fewer than there were."""
 SECURITY = Security(
     require_encryption=True,
     tls_ca_file=str(SHARED / "ca.pem"),
@@ -41,9 +43,14 @@ def cluster() -> SLURMCluster:
 
 
 if __name__ == "__main__":
-    with cluster() as jobs:
-        jobs.adapt(minimum_jobs=NODES, maximum_jobs=NODES)
+    wanted: Queue[int] = Queue()
+    with cluster() as jobs, Client(jobs) as client:
+        client.subscribe_topic("mongopg-scale", lambda event: wanted.put(event[1]["hosts"]))
+        nodes = NODES
+        jobs.adapt(minimum_jobs=nodes, maximum_jobs=nodes)
         (SHARED / "scheduler").write_text(f'{{"address": "{jobs.scheduler_address}"}}')
         sys.stdout.write(f"mongopg-tui run --dask {SHARED}/scheduler ...\n")
         while True:
-            time.sleep(60)
+            if (asked := min(wanted.get(), MOST_NODES)) > nodes:
+                nodes = asked
+                jobs.adapt(minimum_jobs=nodes, maximum_jobs=nodes)

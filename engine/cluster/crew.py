@@ -152,6 +152,11 @@ class Crew(Protocol):
         """Where members run or could run; none where all are on this host."""
         ...
 
+    @property
+    def hosts_wanted(self) -> int:
+        """How many hosts the cluster was asked to have, where it was asked for more; else 0."""
+        ...
+
     def want(self, n: int) -> None:
         """So many members in all, those that are about to leave included: starts what is missing, never ends one."""
         ...

@@ -65,6 +65,8 @@ AGENT_START_S = 10.0
 WATCH_EVERY_S = 0.5
 ROOM_TOLD_S = 5.0
 """So long there has to be too little room before it is told: hosts come one by one."""
+SCALE_AGAIN_S = 30.0
+"""How often the cluster is asked for more hosts as long as they do not come: what starts them may have been started later."""
 AGAIN_S = 0.5
 """Pause after a call that failed."""
 ENDED_POLL_S = 0.1
@@ -213,6 +215,11 @@ class DaskCrew:
         """When there was room for all last."""
         self._told_room: tuple[int, int] = (0, 0)
         """Members wanted and the room there was, as last told."""
+        self.hosts_wanted = 0
+        """As the cluster was asked to have; 0 where there is room for all, or it is not asked."""
+        self._scaled = float("-inf")
+        """When it was asked."""
+        self._asking: set[asyncio.Task[None]] = set()
 
     # --- what the supervisor asks -------------------------------------------------------------------------------------
 
@@ -478,17 +485,33 @@ class DaskCrew:
             await self._put(place, [], slots=keep)
 
     def _tell_room(self) -> None:
-        if not self._usable:
-            return
         room = sum(place.n_threads for place in self._usable)
         if self._wanted <= room:
             self._told_room = (0, 0)
             self._enough = time.monotonic()
-        elif (self._wanted, room) != self._told_room and time.monotonic() - self._enough > ROOM_TOLD_S:
+            self.hosts_wanted = 0
+            return
+        is_asked = self._ask_for_hosts()
+        if self._usable and (self._wanted, room) != self._told_room and time.monotonic() - self._enough > ROOM_TOLD_S:
             self._told_room = self._wanted, room
             slots = "slot" if room == 1 else "slots"
-            message = f"{self._wanted} workers are wanted and the Dask cluster has {room} {slots}: more are used as they come."
+            more = f"it is asked for {self.hosts_wanted} hosts" if is_asked else "more are used as they come"
+            message = f"{self._wanted} workers are wanted and the Dask cluster has {room} {slots}: {more}."
             self.events.noticed("slots", message)
+
+    def _ask_for_hosts(self) -> bool:
+        """Ask the cluster for as many hosts as it takes, where that is wanted; it is never asked for fewer."""
+        hosts = self._site.hosts_for(self._wanted, [place.n_threads for place in self._places.values()])
+        if hosts <= len(self._places):
+            self.hosts_wanted = 0
+            return False
+        if hosts != self.hosts_wanted or time.monotonic() - self._scaled > SCALE_AGAIN_S:
+            self.hosts_wanted, self._scaled = hosts, time.monotonic()
+            log.info("the Dask cluster is asked for %d hosts", hosts)
+            asking = asyncio.create_task(self._site.scale(hosts), name=f"ask for {hosts} hosts")
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+        return True
 
     # --- the conversation with a host ---------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """A Dask cluster on this host, for trying it: `python -P -m engine.cluster.dask_local HOSTS SLOTS`.
 
 Prints one line of JSON, with the scheduler's address and what is needed to be let in, and lives until standard input is closed.
+A line there is a number of hosts that it is to have from then on, at least.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ async def serve(hosts: int, slots: int, answers: int) -> None:
         os.write(answers, json.dumps(told).encode() + b"\n")
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        await reader.read()
+        while line := await reader.readline():
+            hosts = max(hosts, int(line))
+            await cluster.scale(hosts)
 
 
 def main() -> None:

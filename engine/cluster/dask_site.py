@@ -6,17 +6,18 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import ssl
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.cluster.dask_api import Client, Security
 from engine.config import DaskSettings
 from engine.errors import ConnectError, MigrationError, UsageError
-from engine.scheduler_address import SchedulerAddress, read_address
+from engine.scheduler_address import MOST_LOCAL, SchedulerAddress, read_address
 from engine.tls import is_local
 
 CONNECT_S = 10.0
@@ -25,6 +26,8 @@ START_S = 60.0
 """How long a cluster on this host may take to start."""
 END_S = 10.0
 """How long it may take to end."""
+SCALE_TOPIC = "mongopg-scale"
+"""Of Dask's events: what starts a cluster's hosts, as `docs/cluster/slurm.py`, hears there how many are wanted."""
 TLS_FAILURES = (ssl.SSLError, ssl.CertificateError)
 THEIR_LOGS = ("distributed", "distributed.client", "distributed.gc", "bokeh", "tornado", "tornado.application")
 """Which Dask gives handlers of its own."""
@@ -117,6 +120,38 @@ class DaskSite:
             raise ConnectError(f"T{self.words[1:]} does not answer ({type(error).__name__}).") from error
         self.saw(threads)
         return len(threads), sum(threads.values())
+
+    def hosts_for(self, members: int, slots: Sequence[int]) -> int:
+        """How many hosts the cluster has to have for so many members; 0 where it is not asked for more.
+
+        A host that takes no members counts as if it did: others like it would be asked for without end.
+
+        Args:
+            slots: of each host that it has, the newest last.
+        """
+        missing = members - sum(slots)
+        if not self.settings.scale or missing <= 0:
+            return 0
+        given = read_address(self.settings.scheduler)
+        each = given.slots or (
+            slots[-1] if slots else missing
+        )  # of the first one it is not known how many it will have
+        hosts = len(slots) + math.ceil(missing / each)
+        return min(hosts, MOST_LOCAL // given.slots) if given.slots else hosts
+
+    async def scale(self, hosts: int) -> None:
+        """Ask the cluster to have so many hosts; what it makes of that is its own affair."""
+        try:
+            if self._process is None:
+                client = await self.client()
+                async with asyncio.timeout(CONNECT_S):
+                    await client.log_event(SCALE_TOPIC, {"hosts": hosts})
+            else:
+                assert self._process.stdin is not None
+                self._process.stdin.write(b"%d\n" % hosts)
+                await self._process.stdin.drain()
+        except (OSError, TimeoutError, MigrationError) as error:
+            log.warning("the Dask cluster cannot be asked for %d hosts: %s", hosts, type(error).__name__)
 
     async def close(self) -> None:
         """Disconnect, and end a cluster that was started for this."""

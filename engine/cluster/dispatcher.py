@@ -104,6 +104,11 @@ class Dispatcher:
         return self._supervisor.hosts
 
     @property
+    def hosts_wanted(self) -> int:
+        """How many hosts the cluster was asked to have, where it was asked for more; else 0."""
+        return self._supervisor.hosts_wanted
+
+    @property
     def n_idle(self) -> int:
         """Workers that could be given something."""
         return self._supervisor.n_idle

@@ -147,6 +147,7 @@ class LocalCrew:
 
     capacity: int | None = None
     hosts: Sequence[Host] = ()
+    hosts_wanted = 0
 
     def __init__(self, events: CrewEvents, number_of: Callable[[int], int] = lambda index: index + 1) -> None:
         """It has no members; `start_with` comes before the first one is wanted.

@@ -191,6 +191,11 @@ class Supervisor:
         return self._made.hosts if self._made is not None else ()
 
     @property
+    def hosts_wanted(self) -> int:
+        """How many hosts the cluster was asked to have, where it was asked for more; else 0."""
+        return self._made.hosts_wanted if self._made is not None else 0
+
+    @property
     def n_draining(self) -> int:
         """Workers that end their page and leave."""
         return sum(worker.is_retiring for worker in self._workers.values())

@@ -370,6 +370,8 @@ class Snapshot(Wire):
     workers: list[WorkerView] = []
     hosts: list[HostView] = []
     """Of a cluster of several hosts; empty when all workers are on the engine's."""
+    hosts_wanted: int = 0
+    """How many hosts the Dask cluster was asked to have, where it has too few slots and `dask.scale` is set; else 0."""
     tables: list[TableProgress] = []
     """Progress by table: `namespace`, `table`, `state`, `total`, `read`, `written`, `rejected`, `rows_per_s`, `eta_s` of each.
     States: `waiting`, `copying`, `paused`, `copied`, `building key`, `building indexes`, `following`, `done`, `parked`,

@@ -98,6 +98,7 @@ def draw(run: Drawn) -> Snapshot:
         partitions_first=run.phase.partitions_first,
         workers=workers,
         hosts=host_views(cluster.hosts, workers),
+        hosts_wanted=cluster.hosts_wanted,
         tables=_tables(run),
         problems=list(record.problems.values()),
         counting=run.phase.counting,

@@ -19,15 +19,15 @@ async def with_cluster(report: PreflightReport, settings: Settings) -> Preflight
     except MigrationError as error:
         check = CheckView(what="cluster", status="stop", message=error.message, code=error.code)
     else:
-        check = _check_of(hosts, slots, settings.run.workers)
+        check = _check_of(hosts, slots, settings)
     status = max(report.status, check.status, key=_ORDER.index)
     return report.model_copy(update={"checks": [*report.checks, check], "status": status})
 
 
-def _check_of(hosts: int, slots: int, wanted: int) -> CheckView:
+def _check_of(hosts: int, slots: int, settings: Settings) -> CheckView:
+    wanted = settings.run.workers
     found = f"The Dask cluster has {hosts} {'worker' if hosts == 1 else 'workers'} with {slots} slots"
     if slots >= wanted:
         return CheckView(what="cluster", status="ok", message=f"{found}.")
-    return CheckView(
-        what="cluster", status="warning", message=f"{found}, and {wanted} are wanted: more are used as they come."
-    )
+    more = "it will be asked for more" if settings.dask.scale else "more are used as they come"
+    return CheckView(what="cluster", status="warning", message=f"{found}, and {wanted} are wanted: {more}.")

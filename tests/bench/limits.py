@@ -14,10 +14,12 @@ from tests.bench.parts import (
     COLLECTING,
     FLOOR,
     FOLLOWS,
+    LOCAL,
     MANY_FLOOR,
     MANY_WORKERS,
     NATURAL,
     NOT_COLLECTING,
+    ON_DASK,
     SMALL_COLLECTIONS,
     SMALL_DOCUMENTS,
     WITH,
@@ -58,6 +60,8 @@ SMALL_COLLECTION_S = 0.008
 """Most seconds of a run for each of its small collections."""
 AUTO_RATIO = 1.1
 """Most seconds of a run that looks for its cluster size, in those of the best of the fixed ones."""
+ON_DASK_SHARE = 0.95
+"""Of the rows per second of workers on this host, at least this with as many on a Dask cluster of one host."""
 EVENTS_PER_S = 15_000
 """Of changes that wait in the oplog."""
 BEHIND_S, WRITE_STOP_S = 1.0, 5.0
@@ -95,6 +99,9 @@ def limits(contests: Sequence[Contest], options: Options) -> list[Limit]:
             continue
         if contest.part == "random_ids":
             found += _random_ids(contest)
+            continue
+        if contest.part == "hosts":
+            found += _hosts(contest)
             continue
         if contest.part == "checksums":
             found += _checksums(contest)
@@ -206,6 +213,13 @@ def _random_ids(contest: Contest) -> Iterator[Limit]:
         most = min(PEER_RATIOS["ingestr"], allowed / RANDOM_IDS_RATIO)
         wanted = f">= {most:.2f} x as fast (the floor is {allowed:.2f} x)"
         yield Limit(f"{_where(contest)}: ingestr", wanted, f"{faster:.2f} x", faster >= most)
+
+
+def _hosts(contest: Contest) -> Iterator[Limit]:
+    share = contest.ratio(LOCAL, ON_DASK)
+    if share is not None:
+        wanted = f">= {ON_DASK_SHARE} x the rows/s"
+        yield Limit(f"{_where(contest)}: on Dask", wanted, f"{share:.3f} x", share >= ON_DASK_SHARE)
 
 
 def _checksums(contest: Contest) -> Iterator[Limit]:

@@ -149,6 +149,17 @@ class Watch:
         self._peak_kb = max(self._peak_kb, total)
 
 
+def cpu_by_role_now(mark: str) -> dict[str, float]:
+    """CPU seconds so far of the living processes that carry a mark, by role."""
+    spent: dict[str, float] = {}
+    for entry in os.listdir(_PROC):
+        with suppress(OSError, IndexError, ValueError):  # it has ended this moment, or is another user's
+            if entry.isdigit() and f"{MARK}={mark}".encode() in (_PROC / entry / "environ").read_bytes().split(b"\0"):
+                role = _role(int(entry))
+                spent[role] = spent.get(role, 0.0) + cpu_s(int(entry), with_children=False)
+    return spent
+
+
 class ServerClock:
     """CPU seconds of servers and all their children, also of those that have ended."""
 
@@ -215,15 +226,21 @@ def _memory_kb(pid: int, field_name: str) -> int:
 
 
 def _role(pid: int) -> str:
-    """What a process of ours does; another program's are called `program`."""
+    """What a process of ours, or of a Dask cluster that a run has started, does; another program's are called `program`."""
     words = _words(pid)
     if "engine" in words:
         return "engine"
+    if "engine.cluster.dask_local" in words:
+        return "scheduler"
+    if "engine.cluster.host" in words:
+        return "host"
     if "tui" in words:
         return "command"
     if "multiprocessing.forkserver" in " ".join(words):
         parent = " ".join(_words(int(_stat(pid)[1])))
         return "worker" if "multiprocessing.forkserver" in parent else "helper"
+    if "multiprocessing.spawn" in " ".join(words):
+        return "agents"  # a worker of Dask
     return "helper" if "multiprocessing.resource_tracker" in " ".join(words) else "program"
 
 

@@ -47,6 +47,7 @@ def migrate(
     checksum: bool = True,
     order: str = "auto",
     size: str = "",
+    dask: str = "",
 ) -> Ran:
     """Copy a collection with key, ledger, checksums and counts; `seconds` as the run's last JSON line says.
 
@@ -55,11 +56,13 @@ def migrate(
         rejected: documents that have to become rejects.
         checksum: the setting; likewise `order`.
         size: of the cluster, instead of the number of workers: `auto`.
+        dask: the Dask cluster that the workers are on; empty is this host.
 
     Raises:
         RunFailed: it failed, rejected more or less than that, or used another converter.
     """
     words = ["run", "--json", "--cluster-size", size or str(workers), "--page-size", str(page_size)]
+    words += ["--dask", dask] if dask else []
     if plan is not None:
         words += ["--plan", str(plan)]
     else:
@@ -148,8 +151,23 @@ def _command(
         "at_work": len(at_work),
         "up": len(up),
         "all_up_s": max(up.values()) if up and len(up) == workers else None,
+        "first_row_s": next((at for at, record in lines if record.get("written")), None),
+        "copying_rows_per_s": _copying_rate(lines),
+        "cpu_s": watch.cpu_by_role,
     }
     return Ran(seconds, wall_s, watch.cost, details)
+
+
+def _copying_rate(lines: list[tuple[float, dict[str, Any]]]) -> float | None:
+    """Rows per second from the first line that has some to the first one that has all; None where that is one moment."""
+    written = [
+        (at, record["written"]) for at, record in lines if record.get("event") == "progress" and record["written"]
+    ]
+    if not written:
+        return None
+    (begin, first), last = written[0], written[-1][1]
+    end = next(at for at, rows in written if rows == last)
+    return (last - first) / (end - begin) if end > begin else None
 
 
 def _sizes(lines: list[tuple[float, dict[str, Any]]]) -> list[tuple[float, int]]:

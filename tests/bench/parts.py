@@ -40,6 +40,7 @@ PARTS = {
     "many_workers": f"users: {MANY_WORKERS} workers, the floor of {MANY_WORKERS} processes, and the ordinary cluster",
     "pages": "page sizes",
     "tuning": "ten times the documents: fixed cluster sizes, and the one that a run finds itself",
+    "hosts": "ten times the documents: workers of this host, and as many on a Dask cluster of one host",
     "checksums": "users, with checksums and without",
     "rejects": "one document in a hundred is bad, against none, into a table with constraints",
     "random_ids": "twice as many users with random UUIDs, and a cache of MongoDB that they do not fit into: floor, ours in "
@@ -59,6 +60,8 @@ AUTO = "ours, size auto"
 """The contestants of the part `tuning`: these sizes, and a run that looks for its own."""
 CLEAN, BAD, REFUSED = "clean", "bad", "refused by the server"
 """The contestants of the part `rejects`."""
+LOCAL, ON_DASK = "ours, on this host", "ours, on one of Dask"
+"""The contestants of the part `hosts`."""
 WITH, WITHOUT = "with checksums", "without checksums"
 """The contestants of the part `checksums`."""
 SMALL_COLLECTIONS, SMALL_DOCUMENTS = 300, 100
@@ -197,6 +200,8 @@ class Bench:
                 yield self._contest(part, shapes.USERS, LARGEST)
             elif part in ("pages", "many_workers"):
                 yield self._contest(part, shapes.USERS, 1.0)
+            elif part == "hosts":
+                yield self._hosts()
             elif part == "checksums":
                 yield self._checksums()
             elif part == "rejects":
@@ -370,6 +375,28 @@ class Bench:
         found = asyncio.run(_value(self._servers.target_uri, sql))
         if found != order:
             raise RunFailed(f"it read in the order {found}, not {order}")
+
+    def _hosts(self) -> Contest:
+        documents, converter, workers = (
+            LARGEST * self._options.documents,
+            self._options.converters[0],
+            self._options.processes,
+        )
+        _say(f"hosts: {documents:,} documents, {shapes.USERS.what}")
+        collection = shapes.fill(self._servers.source_uri, shapes.USERS, documents)
+        entries = []
+        for name, dask in ((LOCAL, ""), (ON_DASK, f"local:1x{workers}")):
+            run = partial(
+                ours.migrate,
+                self._servers,
+                collection,
+                converter=converter,
+                workers=workers,
+                page_size=PAGE_SIZE.default,
+                dask=dask,
+            )
+            entries.append(Entry(name, f"public.{ours.TABLE}", run, workers, converter))
+        return Contest("hosts", shapes.USERS, documents, tuple(entries))
 
     def _checksums(self) -> Contest:
         documents, converter, workers = self._options.documents, self._options.converters[0], self._options.processes

@@ -176,6 +176,7 @@ def snapshot() -> Snapshot:
         phase="",
         workers=[worker],
         hosts=[HostView(name="b")],
+        hosts_wanted=2,
         eta_s=0.0,
         vitals=VitalsView(),
         tuning=TuningView(auto="auto", stable=1),

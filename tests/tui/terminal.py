@@ -102,6 +102,13 @@ class Terminal:
             assert time.monotonic() < deadline, f"{text} stays on the screen:\n{self.screen()}"
             assert self.read() or self.process.poll() is None, f"it has ended, last shown:\n{self.output[-3000:]}"
 
+    def wait_until(self, pattern: str, timeout_s: float = 60.0) -> None:
+        """Until the screen matches a pattern somewhere."""
+        deadline = time.monotonic() + timeout_s
+        while re.search(pattern, self.screen()) is None:
+            assert time.monotonic() < deadline, f"no {pattern!r} on the screen:\n{self.screen()}"
+            assert self.read() or self.process.poll() is None, f"it has ended, last shown:\n{self.output[-3000:]}"
+
     def wait_for_end(self, timeout_s: float = 60.0) -> int:
         """The program's exit code; what it still writes is read."""
         deadline = time.monotonic() + timeout_s

@@ -12,8 +12,10 @@ from tests.bench.parts import (
     COLLECTING,
     FLOOR,
     FOLLOWS,
+    LOCAL,
     NATURAL,
     NOT_COLLECTING,
+    ON_DASK,
     WITH,
     WITHOUT,
     Contest,
@@ -88,6 +90,15 @@ def test_a_run_that_looks_for_its_size_is_judged_by_the_best_of_the_fixed_ones()
     assert verdicts(measured) == {"users, 1,000,000: size auto, native, 2 workers": ("1.08 x", True)}
     measured.results[AUTO] = [ran(57.0), ran(56.0)]
     assert not any(kept for _, kept in verdicts(measured).values())
+
+
+def test_workers_on_dask_have_nearly_the_rate_of_those_on_this_host() -> None:
+    measured = contest("hosts", documents=10_000_000)
+    measured.results[LOCAL] = [ran(38.0), ran(40.0), ran(39.0)]
+    measured.results[ON_DASK] = [ran(40.0), ran(41.0), ran(80.0)]
+    assert verdicts(measured) == {"users, 10,000,000: on Dask": ("0.950 x", True)}
+    measured.results[ON_DASK] = [ran(40.1), ran(43.0), ran(42.0)]
+    assert verdicts(measured) == {"users, 10,000,000: on Dask": ("0.930 x", False)}
 
 
 def test_checksums_are_judged_by_cpu_seconds() -> None:

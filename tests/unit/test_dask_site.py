@@ -40,3 +40,20 @@ async def test_a_certificate_that_is_not_there_is_named() -> None:
     site = DaskSite(DaskSettings(scheduler="tls://127.0.0.1:1", ca_file="/nowhere/ca.pem"))
     with pytest.raises(UsageError, match=r"dask.ca_file names /nowhere/ca.pem, which is not there"):
         await site.client()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "members", "slots", "hosts"),
+    [
+        ("tls://a:8786", 16, [8, 8], 0),  # there is room
+        ("tls://a:8786", 17, [8, 8], 3),
+        ("tls://a:8786", 64, [8, 8], 8),
+        ("tls://a:8786", 24, [4, 16], 3),  # as the newest one
+        ("tls://a:8786", 24, [], 1),  # then it is known how many a host has
+        ("local:2x4", 9, [4, 4], 3),
+        ("local:2x4", 1_000, [4, 4], 32),  # as many as there can be on this host
+    ],
+)
+def test_hosts_for_the_workers_that_are_wanted(scheduler: str, members: int, slots: list[int], hosts: int) -> None:
+    assert DaskSite(DaskSettings(scheduler=scheduler, scale=True)).hosts_for(members, slots) == hosts
+    assert DaskSite(DaskSettings(scheduler=scheduler)).hosts_for(members, slots) == 0

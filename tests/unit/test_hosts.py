@@ -220,6 +220,8 @@ def test_words_for_hosts() -> None:
     assert workers_words(snapshot(a, refused, size=2)) == "workers 2 on 1 host"
     assert workers_words(snapshot(a, size=24)) == "workers 2 → 24 on 1 host, 8 slots"
     assert workers_words(snapshot(size=2)) == "workers 2"
+    asked = snapshot(a, size=24).model_copy(update={"hosts_wanted": 3})
+    assert workers_words(asked) == "workers 2 → 24 on 1 → 3 hosts, 8 slots"
     text = status_text(snapshot(a, refused, size=2))
     assert "! mongopg-tui is not installed there." in text
     assert text.splitlines()[-1].rstrip().endswith(" b")

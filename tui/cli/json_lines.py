@@ -28,6 +28,7 @@ def progress_record(snapshot: Snapshot) -> dict[str, Any]:
         "converter": snapshot.converter,
         "workers": [_worker(worker) for worker in snapshot.workers if worker.pid],  # no process is there yet
         **({"hosts": [host.model_dump(mode="json") for host in snapshot.hosts]} if snapshot.hosts else {}),
+        **({"hosts_wanted": snapshot.hosts_wanted} if snapshot.hosts_wanted else {}),
         **({"tuning": tuning.model_dump(mode="json")} if tuning is not None else {}),
         **({"vitals": vitals.model_dump(mode="json")} if vitals is not None else {}),
         **({"guards": snapshot.guards.model_dump(mode="json")} if snapshot.guards is not None else {}),

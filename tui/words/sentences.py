@@ -74,8 +74,10 @@ def workers_words(snapshot: Snapshot) -> str:
 
 
 def hosts_words(snapshot: Snapshot) -> str:
-    """How many hosts have workers: "2 hosts"."""
+    """How many hosts have workers, and the cluster was asked for: "2 hosts", "2 → 3 hosts"."""
     n = sum(not host.problem for host in snapshot.hosts)
+    if snapshot.hosts_wanted > n:
+        return f"{n} → {snapshot.hosts_wanted} hosts"
     return f"{n} host" if n == 1 else f"{n} hosts"
 
 

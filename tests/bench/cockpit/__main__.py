@@ -25,11 +25,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15.0, help="of memory")
     parser.add_argument("--pairs", type=int, default=5, help="of runs, for seconds")
     parser.add_argument("--data", type=Path, help="folder where the servers keep their data for the next time")
+    parser.add_argument("--dask", default="", help="workers on a Dask cluster, such as local:4x16, for core and keys")
     options = parser.parse_args()
     for part in options.parts:
         if part not in PARTS:
             parser.error(f"{part!r} is none of {', '.join(PARTS)}")
-    with stage(options.documents, options.data) as ready:
+    with stage(options.documents, options.data, options.dask) as ready:
         for part in options.parts or [part for part in PARTS if part != "memory"]:
             _measure(ready, part, options)
 
@@ -46,11 +47,13 @@ def _measure(ready: Stage, part: str, options: argparse.Namespace) -> None:
                 _say(line)
         case "core":
             for size in options.workers:
-                share, growth_mib = process.share_of_a_core(ready, size, options.seconds)
+                share, growth_mib, others = process.share_of_a_core(ready, size, options.seconds)
                 figures = (
                     f"{size} workers: {share:.1%} of a core, memory {growth_mib:+.1f} MiB in {options.seconds:.0f} s"
                 )
                 _say(limits.judged_core(figures, share, size))
+                others_words = ", ".join(f"{role} {spent:.1%}" for role, spent in others.items())
+                _say(limits.judged_engine(f"  of a core: {others_words}", others.get("engine", 0.0), size))
         case "memory":
             _say(limits.judged_memory(process.memory(ready, workers, options.minutes, _say)))
         case "seconds":

@@ -91,7 +91,9 @@ def key_delays(
         if sum(map(len, delays.values())) >= presses:
             return dict(delays), used / whole
         before = sum(map(len, delays.values()))
-        with stage.running(workers, page_size=PAGE_SIZE, throttle=0) as terminal:
+        # Elsewhere the workers keep every core busy; members of several hosts on one machine would only be in each other's way.
+        throttle = stage.slow(workers) if stage.is_on_dask else 0
+        with stage.running(workers, page_size=PAGE_SIZE, throttle=throttle) as terminal:
             used_before, whole_before = used_now, whole_now = _cores()
             for press in _mixed(chosen, seed):
                 measured = _delays(terminal, press)

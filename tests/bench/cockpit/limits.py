@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median, quantiles
 
 PAINT_S = 1.0
@@ -11,6 +11,8 @@ HELP_S = 0.4
 KEY_P95_MS = 100.0
 CORE = {16: 0.05, 128: 0.10}
 """Most of a core with as many workers, or with fewer that are more than the one before."""
+ENGINE = {64: 0.25}
+"""Likewise of an engine."""
 EXTRA = 0.03
 """Most that a run may take longer than without a cockpit."""
 SETTLED_MINUTES = 3
@@ -36,7 +38,16 @@ def judged_keys(figures: str, delays_ms: Sequence[float]) -> str:
 
 def judged_core(figures: str, share: float, workers: int) -> str:
     """A share of a core; of more workers than any limit speaks of, only the figures."""
-    most = next((most for size, most in sorted(CORE.items()) if workers <= size), None)
+    return _judged_share(figures, share, workers, CORE)
+
+
+def judged_engine(figures: str, share: float, workers: int) -> str:
+    """The engine's share of a core, likewise."""
+    return _judged_share(figures, share, workers, ENGINE)
+
+
+def _judged_share(figures: str, share: float, workers: int, limits: Mapping[int, float]) -> str:
+    most = next((most for size, most in sorted(limits.items()) if workers <= size), None)
     return figures if most is None else judged(figures, share, most, f"{most:.0%} of a core")
 
 

@@ -7,8 +7,8 @@ import statistics
 import time
 from collections.abc import Callable
 
-from tests.bench.cockpit.stage import Stage, drain, read
-from tests.bench.measure import cpu_s, proportional_kb, resident_kb
+from tests.bench.cockpit.stage import Stage, drain, is_over, read
+from tests.bench.measure import cpu_by_role_now, cpu_s, proportional_kb, resident_kb
 
 SETTLED_S = 5.0
 """Time for a screen to come to rest before its cost is counted."""
@@ -18,15 +18,23 @@ TOUR = ["1", "2", "3", "4", "5", "3", "l", "?", "\x1b", "s", "t", "\x1b", "]", "
 PAIR_WITHIN_S = 3_600.0
 
 
-def share_of_a_core(stage: Stage, workers: int, seconds: float) -> tuple[float, float]:
-    """CPU seconds of the cockpit's process in a second of a throttled run, and MiB that it grew."""
-    with stage.running(workers, throttle=20 * workers * 10) as terminal:
+def share_of_a_core(stage: Stage, workers: int, seconds: float) -> tuple[float, float, dict[str, float]]:
+    """CPU seconds of the cockpit in a second of a throttled run, MiB that it grew, and the seconds of other processes.
+
+    The last ones are by role, as in `tests.bench.measure`, over all processes of a role together.
+    """
+    with stage.running(workers, throttle=stage.slow(workers)) as terminal:
         drain(terminal, SETTLED_S)
         pid = terminal.process.pid
+        before = cpu_by_role_now(stage.mark)
         cpu, resident, began = cpu_s(pid, with_children=False), resident_kb(pid), time.monotonic()
-        drain(terminal, seconds)
-        spent = (cpu_s(pid, with_children=False) - cpu) / (time.monotonic() - began)
-        return spent, (resident_kb(pid) - resident) / 1024
+        if is_over(drain(terminal, seconds)):
+            raise RuntimeError("The run is over before its time: take more documents.")
+        took = time.monotonic() - began
+        spent = (cpu_s(pid, with_children=False) - cpu) / took
+        now = cpu_by_role_now(stage.mark)
+        roles = {role: (now[role] - before.get(role, 0.0)) / took for role in sorted(now) if role != "command"}
+        return spent, (resident_kb(pid) - resident) / 1024, roles
 
 
 def memory(stage: Stage, workers: int, minutes: float, say: Callable[[str], None]) -> list[float]:

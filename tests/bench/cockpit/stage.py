@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import select
 import signal
 import subprocess
@@ -13,10 +14,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.demo import start_servers
+from tests.bench.measure import MARK
 from tests.tui.terminal import ROOT, Terminal
 
 PROGRAM = [sys.executable, "-m", "tui"]
@@ -35,6 +37,17 @@ class Stage:
 
     environment: dict[str, str]
     documents: int
+    mark: str = field(default_factory=lambda: secrets.token_hex(8))
+    """In the environment of every process, those of the engines included."""
+
+    @property
+    def is_on_dask(self) -> bool:
+        """Runs have their workers on a Dask cluster."""
+        return "MONGOPG_DASK_SCHEDULER" in self.environment
+
+    def slow(self, workers: int) -> int:
+        """Rows per second that leave the machine with little to do."""
+        return 20 * workers * 10
 
     def run(self, words: Sequence[str], workers: int) -> subprocess.CompletedProcess[str]:
         """A command without a terminal.
@@ -68,18 +81,21 @@ class Stage:
         """The cockpit on a run that copies."""
         with self.cockpit("run", workers=workers, **knobs) as terminal:
             terminal.wait_for("● running", timeout_s=STARTED_WITHIN_S)
+            if self.is_on_dask:  # hosts come one by one
+                terminal.wait_until(rf"Workers +- \+ +{workers:,}\b(?! →)", timeout_s=STARTED_WITHIN_S)
             yield terminal
 
     def _of(self, workers: int) -> dict[str, str]:
-        return self.environment | {"MONGOPG_RUN_CLUSTER_SIZE": str(workers)}
+        return self.environment | {"MONGOPG_RUN_CLUSTER_SIZE": str(workers), MARK: self.mark}
 
 
 @contextmanager
-def stage(documents: int, data: Path | None) -> Iterator[Stage]:
+def stage(documents: int, data: Path | None, dask: str = "") -> Iterator[Stage]:
     """Start servers and seed.
 
     Args:
         data: a folder where they keep their data for the next time.
+        dask: on which Dask cluster runs have their workers; empty is this host.
     """
     with tempfile.TemporaryDirectory(prefix="mpg") as name, start_servers(data, keep=data is not None) as servers:
         folder = Path(name)
@@ -91,9 +107,11 @@ def stage(documents: int, data: Path | None) -> Iterator[Stage]:
             "MONGOPG_TARGET_URI": servers.target_uri, "MONGOPG_RUN_MODE": "replace",
             "MONGOPG_RUN_COLLECTIONS": COLLECTION, "MONGOPG_RUN_LIMIT": str(documents),
         }  # fmt: skip
-        ready = Stage(environment, documents)
+        on_dask = {"MONGOPG_CLUSTER_KIND": "dask", "MONGOPG_DASK_SCHEDULER": dask} if dask else {}
+        ready = Stage(environment | on_dask, documents)
         try:
-            ready.run(["seed", "--collection", COLLECTION, "--seed-count", str(documents), "--headless"], 4)
+            seeding = Stage(environment, documents)
+            seeding.run(["seed", "--collection", COLLECTION, "--seed-count", str(documents), "--headless"], 4)
             yield ready
         finally:
             servers.stop()
