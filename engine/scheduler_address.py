@@ -23,7 +23,7 @@ class SchedulerAddress:
     host: str = ""
     file: str = ""
     hosts: int = 0
-    """Of a cluster to be started, which are processes of this host."""
+    """Of a cluster to be started on this one."""
     slots: int = 0
     """Of each."""
 

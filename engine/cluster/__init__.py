@@ -14,10 +14,10 @@
     fork_server    the process that they are forked from
     crews          which crew it is, by the settings
     dask_crew      members on the hosts of a Dask cluster, behind the same seam
-    dask_site      that cluster: connected to, or started on this host (dask_local)
+    dask_site      that cluster: connected to, or started on this host (dask_process, and dask_local in it)
     dask_api       what is used of Dask
     dask_agent     what Dask runs there for it
-    host           a host process there, which has members and a local crew
+    host           a host process there, which has members and a local crew; started by host_main
     host_words     what it and the engine say to each other
     mailbox        said so that each message arrives once, in order, whatever is lost on the way
     channel        messages through a pipe, without blocking

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from engine.cluster.crew import Crew, CrewEvents, MakeCrew
+from engine.cluster.dask_process import DaskProcess
 from engine.cluster.local import LocalCrew
 from engine.config import DaskSettings, Settings
 from engine.errors import UsageError
+from engine.scheduler_address import SchedulerAddress, read_address
 
 if TYPE_CHECKING:
     from engine.cluster.dask_crew import DaskCrew
@@ -31,9 +34,12 @@ class Crews:
         self._sites.clear()
 
     def _on_dask(self, events: CrewEvents, settings: DaskSettings) -> Crew:
+        given = read_address(settings.scheduler) if settings.scheduler else SchedulerAddress()
+        is_new = settings not in self._sites and given.slots > 0 and find_spec("distributed") is not None
+        process = DaskProcess(given.hosts, given.slots) if is_new else None  # it imports Dask while we do
         crew, site = _dask()
         if settings not in self._sites:
-            self._sites[settings] = site(settings)
+            self._sites[settings] = site(settings, process)
         return crew(events, self._sites[settings])
 
 

@@ -139,7 +139,7 @@ class Relay:
         self._socket = ours
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "engine.cluster.host", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "engine.cluster.host_main", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,

@@ -21,6 +21,9 @@ NAMES = ("tls_ca_file", "tls_client_cert", "tls_client_key")
 async def serve(hosts: int, slots: int, answers: int) -> None:
     """Have the cluster until standard input is closed.
 
+    Its Dask workers are in this process: what they do is to start host processes and to carry parcels, and a process for
+    each of them would import Dask once more before it can.
+
     Args:
         hosts: Dask workers.
         slots: threads of each.
@@ -28,7 +31,7 @@ async def serve(hosts: int, slots: int, answers: int) -> None:
     """
     security = Security.temporary()
     async with LocalCluster(
-        n_workers=hosts, threads_per_worker=slots, processes=True, asynchronous=True, protocol="tls://",
+        n_workers=hosts, threads_per_worker=slots, processes=False, asynchronous=True, protocol="tls://",
         security=security, dashboard_address=None, memory_limit=0, host="127.0.0.1",
     ) as cluster:  # fmt: skip
         told = {"scheduler": cluster.scheduler_address, "security": {name: getattr(security, name) for name in NAMES}}

@@ -7,14 +7,13 @@ import contextlib
 import json
 import logging
 import math
-import os
 import ssl
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.cluster.dask_api import Client, Security
+from engine.cluster.dask_process import DaskProcess
 from engine.config import DaskSettings
 from engine.errors import ConnectError, MigrationError, UsageError
 from engine.scheduler_address import MOST_LOCAL, SchedulerAddress, read_address
@@ -22,10 +21,8 @@ from engine.tls import is_local
 
 CONNECT_S = 10.0
 """How long a scheduler may take to answer."""
-START_S = 60.0
-"""How long a cluster on this host may take to start."""
 END_S = 10.0
-"""How long it may take to end."""
+"""How long disconnecting may take."""
 SCALE_TOPIC = "mongopg-scale"
 """Of Dask's events: what starts a cluster's hosts, as `docs/cluster/slurm.py`, hears there how many are wanted."""
 TLS_FAILURES = (ssl.SSLError, ssl.CertificateError)
@@ -38,8 +35,11 @@ log = logging.getLogger(__name__)
 class DaskSite:
     """The scheduler, for all crews of an engine."""
 
-    def __init__(self, settings: DaskSettings) -> None:
+    def __init__(self, settings: DaskSettings, process: DaskProcess | None = None) -> None:
         """Not connected.
+
+        Args:
+            process: of a cluster on this host, if it was started already.
 
         Raises:
             UsageError: it is not said where, or the scheduler is on another host and without TLS.
@@ -49,7 +49,7 @@ class DaskSite:
         self.settings = settings
         self._found: SchedulerAddress | None = None
         self._client: Any = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process = process
         self._security: Any = None
         self._is_clear = False
         """Workers are beyond a network, without TLS."""
@@ -147,9 +147,7 @@ class DaskSite:
                 async with asyncio.timeout(CONNECT_S):
                     await client.log_event(SCALE_TOPIC, {"hosts": hosts})
             else:
-                assert self._process.stdin is not None
-                self._process.stdin.write(b"%d\n" % hosts)
-                await self._process.stdin.drain()
+                self._process.scale(hosts)
         except (OSError, TimeoutError, MigrationError) as error:
             log.warning("the Dask cluster cannot be asked for %d hosts: %s", hosts, type(error).__name__)
 
@@ -160,14 +158,7 @@ class DaskSite:
                 async with asyncio.timeout(END_S):
                     await self._client.close()
         if self._process is not None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            try:
-                async with asyncio.timeout(END_S):
-                    await self._process.wait()
-            except TimeoutError:
-                self._process.kill()
-                await self._process.wait()
+            await self._process.end()
 
     def _checked(self, found: SchedulerAddress) -> SchedulerAddress:
         if not found.is_private and not self.settings.insecure:
@@ -224,21 +215,15 @@ class DaskSite:
 
     async def _start(self) -> None:
         """A cluster on this host, in a process of its own, which ends with us."""
-        given = read_address(self.settings.scheduler)
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "engine.cluster.dask_local", str(given.hosts), str(given.slots),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
-            env=os.environ | {"DASK_LOGGING__DISTRIBUTED": "critical"},  # what counts is in our log already
-        )  # fmt: skip
-        assert self._process.stdout is not None
+        if self._process is None:
+            given = read_address(self.settings.scheduler)
+            self._process = DaskProcess(given.hosts, given.slots)
         try:
-            async with asyncio.timeout(START_S):
-                line = await self._process.stdout.readline()
-            told: dict[str, Any] = json.loads(line)
-        except (TimeoutError, ValueError):
-            raise MigrationError(
-                "The Dask cluster on this host did not start; the engine's log says why.", code="dask"
-            ) from None
+            told = await self._process.told()
+        except MigrationError:
+            await self._process.end()
+            self._process = None  # another one is started where it is tried again
+            raise
         self._security = Security(require_encryption=True, **told["security"])
         self._found = SchedulerAddress(address=told["scheduler"], host="localhost")
 

@@ -1,4 +1,4 @@
-"""A host process: members on this host for an engine on another one. `python -P -m engine.cluster.host FD`.
+"""A host process: members on this host for an engine on another one. `engine.cluster.host_main` starts it.
 
 It is started by what the engine reaches this host through (`engine.cluster.dask_agent`), with one end of a socket. Parcels come
 and go through it, each behind its length; the first thing that comes is the key of the conversation. Its members are processes
@@ -12,16 +12,10 @@ import contextlib
 import logging
 import os
 import platform
-import signal
 import socket
-import sys
-import tempfile
 import time
 from collections import deque
-from pathlib import Path
 
-from engine import logs
-from engine.cluster import fork_server
 from engine.cluster.crew import Counters, Ended, Member
 from engine.cluster.host_words import (
     CODEC,
@@ -221,23 +215,6 @@ async def serve(descriptor: int) -> None:
         await HostProcess(reader, writer).run()
 
 
-def main() -> None:
-    """Serve at the descriptor that the first argument names."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what started us ends us
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    logs.set_up()
-    with tempfile.TemporaryDirectory(prefix="mongopg-", dir=_folder_of_sockets()) as folder:
-        fork_server.warm_up([Path(folder)])
-        asyncio.run(serve(int(sys.argv[1])))
-    logging.shutdown()
-    os._exit(0)  # a thread may still wait for a worker's end
-
-
-def _folder_of_sockets() -> str | None:
-    """Clusters have long names of temporary folders, and a socket's path must be short; None is the usual one."""
-    short = "/tmp"  # noqa: S108 - what is made in it is ours alone
-    return short if os.access(short, os.W_OK) else None
-
-
-if __name__ == "__main__":
-    main()
+def run(descriptor: int) -> None:
+    """Serve at a descriptor until the engine is gone."""
+    asyncio.run(serve(descriptor))
