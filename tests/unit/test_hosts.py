@@ -215,6 +215,7 @@ def test_words_for_hosts() -> None:
     a = HostView(name="a", workers=3, busy=2, slots=8, round_trip_ms=2.14, load=3.2, cores=4, version="0.1.0")
     refused = HostView(name="b", slots=8, problem="mongopg-tui is not installed there.")
     assert host_words(a) == "3/8 workers, 1 idle · 2.1 ms · load 3.2/4 · 0.1.0"
+    assert host_words(a, with_version=False, is_short=True) == "3/8, 1 idle · 2.1 ms · load 3.2/4"
     assert host_words(HostView(name="c", workers=2, busy=2)) == "2 workers"
     assert host_words(refused) == "! mongopg-tui is not installed there."
     assert workers_words(snapshot(a, refused, size=2)) == "workers 2 on 1 host"

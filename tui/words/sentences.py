@@ -86,16 +86,22 @@ def slots_of(snapshot: Snapshot) -> int:
     return sum(host.slots for host in snapshot.hosts if not host.problem)
 
 
-def host_words(host: HostView) -> str:
-    """What there is to know of one beside its rates: "6/8 workers, 3 idle · 2.1 ms · load 3.2/4 · 0.1.0"."""
+def host_words(host: HostView, *, with_version: bool = True, is_short: bool = False) -> str:
+    """What there is to know of one beside its rates: "6/8 workers, 3 idle · 2.1 ms · load 3.2/4 · 0.1.0".
+
+    Args:
+        with_version: of the program there, which is that of the engine where it has workers.
+        is_short: "6/8, 3 idle · 2.1 ms · load 3.2/4".
+    """
     if host.problem:
         return f"! {safe(host.problem, 300)}"
-    workers = f"{host.workers}/{host.slots} workers" if host.slots else f"{host.workers} workers"
+    workers = f"{host.workers}/{host.slots}" if host.slots else f"{host.workers}"
+    workers += "" if is_short and host.slots else " workers"
     idle = host.workers - host.busy
     words = [f"{workers}, {idle} idle" if idle else workers]
     words += [f"{host.round_trip_ms:.1f} ms"] if host.round_trip_ms is not None else []
     words += [f"load {host.load:.1f}/{host.cores}"] if host.load is not None and host.cores else []
-    words += [safe(host.version, 20)] if host.version else []
+    words += [safe(host.version, 20)] if host.version and with_version else []
     return " · ".join(words)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -275,13 +276,14 @@ class WorkerBars(BarList[WorkerView | HostView]):
         has_lines = below < len(self.rows) and isinstance(self.rows[below], WorkerView)
         sign = UNFOLDED if has_lines else FOLDED
         begin = f"{sign:>3}{CURSOR if is_chosen else ' '}"
-        name, words = safe(host.name, 80), host_words(host)
+        name = safe(host.name, 80)
         style = "bar--error" if host.problem else "bar--muted"
         room = layout.state + layout.collection + layout.range
         if host.problem:
             room += layout.bar + 1 + layout.trend + layout.rate + layout.rows
         name = Content(name).truncate(min(room - 1, max(layout.state, room // 3)), ellipsis=True).plain
-        said = Content(f" {words}").truncate(max(1, room - Content(name).cell_length - 1), ellipsis=True)
+        space = max(1, room - Content(name).cell_length - 1)
+        said = Content(f" {_fitting_words(host, space - 1)}").truncate(space, ellipsis=True)
         left = room - Content(name).cell_length - said.cell_length
         start: tuple[Piece, ...] = (
             (begin, "bar--muted"), (name, ""), (said.plain, style), (" " * left, ""),
@@ -296,6 +298,14 @@ class WorkerBars(BarList[WorkerView | HostView]):
             (REST * (layout.bar - len(filled)) + " " * (1 + layout.trend), "bar--rest"),
             (f"{number(host.rows_per_s):>{layout.rate}}{rows:>{layout.rows}}", ""),
         )
+
+
+def _fitting_words(host: HostView, room: int) -> str:
+    """What there is to know of it, as far as it fits: what is missed least is left out first."""
+    words = host_words(host)
+    for shorter in (host_words(host, with_version=False), host_words(host, with_version=False, is_short=True)):
+        words = words if cell_len(words) <= room else shorter
+    return words
 
 
 def _split(worker: WorkerView, filled: str) -> list[Piece]:
