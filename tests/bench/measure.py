@@ -232,7 +232,7 @@ def _role(pid: int) -> str:
         return "engine"
     if "engine.cluster.dask_local" in words:
         return "scheduler"
-    if "engine.cluster.host" in words:
+    if "engine.cluster.host_main" in words:
         return "host"
     if "tui" in words:
         return "command"

@@ -127,7 +127,7 @@ def _command(
             stderr=subprocess.PIPE,
             text=True,
             cwd=servers.folder,
-            env=_environment(servers) | environment | {MARK: mark},
+            env=own_environment(servers) | environment | {MARK: mark},
         )
         assert process.stdout is not None
         lines = [(time.monotonic() - began, json.loads(line)) for line in process.stdout]
@@ -190,7 +190,7 @@ def _first_seen(lines: list[tuple[float, dict[str, Any]]], not_in: Collection[st
     return found
 
 
-def _environment(servers: Servers) -> dict[str, str]:
+def own_environment(servers: Servers) -> dict[str, str]:
     """Ours without settings of the user's, with folders of the bench's own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MONGOPG_")}
     return kept | {

@@ -19,7 +19,7 @@ pytest.importorskip("distributed", reason="the extra dask is not installed")
 from engine.cluster.dask_api import Client
 from engine.cluster.dask_site import SCALE_TOPIC
 
-USERS = 3_000
+USERS = 12_000
 pytestmark = pytest.mark.slow
 
 

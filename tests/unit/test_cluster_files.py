@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -48,6 +49,30 @@ def test_kubernetes_uses_options_and_settings_that_there_are() -> None:
     assert {each for each in engine["command"] if each.startswith("--")} <= known
     variables = {variable_of(name) for name in setting_names()}
     assert {each["name"] for each in engine["env"] if each["name"].startswith("MONGOPG_")} <= variables
+
+
+def test_what_the_operator_makes_of_it_has_no_field_that_kubernetes_does_not_know() -> None:
+    operator: Any = pytest.importorskip("dask_kubernetes.operator.controller.controller")
+    client: Any = pytest.importorskip("kubernetes.client")
+    cluster, job = documents()
+    name, spec = cluster["metadata"]["name"], cluster["spec"]
+    labels = {"app": "mongopg"}
+    made = {
+        "V1Deployment": [
+            operator.build_scheduler_deployment_spec(name, spec["scheduler"]["spec"], {}, labels),
+            operator.build_worker_deployment_spec(
+                f"{name}-default", "default", name, "0", spec["worker"]["spec"], {}, labels
+            ),
+        ],
+        "V1Service": [operator.build_scheduler_service_spec(name, spec["scheduler"]["service"], {}, labels)],
+        "V1Job": [job],
+    }
+    api = client.ApiClient()
+    for kind, each in ((kind, each) for kind, objects in made.items() for each in objects):
+        read = api.deserialize(json.dumps(each), kind, "application/json")
+        assert api.sanitize_for_serialization(read) == each  # it drops what it does not know
+    (worker,) = made["V1Deployment"][1]["spec"]["template"]["spec"]["containers"]
+    assert set(re.findall(r"\$\((\w+)\)", " ".join(worker["args"]))) <= {each["name"] for each in worker["env"]}
 
 
 def test_the_program_for_slurm_can_be_read() -> None:

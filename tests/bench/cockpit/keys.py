@@ -7,7 +7,7 @@ import re
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -25,6 +25,8 @@ GONE_S = 1.0
 """What a key showed is gone so long after the key that takes it back: nothing left on the screen tells when."""
 
 _IN_FULL = ", all of it"
+_FREE = ", less its waits for a processor"
+"""Of a press: what it would have taken where the cockpit had a processor whenever it wanted one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,12 @@ class Press:
     """Found when all of it is there, where something is shown before that."""
 
 
-def presses_of(workers: int) -> list[list[Press]]:
-    """All keys that show something while a run copies; those of one list follow each other."""
+def presses_of(workers: int, *, has_hosts: bool = False) -> list[list[Press]]:
+    """All keys that show something while a run copies; those of one list follow each other.
+
+    Args:
+        has_hosts: workers are folded below the lines of their hosts, and Enter shows them.
+    """
 
     def knob(key: str, label: str, keys: str, value: int) -> Press:
         return Press(key, key, re.compile(rf"{label} +{re.escape(keys)} +(?:[\d,]+ → )?{value:,}(?! →)\b"))
@@ -59,7 +65,8 @@ def presses_of(workers: int) -> list[list[Press]]:
         [knob("+", "Workers", "- +", workers + 1), knob("-", "Workers", "- +", workers)],
         other("t", "Tune the run"),
         other("x", r"Stop the run\?"),
-        other("enter", 'last progress|matching "', key="\r"),  # the worker in full; of a collection, its workers
+        # The worker in full; of a collection, its workers.
+        other("enter", "▼", back="\r", key="\r") if has_hosts else other("enter", 'last progress|matching "', key="\r"),
         other("?", "Help: Run"),
         other("ctrl+p", "Search for commands", key="\x10"),
         other("l", "─ Events", back="l"),
@@ -78,26 +85,29 @@ def key_delays(
 ) -> tuple[dict[str, list[float]], float]:
     """Milliseconds from a key to the bytes that show it, by name, and to those that end it; over as many runs as it takes.
 
+    Beside each stands what is left of it without the time in which the cockpit waited for a processor.
+
     A key whose effect does not show within `SHOWN_WITHIN_S`, while the run goes on, counts with that time. The second value is
     the share of the cores' time that something used meanwhile.
 
     Args:
         names: only lists with one of these keys.
     """
-    chosen = [group for group in presses_of(workers) if not names or {press.name for press in group} & {*names}]
+    known = presses_of(workers, has_hosts=stage.is_on_dask)
+    chosen = [group for group in known if not names or {press.name for press in group} & {*names}]
     delays: dict[str, list[float]] = defaultdict(list)
     used = whole = 0.0
     for seed in count():
-        if sum(map(len, delays.values())) >= presses:
+        if _n_presses(delays) >= presses:
             return dict(delays), used / whole
-        before = sum(map(len, delays.values()))
+        before = _n_presses(delays)
         # Elsewhere the workers keep every core busy; members of several hosts on one machine would only be in each other's way.
         throttle = stage.slow(workers) if stage.is_on_dask else 0
         with stage.running(workers, page_size=PAGE_SIZE, throttle=throttle) as terminal:
             used_before, whole_before = used_now, whole_now = _cores()
             for press in _mixed(chosen, seed):
                 measured = _delays(terminal, press)
-                if not measured or sum(map(len, delays.values())) >= presses:
+                if not measured or _n_presses(delays) >= presses:
                     break
                 for name, delay in measured.items():
                     delays[name].append(delay * 1_000)
@@ -105,17 +115,26 @@ def key_delays(
                 if is_over(_take_back(terminal, press)):
                     break
             used, whole = used + used_now - used_before, whole + whole_now - whole_before
-        if sum(map(len, delays.values())) == before:
+        if _n_presses(delays) == before:
             raise RuntimeError("The run is over before a key can be pressed: take more documents.")
     raise AssertionError("unreachable")
 
 
+def _n_presses(delays: Mapping[str, Sequence[float]]) -> int:
+    return sum(len(of_key) for name, of_key in delays.items() if not name.endswith(_FREE))
+
+
 def words(delays: dict[str, list[float]], busy: float) -> list[str]:
     """How busy the cores were; a line for all keys, one for each, and one for each of what goes on after its first sign."""
-    every = [delay for name, of_key in delays.items() if not name.endswith(_IN_FULL) for delay in of_key]
+
+    def of_all(is_one: Callable[[str], bool]) -> list[float]:
+        return [delay for name, of_key in delays.items() if is_one(name) for delay in of_key]
+
+    free = of_all(lambda name: name.endswith(_FREE) and _IN_FULL not in name)
     return [
         f"cores busy: {busy:.0%}",
-        _line("key to screen", every),
+        _line("key to screen", of_all(lambda name: not name.endswith((_IN_FULL, _FREE)))),
+        *([_line(f"key to screen{_FREE}", free)] if free else []),
         *(_line(f"  {name}", of_key) for name, of_key in delays.items()),
     ]
 
@@ -140,6 +159,11 @@ def _cores() -> tuple[float, float]:
     return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
 
 
+def _waited_s(pid: int) -> float:
+    """How long the main thread of a process has waited for a processor; proc(5), schedstat."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 def _take_back(terminal: Terminal, press: Press) -> str:
     """What the program writes while it does: History writes of other runs' ends before."""
     written = drain(terminal, BETWEEN_PRESSES_S)
@@ -151,16 +175,18 @@ def _take_back(terminal: Terminal, press: Press) -> str:
 
 def _delays(terminal: Terminal, press: Press) -> dict[str, float]:
     """Seconds until what the key does is in what the program writes, and until all of it is; none when the run is over."""
-    pressed = time.perf_counter()
+    pid = terminal.process.pid
+    waited, pressed = _waited_s(pid), time.perf_counter()
     terminal.press(press.key)
     awaited = {press.name: press.shown} | ({press.name + _IN_FULL: press.in_full} if press.in_full else {})
     found: dict[str, float] = {}
     written = ""
-    while len(found) < len(awaited):
+    while len(found) < 2 * len(awaited):
         seconds = time.perf_counter() - pressed
         for name, pattern in awaited.items():
             if name not in found and (pattern.search(written) or seconds > SHOWN_WITHIN_S):
                 found[name] = min(seconds, SHOWN_WITHIN_S)
+                found[name + _FREE] = max(0.0, found[name] - (_waited_s(pid) - waited))
         if is_over(written) and not found:
             return {}
         written += read(terminal, 0.01)
