@@ -70,7 +70,7 @@ async def test_enter_on_a_host_folds_its_workers_and_shows_them_again(engine: Sc
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 async def test_many_workers_are_folded_below_their_hosts(engine: ScriptedEngine, size: tuple[int, int]) -> None:
-    hosts = [NODE_A.model_copy(update={"name": f"node-{number:02}", "workers": 8}) for number in range(64)]
+    hosts = [NODE_A.model_copy(update={"name": f"node-{number:02}", "workers": 8, "busy": 8}) for number in range(64)]
     workers = [worker(number + 1, host=f"node-{number % 64:02}") for number in range(512)]
     app = on_run(engine, on_hosts(workers=workers, hosts=hosts, workers_alive=512, cluster_size=512))
     async with app.run_test(size=size) as pilot:
