@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 SESSION_VARIABLE = "MONGOPG_TEST_SESSION"
-LEFT_OVER_GRACE_S = 10.0
+LEFT_OVER_GRACE_S = 30.0
 SQL_TIMEOUT_S = 60.0
 # Python's own helpers of the process that runs the tests; they end with it.
 MULTIPROCESSING_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")

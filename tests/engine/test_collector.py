@@ -77,7 +77,7 @@ async def test_the_position_goes_on_where_nothing_changes_that_is_followed(
         for _ in range(3):
             source.db.other.insert_one({})
             wanted = causal.clock_of(source.client).at
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while found.position < wanted:
                     await asyncio.sleep(0.02)
         assert not any(heard.slices)
@@ -89,7 +89,7 @@ async def test_a_position_that_is_waited_for_is_kept_at_once(source: Source, tar
     async with collecting(source, target, heard) as found:
         source.db.users.insert_many([{"_id": number} for number in range(100)])
         source.db.other.insert_one({})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await found.until(causal.clock_of(source.client).at)
         assert target.value("SELECT count(*) FROM mongopg.dirty") == 100
         assert {lane for generations in heard.slices for lane in generations} == {(1, lane) for lane in range(8)}
@@ -104,7 +104,7 @@ async def test_what_becomes_of_a_collection_is_kept_with_the_position_and_keys_b
         await found.until(causal.clock_of(source.client).at)
         source.db.users.drop()
         source.db.users.insert_one({"_id": 10})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await found.until(causal.clock_of(source.client).at)
         assert [(halt.task_id, halt.code) for halt in heard.halts] == [(1, "drop")]
         assert target.value("SELECT count(*) FROM mongopg.dirty") == 1, "that of the collection made anew"
@@ -114,7 +114,7 @@ async def test_what_becomes_of_a_collection_is_kept_with_the_position_and_keys_b
         await found.leave("users")
         source.db.users.insert_one({"_id": 12})
         source.db.users.drop()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await found.until(causal.clock_of(source.client).at)
         assert len(heard.halts) == 1, "it is followed no longer"
 
@@ -129,12 +129,12 @@ async def test_a_full_disk_of_the_target_is_told_once_and_waited_for(source: Sou
         )
         source.db.users.insert_one({"_id": 1})
         wanted = causal.clock_of(source.client).at
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not heard.problems:
                 await asyncio.sleep(0.02)
         assert "No space left" in heard.problems[0].message
         target.execute("DROP TRIGGER full_disk ON mongopg.stream_slice")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await found.until(wanted)
         assert target.value("SELECT count(*) FROM mongopg.dirty") == 1
         assert [problem.code for problem in heard.problems] == ["53100"]

@@ -108,7 +108,7 @@ async def test_a_run_ends_when_another_took_its_table_while_its_sessions_were_go
             )
         )
         queued = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        await eventually(lambda: target.value(queued), 5.0, engine.account)
+        await eventually(lambda: target.value(queued), 60.0, engine.account)
         target.execute(f"SELECT pg_terminate_backend({held['pid']})")
         await waits
 

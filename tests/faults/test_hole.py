@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 USERS = 12_000
 HOLE_S = 45.0
-BACK_S = 10.0
+BACK_S = 30.0
 """A connection that is being made when the hole ends is given up after 5 s, and tried again."""
 NOTICED_S = {"source": 25.0, "target": 40.0}
 """MongoDB's driver asks its server every 10 s and waits 5 s for the answer; PostgreSQL's connections are the kernel's to watch,

@@ -269,18 +269,18 @@ async def test_the_fork_server_is_killed_while_it_is_to_start_workers(
 async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in constants({"engine.cluster.supervisor:HEARTBEAT_LIMIT_S": 3.0}).items():
+    for name, value in constants({"engine.cluster.supervisor:HEARTBEAT_LIMIT_S": 8.0}).items():
         monkeypatch.setenv(name, value)
     add_users(source, USERS)
     engine = await started(engines, cluster_size=2)
     await engine.set("throttle", 300)  # the run must still be on when the silence is noticed
     victim = await worker_at_work(engine)
-    await eventually(lambda: backends_of(target, victim), 30.0, engine.account)
+    await eventually(lambda: backends_of(target, victim), 60.0, engine.account)
+    (backend,) = backends_of(target, victim)
 
     assert send_signal(victim.pid, signal.SIGSTOP)
-    (backend,) = backends_of(target, victim)
     idle = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {backend} AND wait_event_type = 'Client'"
-    await eventually(lambda: target.value(idle), 10.0, engine.account)  # a COMMIT that was on its way is done
+    await eventually(lambda: target.value(idle), 60.0, engine.account)  # a COMMIT that was on its way is done
     target.execute(WATCH_CLAIMS.format(backend=backend))
     committed_before = target.rows(COMMITTED_BY, backend)
     await eventually(lambda: engine.facts_of("problem"), HANG_IS_NOTICED_S, engine.account)
@@ -302,7 +302,7 @@ async def test_a_worker_that_hangs_while_postgresql_is_away_is_ended(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its session cannot be ended then: that it is gone, the network has seen to, or will."""
-    for name, value in constants({"engine.cluster.supervisor:HEARTBEAT_LIMIT_S": 2.0}).items():
+    for name, value in constants({"engine.cluster.supervisor:HEARTBEAT_LIMIT_S": 8.0}).items():
         monkeypatch.setenv(name, value)
     add_users(source, USERS)
     async with proxy_to(target.uri) as proxy:

@@ -74,7 +74,7 @@ async def test_a_host_that_is_gone_leaves_its_run_to_another(source: Source, tar
     run_id = first.run_id
     for pid in first.processes():
         send_signal(pid, signal.SIGKILL)  # some end with the ones before them
-    await eventually(lambda: not first.processes(), 10.0, first.processes)
+    await eventually(lambda: not first.processes(), 60.0, first.processes)
     target.execute(SILENT, run_id)
     on_b: dict[str, Any] = {"cluster": {"host": "b"}}
 

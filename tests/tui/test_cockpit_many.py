@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from engine.protocol import TableProgress
 
 MANY = 5_000
-DRAWN_S = 1.0
+DRAWN_S = 3.0
 """Processor time of the cockpit for another snapshot of all of them, on a slow machine."""
 
 

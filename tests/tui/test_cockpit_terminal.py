@@ -21,8 +21,8 @@ RESTORED = ("\x1b[?1049l", "\x1b[?25h", "\x1b[?1000l")
 """Main screen, cursor, no mouse."""
 INKS, GROUNDS = {*range(30, 38), 39, *range(90, 98)}, {*range(40, 48), 49, *range(100, 108)}
 """Codes of the sixteen colours and of the terminal's own, for letters and for what is behind them."""
-FIRST_PAINT_CPU_S = 3.0
-"""Not seconds by the clock, which belong to whatever else the machine does; four times what it takes with a core for itself."""
+FIRST_PAINT_CPU_S = 6.0
+"""Not seconds by the clock, which belong to whatever else the machine does; eight times what a core of its own takes."""
 
 
 def assert_restored(terminal: Terminal) -> None:

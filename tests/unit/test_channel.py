@@ -39,7 +39,7 @@ def take_all(connection: Connection, n: int) -> list[Any]:
 
 
 async def eventually(ends: Ends, n: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60.0):
         while len(ends.taken) < n and not ends.n_ends:
             await asyncio.sleep(0.001)
 

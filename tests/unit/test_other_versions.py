@@ -29,7 +29,7 @@ from tests.running import eventually
 
 CONVERSATIONS = Path(__file__).parent / "conversations"
 RUN = "20261130-0933-euub"
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @pytest.fixture

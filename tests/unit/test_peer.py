@@ -14,7 +14,7 @@ import pytest
 from engine.config import Settings
 from engine.service.server import Server
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 STATUS = json.dumps({"id": 1, "command": {"name": "status"}}).encode() + b"\n"
 
 
