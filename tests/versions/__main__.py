@@ -27,11 +27,11 @@ LIMIT_S = 1_200.0
 TESTS = {
     "PostgreSQL": (
         "test_target_copy", "test_target_guards", "test_target_rows", "test_target_ledger", "test_target_tables",
-        "test_replace_attachments",
+        "test_replace_attachments", "test_ledger_follow", "test_followed_indexes", "test_cut_over",
     ),
     "MongoDB": (
         "test_source_catalogue", "test_source_mongo", "test_source_ranges", "test_source_rawcursor",
-        "test_source_inclusive", "test_run_sources",
+        "test_source_inclusive", "test_run_sources", "test_source_changes", "test_follow_control",
     ),
 }  # fmt: skip
 """Of tests/engine: those whose statements and commands a server's version could matter to."""
