@@ -284,5 +284,5 @@ async def test_t11_a_run_with_rejects_is_only_deleted_when_that_is_said(
         await engine.client.call(protocol.DiscardRun(run=engine.run_id))
     assert target.value("SELECT count(*) FROM mongopg.run") == 1
     answer = await engine.client.call(protocol.DiscardRun(run=engine.run_id, force=True))
-    assert answer == {"run_id": engine.run_id, "dropped": [], "rejected": BAD}
+    assert answer == {"run_id": engine.run_id, "dropped": [], "rejected": BAD, "writes_blocked": False}
     assert target.value("SELECT count(*) FROM mongopg.run") == 0
