@@ -76,6 +76,9 @@ async def test_a_pause_stops_what_is_applied_and_collecting_goes_on(
     await engine.resume()
     await applied(source, target, engine)
     assert engine.snapshot.state is RunState.FOLLOWING
+    await engine.until(
+        lambda now: now.follow is not None and now.follow.oplog_left_s is not None, "a look at the oplog"
+    )
     await engine.cancel()
     assert (await engine.finished())["state"] == "cancelled"
     (until,) = [facts["message"] for facts in engine.facts_of("problem") if facts["code"] == "resume_until"]
