@@ -26,7 +26,7 @@ from engine.mongo.connect import Client, Document
 
 MAJORITY_S = 10.0
 """How far the majority may be behind the primary."""
-_ASKED_S = 2.0
+_ASKED_S = 10.0
 """A question that takes a right which the user may not have, or more of a server than it has time for, is given up then."""
 _POLL_S = 0.01
 Seen = Callable[[], int]
