@@ -51,8 +51,15 @@ def plain(value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize("mode", ["append", "upsert"])
-@pytest.mark.parametrize("converter", ["native", "plain"])
+@pytest.mark.parametrize(
+    ("mode", "converter"),
+    [
+        ("append", "native"),
+        ("append", "plain"),
+        ("upsert", "native"),
+        pytest.param("upsert", "plain", marks=pytest.mark.slow),
+    ],
+)
 async def test_values_that_fit_exactly_go_into_the_columns_that_are_there(
     source: Source, target: Target, engines: Engines, mode: str, converter: str
 ) -> None:

@@ -73,7 +73,16 @@ async def test_a_wrong_password_at_the_source(source: Source, target: Target, en
     assert nothing_was_written(target)
 
 
-@pytest.mark.parametrize("uri", ["", "mysql://127.0.0.1/shop", "mongodb://", "127.0.0.1:27017"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "127.0.0.1:27017",
+        # What is said of them, the tests of connecting know.
+        pytest.param("mysql://127.0.0.1/shop", marks=pytest.mark.slow),
+        pytest.param("mongodb://", marks=pytest.mark.slow),
+    ],
+)
 async def test_a_source_that_is_no_connection_string(target: Target, engines: Engines, uri: str) -> None:
     exit_code, _, message = await refusal(engines, source={"uri": uri})
 

@@ -290,7 +290,7 @@ async def test_a_run_that_goes_on_is_not_offered_to_be_deleted(engine: ScriptedE
         assert "Delete run…" in screen_text(app)
         screen = app.screen
         assert isinstance(screen, HistoryScreen)
-        going = run_info("20261123-1500-zzzz", state="running", verification="none", heartbeat_unix=time.time())
+        going = run_info("20261123-1500-zzzz", state="running", verification="none", heartbeat_unix=time.time() + 600.0)
         screen.runs = [going, *screen.runs]
         screen._fill()
         await pilot.press("home")
@@ -307,7 +307,9 @@ async def test_a_run_whose_engine_was_seen_to_die_does_not_go_on_whatever_its_la
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "● running")
         session = session_of(app)
-        mine = run_info(session.snapshot.run_id, state="running", verification="none", heartbeat_unix=time.time())
+        mine = run_info(
+            session.snapshot.run_id, state="running", verification="none", heartbeat_unix=time.time() + 600.0
+        )
         assert sign_of(app.answers.as_known(mine)).word == "running"
         engine.die()
         await until_shown(pilot, "! engine lost")

@@ -204,7 +204,7 @@ async def test_escape_leaves_the_chosen_run_for_the_newest(engine: ScriptedEngin
 
 
 async def test_of_a_run_that_goes_on_nothing_is_said_to_have_ended(engine: ScriptedEngine) -> None:
-    going = run_info("20261123-1500-zzzz", state="running", verification="none", heartbeat_unix=time.time())
+    going = run_info("20261123-1500-zzzz", state="running", verification="none", heartbeat_unix=time.time() + 600.0)
     engine.runs = [going, *RUNS]
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:
