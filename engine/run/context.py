@@ -65,6 +65,14 @@ class RunContext(Protocol):
         """
         ...
 
+    async def until_clear(self) -> None:
+        """Be paused while a guard has passed the limit that pauses: before a key or an index is begun, which nothing can pause.
+
+        Raises:
+            Cancelled: so asked meanwhile.
+        """
+        ...
+
     def go_on(self, reason: str) -> None:
         """What the run was paused for is over; a pause for another reason stays in force."""
         ...

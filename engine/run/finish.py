@@ -146,7 +146,7 @@ class Finishing:
                 )
 
         async def build_in_turn(table: TablePlan) -> None:
-            async with builders.turn:
+            async with builders.place():
                 try:
                     await insist(self._context, partial(build, table))
                 except ending.KeyTwice:
@@ -169,7 +169,7 @@ class Finishing:
         self.begin_counting()
         assert self._counting is not None
         try:
-            builders = await insist(self._context, lambda: builders_for(self._ledger))
+            builders = await insist(self._context, lambda: builders_for(self._ledger, self._context.until_clear))
             small = await insist(self._context, self._small_groups)
             grouped = {table.task_id for group in small for table in group}
             others = [table for table in self._plan.tables if table.task_id not in grouped]
@@ -223,7 +223,7 @@ class Finishing:
                         self.key_s[table.task_id] = time.monotonic() - began
                     await ending.analyze(connection, load)
 
-            async with builders.turn:
+            async with builders.place():
                 self._enter(table, TableState.BUILDING_KEY)
                 await insist(self._context, step)
             self._enter(table, TableState.FOLLOWING)
@@ -436,7 +436,7 @@ class Finishing:
                 # Both only read: neither waits for the other.
                 await together(ending.analyze(connection, load, is_new=is_new), count())
 
-        async with builders.turn:
+        async with builders.place():
             self._enter(table, TableState.BUILDING_KEY)
             await insist(self._context, finish)
             if not table.indexes:
@@ -473,7 +473,7 @@ class Finishing:
             for table in tables
         ]
         found: dict[int, int] | None = None
-        async with builders.turn:
+        async with builders.place():
             for table in tables:
                 self._enter(table, TableState.BUILDING_KEY)
             try:

@@ -190,7 +190,7 @@ class FollowedIndexes:
                         await drop_index(connection, self._ledger.run_id, load, index)
                     return await build_index(connection, self._ledger.run_id, load, index, at_once=at_once)
 
-            async with builders.turn:
+            async with builders.place():
                 self._built_last.append((table, index))
                 self._refusals[_name(table, index)] = await insist(self._context, step)
 

@@ -21,7 +21,7 @@ HOLD_S = 30.0
 BLIND_S = 60.0
 """A guard that could see for so long in between says it again when it cannot."""
 _SLOWED = frozenset({RunState.STARTING, RunState.RUNNING, RunState.SEEDING, RunState.PAUSING, RunState.PAUSED})
-"""States in which slowing down makes sense: keys are built at once or not at all."""
+"""States in which slowing down makes sense: a key that is being built goes on, and others wait (`Guarding.hold_builds`)."""
 _FOLLOWING = frozenset({RunState.FOLLOWING, RunState.DRAINING})
 """A run that follows its source is never held back: what it waits for too long, the source forgets."""
 
@@ -116,6 +116,20 @@ class Guarding:
         """Something else has paused the run, and would let it go now: guards hold it from here on. Returns why."""
         self._hold_reason = self.pause_reason
         return self._hold_reason
+
+    def hold_builds(self) -> str:
+        """Why no key or index is to be begun now, and the run is to be paused; empty where no guard is past its hard limit.
+
+        What is begun can be neither slowed nor paused.
+        """
+        now = self._clock()
+        if not self._run.settings.guard.on or self._level(now) is not Level.HARD:
+            return ""
+        step = self._governor.look(now, Level.HARD, 0.0)
+        self._remember()
+        if step is not None:
+            self._tell(step)
+        return self.hold()
 
     def throttled(self, throttle: int) -> int:
         """The lower one of an operator's throttle, where 0 is off, and what guards let through."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from engine.ledger.ledger import Ledger
@@ -29,12 +30,26 @@ class Builders:
     most: int
     turn: asyncio.Semaphore
     """Of those that build; who waits longest is next."""
+    until_clear: Callable[[], Awaitable[None]] | None = None
+    """Returns when guards let another one be begun; None where they do not hold the run."""
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """One may be built."""
+        async with self.turn:
+            if self.until_clear is not None:
+                await self.until_clear()
+            yield
 
 
-async def builders_for(ledger: Ledger) -> Builders:
-    """As many as the target has connections for."""
+async def builders_for(ledger: Ledger, until_clear: Callable[[], Awaitable[None]] | None = None) -> Builders:
+    """As many as the target has connections for.
+
+    Args:
+        until_clear: waited for before each one.
+    """
     most = max(1, min(BUILDERS, await ledger.free_connections()))
-    return Builders(most, asyncio.Semaphore(most))
+    return Builders(most, asyncio.Semaphore(most), until_clear)
 
 
 class Indexing:
@@ -80,7 +95,7 @@ class Indexing:
         built: list[bool] = []
 
         async def build(index: Index) -> None:
-            async with self._builders.turn:
+            async with self._builders.place():
                 refusal = await insist(context, lambda: refusal_of(index))
             if refusal is not None:
                 context.emit(

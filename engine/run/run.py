@@ -384,6 +384,11 @@ class Run:
                     continue
             return
 
+    async def until_clear(self) -> None:
+        """Be paused while a guard has passed the limit that pauses (`RunContext.until_clear`)."""
+        while reason := self.guards.hold_builds():
+            await self.stand(reason)
+
     def go_on(self, reason: str) -> None:
         """What the run was paused for is over; a pause for another reason stays in force."""
         if self.is_paused and self._lifecycle.pause_reason == reason:

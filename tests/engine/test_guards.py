@@ -192,6 +192,35 @@ async def test_a_file_pauses_and_a_command_slows_without_a_shell_and_without_sec
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
+async def test_past_a_limit_that_pauses_the_key_in_hand_is_built_and_the_next_index_waits(
+    source: Source, target: Target, engines: Engines, tmp_path: Path
+) -> None:
+    add_users(source, 2_000)
+    source.db.users.create_index("email", name="by_email")
+    file = tmp_path / "stop"
+    engine = await started(engines, sections={"guard": QUICK | {"file": str(file)}}, indexes=True)
+    reader = await asyncpg.connect(target.uri)
+    try:
+        async with reader.transaction():
+            await reader.execute("LOCK TABLE users IN ACCESS SHARE MODE")  # the key waits for it
+            await engine.set("throttle", 0)
+            await engine.event("table", lambda facts: facts["state"] == "building key")
+            file.touch()
+            await engine.until(lambda now: words(now) == f"file {file} exists", "a file that is seen")
+            assert engine.snapshot.state is RunState.FINISHING
+        held = await engine.until_state(RunState.PAUSED)
+        assert held.eta_reason == f"paused by guard file: file {file} exists"
+        indexes = "SELECT string_agg(indexname, ' ' ORDER BY indexname) FROM pg_indexes WHERE tablename = 'users'"
+        assert target.value(indexes) == "users_pkey"
+    finally:
+        await reader.close()
+    file.unlink()
+    await engine.until_state(RunState.FINISHING)
+    await completed(engine, source, target)
+    assert target.value(indexes) == "users_email_idx users_pkey"
+
+
 # --- before a run -----------------------------------------------------------------------------------------------------
 
 

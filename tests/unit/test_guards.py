@@ -333,6 +333,33 @@ def test_a_run_that_builds_its_keys_is_not_paused_and_says_so() -> None:
     assert (shown.action, shown.guards[0].state) == ("", "pauses")
 
 
+def test_no_key_or_index_is_begun_past_a_limit_that_pauses_until_it_is_over() -> None:
+    run = FakeRun()
+    run.record.state = RunState.FINISHING
+    run.see(behind(14))
+    assert run.guards.hold_builds() == "", "what slows rows down does not keep keys from being built"
+    run.see(behind(75))
+    reason = run.guards.hold_builds()
+    assert reason.startswith("paused by guard standby_lag: standby standby1 replays 75 s behind")
+    run.pause_reason, run.record.state = reason, RunState.PAUSED  # as the run does then
+    run.see(behind(75), 20)
+    assert run.pause_reason == reason
+    assert run.guards.hold_builds() == reason, "another table's"
+    assert run.acts == ["paused"]
+    run.see(behind(1), 6)
+    assert (run.pause_reason, run.acts) == ("", ["paused", "lifted"])
+    run.record.state = RunState.FINISHING
+    assert run.guards.hold_builds() == ""
+
+
+def test_guards_that_are_off_hold_no_key() -> None:
+    run = FakeRun()
+    run.record.state = RunState.FINISHING
+    run.see(behind(75))
+    run.settings = run.settings.model_copy(update={"guard": run.settings.guard.model_copy(update={"on": False})})
+    assert run.guards.hold_builds() == ""
+
+
 @pytest.mark.parametrize("state", [RunState.FOLLOWING, RunState.DRAINING])
 def test_a_run_that_follows_its_source_is_not_held_back(state: RunState) -> None:
     run = FakeRun()
