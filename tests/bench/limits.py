@@ -185,15 +185,17 @@ def _many_workers(contest: Contest, many: Entry) -> Iterator[Limit]:
         fewest = min(each["up"] for each in details)
         yield Limit(what, f"<= {MANY_UP_S:.0f} s", f"only {fewest} at the end", kept=False)
     rivals = [entry.name for entry in contest.own if entry.converter == many.converter and entry is not many]
-    if rivals:
-        times = contest.ratio(many.name, min(rivals, key=contest.median_s))
-        if times is not None:
-            wanted = f"<= {MANY_RATIO} x the best cluster"
-            yield Limit(f"{_where(contest)}: {many.name}", wanted, f"{times:.2f} x", times <= MANY_RATIO)
-    times = contest.ratio(many.name, MANY_FLOOR)
-    if times is not None:
-        wanted = f"<= {FLOOR_RATIO} x {MANY_FLOOR}"
-        yield Limit(f"{_where(contest)}: {many.name}", wanted, f"{times:.2f} x", times <= FLOOR_RATIO)
+    best = min(rivals, key=contest.median_s, default="")
+    judged = [
+        (f"<= {most} x {name}", times, most)
+        for name, other, most in (("the best cluster", best, MANY_RATIO), (MANY_FLOOR, MANY_FLOOR, FLOOR_RATIO))
+        if (times := contest.ratio(many.name, other)) is not None
+    ]
+    if judged:
+        wanted = " or ".join(words for words, _, _ in judged)
+        found = ", ".join(f"{times:.2f} x" for _, times, _ in judged)
+        kept = any(times <= most for _, times, most in judged)
+        yield Limit(f"{_where(contest)}: {many.name}", wanted, found, kept)
 
 
 def _seeding(contest: Contest) -> Iterator[Limit]:

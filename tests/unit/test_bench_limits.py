@@ -13,6 +13,7 @@ from tests.bench.parts import (
     FLOOR,
     FOLLOWS,
     LOCAL,
+    MANY_FLOOR,
     NATURAL,
     NOT_COLLECTING,
     ON_DASK,
@@ -114,6 +115,11 @@ def test_many_workers_must_be_up_and_not_much_slower_than_the_best() -> None:
     kept = verdicts(contest(native_1=[9.0], native_2=[6.0], native_90=[8.9]))
     assert kept["users, 1,000,000: ours, native, 90 workers"] == ("1.48 x", True)
     assert kept["users, 1,000,000: ours, native, 90 workers, all up"] == ("2.50 s", True)
+    by_floor = contest("many_workers", native_2=[6.0], native_90=[9.1])
+    by_floor.results[MANY_FLOOR] = [ran(8.0)]
+    assert verdicts(by_floor)["users, 1,000,000: ours, native, 90 workers"] == ("1.52 x, 1.14 x", True)
+    by_floor.results[MANY_FLOOR] = [ran(7.9)]
+    assert verdicts(by_floor)["users, 1,000,000: ours, native, 90 workers"] == ("1.52 x, 1.15 x", False)
     late = contest(native_2=[6.0], native_90=[9.1])
     late.results[own_name("native", 90)] = [ran(9.1, all_up_s=None, up=81)]
     missed = verdicts(late)
