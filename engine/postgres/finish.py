@@ -32,7 +32,7 @@ SAMPLED_ROWS = 30_000
 """Rows that ANALYZE takes of a larger table, with the usual default_statistics_target of 100."""
 JSON_SHARE = 10
 """Of jsonb columns ANALYZE takes this part (a tenth) of the rows that it takes of others."""
-WIDE_COLUMNS = 25
+WIDE_COLUMNS = 20
 """With more columns ANALYZE takes as many values in all as with so many: fewer rows of each."""
 FEWEST_FOR_WIDE = 10
 """The lowest statistics target that comes of it: the one of the second stage of `vacuumdb --analyze-in-stages`."""
