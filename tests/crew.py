@@ -56,6 +56,7 @@ class FakeCrew:
         self.events = events
         self.members: dict[int, FakeMember] = {}
         self.refused: dict[str, str] = {}
+        self.again_s: dict[str, float | None] = {}
         self.host_of: Callable[[int], str] = lambda number: ""
         """The host of the member of a number."""
         self._n_made = 0
@@ -70,9 +71,10 @@ class FakeCrew:
     def start_with(self, start: WorkerStart) -> None:
         pass
 
-    def refuse(self, host: str, problem: str) -> None:
+    def refuse(self, host: str, problem: str, again_s: float | None = None) -> None:
         """Starts none there any more."""
         self.refused[host] = problem
+        self.again_s[host] = again_s
 
     async def stop_starting(self) -> None:
         pass

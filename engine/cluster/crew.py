@@ -73,6 +73,8 @@ class Host:
     """Of this program, there."""
     problem: str = ""
     """Why it takes no members, as "host b: ..." goes on; empty where it does."""
+    is_tried_again: bool = False
+    """Its problem may pass: members are started there again after a while."""
 
 
 class Member(Protocol):
@@ -134,8 +136,12 @@ class CrewEvents(Protocol):
         """No more processes can be had; of a `MigrationError` that there never will be one."""
         ...
 
-    def noticed(self, code: str, message: str) -> None:
-        """Something happened to the hosts of members, which the crew deals with."""
+    def noticed(self, code: str, message: str, *, is_retry: bool = True) -> None:
+        """Something happened to the hosts of members, which the crew deals with.
+
+        Args:
+            is_retry: work that was begun is done again because of it.
+        """
         ...
 
 
@@ -165,11 +171,12 @@ class Crew(Protocol):
         """What members that are started from here on have to know."""
         ...
 
-    def refuse(self, host: str, problem: str) -> None:
+    def refuse(self, host: str, problem: str, again_s: float | None = None) -> None:
         """Start no members on a host any more, as long as what is there stays as it is.
 
         Args:
             problem: why, as "host b: ..." goes on.
+            again_s: it may pass: members are started there again after so many seconds.
         """
         ...
 

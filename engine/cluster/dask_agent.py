@@ -110,6 +110,8 @@ class Report:
         self.relay_id: str = facts["relay"]
         self.slots: int = facts["slots"]
         self.has_ended: bool = facts["ended"]
+        self.exit_code: int | None = facts.get("exit")
+        """Of a host process that ended by itself; None where it was ended."""
         self.version: str = facts["version"]
         self.format: int = facts["format"]
 
@@ -129,6 +131,8 @@ class Relay:
         """It takes no further agent."""
         self.has_ended = False
         """Its host process has."""
+        self.exit_code: int | None = None
+        """Of one that ended by itself."""
         self._is_keyed = False
         self._to_release = 0
         self._changed = threading.Condition()
@@ -193,7 +197,8 @@ class Relay:
     def report(self) -> bytes:
         """What there is, once."""
         facts: dict[str, Any] = {
-            "relay": self.id, "slots": self.n_slots, "ended": self.has_ended, "version": __version__, "format": FORMAT,
+            "relay": self.id, "slots": self.n_slots, "ended": self.has_ended, "exit": self.exit_code,
+            "version": __version__, "format": FORMAT,
         }  # fmt: skip
         parcels = []
         while self._taken:
@@ -221,6 +226,7 @@ class Relay:
                     self.tell()
         except (OSError, ValueError):
             pass  # as after a reset: it has ended
+        was_ended = self.is_closing
         self.close()
         try:
             self._process.wait(HOST_END_S)
@@ -228,6 +234,7 @@ class Relay:
             os.killpg(self._process.pid, 9)
             self._process.wait()
         with self._changed:
+            self.exit_code = None if was_ended else self._process.returncode
             self.has_ended = True
             self._changed.notify_all()
         self.tell()

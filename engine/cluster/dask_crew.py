@@ -18,7 +18,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, count
 from typing import Any
@@ -49,7 +49,7 @@ from engine.errors import ConnectError, MigrationError, UsageError
 from engine.work.codec import BadMessage
 from engine.work.context import WorkerStart
 from engine.work.frames import FORMAT
-from engine.work.messages import ToWorker
+from engine.work.messages import Ready, ToWorker
 from engine.work.slots import N_SLOTS
 
 LOOK_EVERY_S = 1.0
@@ -69,8 +69,16 @@ SCALE_AGAIN_S = 30.0
 """How often the cluster is asked for more hosts as long as they do not come: what starts them may have been started later."""
 AGAIN_S = 0.5
 """Pause after a call that failed."""
+MOST_ENDS = 5
+"""Host processes of a place that ended, one after the other, before one had a worker that was ready: none can live there."""
+FIRST_REST_S = 0.5
+"""Pause before another host process is started in the place of one that ended; twice as long after each further one."""
+SHOWN_HOSTS = 5
+"""Reasons of so many hosts are told."""
 ENDED_POLL_S = 0.1
 """Pause between two looks whether a place that has no host process has one."""
+CANCEL_S = 0.5
+"""A task that was cancelled and goes on for so long is cancelled again."""
 GATHER_S = 0.02
 """What is said within such a time goes to a host in one call."""
 MEMBER_STARTING = Counters("starting", 0, 0, 0, 0, 0, 0, 0, silent_s=0.0, idle_s=0.0)
@@ -141,11 +149,19 @@ class DaskPlace:
         self.round_trip_s = 0.0
         self.problem = ""
         """Why it takes no members."""
+        self.again_at: float | None = None
+        """When it is used again; None of a problem that does not pass."""
+        self.n_ends = 0
+        """Host processes in a row that ended before a worker was ready."""
+        self.rests_until = 0.0
+        """No agent is asked for before that."""
         self.is_in_conversation = False
         self.is_answering = False
         """It has answered a call: only then agents are asked for there."""
         self.asked = 0.0
         """When the last agent was asked for."""
+        self.waits_since = 0.0
+        """When one was asked for, and none was there."""
         self.heard = time.monotonic()
         self.news = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -158,9 +174,25 @@ class DaskPlace:
     @property
     def expected(self) -> int:
         """Agents that there are, or will be soon."""
-        is_stuck = time.monotonic() - self.asked > AGENT_START_S
         # A client that has lost its scheduler for a moment knows of no agent any more, and they are there.
-        return self.n_slots if is_stuck else max(self.n_slots, len(self.agents))
+        return self.n_slots if self.is_stuck else max(self.n_slots, len(self.agents))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Dask has started none of the agents that were asked for."""
+        is_long = time.monotonic() - self.waits_since > AGENT_START_S
+        return bool(self.agents) and is_long and not self.n_slots and not self.n_ends
+
+    @property
+    def is_stuck(self) -> bool:
+        """The last agent that was asked for should be there."""
+        return time.monotonic() - self.asked > AGENT_START_S
+
+    @property
+    def can_ask(self) -> bool:
+        """Another agent may be asked for."""
+        has_room = max(self.expected, len(self.agents)) < self.n_threads
+        return has_room and time.monotonic() >= self.rests_until
 
     @property
     def share(self) -> float:
@@ -189,7 +221,7 @@ class DaskPlace:
         cores = self.here.cores if self.here is not None else 0
         return Host(
             self.name, self.address, self.n_threads, len(self.members), self.round_trip_s, cores, self.load,
-            version if self.here is not None else "", self.problem,
+            version if self.here is not None else "", self.problem, self.again_at is not None,
         )  # fmt: skip
 
 
@@ -213,8 +245,8 @@ class DaskCrew:
         """The scheduler does not answer."""
         self._enough = time.monotonic()
         """When there was room for all last."""
-        self._told_room: tuple[int, int] = (0, 0)
-        """Members wanted and the room there was, as last told."""
+        self._told_lack = ""
+        """What kept members from being started, as last told."""
         self.hosts_wanted = 0
         """As the cluster was asked to have; 0 where there is room for all, or it is not asked."""
         self._scaled = float("-inf")
@@ -256,11 +288,11 @@ class DaskCrew:
         self._wanted = n
         self._balance()
 
-    def refuse(self, host: str, problem: str) -> None:
-        """Start no members on a host any more."""
+    def refuse(self, host: str, problem: str, again_s: float | None = None) -> None:
+        """Start no members on a host any more, or for so many seconds."""
         for place in [*self._places.values()]:
             if place.name == host:
-                self._give_up(place, problem.rstrip("."))
+                self._give_up(place, problem.rstrip("."), again_s)
 
     async def stop_starting(self) -> None:
         """Start none any more."""
@@ -269,10 +301,7 @@ class DaskCrew:
     async def close(self) -> None:
         """There are no members left: agents return, and no call is made any more."""
         self._wanted = 0
-        for task in (self._keeping, self._watching):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        await _ended(task for task in (self._keeping, self._watching) if task is not None)
         places = [*self._places.values()]
         self._places.clear()
         with contextlib.suppress(
@@ -313,6 +342,7 @@ class DaskCrew:
             return
         if self._sent() is None:
             return
+        self._enough = time.monotonic()
         self._watching = asyncio.create_task(self._watch(), name="watch the hosts")
         while True:
             await self._look()
@@ -333,6 +363,7 @@ class DaskCrew:
     async def _look(self) -> None:
         """Ask the scheduler for its workers."""
         assert self._client is not None
+        self._site.check_alive()
         try:
             self._client = await self._site.client()
             async with asyncio.timeout(LOOK_S):
@@ -342,7 +373,8 @@ class DaskCrew:
             return
         if self._is_away:
             self._is_away = False
-            self.events.noticed("scheduler", f"{_capital(self._site.words)} answers again.")
+            self._enough = time.monotonic()
+            self.events.noticed("scheduler", f"{_capital(self._site.words)} answers again.", is_retry=False)
         for address in [address for address in self._places if address not in found]:
             self._lose(self._places[address], "was on a worker that Dask has lost")
         self._site.saw(found)
@@ -351,6 +383,9 @@ class DaskCrew:
                 place = DaskPlace(address, max(1, min(n_threads, N_SLOTS)), f"{self._session}-{secrets.token_hex(4)}")
                 self._places[address] = place
                 place.do(self._greet(place), "greet")
+        for place in self._places.values():
+            if place.again_at is not None and time.monotonic() >= place.again_at:
+                place.problem, place.again_at = "", None
 
     def _scheduler_is_away(self, why: str) -> None:
         if not self._is_away:
@@ -398,10 +433,7 @@ class DaskCrew:
             self.events.left(member, Ended(words, None, certain=False))
 
     async def _leave(self, place: DaskPlace) -> None:
-        for task in place.tasks:
-            task.cancel()
-        if place.tasks:
-            await asyncio.wait([*place.tasks])
+        await _ended(place.tasks)
         for each in place.agents:
             each.release()
 
@@ -413,10 +445,10 @@ class DaskCrew:
             return
         while len(self._members) < self._wanted and (place := self._emptiest(lambda each: each.room > 0)):
             self._begin(place)
-        while self._n_asked < self._wanted and (place := self._emptiest(lambda each: each.expected < each.n_threads)):
+        while self._n_asked < self._wanted and (place := self._emptiest(lambda each: each.can_ask)):
             self._ask(place)
         self._give_back()
-        self._tell_room()
+        self._tell_lack()
 
     @property
     def _n_asked(self) -> int:
@@ -433,6 +465,8 @@ class DaskCrew:
             agent, place.session, workers=[place.address], allow_other_workers=False, retries=0, pure=False,
             key=f"{place.session}-{secrets.token_hex(4)}",
         )  # fmt: skip
+        if not place.agents:
+            place.waits_since = time.monotonic()
         place.agents.append(future)
         place.asked = time.monotonic()
         place.do(self._await(place, future), "wait for an agent on")
@@ -452,13 +486,15 @@ class DaskCrew:
         place.agents.remove(future)
         self._balance()
 
-    def _give_up(self, place: DaskPlace, problem: str) -> None:
-        if place.problem:
+    def _give_up(self, place: DaskPlace, problem: str, again_s: float | None = None) -> None:
+        """Use a place no more, or not for so many seconds; that it is so is seen by its problem."""
+        if place.problem and (place.again_at is None or again_s is not None):
             return
         place.problem = problem
-        self.events.noticed("host", f"Host {place.name} takes no workers: {problem}.")
+        place.again_at = None if again_s is None else time.monotonic() + again_s
         # One that has not answered yet may be fit.
-        if all(each.problem for each in self._places.values()) and not self._members:
+        is_over = all(each.problem and each.again_at is None for each in self._places.values())
+        if is_over and not self._members:
             self.events.cannot_start(UsageError(f"No host of the Dask cluster can take workers: {problem}."))
         self._balance()
 
@@ -484,20 +520,42 @@ class DaskCrew:
         with contextlib.suppress(Exception):  # it is tried again when another look finds it so
             await self._put(place, [], slots=keep)
 
-    def _tell_room(self) -> None:
+    def _tell_lack(self) -> None:
+        """Tell once what keeps members from being started, and ask for more hosts where there are too few."""
         room = sum(place.n_threads for place in self._usable)
+        is_asked = False
         if self._wanted <= room:
-            self._told_room = (0, 0)
-            self._enough = time.monotonic()
             self.hosts_wanted = 0
-            return
-        is_asked = self._ask_for_hosts()
-        if self._usable and (self._wanted, room) != self._told_room and time.monotonic() - self._enough > ROOM_TOLD_S:
-            self._told_room = self._wanted, room
-            slots = "slot" if room == 1 else "slots"
-            more = f"it is asked for {self.hosts_wanted} hosts" if is_asked else "more are used as they come"
-            message = f"{self._wanted} workers are wanted and the Dask cluster has {room} {slots}: {more}."
-            self.events.noticed("slots", message)
+        else:
+            is_asked = self._ask_for_hosts()
+        lack = self._lack(room, is_asked=is_asked)
+        if not lack:
+            self._told_lack = ""
+            self._enough = time.monotonic()
+        elif lack != self._told_lack and time.monotonic() - self._enough > ROOM_TOLD_S:
+            self._told_lack = lack
+            self.events.noticed("slots", lack, is_retry=False)
+
+    def _lack(self, room: int, *, is_asked: bool) -> str:
+        """What keeps members from being started, in a sentence; empty for nothing."""
+        if not self._wanted:
+            return ""
+        if not self._places:
+            more = f", and is asked for {self.hosts_wanted} hosts" if is_asked else ""
+            return f"The Dask cluster has no workers{more}: the work goes on when one joins."
+        if not self._usable:
+            refused = [place for place in self._places.values() if place.problem]
+            if not refused:
+                return "No worker of the Dask cluster answers: the work goes on when one does."
+            reasons = " ".join(f"Host {each.name}: {each.problem}." for each in refused[:SHOWN_HOSTS])
+            return f"No host of the Dask cluster takes workers now: the work goes on when one does. {reasons}"
+        if not self._members and all(place.is_waiting for place in self._usable):
+            return "The Dask cluster runs other tasks on all of its threads: the work goes on when one is free."
+        if self._wanted <= room:
+            return ""
+        slots = "slot" if room == 1 else "slots"
+        more = f"it is asked for {self.hosts_wanted} hosts" if is_asked else "more are used as they come"
+        return f"{self._wanted} workers are wanted and the Dask cluster has {room} {slots}: {more}."
 
     def _ask_for_hosts(self) -> bool:
         """Ask the cluster for as many hosts as it takes, where that is wanted; it is never asked for fewer."""
@@ -582,7 +640,21 @@ class DaskCrew:
         if report.has_ended:
             place.mailbox = None
             self._lose_members(place, "was on a host process that has ended")
+            if report.exit_code is not None:
+                self._host_process_ended(place, report.exit_code)
         self._balance()
+
+    def _host_process_ended(self, place: DaskPlace, exit_code: int) -> None:
+        """By itself: another one is started after a pause, until it is clear that none can live there."""
+        place.n_ends += 1
+        place.rests_until = time.monotonic() + FIRST_REST_S * 2 ** (place.n_ends - 1)
+        log.warning("the host process on %s has ended, exit code %d", place.address, exit_code)
+        if place.n_ends >= MOST_ENDS:
+            self._give_up(
+                place,
+                f"its host process ended {place.n_ends} times with exit code {exit_code} before a worker was ready; the log of "
+                "its Dask worker says why",
+            )
 
     def _open(self, place: DaskPlace, relay_id: str) -> None:
         """A host process has been started there, the first one or another one."""
@@ -608,6 +680,8 @@ class DaskCrew:
             case Begun() if message.member in place.members:
                 place.members[message.member].pid = message.pid
             case Said() if message.member in place.members:
+                if isinstance(message.message, Ready):
+                    place.n_ends = 0
                 self.events.said(place.members[message.member], message.message)
             case Left() if message.member in place.members:
                 member = place.members.pop(message.member)
@@ -623,6 +697,15 @@ class DaskCrew:
         """That of its host, with a number where Dask has several workers there."""
         others = {each.name for each in self._places.values() if each is not place}
         return next(each for each in chain([name], (f"{name}#{number}" for number in count(2))) if each not in others)
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: a call of Dask that is cancelled may fail with an error of its own instead."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_S)
 
 
 def _capital(words: str) -> str:

@@ -43,6 +43,11 @@ class DaskProcess:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=os.environ | QUIET,
         )  # fmt: skip
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it lives."""
+        return self._process.poll()
+
     async def told(self) -> dict[str, Any]:
         """Where its scheduler is, and what is needed to be let in.
 

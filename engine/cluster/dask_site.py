@@ -85,6 +85,19 @@ class DaskSite:
                     "with certificates, or set dask.insecure = true."
                 )
 
+    def check_alive(self) -> None:
+        """A cluster that was started on this host is still there: no other one comes by itself.
+
+        Raises:
+            ConnectError: it has ended.
+        """
+        if self._process is not None and self._process.exit_code is not None:
+            raise ConnectError(
+                f"The Dask cluster that was started on this host has ended (exit code {self._process.exit_code}): begin "
+                "again, or resume the run, which starts another one.",
+                code="dask_ended",
+            )
+
     @property
     def words(self) -> str:
         """The scheduler, in a sentence."""
@@ -97,6 +110,9 @@ class DaskSite:
             ConnectError: the scheduler does not answer. UsageError: it or its certificate is not accepted.
         """
         async with self._one_at_a_time:
+            if self._process is not None and self._process.exit_code is not None:
+                await self._process.end()
+                self._found = self._process = self._client = None
             if self._found is None:
                 await self._start()
             if self._client is None or self._client.status in ("closed", "closing"):

@@ -265,6 +265,16 @@ class Dispatcher:
         self._owner.resized(size)
         return True
 
+    def goes_on_elsewhere(self, message: Failed, host: str) -> bool:
+        """A host reaches a server no more: its lease goes to workers of other hosts."""
+        job = self._job_of(message.lease.task_id)
+        if self.is_ending or not job.can_go_on(message.lease):
+            return False
+        job.returned(message.lease, message.lease)
+        words = f"{redact(message.message)} Host {host} gets no work for a while, the other hosts continue."
+        self._owner.emit(ProblemReported(code=message.code, message=words, retry=True))
+        return True
+
     def lost(self, lease: Lease, why: str) -> None:
         """The holder can commit nothing of it any more."""
         if self.is_ending:
@@ -272,9 +282,9 @@ class Dispatcher:
         self._job_of(lease.task_id).lost(lease, why)
         self._supervisor.dispatch()
 
-    def noticed(self, problem: Problem) -> None:
-        """A worker dealt with a problem by itself."""
-        self._owner.emit(ProblemReported(code=problem.code, message=redact(problem.message), retry=True))
+    def noticed(self, problem: Problem, *, is_retry: bool = True) -> None:
+        """A worker dealt with a problem by itself, or the crew with one of hosts."""
+        self._owner.emit(ProblemReported(code=problem.code, message=redact(problem.message), retry=is_retry))
 
     def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None, host: str) -> None:
         """A worker started, retired or died."""

@@ -10,6 +10,8 @@ from engine.work.messages import Probed
 
 AGAIN_S = 1.0
 """A server that this host cannot reach now is tried again after so long."""
+ASK_AGAIN_S = 30.0
+"""A host that could not reach a server is asked again after so long."""
 
 
 def refusal(here: Probed, there: Probed) -> str:
@@ -54,13 +56,18 @@ def is_installed_as(host_version: str, host_format: int, here: Probed) -> str:
 class Gates:
     """Which hosts may have leases. The engine's own always may."""
 
-    def __init__(self, look: Callable[[WorkerStart], Awaitable[Probed]], on_judged: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, look: Callable[[WorkerStart], Awaitable[Probed]], on_judged: Callable[[str, str, float | None], None]
+    ) -> None:
         """No host is known.
 
         Args:
             look: what this host has.
-            on_judged: called with a host, and why it may have none; empty where it may.
+            on_judged: called with a host, why it may have none (empty where it may), and after how many seconds it is to be
+                asked again; None where that is of no use.
         """
+        self.has_opened = False
+        """A host was let in at some time."""
         self.start = WorkerStart("", "", "", "auto")
         """With what workers are started."""
         self._look, self._on_judged = look, on_judged
@@ -69,6 +76,7 @@ class Gates:
         self._asked: dict[str, int] = {}
         """Hosts that are not judged yet, with the worker that was asked."""
         self._judging: dict[str, asyncio.Task[None]] = {}
+        self._tries: dict[str, int] = {}
 
     def is_open(self, host: str) -> bool:
         """It may have leases."""
@@ -91,8 +99,17 @@ class Gates:
         if host not in self._judging:
             self._judging[host] = asyncio.create_task(self._judge(host, there), name=f"judge host {host}")
 
+    def refuse(self, host: str) -> None:
+        """A host may have none, whatever it would answer."""
+        self.forget(host)
+        self._refused.add(host)
+
+    def tries(self, host: str) -> int:
+        """How often in a row it could not reach a server."""
+        return self._tries.get(host, 0)
+
     def forget(self, host: str) -> None:
-        """Nothing is known of a host any more."""
+        """Nothing is known of a host any more but how often it was tried."""
         self._open.discard(host)
         self._refused.discard(host)
         self._asked.pop(host, None)
@@ -106,9 +123,21 @@ class Gates:
             self.forget(host)
 
     async def _judge(self, host: str, there: Probed) -> None:
+        was_away_here = False
         while (here := await self._look(self.start)).problem:
+            was_away_here = True
             await asyncio.sleep(AGAIN_S)
         problem = refusal(here, there)
         self._judging.pop(host, None)
-        (self._refused if problem else self._open).add(host)
-        self._on_judged(host, problem)
+        if not problem:
+            self.has_opened = True
+            self._tries.pop(host, None)
+            self._open.add(host)
+            self._on_judged(host, "", None)
+        elif there.is_away and problem == there.problem:
+            self._tries[host] = self.tries(host) + 1
+            # A server that was away for this host, too, and is back, may be back for the other one.
+            self._on_judged(host, problem, AGAIN_S if was_away_here else ASK_AGAIN_S)
+        else:
+            self._refused.add(host)
+            self._on_judged(host, problem, None)

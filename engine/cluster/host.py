@@ -204,7 +204,7 @@ class HostProcess:
         self._asked.clear()
         self._crew.want(len(self._members))
 
-    def noticed(self, code: str, message: str) -> None:
+    def noticed(self, code: str, message: str, *, is_retry: bool = True) -> None:
         """No crew of this host says such a thing."""
 
 

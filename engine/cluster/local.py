@@ -180,7 +180,7 @@ class LocalCrew:
         """What members that are started from here on have to know."""
         self._start_with = start
 
-    def refuse(self, host: str, problem: str) -> None:
+    def refuse(self, host: str, problem: str, again_s: float | None = None) -> None:
         """It has no other hosts."""
 
     async def stop_starting(self) -> None:

@@ -24,9 +24,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from engine.cluster.crew import Crew, Ended, Host, MakeCrew, Member
-from engine.cluster.gates import Gates
+from engine.cluster.gates import ASK_AGAIN_S, Gates
 from engine.cluster.worker import Worker
-from engine.errors import UsageError
+from engine.errors import ConnectError, MigrationError, UsageError
 from engine.failures import TOO_MANY_CONNECTIONS
 from engine.postgres.sqlstates import UNREACHABLE
 from engine.work.context import WorkerStart
@@ -57,7 +57,9 @@ from engine.work.probe import look_around
 SHOWN_HOSTS = 5
 """Reasons of so many hosts are told."""
 MAX_EARLY_DEATHS = 3
-"""Workers that died before they were ready, each started after the death of the one before: none can live."""
+"""Workers of a host that died before they were ready, each started after the death of the one before: none can live there."""
+MAX_TRIES = 5
+"""Hosts that reached the servers before are asked so often, one time after the other, before the work ends without any."""
 GATHER_S = 2.0
 """How long the first workers wait at most for all the others to be started."""
 HEARTBEAT_LIMIT_S = 30.0
@@ -102,8 +104,12 @@ class Direction(Protocol):
         """The holder of a lease can commit nothing of it any more; what it committed is in the ledger."""
         ...
 
-    def noticed(self, problem: Problem) -> None:
-        """A worker dealt with a problem."""
+    def goes_on_elsewhere(self, message: Failed, host: str) -> bool:
+        """A host reaches a server no more: its lease goes to workers of other hosts; False where it cannot."""
+        ...
+
+    def noticed(self, problem: Problem, *, is_retry: bool = True) -> None:
+        """A worker dealt with a problem, or the crew with one of hosts."""
         ...
 
     def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None, host: str) -> None:
@@ -159,7 +165,8 @@ class Supervisor:
         self._workers: dict[int, Worker] = {}
         """Those alive and those being started, by number."""
         self._desired = 0
-        self._early_deaths = 0
+        self._early_deaths: dict[str, int] = {}
+        """By host; empty is this one."""
         self._gathers_until: float | None = None
         """By the clock; None before the first worker is wanted, 0 when the first ones wait no longer."""
         self._is_held = False
@@ -217,8 +224,8 @@ class Supervisor:
 
     @property
     def is_hopeless(self) -> bool:
-        """Workers die before they are ready, one after the other."""
-        return self._early_deaths >= MAX_EARLY_DEATHS
+        """Workers of this host die before they are ready, one after the other."""
+        return self._early_deaths.get("", 0) >= MAX_EARLY_DEATHS
 
     def start_with(self, start: WorkerStart) -> None:
         """What workers that are started from here on have to know."""
@@ -340,7 +347,7 @@ class Supervisor:
 
     def joined(self, member: Member) -> None:
         """A member is being started."""
-        self._workers[member.id] = Worker(member, deaths_before=self._early_deaths)
+        self._workers[member.id] = Worker(member, deaths_before=self._early_deaths.get(member.host, 0))
         member.send(self._tuning())
 
     def never_joined(self, member: Member) -> None:
@@ -351,9 +358,9 @@ class Supervisor:
         """No more processes can be had."""
         self._direction.cannot_start(error)
 
-    def noticed(self, code: str, message: str) -> None:
+    def noticed(self, code: str, message: str, *, is_retry: bool = True) -> None:
         """Something happened to the hosts of members."""
-        self._direction.noticed(Problem(code, message))
+        self._direction.noticed(Problem(code, message), is_retry=is_retry)
 
     def said(self, member: Member, message: FromWorker) -> None:
         """A message of a member."""
@@ -362,7 +369,7 @@ class Supervisor:
             case Ready():
                 worker.is_ready = True
                 worker.converter = message.converter
-                self._early_deaths = 0
+                self._early_deaths.pop(member.host, None)
                 self._direction.worker_changed(worker.id, member.pid, "started", None, member.host)
                 self._admit(worker)
             case Probed():
@@ -379,7 +386,10 @@ class Supervisor:
             case Failed():
                 worker.lease = None
                 worker.backend_pid = 0 if message.is_refused else worker.backend_pid
-                if not (message.is_refused and self._goes_on_without(worker, message)):
+                goes_on = (message.is_refused and self._goes_on_without(worker, message)) or (
+                    message.is_away and self._goes_on_elsewhere(worker, message)
+                )
+                if not goes_on:
                     self._direction.failed(message)
                 self._idle(worker)
             case Problem():
@@ -393,10 +403,15 @@ class Supervisor:
         is_expected = worker.is_retiring and worker.lease is None
         if not is_expected and not worker.is_ready and how.certain:
             # Those that died together, as with their fork server, count as one.
-            self._early_deaths = max(self._early_deaths, worker.deaths_before + 1)
+            n_deaths = max(self._early_deaths.get(member.host, 0), worker.deaths_before + 1)
+            self._early_deaths[member.host] = n_deaths
         what = "retired" if is_expected else "died"
         self._direction.worker_changed(worker.id, member.pid, what, how.exit_code, member.host)
         self._forget_host(member)
+        if member.host and self._early_deaths.get(member.host, 0) >= MAX_EARLY_DEATHS:
+            self._early_deaths.pop(member.host)
+            code = "" if how.exit_code is None else f" with exit code {how.exit_code}"
+            self._judged(member.host, f"worker processes end{code} before they are ready; its log there says why", None)
         if worker.lease is not None and not how.certain and worker.backend_pid:
             reclaim = asyncio.create_task(self._reclaim(worker, how.message), name=f"reclaim from worker {worker.id}")
             self._reclaims.add(reclaim)
@@ -421,7 +436,7 @@ class Supervisor:
         elif self._gates.is_asking(worker.id, host):
             worker.member.send(Probe())
 
-    def _judged(self, host: str, problem: str) -> None:
+    def _judged(self, host: str, problem: str, again_s: float | None) -> None:
         """It is known whether a host may have leases."""
         there = [worker for worker in self.workers if worker.member.host == host and worker.is_ready]
         if not problem:
@@ -430,15 +445,36 @@ class Supervisor:
                 self._idle(worker)
             return
         log.warning("host %s is refused: %s", host, problem)
-        self._crew.refuse(host, problem)
+        self._crew.refuse(host, problem, again_s)
         for worker in there:
             if not worker.is_retiring:
                 worker.is_retiring = True
-                worker.member.send(Retire())
+                if worker.lease is None:
+                    worker.member.send(Retire())
+                else:
+                    self._yield(worker)
+        if again_s is None:
+            self._gates.refuse(host)
+        else:
+            self._gates.forget(host)  # the next worker there is asked
+        self._end_without_hosts()
+
+    def _end_without_hosts(self) -> None:
+        """Where no host may have leases, and none will: the work ends."""
         hosts = self._crew.hosts
-        if hosts and all(each.problem for each in hosts) and not any(worker.is_admitted for worker in self.workers):
-            reasons = " ".join(f"host {each.name}: {each.problem.rstrip('.')}." for each in hosts[:SHOWN_HOSTS])
-            self._direction.cannot_start(UsageError(f"No host of the cluster can take part. {reasons}", code="hosts"))
+        if not hosts or not all(each.problem for each in hosts):
+            return
+        if any(worker.is_admitted and not worker.is_retiring for worker in self.workers):
+            return
+        tries = [self._gates.tries(each.name) for each in hosts if each.is_tried_again]
+        if self._gates.has_opened and tries and min(tries) < MAX_TRIES:
+            return
+        reasons = " ".join(f"host {each.name}: {each.problem.rstrip('.')}." for each in hosts[:SHOWN_HOSTS])
+        message = f"No host of the cluster can take part. {reasons}"
+        error: MigrationError = UsageError(message, code="hosts")
+        if self._gates.has_opened and tries:
+            error = ConnectError(message, code="hosts_away")
+        self._direction.cannot_start(error)
 
     def _forget_host(self, member: Member) -> None:
         """With its last member what is known of it goes; when the one that was asked has left, another one is asked."""
@@ -514,6 +550,19 @@ class Supervisor:
         self._desired = min(self._desired, staying)
         worker.is_retiring = True
         self._tune()
+        return True
+
+    def _goes_on_elsewhere(self, worker: Worker, message: Failed) -> bool:
+        """A server cannot be reached from this one's host: those of other hosts go on, and it is asked again later. False when
+        there is none, or the work cannot be given to others.
+        """
+        host = worker.member.host
+        others = [
+            each for each in self.workers if each.member.host != host and each.is_admitted and not each.is_retiring
+        ]
+        if not host or not others or not self._direction.goes_on_elsewhere(message, host):
+            return False
+        self._judged(host, message.message, ASK_AGAIN_S)
         return True
 
     # --- messages -----------------------------------------------------------------------------------------------------

@@ -113,7 +113,9 @@ class Ends:
         if name_cause is not None:
             sentence = await name_cause(failure.code) or sentence
         if not failure.is_transient or not self.patience.is_left:
-            return Failed(lease, failure.code, sentence, fatal=True, is_refused=failure.is_refused)
+            return Failed(
+                lease, failure.code, sentence, fatal=True, is_refused=failure.is_refused, is_away=failure.is_transient
+            )
         self._context.report(Problem(failure.code, sentence))
         self._context.slot.state = "retrying"
         await self.patience.wait()

@@ -467,6 +467,8 @@ class Probed:
     target: TargetServer | None = None
     problem: str = ""
     """A sentence: what is missing, or which server cannot be reached and why; redacted."""
+    is_away: bool = False
+    """The problem is that a server cannot be reached, which may pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -640,6 +642,8 @@ class Failed:
     """True when trying again cannot help."""
     is_refused: bool = False
     """A server lets this worker in no more; others, which are connected, may go on."""
+    is_away: bool = False
+    """A server could not be reached for as long as it is tried; from other hosts it may be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,10 @@ async def look_around(start: WorkerStart) -> Probed:
             found = replace(found, target=await _in_time(_look_at_target(start)))
     except TimeoutError:
         side = "target" if found.source is not None or not start.source_uri else "source"
-        return replace(found, problem=f"the {side} does not answer there within {LOOK_S:.0f} s")
+        return replace(found, problem=f"the {side} does not answer there within {LOOK_S:.0f} s", is_away=True)
     except EXPLAINED as error:
-        return replace(found, problem=failure_of(error).sentence)
+        failure = failure_of(error)
+        return replace(found, problem=failure.sentence, is_away=failure.is_transient)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,7 +11,9 @@ import pytest
 
 from engine.protocol import RunState, Verification, Verify, VerifyReport
 from tests.conftest import Source, Target
+from tests.dask_cluster import children_of
 from tests.running import Engines, add_users, assert_ledger, assert_users_equal
+from tests.signals import send_signal
 
 pytest.importorskip("distributed", reason="the extra dask is not installed")
 COUNT = 3_000
@@ -35,6 +38,29 @@ async def test_a_run_and_its_verification_on_a_dask_cluster(engines: Engines, so
     assert {facts["host"] for facts in engine.facts_of("worker")} == {hosts[0]["host"]}
     report = await engine.client.ask(VerifyReport, Verify(level="full"))
     assert report.result is Verification.VERIFIED
+
+
+@pytest.mark.slow
+async def test_a_cluster_of_this_host_that_dies_ends_the_run_which_can_be_resumed(
+    engines: Engines, source: Source, target: Target
+) -> None:
+    add_users(source, COUNT)
+    run = {"throttle": 200, "page_size": 100}
+    engine = await engines.launch(engines.settings("users", run=run, **on_dask("local:1x2")))
+    await engine.start()
+    await engine.until_written(1)
+    below = children_of(engine.pid)
+    for pid, command in below.items():
+        if "engine.cluster.dask_local" in command:
+            send_signal(pid, signal.SIGKILL)
+    facts = await engine.finished()
+    assert (facts["state"], facts["exit_code"], facts["error"]["code"]) == (RunState.FAILED, 3, "dask_ended")
+    assert "resume the run, which starts another one" in facts["error"]["message"]
+    await engine.leave()
+    await engine.until_gone()
+    _, facts = await engines.run(engines.settings("users", **on_dask("local:1x2")), resume=engine.run_id)
+    assert facts["state"] == RunState.COMPLETED
+    assert_users_equal(source, target)
 
 
 @pytest.mark.slow

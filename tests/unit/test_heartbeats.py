@@ -30,7 +30,7 @@ class Direction:
             raise self._answer
         await asyncio.Event().wait()
 
-    def noticed(self, problem: Problem) -> None:
+    def noticed(self, problem: Problem, *, is_retry: bool = True) -> None:
         self.problems.append(problem)
 
     def settled(self) -> None:

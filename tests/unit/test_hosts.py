@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from engine.cluster.crew import CrewEvents, Ended, Host
+from engine.cluster.gates import AGAIN_S, ASK_AGAIN_S
 from engine.cluster.host_views import host_views
 from engine.cluster.host_watch import HostWatch
-from engine.cluster.supervisor import Supervisor
+from engine.cluster.supervisor import MAX_EARLY_DEATHS, MAX_TRIES, Supervisor
 from engine.errors import MigrationError, UsageError
 from engine.protocol import HostView, RunState, Snapshot, WorkerState, WorkerView
 from engine.work.context import WorkerStart
-from engine.work.messages import NewLease, NewTask, Probe, Probed, Ready, Retire, SourceServer, ToWorker, Tune
+from engine.work.messages import Failed, NewLease, NewTask, Probe, Probed, Ready, Retire, SourceServer, ToWorker, Tune
 from tests.crew import FakeCrew, FakeMember
 from tests.unit.test_supervisor import TASK, Direction, lease
 from tui.words.sentences import host_words, status_text, workers_words
@@ -63,9 +64,18 @@ class Cluster:
     def members(self) -> list[FakeMember]:
         return [self.crew.members[number] for number in sorted(self.crew.members)]
 
-    def refuse(self) -> None:
-        """What a crew shows of hosts that it was told to use no more."""
-        self.crew.hosts = [replace(each, problem=self.crew.refused.get(each.name, "")) for each in self.crew.hosts]
+    def shows_refusals(self) -> None:
+        """From now on the crew shows what it was told of its hosts, as crews do."""
+        refuse = self.crew.refuse
+
+        def refuse_and_show(host: str, problem: str, again_s: float | None = None) -> None:
+            refuse(host, problem, again_s)
+            self.crew.hosts = [
+                replace(each, problem=problem, is_tried_again=again_s is not None) if each.name == host else each
+                for each in self.crew.hosts
+            ]
+
+        self.crew.refuse = refuse_and_show  # type: ignore[method-assign]
 
 
 async def settled() -> None:
@@ -119,12 +129,10 @@ async def test_a_worker_that_starts_on_a_refused_host_leaves() -> None:
 
 async def test_a_cluster_of_refused_hosts_fails_with_their_reasons() -> None:
     cluster = Cluster(2, by_parity)
+    cluster.shows_refusals()
     cluster.members[0].say(replace(HERE, problem="MongoDB at db1:27017 does not answer."))
     await settled()
-    cluster.refuse()
     assert cluster.direction.failures == []
-    refuse = cluster.crew.refuse
-    cluster.crew.refuse = lambda host, problem: (refuse(host, problem), cluster.refuse())  # type: ignore[assignment,func-returns-value]
     cluster.members[1].say(OTHER_SERVER)
     await settled()
     (failure,) = cluster.direction.failures
@@ -156,6 +164,105 @@ async def test_a_host_that_comes_back_is_asked_again() -> None:
     (second,) = cluster.members
     second.say(Ready(second.pid, "native"))
     assert kinds(second.sent) == [Probe]
+
+
+AWAY = replace(HERE, source=None, problem="MongoDB at db1:27017 does not answer.", is_away=True)
+
+
+async def test_a_host_that_cannot_reach_a_server_is_asked_again_and_the_others_go_on() -> None:
+    cluster = Cluster(2, by_parity)
+    cluster.shows_refusals()
+    first, second = cluster.members
+    first.say(HERE)
+    second.say(AWAY)
+    await settled()
+    assert (kinds(first.sent)[-1], kinds(second.sent)) == (NewLease, [Probe, Retire])
+    assert cluster.crew.again_s == {"b": ASK_AGAIN_S}
+    second.leave(Ended("has retired", 0))
+    assert cluster.direction.failures == []
+    late = cluster.crew.members[3]  # started when the crew tries the host again
+    late.host = "b"
+    late.say(Ready(late.pid, "native"))
+    assert kinds(late.sent) == [Probe]
+    late.say(HERE)
+    await settled()
+    assert kinds(late.sent)[-1] is not Retire
+
+
+async def test_a_server_that_was_away_for_the_engine_too_is_looked_at_soon() -> None:
+    cluster = Cluster(1, lambda number: "a", [replace(HERE, problem="MongoDB is away."), HERE])
+    (member,) = cluster.members
+    member.say(AWAY)
+    while not cluster.crew.again_s:
+        await asyncio.sleep(0.01)
+    assert cluster.crew.again_s == {"a": AGAIN_S}
+
+
+async def test_hosts_that_never_reached_a_server_end_the_work_at_once() -> None:
+    cluster = Cluster(1, lambda number: "a")
+    cluster.shows_refusals()
+    cluster.members[0].say(AWAY)
+    await settled()
+    (failure,) = cluster.direction.failures
+    assert isinstance(failure, UsageError)
+    assert "host a: MongoDB at db1:27017 does not answer." in failure.message
+
+
+async def test_hosts_that_reached_it_before_are_waited_for_and_not_for_ever() -> None:
+    cluster = Cluster(1, lambda number: "a")
+    cluster.shows_refusals()
+    (member,) = cluster.members
+    member.say(HERE)
+    await settled()
+    n_asked = 0
+    while not cluster.direction.failures:
+        member.leave(Ended("has retired", 0))
+        (member,) = cluster.members
+        member.say(Ready(member.pid, "native"))
+        member.say(AWAY)
+        await settled()
+        n_asked += 1
+        assert n_asked <= MAX_TRIES
+    assert n_asked == MAX_TRIES
+    assert cluster.direction.failures[0].exit_code == 3  # type: ignore[attr-defined]
+
+
+async def test_a_host_whose_workers_cannot_live_takes_no_part_and_the_others_go_on() -> None:
+    cluster = Cluster(4, by_parity)
+    cluster.shows_refusals()
+    cluster.members[0].say(HERE)
+    cluster.members[1].say(HERE)
+    await settled()
+    cluster.crew.host_of = lambda number: "b"
+    cluster.members[1].leave(Ended("was killed", -9))
+    for number in range(5, 5 + MAX_EARLY_DEATHS):
+        cluster.crew.members[number].leave(Ended("exited", 127))
+    assert cluster.crew.refused == {
+        "b": "worker processes end with exit code 127 before they are ready; its log there says why"
+    }
+    assert not cluster.supervisor.is_hopeless
+    assert cluster.direction.failures == []
+    others = [member for member in cluster.members if member.host == "a"]
+    assert all(Retire not in kinds(member.sent) for member in others)
+
+
+async def test_a_host_that_loses_its_way_to_a_server_gives_its_work_to_the_others() -> None:
+    cluster = Cluster(2, by_parity)
+    cluster.shows_refusals()
+    first, second = cluster.members
+    for member in (first, second):
+        member.say(HERE)
+    await settled()
+    lost = next(message.lease for message in second.sent if isinstance(message, NewLease))
+    second.say(Failed(lost, "connect", "PostgreSQL at db2 does not answer.", fatal=True, is_away=True))
+    assert cluster.direction.answers == []
+    assert list(cluster.direction.waiting) == [lost]
+    assert cluster.crew.again_s == {"b": ASK_AGAIN_S}
+    assert kinds(second.sent)[-1] is Retire
+    last = next(message.lease for message in first.sent if isinstance(message, NewLease))
+    failure = Failed(last, "connect", "PostgreSQL at db2 does not answer.", fatal=True, is_away=True)
+    first.say(failure)
+    assert cluster.direction.answers == [failure]  # it is away for all of them
 
 
 async def test_nothing_is_judged_while_this_host_cannot_reach_a_server(monkeypatch: object) -> None:

@@ -69,7 +69,11 @@ class Direction:
     def lost(self, lease: Lease, why: str) -> None:
         self.lost_leases.append((lease, why))
 
-    def noticed(self, problem: Problem) -> None:
+    def goes_on_elsewhere(self, message: Failed, host: str) -> bool:
+        self.waiting.appendleft(message.lease)
+        return True
+
+    def noticed(self, problem: Problem, *, is_retry: bool = True) -> None:
         pass
 
     def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None, host: str) -> None:

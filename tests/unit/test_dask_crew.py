@@ -1,0 +1,253 @@
+"""A crew on a Dask cluster that the test plays: what is told when hosts cannot have workers, and when it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+import pytest
+import pytest_asyncio
+
+from engine.cluster.crew import Ended, Member
+from engine.errors import ConnectError, MigrationError
+from engine.work.context import WorkerStart
+from engine.work.frames import joined
+from engine.work.messages import FromWorker
+from tests.running import eventually
+
+pytest.importorskip("distributed", reason="the extra dask is not installed")
+from engine import __version__
+from engine.cluster import dask_crew
+from engine.cluster.dask_agent import take
+from engine.cluster.dask_crew import MOST_ENDS, DaskCrew
+from engine.work.frames import FORMAT
+
+WITHIN_S = 20.0
+
+
+class Task(asyncio.Future[None]):
+    """What Dask gives for a task."""
+
+    status = "pending"
+
+    def release(self) -> None:
+        """It is not waited for."""
+
+
+class Dask:
+    """A client of Dask whose host processes end as soon as they are started."""
+
+    def __init__(self, **threads: int) -> None:
+        self.threads = {f"tls://{name}:1": n for name, n in threads.items()}
+        self.healthy: set[str] = set()
+        """Workers of Dask whose host processes live."""
+        self.busy: set[str] = set()
+        """Those that start no agent."""
+        self.starts: dict[str, int] = {}
+        """How many host processes were started on each."""
+        self._tasks: dict[str, list[Task]] = {}
+        self._ended: dict[str, int] = {}
+
+    async def nthreads(self) -> dict[str, int]:
+        return dict(self.threads)
+
+    def submit(self, agent: object, session: str, *, workers: list[str], **options: object) -> Task:
+        (address,) = workers
+        task = Task()
+        tasks = self._tasks.setdefault(address, [])
+        if not any(not each.done() for each in tasks) and address not in self.busy:
+            self.starts[address] = self.starts.get(address, 0) + 1
+        tasks.append(task)
+        return task
+
+    async def run(self, function: object, *arguments: Any, workers: list[str]) -> dict[str, Any]:
+        (address,) = workers
+        await asyncio.sleep(0.001)
+        if function is not take or not self.starts.get(address):
+            return {address: b""}
+        number = self.starts[address]
+        has_ended = address not in self.healthy
+        slots = sum(not task.done() for task in self._tasks[address])
+        if has_ended and self._ended.get(address) != number:
+            self._ended[address] = number
+            for task in self._tasks[address]:
+                if not task.done():
+                    task.set_result(None)
+        facts = {
+            "relay": str(number),
+            "slots": slots,
+            "ended": has_ended,
+            "version": __version__,
+            "format": FORMAT,
+            "exit": 3,
+        }
+        return {address: joined([json.dumps(facts).encode()])}
+
+
+class Site:
+    """The place of a played cluster."""
+
+    is_private = True
+    words = "the Dask scheduler"
+
+    def __init__(self, dask: Dask) -> None:
+        self._dask = dask
+        self.has_ended = False
+
+    async def client(self) -> Dask:
+        return self._dask
+
+    def saw(self, workers: object) -> None:
+        pass
+
+    def hosts_for(self, members: int, slots: list[int]) -> int:
+        return 0
+
+    def check_alive(self) -> None:
+        if self.has_ended:
+            raise ConnectError("The Dask cluster that was started on this host has ended.")
+
+
+class Told:
+    """What a crew tells its supervisor."""
+
+    def __init__(self) -> None:
+        self.problems: list[tuple[str, str, bool]] = []
+        self.failures: list[Exception] = []
+
+    def joined(self, member: Member) -> None:
+        pass
+
+    def said(self, member: Member, message: FromWorker) -> None:
+        pass
+
+    def left(self, member: Member, how: Ended) -> None:
+        pass
+
+    def never_joined(self, member: Member) -> None:
+        pass
+
+    def cannot_start(self, error: Exception) -> None:
+        self.failures.append(error)
+
+    def noticed(self, code: str, message: str, *, is_retry: bool = True) -> None:
+        self.problems.append((code, message, is_retry))
+
+
+class Played:
+    """A crew that wants two workers on such a cluster."""
+
+    def __init__(self, dask: Dask) -> None:
+        self.told, self.site = Told(), Site(dask)
+        self.crew = DaskCrew(self.told, cast(Any, self.site))
+        self.crew.start_with(WorkerStart("run", "", "", "auto"))
+        self.crew.want(2)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait for something."""
+        await eventually(holds, WITHIN_S, lambda: (self.told.problems, self.told.failures, self.crew.hosts))
+
+
+Play = Callable[[Dask], Played]
+
+
+@pytest_asyncio.fixture
+async def play(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Play]:
+    """Makes crews, whose times are short."""
+    for name in ("LOOK_EVERY_S", "FIRST_REST_S", "AGENT_START_S"):
+        monkeypatch.setattr(dask_crew, name, 0.01)
+    monkeypatch.setattr(dask_crew, "ROOM_TOLD_S", 0.0)
+    made: list[Played] = []
+
+    def begin(dask: Dask) -> Played:
+        made.append(Played(dask))
+        return made[-1]
+
+    yield begin
+    for each in made:
+        await each.crew.close()
+
+
+async def test_a_host_process_that_ends_again_and_again_is_given_up(play: Play) -> None:
+    dask = Dask(a=2, b=2)
+    dask.healthy.add("tls://b:1")
+    played = play(dask)
+    await played.until(lambda: any(host.problem for host in played.crew.hosts))
+    await asyncio.sleep(0)
+    assert dask.starts["tls://a:1"] == MOST_ENDS
+    (problem,) = [host.problem for host in played.crew.hosts if host.problem]
+    assert problem.startswith(f"its host process ended {MOST_ENDS} times with exit code 3 before a worker was ready")
+    assert played.told.failures == []
+    await played.until(lambda: sum(host.members for host in played.crew.hosts) == 2)
+    assert dask.starts["tls://a:1"] == MOST_ENDS
+
+
+async def test_when_none_is_left_the_work_ends_with_the_reason(play: Play) -> None:
+    played = play(Dask(a=2))
+    await played.until(lambda: played.told.failures)
+    (failure,) = played.told.failures
+    assert isinstance(failure, MigrationError)
+    assert failure.exit_code == 2
+    assert "its host process ended" in failure.message
+
+
+async def test_a_host_that_is_refused_for_a_while_is_used_again(play: Play) -> None:
+    dask = Dask(a=2)
+    dask.healthy.add("tls://a:1")
+    played = play(dask)
+    await played.until(lambda: sum(host.members for host in played.crew.hosts) == 2)
+    (host,) = played.crew.hosts
+    played.crew.refuse(host.name, "MongoDB at db1 does not answer.", 0.05)
+    (host,) = played.crew.hosts
+    assert (host.problem, host.is_tried_again) == ("MongoDB at db1 does not answer", True)
+    await played.until(
+        lambda: any("No host of the Dask cluster takes workers now" in each[1] for each in played.told.problems)
+    )
+    await played.until(lambda: not played.crew.hosts[0].problem)
+    assert played.told.failures == []
+
+
+async def test_what_keeps_a_run_from_going_on_is_told_and_is_no_retry(play: Play) -> None:
+    dask = Dask()
+    played = play(dask)
+    await played.until(lambda: played.told.problems)
+    assert played.told.problems[0] == (
+        "slots", "The Dask cluster has no workers: the work goes on when one joins.", False,
+    )  # fmt: skip
+    dask.busy.add("tls://a:1")
+    dask.threads["tls://a:1"] = 2
+    await played.until(lambda: "runs other tasks on all of its threads" in played.told.problems[-1][1])
+    assert not any(is_retry for _, _, is_retry in played.told.problems)
+
+
+async def test_a_call_that_fails_when_it_is_cancelled_keeps_no_crew_from_closing(play: Play) -> None:
+    dask = Dask(a=1)
+    played = play(dask)
+    await played.until(lambda: played.crew.hosts)
+    cancelled: list[None] = []
+
+    async def swallow() -> dict[str, int]:
+        try:
+            await asyncio.sleep(WITHIN_S)
+        except asyncio.CancelledError:
+            cancelled.append(None)
+            if len(cancelled) < 2:
+                raise OSError from None
+            raise
+        return {}
+
+    dask.nthreads = swallow  # type: ignore[method-assign]
+    await asyncio.sleep(0.05)
+    await played.crew.close()
+    assert len(cancelled) <= 2
+
+
+async def test_a_cluster_of_this_host_that_has_ended_is_not_waited_for(play: Play) -> None:
+    played = play(Dask())
+    await played.until(lambda: played.told.problems)
+    played.site.has_ended = True
+    await played.until(lambda: played.told.failures)
+    (failure,) = played.told.failures
+    assert isinstance(failure, ConnectError)
