@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.knobs import CLUSTER_SIZE
-from engine.protocol import ProblemView, RunState, TuningView
+from engine.protocol import HostView, ProblemView, RunState, TuningView
 from tests.tui.driving import input_in, on_run, screen_text, session_of, settings_with_servers, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui import profiles
@@ -163,6 +163,18 @@ async def test_tune_sends_what_was_changed_and_closes(engine: ScriptedEngine) ->
         assert engine.received("set") == [{"name": "set", "knob": "cluster_size", "value": 90}]
 
 
+async def test_tune_takes_more_workers_where_there_are_several_hosts(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running(hosts=[HostView(name="a", workers=4, slots=600)]))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "● running")
+        await pilot.press("t")
+        await until_shown(pilot, "Tune the run")
+        input_in(app, "#knob-cluster_size").focus()
+        await pilot.press(*"500", "enter")
+        await until(pilot, lambda: not isinstance(app.screen, TuneDialog))
+        assert engine.received("set") == [{"name": "set", "knob": "cluster_size", "value": 500}]
+
+
 async def test_tune_shows_bounds_and_refusals_under_the_field_and_stays(engine: ScriptedEngine) -> None:
     app = on_run(engine, running())
     async with app.run_test(size=LARGE) as pilot:
@@ -171,7 +183,7 @@ async def test_tune_shows_bounds_and_refusals_under_the_field_and_stays(engine: 
         await until_shown(pilot, "Tune the run")
         input_in(app, "#knob-cluster_size").focus()
         await pilot.press(*"5000", "enter")
-        await until_shown(pilot, "Workers must be between 1 and 1,024, not 5,000.")
+        await until_shown(pilot, "Workers must be between 1 and 128, not 5,000.")
         assert engine.received("set") == []
         engine.refusals["set"] = ("knob", "PostgreSQL has 3 connections free.")
         app.screen.query(Input).first().value = "9"

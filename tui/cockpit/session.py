@@ -290,6 +290,13 @@ class EngineSession:
         is_seeded = self.start_command.seed if self.start_command else self._has_seeded
         return [knob for knob in KNOBS.values() if is_seeded or knob is not SEED_COUNT]
 
+    @property
+    def is_on_one_host(self) -> bool:
+        """Its workers are known to be on the engine's host, and on no other one."""
+        if self.settings is not None:
+            return self.settings.cluster.kind == "local"
+        return not self.snapshot.hosts and any(not worker.host for worker in self.snapshot.workers)
+
     def knob_value(self, knob: Knob) -> int:
         """The newest wish, else what is in force."""
         wanted = self.wanted.get(knob.name)

@@ -29,10 +29,15 @@ class KnobsDialog(Modal[dict[Knob, KnobValue]]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
 
-    def __init__(self, values: Mapping[Knob, KnobValue]) -> None:
-        """Show these first."""
+    def __init__(self, values: Mapping[Knob, KnobValue], *, is_on_one_host: bool) -> None:
+        """Show these first.
+
+        Args:
+            is_on_one_host: the bounds are those of one host.
+        """
         super().__init__()
         self._values = values
+        self._is_on_one_host = is_on_one_host
 
     def compose(self) -> ComposeResult:
         """The dialog."""
@@ -40,7 +45,9 @@ class KnobsDialog(Modal[dict[Knob, KnobValue]]):
             dialog.border_title = Content("Knobs of the run")
             dialog.border_subtitle = Content("Tab next · Enter apply · Esc back")
             for knob, value in self._values.items():
-                yield KnobField(knob, value)
+                field = KnobField(knob, value)
+                field.is_on_one_host = self._is_on_one_host
+                yield field
             yield Static("All of them can be changed while the run goes on.", classes="note", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("Apply", variant="primary", id="apply", compact=True)

@@ -65,6 +65,7 @@ class TuneDialog(KeptModal[None]):
             knobs = [knob for knob in knobs if knob is not SEED_COUNT]
         for field in self.query(KnobField):
             field.display = field.knob in knobs
+            field.is_on_one_host = self.session.is_on_one_host
             field.fill(self.session.knob_setting(field.knob))
             field.say("")
         throttle = self.query_one(f"#knob-{THROTTLE.name}").query_one(Input)

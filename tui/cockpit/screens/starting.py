@@ -86,7 +86,9 @@ def offer_run(
 
     def answered(answer: str | None) -> None:
         if answer == KNOBS:
-            screen.app.push_screen(KnobsDialog(knobs_of(settings)), turned)
+            screen.app.push_screen(
+                KnobsDialog(knobs_of(settings), is_on_one_host=settings.cluster.kind == "local"), turned
+            )
         elif answer in ("go", FOLLOW):
             cockpit.orders.start(settings, start.model_copy(update={"follow": answer == FOLLOW}))
         elif otherwise is not None and answer == otherwise[0].id:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from textual import on
 from textual.actions import SkipAction
@@ -16,7 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from engine.errors import KnobError
-from engine.knobs import Knob, KnobValue
+from engine.knobs import Auto, Knob, KnobValue
 from tui.cockpit.signs import MUTED
 from tui.words.format import number
 from tui.words.knobs import problem_words, value_text
@@ -60,6 +61,8 @@ class KnobField(Widget):
         self._problem = Static(classes="field-error", markup=False)
         super().__init__(self._input, id=f"knob-{knob.name}")
         self.knob = knob
+        self.is_on_one_host = False
+        """The work that it is a knob of is on one host, whose bounds count."""
 
     def render(self) -> Content:
         """Label and bounds, with the unit where there is room for it."""
@@ -78,8 +81,12 @@ class KnobField(Widget):
     @property
     def value(self) -> KnobValue | None:
         """What is typed, or None when it is out of bounds; the error is shown then."""
+        usual_high = self.knob.usual_high
+        bounded = replace(self.knob, high=usual_high) if self.is_on_one_host and usual_high else self.knob
         try:
-            value = self.knob.read(self._input.value)
+            value = bounded.read(self._input.value)
+            if isinstance(value, Auto) and value.words == "auto":  # without bounds of its own
+                value = self.knob.read(self._input.value)
         except KnobError as error:
             self.say(error.message)
             return None
