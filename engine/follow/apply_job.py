@@ -51,6 +51,8 @@ class ApplyJob(Job[ApplyLease, Applied]):
         """and of those that are followed no longer: nothing of them waits."""
         self.is_open = False
         """What is copied is committed and has its keys: changes may be applied."""
+        self.gives_way: Callable[[], bool] = lambda: False
+        """Asked before a lane is handed out: the next worker is for something else, however many lanes wait."""
         self.n_keys = self.n_written = self.n_deleted = self.n_rejected = 0
         """What this engine's workers have applied."""
         self._owner = owner
@@ -123,6 +125,8 @@ class ApplyJob(Job[ApplyLease, Applied]):
         for sweeps in (self._begun, self._waiting):
             for name in sweeps:
                 if name not in self._out and name[0] - APPLY_TASKS not in self.held:
+                    if self.gives_way():
+                        return None
                     self._out[name] = sweeps.pop(name)
                     return self._out[name].lease
         return None

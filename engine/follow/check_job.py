@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from engine.cluster.job import Job, JobOwner
 from engine.ledger.changed import ToCompare
@@ -16,11 +17,16 @@ DIFFERENCES = "differences"
 PUT_OFF_S = 10.0
 """Comparing is tried again so long after it failed: whatever is in its way is told by those who apply."""
 
+TURN_S = 0.5
+"""Where changes come without an end, as many workers as there are apply them: one of them compares a batch so often."""
+
 
 class CheckJob(Job[CheckLease, Checked]):
     """Hands out lanes whose keys can be compared; one worker at a time has a lane. It never ends a run."""
 
-    def __init__(self, owner: JobOwner, on_mended: Callable[[], None]) -> None:
+    def __init__(
+        self, owner: JobOwner, on_mended: Callable[[], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Nothing waits.
 
         Args:
@@ -36,6 +42,17 @@ class CheckJob(Job[CheckLease, Checked]):
         self._waiting: dict[tuple[int, int], CheckLease] = {}
         self._out: set[tuple[int, int]] = set()
         self._put_off_until = 0.0
+        self._clock = clock
+        self._turn_at = clock()
+        """When a worker had a lane last."""
+        self._has_turn = False
+
+    def takes_turn(self) -> bool:
+        """Lanes wait, and no worker has had one for long: one is handed out next, whatever else there is to do."""
+        now = self._clock()
+        may = self.is_open and now >= self._put_off_until and bool(self._waiting) and not self._out
+        self._has_turn = may and now >= self._turn_at + TURN_S
+        return self._has_turn
 
     def offer(self, waiting: Sequence[ToCompare], gossip: bytes) -> None:
         """These lanes can be compared, and no others."""
@@ -48,12 +65,13 @@ class CheckJob(Job[CheckLease, Checked]):
 
     def next_lease(self) -> CheckLease | None:
         """The next lane that no worker has."""
-        if not self.is_open or time.monotonic() < self._put_off_until:
+        if not self.is_open or self._clock() < self._put_off_until:
             return None
+        is_brief, self._has_turn = self._has_turn, False
         for name in self._waiting:
             if name not in self._out:
                 self._out.add(name)
-                return self._waiting.pop(name)
+                return replace(self._waiting.pop(name), is_brief=is_brief)
         return None
 
     def progressed(self, payload: Checked) -> None:
@@ -78,10 +96,11 @@ class CheckJob(Job[CheckLease, Checked]):
     def returned(self, lease: CheckLease, rest: CheckLease | None) -> None:
         """A lane is compared, or its rest is given back: the ledger has what is left."""
         self._out.discard(_name(lease))
+        self._turn_at = self._clock()
 
     def failed(self, lease: CheckLease, failure: Failed) -> bool:
         """It is tried again later."""
-        self._put_off_until = time.monotonic() + PUT_OFF_S
+        self._put_off_until = self._clock() + PUT_OFF_S
         self._out.discard(_name(lease))
         return True
 
@@ -91,7 +110,7 @@ class CheckJob(Job[CheckLease, Checked]):
 
     def lost(self, lease: CheckLease, why: str) -> None:
         """Its holder has ended: the ledger has what is left."""
-        self._put_off_until = time.monotonic() + PUT_OFF_S
+        self._put_off_until = self._clock() + PUT_OFF_S
         self._out.discard(_name(lease))
 
 

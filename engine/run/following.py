@@ -84,6 +84,7 @@ class Following:
         self.job = ApplyJob(context, self._pause, self._doubt)
         sight = Sight(self._applied_upto, self._position_of, self._want, self._gossip, self._wake_soon)
         self._checking = Checking(context, ledger, sight)
+        self.job.gives_way = self._checking.job.takes_turn
         self._comparing = Comparing(context, ledger)
         self._plan: Plan | None = None
         self._by_task: dict[int, Collector] = {}

@@ -123,7 +123,7 @@ class Checker:
             self._ends.patience.renew()
             self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
             self._context.report(Progress(task.task_id, checked))
-            if self._context.pace.is_yielding:
+            if self._context.pace.is_yielding or lease.is_brief:
                 return False
         return True
 

@@ -249,6 +249,8 @@ class CheckLease:
     """The newest row of theirs in the ledger."""
     not_before: CausalTime
     """Documents are read as they were then, or later."""
+    is_brief: bool = False
+    """One batch of them, and the worker goes back to what is more urgent."""
 
     @property
     def key(self) -> int:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from engine.follow.apply_job import ApplyJob
+from engine.follow.check_job import TURN_S, CheckJob
+from engine.ledger.changed import ToCompare
 from engine.mongo.causal import CausalTime
 
 
 def job() -> ApplyJob:
     made = ApplyJob(cast("Any", None), lambda _: None, lambda _: None)
+    made.is_open = True
+    return made
+
+
+def checks(clock: Callable[[], float]) -> CheckJob:
+    made = CheckJob(cast("Any", None), lambda: None, clock)
     made.is_open = True
     return made
 
@@ -32,3 +41,32 @@ def test_a_lane_waits_since_the_oldest_of_its_wake_ups() -> None:
     lanes.wake(1, 0, 8, time_(80), 70)
     lanes.wake(1, 0, 8, time_(80), 10)  # of a resumed run: keys that wait since its beginning
     assert lanes.oldest == 10
+
+
+def test_what_was_applied_is_compared_though_there_are_changes_to_apply_without_an_end() -> None:
+    now = [0.0]
+    lanes, comparing = job(), checks(lambda: now[0])
+    lanes.gives_way = comparing.takes_turn
+    comparing.offer([ToCompare(task_id, 0, 7, 3, 10, 20) for task_id in (1, 2)], b"")
+
+    def next_is_to_apply() -> bool:
+        lanes.wake(1, 0, 8, time_(80), 70)
+        if (lease := lanes.next_lease()) is None:
+            return False
+        lanes.returned(lease, None)
+        return True
+
+    assert next_is_to_apply(), "comparing takes what is left of the workers"
+    now[0] += TURN_S
+    assert not next_is_to_apply(), "and has its turn where nothing ever is"
+    lease = comparing.next_lease()
+    assert lease is not None
+    assert lease.is_brief
+    assert next_is_to_apply(), "one worker at a time"
+    now[0] += 10 * TURN_S
+    assert next_is_to_apply()
+    comparing.returned(lease, lease)
+    now[0] += 10 * TURN_S
+    idle = comparing.next_lease()
+    assert idle is not None
+    assert not idle.is_brief, "a worker for whom no change waits has the time"
