@@ -23,6 +23,8 @@ SEEDS = 20
 """Collections of a run; each is changed by operations of a seed of its own."""
 FIRST = 40
 """Documents of each in the beginning."""
+READY_S = 400.0
+"""Without faults a run is ready to be cut over within this, however fast its source is written to."""
 CUT_OVER_S = 60.0
 """A cut-over is called off then, as one during which a server is away."""
 
@@ -113,7 +115,8 @@ class FollowCycle(Cycle):
     async def _end(self, scene: Scene) -> dict[str, Any] | None:
         """Let it catch up without harm, stop the writers, cut over."""
         self._disarm(scene)
-        moved_at, done = time.monotonic(), -1
+        began = moved_at = time.monotonic()
+        done = -1
         while not scene.is_over:
             await go_on(scene)
             with suppress(MigrationError):
@@ -127,6 +130,10 @@ class FollowCycle(Cycle):
                 moved_at, done = time.monotonic(), now
             if time.monotonic() - moved_at > STANDSTILL_S:
                 self.findings.problems.append(f"it stands still: {scene.engine.account()}")
+                break
+            if time.monotonic() - began > READY_S:
+                reasons = follow.reasons if follow is not None else []
+                self.findings.problems.append(f"it is not ready to be cut over: {reasons} {scene.engine.account()}")
                 break
             await asyncio.sleep(0.05)
         end = await Cycle._end(self, scene)
