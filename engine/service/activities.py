@@ -32,6 +32,7 @@ from engine.run.recount import recounted
 from engine.run.run import Run
 from engine.run.states import require
 from engine.service.census_plan import CensusPlan
+from engine.service.sockets import run_id_now
 from engine.verify.full import FullVerification
 from engine.verify.retry_rejects import retry
 from engine.work.connections import SERVER_FAILURES, failure_of
@@ -93,6 +94,7 @@ class Activities:
             raise UsageError(f"A {name} is in progress: let it end, or cancel it.", code="state")
         self.looks.forget()
         self.run.start(command, by)
+        self.run.record.run_id = run_id_now(self.run.record.run_id)
 
     def cancel(self, *, now: bool, by: str = "") -> None:
         """Stop everything (`Run.cancel`)."""

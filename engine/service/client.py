@@ -274,11 +274,11 @@ async def _among(paths: Iterable[Path], run: str | None, waits: Waits) -> _Engin
         try:
             snapshot = await _snapshot_at(path, waits)
         except TimeoutError:
-            if path.stem.startswith(run or ""):
+            if sockets.may_have_run(path, run):
                 engines.silent.append(path.stem)
             continue
         except OtherVersion as error:
-            if path.stem.startswith(run or ""):
+            if sockets.may_have_run(path, run):
                 engines.others.append(error)
             continue
         if snapshot is None:

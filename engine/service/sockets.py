@@ -39,7 +39,26 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 def new_run_id() -> str:
     """An id such as `20261123-1402-k3f9`: sorts by time, and four random letters keep two of one minute apart."""
-    return time.strftime("%Y%m%d-%H%M-") + "".join(secrets.choice(_ALPHABET) for _ in range(4))
+    return _minute() + "".join(secrets.choice(_ALPHABET) for _ in range(4))
+
+
+def run_id_now(engine_id: str) -> str:
+    """The id of a run that an engine starts now: it may have waited for hours behind a Setup screen.
+
+    The letters stay, so that the names of the engine's socket and log, which have its own time, are found by them.
+    """
+    return _minute() + engine_id.rpartition("-")[2]
+
+
+def may_have_run(path: Path, run: str | None) -> bool:
+    """Whether the engine of a socket, which does not tell, may have the run whose id begins with `run`."""
+    if not run or path.stem.startswith(run):
+        return True
+    return path.stem.rpartition("-")[2] == run.rpartition("-")[2]
+
+
+def _minute() -> str:
+    return time.strftime("%Y%m%d-%H%M-")
 
 
 def socket_folder() -> Path:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from engine.errors import ConnectError
 from engine.protocol import RunState, SetKnob
+from engine.service import sockets
 from engine.service.client import EngineClient, Waits, find_engine
 from tests.running import Engines, add_users, assert_users_equal, eventually
 from tests.slow_run import completed, started, working
@@ -37,6 +40,33 @@ async def test_a_second_client_sees_and_steers_the_same_run(source: Source, targ
     await other.close()
 
     await completed(engine, source, target)
+
+
+async def test_a_run_has_the_time_of_its_own_start_and_not_of_its_engines(
+    source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_users(source, USERS)
+    waited = "20200101-0000-ab2c"
+    monkeypatch.setattr(sockets, "new_run_id", lambda: waited)
+    engine = await started(engines)
+
+    assert engine.process.run_id == waited
+    assert engine.run_id.endswith("-ab2c")
+    assert abs(time.time() - time.mktime(time.strptime(engine.run_id[:13], "%Y%m%d-%H%M"))) < 3_600
+    assert target.value("SELECT run_id FROM mongopg.run") == engine.run_id
+    for name in (engine.run_id, waited):
+        assert await find_engine(name) == engine.process.socket
+
+    await completed(engine, source, target)
+
+
+def test_the_socket_of_a_silent_engine_is_known_by_the_letters_of_its_run() -> None:
+    path = Path("/run/mongopg/20200101-0000-ab2c.sock")
+    assert sockets.may_have_run(path, "20261201-1043-ab2c")
+    assert sockets.may_have_run(path, "20200101")
+    assert sockets.may_have_run(path, None)
+    assert not sockets.may_have_run(path, "20261201-1043-ab2d")
+    assert not sockets.may_have_run(path, "2026")
 
 
 async def test_a_client_that_detaches_leaves_the_run_going_on(source: Source, target: Target, engines: Engines) -> None:

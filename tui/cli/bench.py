@@ -303,17 +303,19 @@ class _Bench:
         settings = merged(self._settings, {"run": {"collections": collections, "exclude": [], **size}})
         copy, began = None, time.monotonic()
         process = await started(settings)
+        run_id = process.run_id
         try:
             client = await EngineClient.connect(process.socket, owner=True, on_disconnect="cancel")
             try:
                 copy = await self._followed(client, cluster_size, page_size)
             finally:
                 self._running = None
+                run_id = client.snapshot.run_id  # of the minute in which it was started
                 await client.close()
         finally:
             # Its end lets the table go; only then can it be dropped.
             await ended(process, ENGINE_END_S)
-            await self._discard(idle, process.run_id)
+            await self._discard(idle, run_id)
         return replace(copy, wall_s=time.monotonic() - began) if copy is not None else None
 
     async def _followed(self, client: EngineClient, cluster_size: int, page_size: int) -> _Copy | None:
