@@ -208,8 +208,18 @@ def _rate(rows: int, seconds: float) -> float:
     return round(rows / seconds, 1) if seconds > 0 else 0.0
 
 
+def copying_rate(measured: float, overall: float) -> float:
+    """Rows per second while copying, where that was measured: never below the overall rate, whose time has more in it.
+
+    The measure alone would be lower where a pause, or the end of a run that is stopped, has most of the rows: those that are
+    committed meanwhile are not in it.
+    """
+    return max(measured, overall) if measured else 0.0
+
+
 def info_of(record: LedgerRun) -> RunInfo:
     """A run of the ledger as front ends show it."""
+    overall = _rate(max(0, record.n_written - record.retried_rows), record.driven_s)
     return RunInfo(
         run_id=record.run_id,
         state=record.state,
@@ -224,8 +234,8 @@ def info_of(record: LedgerRun) -> RunInfo:
         rejected=record.n_rejected,
         altered=record.altered,
         seconds=round(record.driven_s, 3),
-        rows_per_s_overall=_rate(record.n_written, record.driven_s),
-        rows_per_s_copying=_rate(record.copied, record.copying_s),
+        rows_per_s_overall=overall,
+        rows_per_s_copying=copying_rate(_rate(record.copied, record.copying_s), overall),
         verification=record.verification,
         verification_level=record.verification_level,
         verified_before_retry=record.verified_before_retry,

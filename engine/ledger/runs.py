@@ -89,6 +89,8 @@ class LedgerRun:
     copied: int
     """Rows written while copying, in times whose end was written; `copying_s` is the seconds that this took."""
     copying_s: float
+    retried_rows: int
+    """Rows that retries of rejects have written since, of those in `n_written`: in no time that the run was driven."""
     compared: str
     """The level of the newest full verification, since which no row was added; empty without one."""
     verified_before_retry: bool
@@ -599,7 +601,8 @@ _ALTERED = sum_sql("mongopg.slice s", "s.run_id = r.run_id")
 _RUNS = """
 SELECT r.*, coalesce((SELECT f.write_block FROM mongopg.follow f WHERE f.run_id = r.run_id), false) AS write_block,
        t.namespaces, s.n_read, s.n_written, s.n_rejected, {altered} AS altered, {unended} AS unended_s,
-       e.copied, e.copying_s, coalesce(CASE WHEN e.verified_seq > e.added_seq THEN e.level END, '') AS compared,
+       e.copied, e.copying_s, e.retried_rows,
+       coalesce(CASE WHEN e.verified_seq > e.added_seq THEN e.level END, '') AS compared,
        coalesce(e.level = 'full' AND e.verified_seq < e.added_seq, false) AS verified_before_retry
 FROM mongopg.run r
 CROSS JOIN LATERAL (
@@ -614,6 +617,8 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT coalesce(sum((facts ->> 'copied')::bigint), 0)::bigint AS copied,
            coalesce(sum((facts ->> 'copying_s')::float8), 0) AS copying_s,
+           coalesce(sum((facts ->> 'written')::bigint + coalesce((facts ->> 'already_there')::bigint, 0))
+               FILTER (WHERE kind = 'retried'), 0)::bigint AS retried_rows,
            max(seq) FILTER (WHERE kind = 'verified') AS verified_seq,
            coalesce(max(seq) FILTER (WHERE kind = 'retried' AND (facts ->> 'written')::bigint > 0), -1) AS added_seq,
            (array_agg(coalesce(facts ->> 'verification_level', 'full') ORDER BY seq DESC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.cluster.meter import Meter
 from engine.config import redact
 from engine.errors import MigrationError
+from engine.ledger.history import copying_rate
 from engine.protocol import BuiltIndexes, ErrorInfo, FinishedTable, RunFinished, RunState
 from engine.run.record import RunRecord, TableCounters
 
@@ -29,6 +30,7 @@ def outcome(
         seconds_before: that they took.
     """
     driven_s = seconds + seconds_before
+    overall = record.written / driven_s if driven_s > 0 else 0.0
     finished = RunFinished(
         run_id=record.run_id,
         state=state,
@@ -40,8 +42,8 @@ def outcome(
         rejected=record.rejected,
         seconds=round(seconds, 3),
         rows_per_s=round((record.written - written_before) / seconds) if seconds > 0 else 0,
-        rows_per_s_overall=round(record.written / driven_s, 1) if driven_s > 0 else 0.0,
-        rows_per_s_copying=round(meter.mean, 1) if record.tables else 0.0,
+        rows_per_s_overall=round(overall, 1),
+        rows_per_s_copying=round(copying_rate(meter.mean, overall), 1) if record.tables else 0.0,
         copied=meter.moved_rows if record.tables else 0,
         copying_s=round(meter.moving_s, 3) if record.tables else 0.0,
         tables={table.table: _table(table) for table in record.tables.values()},

@@ -117,6 +117,8 @@ class RunRecord:
     seeded: int = 0
     """Documents in the seeded collection."""
     exit_code: int | None = None
+    rows_per_s_overall: float = 0.0
+    """Over all times that the run was driven, at its end; 0 before that."""
     consistency: str = "fuzzy"
     at: float = 0.0
     """Of the newest event."""
@@ -330,6 +332,7 @@ def _(event: RunFinished, record: RunRecord) -> None:
     record.state = event.state
     record.phase = record.state.value
     record.exit_code = event.exit_code
+    record.rows_per_s_overall = event.rows_per_s_overall
     record.error = event.error or record.error
 
 

@@ -9,6 +9,7 @@ from engine.cluster.dispatcher import Dispatcher
 from engine.cluster.host_views import host_views
 from engine.cluster.meter import SILENT_S, Meter, bottleneck
 from engine.config import Settings, redact
+from engine.ledger.history import copying_rate
 from engine.protocol import GuardsView, RunState, Snapshot, TableProgress, VitalsView
 from engine.run.context import Phase
 from engine.run.record import RunRecord
@@ -47,6 +48,7 @@ def draw(run: Drawn) -> Snapshot:
     eta, reason = _eta(run, done, total)
     busy = [worker for worker in workers if worker.reading + worker.converting + worker.writing + worker.throttled > 0]
     shares = (sum(getattr(worker, share) for worker in busy) / max(1, len(busy)) for share in _SHARES)
+    overall = _overall(run, done)
     partitions_done, partitions_total = run.phase.partitions
     return Snapshot(
         run_id=record.run_id,
@@ -73,8 +75,8 @@ def draw(run: Drawn) -> Snapshot:
         rejected=record.rejected,
         retried=record.n_retried,
         rows_per_s=meter.rows.rate() if not record.state.is_over else 0.0,
-        rows_per_s_mean=meter.mean,
-        rows_per_s_overall=_overall(run, done),
+        rows_per_s_mean=copying_rate(meter.mean, overall),
+        rows_per_s_overall=overall,
         seconds_before=run.phase.seconds_before,
         written_before=run.phase.written_before,
         last_commit_unix=run.started_unix + record.last_commit_at if record.last_commit_at else 0.0,
@@ -126,7 +128,12 @@ def _eta(run: Drawn, done: int, total: int) -> tuple[float | None, str]:
 
 
 def _overall(run: Drawn, done: int) -> float:
-    """Rows per second over all the time that engines worked on it; while it seeds, documents."""
+    """Rows per second over all the time that engines worked on it; while it seeds, documents.
+
+    That of a run that is over stays: the time of a retry of rejects, which writes more rows, is not in it.
+    """
+    if run.record.state.is_over and run.record.rows_per_s_overall:
+        return run.record.rows_per_s_overall
     seconds = run.phase.seconds_before + (run.seconds if run.record.state is not RunState.SEEDING else run.elapsed)
     return done / seconds if seconds > 0 else 0.0
 

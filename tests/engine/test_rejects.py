@@ -78,6 +78,25 @@ async def test_rejects_are_written_again_under_another_policy(source: Source, ta
     assert (whole.result, whole.tables[0].equal) == (Verification.VERIFIED, DOCUMENTS)
 
 
+async def test_a_retry_changes_no_rate_of_the_run(source: Source, target: Target, engines: Engines) -> None:
+    add_people(source, bad_every=2)
+    engine, end = await engines.run(engines.settings("people"))
+    assert end["rejected"] == DOCUMENTS // 2
+
+    async def rates() -> tuple[float, float]:
+        (run,) = (await engine.client.call(protocol.ListRuns()))["runs"]
+        return run["rows_per_s_overall"], run["rows_per_s_copying"]
+
+    overall, copying = await rates()
+    assert 0 < overall <= copying
+    assert sums(await retried(engines, nul="strip"))[1] == DOCUMENTS // 2
+    assert await rates() == (overall, copying)
+    await engine.client.call(protocol.Recount())
+    after = engine.snapshot
+    assert after.written == DOCUMENTS
+    assert (round(after.rows_per_s_overall, 1), round(after.rows_per_s_mean, 1)) == (overall, copying)
+
+
 async def test_corrupt_documents_are_named_by_their_id(source: Source, target: Target, engines: Engines) -> None:
     source.db.people.insert_many([{"_id": f"p{number}", "name": b"x"} for number in range(20)])
     # Which the server takes, though the two lengths of this old kind of binary differ.
