@@ -162,6 +162,7 @@ from engine.protocol.run_report import (
     ReportedTable,
     RetriedOnce,
     RunReport,
+    WorkedTime,
 )
 from engine.protocol.saved_plan import SavedPlan, SavedTable
 from engine.protocol.snapshots import (
@@ -370,6 +371,7 @@ __all__ = [
     "VitalsView",
     "WaitView",
     "Wire",
+    "WorkedTime",
     "WorkerChanged",
     "WorkerState",
     "WorkerView",

@@ -472,6 +472,8 @@ class RunEnvironment(Event):
     """Of MongoDB."""
     target_version: str = ""
     """Of PostgreSQL."""
+    unix: float = 0.0
+    """When this was told, seconds since 1970; 0 where that was not kept."""
 
 
 class IndexesBuilt(Event):

@@ -51,10 +51,10 @@ class RunInfo(Wire):
     seconds: float
     """Over all times that it was driven; of one that goes on, or whose engine was killed, until the last sign of life."""
     rows_per_s_overall: float = 0.0
-    """Its committed rows over `seconds`."""
+    """Its committed rows over `seconds`, without those that retries of rejects wrote since."""
     rows_per_s_copying: float = 0.0
     """Rows per second while copying, over all times whose end was written: without planning, pauses, keys, ANALYZE and
-    counts. 0 when it was not measured."""
+    counts; never below the overall rate. 0 when it was not measured."""
     verification: str
     verification_level: str = ""
     """How that is known: `"counts"` of both sides, or a `"full"` comparison; empty when nothing is known."""

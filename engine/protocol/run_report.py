@@ -80,6 +80,21 @@ class FollowedReport(Wire):
     """Rows that differed though they were written again."""
 
 
+class WorkedTime(Wire):
+    """A time that an engine worked on the run: a run that is stopped and resumed has several."""
+
+    began_unix: float
+    """Seconds since 1970."""
+    ended_unix: float | None = None
+    """Likewise; null where its end was not written."""
+    by: str = ""
+    """`user@host` of the engine."""
+    state: str = ""
+    """What it ended as: `completed`, `cancelled` or `failed`; empty where its end was not written."""
+    stopped_by: str = ""
+    """What stopped it, where it was stopped."""
+
+
 class CutOverFacts(Wire):
     """The cut-over of a run that followed its source."""
 
@@ -132,6 +147,8 @@ class RunReport(Wire):
     """Of a run that followed its source."""
     cut_over: CutOverFacts | None = None
     """Of a run that followed its source until it was cut over."""
+    times: list[WorkedTime] = []
+    """The oldest first; empty where that was not kept."""
     knobs: dict[str, list[int]] = {}
     """What each knob was, one value after the other."""
     samples: list[tuple[float, float]] = []

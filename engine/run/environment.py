@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import getpass
 import socket
+import time
 
 from engine import __version__
 from engine.errors import MigrationError
@@ -22,7 +23,7 @@ async def environment(ledger: Ledger, source: str) -> RunEnvironment:
         async with ledger.session() as connection:
             versions["target_version"] = str(await connection.fetchval("SHOW server_version")).partition(" ")[0]
         versions["source_version"] = await asyncio.to_thread(mongo.version_of, source, ledger.app_name)
-    return RunEnvironment(by=whoami(), program=__version__, **versions)
+    return RunEnvironment(by=whoami(), program=__version__, unix=round(time.time(), 3), **versions)
 
 
 def whoami() -> str:

@@ -29,11 +29,15 @@ from engine.protocol import (
     RetriedOnce,
     RunCutOver,
     RunEnvironment,
+    RunFinished,
     RunPlanned,
     RunReport,
+    RunState,
     RunVerified,
+    StateEntered,
     TableCounts,
     TableProgress,
+    WorkedTime,
 )
 from engine.run.environment import whoami
 from engine.run.replay import recording
@@ -90,6 +94,7 @@ async def run_report(ledger: Ledger, run: str) -> RunReport:
         ],
         followed=followed,
         cut_over=_cut_over(recorded.events),
+        times=times_of(recorded.events),
         knobs=_knobs(recorded.events),
         samples=_samples(recorded),
     )  # fmt: skip
@@ -115,6 +120,31 @@ async def _followed(ledger: Ledger, record: LedgerRun) -> FollowedReport | None:
         mended=sum(mended for _, mended in differences),
         differences=sum(stand for stand, _ in differences),
     )
+
+
+def times_of(events: Iterable[Event]) -> list[WorkedTime]:
+    """When engines worked on the run; nothing where one of them did not keep when it began."""
+    times: list[WorkedTime] = []
+    stopped_by = ""
+    for event in events:
+        match event:
+            case RunEnvironment(unix=unix):
+                if not unix:
+                    return []
+                times.append(WorkedTime(began_unix=round(unix - event.at, 3), by=event.by))
+                stopped_by = ""
+            case StateEntered(state=RunState.CANCELLING):
+                stopped_by = event.by
+            case RunFinished() if times and not times[-1].state:
+                last = times[-1]
+                times[-1] = last.model_copy(
+                    update={
+                        "ended_unix": round(last.began_unix + event.at, 3),
+                        "state": event.state.value,
+                        "stopped_by": stopped_by if event.state is RunState.CANCELLED else "",
+                    }
+                )
+    return times
 
 
 def _unix(at: int | None) -> float | None:

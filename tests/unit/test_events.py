@@ -126,7 +126,7 @@ KINDS = {
     "counted_fields": "collections! documents!",
     "snapshot": "at unix! window_s",
     "servers": "source target directory keep writes_per_s",
-    "environment": "by! program! source_version target_version",
+    "environment": "by! program! source_version target_version unix",
     "indexed": "task_id! built! failed!",
     "cut_over": "inserted updated deleted write_stop_s rejects_open writes_blocked sequences",
     "halted": "namespace code message",

@@ -10,8 +10,18 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UsageError
-from engine.protocol import FollowedReport, RunReport, VerifyReport
-from tests.tui.scripted_answers import RUNS, TOML, run_info, run_report, verify_report
+from engine.protocol import (
+    FollowedReport,
+    RunEnvironment,
+    RunFinished,
+    RunReport,
+    RunState,
+    StateEntered,
+    VerifyReport,
+    WorkedTime,
+)
+from engine.run.report import times_of
+from tests.tui.scripted_answers import RUNS, STARTED, TOML, run_info, run_report, verify_report
 from tui.reports.chart import chart
 from tui.reports.data import csv_text, json_text
 from tui.reports.facts import facts
@@ -132,3 +142,54 @@ def test_f11_an_existing_file_is_overwritten_only_when_that_is_said(tmp_path: Pa
     assert file.read_text().startswith("<!doctype html>")
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
     assert verify_report("r", "full").verification_level == "full"
+
+
+def finished(state: RunState, at: float) -> RunFinished:
+    return RunFinished(run_id="20261123-1402-k3f9", state=state, at=at)
+
+
+def environment(unix: float, at: float) -> RunEnvironment:
+    return RunEnvironment(by="ann@db1", program="0.1.0", unix=unix, at=at)
+
+
+def test_the_times_that_engines_worked_on_a_run_follow_from_its_events() -> None:
+    stopped = StateEntered(state=RunState.CANCELLING, at=40.0, by="cockpit of ann@db1")
+    events = [
+        environment(STARTED + 3.0, 3.0), stopped, finished(RunState.CANCELLED, 41.5),
+        environment(STARTED + 102.0, 2.0),
+        environment(STARTED + 301.0, 1.0), finished(RunState.COMPLETED, 20.0),
+    ]  # fmt: skip
+    first, lost, last = times_of(events)
+    assert (first.began_unix, first.ended_unix, first.stopped_by) == (STARTED, STARTED + 41.5, "cockpit of ann@db1")
+    assert (lost.began_unix, lost.ended_unix, lost.state) == (STARTED + 100.0, None, "")
+    assert (last.began_unix, last.ended_unix, last.state) == (STARTED + 300.0, STARTED + 320.0, "completed")
+    assert times_of([environment(0.0, 3.0), *events]) == [], "one of an older version did not keep its time"
+
+
+@pytest.mark.parametrize("form", [markdown, page, json_text])
+def test_a_report_says_when_a_run_was_stopped_and_resumed(form: object) -> None:
+    assert callable(form)
+    report, run = reports()
+    times = [
+        WorkedTime(
+            began_unix=STARTED, ended_unix=STARTED + 60, by="ann@db1", state="cancelled", stopped_by="ctl of bob@db2"
+        ),
+        WorkedTime(began_unix=STARTED + 3_660, ended_unix=STARTED + 3_726, by="eve@db1", state="completed"),
+    ]
+    ended = run.run.model_copy(update={"seconds": 126.0, "ended_unix": STARTED + 3_726})
+    text = form(report, run.model_copy(update={"run": ended, "times": times}))
+    if form is json_text:
+        assert json.loads(text)["report"]["times"][0]["stopped_by"] == "ctl of bob@db2"
+        return
+    assert "stopped at 2026-10-14 17:47:40 +0000 by ctl of bob@db2" in text
+    assert "resumed at 2026-10-14 18:47:40 +0000, 1h 00m later" in text
+    assert "2m 06s (126.0 s that engines worked on it), in 2 times; 1h 02m from start to end" in text
+    assert "2026-10-14 17:46:40 +0000 by ann@db1" in text
+
+
+def test_a_report_of_a_run_that_was_never_stopped_has_no_word_of_it() -> None:
+    report, run = reports()
+    times = [WorkedTime(began_unix=STARTED, ended_unix=STARTED + 60, by="ann@db1", state="completed")]
+    assert "Stopped and resumed" not in markdown(report, run.model_copy(update={"times": times}))
+    lost = [WorkedTime(began_unix=STARTED, by="ann@db1"), times[0].model_copy(update={"began_unix": STARTED + 90})]
+    assert "the engine was lost, resumed at" in markdown(report, run.model_copy(update={"times": lost}))

@@ -6,8 +6,17 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from engine.protocol import CutOverFacts, FollowedReport, ReportedTable, RunReport, TableCounts, VerifyReport
+from engine.protocol import (
+    CutOverFacts,
+    FollowedReport,
+    ReportedTable,
+    RunReport,
+    TableCounts,
+    VerifyReport,
+    WorkedTime,
+)
 from tui.words.comparisons import of_report
 from tui.words.format import NO_NUMBER, duration, moment, number
 from tui.words.rejects import policy_value, reason_words
@@ -57,9 +66,10 @@ def facts(report: VerifyReport, run: RunReport | None) -> list[tuple[str, str]]:
         ("Result", f"{info.state}, {result(report)}"),
         ("Report made", f"{clock(run.made_unix)} by {run.made_by}, mongopg-tui {run.made_with}"),
         ("Run", info.run_id),
-        ("Started", clock(info.started_unix) + (f" by {run.started_by}" if run.started_by else "")),
+        ("Started", clock(_began(run)) + (f" by {by}" if (by := _first_by(run)) else "")),
         ("Ended", clock(info.ended_unix) if info.ended_unix is not None else "it has not ended"),
-        ("Duration", f"{duration(info.seconds)} ({info.seconds:,.1f} s that engines worked on it)"),
+        ("Stopped and resumed", "; ".join(_stops(run.times))),
+        ("Duration", _duration_words(run)),
         ("Program", f"mongopg-tui {run.program}" if run.program else ""),
         ("Source", info.source + (f" (MongoDB {run.source_version})" if run.source_version else "")),
         ("Target", info.target + (f" (PostgreSQL {run.target_version})" if run.target_version else "")),
@@ -81,6 +91,37 @@ def facts(report: VerifyReport, run: RunReport | None) -> list[tuple[str, str]]:
         *((words, _values(name, run.knobs.get(name, []))) for name, words in KNOBS.items()),
     ]
     return [(name, value) for name, value in found if value]
+
+
+def _began(run: RunReport) -> float:
+    """When it was accepted; the ledger has when it was planned."""
+    return run.times[0].began_unix if run.times else run.run.started_unix
+
+
+def _first_by(run: RunReport) -> str:
+    return run.times[0].by if run.times else run.started_by
+
+
+def _stops(times: Sequence[WorkedTime]) -> list[str]:
+    """`stopped at 14:02:11 by cockpit of ann@db1, resumed at 16:40:00, 2h 37m later`, for each time but the last."""
+    words = []
+    for each, following in pairwise(times):
+        how = {"cancelled": "stopped", "failed": "failed", "completed": "completed"}.get(each.state, "")
+        if each.ended_unix is None or not how:
+            words.append(f"the engine was lost, resumed at {clock(following.began_unix)}")
+            continue
+        by = f" by {each.stopped_by}" if each.stopped_by else ""
+        gap = duration(max(0.0, following.began_unix - each.ended_unix))
+        words.append(f"{how} at {clock(each.ended_unix)}{by}, resumed at {clock(following.began_unix)}, {gap} later")
+    return words
+
+
+def _duration_words(run: RunReport) -> str:
+    info = run.run
+    words = f"{duration(info.seconds)} ({info.seconds:,.1f} s that engines worked on it)"
+    if len(run.times) < 2 or info.ended_unix is None:
+        return words
+    return f"{words}, in {len(run.times)} times; {duration(max(0.0, info.ended_unix - _began(run)))} from start to end"
 
 
 POLICIES = ("nul", "utf8", "date_range", "overflow")

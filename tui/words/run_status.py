@@ -103,7 +103,9 @@ def times_words(run: RunInfo) -> str:
         return f"{began} – · {duration(run.seconds)}"
     is_same_day = time.localtime(run.started_unix)[:3] == time.localtime(run.ended_unix)[:3]
     form = "%H:%M:%S" if is_same_day else "%Y-%m-%d %H:%M:%S"
-    return f"{began} – {time.strftime(form, time.localtime(run.ended_unix))} · {duration(run.seconds)}"
+    whole = run.ended_unix - run.started_unix
+    at_work = f"{duration(run.seconds)} at work" if whole > run.seconds * 1.05 + 5 else duration(run.seconds)
+    return f"{began} – {time.strftime(form, time.localtime(run.ended_unix))} · {at_work}"
 
 
 def collections_words(namespaces: Sequence[str], most: int = 4) -> str:
