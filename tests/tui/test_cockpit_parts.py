@@ -10,7 +10,7 @@ from engine.protocol import RunState, ServerReport, Snapshot
 from tests.tui.scripted_answers import plan_view
 from tui.cockpit.ascii_filter import to_ascii
 from tui.cockpit.themes import fitting
-from tui.cockpit.throughput import CELLS, ThroughputHistory
+from tui.cockpit.throughput import CELLS, ThroughputHistory, smoothed
 from tui.cockpit.widgets.bars import cells
 from tui.cockpit.widgets.chart import ThroughputChart
 from tui.cockpit.widgets.connection import report_line
@@ -58,6 +58,17 @@ def test_a_mark_falls_into_its_column() -> None:
     history = ThroughputHistory([(200.0, 1.0)])
     history.mark(100.0, "workers 4")
     assert history.columns(100).marks == [(50, "workers 4")]
+
+
+def test_what_came_before_attaching_is_drawn_without_the_holes_between_commits() -> None:
+    told = [(float(second), 0.0 if second % 2 else 20_000.0) for second in range(1, 61)]
+    means = smoothed(told)
+    assert [at for at, _ in means] == [at for at, _ in told]
+    assert all(8_000 <= rate <= 12_000 for at, rate in means if at >= 4)
+    assert ThroughputHistory(means).columns(60).peak <= 12_000
+    paused = smoothed([*told, *((float(second), 0.0) for second in range(61, 71))])
+    assert paused[-1] == (70.0, 0.0), "a pause is a hole"
+    assert smoothed([(60.0, 10.0), (120.0, 20.0)]) == [(60.0, 10.0), (120.0, 20.0)], "of a long run, each by itself"
 
 
 @pytest.mark.parametrize("peak", [9.0, 86_100.0, 241_900.0, 999_900.0])

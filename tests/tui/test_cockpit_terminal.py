@@ -64,10 +64,10 @@ def test_after_a_demo_the_other_screens_tell_of_it(home: dict[str, str]) -> None
         terminal.press("5")
         terminal.wait_for("mode create")
         terminal.press("p")
-        terminal.wait_for("Leave the replay")
+        terminal.wait_for("esc leave")
         terminal.press("\x1b")
-        terminal.wait_until_gone("Leave the replay")
-        terminal.wait_for("del Delete run…")
+        terminal.wait_until_gone("esc leave")
+        terminal.wait_for("enter Report")
         terminal.press("q")
         assert terminal.wait_for_end() == 0
         assert_restored(terminal)

@@ -8,6 +8,7 @@ from engine.protocol import RangeView, TableProgress, TableState, WorkerState
 from tests.tui.driving import on_run, screen_text, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running, table, worker
 from tui.cockpit.dialogs.worker import range_line
+from tui.cockpit.widgets import bar_list
 from tui.cockpit.widgets.bars import parts, sparkline
 from tui.cockpit.widgets.chart import ThroughputChart
 from tui.cockpit.widgets.progress import CollectionBars, rank
@@ -187,3 +188,61 @@ async def test_workers_show_the_split_of_their_time_and_a_trend(engine: Scripted
         assert "r━" not in next(line for line in screen_text(app).splitlines() if "throttled" in line)
         engine.show(elapsed=76.5)
         await until_shown(pilot, "██")
+
+
+async def test_lines_keep_their_order_after_the_cursor_was_moved(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bar_list, "STILL_S", float("inf"))
+    names = [f"c{number:02}" for number in range(30)]
+    app = on_run(
+        engine, running(tables=[progress(name, TableState.WAITING) for name in names], workers=[], elapsed=10.0)
+    )
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: isinstance(app.focused, CollectionBars))
+        bars = app.screen.query_one(CollectionBars)
+        await until(pilot, lambda: len(bars.rows) == 30)
+        await pilot.press("down", "down")
+        now = [progress(name, TableState.PARKED if name == "c05" else TableState.WAITING) for name in names]
+        engine.show(tables=now, elapsed=20.0)
+        await until_shown(pilot, "! parked")
+        assert [row.namespace for row in bars.rows] == [f"shop.{name}" for name in names]
+        assert bars.chosen_key == "public.c02"
+
+
+@pytest.mark.parametrize("size", [LARGE, SMALL])
+async def test_the_cursor_stays_on_its_collection_and_in_sight_when_the_order_changes(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(bar_list, "STILL_S", 0.0)
+    names = [f"c{number:02}" for number in range(30)]
+    app = on_run(
+        engine, running(tables=[progress(name, TableState.COPYING) for name in names], workers=[], elapsed=10.0)
+    )
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: isinstance(app.focused, CollectionBars))
+        bars = app.screen.query_one(CollectionBars)
+        await until(pilot, lambda: len(bars.rows) == 30)
+        await pilot.press("down")
+        await until(pilot, lambda: bars.chosen_key == "public.c01")
+        now = [progress(name, TableState.DONE if name == "c01" else TableState.COPYING) for name in names]
+        engine.show(tables=now, elapsed=20.0)
+        await until(pilot, lambda: bars.cursor == 29)
+        assert bars.chosen_key == "public.c01"
+        await until_shown(pilot, "›shop.c01" if size == LARGE else "›c01")
+
+
+async def test_a_list_in_which_the_cursor_was_not_moved_stays_at_its_top(engine: ScriptedEngine) -> None:
+    names = [f"c{number:02}" for number in range(30)]
+    app = on_run(
+        engine, running(tables=[progress(name, TableState.COPYING) for name in names], workers=[], elapsed=10.0)
+    )
+    async with app.run_test(size=SMALL) as pilot:
+        bars = app.screen.query_one(CollectionBars)
+        await until(pilot, lambda: len(bars.rows) == 30)
+        engine.show(
+            tables=[progress(name, TableState.DONE if name == "c00" else TableState.COPYING) for name in names],
+            elapsed=20.0,
+        )
+        await until(pilot, lambda: bars.cursor == 29)
+        assert bars.scroll_y == 0

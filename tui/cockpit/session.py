@@ -34,7 +34,7 @@ from tui import again
 from tui.cockpit.commands import Situation
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.signs import Sign, run_sign
-from tui.cockpit.throughput import ThroughputHistory
+from tui.cockpit.throughput import ThroughputHistory, smoothed
 from tui.words.events import Note, chart_mark
 from tui.words.safe import safe
 
@@ -243,7 +243,7 @@ class EngineSession:
 
     def _catch_up(self, attached: Attached) -> None:
         """Learn what happened before we came, or while we were away; what is known already stays as it is."""
-        for at, rate in attached.samples:
+        for at, rate in smoothed(attached.samples):
             self.history.add(at, rate)
         told = attached.events
         known = self._last_event

@@ -11,6 +11,8 @@ CELLS = 4_096
 """Cells kept, an even number."""
 FINEST_S = 0.25
 """Seconds of a cell at first: 17 minutes fit."""
+WINDOW_S = 5.0
+"""The rate in a snapshot is a mean over so long."""
 MARKS = 64
 """Knob changes kept."""
 BUCKETS_S = (0.25, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 86_400)
@@ -99,6 +101,26 @@ class ThroughputHistory:
             rates.append(sums[column] / counts[column] if counts[column] else before)
         marks = [(min(width - 1, int(mark.at / bucket)), mark.label) for mark in self._marks]
         return Columns(bucket, rates, marks, self.end)
+
+
+def smoothed(samples: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Samples of what came since the one before, as means over `WINDOW_S`, which is what snapshots tell.
+
+    A worker commits about twice a second, or less often: what came second by second is now nothing, now a lot.
+    """
+    window: deque[tuple[float, float, float]] = deque()
+    """Begin, end and rows of each sample in it."""
+    means: list[tuple[float, float]] = []
+    before = 0.0
+    for at, rate in samples:
+        if at <= before:
+            continue
+        window.append((before, at, max(0.0, rate) * (at - before)))
+        before = at
+        while window[0][0] < at - WINDOW_S and len(window) > 1:
+            window.popleft()
+        means.append((at, sum(rows for _, _, rows in window) / (at - window[0][0])))
+    return means
 
 
 def _place(at: float, grain: float) -> int:

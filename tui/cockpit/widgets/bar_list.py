@@ -5,6 +5,7 @@ A widget per line costs ten times as much (a `ProgressBar` is four widgets with 
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
@@ -22,6 +23,8 @@ Piece = tuple[str, str]
 """Text, and the component class that has its style; empty for that of the list."""
 CURSOR = "›"
 """Marks the line that commands are about."""
+STILL_S = 4.0
+"""So long after the cursor was moved the lines keep their order: the next key means the line that is seen there."""
 READ, CONVERT, WRITE = "bar--read", "bar--convert", "bar--write"
 """What a worker's time goes into, in shades."""
 COLOURS = {"$success": "bar--good", "$warning": "bar--warning", "$error": "bar--error"}
@@ -51,6 +54,8 @@ class BarList(ScrollView, Generic[Row], can_focus=True):
         """The line that commands are about."""
         self.chosen_key: Hashable | None = None
         """The row on that line: the cursor stays on it wherever it goes."""
+        self._moved_at: float | None = None
+        """When the operator moved the cursor last: seconds of `time.monotonic`."""
         self._styles: dict[str, Style] = {}
         self._drawn: dict[int, tuple[Piece, ...]] = {}
         """What each visible line says."""
@@ -66,14 +71,22 @@ class BarList(ScrollView, Generic[Row], can_focus=True):
     def hidden_changed(self) -> None:
         """Other lines are out of sight than before."""
 
+    @property
+    def keeps_order(self) -> bool:
+        """The operator is about to do something in it: lines that go elsewhere would be gone from under the cursor."""
+        return self._moved_at is not None and time.monotonic() - self._moved_at < STILL_S
+
     def fill(self, rows: Sequence[Row]) -> None:
         """Draw these rows."""
+        was_seen = self._moved_at is not None and self._is_seen(self.cursor)
         self.rows = list(rows)
         if len(self.rows) != self.virtual_size.height or self.virtual_size.width != self.size.width:
             self.virtual_size = Size(self.scrollable_content_region.width, len(self.rows))
             self._drawn.clear()
         place = next((at for at, row in enumerate(self.rows) if self.key_of(row) == self.chosen_key), self.cursor)
         self._point_at(place)
+        if was_seen:
+            self.scroll_to_cursor()
         self._refresh_changed()
 
     def _point_at(self, line: int) -> None:
@@ -88,6 +101,7 @@ class BarList(ScrollView, Generic[Row], can_focus=True):
 
     def action_move(self, by: int) -> None:
         """Another line under the cursor, in sight."""
+        self._moved_at = time.monotonic()
         self._point_at(self.cursor + by)
         self.scroll_to_cursor()
         self._refresh_changed()
@@ -95,8 +109,12 @@ class BarList(ScrollView, Generic[Row], can_focus=True):
     def scroll_to_cursor(self) -> None:
         """Have the line under the cursor in sight."""
         top, height = round(self.scroll_y), self.scrollable_content_region.height
-        if not top <= self.cursor < top + height:
+        if not self._is_seen(self.cursor):
             self.scroll_to(y=self.cursor if self.cursor < top else self.cursor - height + 1, animate=False)
+
+    def _is_seen(self, line: int) -> bool:
+        top = round(self.scroll_y)
+        return top <= line < top + self.scrollable_content_region.height
 
     def action_page(self, by: int) -> None:
         """A page on, or back."""

@@ -84,7 +84,8 @@ class CollectionBars(BarList[TableProgress]):
     def show(self, snapshot: Snapshot) -> None:
         """Draw the tables of this snapshot."""
         now, known = snapshot.elapsed, len(self._ranks)
-        if now - self._ranked_at >= RESORT_S or now < self._ranked_at or known != len(snapshot.tables):
+        is_due = now - self._ranked_at >= RESORT_S and not self.keeps_order
+        if is_due or now < self._ranked_at or known != len(snapshot.tables):
             self._ranked_at = now
             ordered = sorted(snapshot.tables, key=rank)  # stable: else as in the plan
             self._ranks = {table.table: place for place, table in enumerate(ordered)}

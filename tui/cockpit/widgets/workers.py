@@ -224,7 +224,8 @@ class WorkerBars(BarList[WorkerView | HostView]):
         self.show(snapshot)
 
     def _ranked(self, workers: list[WorkerView], now: float) -> list[WorkerView]:
-        if now - self._ranked_at >= RESORT_S or now < self._ranked_at or self.order is WorkerOrder.NUMBER:
+        is_due = now - self._ranked_at >= RESORT_S and (not self.keeps_order or self._ranked_at < 0)
+        if is_due or now < self._ranked_at or self.order is WorkerOrder.NUMBER:
             self._ranked_at = now
             keys = {
                 WorkerOrder.NUMBER: lambda worker: worker.id,
