@@ -79,6 +79,8 @@ FOLLOW_LINES = 8
 """Lines of the panel about following with its frame."""
 CHART_LINES = (6, 10)
 """Lines of the chart with its frame, least and most, where it shares the room with the lists."""
+LEAST_LINES = 3
+"""Lines of a list with its heading on a short screen, at least; likewise of a chart with its axis."""
 LOG_LINES = 6
 """The log is shown by itself where so many lines are left."""
 SILENT = "The engine has been silent for {:.0f} s; the run may go on without the picture."
@@ -139,7 +141,7 @@ class RunScreen(CockpitScreen):
         keymap = self.cockpit.keymap
         yield Static(id="banner", markup=False)
         with Vertical(id="run"):
-            yield TotalPanel()
+            yield TotalPanel(keymap.first("run.rejects"))
             yield VitalsPanel()
             yield FollowPanel(keymap)
             yield ThroughputChart()
@@ -241,6 +243,7 @@ class RunScreen(CockpitScreen):
         self._has_tables = has_tables
         view = self._view_of(snapshot)
         follow = self.query_one(FollowPanel)
+        both = is_short and not is_over and has_tables and view in LISTS
         shown: dict[Widget, bool] = {
             follow: snapshot.follow is not None and not is_over and (not is_short or view is FollowPanel),
             chart: not (is_over and is_short),
@@ -254,7 +257,10 @@ class RunScreen(CockpitScreen):
         room = self.query_one("#run").size.height - sum(panel.outer_size.height for panel in others)
         room -= FOLLOW_LINES if shown[follow] else 0
         heights: dict[Widget, int | None] = {}
-        if is_short:
+        if both and (split := self._split(room, progress, workers, view, is_logging=shown[log])) is not None:
+            shown[progress] = shown[workers] = True
+            heights = {chart: split[0], progress: split[1], workers: None}
+        elif is_short:
             heights = {chart: None if view is ThroughputChart and not is_over else 1, progress: None, workers: None}
         elif is_over:
             heights = {chart: CHART_LINES[0], log: LOG_LINES + 2}
@@ -268,6 +274,21 @@ class RunScreen(CockpitScreen):
             wanted = Scalar.parse("1fr") if height is None else Scalar.from_number(height)
             if panel.styles.height != wanted:  # even an equal value would make Textual lay out the screen anew
                 panel.styles.height = wanted
+
+    def _split(
+        self, room: int, progress: ProgressPanel, workers: WorkersPanel, view: type[Widget], *, is_logging: bool
+    ) -> tuple[int, int] | None:
+        """Lines of chart and collections on a short screen that has room for the workers as well; None where it has not."""
+        n_progress, n_workers = progress.wanted_height, workers.wanted_height
+        left = room - 1 - (LOG_LINES if is_logging else 0)
+        if view is CollectionBars and left - n_progress < LEAST_LINES:
+            return None
+        if view is not CollectionBars:
+            n_progress = min(n_progress, left - n_workers)
+            if n_progress < LEAST_LINES:
+                return None
+        spare = left - n_progress - n_workers
+        return (min(CHART_LINES[0], 1 + spare) if spare >= LEAST_LINES else 1), n_progress
 
     def _view_of(self, snapshot: Snapshot) -> type[Widget]:
         """What has the room where there is room for one: what was chosen, else what moves."""

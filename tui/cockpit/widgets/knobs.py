@@ -79,7 +79,9 @@ class KnobPanel(Widget):
                 words.append(
                     _clickable("run.view", Content.styled(f"{self._keymap.first('run.view')}: next view", MUTED))
                 )
-            return Content("   ").join(words)
+            width = self.content_size.width
+            gaps = (gap for gap in ("   ", "  ") if Content(gap).join(words).cell_length <= width)
+            return Content(next(gaps, " ")).join(words)
         return Content("\n").join(self._line(session, knob) for knob in knobs)
 
     def _label(self, command_id: str, words: str) -> Content:

@@ -46,12 +46,13 @@ class ReportPanel(VerticalScroll):
         self._subject = (session, situation)
         room = self.scrollable_content_region.width or self.app.size.width - _FRAME  # it was not laid out yet
         width = max(60, room - 2)
-        blocks = [
-            headline(session.snapshot, session.sign, is_lost=session.is_lost),
-            *tables(session.snapshot, width),
-            _next_steps(session, situation, self._keymap),
-        ]
-        self.query_one("#report", Static).update(Content("\n\n").join(block for block in blocks if block))
+        head = headline(session.snapshot, session.sign, is_lost=session.is_lost)
+        counts, steps = tables(session.snapshot, width), _next_steps(session, situation, self._keymap)
+        text = Content("\n\n").join(block for block in (head, *counts, steps) if block)
+        height = self.scrollable_content_region.height
+        if counts and 0 < height < text.plain.count("\n") + 1:  # what comes next is not below what has to be scrolled
+            text = Content("\n\n").join(block for block in (head, steps, *counts) if block)
+        self.query_one("#report", Static).update(text)
 
     def on_resize(self) -> None:
         """The table follows the width."""

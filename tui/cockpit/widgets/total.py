@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from textual.content import Content
 from textual.widget import Widget
@@ -30,6 +31,15 @@ class TotalPanel(Widget):
     BORDER_TITLE = "Total"
     snapshot: Snapshot | None = None
 
+    def __init__(self, rejects_key: str = "") -> None:
+        """Nothing is drawn yet.
+
+        Args:
+            rejects_key: shows the rejects.
+        """
+        super().__init__()
+        self._rejects_key = rejects_key
+
     def show(self, snapshot: Snapshot) -> None:
         """Draw this snapshot."""
         if snapshot is not self.snapshot:
@@ -41,9 +51,8 @@ class TotalPanel(Widget):
         if self.snapshot is None:
             return Content.styled("Connecting to the engine…", MUTED)
         width = self.content_size.width
-        return Content("\n").join(
-            draw(self.snapshot, width) for draw in (progress_line, rates_line, place_line, words_line)
-        )
+        rates = partial(rates_line, rejects_key=self._rejects_key)
+        return Content("\n").join(draw(self.snapshot, width) for draw in (progress_line, rates, place_line, words_line))
 
 
 def done_and_total(snapshot: Snapshot) -> tuple[int, int, str]:
@@ -74,7 +83,7 @@ def progress_line(snapshot: Snapshot, width: int) -> Content:
     return bar(fraction, max(4, width - len(words)), colour) + Content.styled(words, "bold")
 
 
-def rates_line(snapshot: Snapshot, width: int) -> Content:
+def rates_line(snapshot: Snapshot, width: int, *, rejects_key: str = "") -> Content:
     """Rates and times; a counter that is zero is not shown, the least important ones give way to a narrow screen."""
     time = Content(times_words(snapshot))
     overall, copying = mean_words(snapshot)
@@ -86,7 +95,8 @@ def rates_line(snapshot: Snapshot, width: int) -> Content:
     if snapshot.state.is_over:
         volume, parts = [], [time, *means]
     if snapshot.rejected:
-        parts.append(Content.styled(f"! rejected {number(snapshot.rejected)}", "$warning"))
+        key = f" ({rejects_key})" if rejects_key else ""
+        parts.append(Content.styled(f"! rejected {number(snapshot.rejected)}{key}", "$warning"))
     if snapshot.retried:
         parts.append(Content.styled(f"↻ retried {number(snapshot.retried)}", "$warning"))
     for least in (*volume, time, *(means if not snapshot.state.is_over else [])):
