@@ -84,7 +84,9 @@ async def test_enter_drills_into_the_workers_of_a_collection_and_esc_leads_back(
 
 async def test_one_key_switches_between_collections_workers_and_chart_on_a_small_screen(engine: ScriptedEngine) -> None:
     engine.samples = [(float(second), 40_000.0) for second in range(1, 70)]
-    app = on_run(engine, running(tables=FEW))
+    more = [progress(f"c{number:02}", TableState.WAITING, done=0) for number in range(12)]
+    workers = [worker(number) for number in range(1, 15)]
+    app = on_run(engine, running(tables=[*FEW, *more], workers=workers))
     async with app.run_test(size=SMALL) as pilot:
         await until_shown(pilot, "● running", "legacy", "c: next view")
         assert "◆ converting" not in screen_text(app)
@@ -96,6 +98,21 @@ async def test_one_key_switches_between_collections_workers_and_chart_on_a_small
         assert "◆ converting" not in screen_text(app)
         await pilot.press("c")
         await until_shown(pilot, "legacy")
+
+
+async def test_a_small_screen_shows_the_workers_below_few_collections_and_fills_its_lines(
+    engine: ScriptedEngine,
+) -> None:
+    engine.samples = [(float(second), 40_000.0) for second in range(1, 70)]
+    app = on_run(engine, running(tables=FEW[:2]))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "● running", "orders", "customers", "◆ converting")
+        await until(pilot, lambda: app.screen.query_one(ThroughputChart).size.height >= 4)
+        engine.show(tables=[*FEW, *(progress(f"c{number:02}", TableState.WAITING, done=0) for number in range(12))])
+        await until(pilot, lambda: "◆ converting" not in screen_text(app))
+        await until(pilot, lambda: app.screen.query_one(ThroughputChart).size.height == 1)
+        await pilot.press("c")
+        await until_shown(pilot, "◆ converting", "legacy")
 
 
 async def test_f8_the_chart_has_six_to_eight_lines_beside_the_collections(engine: ScriptedEngine) -> None:
