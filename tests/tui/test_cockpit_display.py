@@ -10,6 +10,7 @@ from engine.protocol import ProblemView, RangeView, WorkerState
 from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import RUN_ID, ScriptedEngine, completed, running, worker
 from tui.cockpit.screens.run import RunScreen
+from tui.cockpit.widgets import bar_list
 from tui.cockpit.widgets.event_log import EventLog
 from tui.cockpit.widgets.filter import FilterField
 from tui.cockpit.widgets.workers import WorkerBars, age_words
@@ -150,7 +151,10 @@ def test_an_age_takes_three_cells(seconds: float, words: str) -> None:
     assert age_words(seconds) == words
 
 
-async def test_the_dialog_stays_with_its_worker_while_the_order_changes(engine: ScriptedEngine) -> None:
+async def test_the_dialog_stays_with_its_worker_while_the_order_changes(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bar_list, "STILL_S", 0.0)
     workers = [worker(number, rows_per_s=1_000.0 * number) for number in range(1, 4)]
     app = on_run(engine, running(workers=workers))
     async with app.run_test(size=LARGE) as pilot:
