@@ -126,6 +126,8 @@ class WorkerBars(BarList[WorkerView | HostView]):
         """Only workers with this in their number, state or collection are shown."""
         self._ranks: dict[int, int] = {}
         self._ranked_at = float("-inf")
+        self.scale = 0.0
+        """Rows/s of a full bar."""
         self._fastest: deque[tuple[float, float]] = deque()
         self._rates: dict[int, deque[float]] = {}
         """By worker: its rates, a second each, the newest last."""
@@ -135,11 +137,6 @@ class WorkerBars(BarList[WorkerView | HostView]):
         self._folds: dict[str, bool] = {}
         """Hosts that were folded, or unfolded, by the operator."""
         self._fastest_host = 0.0
-
-    @property
-    def scale(self) -> float:
-        """Rows/s of a full bar."""
-        return max((rate for _, rate in self._fastest), default=0.0)
 
     @property
     def chosen_id(self) -> int | None:
@@ -179,6 +176,7 @@ class WorkerBars(BarList[WorkerView | HostView]):
         self._fastest.append((now, max((worker.rows_per_s for worker in snapshot.workers), default=0.0)))
         while self._fastest[0][0] < now - SCALE_WINDOW_S or self._fastest[0][0] > now:
             self._fastest.popleft()
+        self.scale = max(rate for _, rate in self._fastest)
         self._sample(snapshot.workers, now)
         workers = self._ranked(snapshot.workers, now)
         self.n_workers = len(workers)
