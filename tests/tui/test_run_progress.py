@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.protocol import RangeView, TableProgress, TableState, WorkerState
+from engine.protocol import ProblemView, RangeView, TableProgress, TableState, WorkerState
 from tests.tui.driving import on_run, screen_text, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, running, table, worker
 from tui.cockpit.dialogs.worker import range_line
@@ -113,6 +113,15 @@ async def test_a_small_screen_shows_the_workers_below_few_collections_and_fills_
         await until(pilot, lambda: app.screen.query_one(ThroughputChart).size.height == 1)
         await pilot.press("c")
         await until_shown(pilot, "◆ converting", "legacy")
+
+
+async def test_the_line_of_knobs_on_a_small_screen_is_not_cut_off(engine: ScriptedEngine) -> None:
+    ranges = [worker(number, range=RangeView(done=1, total=2_500, is_exact=False)) for number in (1, 2)]
+    problems = [ProblemView(code="nul", message="documents rejected", count=2)]
+    app = on_run(engine, running(tables=FEW[:2], workers=ranges, throttle=9_000, problems=problems))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "page size 8,000", "throttle 9,000", "! problems 1 (e)", "c: next view")
+        assert "but a range" not in screen_text(app)
 
 
 async def test_f8_the_chart_has_six_to_eight_lines_beside_the_collections(engine: ScriptedEngine) -> None:

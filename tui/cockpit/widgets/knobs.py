@@ -71,18 +71,27 @@ class KnobPanel(Widget):
         session = self.session
         knobs = session.knobs()
         if self.content_size.height < len(knobs):
-            words = [self._label("run.tune", f"{knob.label.lower()} ") + value_of(session, knob) for knob in knobs]
-            if problems := len(session.snapshot.problems):  # they have no panel here
-                key = self._keymap.first("run.problems")
-                words.append(_clickable("run.problems", Content.styled(f"! problems {problems} ({key})", "$warning")))
-            if session.snapshot.tables:  # there is room for one of collections, workers and chart
-                words.append(
-                    _clickable("run.view", Content.styled(f"{self._keymap.first('run.view')}: next view", MUTED))
-                )
             width = self.content_size.width
-            gaps = (gap for gap in ("   ", "  ") if Content(gap).join(words).cell_length <= width)
-            return Content(next(gaps, " ")).join(words)
+            lines = (
+                self._in_one_line(gap, says_range=says_range) for says_range in (True, False) for gap in ("   ", "  ")
+            )
+            return next((line for line in lines if line.cell_length <= width), self._in_one_line(" ", says_range=False))
         return Content("\n").join(self._line(session, knob) for knob in knobs)
+
+    def _in_one_line(self, gap: str, *, says_range: bool) -> Content:
+        """All of them, the problems, and the key of the next view."""
+        session = self.session
+        assert session is not None
+        words = [
+            self._label("run.tune", f"{knob.label.lower()} ") + value_of(session, knob, says_range=says_range)
+            for knob in session.knobs()
+        ]
+        if problems := len(session.snapshot.problems):  # they have no panel here
+            key = self._keymap.first("run.problems")
+            words.append(_clickable("run.problems", Content.styled(f"! problems {problems} ({key})", "$warning")))
+        if session.snapshot.tables:  # there may be room for one of collections, workers and chart
+            words.append(_clickable("run.view", Content.styled(f"{self._keymap.first('run.view')}: next view", MUTED)))
+        return Content(gap).join(words)
 
     def _label(self, command_id: str, words: str) -> Content:
         """Words that give a command when they are clicked; those of a run that is replayed give none."""
@@ -110,8 +119,12 @@ def _clickable(command_id: str, words: Content) -> Content:
     return words.stylize(Style.from_meta({"@click": f"screen.{BY_ID[command_id].action}"}))
 
 
-def value_of(session: ShownRun, knob: Knob) -> Content:
-    """`8`, or with a change on its way `8 → 6, 2 draining`."""
+def value_of(session: ShownRun, knob: Knob, *, says_range: bool = True) -> Content:
+    """`8`, or with a change on its way `8 → 6, 2 draining`.
+
+    Args:
+        says_range: say of a page size that ranges are smaller.
+    """
     snapshot = session.snapshot
     value = session.knob_value(knob)
     in_force = int(getattr(snapshot, knob.name))
@@ -121,7 +134,7 @@ def value_of(session: ShownRun, knob: Knob) -> Content:
         if snapshot.tuning is not None and value == snapshot.cluster_size:
             stable = Content.styled(value_text(knob, snapshot.tuning.stable), "bold")
             return stable + Content.styled(f" ({auto_words(snapshot)})", MUTED)
-    if knob is PAGE_SIZE and not note:
+    if knob is PAGE_SIZE and not note and says_range:
         note = _page_note(snapshot, value)
     words = Content.styled(value_text(knob, in_force), "bold")
     if value != in_force:
