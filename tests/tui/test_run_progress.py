@@ -6,12 +6,13 @@ import pytest
 
 from engine.protocol import ProblemView, RangeView, TableProgress, TableState, WorkerState
 from tests.tui.driving import on_run, screen_text, until, until_shown
-from tests.tui.scripted_engine import ScriptedEngine, running, table, worker
+from tests.tui.scripted_engine import ScriptedEngine, completed, running, table, worker
 from tui.cockpit.dialogs.worker import range_line
 from tui.cockpit.widgets import bar_list
 from tui.cockpit.widgets.bars import parts, sparkline
 from tui.cockpit.widgets.chart import ThroughputChart
 from tui.cockpit.widgets.progress import CollectionBars, rank
+from tui.cockpit.widgets.report import tables
 from tui.cockpit.widgets.total import eta_words, place_line, rates_line
 from tui.cockpit.widgets.workers import WorkerBars, range_words
 
@@ -272,3 +273,17 @@ async def test_a_list_in_which_the_cursor_was_not_moved_stays_at_its_top(engine:
         )
         await until(pilot, lambda: bars.cursor == 29)
         assert bars.scroll_y == 0
+
+
+@pytest.mark.parametrize(("width", "shown"), [(70, "public.customers_of_2026 "), (110, "public.customers_of_2026 ")])
+def test_names_in_the_report_have_the_room_that_numbers_leave(width: int, shown: str) -> None:
+    (text,) = tables(completed(tables=[table("customers_of_2026", 40_000)]), width)
+    lines = text.plain.split("\n")
+    assert lines[1].startswith(shown)
+    assert max(map(len, lines)) <= width
+
+
+def test_long_names_in_the_report_are_cut_off_where_they_have_no_room() -> None:
+    (text,) = tables(completed(tables=[table("a" * 60, 5_000_000)]), 76)
+    assert "…" in text.plain
+    assert max(map(len, text.plain.split("\n"))) <= 76

@@ -107,25 +107,28 @@ def tables(snapshot: Snapshot, width: int) -> list[Content]:
     if not snapshot.tables:
         return []
     counts = _COUNTS if width >= 12 + len(_COUNTS) * _COUNT_WIDTH + _RESULT_WIDTH else ("read", "written", "target")
-    name_width = min(40, width - len(counts) * _COUNT_WIDTH - _RESULT_WIDTH)
-    head = f"{'table':<{name_width}}" + "".join(f"{name:>{_COUNT_WIDTH}}" for name in counts) + "  result"
-    return [
-        Content("\n").join(
-            [
-                Content.styled(head, MUTED),
-                *(_table(table, counts, name_width, snapshot.verification_level) for table in snapshot.tables),
-            ]
-        )
-    ]
+    longest = max(len(each) for table in snapshot.tables for each in _numbers(table, counts))
+    needed = max(Content(safe(table.table, 120)).cell_length for table in snapshot.tables) + 1
+    count_width = _COUNT_WIDTH
+    if width - len(counts) * count_width - _RESULT_WIDTH < needed:  # names have the room that numbers leave
+        count_width = max(longest, *map(len, counts)) + 2
+    name_width = min(40, width - len(counts) * count_width - _RESULT_WIDTH)
+    head = f"{'table':<{name_width}}" + "".join(f"{name:>{count_width}}" for name in counts) + "  result"
+    lines = [_table(table, counts, name_width, count_width, snapshot.verification_level) for table in snapshot.tables]
+    return [Content("\n").join([Content.styled(head, MUTED), *lines])]
 
 
-def _table(table: TableProgress, counts: tuple[str, ...], name_width: int, level: str) -> Content:
+def _numbers(table: TableProgress, counts: tuple[str, ...]) -> list[str]:
     values = {
         "source": table.source_count, "read": table.read, "written": table.written, "rejected": table.rejected,
         "target": table.target_count,
     }  # fmt: skip
+    return [number(values[key]) if values[key] >= 0 else NO_NUMBER for key in counts]
+
+
+def _table(table: TableProgress, counts: tuple[str, ...], name_width: int, count_width: int, level: str) -> Content:
     name = Content(safe(table.table, 120)).truncate(name_width - 1, ellipsis=True)
-    numbers = "".join(f"{number(values[key]) if values[key] >= 0 else NO_NUMBER:>{_COUNT_WIDTH}}" for key in counts)
+    numbers = "".join(f"{each:>{count_width}}" for each in _numbers(table, counts))
     result, colour = {
         True: ("✓ match" if level == "full" else "✓ counts match", "$success"),
         False: ("! mismatch", "$error"),
