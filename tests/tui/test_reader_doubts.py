@@ -215,7 +215,7 @@ async def test_the_throttle_is_set_from_the_question_that_starts_a_run(
     async with app.run_test(size=size) as pilot:
         await until_shown(pilot, "3 of 4 selected")
         await pilot.press("f9")
-        await until_shown(pilot, "Start this run?", "throttle off", "t knobs, throttle")
+        await until_shown(pilot, "Start this run?", "throttle off", "t knobs")
         await pilot.press("t")
         await until(pilot, lambda: isinstance(app.screen, KnobsDialog))
         await pilot.press(*"2000", "enter")
