@@ -20,6 +20,7 @@
     host           a host process there, which has members and a local crew; started by host_main
     host_words     what it and the engine say to each other
     mailbox        said so that each message arrives once, in order, whatever is lost on the way
+    pace           how often: at once when it is seldom
     channel        messages through a pipe, without blocking
     meter          rates, time to go, and what the workers wait for most
     own_cluster    a cluster for work that is no run: a full verification, the census of a plan

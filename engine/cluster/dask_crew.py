@@ -45,6 +45,7 @@ from engine.cluster.host_words import (
     Tell,
 )
 from engine.cluster.mailbox import Mailbox
+from engine.cluster.pace import Pace
 from engine.errors import ConnectError, MigrationError, UsageError
 from engine.work.codec import BadMessage
 from engine.work.context import WorkerStart
@@ -79,8 +80,8 @@ ENDED_POLL_S = 0.1
 """Pause between two looks whether a place that has no host process has one."""
 CANCEL_S = 0.5
 """A task that was cancelled and goes on for so long is cancelled again."""
-GATHER_S = 0.02
-"""What is said within such a time goes to a host in one call."""
+CALLS_PER_S, AT_ONCE = 40.0, 4
+"""Calls to tell a host something, in the long run and after a rest; what is said meanwhile goes with the next one."""
 MEMBER_STARTING = Counters("starting", 0, 0, 0, 0, 0, 0, 0, silent_s=0.0, idle_s=0.0)
 
 log = logging.getLogger(__name__)
@@ -588,6 +589,7 @@ class DaskCrew:
                 await asyncio.sleep(ENDED_POLL_S)  # an answer that there is none comes at once
 
     async def _speak(self, place: DaskPlace) -> None:
+        pace = Pace(CALLS_PER_S, AT_ONCE)
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(place.news.wait(), SIGN_EVERY_S)
@@ -605,7 +607,7 @@ class DaskCrew:
                 await asyncio.sleep(AGAIN_S)
             else:
                 place.round_trip_s = time.monotonic() - began
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(pace.sent())
 
     async def _put(self, place: DaskPlace, parcels: list[bytes], slots: int = -1) -> None:
         async with asyncio.timeout(CALL_S):

@@ -36,6 +36,7 @@ from engine.cluster.host_words import (
 )
 from engine.cluster.local import LocalCrew
 from engine.cluster.mailbox import Mailbox
+from engine.cluster.pace import Pace
 from engine.convert import converter_name
 from engine.libpq import resolve as libpq
 from engine.redaction import know, secrets_in
@@ -43,8 +44,8 @@ from engine.work.codec import BadMessage
 from engine.work.frames import LENGTH, framed
 from engine.work.messages import FromWorker, Progress, ToWorker
 
-GATHER_S = 0.05
-"""What is said within such a time goes into one parcel."""
+PARCELS_PER_S, AT_ONCE = 20.0, 4
+"""Parcels in the long run, and after a rest: a worker that has ended a lease waits for the next one until its word is there."""
 _TICK_S = 0.2
 
 log = logging.getLogger("engine.host")
@@ -111,6 +112,7 @@ class HostProcess:
 
     async def _speak(self) -> None:
         beaten = 0.0
+        pace = Pace(PARCELS_PER_S, AT_ONCE)
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), _TICK_S)
@@ -126,7 +128,7 @@ class HostProcess:
             while self._mailbox.has_news:
                 self._send(self._mailbox.parcel())
             await self._writer.drain()
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(pace.sent())
 
     async def _mind_the_engine(self) -> None:
         while time.monotonic() - self._heard < ENGINE_SILENT_S:
