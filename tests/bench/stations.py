@@ -45,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.stations", description=__doc__)
     parser.add_argument("--documents", type=int, default=1_000_000, help="users; a fifth as many wide documents")
     parser.add_argument("--runs", type=int, default=3, help="of each; medians are printed")
+    parser.add_argument("--shapes", default="users,wide", help="which documents, by commas")
     parser.add_argument("--data", type=Path, help="folder where the servers keep their data for the next time")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, start_servers(options.data, keep=options.data is not None) as started:
@@ -60,7 +61,8 @@ def main() -> None:
                 "SELECT pg_reload_conf()",
             )
             for shape, converter in RUNS:
-                _print(servers, shapes.SHAPES[shape], converter, options.documents, options.runs, pids)
+                if shape in options.shapes.split(","):
+                    _print(servers, shapes.SHAPES[shape], converter, options.documents, options.runs, pids)
         finally:
             started.stop()
 
