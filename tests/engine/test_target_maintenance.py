@@ -22,6 +22,8 @@ ROWS = finish.SAMPLED_ROWS + 5_000
 MEANS = ("maintenance_work_mem", "max_parallel_maintenance_workers")
 DEFAULTS = ("256MB", "2")
 """Of the test's server."""
+NO_AUTOVACUUM = "autovacuum_enabled = false"
+"""The server would take rows of the table, too, at any moment."""
 
 
 @asynccontextmanager
@@ -84,7 +86,8 @@ async def test_what_an_administrator_has_set_for_sessions_like_ours_stays(
 
 
 async def test_fewer_rows_are_taken_for_the_statistics_of_documents_in_a_large_new_table(target: Target) -> None:
-    target.execute("CREATE TABLE t (_id integer PRIMARY KEY, name text, document jsonb, gone integer)")
+    columns = "_id integer PRIMARY KEY, name text, document jsonb, gone integer"
+    target.execute(f"CREATE TABLE t ({columns}) WITH ({NO_AUTOVACUUM})")
     target.execute("ALTER TABLE t DROP gone")
     target.execute(
         "INSERT INTO t SELECT i, 'name ' || i, jsonb_build_object('n', i) FROM generate_series(1, $1::int) i", ROWS
@@ -110,7 +113,7 @@ async def test_fewer_rows_of_each_column_are_taken_of_a_wide_new_table_where_aut
     target: Target,
 ) -> None:
     names = [f"c{number}" for number in range(2 * finish.WIDE_COLUMNS)]
-    target.execute(f"CREATE TABLE t ({', '.join(f'{name} integer' for name in names)})")
+    target.execute(f"CREATE TABLE t ({', '.join(f'{name} integer' for name in names)}) WITH ({NO_AUTOVACUUM})")
     target.execute(
         f"INSERT INTO t SELECT {', '.join(f'i + {n}' for n in range(len(names)))} FROM generate_series(1, $1::int) i",
         ROWS,
