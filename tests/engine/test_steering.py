@@ -347,7 +347,16 @@ async def test_a_cluster_beyond_the_target_s_free_connections_is_refused_with_th
     )
     engine = await engines.launch(settings)
     await engine.start()
-    await engine.until_written(1)
+    await engine.until(
+        lambda now: (
+            all(worker.sent for worker in now.workers)
+            and working(now) == 2
+            and now.vitals is not None
+            and now.vitals.target is not None
+            and now.vitals.target.age_s is not None
+        ),
+        "every session of the run",
+    )
 
     # Ten connections, of which the engine's two and two that are left for people are not for workers.
     with pytest.raises(KnobError, match=r"cluster_size must be at most 6 now, not 7"):
