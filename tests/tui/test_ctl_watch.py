@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -18,21 +20,54 @@ from tests.unit.test_vitals import BLOCKED, TARGET
 from tui.cli import watching
 from tui.cli.entry import run_command_line
 
-BEAT_S = 0.05
+WAIT_S = 60.0
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "EVERY_S", 2 * BEAT_S)
+class Watched:
+    """What the command has written so far, and its clock, which stands still."""
+
+    def __init__(self) -> None:
+        self.n_lines = 0
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def counting(self, write: Callable[[Any], None]) -> Callable[[Any], None]:
+        """The same function, whose calls are counted."""
+
+        def counted(text: Any) -> None:
+            write(text)
+            self.n_lines += 1
+
+        return counted
 
 
-def _meanwhile(engine: ScriptedEngine, end: Callable[[], object]) -> threading.Thread:
-    """Show a run that goes on, then let it end."""
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    found = Watched()
+    monkeypatch.setattr(watching, "time", found)
+    for name in ("say", "say_json"):
+        monkeypatch.setattr(watching, name, found.counting(getattr(watching, name)))
+    return found
+
+
+def _meanwhile(engine: ScriptedEngine, watched: Watched, end: Callable[[], object]) -> threading.Thread:
+    """Show a run that goes on for two lines, then let it end."""
+
+    def until(holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not holds() and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def play() -> None:
-        for step in range(20):
-            engine.show(written=100_000 * step)
-            threading.Event().wait(BEAT_S)
+        until(lambda: bool(engine.received("attach")))  # the run was found before, and is watched now
+        for line in (1, 2):
+            for step in range(5):  # a second has one line, however much comes in it
+                engine.show(written=100_000 * line + step)
+            until(lambda line=line: watched.n_lines >= line)  # type: ignore[misc]
+            if line == 1:
+                watched.now += watching.EVERY_S
         end()
 
     thread = threading.Thread(target=play)
@@ -40,32 +75,38 @@ def _meanwhile(engine: ScriptedEngine, end: Callable[[], object]) -> threading.T
     return thread
 
 
-def test_watching_prints_lines_until_the_run_ends(engines: Engines, capsys: pytest.CaptureFixture[str]) -> None:
+def test_watching_prints_lines_until_the_run_ends(
+    engines: Engines, watched: Watched, capsys: pytest.CaptureFixture[str]
+) -> None:
     blocked = TARGET.model_copy(update={"blocked": [BLOCKED]})
     engine = engines.add(vitals=VitalsView(target=blocked))
-    playing = _meanwhile(engine, lambda: engine.show(completed(run_id=engine.snapshot.run_id)))
+    playing = _meanwhile(engine, watched, lambda: engine.show(completed(run_id=engine.snapshot.run_id)))
     assert run_command_line(["ctl", "status", "--watch"]) == EXIT_DONE
     playing.join()
     lines = capsys.readouterr().out.splitlines()
-    assert 4 <= len(lines) <= 15
+    assert len(lines) == 3
     assert lines[0].startswith("[1m 15s] running  copying  ")
     assert "! session 4240 has waited 5.0 s for public.orders: session 4711" in lines[0]
     assert lines[-1] == f"[1m 15s] completed  run {engine.snapshot.run_id}"
 
 
-def test_watching_as_json_prints_the_objects_of_status(engines: Engines, capsys: pytest.CaptureFixture[str]) -> None:
+def test_watching_as_json_prints_the_objects_of_status(
+    engines: Engines, watched: Watched, capsys: pytest.CaptureFixture[str]
+) -> None:
     engine = engines.add()
-    playing = _meanwhile(engine, lambda: engine.show(completed(run_id=engine.snapshot.run_id)))
+    playing = _meanwhile(engine, watched, lambda: engine.show(completed(run_id=engine.snapshot.run_id)))
     assert run_command_line(["ctl", "status", "--watch", "--json"]) == EXIT_DONE
     playing.join()
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {record["event"] for record in records} == {"status"}
-    assert records[-1]["state"] == "completed"
+    assert [record["state"] for record in records] == ["running", "running", "completed"]
 
 
-def test_an_engine_that_ends_before_its_run_is_no_success(engines: Engines, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_engine_that_ends_before_its_run_is_no_success(
+    engines: Engines, watched: Watched, capsys: pytest.CaptureFixture[str]
+) -> None:
     engine = engines.add()
-    playing = _meanwhile(engine, engine.die)
+    playing = _meanwhile(engine, watched, engine.die)
     assert run_command_line(["ctl", "status", "--watch"]) == EXIT_CONNECT
     playing.join()
     assert "ended before its run did" in capsys.readouterr().err
