@@ -17,7 +17,8 @@ from pymongo import ReadPreference
 
 from engine import __version__
 from engine.convert import converter_name
-from engine.errors import MigrationError
+from engine.errors import ConnectError, MigrationError
+from engine.libpq.resolve import has_password
 from engine.mongo import connect as mongo
 from engine.mongo.causal import set_of
 from engine.postgres import connect as postgres
@@ -28,6 +29,11 @@ from engine.work.messages import Probed, SourceServer, TargetServer
 
 T = TypeVar("T")
 
+BOTH_WAYS_OUT = (
+    "The connection string has no password: give that host one, as PGPASSWORD where its Dask worker is started or in the "
+    "~/.pgpass of its user, or put it into target.uri or target.password here."
+)
+"""Both ways out, where the engine has found a password that is its own host's alone."""
 LOOK_S = 20.0
 """A server that says nothing for so long cannot be reached."""
 _TARGET = """
@@ -65,7 +71,16 @@ async def look_around(start: WorkerStart) -> Probed:
         return replace(found, problem=f"the {side} does not answer there within {LOOK_S:.0f} s", is_away=True)
     except EXPLAINED as error:
         failure = failure_of(error)
-        return replace(found, problem=failure.sentence, is_away=failure.is_transient)
+        problem = failure.sentence
+        is_target = found.source is not None or not start.source_uri
+        if (
+            is_target
+            and isinstance(error, ConnectError)
+            and error.wants_password
+            and not has_password(start.target_uri)
+        ):
+            problem = f"{problem.rstrip('.')}. {BOTH_WAYS_OUT}"
+        return replace(found, problem=problem, is_away=failure.is_transient)
     return found
 
 

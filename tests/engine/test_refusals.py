@@ -13,6 +13,8 @@ import asyncpg
 import pytest
 
 from engine.protocol import Inspect, ServerReport
+from engine.work.context import WorkerStart
+from engine.work.probe import look_around
 from tests.guarded import free_port
 from tests.remains import text_of
 from tests.running import Engines, add_users
@@ -158,6 +160,23 @@ def guarded_role(target: Target) -> Iterator[str]:
     finally:
         rules.write_text(before)
         target.execute("SELECT pg_reload_conf()")
+
+
+async def test_a_host_that_finds_no_password_is_told_both_ways_out(
+    source: Source, target: Target, guarded_role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await until_password_is_asked_for(target, guarded_role)
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    bare = with_login(target, guarded_role, "").replace(":@", "@")
+    there = await look_around(WorkerStart("run", source.uri, bare, "auto"))
+    assert "give that host one, as PGPASSWORD where its Dask worker is started" in there.problem
+    assert "or put it into target.uri or target.password here" in there.problem
+    assert not there.is_away
+    there = await look_around(WorkerStart("run", source.uri, with_login(target, guarded_role, WRONG), "auto"))
+    assert "PGPASSWORD where its Dask worker" not in there.problem
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    there = await look_around(WorkerStart("run", source.uri, bare, "auto"))
+    assert there.problem == ""
 
 
 async def test_a_wrong_password_at_the_target(
