@@ -124,6 +124,10 @@ class CrewEvents(Protocol):
         """A message of a member."""
         ...
 
+    def leaving(self, member: Member) -> None:
+        """Its host is taken away: it finishes what it has in hand, and ends."""
+        ...
+
     def left(self, member: Member, how: Ended) -> None:
         """A member is no more; it says nothing after this."""
         ...

@@ -38,6 +38,8 @@ START_POLL_S = 0.05
 STATUS_POLL_S = 0.25
 HOST_END_S = 5.0
 """How long a host process may take to end its members, and itself."""
+DRAIN_S = 6.0
+"""How long members may take to finish what they have in hand when their Dask worker closes; a nanny kills it after 8 s."""
 _relays: dict[str, Relay] = {}
 """By name of the conversation; of this process."""
 _making = threading.Lock()
@@ -58,7 +60,7 @@ def agent(session: str) -> None:
         relay.join()
     while not relay.is_over(STATUS_POLL_S):
         if worker.status.name not in ("running", "paused"):
-            relay.close()  # no cancel, and no end of the scheduler, would end this thread
+            relay.drain()  # no cancel, and no end of the scheduler, would end this thread
     with _making:
         if relay.n_slots == 0:
             relay.close()
@@ -112,6 +114,8 @@ class Report:
         self.has_ended: bool = facts["ended"]
         self.exit_code: int | None = facts.get("exit")
         """Of a host process that ended by itself; None where it was ended."""
+        self.is_leaving: bool = facts.get("leaving", False)
+        """Its Dask worker closes: members finish what they have in hand."""
         self.version: str = facts["version"]
         self.format: int = facts["format"]
 
@@ -129,10 +133,13 @@ class Relay:
         self.n_slots = 0
         self.is_closing = False
         """It takes no further agent."""
+        self.is_leaving = False
+        """Its members finish what they have in hand, and end."""
         self.has_ended = False
         """Its host process has."""
         self.exit_code: int | None = None
         """Of one that ended by itself."""
+        self._drained_by = 0.0
         self._is_keyed = False
         self._to_release = 0
         self._changed = threading.Condition()
@@ -187,7 +194,13 @@ class Relay:
         """Returns when there is something that is not known, or at the deadline."""
         event = asyncio.Event()
         self._listener = asyncio.get_running_loop(), event
-        while not self._taken and not self.has_ended and (self.id, self.n_slots) == (relay_id, slots):
+        was_leaving = self.is_leaving
+        while (
+            not self._taken
+            and not self.has_ended
+            and (self.id, self.n_slots) == (relay_id, slots)
+            and self.is_leaving == was_leaving
+        ):
             event.clear()
             try:
                 await asyncio.wait_for(event.wait(), max(0.0, deadline - time.monotonic()))
@@ -198,6 +211,7 @@ class Relay:
         """What there is, once."""
         facts: dict[str, Any] = {
             "relay": self.id, "slots": self.n_slots, "ended": self.has_ended, "exit": self.exit_code,
+            "leaving": self.is_leaving,
             "version": __version__, "format": FORMAT,
         }  # fmt: skip
         parcels = []
@@ -211,6 +225,19 @@ class Relay:
             loop, event = self._listener
             with contextlib.suppress(RuntimeError):  # the loop is closed, and the process about to end
                 loop.call_soon_threadsafe(event.set)
+
+    def drain(self) -> None:
+        """Have the members finish what they have in hand and end, and with them the host process; call it again and again."""
+        with self._changed:
+            is_first, self.is_leaving = not self.is_leaving, True
+            if is_first:
+                self._drained_by = time.monotonic() + DRAIN_S
+        if not self._is_keyed or time.monotonic() > self._drained_by:
+            self.close()
+        elif is_first:
+            self.is_closing = True
+            self._to_write.put(b"")
+            self.tell()
 
     def close(self) -> None:
         """End the host process, and with it its members."""

@@ -159,6 +159,8 @@ class DaskPlace:
         self.is_in_conversation = False
         self.is_answering = False
         """It has answered a call: only then agents are asked for there."""
+        self.is_leaving = False
+        """Its Dask worker closes: its members finish what they have in hand."""
         self.asked = 0.0
         """When the last agent was asked for."""
         self.waits_since = 0.0
@@ -317,7 +319,9 @@ class DaskCrew:
 
     @property
     def _usable(self) -> list[DaskPlace]:
-        return [place for place in self._places.values() if place.is_answering and not place.problem]
+        return [
+            place for place in self._places.values() if place.is_answering and not (place.problem or place.is_leaving)
+        ]
 
     @property
     def _members(self) -> dict[int, DaskMember]:
@@ -376,8 +380,9 @@ class DaskCrew:
             self._is_away = False
             self._enough = time.monotonic()
             self.events.noticed("scheduler", f"{_capital(self._site.words)} answers again.", is_retry=False)
-        for address in [address for address in self._places if address not in found]:
-            self._lose(self._places[address], "was on a worker that Dask has lost")
+        for place in [place for address, place in self._places.items() if address not in found]:
+            if not (place.is_leaving and place.members):  # else it is still heard of, or missed soon
+                self._lose(place, "was on a worker that Dask has lost")
         self._site.saw(found)
         for address, n_threads in found.items():
             if address not in self._places:
@@ -414,7 +419,7 @@ class DaskCrew:
         """A place is gone, or out of reach, and its members with it."""
         n = len(place.members)
         place.is_answering = False
-        if place.here is not None:
+        if place.here is not None and (n or not place.is_leaving):
             goes_on = f": its {n} {'worker' if n == 1 else 'workers'} and their work go to others" if n else ""
             self.events.noticed("host", f"Host {place.name} is lost{goes_on}.")
         self._lose_members(place, words)
@@ -626,6 +631,8 @@ class DaskCrew:
         if report.relay_id != place.relay_id:
             self._open(place, report.relay_id)
         place.n_slots = report.slots
+        if report.is_leaving and not place.is_leaving:
+            self._place_leaves(place)
         if place.mailbox is None:
             return  # its host process has ended, as is known, and no agent has started another one
         for parcel in report.parcels:
@@ -645,6 +652,16 @@ class DaskCrew:
             if report.exit_code is not None:
                 self._host_process_ended(place, report.exit_code)
         self._balance()
+
+    def _place_leaves(self, place: DaskPlace) -> None:
+        """Its Dask worker closes: its members have been told to finish what they have in hand."""
+        place.is_leaving = True
+        n = len(place.members)
+        if n:
+            ends = "its worker finishes what it has" if n == 1 else f"its {n} workers finish what they have"
+            self.events.noticed("host", f"Host {place.name} is taken away: {ends} in hand.", is_retry=False)
+        for member in [*place.members.values()]:
+            self.events.leaving(member)
 
     def _host_process_ended(self, place: DaskPlace, exit_code: int) -> None:
         """By itself: another one is started after a pause, until it is clear that none can live there."""

@@ -10,8 +10,10 @@ from engine.work.messages import Probed
 
 AGAIN_S = 1.0
 """A server that this host cannot reach now is tried again after so long."""
+SOON_S = 3.0
+"""A host that could not reach a server is asked again after so long, for the first time."""
 ASK_AGAIN_S = 30.0
-"""A host that could not reach a server is asked again after so long."""
+"""And then each time after so long."""
 
 
 def refusal(here: Probed, there: Probed) -> str:
@@ -137,7 +139,7 @@ class Gates:
         elif there.is_away and problem == there.problem:
             self._tries[host] = self.tries(host) + 1
             # A server that was away for this host, too, and is back, may be back for the other one.
-            self._on_judged(host, problem, AGAIN_S if was_away_here else ASK_AGAIN_S)
+            self._on_judged(host, problem, SOON_S if was_away_here or self.tries(host) == 1 else ASK_AGAIN_S)
         else:
             self._refused.add(host)
             self._on_judged(host, problem, None)

@@ -42,7 +42,7 @@ from engine.libpq import resolve as libpq
 from engine.redaction import know, secrets_in
 from engine.work.codec import BadMessage
 from engine.work.frames import LENGTH, framed
-from engine.work.messages import FromWorker, Progress, ToWorker
+from engine.work.messages import Failed, FromWorker, NewLease, Progress, Retire, Returned, ToWorker, Yield
 
 PARCELS_PER_S, AT_ONCE = 20.0, 4
 """Parcels in the long run, and after a rest: a worker that has ended a lease waits for the next one until its word is there."""
@@ -62,6 +62,10 @@ class HostProcess:
         """Numbers of members that the crew is to start."""
         self._early: dict[int, list[ToWorker]] = {}
         """For members that the crew is to start."""
+        self._at_work: set[int] = set()
+        """Members that have a lease."""
+        self._is_draining = False
+        """Members finish what they have in hand and end, and the process with them."""
         self._spoke: set[int] = set()
         """Members whose counters go with the next parcel."""
         self._news = asyncio.Event()
@@ -101,6 +105,9 @@ class HostProcess:
     async def _listen(self) -> None:
         while True:
             parcel = await self._read()
+            if not parcel:
+                self._drain()
+                continue
             try:
                 messages, _ = self._mailbox.open(parcel)
             except BadMessage as error:
@@ -133,6 +140,8 @@ class HostProcess:
     async def _mind_the_engine(self) -> None:
         while time.monotonic() - self._heard < ENGINE_SILENT_S:
             await asyncio.sleep(_TICK_S)
+            if self._is_draining and not self._members and not self._mailbox.has_news:
+                raise EOFError
         log.warning("no sign of the engine for %.0f s: its workers end", ENGINE_SILENT_S)
         raise EOFError
 
@@ -152,11 +161,15 @@ class HostProcess:
                 start = message.start
                 know(secrets_in(start.source_uri) | secrets_in(start.target_uri) | libpq.secrets_of(start.target_uri))
                 self._crew.start_with(start)
-            case Begin():
+            case Begin() if not self._is_draining:
                 self._asked.append(message.member)
                 self._early[message.member] = []
                 self._crew.want(len(self._members) + len(self._asked))
             case Tell():
+                if isinstance(message.message, NewLease):
+                    if self._is_draining:
+                        return  # the engine gives it to another when this one has left
+                    self._at_work.add(message.member)
                 if message.member in self._members:
                     self._members[message.member].send(message.message)
                 elif message.member in self._early:
@@ -164,6 +177,15 @@ class HostProcess:
             case End():
                 if message.member in self._members:
                     self._members[message.member].end()
+
+    def _drain(self) -> None:
+        """What this process runs on is taken away: no lease is begun any more, and those in hand are given back committed."""
+        log.info("the host is taken away: %d members finish what they have in hand", len(self._members))
+        self._is_draining = True
+        self._asked.clear()
+        self._crew.want(len(self._members))
+        for number, member in self._members.items():
+            member.send(Yield() if number in self._at_work else Retire())
 
     def _next_number(self, index: int) -> int:
         return self._asked.popleft()
@@ -181,14 +203,22 @@ class HostProcess:
         if self._early.pop(member.id, None) is not None:
             self._say(Begun(member.id, member.pid))
         self._spoke.add(member.id)
+        if isinstance(message, Returned | Failed):
+            self._at_work.discard(member.id)
+            if self._is_draining:
+                member.send(Retire())
         if isinstance(message, Progress):
             self._mailbox.put(Said(member.id, message))  # it has time until the next tick, and the others with it
         else:
             self._say(Said(member.id, message))
 
+    def leaving(self, member: Member) -> None:
+        """No crew of this host says such a thing."""
+
     def left(self, member: Member, how: Ended) -> None:
         """A member is no more."""
         self._early.pop(member.id, None)
+        self._at_work.discard(member.id)
         del self._members[member.id]
         self._crew.want(len(self._members) + len(self._asked))
         self._say(Left(member.id, how.message, how.exit_code))

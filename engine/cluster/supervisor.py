@@ -58,8 +58,10 @@ SHOWN_HOSTS = 5
 """Reasons of so many hosts are told."""
 MAX_EARLY_DEATHS = 3
 """Workers of a host that died before they were ready, each started after the death of the one before: none can live there."""
-MAX_TRIES = 5
-"""Hosts that reached the servers before are asked so often, one time after the other, before the work ends without any."""
+MAX_TRIES = 6
+"""Hosts are asked so often, one time after the other, whether they reach the servers, before the work ends without any."""
+MAX_FIRST_TRIES = 2
+"""The same, where none has reached them before: that they cannot is a matter of configuration then."""
 GATHER_S = 2.0
 """How long the first workers wait at most for all the others to be started."""
 HEARTBEAT_LIMIT_S = 30.0
@@ -239,7 +241,7 @@ class Supervisor:
         self._desired = desired
         staying = [worker for worker in self.workers if not worker.is_retiring]
         for worker in reversed(self.workers):  # those that were leaving may stay
-            if len(staying) < desired and worker.is_retiring and worker.lease is not None:
+            if len(staying) < desired and worker.is_retiring and worker.lease is not None and not worker.is_leaving:
                 worker.is_retiring = False
                 staying.append(worker)
         surplus = sorted(staying, key=lambda worker: (worker.lease is not None, -worker.id))
@@ -397,6 +399,12 @@ class Supervisor:
                 if message.code == TOO_MANY_CONNECTIONS:
                     self._shed(worker)
 
+    def leaving(self, member: Member) -> None:
+        """Its host is taken away: it finishes what it has in hand, and others are started elsewhere."""
+        self._dismiss(self._workers[member.id])
+        if self._desired and not self.is_hopeless:
+            self.resize(self._desired)
+
     def left(self, member: Member, how: Ended) -> None:
         """A member is no more: its lease is given to another."""
         worker = self._workers.pop(member.id)
@@ -448,16 +456,20 @@ class Supervisor:
         self._crew.refuse(host, problem, again_s)
         for worker in there:
             if not worker.is_retiring:
-                worker.is_retiring = True
-                if worker.lease is None:
-                    worker.member.send(Retire())
-                else:
-                    self._yield(worker)
+                self._dismiss(worker)
         if again_s is None:
             self._gates.refuse(host)
         else:
             self._gates.forget(host)  # the next worker there is asked
         self._end_without_hosts()
+
+    def _dismiss(self, worker: Worker) -> None:
+        """Have a worker finish what it has in hand and leave, whatever size is wanted."""
+        worker.is_retiring = worker.is_leaving = True
+        if worker.lease is None:
+            worker.member.send(Retire())
+        else:
+            self._yield(worker)
 
     def _end_without_hosts(self) -> None:
         """Where no host may have leases, and none will: the work ends."""
@@ -467,7 +479,7 @@ class Supervisor:
         if any(worker.is_admitted and not worker.is_retiring for worker in self.workers):
             return
         tries = [self._gates.tries(each.name) for each in hosts if each.is_tried_again]
-        if self._gates.has_opened and tries and min(tries) < MAX_TRIES:
+        if tries and min(tries) < (MAX_TRIES if self._gates.has_opened else MAX_FIRST_TRIES):
             return
         reasons = " ".join(f"host {each.name}: {each.problem.rstrip('.')}." for each in hosts[:SHOWN_HOSTS])
         message = f"No host of the cluster can take part. {reasons}"

@@ -37,6 +37,8 @@ class Worker:
         """Its host may have leases (`engine.cluster.gates`)."""
         self.is_yielding = False
         self.is_retiring = False
+        self.is_leaving = False
+        """It retires whatever size is wanted."""
         self.converter = ""
         self.backend_pid = 0
         """Of its session with PostgreSQL."""

@@ -123,6 +123,9 @@ class Told:
     def said(self, member: Member, message: FromWorker) -> None:
         pass
 
+    def leaving(self, member: Member) -> None:
+        pass
+
     def left(self, member: Member, how: Ended) -> None:
         pass
 

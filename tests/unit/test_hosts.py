@@ -7,14 +7,27 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from engine.cluster.crew import CrewEvents, Ended, Host
-from engine.cluster.gates import AGAIN_S, ASK_AGAIN_S
+from engine.cluster.gates import ASK_AGAIN_S, SOON_S
 from engine.cluster.host_views import host_views
 from engine.cluster.host_watch import HostWatch
 from engine.cluster.supervisor import MAX_EARLY_DEATHS, MAX_TRIES, Supervisor
 from engine.errors import MigrationError, UsageError
 from engine.protocol import HostView, RunState, Snapshot, WorkerState, WorkerView
 from engine.work.context import WorkerStart
-from engine.work.messages import Failed, NewLease, NewTask, Probe, Probed, Ready, Retire, SourceServer, ToWorker, Tune
+from engine.work.messages import (
+    Failed,
+    NewLease,
+    NewTask,
+    Probe,
+    Probed,
+    Ready,
+    Retire,
+    Returned,
+    SourceServer,
+    ToWorker,
+    Tune,
+    Yield,
+)
 from tests.crew import FakeCrew, FakeMember
 from tests.unit.test_supervisor import TASK, Direction, lease
 from tui.words.sentences import host_words, status_text, workers_words
@@ -177,7 +190,7 @@ async def test_a_host_that_cannot_reach_a_server_is_asked_again_and_the_others_g
     second.say(AWAY)
     await settled()
     assert (kinds(first.sent)[-1], kinds(second.sent)) == (NewLease, [Probe, Retire])
-    assert cluster.crew.again_s == {"b": ASK_AGAIN_S}
+    assert cluster.crew.again_s == {"b": SOON_S}
     second.leave(Ended("has retired", 0))
     assert cluster.direction.failures == []
     late = cluster.crew.members[3]  # started when the crew tries the host again
@@ -195,13 +208,19 @@ async def test_a_server_that_was_away_for_the_engine_too_is_looked_at_soon() -> 
     member.say(AWAY)
     while not cluster.crew.again_s:
         await asyncio.sleep(0.01)
-    assert cluster.crew.again_s == {"a": AGAIN_S}
+    assert cluster.crew.again_s == {"a": SOON_S}
 
 
-async def test_hosts_that_never_reached_a_server_end_the_work_at_once() -> None:
+async def test_hosts_that_never_reached_a_server_end_the_work_soon() -> None:
     cluster = Cluster(1, lambda number: "a")
     cluster.shows_refusals()
     cluster.members[0].say(AWAY)
+    await settled()
+    assert cluster.direction.failures == []
+    cluster.members[0].leave(Ended("has retired", 0))
+    (again,) = cluster.members
+    again.say(Ready(again.pid, "native"))
+    again.say(AWAY)
     await settled()
     (failure,) = cluster.direction.failures
     assert isinstance(failure, UsageError)
@@ -274,6 +293,25 @@ async def test_nothing_is_judged_while_this_host_cannot_reach_a_server(monkeypat
     assert cluster.crew.refused == {}
     while NewLease not in kinds(member.sent):
         await asyncio.sleep(0.01)
+
+
+async def test_workers_of_a_host_that_is_taken_away_finish_what_they_have_and_others_are_started() -> None:
+    cluster = Cluster(2, by_parity)
+    first, second = cluster.members
+    for member in (first, second):
+        member.say(HERE)
+    await settled()
+    held = next(message.lease for message in second.sent if isinstance(message, NewLease))
+    cluster.crew.events.leaving(second)
+    assert kinds(second.sent)[-1] is Yield
+    assert len(cluster.crew.members) == 3
+    cluster.supervisor.resize(3)
+    assert cluster.supervisor.n_draining == 1  # it goes, whatever size is wanted
+    second.say(Returned(held, finished=False, rest=held))
+    assert kinds(second.sent)[-1] is Retire
+    second.leave(Ended("has retired", 0))
+    assert (2, "retired") in cluster.direction.changes
+    assert cluster.direction.lost_leases == []
 
 
 def test_hosts_join_are_refused_and_leave() -> None:
