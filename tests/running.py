@@ -198,7 +198,7 @@ class Engine:
         def struck() -> WorkerView | None:
             alive = self.processes()
             for worker in self.snapshot.workers:
-                if worker.pid not in alive or worker.pid in self.struck or not chosen(worker):
+                if not (worker.host or worker.pid in alive) or worker.pid in self.struck or not chosen(worker):
                     continue
                 if send_signal(worker.pid, number):
                     self.struck.add(worker.pid)
@@ -277,6 +277,8 @@ class Engines:
     target: Target
     order: str = "auto"
     """`run.order` where a test's settings name none."""
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of the settings of each, such as where its workers run."""
     launched: list[Engine] = field(default_factory=list)
 
     def settings(self, *collections: str, **sections: dict[str, Any]) -> Settings:
@@ -286,6 +288,7 @@ class Engines:
         seed = {"collection": f"{self.source.database}.users"}
         return Settings.model_validate(
             {"source": {"uri": self.source.uri}, "target": {"uri": self.target.uri}}
+            | self.sections
             | sections
             | {"run": run | sections.get("run", {}), "seed": seed | sections.get("seed", {})}
         )

@@ -43,3 +43,10 @@ def test_what_is_followed_is_the_source_whatever_is_killed(tmp_path: Path) -> No
     """Operations of all kinds on random keys, a seed a collection; our processes, both servers and the network are hurt."""
     figures = soaked(tmp_path, "--documents", "1000", "--follow", "always", "--seeds", str(SEEDS))
     assert figures["seeds"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_random_faults_on_a_dask_cluster_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+    """Workers on two hosts; scheduler, Dask's workers, nannies, host processes and the engine are hurt, some two at once."""
+    soaked(tmp_path, "--documents", "10000", "--follow", "never", "--dask")

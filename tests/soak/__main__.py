@@ -25,10 +25,11 @@ from urllib.parse import urlsplit
 from pymongo import MongoClient
 
 from tests.conftest import Source, Target
+from tests.dask_cluster import DaskCluster
 from tests.faults import planting
 from tests.faults.planting import CrashPoints
 from tests.running import add_users
-from tests.soak import oracle
+from tests.soak import dask_faults, oracle
 from tests.soak.cycle import COLLECTION, SECOND, Cycle, World
 from tests.soak.figures import Figures
 from tests.soak.follow_cycle import FollowCycle
@@ -59,6 +60,10 @@ def main() -> int:
         help="runs that follow a source which is written to",
     )
     parser.add_argument("--seeds", type=int, default=0, help="end when so many collections were followed (0: do not)")
+    parser.add_argument(
+        "--dask", action="store_true", help="workers on two hosts of a Dask cluster, which is hurt, too"
+    )
+    parser.add_argument("--cycles", type=int, default=0, help="end after so many runs (0: do not)")
     parser.add_argument("--only", type=int, help="this run of the seed alone")
     parser.add_argument("--verbose", action="store_true", help="say what was done to each run")
     parser.add_argument("--json", type=Path, help="a file for the figures, too")
@@ -95,9 +100,14 @@ def soak(options: argparse.Namespace, folder: Path, servers: Servers) -> int:
         server.execute(f"CREATE DATABASE {DATABASE}")
         target = Target(urlsplit(servers.target_uri)._replace(path=f"/{DATABASE}").geturl(), DATABASE, loop)
         world = World(source, target, servers, points, figures, documents, options.order)
+        if options.dask:
+            (folder / "dask").mkdir()
+            world.dask = DaskCluster(folder / "dask")
         try:
             broken = asyncio.run(repeat(world, options))
         finally:
+            if world.dask is not None:
+                world.dask.stop()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
     if options.seeds:
@@ -131,7 +141,10 @@ async def repeat(world: World, options: argparse.Namespace) -> bool:
         and not interrupted.is_set()
         and (options.only is None or number == options.only)
         and not (options.seeds and figures.seeds >= options.seeds)
+        and not (options.cycles and figures.runs >= options.cycles)
     ):
+        if world.dask is not None:
+            await asyncio.to_thread(dask_faults.heal, world.dask)
         at = time.monotonic()
         chance = random.Random(f"{options.seed}/{number}")
         follows = {"never": False, "always": True}.get(options.follow, chance.random() < FOLLOWED)

@@ -16,11 +16,12 @@ from engine.mongo import snapshot
 from engine.protocol import DiscardRun, Start, Verification, Verify, VerifyReport
 from engine.service.client import EngineClient, launch
 from tests.conftest import Source, Target
+from tests.dask_cluster import DaskCluster
 from tests.faults.planting import CrashPoints
 from tests.faults.proxy import Proxy, proxy_to
 from tests.remains import with_canary
 from tests.running import Engine
-from tests.soak import oracle
+from tests.soak import dask_faults, oracle
 from tests.soak.drive import Scene
 from tests.soak.faults import MENU, go_on
 from tests.soak.figures import Figures
@@ -46,6 +47,8 @@ GONE_S = 20.0
 """For everything to vanish after an engine's end, on a busy machine."""
 FAILS_BY = {"parked", "workers", "no_server", "connection_lost", "network_timeout", "connect"}
 """Codes of failures that a fault may well cause; and SQLSTATEs, MongoDB's numbers."""
+HOSTS_FAIL_BY = {"hosts", "hosts_away", "dask"}
+"""And where workers are on other hosts."""
 FORGOTTEN = {"snapshot_too_old", *snapshot.LOST}
 """The server does not have the moment any more at which a run reads: it cannot be completed."""
 
@@ -63,6 +66,8 @@ class World:
     """By collection."""
     order: str = ""
     """In which every run reads, in a mode that allows it; empty leaves it to chance."""
+    dask: DaskCluster | None = None
+    """Where the workers of every run are, if not on this host."""
 
 
 @dataclass(slots=True)
@@ -199,6 +204,7 @@ class Cycle:
                 "page_size": self.chance.randint(200, 2_000),
                 "throttle": self._documents // self.chance.randint(10, 20),
             },
+            **({"cluster": {"kind": "dask"}, "dask": {"scheduler": str(self.world.dask.file)}} if self.world.dask else {}),
         })  # fmt: skip
 
     async def _launch(self, settings: Settings, proxies: dict[str, Proxy]) -> Scene:
@@ -209,7 +215,7 @@ class Cycle:
         world = self.world
         return Scene(
             self.chance, engine, world.target, world.servers, proxies, world.points, world.figures, self.journal,
-            follows=self.follows,
+            follows=self.follows, dask=world.dask,
         )  # fmt: skip
 
     # --- under fire ---------------------------------------------------------------------------------------------------
@@ -219,8 +225,9 @@ class Cycle:
         scene.say(f"{'start' if resume is None else 'resume'} in mode {self.mode}, proxies {sorted(scene.proxies)}")
         with suppress(MigrationError):
             await scene.engine.client.call(self._start(resume))
-        names = list(MENU)
-        weights = [MENU[name][0] for name in names]
+        menu = MENU | dask_faults.MENU if self.world.dask is not None else MENU
+        names = list(menu)
+        weights = [menu[name][0] for name in names]
         while budget > 0 and not scene.is_over:
             if self.chance.random() < MID_RUN:
                 await scene.until(lambda: scene.is_at_work and scene.engine.snapshot.written, STARTED_S)
@@ -231,7 +238,7 @@ class Cycle:
             self.world.figures.faults[name] += 1
             self.n_faults += 1
             budget -= 1
-            await MENU[name][1](scene)
+            await menu[name][1](scene)
         return budget
 
     def _start(self, resume: str | None) -> Start:
@@ -277,7 +284,7 @@ class Cycle:
         scene.see()
         await engine.leave()
         deadline = time.monotonic() + GONE_S
-        while time.monotonic() < deadline and (engine.process.wait(0) is None or engine.processes()):
+        while time.monotonic() < deadline and (engine.process.wait(0) is None or scene.see()):
             await asyncio.sleep(0.1)
         await asyncio.to_thread(oracle.look_at_processes, self.findings, engine, scene.pids)
         staging = self.mode == "replace"
@@ -348,6 +355,8 @@ class Cycle:
     def _is_excusable(self, code: str) -> bool:
         if code in FORGOTTEN:
             return self.consistency == "snapshot"
+        if self.world.dask is not None and code in HOSTS_FAIL_BY:
+            return True
         return (
             code in FAILS_BY or code.isdigit() or (len(code) == 5 and code.isupper()) or code[:2] in ("08", "57", "53")
         )

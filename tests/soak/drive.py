@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from engine.protocol import RunState, WorkerView
 from tests.conftest import Target
+from tests.dask_cluster import DaskCluster, children_of
 from tests.faults.planting import CrashPoints
 from tests.faults.proxy import Proxy
 from tests.running import Engine
@@ -39,6 +40,8 @@ class Scene:
     """What was done, line by line, for the evidence."""
     follows: bool = False
     """The run follows its source."""
+    dask: DaskCluster | None = None
+    """Where its workers run, if not on this host."""
     began: float = field(default_factory=time.monotonic)
     pids: set[int] = field(default_factory=set)
     """Every process of the engine that was ever seen."""
@@ -69,6 +72,10 @@ class Scene:
     def see(self) -> dict[int, str]:
         """The engine's processes now; remembered, so that what they leave behind is known as theirs."""
         found = self.engine.processes()
+        if self.dask is not None:
+            for worker in self.dask.workers:
+                for pid in self.dask.host_processes(worker):
+                    found |= {pid: "engine.cluster.host", **children_of(pid)}
         self.pids.update(found)
         return found
 
