@@ -63,6 +63,8 @@ class ApplyJob(Job[ApplyLease, Applied]):
         self._out: dict[LaneName, _Sweep] = {}
         self._deaths: dict[LaneName, int] = {}
         self._put_off_until = 0.0
+        self._told_away = ""
+        """Of a server that is away, until something is applied again."""
 
     @property
     def is_idle(self) -> bool:
@@ -134,6 +136,7 @@ class ApplyJob(Job[ApplyLease, Applied]):
     def progressed(self, payload: Applied) -> None:
         """A batch is committed."""
         self._deaths.pop((payload.task_id, payload.lane), None)
+        self._told_away = ""
         self.n_keys += payload.n_keys
         self.n_written += payload.n_written
         self.n_deleted += payload.n_deleted
@@ -148,7 +151,7 @@ class ApplyJob(Job[ApplyLease, Applied]):
 
     def failed(self, lease: ApplyLease, failure: Failed) -> bool:
         """The target's disk is full: the run is paused. A lock on a table does not end a run that follows for days, either; nor
-        does a collection that is another one, whose keys wait then, or a source that went back."""
+        does a server that is away, a collection that is another one, whose keys wait then, or a source that went back."""
         if failure.code == ANOTHER:
             self.held.add(lease.task_id - APPLY_TASKS)
             self.returned(lease, lease)
@@ -159,6 +162,14 @@ class ApplyJob(Job[ApplyLease, Applied]):
             self.returned(lease, lease)
             message = f"{redact(failure.message)} The source's clock is behind what was read of its changes: it is looked into."
             self._owner.emit(ProblemReported(code=failure.code, message=message, retry=True))
+            return True
+        if failure.is_away and failure.code != LOCK_NOT_AVAILABLE:
+            self._put_off_until = time.monotonic() + PUT_OFF_S
+            self.returned(lease, lease)
+            if self._told_away != failure.code:
+                self._told_away = failure.code
+                message = f"{redact(failure.message)} What changed is applied when that is over."
+                self._owner.emit(ProblemReported(code=failure.code, message=message, retry=True))
             return True
         if failure.code not in (DISK_FULL, LOCK_NOT_AVAILABLE):
             return False

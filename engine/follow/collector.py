@@ -129,7 +129,7 @@ class Collector:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="changes")
 
     async def run(self) -> None:
-        """Collect until cancelled; servers that struggle are tried again.
+        """Collect until cancelled; servers that struggle, or are away, are tried again.
 
         Raises:
             MigrationError: changes cannot be known any more, or a collection is another one.
@@ -147,8 +147,9 @@ class Collector:
                     failure = failure_of(error)
                     if self.position > before:
                         patience.renew()
-                    # Of a full disk the run is not to end: an operator makes room.
-                    if failure.code != DISK_FULL and not (failure.is_transient and patience.is_left):
+                    # Of a full disk the run is not to end: an operator makes room. Nor of a server that is away, however long:
+                    # the oplog keeps what changes, and a copy gives up by itself.
+                    if failure.code != DISK_FULL and not failure.is_transient:
                         raise
                     self._tell(failure)
                     await patience.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from engine.cluster.job import Job, JobOwner
@@ -9,6 +10,9 @@ from engine.cluster.lease_book import MAX_DEATHS, LeaseBook
 from engine.errors import MigrationError
 from engine.protocol import ProblemReported
 from engine.work.messages import ANOTHER, CompareLease, Failed, RangeCompared
+
+PUT_OFF_S = 10.0
+"""Comparing goes on so long after a server was away for as long as a worker waits."""
 
 
 class CompareJob(Job[CompareLease, RangeCompared]):
@@ -20,6 +24,7 @@ class CompareJob(Job[CompareLease, RangeCompared]):
         self.n_documents = self.n_differ = 0
         self._owner = owner
         self._leases: LeaseBook[CompareLease] = LeaseBook()
+        self._put_off_until = 0.0
 
     @property
     def is_finished(self) -> bool:
@@ -37,7 +42,9 @@ class CompareJob(Job[CompareLease, RangeCompared]):
         return out
 
     def next_lease(self) -> CompareLease | None:
-        """The next range, now out; None when none waits."""
+        """The next range, now out; None when none waits, or they are put off."""
+        if time.monotonic() < self._put_off_until:
+            return None
         return self._leases.take()
 
     def progressed(self, payload: RangeCompared) -> None:
@@ -55,11 +62,15 @@ class CompareJob(Job[CompareLease, RangeCompared]):
             self._leases.give_back(rest)
 
     def failed(self, lease: CompareLease, failure: Failed) -> bool:
-        """The collection became another one: that is looked at when all is compared. A range that is not wanted any more is
-        of no matter."""
+        """A server that is away is waited for. The collection became another one: that is looked at when all is compared. A
+        range that is not wanted any more is of no matter."""
         if failure.code == ANOTHER:
             if lease.key in self._leases.out:
                 self._leases.finish(lease.key)
+            return True
+        if failure.is_away and lease.key in self._leases.out:
+            self._put_off_until = time.monotonic() + PUT_OFF_S
+            self._leases.give_back(lease)
             return True
         return lease.key not in self._leases.out
 

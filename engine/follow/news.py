@@ -24,7 +24,7 @@ _TEMPORARY = ("system.", "tmp.agg_out.")
 
 
 class OplogAlarm:
-    """Tells once, and once more when it is urgent, that changes may be lost."""
+    """Tells once, and once more when it is urgent, that changes may be lost; before that, that they are not read."""
 
     def __init__(self) -> None:
         """There is no alarm."""
@@ -40,19 +40,28 @@ class OplogAlarm:
         """
         held = max(0.0, left_s) + behind_s
         left = max(0.0, left_s) / held if held else 1.0
-        level = 0 if behind_s < BEHIND_S or left >= LITTLE else 1 if left >= LEAST else 2
-        if not level and (behind_s < BEHIND_S or left >= ENOUGH):
+        if behind_s < BEHIND_S:
             self._told = 0
+            return None
+        level = 3 if left < LEAST else 2 if left < LITTLE else 1 if why else 0
+        if left >= ENOUGH:
+            self._told = min(self._told, 1)
         if level <= self._told:
             return None
         self._told = level
-        only = "Only " if level > 1 else ""
+        if level == 1:
+            message = (
+                f"Changes of the source were not read for {behind_s:,.0f} s: {why.rstrip('.')}. They are read on when that is "
+                f"over; the source's oplog keeps them, and reaches {max(0.0, left_s):,.0f} s further back."
+            )
+            return ProblemReported(code="oplog_waits", message=message, retry=True)
+        only = "Only " if level > 2 else ""
         message = (
             f"{only}{left:.0%} of the source's oplog is left, {max(0.0, left_s):,.0f} s, before changes that are not read yet "
             f"are lost{': ' + why.rstrip('.') if why else ''}."
         )
         advice = "Enlarge the oplog (replSetResizeOplog), or see why they are not read."
-        return ProblemReported(code="oplog_urgent" if level > 1 else "oplog_short", message=message, advice=advice)
+        return ProblemReported(code="oplog_urgent" if level > 2 else "oplog_short", message=message, advice=advice)
 
 
 def resumable_until(read: int, now: int | None, oplog_from: int | None) -> ProblemReported:

@@ -75,7 +75,7 @@ class EventWriter:
         self._keeping = asyncio.create_task(self._keep(), name="keep events")
 
     async def _keep(self) -> None:
-        beaten = time.monotonic()
+        beaten, told = time.monotonic(), ""
         while True:
             await asyncio.sleep(FLUSH_S)
             try:
@@ -83,11 +83,15 @@ class EventWriter:
                 if time.monotonic() - beaten >= HEARTBEAT_S:
                     beaten = time.monotonic()
                     await self._beat()
+                told = ""
             except RunTaken as error:
                 self._on_lost(error)
                 return
             except UNREACHABLE as error:
-                log.warning("the ledger cannot be reached now: %s", sqlstates.describe(error)[1])
+                sentence = sqlstates.describe(error)[1]
+                if sentence != told:  # it may be so for hours
+                    told = sentence
+                    log.warning("the ledger cannot be reached now: %s", sentence)
 
     async def _beat(self) -> None:
         """Its end is written by the journal alone, with all that belongs to it."""

@@ -118,6 +118,7 @@ class TableLock:
 
     async def _keep(self, app_name: str) -> None:
         refused_since: float | None = None
+        told = ""
         while True:
             wait_s = LOOK_S
             self._is_missed.clear()
@@ -125,7 +126,7 @@ class TableLock:
                 await self._is_missed.wait()
             try:
                 await self._take_again(app_name)
-                refused_since = None
+                refused_since, told = None, ""
                 continue
             except RunTaken as error:
                 self._on_lost(error)
@@ -143,9 +144,9 @@ class TableLock:
                     log.error("the tables cannot be held any more: %s", error.message)  # noqa: TRY400 - it is no bug
                     self._on_lost(error)
                     return
-                log.warning("the tables cannot be held now: %s", type(error).__name__)
+                told = _told_once(told, error)
             except UNREACHABLE as error:
-                log.warning("the tables cannot be held now: %s", type(error).__name__)
+                told = _told_once(told, error)
             await asyncio.sleep(wait_s)
 
     async def _take_again(self, app_name: str) -> None:
@@ -169,3 +170,10 @@ class TableLock:
         if self.connection is not None:
             with contextlib.suppress(*sqlstates.FAILURES):
                 await self.connection.close(timeout=2.0)
+
+
+def _told_once(told: str, error: Exception) -> str:
+    """Log why the tables cannot be held, unless that was the last thing to be told: it may be so for hours."""
+    if (name := type(error).__name__) != told:
+        log.warning("the tables cannot be held now: %s", name)
+    return name

@@ -8,11 +8,13 @@ again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 
+from engine.errors import MissingCollection
 from engine.follow.compare_job import CompareJob
 from engine.ledger import follow, lanes
 from engine.ledger.ledger import Ledger
@@ -130,19 +132,18 @@ class Comparing:
         return behind
 
     def _cut(self, tables: Sequence[TablePlan]) -> dict[int, list[Range]]:
-        """Ranges of `_id` of each table's collection, by task. Blocks."""
+        """Ranges of `_id` of each table's collection, by task; none of one that has gone meanwhile. Blocks."""
         context = self._context
         client = mongo.connect(context.settings.source.connection, app_name=self._ledger.app_name)
         workers = context.record.knobs["cluster_size"]
+        ranges = {}
         try:
-            return {
-                table.task_id: partition.partitions(
-                    collection_of(client, table.database, table.collection),
-                    catalogue.collection_facts(client, table.database, table.collection),
-                    workers,
-                )
-                for table in tables
-            }
+            for table in tables:
+                with contextlib.suppress(MissingCollection):  # the look at the end finds that it is another one
+                    facts = catalogue.collection_facts(client, table.database, table.collection)
+                    collection = collection_of(client, table.database, table.collection)
+                    ranges[table.task_id] = partition.partitions(collection, facts, workers)
+            return ranges
         finally:
             client.close()
 

@@ -21,6 +21,9 @@ Result = TypeVar("Result")
 class RunContext(Protocol):
     """A run, for its phases."""
 
+    waits_for_servers: bool
+    """However long a server is away, the run does not end for it: it follows its source, and the oplog keeps what changes."""
+
     @property
     def settings(self) -> Settings:
         """As they are now: with the embedded servers' addresses, and with what a saved plan decides."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from engine.cluster.meter import Window
 from engine.config import redact
-from engine.errors import MigrationError, UsageError
+from engine.errors import Cancelled, MigrationError, UsageError
 from engine.follow.apply_job import ApplyJob
 from engine.follow.collector import Collector, Watched
 from engine.follow.news import NewCollections, OplogAlarm, resumable_until
@@ -37,7 +37,7 @@ from engine.run.context import RunContext
 from engine.run.cutting_over import POLL_S, STOP_TTL, CutOver, CuttingOver, Follower
 from engine.run.finish import Finishing
 from engine.run.followed_indexes import FollowedIndexes
-from engine.run.halting import OF_ALL, Halting
+from engine.run.halting import OF_ALL, OF_CHANGES, Halting
 from engine.run.states import MAY
 from engine.run.steps import insist
 from engine.work.connections import EXPLAINED, failure_of
@@ -213,11 +213,17 @@ class Following:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A collector ends by itself only when it cannot go on."""
-        if task.cancelled() or (error := task.exception()) is None:
+        if task.cancelled() or (error := task.exception()) is None or isinstance(error, Cancelled):
             return
         if isinstance(error, MigrationError):
-            if error.code in OF_ALL and self.is_copied:
+            if error.code in (OF_ALL if self.is_copied else OF_CHANGES):
                 self._start(self._halting.lost(error), "halting", self._tasks)
+            elif error.code in OF_ALL:
+                message = (
+                    f"{error.message} The copy is not complete, and what it has read is not to be relied on: discard the run "
+                    f"(`mongopg-tui runs --discard {self._ledger.run_id}`) and start a new one."
+                )
+                self._context.fail(MigrationError(message, code=error.code))
             else:
                 self._context.fail(error)
             return
@@ -321,6 +327,7 @@ class Following:
             MigrationError: it cannot be followed any more. Cancelled: so asked.
         """
         context = self._context
+        context.waits_for_servers = True
         if self._phase == ledger_follow.DONE:
             # An earlier engine was ended before its last word about it.
             await self._halting.take_up(plan.tables)
@@ -349,7 +356,8 @@ class Following:
             self._until(lambda: self._halting.is_wanted or all(collector.is_reading for collector in self._collectors))
         )
         if is_begun_anew:
-            await self._compare(self._followed_tables)
+            for task_id in await self._compare(self._followed_tables):
+                await self._halting.look_into(task_id)
         self._obstacles = await insist(context, finishing.swap_obstacles)
         self._finishing = finishing
         is_first = True
@@ -577,9 +585,10 @@ class Following:
             try:
                 clock: SourceClock = await asyncio.to_thread(self._with_client, causal.clock_of)
                 self._clock = clock
-                await self._see(clock.stays, keep=n % OPLOG_LOOKS == 0)
                 if n % OPLOG_LOOKS == 0:
                     self._oplog_from = await asyncio.to_thread(self._with_client, causal.oplog_begin)
+                self._tell_of_oplog()  # before the target is asked: while that is away it is what an operator has to know
+                await self._see(clock.stays, keep=n % OPLOG_LOOKS == 0)
                 if self._finishing is not None and (self._obstacles or n % OBSTACLE_LOOKS == 0):
                     self._obstacles = await self._finishing.swap_obstacles()
                 if n % NAMES_LOOKS == 0:
@@ -589,9 +598,8 @@ class Following:
                             await asyncio.to_thread(self._with_client, partial(catalogue.names_of, databases=databases))
                         )
                     )
-                self._tell_of_oplog()
-                if self.job.is_open and not self.job.is_idle:
-                    self._context.cluster.dispatch()  # lanes that were put off
+                if (self.job.is_open and not self.job.is_idle) or not self._comparing.job.is_finished:
+                    self._context.cluster.dispatch()  # what was put off
                 began = time.monotonic()
                 self._waiting = await self._ledger.waiting_keys()
                 await self._look_at_blocked()

@@ -29,6 +29,8 @@ from engine.work.messages import APPLY_TASKS, CHECK_TASKS, ApplyTask
 
 OF_ALL = frozenset({"history_lost", "source_went_back", "source_changed", "event_too_large"})
 """Codes of what a stream of changes cannot be read on for: everything has to be compared then."""
+OF_CHANGES = frozenset({"history_lost", "event_too_large"})
+"""Those among them that say nothing of the documents: a copy goes on, and is compared when it is complete."""
 ANOTHER = "another"
 """Code of a collection that is another one, or none, though no change told so."""
 POLL_S = 0.05
@@ -220,7 +222,7 @@ class Halting:
 
     def doubt(self, task_id: int) -> None:
         """A collection is not the one that is followed: the stream will tell why, or it is looked into."""
-        look = asyncio.create_task(self._look_into(task_id), name="another collection")
+        look = asyncio.create_task(self.look_into(task_id), name="another collection")
         self._looks.add(look)
         look.add_done_callback(self._looked)
 
@@ -231,7 +233,8 @@ class Halting:
             failed = error if isinstance(error, MigrationError) else MigrationError("The source does not answer.")
             self._context.fail(failed)
 
-    async def _look_into(self, task_id: int) -> None:
+    async def look_into(self, task_id: int) -> None:
+        """Find out what became of a collection that may be another one; returns when that is known."""
         table = self._tables[task_id]
         known, before = self.uuid_of(table), self._found.get(task_id)
         if before is not None and before.is_open:
@@ -380,7 +383,7 @@ class Halting:
         another = await compare([halt.task_id for halt in due])
         for halt in due:
             if halt.task_id in another:
-                await self._look_into(halt.task_id)
+                await self.look_into(halt.task_id)
                 continue
             await self._choose(replace(halt, is_done=True))
 

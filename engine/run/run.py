@@ -118,6 +118,7 @@ class Run:
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._stops_now = False
+        self.waits_for_servers = False
         self._failure: MigrationError | None = None
 
     # --- what is asked of it ------------------------------------------------------------------------------------------

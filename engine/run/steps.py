@@ -22,6 +22,8 @@ LOCKED_S = 120.0
 """Transactions of others may end by themselves within this; then the run says that it is paused, and looks now and then."""
 LOCK_WAITS_S = (1.0, 10.0)
 """The shortest and longest wait before a lock is tried again: readers queue behind the session that waits for the swap's."""
+AWAY_AGAIN_S = 5.0
+"""A server that is away for long is tried again this often, by a run that waits for it."""
 LOCK_AGAIN_S = 15.0
 """A run that is paused for a lock tries again this often: its holder releases it some day, and need not know of the run."""
 
@@ -32,15 +34,15 @@ async def insist(context: RunContext, step: Callable[[], Awaitable[Result]]) -> 
     """Take a step until it is done; it must be one that may be begun any number of times.
 
     A server that struggles is tried again with back-off. Where an operator has to help, the run pauses until it is resumed;
-    for another session's lock, also until that is gone.
+    for another session's lock, also until that is gone. A run that follows its source waits for a server however long.
 
     Raises:
         MigrationError, asyncpg.PostgresError, PyMongoError, OSError: trying again does not help, or did not for too long.
-        Cancelled: so asked while the run was paused.
+        Cancelled: so asked while the run was paused, or waited for a server.
     """
     patience, crowd = Patience(), Patience(CROWDED_S)
     locked = Patience(LOCKED_S, first_wait_s=LOCK_WAITS_S[0], longest_wait_s=LOCK_WAITS_S[1])
-    told = ""
+    told = awaited = ""
     while True:
         try:
             result = await step()
@@ -69,6 +71,12 @@ async def insist(context: RunContext, step: Callable[[], Awaitable[Result]]) -> 
             elif failure.is_transient and waiting.is_left:
                 context.emit(ProblemReported(code=code, message=redact(sentence), retry=True))
                 await waiting.wait()
+            elif failure.is_transient and context.waits_for_servers:
+                if awaited != sentence:
+                    awaited = sentence
+                    message = f"{redact(sentence)} The run waits for it, and goes on by itself."
+                    context.emit(ProblemReported(code=code, message=message, retry=True))
+                await context.interruptible(asyncio.sleep(AWAY_AGAIN_S))
             else:
                 raise
 

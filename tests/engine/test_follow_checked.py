@@ -11,6 +11,7 @@ import pytest
 from engine.follow.check_job import DIFFERENCES
 from engine.ledger import changed
 from engine.ledger.changed import LaneKey
+from engine.postgres import connect as postgres
 from engine.protocol import CALLED_OFF, CallOff, CutOver, RunState
 from engine.run.comparing import COMPARED
 from tests.engine.changing_source import Changes, assert_same_as_source
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from tests.conftest import Source, Target
 
 LANE = LaneKey(RUN, 0, 2)
+FENCE_WAITS = (
+    "SELECT count(*) FROM pg_locks WHERE relation = to_regclass('mongopg.applied') AND NOT granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+"""Sessions that wait to see what is being applied."""
 
 
 def waiting(target: Target) -> int:
@@ -213,6 +219,29 @@ async def test_a_collection_that_is_dropped_while_it_is_compared_deletes_nothing
     source.db.things.drop()  # what is left of it reads as empty
     await second.until(lambda now: now.state is RunState.HALTED, "it halts")
     assert values(target) == dict.fromkeys(range(3_000), 0)
+    await second.cancel()
+    await second.finished()
+
+
+async def test_a_collection_that_is_dropped_before_it_is_compared_halts_the_run(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    fill(source)
+    source.db.others.insert_one({"_id": 1, "n": 0})
+    settings = engines.settings("things", "others", run={"page_size": 100})
+    first, _ = await engines.run(settings)
+    lanes = await postgres.connect(target.uri)
+    locking = lanes.transaction()
+    await locking.start()
+    await lanes.execute("LOCK TABLE mongopg.applied IN SHARE MODE")  # what comes before the ranges are cut waits
+    second = await engines.launch(settings)
+    await second.start(resume=first.run_id, follow=True, resync=True)
+    await eventually(lambda: target.value(FENCE_WAITS) > 0, 30.0, second.account)
+    source.db.things.drop()
+    await locking.rollback()
+    await lanes.close()
+    await second.until(lambda now: now.state is RunState.HALTED, "it halts")
+    assert values(target) == dict.fromkeys(range(50), 0)
     await second.cancel()
     await second.finished()
 

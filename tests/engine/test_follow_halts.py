@@ -184,6 +184,52 @@ async def test_a_drop_during_the_copy_halts_it_at_its_end(source: Source, target
     assert (end["state"], values(target), len(values(target, "others"))) == ("completed", {0: 7, 1: 7, 2: 7}, 2_000)
 
 
+@slow
+async def test_a_database_that_is_dropped_during_the_copy_halts_it_at_its_end(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    fill(source, "things", "others", count=2_000)
+    engine = await following(engines, engines.settings("things", "others", run={"page_size": 100, "throttle": 1_500}))
+    await engine.until_written(300)
+    all_dropped(source)
+    await engine.until(lambda now: now.follow is not None and len(now.follow.halted_by) == 2, "told of the drop")
+    await engine.set("throttle", 0)
+    await halted(engine, "dropDatabase", "dropDatabase")
+    fill(source, "things", count=3, n=7)
+    await resolve(engine, f"{source.database}.things", "empty")
+    await resolve(engine, f"{source.database}.others", "ignore")
+    end = await cut_over(engine)
+    assert (end["state"], values(target)) == ("completed", {0: 7, 1: 7, 2: 7})
+
+
+async def test_changes_that_are_lost_during_the_copy_halt_it_at_its_end(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    fill(source, "things", count=2_000)
+    settings = engines.settings("things", run={"page_size": 100, "throttle": 1_500})
+    engine = await following(engines, settings)
+    await engine.until_written(300)
+    source.db.things.update_one({"_id": 1}, {"$set": {"n": 1}})
+    await eventually(lambda: target.value("SELECT sum(n_update) FROM mongopg.stream_slice") == 1, 30.0, engine.account)
+    engine.kill()
+    await engine.until_gone()
+    token = target.value("SELECT token FROM mongopg.stream_slice WHERE n_update = 1")
+    target.execute(FORGED["history_lost"], older(token))
+    source.db.things.delete_many({"_id": {"$lt": 10}})
+    again = await engines.launch(settings)
+    await again.start(resume=engine.run_id)
+    await again.until(lambda now: now.follow is not None and bool(now.follow.halted_by), "told that changes are lost")
+    assert again.snapshot.state is RunState.RUNNING, "what is left is copied"
+    await again.set("throttle", 0)
+    await halted(again, "history_lost")
+    assert len(values(target)) >= 1_990
+    await resolve(again, "", "resync")
+    source.db.things.update_one({"_id": 20}, {"$set": {"n": 4}})
+    end = await cut_over(again)
+    assert (end["state"], end["verification"]) == ("completed", "verified")
+    assert values(target) == documents(source)
+
+
 FORGED = {
     "history_lost": "UPDATE mongopg.stream_slice SET token = $1, token_time = token_time - (3600::bigint << 32)",
     "source_went_back": "UPDATE mongopg.stream_slice SET token_time = token_time + (3600::bigint << 32)",

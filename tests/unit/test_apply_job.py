@@ -1,18 +1,39 @@
-"""Lanes of changed keys as leases: what a wake-up adds to one that waits already."""
+"""Lanes of changed keys as leases: what a wake-up adds to one that waits already, and what a server that is away costs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, cast
 
+import pytest
+
+from engine.errors import MigrationError
+from engine.follow import apply_job, compare_job
 from engine.follow.apply_job import ApplyJob
 from engine.follow.check_job import TURN_S, CheckJob
+from engine.follow.compare_job import CompareJob
 from engine.ledger.changed import ToCompare
 from engine.mongo.causal import CausalTime
+from engine.protocol import Event, ProblemReported
+from engine.work.messages import APPLY_TASKS, Applied, CompareLease, Failed
 
 
-def job() -> ApplyJob:
-    made = ApplyJob(cast("Any", None), lambda _: None, lambda _: None)
+class Owner:
+    """Hears what a job tells."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def emit(self, event: Event) -> None:
+        assert isinstance(event, ProblemReported), event
+        self.told.append(event.message)
+
+    def fail(self, error: MigrationError) -> None:
+        raise error
+
+
+def job(owner: Owner | None = None) -> ApplyJob:
+    made = ApplyJob(owner or Owner(), lambda _: None, lambda _: None)
     made.is_open = True
     return made
 
@@ -70,3 +91,36 @@ def test_what_was_applied_is_compared_though_there_are_changes_to_apply_without_
     idle = comparing.next_lease()
     assert idle is not None
     assert not idle.is_brief, "a worker for whom no change waits has the time"
+
+
+AWAY = "PostgreSQL does not answer."
+
+
+def test_a_server_that_is_away_costs_no_lane_and_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = Owner()
+    lanes = job(owner)
+    lanes.wake(1, 0, 8, time_(80), 70)
+    monkeypatch.setattr(apply_job, "PUT_OFF_S", 0.0)
+    for _ in range(3):
+        lease = lanes.next_lease()
+        assert lease is not None
+        assert lanes.failed(lease, Failed(lease, "08006", AWAY, fatal=True, is_away=True))
+    assert owner.told == [f"{AWAY} What changed is applied when that is over."]
+    lanes.progressed(Applied(APPLY_TASKS + 1, 0, 1, 1, 0, 0))
+    monkeypatch.setattr(apply_job, "PUT_OFF_S", 60.0)
+    lease = lanes.next_lease()
+    assert lease is not None
+    assert lanes.failed(lease, Failed(lease, "08006", AWAY, fatal=True, is_away=True))
+    assert len(owner.told) == 2
+    assert lanes.next_lease() is None, "it is tried again later"
+    assert not lanes.failed(lease, Failed(lease, "42501", "permission denied", fatal=True)), "that ends the run"
+
+
+def test_a_server_that_is_away_costs_no_range_that_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranges = CompareJob(Owner())
+    ranges.add([CompareLease(3_000_001, 1, None, True, None, time_(5))])
+    monkeypatch.setattr(compare_job, "PUT_OFF_S", 0.0)
+    lease = ranges.next_lease()
+    assert lease is not None
+    assert ranges.failed(lease, Failed(lease, "08006", AWAY, fatal=True, is_away=True))
+    assert ranges.next_lease() == lease

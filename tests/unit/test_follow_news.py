@@ -23,6 +23,24 @@ def test_a_young_oplog_is_no_alarm_while_it_is_read_closely() -> None:
     assert codes(OplogAlarm(), (20.0, 2.0), (0.0, 0.0)) == []
 
 
+def test_that_changes_are_not_read_is_told_once_before_the_oplog_is_short() -> None:
+    alarm, why = OplogAlarm(), "PostgreSQL does not answer."
+    assert alarm.look(29.0, 3_600.0, why) is None
+    found = alarm.look(30.0, 3_600.0, why)
+    assert found is not None
+    assert (found.code, found.message) == (
+        "oplog_waits",
+        "Changes of the source were not read for 30 s: PostgreSQL does not answer. They are read on when that is over; the "
+        "source's oplog keeps them, and reaches 3,600 s further back.",
+    )
+    assert alarm.look(60.0, 3_570.0, why) is None
+    short = alarm.look(3_000.0, 600.0, why)
+    assert short is not None
+    assert short.code == "oplog_urgent"
+    assert alarm.look(0.0, 3_600.0) is None
+    assert alarm.look(40.0, 3_600.0) is None, "nothing is known to keep them from being read"
+
+
 def test_an_alarm_says_how_much_is_left_and_why() -> None:
     found = OplogAlarm().look(900.0, 100.0, "The target's disk is full.")
     assert found is not None
