@@ -243,4 +243,5 @@ def info_of(record: LedgerRun) -> RunInfo:
         heartbeat_unix=record.heartbeat_at.timestamp(),
         engine_host=record.engine_host,
         writes_blocked=record.blocks_writes,
+        follow_phase=record.follow_phase,
     )

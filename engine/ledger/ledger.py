@@ -646,6 +646,11 @@ class Ledger:
             writes_blocked=found.write_block,
         )
 
+    async def applied_keys(self) -> int:
+        """Keys that were applied, by this engine and those before it."""
+        async with self.session() as connection:
+            return await follow.applied_keys(connection, self.run_id)
+
     async def kept_rejects(self) -> dict[int, int]:
         """How many documents are rejects, by task."""
         async with self.session() as connection:

@@ -104,6 +104,8 @@ class LedgerRun:
     """Of the engine that drove it last."""
     write_block: bool
     """MongoDB was made to block all writes for its cut-over, and no engine has lifted that since."""
+    follow_phase: str
+    """As in `engine.ledger.follow.Followed`; empty for a run that does not follow its source."""
 
     @property
     def driven_s(self) -> float:
@@ -600,6 +602,7 @@ _UNENDED = (
 _ALTERED = sum_sql("mongopg.slice s", "s.run_id = r.run_id")
 _RUNS = """
 SELECT r.*, coalesce((SELECT f.write_block FROM mongopg.follow f WHERE f.run_id = r.run_id), false) AS write_block,
+       coalesce((SELECT f.phase FROM mongopg.follow f WHERE f.run_id = r.run_id), '') AS follow_phase,
        t.namespaces, s.n_read, s.n_written, s.n_rejected, {altered} AS altered, {unended} AS unended_s,
        e.copied, e.copying_s, e.retried_rows,
        coalesce(CASE WHEN e.verified_seq > e.added_seq THEN e.level END, '') AS compared,

@@ -67,6 +67,14 @@ class RunInfo(Wire):
     """The host of that engine."""
     writes_blocked: bool = False
     """MongoDB was made to refuse all writes for a cut-over of it that is not done, and no engine has lifted that since."""
+    follow_phase: str = ""
+    """Of a run that follows its source, or did: how far it was, such as `copying`, `following`, `done`. Before it is `done` its
+    counts are those of the copy."""
+
+    @property
+    def has_counts_of_the_copy(self) -> bool:
+        """Changes are applied to its tables that its counts do not have."""
+        return self.follow_phase not in ("", "done")
 
 
 class Recording(Wire):

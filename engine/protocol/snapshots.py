@@ -220,6 +220,8 @@ class FollowView(Wire):
     """Changes read."""
     applied_per_s: float = 0.0
     """Keys applied: several changes of a document are one."""
+    applied: int = 0
+    """Keys applied since the copy, in all. The rows of a run that follows are those of its copy until it is cut over."""
     waiting: int = 0
     """Keys that changed and are still to be applied."""
     blocked: int = 0

@@ -143,6 +143,8 @@ class Following:
         self._blocked: list[Blocked] = []
         self._blocked_again_at = 0.0
         self._mark: int | None = None
+        self._applied_before = 0
+        """Keys that earlier engines have applied."""
         self._events, self._applied = Window(RATE_S), Window(RATE_S)
         self._kinds: dict[str, Window] = {}
         self._approach = Approach()
@@ -335,6 +337,7 @@ class Following:
             return
         is_begun_anew = self._phase == ledger_follow.COMPARING
         was_broken_off = self._phase == "draining"
+        self._applied_before = await insist(context, self._ledger.applied_keys)
         if not is_begun_anew:
             await self._enter("closing")
         await finishing.build_keys()
@@ -691,6 +694,7 @@ class Following:
             lag_s=lag,
             events_per_s=round(self._events.rate() or 0.0, 1),
             applied_per_s=round(self._applied.rate() or 0.0, 1),
+            applied=self._applied_before + self.job.n_keys,
             waiting=max(0, self._waiting - sum(each.n_keys for each in self._blocked)),
             blocked=sum(each.n_keys for each in self._blocked),
             blocked_by=self._blocked_by(),

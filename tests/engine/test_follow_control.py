@@ -75,12 +75,14 @@ async def test_a_pause_stops_what_is_applied_and_collecting_goes_on(
         await engine.client.call(CutOver())
     await engine.resume()
     await applied(source, target, engine)
-    assert engine.snapshot.state is RunState.FOLLOWING
-    await engine.until(
-        lambda now: now.follow is not None and now.follow.oplog_left_s is not None, "a look at the oplog"
+    shown = await engine.until(
+        lambda now: now.follow is not None and now.follow.applied == 50 and now.follow.oplog_left_s is not None,
+        "what was applied, and a look at the oplog",
     )
+    assert (shown.state, shown.written) == (RunState.FOLLOWING, 50)
     await engine.cancel()
     assert (await engine.finished())["state"] == "cancelled"
+    assert target.value("SELECT sum(n_keys) FROM mongopg.applied") == 50
     (until,) = [facts["message"] for facts in engine.facts_of("problem") if facts["code"] == "resume_until"]
     assert re.search(r"read up to .* UTC, and its oplog has those that follow until about .* UTC", until)
 

@@ -161,7 +161,7 @@ def following(**changes: Any) -> Snapshot:
     """A run that has copied everything and follows; `follow` has what is otherwise with that."""
     facts: dict[str, Any] = {
         "phase": "following", "lag_s": 1.2, "events_per_s": 1_204.0, "applied_per_s": 1_188.0, "waiting": 312,
-        "oldest_s": 1.0, "ready": True, "oplog_left_s": 147_600.0, "read_lag_s": 1.0,
+        "applied": 11_702, "oldest_s": 1.0, "ready": True, "oplog_left_s": 147_600.0, "read_lag_s": 1.0,
         "by_kind": {"insert": 2_100, "update": 9_500, "delete": 400},
     }  # fmt: skip
     state: dict[str, Any] = {

@@ -16,8 +16,11 @@ from engine.protocol import (
     HostChanged,
     PartitionParked,
     ProblemReported,
+    RunCutOver,
+    RunState,
     ServersStarted,
     Snapshot,
+    StateEntered,
     WorkerChanged,
 )
 from tui import again
@@ -143,16 +146,25 @@ class Closing:
         """
         self._loaded = loaded or Loaded(Settings())
         self._servers: ServersStarted | None = None
+        self._has_applied = False
+        """Changes were applied that the counts do not have: those are the copy's."""
 
     def tell(self, event: Event) -> None:
-        """Remember embedded servers."""
-        if isinstance(event, ServersStarted):
-            self._servers = event
+        """Remember embedded servers, and whether the run followed its source without being cut over."""
+        match event:
+            case ServersStarted():
+                self._servers = event
+            case StateEntered() if event.state is RunState.FOLLOWING:
+                self._has_applied = True
+            case RunCutOver():
+                self._has_applied = False
 
     def text(self, facts: dict[str, Any]) -> str:
         """Several lines; none for a run that failed before there was anything to count."""
         counted = facts.get("tables") or facts.get("seeded")
         lines = [summary(finished_record(facts))] if counted or "error" not in facts else []
+        if lines and self._has_applied:
+            lines.append("These counts are the copy's: what changed in the source since was applied to the tables.")
         are_gone = self._servers is not None and not self._servers.keep
         if self._servers is not None and not are_gone:
             lines.append(f"Still running: {words(self._servers)}")

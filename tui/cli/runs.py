@@ -88,7 +88,7 @@ def _runs_text(runs: list[RunInfo]) -> str:
             time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started_unix)),
             ", ".join(run.collections),
             run.mode,
-            number(run.written),
+            number(run.written) + (" copied" if run.has_counts_of_the_copy else ""),
             duration(run.seconds),
             rate_words(overall_rate(run)),
             rate_words(run.rows_per_s_copying or None),

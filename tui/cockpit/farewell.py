@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.protocol import RunState, Snapshot
 from tui.cockpit.session import EngineSession
+from tui.words.follow import since_copy_words
 from tui.words.format import duration, number
 from tui.words.run_status import resume_until, state_words, verification_words, worked_s
 from tui.words.safe import safe
@@ -50,6 +51,8 @@ def _counts(snapshot: Snapshot) -> str:
     if not snapshot.tables:
         return f"{number(snapshot.seeded)} documents seeded"
     counts = f"{number(snapshot.read)} read = {number(snapshot.written)} written + {number(snapshot.rejected)} rejected"
+    if since := since_copy_words(snapshot.follow):
+        counts += f" {since}"
     if snapshot.verification.value == "none":
         return counts
     return f"{counts}, {verification_words(snapshot.verification.value, snapshot.verification_level)}"

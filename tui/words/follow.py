@@ -41,7 +41,8 @@ def follow_words(follow: FollowView | None) -> list[str]:
         return []
     words = [halt_words(halt) for halt in follow.halted_by]
     words += position_words(follow)
-    words.append(f"{number(follow.events_per_s)} changes/s, {number(follow.applied_per_s)} keys/s applied")
+    in_all = f" ({number(follow.applied)} since the copy)" if follow.applied else ""
+    words.append(f"{number(follow.events_per_s)} changes/s, {number(follow.applied_per_s)} keys/s applied{in_all}")
     if oplog := oplog_words(follow):
         words.append(oplog)
     if verified := verified_words(follow):
@@ -53,6 +54,18 @@ def follow_words(follow: FollowView | None) -> list[str]:
         words.append("ready to be cut over" if follow.ready else f"not ready to be cut over: {reasons}")
         words += note_words(follow)
     return words
+
+
+def has_counts_of_the_copy(follow: FollowView | None) -> bool:
+    """The rows that are told are those of the copy: changes are applied to the tables that are not in them."""
+    return follow is not None and follow.phase != "done"
+
+
+def since_copy_words(follow: FollowView | None) -> str:
+    """`in the copy, 12,345 keys applied since`; empty where the counts are those of the end."""
+    if follow is None or not has_counts_of_the_copy(follow):
+        return ""
+    return f"in the copy, {number(follow.applied)} keys applied since" if follow.applied else "in the copy"
 
 
 def choice_words(choice: str) -> str:

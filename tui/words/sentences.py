@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.protocol import HostView, Snapshot
 from tui.words.census import phase_words
-from tui.words.follow import follow_words
+from tui.words.follow import follow_words, has_counts_of_the_copy
 from tui.words.format import NO_NUMBER, bytes_size, duration, moment, number, percent, rate, share, time_of_day
 from tui.words.guards import guards_status, slowed_words
 from tui.words.knobs import auto_words
@@ -34,7 +34,9 @@ def done_words(snapshot: Snapshot) -> list[str]:
     """How much of it is committed; nothing before that is known."""
     if not snapshot.total:
         return []
-    return [percent(share(snapshot.written, snapshot.total)), f"{number(snapshot.written)} / {number(snapshot.total)}"]
+    copied = " copied" if has_counts_of_the_copy(snapshot.follow) else ""
+    done = f"{number(snapshot.written)} / {number(snapshot.total)}{copied}"
+    return [percent(share(snapshot.written, snapshot.total)), done]
 
 
 def speed_words(snapshot: Snapshot) -> list[str]:

@@ -16,6 +16,7 @@ from textual.widgets import Button, Static
 from engine.protocol import RunState, Snapshot
 from tui.cockpit.clipboard import copy
 from tui.cockpit.dialogs.modal import KeptModal, Modal
+from tui.words.follow import has_counts_of_the_copy, since_copy_words
 from tui.words.format import number
 from tui.words.run_status import state_words
 from tui.words.safe import safe
@@ -177,6 +178,8 @@ def _stop_text(snapshot: Snapshot, resume: str, resume_key: str, *, can_resume: 
     """What either way of stopping does."""
     rows = number(snapshot.written)
     kept = f"{rows} rows are committed and stay" if snapshot.written else "Nothing is committed yet"
+    if snapshot.written and has_counts_of_the_copy(snapshot.follow):
+        kept = f"{rows} rows are {since_copy_words(snapshot.follow)}: all of it stays"
     command = resume or f"mongopg-tui run --resume {safe(snapshot.run_id, 40)}"
     how = f"resume it with {resume_key} here, or" if resume_key else "the run can be resumed with"
     later = f"; {how}\n  {command}"

@@ -195,7 +195,10 @@ class HistoryScreen(CockpitScreen):
                 ),
                 Content(f"{safe(run.source, 100)} → {safe(run.target, 100)}"),
                 Content(safe(collections_words(run.collections, _LISTED), 400) + self._rest_words(run)),
-                Content(f"{number(run.read)} read = {number(run.written)} written + {number(run.rejected)} rejected"),
+                Content(
+                    f"{number(run.read)} read = {number(run.written)} written + {number(run.rejected)} rejected"
+                    f"{' in the copy' if run.has_counts_of_the_copy else ''}"
+                ),
                 Content(f"{times_words(run)} · {rates_words(overall_rate(run), run.rows_per_s_copying)}"),
                 Content.styled(further, MUTED),
                 *[
@@ -353,7 +356,8 @@ class HistoryScreen(CockpitScreen):
                 f"to    {safe(run.target, 80)}",
                 f"with  {size_words(settings.run.size)}, {number(settings.run.page_size)} documents a page",
                 "",
-                f"{number(run.written)} rows are committed and stay; they are not read again.",
+                f"{number(run.written)} rows are {'copied' if run.has_counts_of_the_copy else 'committed'} and stay; they are "
+                "not read again.",
             ]
             if takes_over:
                 host = f" on {safe(run.engine_host, 80)}" if run.engine_host else ""
@@ -412,7 +416,7 @@ def _row(run: RunInfo) -> list[str | Content]:
         safe(run.run_id, 40),
         safe(collections_words(run.collections), 400),
         safe(run.mode, 20),
-        number(run.written),
+        number(run.written) + (" copied" if run.has_counts_of_the_copy else ""),
         duration(run.seconds),
         compact(speed) if (speed := overall_rate(run)) is not None else NO_NUMBER,
         Content.styled(number(run.rejected), "$warning") if run.rejected else "0",

@@ -57,6 +57,7 @@ class FollowPanel(Widget):
         oplog = oplog_words(follow)
         kinds, verified = kinds_words(follow), verified_words(follow)
         speeds = f"{number(follow.events_per_s)} changes/s read   {number(follow.applied_per_s)} keys/s applied"
+        speeds += f"   {number(follow.applied)} since the copy" if follow.applied else ""
         if follow.halted_by:
             return [
                 Content.styled("   ".join(position_words(follow)), "bold"),

@@ -190,9 +190,10 @@ class ProgressPanel(Vertical):
 
 def collection_words(table: TableProgress) -> str:
     """A collection in full, to be copied: nothing of it is cut off."""
+    copied = " copied" if table.state == TableState.FOLLOWING else ""
     words = [
         f"{safe(table.namespace)} → {safe(table.table)}: {table_sign(table.state).word}",
-        f"{number(table.written)} of {number(table.total)} rows, {number(table.rejected)} rejected",
+        f"{number(table.written)} of {number(table.total)} rows{copied}, {number(table.rejected)} rejected",
     ]
     if table.rows_per_s:
         words.append(f"{number(table.rows_per_s)} rows/s, {table.workers} workers")

@@ -14,6 +14,7 @@ from tui.cockpit.commands import Situation
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.signs import MUTED, Sign
+from tui.words.follow import since_copy_words
 from tui.words.format import NO_NUMBER, duration, number
 from tui.words.run_status import RETRIED_SINCE, overall_rate, rates_words, stopped_words, times_words, worked_s
 from tui.words.safe import safe
@@ -81,6 +82,7 @@ def headline(snapshot: Snapshot, sign: Sign, *, is_lost: bool = False, run: RunI
             f"{number(snapshot.read)} read {'=' if accounted else '≠'} {number(snapshot.written)} written "
             f"+ {number(snapshot.rejected)} rejected"
         )
+        equation += f" {since}" if (since := since_copy_words(snapshot.follow)) else ""
         pace = pace_words(snapshot)
         if run is not None:
             pace = f"{times_words(run)} · {rates_words(overall_rate(run), run.rows_per_s_copying)}"

@@ -12,7 +12,7 @@ from engine.protocol import RunState, Snapshot
 from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.bars import bar
 from tui.words.census import phase_words
-from tui.words.follow import position_words
+from tui.words.follow import has_counts_of_the_copy, position_words
 from tui.words.format import NO_NUMBER, bytes_size, duration, moment, number, percent, share, time_of_day
 from tui.words.guards import slowed_words
 from tui.words.run_status import worked_s
@@ -59,7 +59,7 @@ def done_and_total(snapshot: Snapshot) -> tuple[int, int, str]:
     """What counts towards the end now, how much there is of it, and what it is."""
     if snapshot.state is RunState.SEEDING:
         return snapshot.seeded, snapshot.seed_count, "documents"
-    return snapshot.written, snapshot.total, "rows"
+    return snapshot.written, snapshot.total, "rows copied" if has_counts_of_the_copy(snapshot.follow) else "rows"
 
 
 def progress_line(snapshot: Snapshot, width: int) -> Content:
