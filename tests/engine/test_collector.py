@@ -119,6 +119,37 @@ async def test_what_becomes_of_a_collection_is_kept_with_the_position_and_keys_b
         assert len(heard.halts) == 1, "it is followed no longer"
 
 
+async def test_a_server_that_forgot_the_last_slice_is_told_its_changes_again(source: Source, target: Target) -> None:
+    """As after a crash: commits that are not waited for may be gone, with the keys in them."""
+    heard = Heard()
+    async with collecting(source, target, heard) as found:
+        for number in (1, 2):
+            source.db.users.insert_one({"_id": number})
+            async with asyncio.timeout(20):
+                await found.until(causal.clock_of(source.client).at)
+        newest = target.value("SELECT max(slice_no) FROM mongopg.stream_slice WHERE n_insert > 0")
+        target.execute(f"DELETE FROM mongopg.stream_slice WHERE slice_no >= {newest}")
+        target.execute(f"DELETE FROM mongopg.dirty WHERE gen >= {newest}")
+        assert target.value("SELECT count(*) FROM mongopg.dirty") == 1
+        source.db.users.insert_one({"_id": 3})
+        async with asyncio.timeout(20):
+            while target.value("SELECT count(*) FROM mongopg.dirty") != 3:
+                await asyncio.sleep(0.02)
+
+
+async def test_what_became_of_a_collection_when_the_run_began_is_no_news(source: Source, target: Target) -> None:
+    """A stream begins with what happened at its time: that of a drop before the collection was made anew and planned."""
+    heard = Heard()
+    source.db.users.insert_one({"_id": 1})
+    source.db.users.drop()
+    async with collecting(source, target, heard) as found:
+        source.db.users.insert_one({"_id": 2})
+        async with asyncio.timeout(20):
+            await found.until(causal.clock_of(source.client).at)
+        assert target.value("SELECT count(*) FROM mongopg.dirty") == 1
+        assert heard.halts == []
+
+
 async def test_a_full_disk_of_the_target_is_told_once_and_waited_for(source: Source, target: Target) -> None:
     heard = Heard()
     async with collecting(source, target, heard) as found:

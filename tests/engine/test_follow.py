@@ -68,14 +68,21 @@ async def ready(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "mode", ["replace", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("create", "upsert"))]
+    ("mode", "order"),
+    [
+        ("replace", "auto"),
+        pytest.param("replace", "natural", marks=pytest.mark.slow),
+        pytest.param("create", "natural", marks=pytest.mark.slow),
+        pytest.param("create", "id", marks=pytest.mark.slow),
+        pytest.param("upsert", "id", marks=pytest.mark.slow),
+    ],
 )
 async def test_the_target_is_the_source_when_it_is_cut_over(
-    source: Source, target: Target, engines: Engines, mode: str
+    source: Source, target: Target, engines: Engines, mode: str, order: str
 ) -> None:
     changes = Changes(source, 7)
     with written_to(changes):
-        engine = await following(engines, settings_of(engines, mode=mode))
+        engine = await following(engines, settings_of(engines, mode=mode, order=order))
         await ready(engine)
         seen = changes.n_done
         while changes.n_done < seen + 100:

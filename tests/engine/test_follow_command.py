@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.engine.front_end import FrontEnd
 from tests.engine.test_follow_control import fill, values
 from tests.running import POLL_S, WAIT_S
@@ -56,6 +58,7 @@ def test_a_run_that_is_complete_is_followed_by_a_command(source: Source, target:
     assert "was cut over, and its tables are others' now" in again.err
 
 
+@pytest.mark.slow
 def test_a_run_whose_changes_are_not_known_is_followed_when_it_is_compared(
     source: Source, target: Target, front_end: FrontEnd
 ) -> None:

@@ -202,6 +202,7 @@ async def test_a_database_that_is_dropped_during_the_copy_halts_it_at_its_end(
     assert (end["state"], values(target)) == ("completed", {0: 7, 1: 7, 2: 7})
 
 
+@slow
 async def test_changes_that_are_lost_during_the_copy_halt_it_at_its_end(
     source: Source, target: Target, engines: Engines
 ) -> None:

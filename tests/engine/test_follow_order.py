@@ -86,6 +86,28 @@ async def test_nothing_is_applied_while_documents_are_copied(source: Source, tar
     assert not dirty(target)
 
 
+async def test_what_changed_is_read_as_the_majority_has_it_and_not_as_it_was_before(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    """A read of a member that lags behind would undo the change, and nothing would come after it."""
+    source.db.things.insert_many([{"_id": number, "n": 0} for number in range(50)])
+    engine = await following(engines, engines.settings("things"))
+    await ready(engine)
+    before = source.client.admin.command("hello")["lastWrite"]["opTime"]["ts"]
+    source.db.command({"profile": 2})
+    source.db.things.update_many({}, {"$set": {"n": 1}})
+    await eventually(lambda: set(rows(target, "things").values()) == {1}, 30.0, engine.account)
+    source.db.command({"profile": 0})
+    asked = [each["command"] for each in source.db["system.profile"].find({"command.find": "things"})]
+    reads = [each["readConcern"] for each in asked if "$in" in str(each.get("filter"))]
+    assert reads, asked
+    for each in reads:
+        assert each["level"] == "majority"
+        assert each["afterClusterTime"] > before
+    await engine.cancel()
+    await engine.finished()
+
+
 def forms_in_two_lanes(target: Target) -> tuple[str, str]:
     """A word in two forms that a collation takes for one, which are in two lanes where each key has its own."""
     for word in ("abc", "def", "ghi", "jkl"):

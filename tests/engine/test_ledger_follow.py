@@ -78,9 +78,12 @@ async def test_the_newest_slice_has_the_sums_of_those_that_are_gone(
             await follow.add_slice(connection, RUN, 0, taken(8, "lost"))
 
 
-async def test_a_key_that_changed_again_stays(target: Target) -> None:
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+async def test_a_key_that_changed_again_stays(target: Target, isolation: str) -> None:
+    """Whatever isolation the server gives transactions that ask for none."""
     async with bench(target.uri) as made:
         connection = await begun(made)
+        await connection.execute(f"SET default_transaction_isolation = '{isolation}'")
         await follow.add_slice(connection, RUN, 0, taken(1, "a", "b"))
         await lanes.claim(connection, LANE, 0, 1, 5.0)
         keys = await lanes.dirty_keys(connection, LANE, 1, b"", 100, 1 << 20)
@@ -91,6 +94,18 @@ async def test_a_key_that_changed_again_stays(target: Target) -> None:
         assert await keys_of(connection, 2) == [key("b"), key("c")]
         assert await follow.keys_left(connection, RUN) == (2, 0)
         assert await follow.waiting(connection, RUN) == {(0, 2): 2}
+
+
+async def test_a_key_that_is_asked_for_again_is_not_older_for_that(target: Target) -> None:
+    """Rejects that are looked at again, and what differs, have no change of their own."""
+    async with bench(target.uri) as made:
+        connection = await begun(made)
+        await follow.add_slice(connection, RUN, 0, taken(1))
+        await follow.add_slice(connection, RUN, 0, taken(2, "a"))
+        async with connection.transaction():
+            await follow.add_dirty(connection, RUN, 0, 2, {key("a"), key("b")}, 0)
+        assert await keys_of(connection, 1) == [key("b")], "what was read before its change does not count"
+        assert await keys_of(connection, 2) == [key("a"), key("b")]
 
 
 async def test_a_key_that_is_blocked_stays_until_it_changes_again_or_is_asked_for(target: Target) -> None:
