@@ -100,6 +100,9 @@ def test_workers_on_dask_have_nearly_the_rate_of_those_on_this_host() -> None:
     assert verdicts(measured) == {"users, 10,000,000: on Dask": ("0.950 x", True)}
     measured.results[ON_DASK] = [ran(40.1), ran(43.0), ran(42.0)]
     assert verdicts(measured) == {"users, 10,000,000: on Dask": ("0.930 x", False)}
+    measured.results[LOCAL] = [ran(40.0, copying_rows_per_s=100.0)]
+    measured.results[ON_DASK] = [ran(41.0, copying_rows_per_s=98.0)]
+    assert verdicts(measured) == {"users, 10,000,000: on Dask": ("0.976 x (0.980 x without the start)", True)}
 
 
 def test_checksums_are_judged_by_cpu_seconds() -> None:
