@@ -9,8 +9,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button
 
+from engine.config import Settings
 from engine.protocol import CALLED_OFF, FollowReason, ProblemView, RunState, SourceHalt
-from tests.tui.driving import click, on_run, screen_text, until, until_shown
+from tests.tui.driving import click, on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_engine import ScriptedEngine, completed, following, running
 from tui.cockpit.dialogs.cutting_over import CutOverDialog
 from tui.cockpit.dialogs.resolving import ResolveDialog
@@ -110,7 +111,7 @@ async def test_a_halted_run_is_decided_about_by_a_key_and_what_deletes_is_asked_
         await click(pilot, "#resync")
         await until(pilot, lambda: decided(engine)[1:] == [("", "resync")])
         engine.show(following())
-        await until_shown(pilot, "Nothing is to be decided: the run goes on.")
+        await until_shown(pilot, "Nothing is left to decide: the run goes on.")
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, ResolveDialog))
 
@@ -168,8 +169,47 @@ async def test_an_oplog_that_is_getting_short_is_an_alarm(engine: ScriptedEngine
 async def asked(pilot: Pilot[Any]) -> None:
     await until_shown(pilot, "ready to be cut over")
     await pilot.press("C")
-    await until_shown(pilot, "Stop everything that writes to the source now.", "It is written to: 1,204.0 changes/s")
+    await until_shown(
+        pilot, "Stop everything that writes to the source now.", "The source is written to: 1,204.0 changes/s"
+    )
     assert pilot.app.focused is pilot.app.screen.query_one("#back"), "Enter changes nothing"
+
+
+async def test_the_cut_over_of_a_halted_run_names_the_key_that_decides(engine: ScriptedEngine) -> None:
+    reasons = [FollowReason(code="halted", message="shop.orders was dropped in the source")]
+    halted = {"phase": "halted", "ready": False, "halted_by": [DROPPED], "reasons": reasons}
+    app = on_run(engine, following(state=RunState.HALTED, phase="halted", follow=halted, eta_reason="halted: dropped"))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "D: decide…", "ETA –")  # the phase says why
+        await pilot.press("C")
+        await until_shown(pilot, "× shop.orders was dropped", "→ decide what is done: D on the Run screen")
+        await pilot.press("escape", "D")
+        await until_shown(pilot, "Match the source: the table becomes what", "Stop following it: ")
+        labels = [str(button.label) for button in app.screen.query(Button) if button.display]
+        assert labels == ["Close", "Keep rows", "Match the source", "Stop following it"]  # in the order of the text
+
+
+async def test_in_a_demo_nothing_is_to_be_stopped_before_a_cut_over(engine: ScriptedEngine) -> None:
+    app = on_run(engine, following())
+    async with app.run_test(size=LARGE) as pilot:
+        await asked(pilot)
+        await pilot.press("escape")
+        session_of(app).settings = Settings.model_validate({"demo": {"embedded": True}})
+        await pilot.press("C")
+        await until_shown(pilot, "The writers of the demo are stopped by the cut-over.")
+        assert "Stop everything" not in screen_text(app)
+
+
+async def test_a_small_screen_gives_what_is_too_long_lines_of_its_own(engine: ScriptedEngine) -> None:
+    at = datetime(2026, 11, 23, 14, 40, 3).timestamp()
+    problems = [ProblemView(code=CALLED_OFF, message=BY_WRITERS, count=1)]
+    verified: dict[str, Any] = {"verified_unix": at, "to_compare": 1_200_000, "mended": 2}
+    app = on_run(engine, following(follow=verified, problems=problems, throttle=20_000))
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "deleted 400", "verified up to 14:40:03, 1,200,000 to compare, 2 mended")
+        await until_shown(pilot, "throttle 20,000", "! problems 1 (e)", "c: next view")
+        await pilot.press("e")
+        await until_shown(pilot, "Mend what it names, then cut over again")
 
 
 @pytest.mark.parametrize("size", [LARGE, SMALL])
@@ -197,6 +237,7 @@ async def test_to_block_all_writes_is_asked_twice(engine: ScriptedEngine, size: 
     app = on_run(engine, following(follow={"can_block_writes": True}))
     async with app.run_test(size=size) as pilot:
         await asked(pilot)
+        await until_shown(pilot, " Close ", " Writers are stopped: cut over ", " Block writes… ")  # whole, at any size
         await click(pilot, "#block")
         await until_shown(pilot, "Have MongoDB refuse all writes?", "every write of every user", "Back")
         assert app.focused is app.screen.query_one("#back"), "Enter changes nothing"

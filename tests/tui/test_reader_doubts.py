@@ -308,9 +308,9 @@ async def test_a_page_size_beyond_the_ranges_says_that_it_has_no_effect(engine: 
     ranges = [worker(number, range=RangeView(done=1, total=3_800, is_exact=False)) for number in (1, 2)]
     app = on_run(engine, running(workers=ranges, page_size=8_000))
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "8,000, but a range has 3.8k")
+        await until_shown(pilot, "8,000, ranges hold 3.8k")
         engine.show(page_size=2_000)
-        await until(pilot, lambda: "but a range has" not in screen_text(app))
+        await until(pilot, lambda: "ranges hold" not in screen_text(app))
 
 
 async def test_the_keys_of_a_replay_are_in_sight_on_a_small_screen(engine: ScriptedEngine) -> None:

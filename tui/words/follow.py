@@ -206,14 +206,18 @@ _CHECKS: Sequence[tuple[Sequence[str], str, str, str]] = (
 _SOMETIMES = {
     "indexes": ("unique indexes", "wait: they are built while the run follows"),
     "dependants": ("replaceable", "do that now: it is looked at again in the cut-over"),
-    "halted": ("halted", "decide what is done: ctl resolve"),
+    "halted": ("halted", ""),
     "comparing": ("comparing", "wait until all tables are compared"),
 }
 """Codes of reasons that not every run can have: what they are about, and what to do."""
 
 
-def checklist(follow: FollowView) -> list[Check]:
-    """What has to hold; reasons that are not known here come as they are."""
+def checklist(follow: FollowView, decide: str = "decide what is done: ctl resolve") -> list[Check]:
+    """What has to hold; reasons that are not known here come as they are.
+
+    Args:
+        decide: what to do about a run that is halted.
+    """
     open_reasons = {reason.code: reason for reason in follow.reasons}
     found = []
     for codes, name, words, advice in _CHECKS:
@@ -222,7 +226,7 @@ def checklist(follow: FollowView) -> list[Check]:
         found.append(Check(name, f"{words}: {told}" if told else words, not against, advice if against else ""))
     for code, reason in open_reasons.items():
         name, advice = _SOMETIMES.get(code, (safe(code, 30), ""))
-        found.append(Check(name, _told(reason), holds=False, advice=advice))
+        found.append(Check(name, _told(reason), holds=False, advice=decide if code == "halted" else advice))
     return found
 
 

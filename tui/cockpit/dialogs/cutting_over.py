@@ -18,7 +18,7 @@ from tui.words.format import number
 from tui.words.safe import safe
 
 TIMEOUT_S = CutOver().timeout_s
-BLOCK, REALLY_BLOCK = "Block writes and cut over…", "Yes, block all writes and cut over"
+BLOCK, REALLY_BLOCK = "Block writes…", "Yes, block all writes and cut over"
 LEAST_RATE = 0.05
 """Changes a second: less is shown as none."""
 
@@ -34,6 +34,9 @@ class CutOverDialog(Question, KeptModal[str]):
         cut_over: Callable[[], None],
         block: Callable[[], None],
         call_off: Callable[[], None],
+        *,
+        decide_key: str,
+        stops_writers: Callable[[], bool],
     ) -> None:
         """Nothing is shown yet.
 
@@ -42,6 +45,8 @@ class CutOverDialog(Question, KeptModal[str]):
             cut_over: asks the engine for it.
             block: asks for it, with MongoDB refusing all writes.
             call_off: asks it to call that off.
+            decide_key: the key that decides about a run that is halted.
+            stops_writers: tells whether the engine stops the writers itself, being those of its demo.
         """
         answers = [
             Answer("back", "Close", "primary"),
@@ -52,6 +57,8 @@ class CutOverDialog(Question, KeptModal[str]):
         super().__init__("Cut over to PostgreSQL", Content.empty(), answers, default="back")
         self._look = look
         self._orders = {"go": cut_over, "block": block, "off": call_off}
+        self._decide_key = decide_key
+        self._stops_writers = stops_writers
         self._asks_for_block = False
         """The question whether all writes are to be blocked is asked for the second time."""
         self._n_called_off = 0
@@ -109,7 +116,7 @@ class CutOverDialog(Question, KeptModal[str]):
         if count > self._n_called_off:
             yield Content.styled(f"! {message}", "$warning")
             yield Content.empty()
-        for check in checklist(follow):
+        for check in checklist(follow, decide=f"decide what is done: {self._decide_key} on the Run screen"):
             sign, colour = SIGNS[check.holds]
             yield Content.assemble((f"{sign} ", colour), check.words)
             if check.advice:
@@ -117,7 +124,10 @@ class CutOverDialog(Question, KeptModal[str]):
         for note in note_words(follow):
             yield Content.styled(note, "$warning")
         yield Content.empty()
-        yield Content.styled("Stop everything that writes to the source now.", "bold")
+        if self._stops_writers():
+            yield Content.styled("The writers of the demo are stopped by the cut-over.", "bold")
+        else:
+            yield Content.styled("Stop everything that writes to the source now.", "bold")
         yield _still_written(follow)
         yield Content.empty()
         yield Content(
@@ -151,7 +161,7 @@ def _block_warning() -> Iterator[Content]:
     yield Content.empty()
     yield Content(
         "It refuses every write of every user, in all databases of the source's whole cluster, not only in those of this run, "
-        "until that is lifted. Only who may bypass the block writes on."
+        "until that is lifted. Only a user with the right to bypass the block can write."
     )
     yield Content(
         "It is lifted when the cut-over is called off, and when a run that ended in it is resumed. It stays when the cut-over "
@@ -179,7 +189,7 @@ def _still_written(follow: FollowView) -> Content:
         return Content("✓ No change was read in the last 10 s.")
     kinds = f" (since the engine began: {kinds_words(follow)})" if follow.by_kind else ""
     return Content.styled(
-        f"! It is written to: {follow.events_per_s:,.1f} changes/s in the last 10 s{kinds}.", "$warning"
+        f"! The source is written to: {follow.events_per_s:,.1f} changes/s in the last 10 s{kinds}.", "$warning"
     )
 
 

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets.option_list import Option
 
 from engine.errors import MigrationError
-from engine.protocol import ProblemView, RejectGroup, RejectsReport
+from engine.protocol import CALLED_OFF, ProblemView, RejectGroup, RejectsReport
 from tui.cockpit.clipboard import copy
 from tui.cockpit.dialogs.modal import KeptModal
 from tui.cockpit.dialogs.sheet import Sheet
@@ -27,6 +27,12 @@ REDRAW_S = 0.5
 SAMPLES = 10
 """Documents of each reason and field that are named."""
 NO_ADVICE = "Handled by retry. If it recurs, check that session or server."
+_ADVICE = {
+    CALLED_OFF: "Mend what it names, then cut over again: until then following goes on.",
+    "writes_after_mark": "Stop everything that writes to the source, then cut over again.",
+    "compared": "Nothing is to be done: what differed is applied.",
+}
+"""What to do about problems that are no failures, by code, where the engine says nothing of it."""
 
 Ask = Callable[[], Awaitable[RejectsReport]]
 
@@ -132,13 +138,17 @@ class ProblemDialog(Sheet):
         self.write(problem_text(self._problem) + Content("\n\n") + documents)
 
 
+def _advice(problem: ProblemView) -> str:
+    return problem.advice or _ADVICE.get(problem.code, NO_ADVICE)
+
+
 def _kind(problem: ProblemView) -> tuple[str, str]:
     return problem.code, problem.collection
 
 
 def _summary(problem: ProblemView) -> Content:
     """Two lines: what, and what to do."""
-    return problem_line(problem) + Content.styled(f"\n           {safe(problem.advice or NO_ADVICE, 400)}", MUTED)
+    return problem_line(problem) + Content.styled(f"\n           {safe(_advice(problem), 400)}", MUTED)
 
 
 def problem_text(problem: ProblemView) -> Content:
@@ -152,7 +162,7 @@ def problem_text(problem: ProblemView) -> Content:
         Content(""),
         Content(safe(problem.message, 4_000)),
         Content(""),
-        Content.assemble(("What to do  ", MUTED), safe(problem.advice or NO_ADVICE, 1_000)),
+        Content.assemble(("What to do  ", MUTED), safe(_advice(problem), 1_000)),
     ]
     return Content("\n").join(lines)
 

@@ -17,8 +17,8 @@ from tui.words.safe import safe
 
 LABELS = {
     "ignore": Answer("ignore", "Keep rows", "warning"),
-    "stop": Answer("stop", "Follow no more", "warning"),
-    "empty": Answer("empty", "As it is now", "error"),
+    "empty": Answer("empty", "Match the source", "error"),
+    "stop": Answer("stop", "Stop following it", "warning"),
     "resync": Answer("resync", "Compare all", "warning"),
 }
 """By the word of `ctl resolve`."""
@@ -76,11 +76,11 @@ class ResolveDialog(Question, KeptModal[str]):
 
     def _lines(self, halts: list[SourceHalt]) -> Iterator[Content]:
         if not halts:
-            yield Content("Nothing is to be decided: the run goes on.")
+            yield Content("Nothing is left to decide: the run goes on.")
             return
         first = halts[0]
         yield Content.styled(f"! {safe(first.message, 600)}", "bold $error")
-        yield Content("Nothing is applied until it is decided what is done. What changes is still collected.")
+        yield Content("Nothing is applied until you decide. Changes are still collected.")
         yield Content.empty()
         for choice in first.choices:
             label = LABELS[choice].label if choice in LABELS else safe(choice, 30)

@@ -124,6 +124,8 @@ class RunScreen(CockpitScreen):
             lambda: cockpit.orders.send(CutOver()),
             lambda: cockpit.orders.send(CutOver(block_writes=True)),
             lambda: cockpit.orders.send(CallOff()),
+            decide_key=cockpit.keymap.first("run.resolve"),
+            stops_writers=self._is_demo,
         )
         self._resolve = ResolveDialog(
             self._snapshot_now,
@@ -629,6 +631,11 @@ class RunScreen(CockpitScreen):
     def action_vitals(self) -> None:
         """What the servers are doing, in full."""
         self._vitals.open(self.app)
+
+    def _is_demo(self) -> bool:
+        """The run is a demo, whose writers end with the cut-over."""
+        session = self.cockpit.runs.session
+        return session is not None and session.settings is not None and session.settings.demo.embedded
 
     def _snapshot_now(self) -> Snapshot | None:
         session = self.cockpit.runs.shown

@@ -23,6 +23,7 @@ from tui.words.follow import (
 from tui.words.format import number, time_of_day
 from tui.words.safe import safe
 
+_GAP = Content("   ")
 SIGNS = {True: ("✓", "$success"), False: ("×", "$warning")}
 """Of what holds, and of what does not."""
 
@@ -31,7 +32,8 @@ class FollowPanel(Widget):
     """A few lines while a run follows; drawn again when a word of them is another."""
 
     BORDER_TITLE = "Following the source"
-    lines: tuple[Content, ...] = ()
+    lines: tuple[tuple[Content, ...], ...] = ()
+    """Each of one part or of several, which have lines of their own where one is too short for them and there are others."""
 
     def __init__(self, keymap: Keymap) -> None:
         """Nothing is drawn yet."""
@@ -48,10 +50,19 @@ class FollowPanel(Widget):
 
     def render(self) -> Content:
         """The lines, as wide as there is room."""
-        width = self.content_size.width
-        return Content("\n").join(line.truncate(width, ellipsis=True) for line in self.lines)
+        width, height = self.content_size
+        spare = height - len(self.lines)
+        shown = list[Content]()
+        for parts in self.lines:
+            line = _GAP.join(parts)
+            if line.cell_length > width and len(parts) - 1 <= spare:
+                spare -= len(parts) - 1
+                shown += parts
+            else:
+                shown.append(line)
+        return Content("\n").join(line.truncate(width, ellipsis=True) for line in shown)
 
-    def _drawn(self, follow: FollowView) -> list[Content]:
+    def _drawn(self, follow: FollowView) -> list[tuple[Content, ...]]:
         oldest = f"the oldest for {follow.oldest_s:.0f} s" if follow.oldest_s and follow.phase not in BEFORE else ""
         approach = approach_words(follow)
         oplog = oplog_words(follow)
@@ -60,32 +71,33 @@ class FollowPanel(Widget):
         speeds += f"   {number(follow.applied)} since the copy" if follow.applied else ""
         if follow.halted_by:
             return [
-                Content.styled("   ".join(position_words(follow)), "bold"),
-                *halted_lines(follow.halted_by, self._keymap.first("run.resolve")),
-                Content(speeds),
-                _warned(oplog) if oplog else Content.empty(),
+                (Content.styled("   ".join(position_words(follow)), "bold"),),
+                *((line,) for line in halted_lines(follow.halted_by, self._keymap.first("run.resolve"))),
+                (Content(speeds),),
+                (_warned(oplog) if oplog else Content.empty(),),
             ]
         lines = [
-            Content.styled("   ".join(filter(None, [*position_words(follow), oldest])), "bold"),
-            Content(speeds),
-            Content.assemble((kinds or "no change was read yet", MUTED), "   " if verified else "", _warned(verified)),
-            _warned(oplog) if oplog else Content.styled("how far the oplog reaches back is not visible", MUTED),
+            (Content.styled("   ".join(filter(None, [*position_words(follow), oldest])), "bold"),),
+            (Content(speeds),),
+            (Content.styled(kinds or "no change was read yet", MUTED), *([_warned(verified)] if verified else [])),
+            (_warned(oplog) if oplog else Content.styled("how far the oplog reaches back is not visible", MUTED),),
             self._ready(follow),
         ]
         if approach:
-            return [*lines, _warned(approach)]
-        return lines if follow.phase in ("draining", "done") else [*lines, checks_line(checklist(follow))]
+            return [*lines, (_warned(approach),)]
+        return lines if follow.phase in ("draining", "done") else [*lines, checks(checklist(follow))]
 
-    def _ready(self, follow: FollowView) -> Content:
+    def _ready(self, follow: FollowView) -> tuple[Content, ...]:
         """Whether it can be cut over, and by which key."""
         key = self._keymap.first("run.cut_over")
         if follow.phase == "draining":
-            return Content.styled(f"◐ cutting over: {draining_words(follow)}   {key}: watch, or call off", "bold")
+            words = (f"◐ cutting over: {draining_words(follow)}", f"{key}: watch, or call off")
+            return tuple(Content.styled(each, "bold") for each in words)
         if follow.phase == "done":
-            return Content.styled("✓ cut over", "bold $success")
+            return (Content.styled("✓ cut over", "bold $success"),)
         if follow.ready:
-            return Content.styled(f"✓ ready to be cut over   {key}: cut over…", "bold $success")
-        return Content.assemble(("× not ready to be cut over", "$warning"), (f"   {key}: what is missing", MUTED))
+            return (Content.styled(f"✓ ready to be cut over   {key}: cut over…", "bold $success"),)
+        return (Content.assemble(("× not ready to be cut over", "$warning"), (f"   {key}: what is missing", MUTED)),)
 
 
 def halted_lines(halts: Sequence[SourceHalt], key: str) -> list[Content]:
@@ -104,10 +116,10 @@ def draining_words(follow: FollowView) -> str:
     return f"{mark}, {number(follow.keys_to_go or 0)} keys to go"
 
 
-def checks_line(checks: Sequence[Check]) -> Content:
-    """`✓ copied   ✓ not paused   × close behind   ✓ source read`."""
-    signs = [(SIGNS[check.holds], check.name) for check in checks]
-    return Content("   ").join(Content.assemble((f"{sign} ", colour), name) for (sign, colour), name in signs)
+def checks(listed: Sequence[Check]) -> tuple[Content, ...]:
+    """`✓ copied`, `✓ not paused`, `× close behind`, `✓ source read`."""
+    signs = [(SIGNS[check.holds], check.name) for check in listed]
+    return tuple(Content.assemble((f"{sign} ", colour), name) for (sign, colour), name in signs)
 
 
 def _warned(words: str) -> Content:

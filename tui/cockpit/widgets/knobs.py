@@ -25,6 +25,8 @@ _COMMANDS = {
 }
 """What turns each knob."""
 _KEYS = len("- +")
+_GAPS = ("   ", "  ", " ")
+"""Between the knobs of one line, the wider the better."""
 
 
 class KnobPanel(Widget):
@@ -73,18 +75,23 @@ class KnobPanel(Widget):
         if self.content_size.height < len(knobs):
             width = self.content_size.width
             lines = (
-                self._in_one_line(gap, says_range=says_range) for says_range in (True, False) for gap in ("   ", "  ")
+                self._in_one_line(gap, says_range=says_range)
+                for says_range, gaps in ((True, _GAPS[:2]), (False, _GAPS))
+                for gap in gaps
             )
-            return next((line for line in lines if line.cell_length <= width), self._in_one_line(" ", says_range=False))
+            fitting = next((line for line in lines if line.cell_length <= width), None)
+            # The seed count is looked at least once there are rows: it gives way, and Tune has it.
+            return fitting or self._in_one_line("  ", says_range=False, has_seeds=False)
         return Content("\n").join(self._line(session, knob) for knob in knobs)
 
-    def _in_one_line(self, gap: str, *, says_range: bool) -> Content:
+    def _in_one_line(self, gap: str, *, says_range: bool, has_seeds: bool = True) -> Content:
         """All of them, the problems, and the key of the next view."""
         session = self.session
         assert session is not None
         words = [
             self._label("run.tune", f"{knob.label.lower()} ") + value_of(session, knob, says_range=says_range)
             for knob in session.knobs()
+            if has_seeds or knob is not SEED_COUNT
         ]
         if problems := len(session.snapshot.problems):  # they have no panel here
             key = self._keymap.first("run.problems")
@@ -146,7 +153,7 @@ def _page_note(snapshot: Snapshot, value: int) -> str:
     """That pages are smaller than that, because their ranges are."""
     ranges = [worker.range.total for worker in snapshot.workers if worker.range is not None and worker.range.total]
     is_felt = not ranges or value <= max(ranges) or not snapshot.state.is_active
-    return "" if is_felt else f"but a range has {compact(max(ranges))}"
+    return "" if is_felt else f"ranges hold {compact(max(ranges))}"
 
 
 def _cluster_note(snapshot: Snapshot, wanted: int) -> str:

@@ -182,7 +182,9 @@ def eta_words(snapshot: Snapshot) -> str:
         return safe(snapshot.eta_reason, 100)
     if snapshot.eta_reason == "measuring":
         return "ETA: calculating…"
-    return f"ETA: {safe(snapshot.eta_reason, 60)}" if snapshot.eta_reason else "ETA –"
+    if not snapshot.eta_reason or snapshot.state is RunState.HALTED:
+        return "ETA –"  # the phase says what became of the source
+    return f"ETA: {safe(snapshot.eta_reason, 60)}"
 
 
 def end_words(snapshot: Snapshot) -> str:
