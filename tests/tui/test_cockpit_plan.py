@@ -740,6 +740,39 @@ async def test_f4_an_edit_asks_for_nothing_to_be_read_again(engine: ScriptedEngi
         assert engine.received("plan")[3]["recount"]
 
 
+async def test_types_say_what_becomes_of_the_values_that_they_do_not_take(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down", "e")
+        await until_shown(pilot, "Field total", "doubles with a fraction are rejected", "; the others are rejected")
+        app.screen.query_one("#overflow", ChoiceField).selected = "_extra"
+        await until_shown(pilot, "doubles with a fraction go to _extra", "; the others go to _extra")
+
+
+async def test_a_narrow_plan_names_the_keys_and_the_columns_that_have_no_room(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await to_plan(pilot)
+        await until_shown(
+            pilot, "type            null", "Fields · enter details, values · n N collection · c list · v SQL"
+        )
+        await pilot.press("down", "i")
+        await until_shown(pilot, "v SQL · u undo")
+
+
+async def test_a_mode_is_found_in_the_palette_and_the_plan_follows_it(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await edit_once(pilot)
+        engine.plan_text = TOML.replace('mode = "create"', 'mode = "upsert"')
+        await pilot.press("ctrl+p", *"upsert")
+        await until_shown(pilot, "mode upsert", "rows with the same _id are replaced")
+        await pilot.press("enter")
+        await until(pilot, lambda: 'mode = "upsert"' in screen_of(app).edited_text)
+        assert screen_of(app).n_unsaved == 1
+
+
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 async def test_f4_types_are_chosen_from_a_list_that_what_is_typed_narrows(
     engine: ScriptedEngine, size: tuple[int, int]

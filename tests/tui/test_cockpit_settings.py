@@ -88,7 +88,7 @@ async def test_a_second_answer_does_not_take_the_screen_below_away(engine: Scrip
     async with app.run_test(size=SIZES[0]) as pilot:
         await until_shown(pilot, "3 of 4 selected")
         await pilot.press("f4")
-        await until_shown(pilot, "Values that do not fit", "overflow")
+        await until_shown(pilot, "Values that do not fit", "overflow", "(•) _extra  ( ) reject")
         dialog = app.screen
         assert isinstance(dialog, SettingsDialog)
         dialog.dismiss(None)

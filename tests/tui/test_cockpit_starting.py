@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button
 
 from engine.config import Settings, merged
-from engine.protocol import RunState, Start
+from engine.protocol import RunState, Start, TargetTable
 from engine.service.client import EngineProcess
 from tests.tui.driving import (
     SOURCE_URI,
@@ -26,6 +26,7 @@ from tests.tui.driving import (
     until,
     until_shown,
 )
+from tests.tui.scripted_answers import found_tables
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
 from tui.cockpit.engines import Launching
 from tui.cockpit.screens.setup import SetupScreen
@@ -240,6 +241,27 @@ async def test_while_a_run_is_on_setup_starts_no_other_and_after_it_does(
         await until(pilot, lambda: second.received("inspect"))
         await pilot.press("3")
         await until_shown(pilot, "Report", "✓ counts match")
+
+
+async def test_the_plan_is_checked_again_after_a_run_whose_tables_are_there_now(
+    engine: ScriptedEngine, second: ScriptedEngine, launching: Launching
+) -> None:
+    app = on_setup(engine, launching=launching)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "3 of 4 selected")
+        await pilot.press("2")
+        await until_shown(pilot, "✓ target shop: 2 new")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?", "2 new")
+        await pilot.press("enter")
+        await until_shown(pilot, "● running")
+        there = {"state": "exists", "rows": 3, "fate": "stops", "status": "stop", "code": "table_exists"}
+        tables = [TargetTable.model_validate(there | {"namespace": f"shop.{each}", "table": each}) for each in "ab"]
+        engine.preflight = second.preflight = found_tables(*tables)
+        engine.show(completed())
+        await until_shown(pilot, "✓ counts match")
+        await pilot.press("2")
+        await until_shown(pilot, "× target shop: 2 would stop the run")
 
 
 async def test_a_cancelled_run_is_resumed_in_a_new_engine(

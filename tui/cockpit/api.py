@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from engine.config import Settings
+from engine.config import Mode, Settings
 from engine.knobs import Knob, KnobValue
 from engine.protocol import PlanView, Recording, RunInfo, Start
 from tui.cockpit.changes import Changes
@@ -63,6 +63,9 @@ class ChoicesApi(Protocol):
 
     def apply(self, settings: Settings) -> None:
         """Take other settings for what comes."""
+
+    def choose_mode(self, mode: Mode) -> None:
+        """What the next run does with existing tables."""
 
     def choose_census(self, census: Literal["sample", "full"]) -> None:
         """What plans are made from, here and in the run that follows."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
-from engine.config import Settings, merged
+from engine.config import Mode, Settings, merged
 from engine.knobs import SEED_COUNT, Auto, Knob, KnobValue
 from engine.protocol import PlanView
 from tui.cockpit.changes import Changes
@@ -42,6 +42,9 @@ class SetupFields(Protocol):
 
     def fill_knob(self, knob: Knob, value: KnobValue) -> None:
         """Put a value into a knob's field."""
+
+    def fill_mode(self, mode: Mode) -> None:
+        """Choose what happens to existing tables."""
 
 
 class PlanEditor(Protocol):
@@ -154,3 +157,10 @@ class Choices:
             self.setup.fill_knob(knob, value)
         else:
             self.apply(with_knob(self.current, knob, value))
+
+    def choose_mode(self, mode: Mode) -> None:
+        """What the next run does with existing tables."""
+        if self.setup is not None:
+            self.setup.fill_mode(mode)
+        else:
+            self.apply(merged(self.current, {"run": {"mode": mode}}))

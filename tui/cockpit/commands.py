@@ -379,7 +379,7 @@ COMMANDS: tuple[Command, ...] = (
             "slow it down and pause it for the servers' sake. The page of the servers says what they see.", _tunable,
             in_footer=False),
     Command("app.palette", Place.APP, "command_palette", "ctrl+p", "Palette",
-            "All commands by name, and knobs by value: workers 12."),
+            "All commands by name, knobs by value, workers 12, and modes, mode append."),
     Command("app.copy", Place.APP, "copy", "y", "Copy", "Copy what is under the cursor, or the error that is shown, into the "
             "terminal's clipboard.", in_footer=False),
     Command("app.setup", Place.APP, "show_setup", "1", "Setup", "The Setup screen.", in_footer=False),

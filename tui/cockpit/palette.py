@@ -1,4 +1,4 @@
-"""The command palette: the same commands as the keys, and knobs by value ("workers 12")."""
+"""The command palette: the same commands as the keys, knobs by value ("workers 12"), and modes ("mode append")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from textual.content import Content
 from textual.markup import escape
 from textual.visual import Visual
 
-from tui.cockpit.commands import Command, commands_for, knob_offers, knob_wish
+from engine.config import Mode
+from tui.cockpit.commands import Command, Place, commands_for, knob_offers, knob_wish
+from tui.cockpit.consequences import MODES
 from tui.cockpit.dialogs.modal import Kept
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.screens.base import CockpitScreen
@@ -78,6 +80,12 @@ class CommandProvider(Provider):
                 turn = partial(cockpit.orders.turn, offer.knob, offer.value)
                 yield Hit(_OFFERS - place / 1_000, Content(words), turn, text=words, help=escape(offer.knob.help))
         matcher = self.matcher(query)
+        for mode, means in MODES.items():
+            words = f"mode {mode}"
+            score = matcher.match(f"{words} existing tables")
+            if score > 0:
+                help_text = escape(f"Existing tables, for the next run: {means}.")
+                yield Hit(score, Content(words), partial(self._choose_mode, mode), text=words, help=help_text)
         for command in self._working():
             score = matcher.match(f"{command.label} {command.id}")
             if score > 0:
@@ -89,6 +97,13 @@ class CommandProvider(Provider):
             for command in commands_for(self.screen.PLACE):
                 if command.works(self.screen.cockpit.situation):
                     yield command
+
+    def _choose_mode(self, mode: Mode) -> None:
+        if isinstance(self.screen, CockpitScreen):
+            self.screen.cockpit.choices.choose_mode(mode)
+            self.app.notify(f"Mode {mode}: for the next run.", markup=False)
+            if self.screen.PLACE is Place.PLAN:
+                self.screen.shown()  # the plan follows it at once
 
     async def _run(self, command: Command) -> None:
         # Not as an action of Textual's: what only the palette gives is none that a key may give.

@@ -107,10 +107,26 @@ class ColumnDialog(PlanForm[ColumnState]):
         self._listed = list(types)
         width = max((cell_len(each.type) for each in self._types), default=0) + 2
         options = self.query_one("#types", OptionList)
-        options.set_options(Option(_type_line(each, width)) for each in types)
+        where = self._misfits()
+        options.set_options(Option(_type_line(each, width, where)) for each in types)
         names = [each.type for each in types]
         if names:
             options.highlighted = names.index(current) if current in names else 0
+
+    def _misfits(self) -> str:
+        """What becomes of values that a type does not take, as the policy is now."""
+        chosen = [self._meant(choice) for choice in self.query(ChoiceField) if choice.id == "overflow"]
+        as_set = (self._as_set or {}).get("overflow", "reject")
+        policy = as_set if not chosen or chosen[0] == self._inherit("overflow") else chosen[0]
+        return "go to _extra" if policy == "overflow" else "are rejected"
+
+    @on(ChoiceField.Changed)
+    def _policy_chosen(self, event: ChoiceField.Changed) -> None:
+        event.stop()
+        if event.choice.id == "overflow":
+            options = self.query_one("#types", OptionList)
+            at = options.highlighted
+            self._list(self._listed, self._listed[at].type if at is not None and self._listed else self._now.type)
 
     @on(Input.Changed, "#type")
     def _narrow(self, event: Input.Changed) -> None:
@@ -176,17 +192,27 @@ class ColumnDialog(PlanForm[ColumnState]):
         return ColumnState(before if typed == before else typed.strip(), type_, policies)
 
 
-def _type_line(choice: TypeChoice, width: int) -> Content:
+def _type_line(choice: TypeChoice, width: int, where: str) -> Content:
+    """A type, and what becomes of the values that were seen.
+
+    Args:
+        width: of the type, in cells.
+        where: what becomes of those that it does not take: "go to _extra".
+    """
+    misfits = []
+    if choice.wants_whole:
+        misfits.append("doubles with a fraction" if not choice.is_exceeded else "fractions")
+    if choice.is_exceeded:
+        misfits.append("numbers out of its range")
     if choice.takes is None:
         words = ""
-    elif choice.takes >= _FITS:
+    elif choice.takes >= _FITS and not misfits:
         words = "takes all values seen"
+    elif choice.takes >= _FITS:
+        words = f"{' and '.join(misfits)} {where}"
     elif choice.takes > _NO_PART:
-        words = f"takes {min(99, max(1, round(choice.takes)))}% of the values seen"
+        part = f"{'at most ' if misfits else ''}{min(99, max(1, round(choice.takes)))}%"
+        words = f"takes {part} of the values seen; the others {where}"
     else:
-        words = "takes none of the values seen"
-    if choice.wants_whole:
-        words += ", doubles only where they are whole"
-    if choice.is_exceeded:
-        words += ", some numbers are out of its range"
+        words = f"takes none of the values seen: they {where}"
     return Content.assemble(f"{choice.type:<{width}}", (words, MUTED))

@@ -28,6 +28,7 @@ from tui.cockpit.signs import MUTED
 from tui.cockpit.themes import NAMES, check_theme
 from tui.cockpit.widgets.fields import ChoiceField, TextField
 from tui.cockpit.widgets.filter import has
+from tui.words.rejects import policy_value
 from tui.words.safe import safe
 
 _ON_SETUP = frozenset(
@@ -113,6 +114,10 @@ class SettingChoice(ChoiceField):
         super().__init__(setting.words, setting.said, id=setting.id)
         self.setting = setting
 
+    def shown_as(self, word: str) -> str:
+        """A policy is called as everywhere: `_extra` is where `overflow` puts a value."""
+        return policy_value(word) if self.setting.name in _POLICIES else word
+
     def render(self) -> Content:
         """The line."""
         label = Content(f"{self.setting.label:<{_LABEL}}  ")
@@ -120,7 +125,7 @@ class SettingChoice(ChoiceField):
         if label.cell_length + words.cell_length > self.content_size.width:
             number = self.words.index(self.selected) + 1
             words = Content.assemble(
-                "‹ ", (self.selected, "bold"), " ›", (f"  {number} of {len(self.words)}", MUTED)
+                "‹ ", (self.shown_as(self.selected), "bold"), " ›", (f"  {number} of {len(self.words)}", MUTED)
             )  # fmt: skip
         return label + words
 
@@ -244,6 +249,7 @@ class SettingsDialog(Modal[Settings]):
     def _about(self, setting: str) -> Content:
         section, _, name = setting.partition(".")
         default = _as_said(self._defaults[section][name], bool(_words_of(setting))) or "empty"
+        default = policy_value(default) if setting in _POLICIES else default
         takes = "" if _words_of(setting) else f"{requirement_of(setting) or 'text'} · "
         return Content.assemble(
             (f"{setting}  ", "bold"), sentence_of(setting), "\n", (f"{takes}default {default}", MUTED)

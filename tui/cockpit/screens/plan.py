@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -58,7 +58,7 @@ _FIELD_COLUMNS = (
     ListColumn("BSON types", weight=3),
     ListColumn("column", weight=2),
     ListColumn("type", weight=2),
-    ListColumn("null", 4, on_narrow=False),
+    ListColumn("null", 4),
     ListColumn("values", weight=3, on_narrow=False),
 )
 _TABLE_COLUMNS = (
@@ -113,6 +113,8 @@ class PlanScreen(CockpitScreen):
         """What is saved, or was started: other edits would be lost."""
         self._request: PlanRequest | None = None
         """What the plan was made from."""
+        self._run_then: tuple[str, bool] | None = None
+        """The cockpit's run when the plan was made: what it has made of the tables is not in that plan."""
         self._waits = False
         """Setup could not say yet what to plan."""
         self._has_failed = False
@@ -173,6 +175,9 @@ class PlanScreen(CockpitScreen):
             self._draw()
         before = self._request
         is_known = request == before and not self._has_failed
+        if is_known and self._has_run_since and not (self._asked_at is not None or self._is_asking):
+            self._plan_again(request, recount=False)
+            return
         if is_known or self._asked_at is not None or self._is_asking:
             if is_known:
                 self._go_on_to_start()
@@ -181,6 +186,17 @@ class PlanScreen(CockpitScreen):
             self._ask_about_file(request)
         else:
             self._plan_again(request, recount=False)
+
+    @property
+    def _run_now(self) -> tuple[str, bool] | None:
+        """The cockpit's run, and whether it is over."""
+        session = self.cockpit.runs.session
+        return (session.snapshot.run_id, session.snapshot.state.is_over) if session is not None else None
+
+    @property
+    def _has_run_since(self) -> bool:
+        """A run has ended since the plan was made: tables may be there that were not."""
+        return self.cockpit.situation.is_free and self._run_then != self._run_now
 
     def _ask_about_file(self, request: PlanRequest) -> None:
         """A file decides itself what Setup says otherwise now; edits of a proposal go on to the next one unasked."""
@@ -388,6 +404,7 @@ class PlanScreen(CockpitScreen):
             return error.message
         finally:
             self._asked = None
+        self._run_then = self._run_now
         taken = edits if edits.done else edits.over(self.plan)
         if edits.file is not None and edits.base is None:
             taken = PlanEdits(self.plan, file=edits.file)
@@ -414,7 +431,7 @@ class PlanScreen(CockpitScreen):
             return error.message
         finally:
             self._asked = None
-        self.plan = plan
+        self.plan, self._run_then = plan, self._run_now
         if moved.done[: len(self._kept_steps)] != self._kept_steps:
             self._kept_steps = ()
         if self._wanted is edits:
@@ -607,11 +624,17 @@ class PlanScreen(CockpitScreen):
         if row is None or table is None:
             return "", Content.empty(), ""
         if row.column is None:
-            why = "Excluded on purpose." if row.is_excluded else "Not in the plan: its values go where overflow says."
+            why = "Excluded on purpose." if row.is_excluded else self._unmapped_words()
             key = self.cockpit.keymap.first("plan.ignore")
             return f"Field {safe(field_label(row.path), 60)}", Content(f"{why} {key} includes it."), "the field"
         own, defaults = self._policies(row.column)
         return f"Field {safe(row.column.field, 60)}", column_details(row.column, table, own, defaults), "the field"
+
+    def _unmapped_words(self) -> str:
+        """What becomes of a field that the plan does not have."""
+        saved = self.plan.saved if self.plan is not None else None
+        is_kept = saved is None or saved.options.overflow == "overflow"
+        return f"Not in the plan: {'its values go to _extra' if is_kept else 'documents that have it are rejected'}."
 
     def _policies(self, column: ColumnView) -> tuple[dict[str, str], dict[str, str]]:
         try:
@@ -867,7 +890,8 @@ class PlanScreen(CockpitScreen):
         self._rows = [Row(column) for column in table.columns]
         self._rows += [Row(path=path, is_excluded=True) for path in excluded]
         self._rows += [Row(path=path) for path in others]
-        self.query_one("#fields", Listing).fill(
+        listing = self.query_one("#fields", Listing)
+        listing.fill(
             [
                 column_row(row.column, is_edited=row.column.column in edited)
                 if row.column is not None
@@ -875,3 +899,20 @@ class PlanScreen(CockpitScreen):
                 for row in self._rows
             ]
         )
+        listing.border_title = Content(" · ".join(["Fields", *self._fields_keys(listing)]))
+
+    def _fields_keys(self, listing: Listing) -> Iterator[str]:
+        """Keys that the footer of a narrow screen has no room for, and which key has the columns that are left out."""
+        assert self.plan is not None
+        key = self.cockpit.keymap.first
+        left_out = ", ".join(listing.left_out)
+        is_narrow = self.has_class("-narrow")
+        if is_narrow or left_out:
+            yield f"{key('plan.details')} details{f', {left_out}' if left_out else ''}"
+        if is_narrow and len(self.plan.tables) > 1:
+            yield f"{key('plan.following')} {key('plan.previous')} collection"
+            yield f"{key('plan.collections')} list"
+        if is_narrow:
+            yield f"{key('plan.ddl')} SQL"
+        if is_narrow and self._wanted.done:
+            yield f"{key('plan.undo')} undo"

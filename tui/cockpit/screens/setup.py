@@ -14,7 +14,7 @@ from textual.events import DescendantBlur, DescendantFocus
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from engine.config import Settings, merged, with_password
+from engine.config import Mode, Settings, merged, with_password
 from engine.errors import MigrationError, UsageError
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, SEED_COUNT, THROTTLE, Knob, KnobValue
 from engine.protocol import CollectionInfo, DatabaseInfo, Inspect, ListCollections, ListDatabases, ServerReport, Start
@@ -393,6 +393,10 @@ class SetupScreen(CockpitScreen):
     def fill_knob(self, knob: Knob, value: KnobValue) -> None:
         """Put a value into a knob's field: the palette's "workers 12"."""
         self.query_one(f"#knob-{knob.name}", KnobField).fill(value)
+
+    def fill_mode(self, mode: Mode) -> None:
+        """Choose what happens to existing tables: the palette's "mode append"."""
+        self.query_one(ChoiceField).selected = mode
 
     def edited_settings(self) -> Settings:
         """The settings with what the fields say.

@@ -146,10 +146,16 @@ class ChoiceField(Widget, can_focus=True):
     def render(self) -> Content:
         """The line, or a line for each word where there is room."""
         return Content("\n" if self._is_column else "  ").join(
-            Content.styled(f"({'•' if word == self.selected else ' '}) {word}", "bold" if word == self.selected else "")
+            Content.styled(
+                f"({'•' if word == self.selected else ' '}) {self.shown_as(word)}", "bold" if word == self.selected else ""
+            )
             .stylize(Style.from_meta({"@click": f"pick('{word}')"}))
             for word in self.words
         )  # fmt: skip
+
+    def shown_as(self, word: str) -> str:
+        """What stands for a word on the screen."""
+        return word
 
     def action_step(self, by: int) -> None:
         """Choose a neighbour."""

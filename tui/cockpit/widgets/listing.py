@@ -89,6 +89,13 @@ class Listing(Vertical):
         highlighted = self.query_one(Lines).highlighted
         return highlighted if highlighted is not None and highlighted < len(self._rows) else None
 
+    @property
+    def left_out(self) -> list[str]:
+        """The titles of columns that there is no room for."""
+        width = self.query_one(Lines).scrollable_content_region.width
+        used = _used(self._columns, width, self._needed() if self._is_fitted else None)
+        return [column.title for number, column in enumerate(self._columns) if number not in used]
+
     def on_resize(self) -> None:
         """The columns follow the width."""
         self.call_after_refresh(self._draw)
