@@ -16,7 +16,7 @@ from engine.mapping.model import Column, ColumnType, Kind, Role
 from engine.mapping.options import POLICIES, MappingOptions
 from engine.plan.reading import read_plan
 from engine.plan.writing import write_plan
-from engine.protocol import ColumnView, CountingView, SavedPlan, SavedTable, ValuesView
+from engine.protocol import ColumnView, CountingView, SavedPlan, SavedTable, TypeChoice, ValuesView
 from tests.tui.driving import (
     NEVER_S,
     SOURCE_URI,
@@ -34,6 +34,7 @@ from tests.tui.driving import (
 from tests.tui.scripted_answers import TOML
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui.cockpit.app import Cockpit
+from tui.cockpit.dialogs.column import type_line
 from tui.cockpit.dialogs.settings import SettingsDialog
 from tui.cockpit.plan_edits import PlanFile
 from tui.cockpit.screens import plan as plan_screen
@@ -740,23 +741,33 @@ async def test_f4_an_edit_asks_for_nothing_to_be_read_again(engine: ScriptedEngi
         assert engine.received("plan")[3]["recount"]
 
 
+def test_a_type_for_whole_numbers_says_what_becomes_of_fractions() -> None:
+    def words(*, takes: float = 100.0, **facts: bool) -> str:
+        return type_line(TypeChoice("bigint", takes, **facts), 8, "go to _extra").plain
+
+    assert words() == "bigint  takes all values seen"
+    assert words(wants_whole=True) == "bigint  fractions (1.5) go to _extra"
+    assert words(is_exceeded=True) == "bigint  too large numbers go to _extra"
+    assert words(wants_whole=True, is_exceeded=True) == "bigint  fractions, too large go to _extra"
+    assert words(takes=80.0, wants_whole=True) == "bigint  up to 80%; others go to _extra"
+    assert words(takes=0.0) == "bigint  takes none of the values seen"
+
+
 async def test_types_say_what_becomes_of_the_values_that_they_do_not_take(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(80, 24)) as pilot:
         await to_plan(pilot)
         await pilot.press("down", "e")
-        await until_shown(pilot, "Field total", "doubles with a fraction are rejected", "; the others are rejected")
+        await until_shown(pilot, "Field total", "up to 98%; others are rejected", "takes 98%; others are rejected")
         app.screen.query_one("#overflow", ChoiceField).selected = "_extra"
-        await until_shown(pilot, "doubles with a fraction go to _extra", "; the others go to _extra")
+        await until_shown(pilot, "up to 98%; others go to _extra", "takes 98%; others go to _extra")
 
 
 async def test_a_narrow_plan_names_the_keys_and_the_columns_that_have_no_room(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(80, 24)) as pilot:
         await to_plan(pilot)
-        await until_shown(
-            pilot, "type            null", "Fields · enter details, values · n N collection · c list · v SQL"
-        )
+        await until_shown(pilot, "Fields · enter details, null, values · n N collection · c list · v SQL")
         await pilot.press("down", "i")
         await until_shown(pilot, "v SQL · u undo")
 
@@ -781,7 +792,7 @@ async def test_f4_types_are_chosen_from_a_list_that_what_is_typed_narrows(
     async with app.run_test(size=size) as pilot:
         await to_plan(pilot)
         await pilot.press("down", "e")
-        await until_shown(pilot, "Field total", "takes all values seen", "takes 98% of the values seen", "Apply")
+        await until_shown(pilot, "Field total", "takes all values seen", "takes 98%; others are rejected", "Apply")
         assert app.screen.query_one("#column", Input).has_focus
         listed = app.screen.query_one("#types", OptionList)
         names = [str(option.prompt).split("  ")[0] for option in listed.options]

@@ -108,7 +108,7 @@ class ColumnDialog(PlanForm[ColumnState]):
         width = max((cell_len(each.type) for each in self._types), default=0) + 2
         options = self.query_one("#types", OptionList)
         where = self._misfits()
-        options.set_options(Option(_type_line(each, width, where)) for each in types)
+        options.set_options(Option(type_line(each, width, where)) for each in types)
         names = [each.type for each in types]
         if names:
             options.highlighted = names.index(current) if current in names else 0
@@ -192,27 +192,22 @@ class ColumnDialog(PlanForm[ColumnState]):
         return ColumnState(before if typed == before else typed.strip(), type_, policies)
 
 
-def _type_line(choice: TypeChoice, width: int, where: str) -> Content:
+def type_line(choice: TypeChoice, width: int, where: str) -> Content:
     """A type, and what becomes of the values that were seen.
 
     Args:
         width: of the type, in cells.
         where: what becomes of those that it does not take: "go to _extra".
     """
-    misfits = []
-    if choice.wants_whole:
-        misfits.append("doubles with a fraction" if not choice.is_exceeded else "fractions")
-    if choice.is_exceeded:
-        misfits.append("numbers out of its range")
+    # As short as the dialog is on a small screen: a line each.
+    misfits = ["fractions" if choice.is_exceeded else "fractions (1.5)"] if choice.wants_whole else []
+    misfits += ["too large" if misfits else "too large numbers"] if choice.is_exceeded else []
     if choice.takes is None:
         words = ""
-    elif choice.takes >= _FITS and not misfits:
-        words = "takes all values seen"
     elif choice.takes >= _FITS:
-        words = f"{' and '.join(misfits)} {where}"
+        words = f"{', '.join(misfits)} {where}" if misfits else "takes all values seen"
     elif choice.takes > _NO_PART:
-        part = f"{'at most ' if misfits else ''}{min(99, max(1, round(choice.takes)))}%"
-        words = f"takes {part} of the values seen; the others {where}"
+        words = f"{'up to' if misfits else 'takes'} {min(99, max(1, round(choice.takes)))}%; others {where}"
     else:
-        words = f"takes none of the values seen: they {where}"
+        words = "takes none of the values seen"
     return Content.assemble(f"{choice.type:<{width}}", (words, MUTED))

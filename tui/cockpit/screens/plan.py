@@ -58,7 +58,7 @@ _FIELD_COLUMNS = (
     ListColumn("BSON types", weight=3),
     ListColumn("column", weight=2),
     ListColumn("type", weight=2),
-    ListColumn("null", 4),
+    ListColumn("null", 4, on_narrow=False),
     ListColumn("values", weight=3, on_narrow=False),
 )
 _TABLE_COLUMNS = (
