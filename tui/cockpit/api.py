@@ -64,9 +64,6 @@ class ChoicesApi(Protocol):
     def apply(self, settings: Settings) -> None:
         """Take other settings for what comes."""
 
-    def choose_mode(self, mode: Mode) -> None:
-        """What the next run does with existing tables."""
-
     def choose_census(self, census: Literal["sample", "full"]) -> None:
         """What plans are made from, here and in the run that follows."""
 
@@ -132,6 +129,9 @@ class OrdersApi(Protocol):
 
     def send(self, command: BaseModel) -> None:
         """Give the run's engine a command."""
+
+    def choose_mode(self, mode: Mode) -> None:
+        """What the next run does with existing tables."""
 
     def turn(self, knob: Knob, value: KnobValue) -> None:
         """Turn a knob of the run, or of the comparison; without either, set it for the next run."""

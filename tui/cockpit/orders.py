@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pydantic import BaseModel
 from textual.app import App
 
-from engine.config import Settings, merged
+from engine.config import Mode, Settings, merged
 from engine.errors import MigrationError
 from engine.knobs import Knob, KnobValue
 from engine.protocol import Start
@@ -102,6 +102,11 @@ class Orders:
             return
         self._choices.choose_knob(knob, value)
         self._app.notify(f"{knob.label} {value_text(knob, value)}: for the next run.", markup=False)
+
+    def choose_mode(self, mode: Mode) -> None:
+        """What the next run does with existing tables."""
+        self._choices.choose_mode(mode)
+        self._app.notify(f"Mode {mode}: for the next run.", markup=False)
 
     def snapshot_came(self) -> None:
         """The run was heard of: what was asked for may be seen in it, so it is drawn at once."""

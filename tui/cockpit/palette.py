@@ -100,8 +100,7 @@ class CommandProvider(Provider):
 
     def _choose_mode(self, mode: Mode) -> None:
         if isinstance(self.screen, CockpitScreen):
-            self.screen.cockpit.choices.choose_mode(mode)
-            self.app.notify(f"Mode {mode}: for the next run.", markup=False)
+            self.screen.cockpit.orders.choose_mode(mode)
             if self.screen.PLACE is Place.PLAN:
                 self.screen.shown()  # the plan follows it at once
 
