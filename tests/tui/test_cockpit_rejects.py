@@ -184,7 +184,9 @@ async def test_when_nothing_is_left_the_next_steps_are_named_and_lead_on(
         )
         await pilot.press("E")
         await until_shown(pilot, "Export the report", f"report-{RUNS[0].run_id}.html")
-        await pilot.press("escape", "v")
+        await pilot.press("escape")
+        await until(pilot, lambda: "Export the report" not in screen_text(app))
+        await pilot.press("v")
         await until(pilot, lambda: app.current_mode == "verify")
         await until_shown(pilot, f"run {RUNS[0].run_id}")
 
