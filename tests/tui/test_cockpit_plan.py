@@ -924,7 +924,7 @@ async def test_f6_one_field_is_flattened(engine: ScriptedEngine) -> None:
 async def test_f6_a_saved_plan_is_opened_and_started_as_it_is(
     engine: ScriptedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # a path is as long as it likes, and what is said of it would be cut into lines elsewhere
+    monkeypatch.chdir(tmp_path)  # what is said of a long path would be cut into other lines
     file = tmp_path / "mine.toml"
     file.write_text(TOML.replace('column = "total"', 'column = "amount"'))
     app = on_setup(engine)
