@@ -266,8 +266,8 @@ class CuttingOver:
             log.info("writes are blocked already")
             return
         # Before it is so: a resume lifts what an engine leaves behind that is killed.
+        self.blocks_writes = True  # a call-off may break the next step off when the ledger has it already
         await insist(self._context, partial(self._ledger.set_write_block, blocked=True))
-        self.blocks_writes = True
         self._blocking = asyncio.ensure_future(ask(partial(write_block.set_block, blocked=True)))
         await asyncio.shield(self._blocking)
 

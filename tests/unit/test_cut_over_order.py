@@ -67,6 +67,11 @@ class Scene:
     def __init__(self, while_indexes_are_built: Callable[[], None] = lambda: None) -> None:
         self.source, self.finishing = Source(), Finishing()
         self.told: list[Event] = []
+        self.kept: list[bool] = []
+        """What the ledger has of the write block."""
+        self.answers = asyncio.Event()
+        """Cleared, the ledger does what it is told, and does not say so."""
+        self.answers.set()
         collected = Collected(self.source)
 
         async def nothing(*_: object, **__: object) -> None:
@@ -93,7 +98,7 @@ class Scene:
             enter=lambda *_: None, emit=self.told.append, interruptible=interruptible, is_paused=False
         )
         ledger = SimpleNamespace(
-            set_write_block=nothing, keys_left=lambda: answer((0, 0)), is_compared=lambda: answer(True),
+            set_write_block=self._keep, keys_left=lambda: answer((0, 0)), is_compared=lambda: answer(True),
             to_compare=lambda: answer(([], {})),
         )  # fmt: skip
         follower = SimpleNamespace(
@@ -103,6 +108,11 @@ class Scene:
         )  # fmt: skip
         self._indexes = SimpleNamespace(build_last=build_last, called_off=nothing)
         self.cutting = CuttingOver(cast("Any", context), cast("Any", ledger), cast(Follower, follower), 0)
+
+    async def _keep(self, *, blocked: bool) -> None:
+        self.kept.append(blocked)
+        if blocked:
+            await self.answers.wait()
 
     def do(self, **wanted: Any) -> Coroutine[Any, Any, bool]:
         """Ask for it, and do it."""
@@ -144,3 +154,14 @@ async def test_a_write_block_is_lifted_when_the_order_to_set_it_is_through_thoug
     assert not await doing
     assert scene.source.orders == [True, False]
     assert not scene.cutting.blocks_writes
+
+
+async def test_a_write_block_that_is_kept_while_it_is_called_off_is_kept_no_longer() -> None:
+    scene = Scene()
+    scene.answers.clear()
+    doing = asyncio.create_task(scene.do(blocks_writes=True))
+    await settled()
+    scene.cutting.call_off("ops")
+    assert not await doing
+    assert scene.kept == [True, False]
+    assert scene.source.orders == [False]

@@ -19,10 +19,13 @@ from pydantic import BaseModel
 from engine.errors import EXIT_DONE, Cancelled, ConnectError, UsageError
 from engine.knobs import CLUSTER_SIZE, Auto, knob_named
 from engine.protocol import (
+    RESUME_UNTIL,
     CallOff,
     Cancel,
     CutOver,
     Pause,
+    ProblemReported,
+    ProblemView,
     Resolve,
     Resume,
     RunFinished,
@@ -388,6 +391,9 @@ async def _awaited(client: EngineClient, snapshot: Snapshot, is_done: Callable[[
                 snapshot = message
             case RunFinished():  # an engine may end before its last snapshot is out
                 snapshot = snapshot.model_copy(update={"state": message.state})
+            case ProblemReported(code=code) if code == RESUME_UNTIL:
+                told = ProblemView(code=code, message=message.message, count=1)
+                snapshot = snapshot.model_copy(update={"problems": [*snapshot.problems, told]})
         if is_done(snapshot):
             return snapshot
         if snapshot.state.is_over:
