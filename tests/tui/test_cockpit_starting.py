@@ -91,15 +91,18 @@ async def test_another_source_is_started_from_once_its_collections_are_shown(eng
         await until_shown(pilot, "Start this run?", "db2:27017/shop")
 
 
-@pytest.mark.parametrize("keys", ["f", "right enter"])
-async def test_a_run_is_started_to_follow_its_source(engine: ScriptedEngine, keys: str) -> None:
+@pytest.mark.parametrize("is_chosen", [False, True], ids=["by its key", "as a button"])
+async def test_a_run_is_started_to_follow_its_source(engine: ScriptedEngine, *, is_chosen: bool) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "3 of 4 selected")
         await pilot.press("f9")
         await until_shown(pilot, "Start this run?", "Start and follow (f)")
         await until(pilot, lambda: app.focused is app.screen.query_one("#go"))
-        await pilot.press(*keys.split())
+        if is_chosen:
+            await pilot.press("right")
+            await until(pilot, lambda: app.focused is app.screen.query_one("#follow"))
+        await pilot.press("enter" if is_chosen else "f")
         await until(pilot, lambda: engine.received("start"))
         assert engine.received("start")[0]["follow"] is True
 
