@@ -288,6 +288,7 @@ class Dispatcher:
 
     def worker_changed(self, worker_id: int, pid: int, what: str, exit_code: int | None, host: str) -> None:
         """A worker started, retired or died."""
+        self._look_at_hosts()  # a short run is over before the next heartbeats, and its hosts are told before their workers
         self._owner.emit(WorkerChanged(id=worker_id, pid=pid, what=what, exit=exit_code, host=host))
         if self._supervisor.is_hopeless:
             self._owner.fail(
