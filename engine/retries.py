@@ -11,7 +11,7 @@ FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 2.0
 """A server that comes back is noticed within this."""
 LIMIT_S = 120.0
-"""A server that is away for longer ends the lease, and with it the run."""
+"""A server that is away for longer ends the lease, and with it a run, unless that follows: it waits."""
 
 
 class Patience:

@@ -555,6 +555,11 @@ class Ledger:
         async with self.session() as connection:
             return await follow.find(connection, run_id or self.run_id)
 
+    async def streams(self) -> dict[str, int]:
+        """Numbers of the streams of its source, by database."""
+        async with self.session() as connection:
+            return await follow.streams(connection, self.run_id)
+
     async def settled_phase(self, connection: asyncpg.Connection) -> str | None:
         """How far it is, when no transaction that may change that is left; waits for one."""
         return await follow.settled_phase(connection, self.run_id)

@@ -26,6 +26,7 @@ from engine.mongo.collections import collection_of
 from engine.mongo.reader import Range
 from engine.plan import TablePlan
 from engine.postgres import keys, removed
+from engine.postgres.sqlstates import UNREACHABLE
 from engine.protocol import ProblemReported, RunState
 from engine.run.context import RunContext
 from engine.run.steps import insist
@@ -114,9 +115,11 @@ class Comparing:
         finally:
             for lease in self.job.stop():  # where that is broken off
                 context.cluster.recall(lease)
-            async with self._ledger.session() as connection:
-                for name in names.values():
-                    await keys.drop(connection, name)
+            # A target that is away is no reason for the run to end; what stays there is dropped before it is made again.
+            with contextlib.suppress(*UNREACHABLE):
+                async with self._ledger.session() as connection:
+                    for name in names.values():
+                        await keys.drop(connection, name)
         found = Compared(self.job.n_documents, self.job.n_differ, n_deleted, frozenset(another))
         self._tell(found, deletes=deletes)
         return found

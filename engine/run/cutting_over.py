@@ -328,10 +328,11 @@ class CuttingOver:
             await insist(context, partial(follower.wake_all, is_final=is_final))
 
     async def _set_mark(self, at: int, timeout_s: float) -> None:
-        await self._follower.enter("draining", at)
         if self._mark is None and self._limit is not None:
+            # Before the target is waited for: writers stand still meanwhile.
             self._deadline = asyncio.get_running_loop().time() + timeout_s
             self._limit.reschedule(self._deadline)
+        await self._follower.enter("draining", at)
         self._mark = at
         for collector in self._follower.collectors():
             collector.mark = at

@@ -177,8 +177,7 @@ class Following:
         folded = await self._ask(lambda client: catalogue.with_collation(client, names))
         await self._halting.take_up(plan.tables)
         self._collectors = []
-        async with self._ledger.session() as connection:
-            streams = await ledger_follow.streams(connection, self._ledger.run_id)
+        streams = await insist(context, self._ledger.streams)
         self._folded = {table.task_id for table in plan.tables if (table.database, table.collection) in folded}
         for database, stream_id in streams.items():
             tables = [table for table in plan.tables if table.database == database]
@@ -264,6 +263,8 @@ class Following:
         if self._phase == ledger_follow.DONE or not self._collectors:
             return
         read = min(collector.position for collector in self._collectors)
+        if self._oplog_from is not None and read < self._oplog_from:
+            return  # it is too late; a halt has told so
         now = self._clock.at if self._clock is not None else None
         self._context.emit(resumable_until(read, now, self._oplog_from))
 
@@ -360,7 +361,7 @@ class Following:
         )
         if is_begun_anew:
             for task_id in await self._compare(self._followed_tables):
-                await self._halting.look_into(task_id)
+                await context.interruptible(self._halting.look_into(task_id))
         self._obstacles = await insist(context, finishing.swap_obstacles)
         self._finishing = finishing
         is_first = True

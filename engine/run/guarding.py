@@ -122,6 +122,8 @@ class Guarding:
 
         What is begun can be neither slowed nor paused.
         """
+        if self._hold_reason and self._run.is_paused:
+            return self._hold_reason  # what ends the pause asks for the words with which it began
         now = self._clock()
         if not self._run.settings.guard.on or self._level(now) is not Level.HARD:
             return ""

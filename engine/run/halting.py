@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from engine.config import redact
-from engine.errors import MigrationError, UsageError
+from engine.errors import Cancelled, MigrationError, UsageError
 from engine.follow.apply_job import ApplyJob
 from engine.follow.check_job import CheckJob
 from engine.ledger import halts as ledger_halts
@@ -228,7 +228,8 @@ class Halting:
 
     def _looked(self, look: asyncio.Task[None]) -> None:
         self._looks.discard(look)
-        if not look.cancelled() and (error := look.exception()) is not None:
+        error = None if look.cancelled() else look.exception()
+        if error is not None and not isinstance(error, Cancelled):
             log.error("a collection could not be looked into", exc_info=error)
             failed = error if isinstance(error, MigrationError) else MigrationError("The source does not answer.")
             self._context.fail(failed)
@@ -383,7 +384,7 @@ class Halting:
         another = await compare([halt.task_id for halt in due])
         for halt in due:
             if halt.task_id in another:
-                await self.look_into(halt.task_id)
+                await self._context.interruptible(self.look_into(halt.task_id))
                 continue
             await self._choose(replace(halt, is_done=True))
 

@@ -375,7 +375,8 @@ class Run:
 
     async def stand(self, reason: str, at_most_s: float | None = None) -> None:
         """Be paused until it is resumed (`RunContext.stand`)."""
-        self._lifecycle.stand(reason)
+        if not self._stopping.is_set():  # else it waits no longer
+            self._lifecycle.stand(reason)
         while True:
             try:
                 async with asyncio.timeout(at_most_s):

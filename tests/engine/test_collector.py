@@ -125,14 +125,14 @@ async def test_a_server_that_forgot_the_last_slice_is_told_its_changes_again(sou
     async with collecting(source, target, heard) as found:
         for number in (1, 2):
             source.db.users.insert_one({"_id": number})
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await found.until(causal.clock_of(source.client).at)
         newest = target.value("SELECT max(slice_no) FROM mongopg.stream_slice WHERE n_insert > 0")
         target.execute(  # in one transaction: the collector may notice at any moment
             f"DELETE FROM mongopg.stream_slice WHERE slice_no >= {newest}; DELETE FROM mongopg.dirty WHERE gen >= {newest}"
         )
         source.db.users.insert_one({"_id": 3})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while target.value("SELECT count(*) FROM mongopg.dirty") != 3:
                 await asyncio.sleep(0.02)
 
@@ -144,7 +144,7 @@ async def test_what_became_of_a_collection_when_the_run_began_is_no_news(source:
     source.db.users.drop()
     async with collecting(source, target, heard) as found:
         source.db.users.insert_one({"_id": 2})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await found.until(causal.clock_of(source.client).at)
         assert target.value("SELECT count(*) FROM mongopg.dirty") == 1
         assert heard.halts == []

@@ -165,6 +165,7 @@ async def test_a_comparison_is_begun_with_the_run_that_it_is_for_or_not_at_all(
     """An engine that ended in between would leave a run that follows, and is not compared."""
     fill(source)
     first, _ = await engines.run(settings_of(engines))
+    await end_kept(target, first)
     target.execute("UPDATE things SET n = 4 WHERE _id < 5")
     target.execute(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;"
@@ -173,7 +174,9 @@ async def test_a_comparison_is_begun_with_the_run_that_it_is_for_or_not_at_all(
     second = await engines.launch(settings_of(engines))
     second.may_fail_inside = True
     await second.start(resume=first.run_id, follow=True, resync=True)
-    assert (await second.finished())["state"] == "failed"
+    end = await second.finished()
+    assert end["state"] == "failed"
+    assert "refused" in end["error"]["message"]
     assert target.value("SELECT state FROM mongopg.run") == "completed"
     assert target.value("SELECT count(*) FROM mongopg.follow") == 0
     target.execute("DROP TRIGGER refuses ON mongopg.follow")

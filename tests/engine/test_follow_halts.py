@@ -207,9 +207,9 @@ async def test_changes_that_are_lost_during_the_copy_halt_it_at_its_end(
     source: Source, target: Target, engines: Engines
 ) -> None:
     fill(source, "things", count=2_000)
-    settings = engines.settings("things", run={"page_size": 100, "throttle": 1_500})
+    settings = engines.settings("things", run={"page_size": 100, "throttle": 300})
     engine = await following(engines, settings)
-    await engine.until_written(300)
+    await engine.until_written(100)
     source.db.things.update_one({"_id": 1}, {"$set": {"n": 1}})
     await eventually(lambda: target.value("SELECT sum(n_update) FROM mongopg.stream_slice") == 1, 30.0, engine.account)
     engine.kill()
