@@ -42,6 +42,8 @@ class DaskProcess:
             [sys.executable, "-P", "-m", "engine.cluster.dask_local", str(hosts), str(slots)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=os.environ | QUIET,
         )  # fmt: skip
+        self._line: asyncio.Future[bytes] | None = None
+        """What it says when it has started."""
 
     @property
     def exit_code(self) -> int | None:
@@ -55,9 +57,12 @@ class DaskProcess:
             MigrationError: it did not start.
         """
         assert self._process.stdout is not None
+        if self._line is None:
+            # Kept: when the wait for it is cancelled, its thread reads on, and the next wait is for the same line.
+            self._line = asyncio.ensure_future(asyncio.to_thread(self._process.stdout.readline))
         try:
             async with asyncio.timeout(START_S):
-                line = await asyncio.to_thread(self._process.stdout.readline)
+                line = await asyncio.shield(self._line)
             told: dict[str, Any] = json.loads(line)
         except (TimeoutError, ValueError):
             self._process.kill()  # or the thread would read for ever
@@ -79,6 +84,7 @@ class DaskProcess:
     async def end(self) -> None:
         """End it."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         try:
@@ -86,3 +92,6 @@ class DaskProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
+        if self._line is not None:
+            await asyncio.wait({self._line})  # at its end by now, which its thread has read to
+        self._process.stdout.close()

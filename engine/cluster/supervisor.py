@@ -389,7 +389,7 @@ class Supervisor:
                 worker.lease = None
                 worker.backend_pid = 0 if message.is_refused else worker.backend_pid
                 goes_on = (message.is_refused and self._goes_on_without(worker, message)) or (
-                    message.is_away and self._goes_on_elsewhere(worker, message)
+                    message.is_unreachable and self._goes_on_elsewhere(worker, message)
                 )
                 if not goes_on:
                     self._direction.failed(message)

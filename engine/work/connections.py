@@ -10,7 +10,7 @@ import asyncpg
 from pymongo.errors import PyMongoError
 
 from engine import failures
-from engine.errors import MigrationError
+from engine.errors import ConnectError, MigrationError
 from engine.failures import Failure
 from engine.mongo import connect as mongo
 from engine.mongo import faults
@@ -27,6 +27,11 @@ EXPLAINED: tuple[type[Exception], ...] = (MigrationError, *SERVER_FAILURES)
 """What `failure_of` has a sentence for."""
 LEAVING_S = 1.0
 """Seconds that a polite end of a connection may take."""
+
+
+def _is_of_the_way(error: BaseException) -> bool:
+    """No answer came, or none any more: nothing that the server has said of locks, memory or rows."""
+    return isinstance(error, ConnectError) or faults.is_connection_lost(error) or sqlstates.is_broken_connection(error)
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -114,8 +119,9 @@ class Ends:
             sentence = await name_cause(failure.code) or sentence
         if not failure.is_transient or not self.patience.is_left:
             return Failed(
-                lease, failure.code, sentence, fatal=True, is_refused=failure.is_refused, is_away=failure.is_transient
-            )
+                lease, failure.code, sentence, fatal=True, is_refused=failure.is_refused, is_away=failure.is_transient,
+                is_unreachable=failure.is_transient and _is_of_the_way(error),
+            )  # fmt: skip
         self._context.report(Problem(failure.code, sentence))
         self._context.slot.state = "retrying"
         await self.patience.wait()

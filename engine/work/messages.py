@@ -645,7 +645,9 @@ class Failed:
     is_refused: bool = False
     """A server lets this worker in no more; others, which are connected, may go on."""
     is_away: bool = False
-    """A server could not be reached for as long as it is tried; from other hosts it may be."""
+    """What a server is short of, its connections or a lock included, was waited for as long as it is tried."""
+    is_unreachable: bool = False
+    """No connection of this host's lasted, all of that time; from other hosts it may be reached."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,5 +65,5 @@ class NaturalRanges:
 
 
 def told_apart(failed: Failed, error: Exception) -> Failed:
-    """The failure of a range of natural order: that its member cannot be reached has a code of its own."""
-    return replace(failed, code=MEMBER_LOST) if is_connection_lost(error) else failed
+    """The failure of a range of natural order: that its member cannot be reached has a code, and is not this host's."""
+    return replace(failed, code=MEMBER_LOST, is_unreachable=False) if is_connection_lost(error) else failed

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.cluster.dask_process import DaskProcess
 from engine.protocol import CutOver, Preflight, PreflightReport, RunState, Verify, VerifyReport
 from tests.engine.changing_source import Changes, assert_same_as_source
 from tests.running import Engines, add_users, assert_users_equal
@@ -16,6 +18,17 @@ if TYPE_CHECKING:
 pytest.importorskip("distributed", reason="the extra dask is not installed")
 ON_DASK: dict[str, Any] = {"cluster": {"kind": "dask"}, "dask": {"scheduler": "local:2x2"}}
 USERS = 3_000
+
+
+async def test_the_start_of_a_cluster_that_was_not_waited_for_is_there_for_the_next_run() -> None:
+    process = DaskProcess(1, 1)
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await process.told()
+        assert await process.told() == await process.told()
+    finally:
+        await process.end()
 
 
 @pytest.mark.slow

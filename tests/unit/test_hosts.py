@@ -273,15 +273,30 @@ async def test_a_host_that_loses_its_way_to_a_server_gives_its_work_to_the_other
         member.say(HERE)
     await settled()
     lost = next(message.lease for message in second.sent if isinstance(message, NewLease))
-    second.say(Failed(lost, "connect", "PostgreSQL at db2 does not answer.", fatal=True, is_away=True))
+    second.say(Failed(lost, "connect", "PostgreSQL at db2 does not answer.", fatal=True, is_unreachable=True))
     assert cluster.direction.answers == []
     assert list(cluster.direction.waiting) == [lost]
     assert cluster.crew.again_s == {"b": ASK_AGAIN_S}
     assert kinds(second.sent)[-1] is Retire
     last = next(message.lease for message in first.sent if isinstance(message, NewLease))
-    failure = Failed(last, "connect", "PostgreSQL at db2 does not answer.", fatal=True, is_away=True)
+    failure = Failed(last, "connect", "PostgreSQL at db2 does not answer.", fatal=True, is_unreachable=True)
     first.say(failure)
     assert cluster.direction.answers == [failure]  # it is away for all of them
+
+
+async def test_what_a_server_says_of_a_lock_is_no_fault_of_the_host_that_heard_it() -> None:
+    cluster = Cluster(2, by_parity)
+    for member in cluster.members:
+        member.say(HERE)
+    await settled()
+    second = cluster.members[1]
+    held = next(message.lease for message in second.sent if isinstance(message, NewLease))
+    failure = Failed(
+        held, "55P03", "PostgreSQL says: canceling statement due to lock timeout.", fatal=True, is_away=True
+    )
+    second.say(failure)
+    assert cluster.direction.answers == [failure]
+    assert cluster.crew.again_s == {}
 
 
 async def test_nothing_is_judged_while_this_host_cannot_reach_a_server(monkeypatch: object) -> None:
