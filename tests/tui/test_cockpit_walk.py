@@ -169,6 +169,8 @@ BEHAVIOURS = {
     "rejects.retry": "test_f2_a_policy_is_chosen_retried_and_the_count_goes_down",
     "rejects.retry_all": "test_f2_a_retry_that_can_change_nothing_says_so_before_it_runs",
     "rejects.again": "test_f2_what_the_engine_refuses_is_said_and_f5_asks_again",
+    "rejects.verify": "test_when_nothing_is_left_the_next_steps_are_named_and_lead_on",
+    "rejects.export": "test_when_nothing_is_left_the_next_steps_are_named_and_lead_on",
     "rejects.leave": "test_f2_rejects_are_opened_from_verify_run_and_history_with_the_same_key",
     "history.export": "test_a_run_of_history_is_exported_from_the_list_and_from_its_report",
     "history.delete": "test_t1_deleting_lists_the_tables_with_their_rows_and_wants_the_run_id_typed",
