@@ -473,7 +473,7 @@ class RunEnvironment(Event):
     target_version: str = ""
     """Of PostgreSQL."""
     unix: float = 0.0
-    """When this was told, seconds since 1970; 0 where that was not kept."""
+    """When that engine took the run, seconds since 1970; 0 where that was not kept."""
 
 
 class IndexesBuilt(Event):

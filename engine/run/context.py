@@ -30,6 +30,11 @@ class RunContext(Protocol):
         ...
 
     @property
+    def taken_unix(self) -> float:
+        """When this engine took the run, seconds since 1970."""
+        ...
+
+    @property
     def record(self) -> RunRecord:
         """What is known of the run; events change it."""
         ...

@@ -383,7 +383,8 @@ class Copying(Phase):
 
     async def _tell_environment(self) -> None:
         """Who runs it with what."""
-        self._context.emit(await environment(self._ledger, source_uri(self._context.settings)))
+        context = self._context
+        context.emit(await environment(self._ledger, source_uri(context.settings), context.taken_unix))
 
     def _schemas(self) -> list[str]:
         """Schemas of the tables, as far as they are known before there is a plan."""

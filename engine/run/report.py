@@ -131,7 +131,7 @@ def times_of(events: Iterable[Event]) -> list[WorkedTime]:
             case RunEnvironment(unix=unix):
                 if not unix:
                     return []
-                times.append(WorkedTime(began_unix=round(unix - event.at, 3), by=event.by))
+                times.append(WorkedTime(began_unix=unix, by=event.by))
                 stopped_by = ""
             case StateEntered(state=RunState.CANCELLING):
                 stopped_by = event.by
@@ -139,7 +139,7 @@ def times_of(events: Iterable[Event]) -> list[WorkedTime]:
                 last = times[-1]
                 times[-1] = last.model_copy(
                     update={
-                        "ended_unix": round(last.began_unix + event.at, 3),
+                        "ended_unix": event.clock or None,
                         "state": event.state.value,
                         "stopped_by": stopped_by if event.state is RunState.CANCELLED else "",
                     }

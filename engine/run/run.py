@@ -148,6 +148,11 @@ class Run:
         """Since it was accepted; events have them as `at`."""
         return self._clock.elapsed
 
+    @property
+    def taken_unix(self) -> float:
+        """When this engine took it (`RunContext.taken_unix`)."""
+        return self._started_unix
+
     def start(self, command: Start, by: str = "") -> None:
         """Accept the run; everything that goes wrong from here on ends it as failed.
 

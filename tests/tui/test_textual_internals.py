@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib
 import inspect
 import pkgutil
@@ -34,6 +35,7 @@ from tui.cockpit.textual_internals.failing import FailsQuietly
 from tui.cockpit.textual_internals.mounting import mount_behind
 from tui.cockpit.textual_internals.restyling import KeepsStyles
 from tui.cockpit.textual_internals.telling import tell_terminal
+from tui.cockpit.textual_internals.timers import let_late_timers_end
 
 INTERNALS = textual_internals.__name__
 
@@ -70,6 +72,19 @@ def test_styles_cache_inner_outer() -> None:
     assert hasattr(cache, "get_inner_outer"), missing("StylesCache", "get_inner_outer", "caches")
     forget_closed_widgets()
     assert cache.get_inner_outer.__module__ == f"{INTERNALS}.caches"
+
+
+async def test_timer_interval() -> None:
+    """A notification whose time is over when its toast is mounted would stop the whole program."""
+    let_late_timers_end()
+    app = App[None]()
+    async with app.run_test() as pilot:
+        ticked = asyncio.Event()
+        late = app.set_timer(-0.0047, ticked.set)
+        assert hasattr(late, "_interval"), missing("Timer", "_interval", "timers")
+        assert late._interval > 0
+        await pilot.pause()
+        await asyncio.wait_for(ticked.wait(), 30)
 
 
 @pytest.mark.parametrize(

@@ -144,8 +144,8 @@ def test_f11_an_existing_file_is_overwritten_only_when_that_is_said(tmp_path: Pa
     assert verify_report("r", "full").verification_level == "full"
 
 
-def finished(state: RunState, at: float) -> RunFinished:
-    return RunFinished(run_id="20261123-1402-k3f9", state=state, at=at)
+def finished(state: RunState, at: float, clock: float) -> RunFinished:
+    return RunFinished(run_id="20261123-1402-k3f9", state=state, at=at, clock=clock)
 
 
 def environment(unix: float, at: float) -> RunEnvironment:
@@ -155,9 +155,9 @@ def environment(unix: float, at: float) -> RunEnvironment:
 def test_the_times_that_engines_worked_on_a_run_follow_from_its_events() -> None:
     stopped = StateEntered(state=RunState.CANCELLING, at=40.0, by="cockpit of ann@db1")
     events = [
-        environment(STARTED + 3.0, 3.0), stopped, finished(RunState.CANCELLED, 41.5),
-        environment(STARTED + 102.0, 2.0),
-        environment(STARTED + 301.0, 1.0), finished(RunState.COMPLETED, 20.0),
+        environment(STARTED, 3.0), stopped, finished(RunState.CANCELLED, 41.5, STARTED + 41.5),
+        environment(STARTED + 100.0, 43.5),  # recorded seconds go on where the engine before it ended
+        environment(STARTED + 300.0, 44.0), finished(RunState.COMPLETED, 63.0, STARTED + 320.0),
     ]  # fmt: skip
     first, lost, last = times_of(events)
     assert (first.began_unix, first.ended_unix, first.stopped_by) == (STARTED, STARTED + 41.5, "cockpit of ann@db1")

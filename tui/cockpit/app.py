@@ -53,6 +53,7 @@ from tui.cockpit.textual_internals.command_palette import CAN_BEGIN_ANEW
 from tui.cockpit.textual_internals.driver import driver_for, tells_of_lost_terminal
 from tui.cockpit.textual_internals.failing import FailsQuietly
 from tui.cockpit.textual_internals.telling import tell_terminal
+from tui.cockpit.textual_internals.timers import let_late_timers_end
 from tui.cockpit.themes import OURS, fitting, with_remembered_theme
 from tui.memory import Memory, memory_file
 from tui.words.charset import draws_ascii
@@ -125,6 +126,7 @@ class Cockpit(FailsQuietly):
         memory: Memory | None = None,
     ) -> None:
         forget_closed_widgets()
+        let_late_timers_end()
         memory = memory or Memory()
         settings = with_remembered_theme(settings, provenance, memory.theme)
         super().__init__()

@@ -10,5 +10,6 @@
     caches             closed widgets are not kept in memory
     driver             a lost terminal does not hold the application up
     telling            sequences of ours for the terminal
+    timers             a timer whose time is over before it starts
     failing            what is done about an error that nothing has handled
 """
