@@ -75,7 +75,7 @@ def several_kinds(
     n_values = seen.present - seen.n_null
     for kind in sorted(seen.kind_set):
         found, count = scalar_type(frozenset({kind}), options), seen.kinds[kind]
-        if found and count >= NEARLY_ALL * n_values and options.overflow == "overflow":
+        if found and count >= NEARLY_ALL * n_values and (column.overflow or options.overflow) == "overflow":
             yield (
                 24,
                 f'Field {show_path(path)}: type = "{found[0].value}" in a saved plan would take {percent(count, n_values)} of '
@@ -171,6 +171,15 @@ def listed(names: list[str]) -> str:
     return ", ".join(names[:SHOWN_NAMES]) + more
 
 
+def fate_words(overflow: str) -> str:
+    """What becomes of values that have no column or do not fit it.
+
+    Args:
+        overflow: the policy that counts for them, a column's own where it has one.
+    """
+    return "go to _extra" if overflow == "overflow" else "have their documents rejected"
+
+
 def holds_words(seen: Set[Kind], misfits: Set[Kind]) -> str:
     """What a field holds that its column does not take: `also holds int32`, without "also" where nothing else is there.
 
@@ -214,15 +223,19 @@ def _of_width(census: Census, mapping: Mapping) -> Iterator[Caution]:
         1, census.n_documents
     )
     if n_bytes > MAX_ROW_BYTES:
-        yield 88, too_wide(f"Rows would have about {n_bytes:,.0f} bytes")
+        yield 88, too_wide(f"Rows would have about {n_bytes:,.0f} bytes", mapping.options)
 
 
-def too_wide(beginning: str) -> str:
+def too_wide(beginning: str, options: MappingOptions) -> str:
     """What follows of rows that are too long for a page, as a sentence."""
+    advice = (
+        "Leave fields without a column in a saved plan, so that they go to _extra,"
+        if options.overflow == "overflow"
+        else "Exclude fields in a saved plan,"
+    )
     return (
         f"{beginning} without what PostgreSQL stores outside of them, and {MAX_ROW_BYTES:,} is the most: such documents will "
-        "be rejected. Leave fields without a column in a saved plan, so that they go to _extra, or set mapping.layout to "
-        '"document".'
+        f'be rejected. {advice} or set mapping.layout to "document".'
     )
 
 

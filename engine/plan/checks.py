@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from engine.mapping.cautions import fate_words
 from engine.mapping.kinds import JSON_TYPES, KIND_NAMES, kinds_that_fit
 from engine.mapping.limits import MAX_COLUMNS
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
@@ -128,7 +129,7 @@ def _check_kinds(where: str, column: Column, options: MappingOptions) -> None:
         raise wrong(
             where,
             f"a column of type {column.sql_type} cannot hold {named}; use {other}, or take {named} out of kinds, "
-            "and such values go to _extra",
+            f"and such values {fate_words(column.overflow or options.overflow)}",
         )
 
 

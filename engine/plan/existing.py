@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from engine.errors import UsageError
-from engine.mapping.cautions import cautions, describe_kinds, holds_words
+from engine.mapping.cautions import cautions, describe_kinds, fate_words, holds_words
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import INTEGER_TYPES, INTEGERS, JSON_TYPES, KIND_NAMES, kinds_that_always_fit, scalar_type
 from engine.mapping.model import Column, ColumnType, EarlierMapping, Kind, Mapping, Role
@@ -140,11 +140,6 @@ class _Fitting:
     def has_document(self) -> bool:
         """One column takes the whole document."""
         return Role.DOCUMENT in self._roles
-
-    @property
-    def has_extra(self) -> bool:
-        """There is a place for whatever has none."""
-        return Role.EXTRA in self._roles and self.options.overflow == "overflow"
 
     def _reserve(self, path: tuple[str, ...]) -> None:
         self._paths.add(path)
@@ -435,7 +430,11 @@ class _Fitting:
 
     @property
     def _fate(self) -> str:
-        return "go to _extra" if self.has_extra else "have their documents rejected"
+        return self._fate_by("")
+
+    def _fate_by(self, own: str) -> str:
+        """What becomes of values that do not fit a column with this policy of its own; empty follows the options."""
+        return fate_words((own or self.options.overflow) if Role.EXTRA in self._roles else "reject")
 
     def _take_field(self, column: Column, name: str, seen: FieldCensus | None, n_documents: int) -> None:
         where = show_path(column.path)
@@ -514,7 +513,7 @@ class _Fitting:
             holds = holds_words(seen.kind_set, others)
             self._warn(
                 MISFIT_WEIGHT,
-                f"Field {show_path(column.path)} {holds}: such values do not fit and {self._fate}.",
+                f"Field {show_path(column.path)} {holds}: such values do not fit and {self._fate_by(column.overflow)}.",
             )
 
 

@@ -23,6 +23,7 @@ from engine.mapping.bson import documents
 from engine.mapping.cautions import (
     cautions,
     dictionary,
+    fate_words,
     holds_words,
     id_cautions,
     keys_are_data,
@@ -667,7 +668,7 @@ def _judged(census: Census, mapping: Mapping, id_kinds: frozenset[Kind]) -> Prop
     columns = {column.path: column for column in mapping.columns if column.path}
     notes: dict[str, str] = {}
     warnings: list[tuple[int, str]] = []
-    place = "go to _extra" if mapping.options.overflow == "overflow" else "have their documents rejected"
+    place = fate_words(mapping.options.overflow)
     for path, column in columns.items():
         seen = by_path.get(path)
         if seen is None:
@@ -687,7 +688,8 @@ def _judged(census: Census, mapping: Mapping, id_kinds: frozenset[Kind]) -> Prop
             warnings.append(
                 (
                     UNPLANNED_KIND_WEIGHT,
-                    f"Field {show_path(path)} {holds}: such values do not fit and {place}.",
+                    f"Field {show_path(path)} {holds}: such values do not fit and "
+                    f"{fate_words(column.overflow or mapping.options.overflow)}.",
                 )
             )
     if not any(column.path == () and column.role.value == "document" for column in mapping.columns):

@@ -202,7 +202,7 @@ def warnings_of(survey: Survey, shown: Preview, failure: str = "") -> list[tuple
         found.append((REJECT_WEIGHT, f"{sampled(n_rejects)} would be rejected: {reasons}."))
     if shown.n_too_wide:
         beginning = f"Rows of {sampled(shown.n_too_wide)} have up to {shown.widest:,} bytes"
-        found.append((REJECT_WEIGHT, too_wide(beginning)))
+        found.append((REJECT_WEIGHT, too_wide(beginning, survey.table.mapping.options)))
     if shown.n_overflow:
         values = f"{shown.n_overflow:,} values of {shown.n_read:,} sampled documents"
         if not is_all:

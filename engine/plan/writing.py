@@ -27,7 +27,7 @@ Look at it with `mongopg-tui plan --plan FILE`, run it with `mongopg-tui run --p
   rename       column = "..." at a field
   retype       type = "..." at a field; kinds are those that the column takes, left out all that the type can hold;
                a value of another kind goes to _extra, or its document is rejected, as overflow says
-  exclude      remove the field's line and name the field in exclude; without its name there it goes to _extra
+  exclude      remove the field's line and name the field in exclude; without its name there, overflow says what becomes of it
   flatten      in place of a document's line, lines for its fields: field = "address.city"
   policies     nul, date_range, utf8, overflow at a field, where it differs from [options]
   filter       Extended JSON: only documents that match are copied, such as '{"active": true}'

@@ -309,5 +309,12 @@ async def test_an_edited_plan_is_shown_with_what_does_not_fit_it(source: Source,
         "Field x is not in the plan: its values go to _extra.",
     ]
     assert {row.id: row.values for row in table.preview}["2"] == ["2", None, '{"total":"five","x":1}']
+    strict = plan.replace('"amount", type = "bigint"', '"amount", type = "bigint", overflow = "reject"')
+    shown = await plan_of(engines, plan=strict)
+    assert "Field total also holds string: such values do not fit and have their documents rejected." in (
+        shown.tables[0].warnings
+    )
+    assert "do not fit and go to _extra" not in shown.toml
+    assert "do not fit and have their documents rejected" in shown.toml
     with pytest.raises(UsageError, match="The plan is not valid TOML"):
         await plan_of(engines, plan="[")

@@ -166,6 +166,19 @@ def test_an_earlier_columns_kinds_hold_while_its_type_does() -> None:
     ]
 
 
+def test_a_columns_own_policy_decides_what_becomes_of_values_that_do_not_fit() -> None:
+    (options, mapping) = (MappingOptions(), run_of([{"n": 1, "s": "x"}]).mapping)
+    columns = [each.model_copy(update={"overflow": "reject"} if each.name == "n" else {}) for each in mapping.columns]
+    earlier = EarlierMapping("first", NAMESPACE, Mapping(columns=tuple(columns), options=options))
+
+    found = fitted(table("_id bigint", "n bigint", "s text", EXTRA, earlier=(earlier,)), [{"n": "many", "s": 5}])
+
+    assert [text for text in found.warnings if "do not fit" in text] == [
+        "Field n holds string: such values do not fit and have their documents rejected.",
+        "Field s holds int32: such values do not fit and go to _extra.",
+    ]
+
+
 def test_a_new_field_goes_to_extra_or_into_a_column_of_its_name() -> None:
     earlier = run_of([{"a": 1}])
     existing = table("_id bigint", "a integer", EXTRA, "added_later text", "rawName text", earlier=(earlier,))

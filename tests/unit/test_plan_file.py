@@ -225,6 +225,21 @@ def test_a_mistake_is_one_sentence_that_names_its_place(before: str, after: str,
     assert len(message) < 400
 
 
+@pytest.mark.parametrize(
+    ("own", "of_all", "fate"),
+    [
+        ("", "overflow", "such values go to _extra."),
+        ("", "reject", "such values have their documents rejected."),
+        (', overflow = "reject"', "overflow", "such values have their documents rejected."),
+    ],
+)
+def test_a_kind_that_cannot_be_held_goes_where_the_policy_says(own: str, of_all: str, fate: str) -> None:
+    plan = PLAN.replace("[options]", f'[options]\noverflow = "{of_all}"', 1)
+    with pytest.raises(UsageError) as caught:
+        read_plan(plan.replace('type = "numeric"', f'type = "integer", kinds = ["int32", "string"]{own}', 1))
+    assert caught.value.message.endswith(f"or take string out of kinds, and {fate}")
+
+
 def test_no_two_tables_and_no_two_collections_are_the_same() -> None:
     other = PLAN[PLAN.index("[[tables]]") :]
     with pytest.raises(UsageError, match=r"shop.orders: 2 entries of \[\[tables\]\] have this collection"):

@@ -6,7 +6,9 @@ import bson
 import pytest
 from bson import Code
 
+from engine.mapping.cautions import several_kinds
 from engine.mapping.census import Census
+from engine.mapping.model import Column, ColumnType
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import propose
 from engine.plan.making import Survey
@@ -89,8 +91,23 @@ def test_rows_that_are_too_long_for_a_page_are_foreseen(value: object, most: int
     for count in (most, most + 1):
         document = bson.encode({"_id": 1} | {f"f{number}": value for number in range(count)})
         survey = survey_of([document], [document], overflow="reject")
+        assert not any("_extra" in text for text in sentences(survey))
         shown = preview([document], survey.table.mapping, "plain")
         assert shown.n_too_wide == (count > most)
         assert any(
             text.startswith("Rows of 1 of 1 sampled documents have up to 8,1") for text in sentences(survey)
         ) == (count > most)
+
+
+def test_what_goes_to_extra_is_named_only_where_the_policy_says_so() -> None:
+    census = Census()
+    for n in range(100):
+        census.add(bson.encode({"_id": n, "amount": n or "none"}))
+    path = ("amount",)
+    for own, of_all, is_named in (
+        ("", "overflow", True), ("overflow", "reject", True), ("reject", "overflow", False), ("", "reject", False),
+    ):  # fmt: skip
+        column = Column(name="amount", type=ColumnType.JSONB, path=path, overflow=own)
+        options = MappingOptions.model_validate({"overflow": of_all})
+        texts = [text for _, text in several_kinds(path, census.fields["amount"], column, options)]
+        assert any("go to _extra" in text for text in texts) == is_named, (own, of_all)

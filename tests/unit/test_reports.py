@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -47,6 +49,22 @@ def test_f11_a_report_says_who_when_where_what_and_how_it_was_checked(form: obje
         "version = 1", "the writers stood still for 2.3 s", "orders_id_seq = 70",
     ):  # fmt: skip
         assert told in text, told
+
+
+@pytest.mark.parametrize("form", [markdown, page])
+def test_a_report_calls_policies_as_the_screens_do(form: Callable[[VerifyReport, RunReport], str]) -> None:
+    verified, run = reports()
+    chosen = {"overflow": "overflow", "nul": "strip"}
+    retried = [each.model_copy(update={"policies": chosen}) for each in run.retried]
+    tables = [
+        table.model_copy(update={"columns": [each.model_copy(update={"policies": chosen}) for each in table.columns]})
+        for table in run.tables
+    ]
+    changed = run.model_copy(update={"retried": retried, "tables": tables})
+    text = html.unescape(form(verified, changed)).replace("\\", "")
+    assert "overflow _extra, nul strip" in text
+    assert "overflow overflow" not in text
+    assert '"overflow": "overflow"' in json_text(verified, changed)
 
 
 def test_f11_the_page_needs_nothing_else_and_has_the_chart() -> None:

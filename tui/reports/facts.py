@@ -274,7 +274,7 @@ def _retries(run: RunReport) -> Section:
 
 
 def _chosen(policies: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {choice}" for name, choice in policies.items())
+    return ", ".join(f"{name} {policy_value(choice)}" for name, choice in policies.items())
 
 
 def _mapping(table: ReportedTable) -> Section:
