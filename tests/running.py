@@ -237,6 +237,14 @@ def processes_of_session(session: int) -> dict[int, str]:
     return found
 
 
+def is_alive(pid: int) -> bool:
+    """There is such a process, in whichever session; a zombie is not alive."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def parent_of(pid: int) -> int:
     """The pid of a process's parent."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

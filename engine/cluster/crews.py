@@ -9,7 +9,7 @@ from engine.cluster.crew import Crew, CrewEvents, MakeCrew
 from engine.cluster.dask_process import DaskProcess
 from engine.cluster.local import LocalCrew
 from engine.config import DaskSettings, Settings
-from engine.errors import UsageError
+from engine.errors import MigrationError, UsageError
 from engine.scheduler_address import SchedulerAddress, read_address
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Crews:
     def _on_dask(self, events: CrewEvents, settings: DaskSettings) -> Crew:
         given = read_address(settings.scheduler) if settings.scheduler else SchedulerAddress()
         is_new = settings not in self._sites and given.slots > 0 and find_spec("distributed") is not None
-        process = DaskProcess(given.hosts, given.slots) if is_new else None  # it imports Dask while we do
+        process = _started(given) if is_new else None  # it imports Dask while we do
         crew, site = _dask()
         if settings not in self._sites:
             self._sites[settings] = site(settings, process)
@@ -55,6 +55,17 @@ async def look_at_cluster(settings: Settings) -> tuple[int, int]:
         return await site.size()
     finally:
         await site.close()
+
+
+def _started(given: SchedulerAddress) -> DaskProcess:
+    try:
+        return DaskProcess(given.hosts, given.slots)
+    except OSError as error:
+        raise MigrationError(
+            f"The Dask cluster on this host cannot be started ({error.strerror or type(error).__name__}): free memory or "
+            "processes here, or name another cluster in dask.scheduler.",
+            code="dask",
+        ) from error
 
 
 def _dask() -> tuple[type[DaskCrew], type[DaskSite]]:

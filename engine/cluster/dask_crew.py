@@ -336,7 +336,7 @@ class DaskCrew:
         except Exception as error:
             log.exception("the Dask cluster cannot be used")
             message = f"The Dask cluster cannot be used ({type(error).__name__}); the engine's log says more."
-            self.events.cannot_start(MigrationError(message, code="dask"))
+            self.events.cannot_start(MigrationError(message, code="dask_internal"))
 
     async def _connect_and_look(self) -> None:
         """Connect, and look again and again which workers Dask has."""

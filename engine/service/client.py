@@ -379,7 +379,7 @@ class EngineClient:
                 asyncio.open_unix_connection(str(socket), limit=protocol.MAX_LINE), waits.connect_s
             )
         except (OSError, TimeoutError) as error:
-            raise ConnectError(f"The engine of run {socket.stem} does not answer; it may have ended.") from error
+            raise ConnectError(f"The engine {socket.stem} does not answer; it may have ended.") from error
         client = cls(reader, writer, socket, waits, by or actor("a front end"))
         try:
             async with asyncio.timeout(waits.attach_s):
@@ -388,12 +388,18 @@ class EngineClient:
             await client.close()
             if isinstance(error, TimeoutError):
                 raise ConnectError(
-                    f"The engine of run {socket.stem} does not answer within {waits.attach_s:g} seconds: "
+                    f"The engine {socket.stem} does not answer within {waits.attach_s:g} seconds: "
                     "its process hangs or is stopped."
                 ) from error
             raise
         client.snapshot = client.attached.snapshot
         return client
+
+    @property
+    def _engine(self) -> str:
+        """In a sentence: by its run once that is known, whose id may be another one than the socket's name."""
+        run_id = self.snapshot.run_id if hasattr(self, "snapshot") else ""
+        return f"The engine of run {run_id}" if run_id else f"The engine {self.socket.stem}"
 
     async def again(self, *, owner: bool, on_disconnect: Literal["continue", "cancel"]) -> EngineClient:
         """Another connection to the same engine.
@@ -418,7 +424,7 @@ class EngineClient:
             ConnectError: the engine ended before it answered.
         """
         if self._closed:
-            raise ConnectError(f"The engine of run {self.socket.stem} has ended.")
+            raise ConnectError(f"{self._engine} has ended.")
         self._next_id += 1
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[self._next_id] = future
@@ -438,7 +444,7 @@ class EngineClient:
             return reply.model_validate(result)
         except ValidationError as error:
             raise OtherVersion(
-                f"The engine of run {self.socket.stem} answers in a way that this version of mongopg-tui does not "
+                f"{self._engine} answers in a way that this version of mongopg-tui does not "
                 "understand: steer the run with the version that started it."
             ) from error
 
@@ -518,7 +524,7 @@ class EngineClient:
         self._closed = True
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(ConnectError(f"The engine of run {self.socket.stem} has ended."))
+                future.set_exception(ConnectError(f"{self._engine} has ended."))
         self._waiting.clear()
         self._news.set()
 

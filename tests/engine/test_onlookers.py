@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,15 +57,6 @@ async def test_a_run_has_the_time_of_its_own_start_and_not_of_its_engines(
         assert await find_engine(name) == engine.process.socket
 
     await completed(engine, source, target)
-
-
-def test_the_socket_of_a_silent_engine_is_known_by_the_letters_of_its_run() -> None:
-    path = Path("/run/mongopg/20200101-0000-ab2c.sock")
-    assert sockets.may_have_run(path, "20261201-1043-ab2c")
-    assert sockets.may_have_run(path, "20200101")
-    assert sockets.may_have_run(path, None)
-    assert not sockets.may_have_run(path, "20261201-1043-ab2d")
-    assert not sockets.may_have_run(path, "2026")
 
 
 async def test_a_client_that_detaches_leaves_the_run_going_on(source: Source, target: Target, engines: Engines) -> None:

@@ -19,7 +19,7 @@ from engine.protocol import RunState, Snapshot, WorkerState, WorkerView
 from tests.faults.planting import constants
 from tests.faults.proxy import proxy_to
 from tests.faults.sockets import ports_to
-from tests.running import Engine, Engines, add_users, assert_users_equal, eventually, nothing_open
+from tests.running import Engine, Engines, add_users, assert_users_equal, eventually, is_alive, nothing_open
 from tests.signals import send_signal
 from tests.slow_run import VERY_SLOW, completed, started
 
@@ -312,11 +312,11 @@ async def test_a_worker_that_hangs_while_postgresql_is_away_is_ended(
         assert send_signal(first, signal.SIGSTOP)
         proxy.is_down = True
         proxy.cut()
-        await eventually(lambda: first not in engine.processes(), HANG_IS_NOTICED_S, engine.account)
+        await eventually(lambda: not is_alive(first), HANG_IS_NOTICED_S, engine.account)
         proxy.is_down = False
         await engine.until_written(engine.snapshot.written + 1)
         assert send_signal(second, signal.SIGSTOP)
-        await eventually(lambda: second not in engine.processes(), HANG_IS_NOTICED_S, engine.account)
+        await eventually(lambda: not is_alive(second), HANG_IS_NOTICED_S, engine.account)
 
         await completed(engine, source, target)
         await engine.leave()

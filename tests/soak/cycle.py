@@ -47,8 +47,8 @@ GONE_S = 20.0
 """For everything to vanish after an engine's end, on a busy machine."""
 FAILS_BY = {"parked", "workers", "no_server", "connection_lost", "network_timeout", "connect"}
 """Codes of failures that a fault may well cause; and SQLSTATEs, MongoDB's numbers."""
-HOSTS_FAIL_BY = {"hosts", "hosts_away", "dask"}
-"""And where workers are on other hosts."""
+HOSTS_FAIL_BY = {"hosts", "hosts_away", "dask_ended"}
+"""And where workers are on other hosts; `dask_internal` is a fault of ours."""
 FORGOTTEN = {"snapshot_too_old", *snapshot.LOST}
 """The server does not have the moment any more at which a run reads: it cannot be completed."""
 

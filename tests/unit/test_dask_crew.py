@@ -229,8 +229,10 @@ async def test_a_call_that_fails_when_it_is_cancelled_keeps_no_crew_from_closing
     played = play(dask)
     await played.until(lambda: played.crew.hosts)
     cancelled: list[None] = []
+    is_called = asyncio.Event()
 
     async def swallow() -> dict[str, int]:
+        is_called.set()
         try:
             await asyncio.sleep(WITHIN_S)
         except asyncio.CancelledError:
@@ -241,9 +243,22 @@ async def test_a_call_that_fails_when_it_is_cancelled_keeps_no_crew_from_closing
         return {}
 
     dask.nthreads = swallow  # type: ignore[method-assign]
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(WITHIN_S):
+        await is_called.wait()
     await played.crew.close()
-    assert len(cancelled) <= 2
+    assert len(cancelled) == 2
+
+
+async def test_a_fault_of_the_crew_itself_has_a_code_of_its_own(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(workers: object) -> None:
+        raise KeyError(workers)
+
+    played = play(Dask(a=1))
+    monkeypatch.setattr(played.site, "saw", fails)
+    await played.until(lambda: played.told.failures)
+    (failure,) = played.told.failures
+    assert isinstance(failure, MigrationError)
+    assert failure.code == "dask_internal"
 
 
 async def test_a_cluster_of_this_host_that_has_ended_is_not_waited_for(play: Play) -> None:

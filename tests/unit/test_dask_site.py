@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from engine.config import DaskSettings
-from engine.errors import UsageError
+from engine.cluster.crews import Crews
+from engine.config import DaskSettings, Settings
+from engine.errors import MigrationError, UsageError
 
 pytest.importorskip("distributed", reason="the extra dask is not installed")
 from engine.cluster.dask_site import DaskSite
@@ -57,3 +60,12 @@ async def test_a_certificate_that_is_not_there_is_named() -> None:
 def test_hosts_for_the_workers_that_are_wanted(scheduler: str, members: int, slots: list[int], hosts: int) -> None:
     assert DaskSite(DaskSettings(scheduler=scheduler, scale=True)).hosts_for(members, slots) == hosts
     assert DaskSite(DaskSettings(scheduler=scheduler)).hosts_for(members, slots) == 0
+
+
+def test_a_cluster_of_this_host_that_cannot_be_started_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.model_validate({"cluster": {"kind": "dask"}, "dask": {"scheduler": "local:1x1"}})
+    make = Crews().of(settings)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(MigrationError, match="The Dask cluster on this host cannot be started") as refused:
+        make(cast(Any, None))
+    assert refused.value.code == "dask"

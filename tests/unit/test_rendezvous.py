@@ -68,3 +68,13 @@ def test_an_engine_whose_front_end_is_gone_before_it_answers_ends_without_a_word
     assert b"Traceback" not in said
     assert b"gone before it could answer" in said
     assert not sockets.socket_path(run_id).exists()
+
+
+def test_the_socket_of_a_silent_engine_is_known_by_the_letters_of_its_run() -> None:
+    path = Path("/run/mongopg/20200101-0000-ab2c.sock")
+    for run in (None, "20200101", "20200101-0000-ab2c", "20261201-1043-ab2c", "20261201-1043-ab"):
+        assert sockets.may_have_run(path, run), run
+    for run in ("2026", "20261201", "20261201-1043", "20261201-1043-"):  # of a time alone, the run may be the engine's
+        assert sockets.may_have_run(path, run), run
+    for run in ("20261201-1043-ab2d", "20261201-1043-b"):
+        assert not sockets.may_have_run(path, run), run
