@@ -812,6 +812,39 @@ async def test_f4_types_are_chosen_from_a_list_that_what_is_typed_narrows(
         await until_shown(pilot, "1 edit")  # of one column, whatever it was in between
 
 
+async def test_enter_applies_from_the_row_of_a_policy(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down", "e")
+        await until_shown(pilot, "Field total", "Apply")
+        app.screen.query_one("#overflow", ChoiceField).focus()
+        await pilot.press("right", "right", "enter")
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen) and "1 edit" in screen_text(app))
+        assert tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]["overflow"] == "reject"
+
+
+async def test_enter_in_the_list_of_types_picks_another_and_applies_the_chosen_one(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down", "e")
+        await until_shown(pilot, "Field total", "Apply")
+        listed, field = app.screen.query_one("#types", OptionList), app.screen.query_one("#type", Input)
+        dialog = app.screen
+        assert not listed.styles.border_left[0]
+        first = listed.content_region
+        await pilot.press("tab", "tab")
+        await until(pilot, lambda: listed.has_focus and bool(listed.styles.border_left[0]))
+        assert listed.content_region == first  # what is lit moves nothing
+        await pilot.press("home", "enter")
+        await until(pilot, lambda: field.has_focus and field.value == "text")
+        assert app.screen is dialog
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen) and "1 edit" in screen_text(app))
+        assert tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]["type"] == "text"
+
+
 async def test_f4_only_policies_that_can_apply_are_offered(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:

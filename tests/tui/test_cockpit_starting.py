@@ -57,6 +57,22 @@ async def test_start_says_what_will_happen_and_sends_what_the_fields_say(engine:
         assert sent["settings"]["source"]["uri"] == SOURCE_URI
 
 
+async def test_digits_typed_on_a_button_of_the_knobs_go_to_the_throttle(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=SMALL) as pilot:
+        await until_shown(pilot, "3 of 4 selected")
+        input_in(app, "#knob-throttle").value = "5,000"
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?", "throttle 5,000 rows/s")
+        await pilot.press("t")
+        await until_shown(pilot, "Knobs of the run", "5,000")
+        dialog = app.screen
+        await pilot.press("tab", "tab")
+        await until(pilot, lambda: isinstance(dialog.focused, Button))
+        await pilot.press(*"4100", "enter")
+        await until_shown(pilot, "Start this run?", "throttle 4,100 rows/s")
+
+
 async def test_a_start_from_within_a_field_means_the_uri_that_stands_there(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=LARGE) as pilot:

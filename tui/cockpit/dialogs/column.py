@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from textual import on
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
@@ -41,6 +42,7 @@ class ColumnDialog(PlanForm[ColumnState]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "step(-1)", "Type before", show=False),
         Binding("down", "step(1)", "Next type", show=False),
+        Binding("enter", "apply", "Apply", show=False, priority=True),
     ]
 
     def __init__(
@@ -151,6 +153,15 @@ class ColumnDialog(PlanForm[ColumnState]):
         at = ((options.highlighted or 0) + by) % len(self._listed)
         field.value = self._listed[at].type
         field.action_select_all()
+
+    def action_apply(self) -> None:
+        """Apply from a policy's row, and from the type that is the chosen one; elsewhere Enter has a meaning already."""
+        options = self.query_one("#types", OptionList)
+        at = options.highlighted if self.focused is options else None
+        is_chosen = at is not None and self._listed[at].type == self.query_one("#type", Input).value
+        if not is_chosen and not isinstance(self.focused, ChoiceField):
+            raise SkipAction
+        self._apply()
 
     @on(OptionList.OptionSelected, "#types")
     def _picked(self, event: OptionList.OptionSelected) -> None:

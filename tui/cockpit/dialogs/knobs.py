@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.events import Key
 from textual.widgets import Button, Input, Static
 
 from engine.config import Settings
@@ -55,9 +56,19 @@ class KnobsDialog(Modal[dict[Knob, KnobValue]]):
 
     def on_mount(self) -> None:
         """Start in the field of the throttle, as where a run is tuned: the other two have defaults that fit the machine."""
-        field = self.query_one(f"#knob-{THROTTLE.name}").query_one(Input)
-        self.set_focus(field)
-        field.action_select_all()
+        self.set_focus(self._throttle)
+        self._throttle.action_select_all()
+
+    @property
+    def _throttle(self) -> Input:
+        return self.query_one(f"#knob-{THROTTLE.name}").query_one(Input)
+
+    def on_key(self, event: Key) -> None:
+        """A digit that is typed on a button is meant for the field that the dialog starts in."""
+        if isinstance(self.focused, Button) and event.key.isdecimal():
+            event.stop()
+            self.set_focus(self._throttle)
+            self._throttle.post_message(Key(event.key, event.character))  # after the focus, which selects what is there
 
     @on(Button.Pressed, "#back")
     def _back(self) -> None:
