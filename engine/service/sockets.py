@@ -54,9 +54,8 @@ def may_have_run(path: Path, run: str | None) -> bool:
     """Whether the engine of a socket, which does not tell, may have the run whose id begins with `run`."""
     if not run or path.stem.startswith(run):
         return True
-    letters = "".join(
-        run.split("-", 2)[2:]
-    )  # the rest is the time of the run, which may be later than that of its engine
+    # The rest is the time of the run, which may be later than that of its engine.
+    letters = "".join(run.split("-", 2)[2:])
     return path.stem.rpartition("-")[2].startswith(letters)
 
 
