@@ -30,7 +30,7 @@ async def test_both_servers_have_a_line_on_a_large_screen_and_a_key_on_any(engin
         await until(pilot, lambda: "WAL limits the run" not in screen_text(app))
 
 
-async def test_a_run_that_nobody_looks_at_has_no_lines_for_it(engine: ScriptedEngine) -> None:
+async def test_a_run_whose_servers_are_not_looked_at_has_no_lines_for_it(engine: ScriptedEngine) -> None:
     app = on_run(engine, running())
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "41,220 rows/s")
