@@ -207,7 +207,7 @@ _RENAMED = {
     "authenticationmechanism": "authMechanism", "rs_name": "replicaSet", "setname": "replicaSet",
 }  # fmt: skip
 """Names of other times and other programs."""
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
 
 def unknown_words(name: str) -> str:

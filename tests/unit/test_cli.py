@@ -494,3 +494,24 @@ def test_a_lost_terminal_does_not_change_the_exit_code() -> None:
         os.close(master)
         process.communicate(timeout=60)
     assert process.returncode == 129
+
+
+@pytest.mark.parametrize(
+    ("words", "streams", "code", "told"),
+    [
+        ("--help", ">/dev/full", EXIT_FAILED, "Error: The output cannot be written: No space left on device.\n"),
+        ("--help", ">&-", EXIT_DONE, ""),
+        ("--help", "<&- >&- 2>&-", EXIT_DONE, ""),
+        ("run --json --mode sideways", ">/dev/full", EXIT_USAGE, "Error: --mode "),
+        ("run --json --mode sideways", "<&- >&-", EXIT_USAGE, "Error: --mode "),
+        ("run --json --mode sideways", "2>&-", EXIT_USAGE, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full_change_no_exit_code(words: str, streams: str, code: int, told: str) -> None:
+    command = f'exec "$0" -m tui {words} {streams}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", command, sys.executable], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == (1 if told else 0)

@@ -65,6 +65,7 @@ def test_every_option_of_the_driver_has_its_place() -> None:
     ("options", "named"),
     [
         ("foo=1", "an option foo"),
+        ("3t.uriVersion=3", "an option 3t.uriVersion"),
         ("replicaset=a&replicaSet=b", "replicaSet twice"),
         ("replicaSett=rs0", "Did you mean replicaSet?"),
         ("tlsCaFiles=x", "Did you mean tlsCAFile?"),

@@ -90,7 +90,7 @@ def _report(error: MigrationError, command: str, *, as_json: bool) -> int:
     if as_json:
         try:
             say_json(record)
-        except BrokenPipeError:
+        except OSError:  # no reader, or a full disk: stderr tells it, too
             _silence_stdout()
     fail(error.message)
     return error.exit_code
