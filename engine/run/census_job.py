@@ -17,13 +17,13 @@ from engine.cluster.meter import RATE_WINDOW_S, Window
 from engine.config import redact
 from engine.errors import MigrationError
 from engine.mapping.census import Census
-from engine.mongo.natural import NUMBERING_LOST, Numbering
+from engine.mongo.natural import Numbering
 from engine.mongo.reader import Range
 from engine.mongo.record_cuts import RecordCuts, older_bounds
 from engine.plan import Choice, PartFacts
 from engine.protocol import CountingView, ProblemReported
 from engine.work.messages import CensusLease, CensusTask, Counted, Failed
-from engine.work.natural_ranges import MEMBER_LOST
+from engine.work.natural_ranges import ORDER_LOST
 
 LEVELS_BELOW = 1
 """Levels of nested documents counted beyond those that flattening asks for: a saved plan proposes what would be in them."""
@@ -180,7 +180,7 @@ class CensusJob(Job[CensusLease, Counted]):
         """A collection cannot be counted in natural order to its end: no more is read of it so."""
         task = self.tasks[lease.task_id]
         is_natural = isinstance(task, CensusTask) and task.numbering is not None
-        if failure.code not in (NUMBERING_LOST, MEMBER_LOST) or not is_natural:
+        if failure.code not in ORDER_LOST or not is_natural:
             return False
         self._leases.finish(lease.key)
         if -lease.task_id not in self.lost_numberings:

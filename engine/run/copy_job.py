@@ -12,7 +12,6 @@ from engine.errors import KnobError, MigrationError
 from engine.failures import DISK_FULL
 from engine.ledger.ledger import Ledger
 from engine.ledger.partitions import Position
-from engine.mongo.natural import NUMBERING_LOST
 from engine.protocol import PartitionParked, ProblemReported, RangeView, TotalChanged
 from engine.run.consistency import Consistency
 from engine.run.context import RunContext
@@ -23,7 +22,7 @@ from engine.run.partition_sizes import PartitionSizes
 from engine.run.progress import CopyProgress
 from engine.run.states import MAY
 from engine.work.messages import Committed, CopyBundle, CopyLease, CopyTask, Failed
-from engine.work.natural_ranges import MEMBER_LOST
+from engine.work.natural_ranges import ORDER_LOST
 
 SMALL_DOCUMENTS = 1_000
 """A collection that is thought to have more documents has transactions to itself."""
@@ -189,7 +188,7 @@ class CopyJob(Job[CopyLease | CopyBundle, Committed]):
             return True
         task = self.tasks[lease.task_id]
         if (
-            failure.code in (NUMBERING_LOST, MEMBER_LOST)
+            failure.code in ORDER_LOST
             and isinstance(task, CopyTask)
             and task.numbering is not None
             and isinstance(lease, CopyLease)

@@ -9,10 +9,9 @@ from engine.cluster.job import Job, JobOwner
 from engine.cluster.lease_book import MAX_DEATHS, LeaseBook
 from engine.config import redact
 from engine.errors import MigrationError
-from engine.mongo.natural import NUMBERING_LOST
 from engine.protocol import ProblemReported
 from engine.work.messages import Compared, Failed, VerifyLease, VerifyTask
-from engine.work.natural_ranges import MEMBER_LOST
+from engine.work.natural_ranges import ORDER_LOST
 
 
 class VerifyJob(Job[VerifyLease, Compared]):
@@ -69,7 +68,7 @@ class VerifyJob(Job[VerifyLease, Compared]):
         """A collection cannot be read in natural order to its end: no more is read of it so."""
         task = self.tasks[lease.task_id]
         is_natural = isinstance(task, VerifyTask) and task.numbering is not None
-        if failure.code not in (NUMBERING_LOST, MEMBER_LOST) or not is_natural:
+        if failure.code not in ORDER_LOST or not is_natural:
             return False
         self._leases.finish(lease.key)
         if lease.task_id not in self.lost_numberings:

@@ -10,12 +10,15 @@ from pymongo.collection import Collection
 from engine.mongo.causal import CausalTime
 from engine.mongo.connect import Document
 from engine.mongo.faults import is_connection_lost
-from engine.mongo.natural import NaturalReader, Numbering, require_numbering
+from engine.mongo.natural import NUMBERING_LOST, NaturalReader, Numbering, require_numbering
 from engine.mongo.reader import BatchSize
 from engine.work.messages import Failed
 
 MEMBER_LOST = "member_lost"
 """Code of a failure to reach the member whose record ids the bounds have."""
+
+ORDER_LOST = frozenset({NUMBERING_LOST, MEMBER_LOST})
+"""Codes of failures after which a collection cannot be read in natural order to its end."""
 
 
 class NaturalRanges:

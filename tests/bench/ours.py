@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from engine.errors import EXIT_DONE, EXIT_INCOMPLETE
+from engine.knobs import PAGE_SIZE
 from tests.bench import shapes
 from tests.bench.measure import MARK, Ran, RunFailed, Watch
 
@@ -41,7 +42,7 @@ def migrate(
     *,
     converter: str,
     workers: int,
-    page_size: int,
+    page_size: int = PAGE_SIZE.default,
     plan: Path | None = None,
     rejected: int = 0,
     checksum: bool = True,

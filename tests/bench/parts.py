@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -323,7 +323,6 @@ class Bench:
             collection,
             converter=converter,
             workers=CLUSTER_SIZE.default,
-            page_size=PAGE_SIZE.default,
             size="auto",
         )
         return Entry(AUTO, f"public.{ours.TABLE}", run, CLUSTER_SIZE.default, converter)
@@ -353,7 +352,6 @@ class Bench:
                     collection,
                     converter=options.converters[0],
                     workers=options.processes,
-                    page_size=PAGE_SIZE.default,
                     order=order,
                 )
                 check = partial(self._check_order, "natural" if order == "auto" else order)
@@ -377,44 +375,23 @@ class Bench:
             raise RunFailed(f"it read in the order {found}, not {order}")
 
     def _hosts(self) -> Contest:
-        documents, converter, workers = (
-            LARGEST * self._options.documents,
-            self._options.converters[0],
-            self._options.processes,
-        )
-        _say(f"hosts: {documents:,} documents, {shapes.USERS.what}")
-        collection = shapes.fill(self._servers.source_uri, shapes.USERS, documents)
-        entries = []
-        for name, dask in ((LOCAL, ""), (ON_DASK, f"local:1x{workers}")):
-            run = partial(
-                ours.migrate,
-                self._servers,
-                collection,
-                converter=converter,
-                workers=workers,
-                page_size=PAGE_SIZE.default,
-                dask=dask,
-            )
-            entries.append(Entry(name, f"public.{ours.TABLE}", run, workers, converter))
-        return Contest("hosts", shapes.USERS, documents, tuple(entries))
+        dask = f"local:1x{self._options.processes}"
+        return self._ways("hosts", LARGEST * self._options.documents, {LOCAL: {}, ON_DASK: {"dask": dask}})
 
     def _checksums(self) -> Contest:
-        documents, converter, workers = self._options.documents, self._options.converters[0], self._options.processes
-        _say(f"checksums: {documents:,} documents, {shapes.USERS.what}")
+        return self._ways("checksums", self._options.documents, {WITH: {}, WITHOUT: {"checksum": False}})
+
+    def _ways(self, part: str, documents: int, ways: Mapping[str, Mapping[str, Any]]) -> Contest:
+        """Our copy of users in some ways: what differs in the call, by name."""
+        converter, workers = self._options.converters[0], self._options.processes
+        _say(f"{part}: {documents:,} documents, {shapes.USERS.what}")
         collection = shapes.fill(self._servers.source_uri, shapes.USERS, documents)
-        entries = []
-        for name, checksum in ((WITH, True), (WITHOUT, False)):
-            run = partial(
-                ours.migrate,
-                self._servers,
-                collection,
-                converter=converter,
-                workers=workers,
-                page_size=PAGE_SIZE.default,
-                checksum=checksum,
-            )
-            entries.append(Entry(name, f"public.{ours.TABLE}", run, workers, converter))
-        return Contest("checksums", shapes.USERS, documents, tuple(entries))
+        copy = partial(ours.migrate, self._servers, collection, converter=converter, workers=workers)
+        entries = (
+            Entry(name, f"public.{ours.TABLE}", partial(copy, **differs), workers, converter)
+            for name, differs in ways.items()
+        )
+        return Contest(part, shapes.USERS, documents, tuple(entries))
 
     def _rejects(self) -> Contest:
         documents, converter, workers = self._options.documents, self._options.converters[0], self._options.processes
@@ -440,7 +417,6 @@ class Bench:
                 collection,
                 converter=converter,
                 workers=workers,
-                page_size=PAGE_SIZE.default,
                 plan=path,
                 rejected=rejected if ways else 0,
             )
