@@ -10,6 +10,7 @@ from pymongo import ReadPreference
 from pymongo.errors import OperationFailure, PyMongoError
 
 from engine.mongo.connect import Client
+from engine.mongo.faults import failure_of
 
 ACTION = "setUserWriteBlockMode"
 LIFT = "db.adminCommand({setUserWriteBlockMode: 1, global: false})"
@@ -64,8 +65,14 @@ def set_block(client: Client, *, blocked: bool) -> None:
 
 
 def can_be_set(client: Client) -> bool:
-    """The user may block writes, and the server knows how; what cannot be asked counts as no. Blocks."""
+    """The user may block writes, and the server knows how; what the server refuses to answer counts as no. Blocks.
+
+    Raises:
+        PyMongoError: the server is away.
+    """
     try:
         return not why_not(client)
-    except PyMongoError:
+    except PyMongoError as error:
+        if failure_of(error).is_transient:
+            raise
         return False

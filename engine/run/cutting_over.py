@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+import asyncpg
+
 from engine.config import redact
 from engine.errors import UsageError
 from engine.follow.apply_job import ApplyJob
@@ -22,6 +24,7 @@ from engine.ledger.ledger import Ledger
 from engine.mongo import causal, write_block
 from engine.mongo.causal import CausalTime, SourceClock
 from engine.mongo.connect import Client
+from engine.postgres.sqlstates import describe
 from engine.protocol import CALLED_OFF, ProblemReported, RunState
 from engine.run.checking import Checking
 from engine.run.context import RunContext
@@ -35,6 +38,8 @@ LET_WRITE_S = 5.0
 MAJORITY_S = 30.0
 """How long a cut-over waits for the majority to have the last write."""
 
+WRITE_BLOCK = "write_block"
+"""Code of the news of a block that an engine has left behind, or leaves."""
 STOP_TTL = "db.adminCommand({setParameter: 1, ttlMonitorEnabled: false})"
 """What an operator enters for MongoDB to delete no document by itself."""
 
@@ -211,6 +216,12 @@ class CuttingOver:
                 with contextlib.suppress(Exception):  # a resume lifts the block, too
                     async with asyncio.timeout(LET_WRITE_S):
                         await self._let_write()
+            if self.blocks_writes:
+                message = (
+                    "The cut-over was broken off, and MongoDB still refuses all writes: resume the run, which finds out what "
+                    f"became of it and lets them through, or enter {write_block.LIFT}."
+                )
+                context.emit(ProblemReported(code=WRITE_BLOCK, message=message))
             raise
         with contextlib.suppress(Exception):  # it is cut over, whatever the source has to say
             async with asyncio.timeout(LET_WRITE_S):
@@ -240,7 +251,12 @@ class CuttingOver:
         await indexes.build_last()
         await self._read_upto_now()  # what took minutes may have been written to meanwhile
         self._require_quiet()
-        await finishing.complete_followed(self._mark or self._since, self._last_look, self._is_undone)
+        try:
+            await finishing.complete_followed(self._mark or self._since, self._last_look, self._is_undone)
+        except asyncpg.PostgresError as error:
+            if not self._can_be_called_off:  # what became of it is not known
+                raise
+            raise CalledOff(f"its last transaction is refused: {describe(error)[1].rstrip('.')}") from error
 
     async def _unless_off(self, work: Coroutine[Any, Any, Result]) -> Result:
         """What it gives. Raises CalledOff when that is asked for meanwhile."""

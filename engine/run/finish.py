@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -286,10 +287,12 @@ class Finishing:
             mark: the source's last write.
             last_look: called right before the commit, with whether everything up to the mark is applied; what it raises rolls
                 everything back.
-            is_undone: called before each try, when it is certain that none before it was or will be committed.
+            is_undone: called before each try, and when it is given up, if it is certain that none before it was or will be
+                committed.
 
         Raises:
             MigrationError: something keeps a table from being replaced.
+            asyncpg.PostgresError: the server refuses it.
         """
         is_replacing = self._context.settings.run.mode == "replace"
         self._context.enter(RunState.FINISHING, "swapping tables" if is_replacing else "completing")
@@ -297,11 +300,13 @@ class Finishing:
         async def seal(connection: asyncpg.Connection) -> None:
             last_look(await self._ledger.keep_followed(connection, mark, self._followed))
 
-        async def step() -> None:
+        async def is_done() -> bool:
             async with self._ledger.own_session(lock_timeout_s=ending.LOCK_TIMEOUT_S) as connection:
-                # Where the answer to its COMMIT was lost.
-                if await self._ledger.settled_phase(connection) == DONE:
-                    return
+                return await self._ledger.settled_phase(connection) == DONE
+
+        async def step() -> None:
+            if await is_done():  # where the answer to its COMMIT was lost
+                return
             is_undone()
             if is_replacing:
                 await self._swap(seal)
@@ -312,7 +317,15 @@ class Finishing:
             ):
                 await seal(connection)
 
-        await insist(self._context, step)
+        try:
+            await insist(self._context, step)
+        except EXPLAINED:
+            # Refused, maybe as late as at its COMMIT, as by a constraint that is looked at then.
+            with contextlib.suppress(*EXPLAINED, TimeoutError):
+                async with asyncio.timeout(ending.LOCK_TIMEOUT_S):
+                    if not await is_done():
+                        is_undone()
+            raise
 
     async def set_sequences(self) -> list[str]:
         """Let sequences of columns that the run has written go on behind their largest values; those that were behind."""

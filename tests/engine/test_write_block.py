@@ -43,6 +43,15 @@ async def blocked(source: Source, target: Target, engine: Engine) -> None:
     await eventually(lambda: is_refused(source), 30.0, engine.account)
 
 
+def test_whether_it_can_be_set_is_not_known_of_a_server_that_is_away(source: Source) -> None:
+    """A run asks once, and offers it or not from then on."""
+    away = {"failCommands": ["connectionStatus"], "closeConnection": True}
+    source.client.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=away)
+    with pytest.raises(PyMongoError):
+        write_block.can_be_set(source.client)
+    assert write_block.can_be_set(source.client)
+
+
 async def test_it_is_lifted_when_the_cut_over_is_called_off_and_stays_when_it_is_done(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -92,6 +101,34 @@ async def test_a_cut_over_that_is_cancelled_or_whose_engine_is_killed_leaves_no_
         await again.finished()
     assert not is_refused(source)
     assert target.value("SELECT write_block FROM mongopg.follow") is False
+
+
+REFUSE_AT_COMMIT = (
+    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$;"
+    "CREATE CONSTRAINT TRIGGER refuses AFTER UPDATE ON mongopg.follow DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+    " WHEN (NEW.phase = 'done') EXECUTE FUNCTION refuse()"
+)
+
+
+async def test_a_last_transaction_that_is_refused_at_its_commit_calls_the_cut_over_off_and_lifts_it(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    fill(source)
+    engine = await following(engines, settings_of(engines))
+    await ready(engine)
+    target.execute(REFUSE_AT_COMMIT)
+    await engine.client.call(CutOver(block_writes=True))
+    off = await engine.event("problem", lambda facts: facts["code"] == CALLED_OFF)
+    assert "its last transaction is refused: PostgreSQL says: not today (P0001)" in off.facts["message"]
+    assert not is_refused(source)
+    assert target.value("SELECT write_block FROM mongopg.follow") is False
+    target.execute("DROP TRIGGER refuses ON mongopg.follow")
+    source.db.things.update_one({"_id": 7}, {"$set": {"n": 1}})
+    await applied(source, target, engine)
+    await ready(engine)
+    await engine.client.call(CutOver())
+    end = await engine.finished()
+    assert (end["state"], end["verification"]) == ("completed", "verified"), end
 
 
 async def listed(engine: Engine) -> bool:

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
+import asyncpg
+import pytest
+
+from engine.mongo import write_block
 from engine.mongo.causal import SourceClock
 from engine.protocol import Event
 from engine.run.cutting_over import CutOver, CuttingOver, Follower
@@ -46,6 +50,10 @@ class Finishing:
 
     def __init__(self) -> None:
         self.n_completed = 0
+        self.refusal: Exception | None = None
+        """Of the last transaction;"""
+        self.is_undone_for_certain = True
+        """that is known, then."""
 
     async def swap_obstacles(self) -> list[str]:
         return []
@@ -58,6 +66,10 @@ class Finishing:
     ) -> None:
         is_undone()
         last_look(True)
+        if self.refusal is not None:
+            if self.is_undone_for_certain:
+                is_undone()
+            raise self.refusal
         self.n_completed += 1
 
 
@@ -165,3 +177,25 @@ async def test_a_write_block_that_is_kept_while_it_is_called_off_is_kept_no_long
     assert not await doing
     assert scene.kept == [True, False]
     assert scene.source.orders == [False]
+
+
+async def test_a_last_transaction_that_is_refused_calls_it_off() -> None:
+    scene = Scene()
+    scene.source.blocking.set()
+    scene.finishing.refusal = asyncpg.CheckViolationError("no")
+    assert not await scene.do(blocks_writes=True)
+    assert scene.source.orders == [True, False]
+    (off,) = scene.told
+    assert "its last transaction is refused" in off.facts["message"]
+
+
+async def test_a_block_that_stays_behind_is_told_with_what_lifts_it() -> None:
+    """It may be cut over, and then the writers are not to write to the source."""
+    scene = Scene()
+    scene.source.blocking.set()
+    scene.finishing.refusal, scene.finishing.is_undone_for_certain = asyncpg.ConnectionDoesNotExistError("gone"), False
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        await scene.do(blocks_writes=True)
+    assert scene.source.orders == [True]
+    (left,) = scene.told
+    assert write_block.LIFT in left.facts["message"]
