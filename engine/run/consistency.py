@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from engine.errors import MigrationError, UsageError
+from engine.follow.request import cannot_follow
 from engine.ledger.ledger import FoundRun, Ledger
 from engine.mongo import causal, snapshot
 from engine.mongo import connect as mongo
@@ -102,6 +103,22 @@ class Consistency:
         """Nothing more is copied of a run: it follows its source from its beginning on. Where that is not the same source any
         more, it is found out when it is followed."""
         await self._go_on(found, is_copied=True)
+
+    async def require_same(self, found: FoundRun) -> None:
+        """A run that follows is to be copied on: its source must be the one that it began with.
+
+        Raises:
+            UsageError: it is not, or cannot be followed for another reason; nothing is kept of that.
+        """
+        why = found.cannot_follow
+        if found.start_time is not None and not why:
+            known = SourceSet(**json.loads(found.source_set))
+            why = (await asyncio.to_thread(self._begin_again, found.start_time, known)).cannot_follow
+        if why:
+            raise cannot_follow(
+                f"{why}. The copy of run {found.run_id} is not complete: resume it when its source is the one that it began "
+                f"with, or discard it (`mongopg-tui runs --discard {found.run_id}`) and start a new one"
+            )
 
     async def begin_anew(self) -> None:
         """Whatever was known of the source: it is followed from now on, when everything is compared with it."""

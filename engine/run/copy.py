@@ -610,6 +610,8 @@ class Copying(Phase):
             await insist(context, lambda: self._require_same_source(found.plan))
         is_copied = found.is_complete or (followed is not None and followed.phase != "copying")
         self._consistency.tables = found.plan.tables
+        if followed is not None and not (is_copied or self._is_anew):
+            await insist(context, partial(self._consistency.require_same, found))
         begins: BeginFollowing | None = None
         if is_copied or self._is_anew:  # what is refused here leaves the run as it is
             follow_on = self._consistency.begin_anew if self._is_anew else partial(self._consistency.follow_on, found)
