@@ -138,8 +138,9 @@ async def dirty_keys(
     most_bytes: int,
     *,
     with_blocked: bool = True,
-) -> list[DirtyKey]:
-    """The next keys of a lane behind one, none newer than a generation; at least one where there are any.
+) -> tuple[list[DirtyKey], bool]:
+    """The next keys of a lane behind one, none newer than a generation; at least one where there are any; and whether there are
+    more behind them.
 
     Args:
         with_blocked: those that are blocked, too.
@@ -156,7 +157,7 @@ async def dirty_keys(
         if room < 0 and found:
             break
         found.append(DirtyKey(row["key_hash"], row["key"]))
-    return found
+    return found, len(found) < len(rows) or len(rows) == limit
 
 
 async def settle(

@@ -130,6 +130,8 @@ class RowSender:
     """Rows of the page in hand that fail alone with an error that need not be about a row."""
     _takes_none: bool = field(init=False, default=False)
     """A COPY without rows went well, in the page in hand."""
+    _is_filled: bool = field(init=False, default=False)
+    """The table where rows of an upsert are collected may have some that are in the target by now."""
 
     def __post_init__(self) -> None:
         self._reports = Reports(self._into.table)
@@ -141,7 +143,7 @@ class RowSender:
 
     async def prepare(self) -> None:
         """Whatever a transaction needs before its first page."""
-        self._where = None
+        self._where, self._is_filled = None, False
         if self.target.upsert_key:
             if self._identities is None:
                 self._identities = await identities(self.connection, self.target.table)
@@ -370,6 +372,10 @@ class RowSender:
 
     async def _copy(self, source: AsyncIterator[Buffer]) -> int:
         """The rows that COPY took."""
+        if self._is_filled:
+            # Not before: the last page's rows go with the table, and what is emptied behind a savepoint gets new files.
+            await self.connection.execute(f"TRUNCATE {UPSERT_PAGE.sql}")
+        self._is_filled = bool(self.target.upsert_key)
         return _count(
             await copy_tuples(self.connection, self._into, source, self.target.columns, where=self._where or "")
         )
@@ -387,7 +393,6 @@ class RowSender:
                 self._identities or (),
             )
         )
-        await self.connection.execute(f"TRUNCATE {UPSERT_PAGE.sql}")
         return _count(status)
 
     async def _stream(self, first: Buffer, rest: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:

@@ -153,7 +153,7 @@ class Applier(Work[ApplyTask, ApplyLease | CheckLease | CompareLease]):
         number = await lanes.next_batch(connection, lane)
         await lanes.claim(connection, lane, number, self._worker, LOCK_TIMEOUT_S)
         try:
-            keys = await lanes.dirty_keys(
+            keys, has_more = await lanes.dirty_keys(
                 connection,
                 lane,
                 position.upto,
@@ -191,7 +191,8 @@ class Applier(Work[ApplyTask, ApplyLease | CheckLease | CompareLease]):
         n_applied = len(keys) - len(became.blocked)
         self._report(Progress(task.task_id, Applied(task.task_id, position.lane, n_applied, *became.counts)))
         self.position = replace(position, after=keys[-1].hash)
-        return False
+        # A key that comes behind them has a newer generation, and wakes its lane: a look that finds none costs a claim.
+        return not has_more
 
     async def _connected(self, task: ApplyTask) -> asyncpg.Connection:
         """The connection to PostgreSQL, as one of a run that holds its table."""

@@ -52,6 +52,8 @@ BY_INDEX = "SET LOCAL jit = off; SET LOCAL enable_hashjoin = off; SET LOCAL enab
 """Rows are looked up, never read all."""
 LOOK_TABLE = "mongopg_look_{}"
 """Temporary table of a task."""
+MOST_COMPARERS = 8
+"""So many temporary tables are kept: each COMMIT empties them, with a lock on each, and a run may have thousands of tables."""
 DIRTY_AGAIN = 0
 """Generation of a key that is to be applied though nothing has changed: older than all others."""
 
@@ -93,7 +95,7 @@ class Checker:
         self._converters = converters
         self._require_same = require_same
         self._comparers: dict[int, Comparer] = {}
-        """By task, of `_connection`."""
+        """By task, of `_connection`; the one that was used last comes last."""
         self._connection: asyncpg.Connection | None = None
         self.rest: CompareLease | CheckLease | None = None
         """What is left of the lease in hand."""
@@ -119,22 +121,26 @@ class Checker:
     async def _keys(self, task: ApplyTask, lease: CheckLease) -> bool:
         """One batch after the other; True when none is left."""
         lane = LaneKey(task.run_id, task.table_id, lease.lane)
-        while checked := await self._batch(task, lane, lease):
+        has_more = True
+        while has_more:
+            checked, has_more = await self._batch(task, lane, lease)
             self._ends.patience.renew()
+            if checked is None:
+                break
             self._slot[Field.PROGRESS_NS] = time.monotonic_ns()
             self._context.report(Progress(task.task_id, checked))
-            if self._context.pace.is_yielding or lease.is_brief:
+            if has_more and (self._context.pace.is_yielding or lease.is_brief):
                 return False
         return True
 
-    async def _batch(self, task: ApplyTask, lane: LaneKey, lease: CheckLease) -> Checked | None:
-        """One transaction; None when there is nothing left."""
+    async def _batch(self, task: ApplyTask, lane: LaneKey, lease: CheckLease) -> tuple[Checked | None, bool]:
+        """One transaction; None when there was nothing left. And whether something may be left behind it."""
         connection, comparer = await self._ready(task)
         async with connection.transaction(isolation="read_committed"):
             await connection.execute(BY_INDEX)
             batch = await changed.take(connection, lane, lease.upto, BATCH_KEYS)
             if batch is None:
-                return None
+                return None, False
             again = set(await changed.unchanged(connection, lane, batch.suspects, batch.rows))
             keys = [*batch.keys, *again]
             self._slot.state = "reading"
@@ -155,7 +161,8 @@ class Checker:
             await changed.mend(connection, lane, [key for key in keys if key not in differ])
             if not await changed.settle(connection, lane, batch):
                 raise _Overtaken
-        return Checked(task.task_id, lane.lane, len(keys), len(suspects), len(mended), len(differing) - len(mended))
+        checked = Checked(task.task_id, lane.lane, len(keys), len(suspects), len(mended), len(differing) - len(mended))
+        return checked, batch.rows[-1] < lease.upto
 
     async def _read(self, task: ApplyTask, after: CausalTime, keys: Sequence[bytes]) -> _Read:
         """The documents of keys, not older than that."""
@@ -341,12 +348,17 @@ class Checker:
         connection = await self._connected(task)
         if connection is not self._connection:
             self._comparers, self._connection = {}, connection
-        if task.table_id not in self._comparers:
+        comparer = self._comparers.pop(task.table_id, None)
+        if comparer is None:
+            if len(self._comparers) >= MOST_COMPARERS:
+                oldest = next(iter(self._comparers))
+                await self._comparers[oldest].close()
+                del self._comparers[oldest]
             table = TableName(task.schema, task.table)
             comparer = Comparer(connection, table, task.mapping, LOOK_TABLE.format(task.table_id), shows_values=False)
             await comparer.open()
-            self._comparers[task.table_id] = comparer
-        return connection, self._comparers[task.table_id]
+        self._comparers[task.table_id] = comparer
+        return connection, comparer
 
 
 class _Overtaken(Exception):

@@ -33,7 +33,9 @@ async def begun(made: Bench) -> asyncpg.Connection:
 
 
 async def keys_of(connection: asyncpg.Connection, upto: int) -> list[bytes]:
-    return [each.key for each in await lanes.dirty_keys(connection, LANE, upto, b"", 100, 1 << 20)]
+    keys, has_more = await lanes.dirty_keys(connection, LANE, upto, b"", 100, 1 << 20)
+    assert not has_more
+    return [each.key for each in keys]
 
 
 async def test_slices_of_a_stream_join_and_each_is_committed_once(target: Target) -> None:
@@ -86,7 +88,7 @@ async def test_a_key_that_changed_again_stays(target: Target, isolation: str) ->
         await connection.execute(f"SET default_transaction_isolation = '{isolation}'")
         await follow.add_slice(connection, RUN, 0, taken(1, "a", "b"))
         await lanes.claim(connection, LANE, 0, 1, 5.0)
-        keys = await lanes.dirty_keys(connection, LANE, 1, b"", 100, 1 << 20)
+        keys, _ = await lanes.dirty_keys(connection, LANE, 1, b"", 100, 1 << 20)
         other = await made.connect()
         await follow.add_slice(other, RUN, 0, taken(2, "b", "c"))  # while the batch reads the source
         await lanes.settle(connection, LANE, 0, 1, keys, (2, 0, 0))
@@ -113,16 +115,16 @@ async def test_a_key_that_is_blocked_stays_until_it_changes_again_or_is_asked_fo
         connection = await begun(made)
         await follow.add_slice(connection, RUN, 0, taken(1, "a", "b", "c"))
         await lanes.claim(connection, LANE, 0, 1, 5.0)
-        keys = await lanes.dirty_keys(connection, LANE, 1, b"", 100, 1 << 20)
+        keys, _ = await lanes.dirty_keys(connection, LANE, 1, b"", 100, 1 << 20)
         blocked = {keys[0].hash: "x_key", keys[1].hash: "y_key"}
         await lanes.settle(connection, LANE, 0, 1, keys, (1, 0, 0), blocked=blocked)
         assert target.value("SELECT n_keys FROM mongopg.applied") == 1
         assert await follow.keys_left(connection, RUN) == (2, 2)
         assert await follow.blocked(connection, RUN) == [Blocked(0, 2, "x_key", 1), Blocked(0, 2, "y_key", 1)]
-        others = await lanes.dirty_keys(connection, LANE, 9, b"", 100, 1 << 20, with_blocked=False)
+        others, _ = await lanes.dirty_keys(connection, LANE, 9, b"", 100, 1 << 20, with_blocked=False)
         assert not others
         await follow.add_slice(connection, RUN, 0, taken(2, "b"))
-        others = await lanes.dirty_keys(connection, LANE, 9, b"", 100, 1 << 20, with_blocked=False)
+        others, _ = await lanes.dirty_keys(connection, LANE, 9, b"", 100, 1 << 20, with_blocked=False)
         assert [each.key for each in others] == [key("b")]
         assert await keys_of(connection, 9) == [key("a"), key("b")]
         assert await follow.keys_left(connection, RUN) == (2, 1)
@@ -160,12 +162,15 @@ async def test_keys_come_in_parts_and_long_ones_whole(target: Target) -> None:
         await follow.add_slice(connection, RUN, 0, taken(1, "a", "b", *long))
         found: list[bytes] = []
         after = b""
-        while part := await lanes.dirty_keys(connection, LANE, 1, after, 2, 1 << 20):
-            assert len(part) <= 2
+        has_more = True
+        while has_more:
+            part, has_more = await lanes.dirty_keys(connection, LANE, 1, after, 2, 1 << 20)
+            assert len(part) == (2 if has_more else 1)
             found += [each.key for each in part]
             after = part[-1].hash
         assert sorted(found) == sorted(key(each) for each in ("a", "b", *long))
-        assert len(await lanes.dirty_keys(connection, LANE, 1, b"", 100, 100)) == 2
+        part, has_more = await lanes.dirty_keys(connection, LANE, 1, b"", 100, 100)
+        assert (len(part), has_more) == (2, True), "the next one has too many bytes"
 
 
 async def test_a_discarded_run_leaves_no_keys(target: Target) -> None:
@@ -184,7 +189,8 @@ async def test_thousands_of_keys_are_removed_by_their_index(target: Target) -> N
         connection = await begun(made)
         await follow.add_slice(connection, RUN, 0, taken(1, *range(6_000)))
         await lanes.claim(connection, LANE, 0, 1, 5.0)
-        keys = await lanes.dirty_keys(connection, LANE, 1, b"", 5_000, 1 << 20)
+        keys, has_more = await lanes.dirty_keys(connection, LANE, 1, b"", 5_000, 1 << 20)
+        assert has_more
         await connection.execute("SET statement_timeout = '15s'")  # by a join of loops it took 22 s
         await lanes.settle(connection, LANE, 0, 1, keys, NOTHING)
         assert len(keys) == 5_000
