@@ -51,6 +51,8 @@ class ApplyJob(Job[ApplyLease, Applied]):
         """and of those that are followed no longer: nothing of them waits."""
         self.is_open = False
         """What is copied is committed and has its keys: changes may be applied."""
+        self.is_whole = False
+        """All keys of the ledger are known here."""
         self.gives_way: Callable[[], bool] = lambda: False
         """Asked before a lane is handed out: the next worker is for something else, however many lanes wait."""
         self.n_keys = self.n_written = self.n_deleted = self.n_rejected = 0
@@ -77,7 +79,8 @@ class ApplyJob(Job[ApplyLease, Applied]):
         return not self._out
 
     def forget(self, table_id: int | None = None) -> None:
-        """The keys of a table, or of all, wait no more, as far as is known here."""
+        """The keys of a table wait no more; or what waits is not known here any more."""
+        self.is_whole = self.is_whole and table_id is not None
         for sweeps in (self._begun, self._waiting):
             for name in [each for each in sweeps if table_id in (None, each[0] - APPLY_TASKS)]:
                 del sweeps[name]

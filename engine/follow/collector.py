@@ -85,7 +85,7 @@ class Collector:
         since: int,
         known: SourceSet,
         seen: Callable[[], int],
-        on_slice: Callable[[Mapping[tuple[int, int], int], CausalTime, int], None],
+        on_slice: Callable[[Mapping[tuple[int, int], int], CausalTime, int | None], None],
         on_halt: Callable[[Sequence[Halt]], None],
     ) -> None:
         """Nothing is read yet.
@@ -97,7 +97,7 @@ class Collector:
             known: the replica set that it began with.
             seen: the newest time of which is known that the source's majority had a write then; 0 where none is known.
             on_slice: called when a slice is committed, with the generation of its keys by task and lane, the position behind it
-                and the one before it.
+                and the one before it; None there where keys were found, of which it is not known.
             on_halt: called when it is committed that something became of collections, such as a drop. Collecting goes on.
         """
         self.position = since - 1
@@ -235,7 +235,7 @@ class Collector:
         waiting = await follow.waiting(connection, self._ledger.run_id)
         gossip = await asyncio.get_running_loop().run_in_executor(self._thread, causal.gossip_of, client)
         generations = {name: at.slice_no for name in waiting if name[0] in own}
-        self._on_slice(generations, CausalTime(at.token_time, gossip), self.position)
+        self._on_slice(generations, CausalTime(at.token_time, gossip), None)
 
     def _is_due(self, taken: StreamSlice, answer: Answer, waited_s: float, quiet_s: float) -> bool:
         """A slice is to be committed.

@@ -25,7 +25,9 @@ class Sight:
     """What the comparing has to know of the following."""
 
     applied: Callable[[], int]
-    """Changes up to that time are applied."""
+    """Changes up to that time are applied, as long as that is certain;"""
+    is_certain: Callable[[], bool]
+    """it is not while tables are to be compared as a whole, or where it is not known which keys wait."""
     position: Callable[[int], int]
     """How far the stream of a table is, by task."""
     want: Callable[[int, int], None]
@@ -43,7 +45,8 @@ class Checking:
         """Nothing is compared yet."""
         self.job = CheckJob(context, sight.wake)
         self.verified_to: int | None = None
-        """All changes up to that time are applied, and were compared since; None before that is known."""
+        """All changes up to that time are applied, and were compared since; None before that is known. It stays as it is while
+        more is not certain."""
         self.is_urgent = False
         """A cut-over waits for it."""
         self.n_waiting = 0
@@ -65,12 +68,14 @@ class Checking:
 
     async def _look(self) -> None:
         sight = self._sight
-        applied = sight.applied()  # before the ledger is asked: what is applied behind that is in it
+        # Before the ledger is asked: what is applied behind that is in it.
+        was_certain, applied = sight.is_certain(), sight.applied()
         waiting, found = await self._ledger.to_compare()
         self.n_waiting = sum(each.n_keys for each in waiting)
         self.n_standing = sum(stand for stand, _ in found.values())
         self.n_mended = sum(mended for _, mended in found.values())
-        self.verified_to = min([applied, *(each.since for each in waiting)])
+        if was_certain and sight.is_certain():
+            self.verified_to = min([applied, *(each.since for each in waiting)])
         ready = [each for each in waiting if each.at <= sight.position(each.task_id)]
         for each in waiting:
             sight.want(each.task_id, each.at)

@@ -34,7 +34,7 @@ from engine.run.approach import Approach
 from engine.run.checking import MUCH, Checking, Sight
 from engine.run.comparing import Comparing
 from engine.run.context import RunContext
-from engine.run.cutting_over import POLL_S, STOP_TTL, CutOver, CuttingOver, Follower
+from engine.run.cutting_over import POLL_S, STOP_TTL, WRITE_BLOCK, CutOver, CuttingOver, Follower
 from engine.run.finish import Finishing
 from engine.run.followed_indexes import FollowedIndexes
 from engine.run.halting import OF_ALL, OF_CHANGES, Halting
@@ -82,7 +82,9 @@ class Following:
             known: the replica set that it began with.
         """
         self.job = ApplyJob(context, self._pause, self._doubt)
-        sight = Sight(self._applied_upto, self._position_of, self._want, self._gossip, self._wake_soon)
+        sight = Sight(
+            self._applied_upto, self._is_certain, self._position_of, self._want, self._gossip, self._wake_soon
+        )
         self._checking = Checking(context, ledger, sight)
         self.job.gives_way = self._checking.job.takes_turn
         self._comparing = Comparing(context, ledger)
@@ -92,6 +94,7 @@ class Following:
         self._folded: set[int] = set()
         """Tables of collections with a collation."""
         self._wake_again: asyncio.Task[None] | None = None
+        self._wakes_once_more = False
         self._context = context
         self._ledger = ledger
         self._found = found
@@ -205,7 +208,7 @@ class Following:
         await self._ask(partial(write_block.set_block, blocked=False))
         await insist(self._context, partial(self._ledger.set_write_block, blocked=False))
         message = "An earlier engine of the run ended in its cut-over: MongoDB's write block is lifted, and following goes on."
-        self._context.emit(ProblemReported(code="write_block", message=message))
+        self._context.emit(ProblemReported(code=WRITE_BLOCK, message=message))
 
     def _start(self, work: Coroutine[Any, Any, None], name: str, among: list[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(work, name=name)
@@ -237,9 +240,10 @@ class Following:
         else:
             self._context.fail(MigrationError(f"The engine failed with {type(error).__name__}.", code="internal"))
 
-    def _wake(self, generations: Mapping[tuple[int, int], int], at: CausalTime, before: int) -> None:
+    def _wake(self, generations: Mapping[tuple[int, int], int], at: CausalTime, before: int | None) -> None:
+        since = self._verified_to if before is None else before
         for (task_id, lane), generation in generations.items():
-            self.job.wake(task_id, lane, generation, at, before)
+            self.job.wake(task_id, lane, generation, at, since)
         if self.job.is_open and generations:
             self._context.cluster.dispatch()
 
@@ -318,6 +322,7 @@ class Following:
         await insist(self._context, lambda: self._ledger.follow_anew(beginning, "catching_up", to_do))
         self._since, self._known, self._seen = beginning.after.at, beginning.source_set, 0
         self._may_be_seen = 0
+        self._checking.verified_to = None  # whatever was: it may be of a time that is no more
         self.job.forget()
         await self._collect(plan)
 
@@ -416,7 +421,7 @@ class Following:
     async def _compare_all(self) -> None:
         """Compare everything while the source is not written to, and have what differs applied."""
         assert self._plan is not None
-        self.job.is_open = False
+        self.job.is_open = self.job.is_whole = False
         try:
             await self._compare(self._followed_tables)
         finally:
@@ -458,17 +463,16 @@ class Following:
         self._phase, self._mark = phase, mark
         await insist(self._context, lambda: self._ledger.set_follow_phase(phase, mark))
 
-    async def _wake_all(self, since: int | None = None, *, is_final: bool = False) -> None:
-        """Lanes of which the ledger has keys, blocked ones included.
+    async def _wake_all(self, *, is_final: bool = False) -> None:
+        """Lanes of which the ledger has keys, blocked ones included. They did not change before what is verified.
 
         Args:
-            since: they did not change before that, as far as is known here; None is the run's beginning.
             is_final: as in `ApplyLease`.
         """
         async with self._ledger.session() as connection:
             found = await ledger_follow.waiting(connection, self._ledger.run_id)
-        before = self._since if since is None else since
-        await self._wake_lanes(found, before, with_blocked=True, is_final=is_final)
+        await self._wake_lanes(found, self._verified_to, with_blocked=True, is_final=is_final)
+        self.job.is_whole = True
 
     async def _wake_lanes(
         self, found: Iterable[tuple[int, int]], before: int, *, with_blocked: bool, is_final: bool = False
@@ -514,6 +518,14 @@ class Following:
         oldest = self.job.oldest
         return read if oldest is None else min(read, oldest)
 
+    def _is_certain(self) -> bool:
+        return self.job.is_open and self.job.is_whole and not self._halting.is_wanted
+
+    @property
+    def _verified_to(self) -> int:
+        """All changes up to that time are applied, and were compared; the run's beginning before more is known."""
+        return max(self._since, self._checking.verified_to or 0)
+
     def _position_of(self, task_id: int) -> int:
         return self._by_task[task_id].position
 
@@ -522,9 +534,14 @@ class Following:
 
     def _wake_soon(self) -> None:
         """Keys are to be applied again of which the streams tell nothing."""
+        self._wakes_once_more = True
         if self._wake_again is None or self._wake_again.done():
-            step = partial(self._wake_all, self._applied_upto())
-            self._wake_again = asyncio.create_task(insist(self._context, step), name="wake lanes")
+            self._wake_again = asyncio.create_task(self._wake_until_all_are_known(), name="wake lanes")
+
+    async def _wake_until_all_are_known(self) -> None:
+        while self._wakes_once_more:  # more may come while the ledger is read
+            self._wakes_once_more = False
+            await insist(self._context, self._wake_all)
 
     # --- cutting over -------------------------------------------------------------------------------------------------
 

@@ -43,8 +43,8 @@ class Heard:
     def on_halt(self, found: Sequence[Halt]) -> None:
         self.halts += found
 
-    def on_slice(self, generations: Mapping[tuple[int, int], int], at: CausalTime, before: int) -> None:
-        assert before <= at.at
+    def on_slice(self, generations: Mapping[tuple[int, int], int], at: CausalTime, before: int | None) -> None:
+        assert before is None or before <= at.at
         self.slices.append(generations)
 
 

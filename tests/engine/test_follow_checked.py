@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import bson
@@ -12,12 +13,13 @@ from engine.follow.check_job import DIFFERENCES
 from engine.ledger import changed
 from engine.ledger.changed import LaneKey
 from engine.postgres import connect as postgres
-from engine.protocol import CALLED_OFF, CallOff, CutOver, RunState
+from engine.protocol import CALLED_OFF, CallOff, CutOver, RunState, Snapshot, Status
 from engine.run.comparing import COMPARED
+from engine.work.check import MOST_COMPARERS
 from tests.engine.changing_source import Changes, assert_same_as_source
 from tests.engine.target_tools import RUN, bench, key
 from tests.engine.test_follow import following, ready
-from tests.engine.test_follow_control import applied, dirty, fill, refused, settings_of, values
+from tests.engine.test_follow_control import applied, dirty, fill, refused, settings_of, target_locked, values
 from tests.running import Engine, Engines, end_kept, eventually
 
 if TYPE_CHECKING:
@@ -74,6 +76,65 @@ async def test_changes_are_compared_when_they_are_applied(source: Source, target
     await engine.client.call(CutOver())
     end = await engine.finished()
     assert (end["state"], end["verification"]) == ("completed", "verified")
+
+
+@pytest.mark.slow
+async def test_a_session_that_compares_many_tables_keeps_temporary_tables_of_a_few(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    names = [f"things{number}" for number in range(MOST_COMPARERS + 4)]
+
+    def are_all(n: int) -> bool:
+        return {target.value(f"SELECT n FROM {name}") for name in names} == {n}
+
+    for name in names:
+        source.db[name].insert_one({"_id": 1, "n": 0})
+    engine = await following(engines, engines.settings(*names, run={"cluster_size": 1}))
+    await ready(engine)
+    for n in (1, 2):
+        for name in names:
+            source.db[name].update_one({"_id": 1}, {"$set": {"n": n}})
+        await eventually(partial(are_all, n), 30.0, engine.account)
+        await compared(target, engine)
+        kept = target.value("SELECT count(*) FROM pg_class WHERE relname LIKE 'mongopg_look_%' AND relkind = 'r'")
+        assert kept == MOST_COMPARERS
+    await engine.cancel()
+    await engine.finished()
+
+
+@pytest.mark.slow
+async def test_what_is_verified_stays_so_when_a_cut_over_is_called_off(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    fill(source)
+    engine = await following(engines, settings_of(engines))
+    await ready(engine)
+    began = source.client.admin.command("hello")["lastWrite"]["opTime"]["ts"].time
+    await asyncio.sleep(3)  # the run's beginning is another time than what is verified
+    source.client.admin.command("appendOplogNote", data={"written": "later"})
+    source.db.things.update_one({"_id": 7}, {"$set": {"n": 1}})
+    await engine.until(
+        lambda now: now.follow is not None and (now.follow.verified_unix or 0.0) >= began + 2, "something is verified"
+    )
+    async with target_locked(target):
+        source.db.things.update_many({}, {"$set": {"n": 2}})
+        await eventually(lambda: dirty(target) > 0, 30.0, engine.account)
+        before = await engine.client.ask(Snapshot, Status())
+        await engine.client.call(CutOver())
+        await eventually(lambda: target.value("SELECT mark_time FROM mongopg.follow"), 30.0, engine.account)
+        await engine.client.call(CallOff())
+        await engine.event("problem", lambda facts: facts["code"] == CALLED_OFF)
+        after = await engine.client.ask(Snapshot, Status())
+        now = source.client.admin.command("hello")["lastWrite"]["opTime"]["ts"].time
+    assert before.follow is not None
+    assert before.follow.verified_unix is not None
+    assert after.follow is not None
+    assert (after.follow.verified_unix or 0.0) >= before.follow.verified_unix
+    assert after.follow.oldest_s is not None
+    assert after.follow.oldest_s <= now - before.follow.verified_unix
+    await applied(source, target, engine)
+    await engine.cancel()
+    await engine.finished()
 
 
 async def test_rows_that_differ_are_found_and_written_again(source: Source, target: Target, engines: Engines) -> None:

@@ -36,11 +36,11 @@ def values(target: Target) -> dict[int, int]:
 
 
 @asynccontextmanager
-async def target_locked(target: Target) -> AsyncIterator[None]:
+async def target_locked(target: Target, mode: str = "SHARE") -> AsyncIterator[None]:
     """No session writes to the table."""
     connection = await postgres.connect(target.uri)
     async with connection.transaction():
-        await connection.execute("LOCK TABLE things IN SHARE MODE")
+        await connection.execute(f"LOCK TABLE things IN {mode} MODE")
         yield
     await connection.close()
 

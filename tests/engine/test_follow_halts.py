@@ -15,7 +15,7 @@ from engine.protocol import CALLED_OFF, CutOver, Resolve, RunState
 from tests.engine.front_end import FrontEnd
 from tests.engine.test_follow import following, ready
 from tests.engine.test_follow_control import target_locked
-from tests.running import Engine, Engines, eventually
+from tests.running import Engine, Engines, eventually, waiting_for_a_lock
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -231,6 +231,32 @@ async def test_changes_that_are_lost_during_the_copy_halt_it_at_its_end(
     assert values(target) == documents(source)
 
 
+@slow
+async def test_a_copy_is_not_gone_on_with_from_another_source_and_goes_on_from_its_own(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    fill(source, "things", count=2_000)
+    settings = engines.settings("things", run={"page_size": 100, "throttle": 300})
+    engine = await following(engines, settings)
+    await engine.until_written(100)
+    engine.kill()
+    await engine.until_gone()
+    own = target.value("SELECT source_set FROM mongopg.run")
+    target.execute(FORGED["source_changed"])
+    n_before = len(values(target))
+    refused, end = await engines.run(settings, resume=engine.run_id)
+    assert (end["state"], end["error"]["code"]) == ("failed", "cannot_follow")
+    assert "another replica set" in end["error"]["message"]
+    assert f"runs --discard {engine.run_id}" in end["error"]["message"]
+    assert len(values(target)) == n_before
+    await refused.leave()
+    target.execute("UPDATE mongopg.run SET source_set = $1::text::jsonb", own)
+    again = await engines.launch(engines.settings("things"))
+    await again.start(resume=engine.run_id)
+    assert (await cut_over(again))["state"] == "completed"
+    assert values(target) == documents(source)
+
+
 FORGED = {
     "history_lost": "UPDATE mongopg.stream_slice SET token = $1, token_time = token_time - (3600::bigint << 32)",
     "source_went_back": "UPDATE mongopg.stream_slice SET token_time = token_time + (3600::bigint << 32)",
@@ -286,6 +312,26 @@ async def test_where_changes_are_lost_everything_is_compared(
     end = await cut_over(again)
     assert (end["state"], end["verification"]) == ("completed", "verified")
     assert values(target) == documents(source)
+
+
+async def test_nothing_is_verified_before_what_was_lost_is_compared(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    engine = await followed(source, engines, "things")
+    await engine.until(lambda now: now.follow is not None and now.follow.verified_unix is not None, "verified")
+    # The oplog does not have what the stream asks for next.
+    lost = {"failCommands": ["getMore"], "errorCode": 286}
+    source.client.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=lost)
+    await halted(engine, "history_lost")
+    async with target_locked(target, "ACCESS EXCLUSIVE"):
+        await resolve(engine, "", "resync")
+        await engine.until(lambda now: now.phase == "comparing with the source", "that it is compared")
+        await waiting_for_a_lock(target)
+        await engine.until(lambda now: now.follow is not None and now.follow.verified_unix is None, "nothing verified")
+    await ready(engine)
+    await engine.until(lambda now: now.follow is not None and now.follow.verified_unix is not None, "verified")
+    await engine.cancel()
+    await engine.finished()
 
 
 @pytest.mark.slow
