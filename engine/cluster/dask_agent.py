@@ -56,10 +56,10 @@ def agent(session: str) -> None:
     with _making:
         relay = _relays.get(session)
         if relay is None or relay.is_closing:
-            relay = _relays[session] = Relay()
+            relay = _relays[session] = Relay(worker)
         relay.join()
     while not relay.is_over(STATUS_POLL_S):
-        if worker.status.name not in ("running", "paused"):
+        if _is_closing(worker):
             relay.drain()  # no cancel, and no end of the scheduler, would end this thread
     with _making:
         if relay.n_slots == 0:
@@ -123,13 +123,17 @@ class Report:
 class Relay:
     """Between a conversation's agents in this process and its host process."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: Any) -> None:
         """Starts the host process.
+
+        Args:
+            worker: of Dask, in whose process this is.
 
         Raises:
             OSError: it cannot be started.
         """
         self.id = secrets.token_hex(8)
+        self._worker = worker
         self.n_slots = 0
         self.is_closing = False
         """It takes no further agent."""
@@ -209,9 +213,11 @@ class Relay:
 
     def report(self) -> bytes:
         """What there is, once."""
+        # A Dask worker that was to close may stay after all: it takes another host process when this one has ended.
+        is_leaving = self.is_leaving and not (self.has_ended and not _is_closing(self._worker))
         facts: dict[str, Any] = {
             "relay": self.id, "slots": self.n_slots, "ended": self.has_ended, "exit": self.exit_code,
-            "leaving": self.is_leaving,
+            "leaving": is_leaving,
             "version": __version__, "format": FORMAT,
         }  # fmt: skip
         parcels = []
@@ -274,6 +280,11 @@ class Relay:
             pass  # it has ended
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
+
+
+def _is_closing(worker: Any) -> bool:
+    """A worker of Dask takes no further tasks."""
+    return worker.status.name not in ("running", "paused")
 
 
 class _NoCalls(logging.Filter):

@@ -381,7 +381,11 @@ class DaskCrew:
             self._enough = time.monotonic()
             self.events.noticed("scheduler", f"{_capital(self._site.words)} answers again.", is_retry=False)
         for place in [place for address, place in self._places.items() if address not in found]:
-            if not (place.is_leaving and place.members):  # else it is still heard of, or missed soon
+            if place.is_leaving and place.members:
+                continue  # it is still heard of, or missed soon
+            if not place.is_leaving and await self._was_retired(place):
+                self._place_leaves(place)
+            if self._has(place):
                 self._lose(place, "was on a worker that Dask has lost")
         self._site.saw(found)
         for address, n_threads in found.items():
@@ -393,6 +397,20 @@ class DaskCrew:
             if place.again_at is not None and time.monotonic() >= place.again_at:
                 place.problem, place.again_at = "", None
 
+    def _has(self, place: DaskPlace) -> bool:
+        """It is not lost."""
+        return self._places.get(place.address) is place
+
+    async def _was_retired(self, place: DaskPlace) -> bool:
+        """Dask was told to do without it. The scheduler knows: its worker is mostly gone before it can say so itself."""
+        assert self._client is not None
+        with contextlib.suppress(Exception):  # then it is lost
+            async with asyncio.timeout(LOOK_S):
+                events = [event for _, event in await self._client.get_events(place.address)]
+            removed = [event for event in events if isinstance(event, dict) and event.get("action") == "remove-worker"]
+            return bool(removed and removed[-1].get("expected"))
+        return False
+
     def _scheduler_is_away(self, why: str) -> None:
         if not self._is_away:
             self._is_away = True
@@ -401,7 +419,7 @@ class DaskCrew:
 
     async def _greet(self, place: DaskPlace) -> None:
         """Use a place when it answers: the scheduler goes on naming one that hangs."""
-        while not place.is_answering:
+        while self._has(place) and not place.is_answering:
             try:
                 async with asyncio.timeout(CALL_S):
                     await self._call(place, take, place.session, "", 0, 0.0)
@@ -421,9 +439,9 @@ class DaskCrew:
         place.is_answering = False
         if place.here is not None and (n or not place.is_leaving):
             goes_on = f": its {n} {'worker' if n == 1 else 'workers'} and their work go to others" if n else ""
-            self.events.noticed("host", f"Host {place.name} is lost{goes_on}.")
+            self.events.noticed("host", f"Host {place.name} is {'gone' if place.is_leaving else 'lost'}{goes_on}.")
         self._lose_members(place, words)
-        if self._places.get(place.address) is place:
+        if self._has(place):
             del self._places[place.address]
         for task in place.tasks:
             task.cancel()
@@ -580,7 +598,7 @@ class DaskCrew:
     # --- the conversation with a host ---------------------------------------------------------------------------------
 
     async def _listen(self, place: DaskPlace) -> None:
-        while True:
+        while self._has(place):  # a call that is cancelled may fail with an error of its own, or return
             try:
                 async with asyncio.timeout(LISTEN_S + CALL_S):
                     content = await self._call(place, take, place.session, place.relay_id, place.n_slots, LISTEN_S)
@@ -588,14 +606,14 @@ class DaskCrew:
                 log.info("%s does not answer: %s", place.address, type(error).__name__)
                 await asyncio.sleep(AGAIN_S)
                 continue
-            if content:
+            if content and self._has(place):
                 self._hear(place, Report(content))
             if place.mailbox is None:
                 await asyncio.sleep(ENDED_POLL_S)  # an answer that there is none comes at once
 
     async def _speak(self, place: DaskPlace) -> None:
         pace = Pace(CALLS_PER_S, AT_ONCE)
-        while True:
+        while self._has(place):  # as above
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(place.news.wait(), SIGN_EVERY_S)
             place.news.clear()
@@ -633,6 +651,8 @@ class DaskCrew:
         place.n_slots = report.slots
         if report.is_leaving and not place.is_leaving:
             self._place_leaves(place)
+        elif place.is_leaving and not report.is_leaving:
+            self._place_stays(place)
         if place.mailbox is None:
             return  # its host process has ended, as is known, and no agent has started another one
         for parcel in report.parcels:
@@ -662,6 +682,11 @@ class DaskCrew:
             self.events.noticed("host", f"Host {place.name} is taken away: {ends} in hand.", is_retry=False)
         for member in [*place.members.values()]:
             self.events.leaving(member)
+
+    def _place_stays(self, place: DaskPlace) -> None:
+        """Dask has changed its mind, as when what its worker holds for others can be taken nowhere else."""
+        place.is_leaving = False
+        self.events.noticed("host", f"Host {place.name} stays: workers are started there again.", is_retry=False)
 
     def _host_process_ended(self, place: DaskPlace, exit_code: int) -> None:
         """By itself: another one is started after a pause, until it is clear that none can live there."""

@@ -260,7 +260,7 @@ class Dispatcher:
         if self.is_ending or not job.can_go_on(message.lease):
             return False
         job.returned(message.lease, message.lease)
-        words = f"{redact(message.message)} The run continues with the {size} workers that are connected."
+        words = f"{redact(message.message)} The work continues with the {size} workers that are connected."
         self._owner.emit(ProblemReported(code=message.code, message=words, retry=True))
         self._owner.resized(size)
         return True
@@ -280,6 +280,13 @@ class Dispatcher:
         if self.is_ending:
             return  # resume asks the ledger
         self._job_of(lease.task_id).lost(lease, why)
+        self._supervisor.dispatch()
+
+    def taken_away(self, lease: Lease, why: str) -> None:
+        """The holder was taken away with its host, and can commit nothing of it any more."""
+        if self.is_ending:
+            return
+        self._job_of(lease.task_id).taken_away(lease, why)
         self._supervisor.dispatch()
 
     def noticed(self, problem: Problem, *, is_retry: bool = True) -> None:

@@ -168,7 +168,10 @@ class HostProcess:
             case Tell():
                 if isinstance(message.message, NewLease):
                     if self._is_draining:
-                        return  # the engine gives it to another when this one has left
+                        # Not begun: the engine, which did not know yet, gives it to another.
+                        lease = message.message.lease
+                        self._say(Said(message.member, Returned(lease, finished=False, rest=lease)))
+                        return
                     self._at_work.add(message.member)
                 if message.member in self._members:
                     self._members[message.member].send(message.message)

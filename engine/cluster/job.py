@@ -56,6 +56,10 @@ class Job(ABC, Generic[LeaseT, PayloadT]):
             why: how it ended, as "A worker ..." goes on.
         """
 
+    def taken_away(self, lease: LeaseT, why: str) -> None:
+        """As `lost`, and no fault of the lease: the holder's host was taken away, and some of it may be committed."""
+        self.returned(lease, lease)
+
     def failed(self, lease: LeaseT, failure: Failed) -> bool:
         """A lease could not be worked on; False leaves it to the cluster, which tells and ends the work, or tries again."""
         return False

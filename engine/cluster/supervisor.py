@@ -106,6 +106,10 @@ class Direction(Protocol):
         """The holder of a lease can commit nothing of it any more; what it committed is in the ledger."""
         ...
 
+    def taken_away(self, lease: Lease, why: str) -> None:
+        """As `lost`, and no fault of the lease: the holder's host was taken away."""
+        ...
+
     def goes_on_elsewhere(self, message: Failed, host: str) -> bool:
         """A host reaches a server no more: its lease goes to workers of other hosts; False where it cannot."""
         ...
@@ -408,7 +412,10 @@ class Supervisor:
     def left(self, member: Member, how: Ended) -> None:
         """A member is no more: its lease is given to another."""
         worker = self._workers.pop(member.id)
-        is_expected = worker.is_retiring and worker.lease is None
+        # A host that is taken away ends its workers when they have finished, also before a lease of theirs has arrived, or
+        # when it cannot wait any longer.
+        is_taken_away = worker.is_leaving and (not how.certain or how.exit_code == 0)
+        is_expected = is_taken_away or (worker.is_retiring and worker.lease is None)
         if not is_expected and not worker.is_ready and how.certain:
             # Those that died together, as with their fork server, count as one.
             n_deaths = max(self._early_deaths.get(member.host, 0), worker.deaths_before + 1)
@@ -424,6 +431,8 @@ class Supervisor:
             reclaim = asyncio.create_task(self._reclaim(worker, how.message), name=f"reclaim from worker {worker.id}")
             self._reclaims.add(reclaim)
             reclaim.add_done_callback(self._reclaimed)
+        elif worker.lease is not None and is_taken_away:
+            self._direction.taken_away(worker.lease, how.message)
         elif worker.lease is not None:
             self._direction.lost(worker.lease, how.message)
         if self._desired and not self.is_hopeless:
@@ -504,7 +513,9 @@ class Supervisor:
     async def _reclaim(self, worker: Worker, why: str) -> None:
         """End its session first, so that it commits nothing any more; where the target does not answer, the fence has to do."""
         await self._end_backend(worker)
-        if worker.lease is not None:
+        if worker.lease is not None and worker.is_leaving:
+            self._direction.taken_away(worker.lease, why)
+        elif worker.lease is not None:
             self._direction.lost(worker.lease, why)
 
     def _reclaimed(self, reclaim: asyncio.Task[None]) -> None:

@@ -190,6 +190,10 @@ class CensusJob(Job[CensusLease, Counted]):
             self._owner.emit(ProblemReported(code=failure.code, message=message, namespace=namespace, retry=True))
         return True
 
+    def can_go_on(self, lease: CensusLease) -> bool:
+        """What its holder did not report is counted by another at any time."""
+        return True
+
     def lost(self, lease: CensusLease, why: str) -> None:
         """The holder is dead: what it did not report is counted again, unless that has happened too often."""
         task = self.tasks[lease.task_id]

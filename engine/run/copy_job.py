@@ -228,6 +228,13 @@ class CopyJob(Job[CopyLease | CopyBundle, Committed]):
 
     def lost(self, lease: CopyLease | CopyBundle, why: str) -> None:
         """What its holder committed is in the ledger; another worker goes on from there."""
+        self._go_on(lease, why, is_death=True)
+
+    def taken_away(self, lease: CopyLease | CopyBundle, why: str) -> None:
+        """Likewise, and it is no death."""
+        self._go_on(lease, why, is_death=False)
+
+    def _go_on(self, lease: CopyLease | CopyBundle, why: str, *, is_death: bool) -> None:
         self._context.emit(
             ProblemReported(
                 code="worker_lost",
@@ -237,7 +244,9 @@ class CopyJob(Job[CopyLease | CopyBundle, Committed]):
             )
         )
         for part in _parts(lease):
-            recovery = asyncio.create_task(self._recover(part), name=f"recover partition {part.partition_id}")
+            recovery = asyncio.create_task(
+                self._recover(part, is_death=is_death), name=f"recover partition {part.partition_id}"
+            )
             self._recoveries.add(recovery)
             recovery.add_done_callback(self._recovered)
 
@@ -255,11 +264,11 @@ class CopyJob(Job[CopyLease | CopyBundle, Committed]):
         task = self.tasks[lease.task_id]
         return f"{task.database}.{task.collection}"
 
-    async def _recover(self, lease: CopyLease) -> None:
+    async def _recover(self, lease: CopyLease, *, is_death: bool) -> None:
         position = await self.progress.catch_up(lease.task_id, lease.partition_id)
         if position.finished:
             self.leases.finish(lease.key)
-        elif self.leases.count_death(lease.key, position.next_slice_no):
+        elif is_death and self.leases.count_death(lease.key, position.next_slice_no):
             self._context.emit(PartitionParked(partition=lease.partition_id, namespace=self.namespace(lease)))
         else:
             self.leases.give_back(lease_at(position))

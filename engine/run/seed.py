@@ -205,6 +205,10 @@ class Seeding(Phase, Job[SeedLease, Committed]):
         if self._ranges.is_finished:
             self.follower.release()
 
+    def can_go_on(self, lease: SeedLease) -> bool:
+        """A range can be inserted again at any time."""
+        return True
+
     def lost(self, lease: SeedLease, why: str) -> None:
         """The holder of a range is dead."""
         self._ranges.lose(lease)

@@ -62,7 +62,15 @@ class VerifyJob(Job[VerifyLease, Compared]):
         if rest is None:
             self._leases.finish(lease.key)
         else:
-            self._leases.give_back(rest)
+            self._leases.give_back(self._behind_reported(rest))
+
+    def _behind_reported(self, lease: VerifyLease) -> VerifyLease:
+        first = self._next_slice.get((lease.task_id, lease.partition_id), lease.slice_no)
+        return replace(lease, slice_no=first)
+
+    def can_go_on(self, lease: VerifyLease) -> bool:
+        """A partition can be taken back at any time: which slices are compared is known."""
+        return True
 
     def failed(self, lease: VerifyLease, failure: Failed) -> bool:
         """A collection cannot be read in natural order to its end: no more is read of it so."""
@@ -89,7 +97,6 @@ class VerifyJob(Job[VerifyLease, Compared]):
             )
             self._owner.fail(MigrationError(message, code="parked"))
             return
-        first = self._next_slice.get((lease.task_id, lease.partition_id), lease.slice_no)
-        self._leases.give_back(replace(lease, slice_no=first))
+        self._leases.give_back(self._behind_reported(lease))
         message = f"A worker {why}; its partition goes to another."
         self._owner.emit(ProblemReported(code="worker_lost", message=message, namespace=namespace, retry=True))

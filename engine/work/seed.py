@@ -7,7 +7,7 @@ import time
 
 from pymongo.errors import PyMongoError
 
-from engine.errors import MigrationError
+from engine.errors import ConnectError, MigrationError
 from engine.mongo import connect as mongo
 from engine.mongo import faults
 from engine.mongo.collections import collection_of
@@ -46,7 +46,8 @@ class Seeder(Work[SeedTask, SeedLease]):
             except PyMongoError as error:
                 failure = faults.failure_of(error)
                 if not failure.is_transient or not patience.is_left:
-                    return Failed(lease, failure.code, failure.sentence, fatal=True)
+                    is_unreachable = failure.is_transient and faults.is_connection_lost(error)
+                    return Failed(lease, failure.code, failure.sentence, fatal=True, is_unreachable=is_unreachable)
                 self._slot.state = "retrying"
                 self._report(Problem(failure.code, failure.sentence))
                 await patience.wait()
@@ -54,7 +55,8 @@ class Seeder(Work[SeedTask, SeedLease]):
                 # What was reported of this range stays counted: go on where the last report ended.
                 low = max(low, self._reached)
             except MigrationError as error:
-                return Failed(lease, error.code, error.message, fatal=True)
+                is_unreachable = isinstance(error, ConnectError) and not error.is_final
+                return Failed(lease, error.code, error.message, fatal=True, is_unreachable=is_unreachable)
             except asyncio.CancelledError:
                 self._is_aborted = True
                 raise

@@ -85,6 +85,27 @@ async def test_a_worker_of_dask_that_is_taken_away_finishes_what_it_has_in_hand(
     told = "members finish what they have in hand"  # the engine hears of it only if it asks before Dask cuts the connection
     await eventually(lambda: told in cluster.log(), ELSEWHERE_S, cluster.log)
     await eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in on_it), ELSEWHERE_S, lambda: on_it)
+    await engine.event("problem", lambda facts: "is taken away" in facts["message"])
+    await completed(engine, source, target)
+    assert not [facts for facts in engine.facts_of("worker") if facts["what"] == "died"]
+    assert not lost_hosts(engine)
+
+
+async def test_a_worker_of_dask_that_is_to_close_and_stays_is_used_again(
+    engines: Engines, source: Source, target: Target, cluster: DaskCluster
+) -> None:
+    def be(status: str, dask_worker: Any) -> None:  # sent by value, as Dask tells it to a worker that it retires
+        dask_worker.handle_worker_status_change(status, "test")
+
+    engine = await begun(engines, source, cluster)
+    below = children_of(cluster.workers[0].pid)
+    async with dask_api.Client(cluster.address, asynchronous=True, set_as_default=False) as client:
+        (address,) = [each for each, pid in (await client.run(os.getpid)).items() if pid in below]
+        await client.run(be, "closing_gracefully", workers=[address])
+        await engine.until(lambda now: not any(worker.pid in below for worker in now.workers), "those there have left")
+        assert [facts["what"] for facts in engine.facts_of("worker") if facts["what"] != "started"] == ["retired"] * 2
+        await client.run(be, "running", workers=[address])
+    await engine.until(all_work(4), "four workers again")
     await completed(engine, source, target)
 
 

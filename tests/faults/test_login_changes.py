@@ -51,7 +51,7 @@ async def test_those_that_are_connected_finish_a_run_whose_login_is_refused(
     )
     target.execute(f"ALTER ROLE {role} NOLOGIN")
     await engine.set("cluster_size", 4)
-    await engine.event("problem", lambda facts: "The run continues with the" in facts["message"])
+    await engine.event("problem", lambda facts: "The work continues with the" in facts["message"])
     await engine.set("throttle", 0)
     end = await engine.finished()
     assert (end["state"], end["written"], end["exit_code"]) == ("completed", USERS, 0), engine.account()

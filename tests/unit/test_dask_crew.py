@@ -45,6 +45,10 @@ class Dask:
         """Workers of Dask whose host processes live."""
         self.busy: set[str] = set()
         """Those that start no agent."""
+        self.closing: set[str] = set()
+        """Those that are about to close."""
+        self.retired: set[str] = set()
+        """Those that were taken away as Dask was told to."""
         self.starts: dict[str, int] = {}
         """How many host processes were started on each."""
         self._tasks: dict[str, list[Task]] = {}
@@ -68,7 +72,7 @@ class Dask:
         if function is not take or not self.starts.get(address):
             return {address: b""}
         number = self.starts[address]
-        has_ended = address not in self.healthy
+        has_ended = address not in self.healthy or self._ended.get(address) == number
         slots = sum(not task.done() for task in self._tasks[address])
         if has_ended and self._ended.get(address) != number:
             self._ended[address] = number
@@ -81,9 +85,13 @@ class Dask:
             "ended": has_ended,
             "version": __version__,
             "format": FORMAT,
-            "exit": 3,
+            "exit": None if address in self.closing else 3,
+            "leaving": address in self.closing,
         }
         return {address: joined([json.dumps(facts).encode()])}
+
+    async def get_events(self, topic: str) -> list[tuple[float, object]]:
+        return [(1.0, {"action": "add-worker"}), (2.0, {"action": "remove-worker", "expected": topic in self.retired})]
 
 
 class Site:
@@ -116,6 +124,8 @@ class Told:
     def __init__(self) -> None:
         self.problems: list[tuple[str, str, bool]] = []
         self.failures: list[Exception] = []
+        self.ends: list[tuple[int, str]] = []
+        """Members that were told to leave, and that have left."""
 
     def joined(self, member: Member) -> None:
         pass
@@ -124,10 +134,10 @@ class Told:
         pass
 
     def leaving(self, member: Member) -> None:
-        pass
+        self.ends.append((member.id, "leaving"))
 
     def left(self, member: Member, how: Ended) -> None:
-        pass
+        self.ends.append((member.id, "left"))
 
     def never_joined(self, member: Member) -> None:
         pass
@@ -222,6 +232,67 @@ async def test_what_keeps_a_run_from_going_on_is_told_and_is_no_retry(play: Play
     dask.threads["tls://a:1"] = 2
     await played.until(lambda: "runs other tasks on all of its threads" in played.told.problems[-1][1])
     assert not any(is_retry for _, _, is_retry in played.told.problems)
+
+
+def members_of(played: Played) -> list[int]:
+    """How many each host has."""
+    return [host.members for host in played.crew.hosts]
+
+
+async def test_a_worker_of_dask_that_stays_after_all_is_used_again(play: Play) -> None:
+    dask = Dask(a=2)
+    dask.healthy.add("tls://a:1")
+    played = play(dask)
+    await played.until(lambda: members_of(played) == [2])
+    dask.closing.add("tls://a:1")
+    await played.until(lambda: [what for _, what in played.told.ends] == ["leaving"] * 2)
+    dask.healthy.discard("tls://a:1")  # its host process has ended, and its members
+    await played.until(lambda: members_of(played) == [0])
+    dask.healthy.add("tls://a:1")
+    assert dask.starts["tls://a:1"] == 1
+    dask.closing.discard("tls://a:1")
+    await played.until(lambda: members_of(played) == [2])
+    assert dask.starts["tls://a:1"] == 2
+    assert [message for _, message, is_retry in played.told.problems if not is_retry and " stays" in message]
+
+
+@pytest.mark.parametrize("is_retired", [False, True])
+async def test_whether_a_worker_of_dask_was_taken_away_or_lost_is_asked_of_the_scheduler(
+    play: Play, is_retired: bool
+) -> None:
+    dask = Dask(a=2)
+    dask.healthy.add("tls://a:1")
+    played = play(dask)
+    await played.until(lambda: members_of(played) == [2])
+    dask.retired.update(["tls://a:1"] if is_retired else [])
+    del dask.threads["tls://a:1"]
+    await played.until(lambda: not played.crew.hosts)
+    told = [what for _, what in played.told.ends]
+    assert told == (["leaving", "leaving", "left", "left"] if is_retired else ["left", "left"])
+
+
+async def test_a_lost_worker_of_dask_is_called_no_more_also_when_a_call_fails_as_it_is_cancelled(play: Play) -> None:
+    address = "tls://a:1"
+    dask = Dask(a=1)
+    dask.healthy.add(address)
+    played = play(dask)
+    await played.until(lambda: members_of(played) == [1])
+    is_called = asyncio.Event()
+
+    async def swallow(function: object, *arguments: Any, workers: list[str]) -> dict[str, Any]:
+        is_called.set()
+        try:
+            await asyncio.sleep(WITHIN_S)
+        except asyncio.CancelledError:
+            raise OSError from None
+        return {}
+
+    dask.run = swallow  # type: ignore[method-assign]
+    async with asyncio.timeout(WITHIN_S):
+        await is_called.wait()
+    del dask.threads[address]
+    await played.until(lambda: not played.crew.hosts)
+    await played.until(lambda: not [task for task in asyncio.all_tasks() if task.get_name().endswith(address)])
 
 
 async def test_a_call_that_fails_when_it_is_cancelled_keeps_no_crew_from_closing(play: Play) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from engine.cluster.crew import CrewEvents, Ended, Host
 from engine.cluster.gates import ASK_AGAIN_S, SOON_S
 from engine.cluster.host_views import host_views
@@ -15,6 +17,7 @@ from engine.errors import MigrationError, UsageError
 from engine.protocol import HostView, RunState, Snapshot, WorkerState, WorkerView
 from engine.work.context import WorkerStart
 from engine.work.messages import (
+    Connected,
     Failed,
     NewLease,
     NewTask,
@@ -202,6 +205,19 @@ async def test_a_host_that_cannot_reach_a_server_is_asked_again_and_the_others_g
     assert kinds(late.sent)[-1] is not Retire
 
 
+async def test_this_host_looks_while_the_other_one_does_and_again_before_one_is_refused() -> None:
+    looks = [OTHER_SERVER, HERE]
+    cluster = Cluster(1, lambda number: "a", looks)
+    (member,) = cluster.members
+    assert kinds(member.sent) == [Probe]
+    while len(looks) > 1:
+        await asyncio.sleep(0)
+    member.say(HERE)  # the server is another one than it was when this host looked
+    while NewLease not in kinds(member.sent):
+        await asyncio.sleep(0)
+    assert cluster.crew.refused == {}
+
+
 async def test_a_server_that_was_away_for_the_engine_too_is_looked_at_soon() -> None:
     cluster = Cluster(1, lambda number: "a", [replace(HERE, problem="MongoDB is away."), HERE])
     (member,) = cluster.members
@@ -300,7 +316,8 @@ async def test_what_a_server_says_of_a_lock_is_no_fault_of_the_host_that_heard_i
 
 
 async def test_nothing_is_judged_while_this_host_cannot_reach_a_server(monkeypatch: object) -> None:
-    cluster = Cluster(1, lambda number: "a", [replace(HERE, problem="MongoDB is away."), HERE])
+    is_away = replace(HERE, problem="MongoDB is away.")
+    cluster = Cluster(1, lambda number: "a", [is_away, is_away, HERE])
     (member,) = cluster.members
     member.say(HERE)
     await settled()
@@ -327,6 +344,35 @@ async def test_workers_of_a_host_that_is_taken_away_finish_what_they_have_and_ot
     second.leave(Ended("has retired", 0))
     assert (2, "retired") in cluster.direction.changes
     assert cluster.direction.lost_leases == []
+
+
+@pytest.mark.parametrize(
+    ("how", "what", "is_a_death"),
+    [
+        (Ended("was on a host process that has ended", None, certain=False), "retired", False),
+        (Ended("ended with exit code 0", 0), "retired", False),  # it had retired before its lease arrived
+        (Ended("was killed", -9), "died", True),
+    ],
+    ids=["silent", "retired", "killed"],
+)
+async def test_a_worker_whose_host_was_taken_away_before_it_had_finished_has_not_died(
+    how: Ended, what: str, is_a_death: bool
+) -> None:
+    cluster = Cluster(2, by_parity)
+    first, second = cluster.members
+    for member in (first, second):
+        member.say(HERE)
+    await settled()
+    held = next(message.lease for message in second.sent if isinstance(message, NewLease))
+    second.say(Connected(72))
+    cluster.crew.events.leaving(second)
+    second.leave(how)
+    await settled()
+    assert (2, what) in cluster.direction.changes
+    assert cluster.direction.ended_backends == ([] if how.certain else [72])
+    known = [(held, how.message)]
+    assert cluster.direction.lost_leases == (known if is_a_death else [])
+    assert cluster.direction.taken == ([] if is_a_death else known)
 
 
 def test_hosts_join_are_refused_and_leave() -> None:

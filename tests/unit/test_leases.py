@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 from engine.run.copy_leases import CopyLeases
 from engine.run.seed import SeedRanges
-from engine.work.messages import CopyLease, SeedLease
+from engine.verify.job import VerifyJob
+from engine.work.messages import Compared, CopyLease, SeedLease, VerifyLease
 
 
 def partition(number: int) -> CopyLease:
@@ -78,6 +80,21 @@ def test_a_held_partition_keeps_the_work_open_until_it_is_released() -> None:
     leases.release()
     assert leases.take() == lease
     assert leases.withdraw(0) is None
+
+
+def test_what_a_worker_that_reaches_no_server_has_compared_of_a_partition_is_not_compared_again() -> None:
+    compared: list[Compared] = []
+    job = VerifyJob(cast(Any, None), compared.append)
+    lease = VerifyLease(1, 3, 0, None)
+    job.add([lease])
+    assert job.next_lease() == lease
+    for slice_no in range(2):
+        job.progressed(Compared(1, 3, slice_no, 10, 10, 0, 0, 0, 100, 10, is_changed=False))
+    assert job.can_go_on(lease)
+    job.returned(lease, lease)
+    assert job.next_lease() == replace(lease, slice_no=2)
+    job.returned(lease, None)
+    assert job.is_finished
 
 
 def test_seeding_hands_out_pages_up_to_the_count() -> None:

@@ -43,6 +43,8 @@ class Direction:
     def __init__(self, *leases: Lease) -> None:
         self.waiting = deque(leases)
         self.lost_leases: list[tuple[Lease, str]] = []
+        self.taken: list[tuple[Lease, str]] = []
+        """Leases of workers whose hosts were taken away."""
         self.changes: list[tuple[int, str]] = []
         self.ended_backends: list[int] = []
         self.answers: list[Returned | Failed] = []
@@ -68,6 +70,9 @@ class Direction:
 
     def lost(self, lease: Lease, why: str) -> None:
         self.lost_leases.append((lease, why))
+
+    def taken_away(self, lease: Lease, why: str) -> None:
+        self.taken.append((lease, why))
 
     def goes_on_elsewhere(self, message: Failed, host: str) -> bool:
         self.waiting.appendleft(message.lease)
