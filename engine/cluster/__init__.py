@@ -17,7 +17,7 @@
     dask_site      that cluster: connected to, or started on this host (dask_process, and dask_local in it)
     dask_api       what is used of Dask
     dask_agent     what Dask runs there for it
-    host           a host process there, which has members and a local crew; started by host_main
+    host           a host process there, which has members and a local crew; started by host_start, as host_main
     host_words     what it and the engine say to each other
     mailbox        said so that each message arrives once, in order, whatever is lost on the way
     pace           how often: at once when it is seldom

@@ -24,7 +24,6 @@ import queue
 import secrets
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -32,6 +31,7 @@ from typing import Any
 
 from engine import __version__
 from engine.cluster.dask_api import get_worker
+from engine.cluster.host_start import started_host
 from engine.work.frames import FORMAT, LENGTH, framed, joined, split
 
 START_POLL_S = 0.05
@@ -150,15 +150,8 @@ class Relay:
         self._taken: deque[bytes] = deque()
         self._to_write: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._listener: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
-        ours, theirs = socket.socketpair()
-        self._socket = ours
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "engine.cluster.host_main", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+        host = started_host()
+        self._socket, self._process = host.socket, host.process
         for work in (self._read, self._write):
             threading.Thread(target=work, name=f"mongopg {work.__name__.strip('_')}", daemon=True).start()
 

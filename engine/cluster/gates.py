@@ -77,6 +77,8 @@ class Gates:
         self._refused: set[str] = set()
         self._asked: dict[str, int] = {}
         """Hosts that are not judged yet, with the worker that was asked."""
+        self._looking: dict[str, asyncio.Task[Probed]] = {}
+        """Begun when a host was asked: both looks take their time."""
         self._judging: dict[str, asyncio.Task[None]] = {}
         self._tries: dict[str, int] = {}
 
@@ -90,7 +92,10 @@ class Gates:
 
     def is_asking(self, worker: int, host: str) -> bool:
         """This worker is the one to be asked what its host has: none was before."""
-        return self._asked.setdefault(host, worker) == worker
+        if host not in self._asked:
+            self._asked[host] = worker
+            self._looking[host] = asyncio.create_task(self._looked(), name=f"look for host {host}")
+        return self._asked[host] == worker
 
     def is_asked(self, worker: int, host: str) -> bool:
         """This worker was asked, and its host is not judged yet."""
@@ -115,20 +120,26 @@ class Gates:
         self._open.discard(host)
         self._refused.discard(host)
         self._asked.pop(host, None)
-        judging = self._judging.pop(host, None)
-        if judging is not None and judging is not asyncio.current_task():
-            judging.cancel()
+        for task in (self._judging.pop(host, None), self._looking.pop(host, None)):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
 
     def close(self) -> None:
         """Judge none any more."""
-        for host in list(self._judging):
+        for host in [*self._judging, *self._looking]:
             self.forget(host)
 
+    async def _looked(self) -> Probed:
+        return await self._look(self.start)
+
     async def _judge(self, host: str, there: Probed) -> None:
-        was_away_here = False
-        while (here := await self._look(self.start)).problem:
-            was_away_here = True
-            await asyncio.sleep(AGAIN_S)
+        looking = self._looking.pop(host, None)
+        here = await looking if looking is not None else None
+        was_away_here = here is not None and bool(here.problem)
+        if here is None or here.problem or refusal(here, there):  # what was so then may be another way by now
+            while (here := await self._look(self.start)).problem:
+                was_away_here = True
+                await asyncio.sleep(AGAIN_S)
         problem = refusal(here, there)
         self._judging.pop(host, None)
         if not problem:
