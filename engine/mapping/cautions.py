@@ -192,7 +192,7 @@ def holds_words(seen: Set[Kind], misfits: Set[Kind]) -> str:
 
 
 def describe_kinds(seen: FieldCensus) -> str:
-    """The kinds with their shares, the most frequent first: `string 97 %, int32 3 %`."""
+    """The kinds with their shares, the most frequent first: `string 97%, int32 3%`."""
     ranked = sorted(seen.kinds.items(), key=lambda item: -item[1])
     return ", ".join(f"{KIND_NAMES[Kind(kind)]} {percent(count, seen.present)}" for kind, count in ranked)
 
@@ -201,8 +201,8 @@ def percent(part: int, whole: int) -> str:
     """A share that is 100 or 0 only when it is exactly so."""
     share = 100 * part / whole if whole else 0.0
     if 99.9 < share < 100 or 0 < share < 0.1:
-        return "> 99.9 %" if share > 50 else "< 0.1 %"
-    return f"{share:.3g} %"
+        return ">99.9%" if share > 50 else "<0.1%"
+    return f"{share:.3g}%"
 
 
 def _of_documents(census: Census, mapping: Mapping) -> Iterator[Caution]:

@@ -10,7 +10,7 @@ from typing import Any
 from engine.config import Settings
 from engine.convert.rejection import CORRUPT, DATE_RANGE, NUL, UTF8
 from engine.errors import MigrationError
-from engine.mapping.cautions import corrupt_caution, too_wide
+from engine.mapping.cautions import corrupt_caution, percent, too_wide
 from engine.mapping.census import Census, FieldCensus
 from engine.mapping.kinds import KIND_NAMES
 from engine.mapping.model import Column, Kind, Role
@@ -179,7 +179,7 @@ def warnings_of(survey: Survey, shown: Preview, failure: str = "") -> list[tuple
         return (
             f"{count:,} of {shown.n_read:,} sampled documents"
             if is_all
-            else f"{_part(count, shown.n_read)} of the sampled documents"
+            else f"{percent(count, shown.n_read)} of the sampled documents"
         )
 
     own = corrupt_caution(survey.census.n_corrupt, survey.census.n_documents)
@@ -196,7 +196,7 @@ def warnings_of(survey: Survey, shown: Preview, failure: str = "") -> list[tuple
             reasons = ", ".join(f"{count:,} × {_reason(*each)}" for each, count in ranked[:5])
         else:
             reasons = ", ".join(
-                _reason(*each) + (f" in {_part(count, shown.n_read)}" if len(ranked) > 1 else "")
+                _reason(*each) + (f" in {percent(count, shown.n_read)}" if len(ranked) > 1 else "")
                 for each, count in ranked[:5]
             )
         found.append((REJECT_WEIGHT, f"{sampled(n_rejects)} would be rejected: {reasons}."))
@@ -213,11 +213,6 @@ def warnings_of(survey: Survey, shown: Preview, failure: str = "") -> list[tuple
 
 def _reason(reason: str, name: str) -> str:
     return f"{_REASONS.get(reason, reason)} in {name or 'the document'}"
-
-
-def _part(count: int, of: int) -> str:
-    """A share, which is never told as nothing."""
-    return "under 0.1%" if count * 1_000 < of else f"{count / of:.1%}"
 
 
 def _n_corrupt(survey: Survey, shown: Preview) -> int:

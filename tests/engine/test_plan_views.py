@@ -98,7 +98,7 @@ async def test_a_plan_explains_every_column(source: Source, engines: Engines) ->
     total = columns["total"]
     assert (total.type, total.seen_percent) == ("jsonb", 100)
     assert total.kinds == {"double": 12.5, "int32": 37.5, "string": 50}
-    assert total.note == "string 50 %, int32 37.5 %, double 12.5 %; in 100 % of the documents"
+    assert total.note == "string 50%, int32 37.5%, double 12.5%; in 100% of the documents"
     assert (columns["note"].seen_percent, columns["note"].field) == (50, "note")
     assert (table.documents, table.sampled, table.kind) == (200, 200, "collection")
 

@@ -167,8 +167,14 @@ def found_tables(*tables: tuple[str, str] | TargetTable, mode: str = "create", *
     return PreflightReport(**(facts | changes))
 
 
+PLAN_WARNINGS = ("total: 2% of the values are ints", "3 documents are larger than 1 MiB")
+
+
 def plan_view(
-    toml: str = TOML, edits: Sequence[PlanEdit] = (), preflight: PreflightReport | None = None
+    toml: str = TOML,
+    edits: Sequence[PlanEdit] = (),
+    preflight: PreflightReport | None = None,
+    warnings: Sequence[str] = PLAN_WARNINGS,
 ) -> EditablePlan:
     """A plan of two collections with warnings and a preview, as it is after edits."""
     saved = read_plan(toml, edits)
@@ -200,7 +206,6 @@ def plan_view(
         PreviewRowView(id='"64f0c1"', values=["64f0c1", "19.9", None]),
         PreviewRowView(id='"64f0c2"', values=[], reject="nul in name"),
     ]
-    warnings = ["total: 2% of the values are ints", "3 documents are larger than 1 MiB"]
     planned = read_plan(toml).tables
     tables = [
         TableView(
@@ -208,7 +213,7 @@ def plan_view(
             documents=4_210_334, size_bytes=2_040_109_466, filter=table.filter,
             ignored=[".".join(path) for path in table.ignored],
             columns=columns_of(table), ddl=f"CREATE TABLE public.{name} (\n  _id text\n);\n",
-            warnings=warnings[:2] if first else [],
+            warnings=list(warnings) if first else [],
             sampled=10_000, preview=preview, primary_key="_id",
             order="natural" if first else "id",
             order_reason="its _ids are in no order on disk" if first else "its documents lie in that order",

@@ -11,7 +11,7 @@ import contextlib
 import json
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from engine.protocol import (
     read_event,
 )
 from tests.tui.scripted_answers import (
+    PLAN_WARNINGS,
     RUNS,
     TOML,
     discard_preview,
@@ -197,6 +198,8 @@ class ScriptedEngine:
         """Every command received, in order."""
         self.plan_text = TOML
         """What it proposes."""
+        self.plan_warnings: Sequence[str] = PLAN_WARNINGS
+        """What it warns of in the first of its tables."""
         self.preflight: PreflightReport | None = None
         """What it finds; None finds every table to be new."""
         self.refusals: dict[str, tuple[str, str]] = {}
@@ -369,9 +372,8 @@ class ScriptedEngine:
             case "plan":
                 asked = MakePlan.model_validate(command)
                 try:
-                    result = plan_view(asked.plan or self.plan_text, asked.edits, self.preflight).model_dump(
-                        mode="json"
-                    )
+                    toml = asked.plan or self.plan_text
+                    result = plan_view(toml, asked.edits, self.preflight, self.plan_warnings).model_dump(mode="json")
                 except UsageError as error:
                     return {"error": {"code": error.code, "message": error.message}}
             case "preflight":

@@ -59,7 +59,7 @@ def test_the_users_of_the_demo() -> None:
         ("_extra", "jsonb"),
     ]
     assert proposal.warnings == []
-    assert proposal.notes["age"] == "int32 100 %; in 50 % of the documents"
+    assert proposal.notes["age"] == "int32 100%; in 50% of the documents"
     assert proposal.mapping.id_column.nullable is False
 
 
@@ -121,12 +121,12 @@ def test_the_whole_document_in_one_column() -> None:
 def test_mixed_kinds_are_a_warning_with_their_shares() -> None:
     proposal = proposal_for({"a": 1}, {"a": "x"}, {"a": "y"}, {"a": None})
     assert shape(proposal.mapping)["a"] == "jsonb"
-    assert proposal.warnings == ["Field a holds string 50 %, int32 25 %, null 25 %: its column is jsonb."]
+    assert proposal.warnings == ["Field a holds string 50%, int32 25%, null 25%: its column is jsonb."]
 
 
 def test_shares_are_never_rounded_to_all_or_nothing() -> None:
     proposal = proposal_for(*({"a": 1} for _ in range(5000)), {"a": "x"})
-    assert proposal.notes["a"] == "int32 > 99.9 %, string < 0.1 %; in 100 % of the documents"
+    assert proposal.notes["a"] == "int32 >99.9%, string <0.1%; in 100% of the documents"
 
 
 def test_a_field_that_is_not_always_a_document_is_not_flattened() -> None:
@@ -231,16 +231,16 @@ def test_nearly_all_of_one_kind_is_worth_a_word() -> None:
         *({"a": "x", "b": 1, "c": 1.5} for _ in range(97)), *({"a": 1, "b": "x", "c": None} for _ in range(3))
     )
     assert proposal.warnings == [
-        "Field a holds string 97 %, int32 3 %: its column is jsonb.",
-        "Field b holds int32 97 %, string 3 %: its column is jsonb.",
-        'Field a: type = "text" in a saved plan would take 97 % of its values, and the rest would go to _extra.',
-        'Field b: type = "integer" in a saved plan would take 97 % of its values, and the rest would go to _extra.',
+        "Field a holds string 97%, int32 3%: its column is jsonb.",
+        "Field b holds int32 97%, string 3%: its column is jsonb.",
+        'Field a: type = "text" in a saved plan would take 97% of its values, and the rest would go to _extra.',
+        'Field b: type = "integer" in a saved plan would take 97% of its values, and the rest would go to _extra.',
     ]
 
 
 def test_an_array_of_one_kind_says_what_it_could_be() -> None:
     notes = proposal_for({"a": ["x"], "b": [1, "x"], "c": [], "d": [1, None]}).notes
-    assert notes["a"] == 'array 100 %; in 100 % of the documents; arrays = "native" would make it text[]'
+    assert notes["a"] == 'array 100%; in 100% of the documents; arrays = "native" would make it text[]'
     assert notes["d"].endswith("would make it integer[]")
     assert "native" not in notes["b"] + notes["c"]
 
@@ -259,7 +259,7 @@ def test_keys_that_are_data_stay_one_column() -> None:
     proposal = proposal_for(*documents, flatten=1)
     assert shape(proposal.mapping) == {"_id": "text", "seen": "jsonb", "address_city": "text", "_extra": "jsonb"}
     assert proposal.warnings == [
-        "Field seen has 301 keys, each of them in 0.664 % of its documents on average: they look like data, so it stays one "
+        "Field seen has 301 keys, each of them in 0.664% of its documents on average: they look like data, so it stays one "
         "column and does not become 301."
     ]
     fields = [{"wide": {f"f{number}": 1 for number in range(150)}} for _ in range(3)]

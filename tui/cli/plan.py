@@ -18,7 +18,7 @@ from tui.cli.options import Given, JsonOption, PlanOption, require, takes
 from tui.cli.output import note, say, say_json
 from tui.cli.plan_files import check_plan_decides, read_plan, save_plan
 from tui.words.census import census_words, counting_words, documents_words, kinds_words, order_words, values_words
-from tui.words.format import about, bytes_size, percent, rate
+from tui.words.format import about, bytes_size, part, rate
 from tui.words.preflight import lines, summary
 from tui.words.safe import safe, safe_block
 from tui.words.tables import text_table
@@ -142,7 +142,7 @@ def _columns_text(table: TableView) -> str:
     rows = [
         [
             column.field,
-            percent(column.seen_percent / 100),
+            part(column.seen_percent),
             ", ".join(kinds_words(column)),
             column.column,
             column.type,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.config import Mode, Settings
 from engine.protocol import POLICIES, CollectionInfo, PlanView, PreflightReport
@@ -52,6 +52,8 @@ class StartFacts:
     warnings: tuple[str, ...] = ()
     plan_warnings: tuple[str, ...] = ()
     """Those of the plan, the weightiest first."""
+    edits: tuple[str, ...] = ()
+    """What the operator has edited in the plan, each in words."""
 
     @property
     def replaces(self) -> bool:
@@ -108,7 +110,8 @@ def of_edited_start(settings: Settings, edited: EditedPlan) -> StartFacts:
     lines = f"{edited.words}: collections, tables, mode, columns and policies come from the plan"
     older = ("Setup has changed since: its collections and mapping do not count.",) if edited.is_older else ()
     size = sum(table.size_bytes for table in edited.plan.tables)
-    return _facts(settings, edited.plan.mode, _moved(edited.plan), size, lines, edited.plan, older)
+    facts = _facts(settings, edited.plan.mode, _moved(edited.plan), size, lines, edited.plan, older)
+    return replace(facts, edits=edited.edits)
 
 
 def _moved(plan: PlanView) -> tuple[Moved, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.errors import UsageError
@@ -25,6 +25,7 @@ from engine.protocol import (
     SetPolicies,
     apply,
 )
+from tui.words.rejects import policy_value
 
 Step = tuple[PlanEdit, ...]
 """What the operator does at once, and what is undone at once."""
@@ -90,7 +91,7 @@ class PlacedEdit:
             case SetFilter():
                 what = "filter"
         path = edit.column.path if isinstance(edit, PutBack) else self.column.path if self.column is not None else ()
-        return f"{self.table.namespace}{f', {field_label(path)}' if path else ''}: {what}"
+        return _named(self.table, path, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,16 +221,22 @@ class PlanEdits:
             plans.append(plan)
         return plans
 
-    def n_changes(self, kept: Sequence[Step] = ()) -> int:
-        """What is otherwise in the plan: two names for a column, one after the other, are one change; back again is none.
+    def changes(self, kept: Sequence[Step] = ()) -> list[str]:
+        """What is otherwise in the plan, each in words: two names for a column, one after the other, are one change; back again
+        is none.
 
         Args:
             kept: the steps after which it is looked at; without them, all.
         """
         if self.done == tuple(kept):
-            return 0
+            return []
         before = replace(self, done=tuple(kept)).plans()[-1]
-        return sum(_changes(was, now) for was, now in zip(before.tables, self.plans()[-1].tables, strict=True))
+        pairs = zip(before.tables, self.plans()[-1].tables, strict=True)
+        return [words for was, now in pairs for words in _changes(was, now)]
+
+    def n_changes(self, kept: Sequence[Step] = ()) -> int:
+        """How many they are."""
+        return len(self.changes(kept))
 
     def table(self, number: int) -> SavedTable:
         """A table as it is now, by its place in the plan. Raises as `plans`."""
@@ -379,21 +386,40 @@ def _in_place(placed: PlacedEdit, plan: SavedPlan) -> PlanEdit | None:
     return edit.model_copy(update={**at, "column": column.name})
 
 
-def _changes(was: SavedTable, now: SavedTable) -> int:
-    """In how many ways a table is another: its place, its filter; of each column name, type and policies; fields that came
-    or went, where the columns that take a document's place are one change.
+def _changes(was: SavedTable, now: SavedTable) -> Iterator[str]:
+    """In what a table is another: its place, its filter; of each column name, type and policies; fields that came or went,
+    where the columns that take a document's place are one change.
     """
+    if (was.schema_name, was.table) != (now.schema_name, now.table):
+        yield _named(was, (), f"table {now.schema_name}.{now.table}")
+    if was.filter != now.filter:
+        yield _named(was, (), "filter")
     before = {(each.path, each.role): each for each in was.columns or ()}
     after = {(each.path, each.role): each for each in now.columns or ()}
-    count = ((was.schema_name, was.table) != (now.schema_name, now.table)) + (was.filter != now.filter)
-    for key in before.keys() & after.keys():
+    for key in (key for key in before if key in after):
         one, other = before[key], after[key]
-        policies = [tuple(str(getattr(each, policy)) for policy in POLICIES) for each in (one, other)]
-        count += (one.name != other.name) + (one.sql_type != other.sql_type) + (policies[0] != policies[1])
-    gone = {path for path, _ in before.keys() - after.keys()}
-    come = {path for path, _ in after.keys() - before.keys()}
-    inside = {path for path in come if any(path != above and path[: len(above)] == above for above in gone)}
-    return count + len(gone) + len(come - inside)
+        if one.name != other.name:
+            yield _named(was, key[0], f"column name {other.name}")
+        if one.sql_type != other.sql_type:
+            yield _named(was, key[0], f"type {other.sql_type}")
+        policies = [policy for policy in POLICIES if getattr(one, policy) != getattr(other, policy)]
+        if policies:
+            words = (f"{policy} {policy_value(str(getattr(other, policy))) or 'inherit'}" for policy in policies)
+            yield _named(was, key[0], ", ".join(words))
+    gone = dict.fromkeys(path for path, role in before if (path, role) not in after)
+    come = dict.fromkeys(path for path, role in after if (path, role) not in before)
+    inside = {
+        path: next((above for above in gone if path != above and path[: len(above)] == above), None) for path in come
+    }
+    for path in gone:
+        yield _named(was, path, "flattened" if path in inside.values() else "excluded")
+    for path in (path for path in come if inside[path] is None):
+        yield _named(was, path, "included")
+
+
+def _named(table: SavedTable, path: Sequence[str], what: str) -> str:
+    """An edit in words, by the collection and the field: `shop.orders, total: type text`."""
+    return f"{table.namespace}{f', {field_label(path)}' if path else ''}: {what}"
 
 
 def _renamed(columns: Sequence[Column], taken: set[str]) -> list[Column]:

@@ -50,7 +50,8 @@ class EditedPlan:
     text: str
     """Its TOML."""
     plan: PlanView
-    n_edits: int
+    edits: tuple[str, ...]
+    """Each in words."""
     is_older: bool
     """Setup has changed since, and says something else."""
     file: str = ""
@@ -59,11 +60,12 @@ class EditedPlan:
     @property
     def words(self) -> str:
         """What makes it the operator's: "3 plan edits", or "plan.toml with 1 edit"."""
-        edits = f"edit{'' if self.n_edits == 1 else 's'}"
+        count = len(self.edits)
+        edits = f"edit{'' if count == 1 else 's'}"
         if not self.file:
-            return f"{self.n_edits} plan {edits}" if self.n_edits else "the plan as it was edited"
+            return f"{count} plan {edits}" if count else "the plan as it was edited"
         name = safe(PurePath(self.file).name, 60)
-        return f"{name} with {self.n_edits} {edits}" if self.n_edits else name
+        return f"{name} with {count} {edits}" if count else name
 
 
 def request_of(settings: Settings) -> PlanRequest:

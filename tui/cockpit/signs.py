@@ -71,7 +71,7 @@ TABLE = {
     TableState.WAITING: Sign("·", "waiting", MUTED),
     TableState.COPYING: Sign("●", "copying", "$success"),
     TableState.PAUSED: Sign("‖", "paused", "$warning"),
-    TableState.COPIED: Sign("◐", "copied", "$success"),
+    TableState.COPIED: Sign("·", "copied", "$success"),
     TableState.BUILDING_KEY: Sign("◐", "building key", "$success"),
     TableState.BUILDING_INDEXES: Sign("◐", "indexes", "$success"),
     TableState.FOLLOWING: Sign("»", "following", "$success"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from engine.protocol import ColumnView, CountingView, Snapshot, TableView, ValuesView
-from tui.words.format import bytes_size, duration, number
+from tui.words.format import bytes_size, duration, number, part
 from tui.words.run_status import state_words
 from tui.words.safe import safe
 from tui.words.vitals import steps_words
 
+_TYPE_IN_FILE = re.compile(r'type = "([^"]+)" in a saved plan')
+_POLICY = re.compile(r"\bpolicy \w+ = \w+(?=\.$)")
 LEAST_SHARE = 1.0
 """Per cent below which a BSON type is told with a count."""
 
@@ -58,6 +62,18 @@ def phase_words(snapshot: Snapshot) -> str:
     return safe(state_words(snapshot.phase or snapshot.state.value), 80)
 
 
+def with_keys(warning: str, *, edit: str, exclude: str) -> str:
+    """A plan's warning where keys edit the plan: they stand in the place of what its file would say.
+
+    Args:
+        edit: the key that edits a column, and the screen that it works on.
+        exclude: likewise the one that excludes a field.
+    """
+    words = _TYPE_IN_FILE.sub(lambda found: f"type {found[1]} ({edit})", warning)
+    words = _POLICY.sub(lambda found: f"{found[0]} ({edit} changes it)", words)
+    return words.replace("Exclude fields in a saved plan", f"Exclude fields ({exclude})")
+
+
 def kinds_words(column: ColumnView) -> list[str]:
     """The BSON types of a field, the most frequent first; of rare ones how often they were seen: `int64 40 of 8,000`."""
     present = column.values.present if column.values is not None else 0
@@ -65,7 +81,7 @@ def kinds_words(column: ColumnView) -> list[str]:
     for kind, share in sorted(column.kinds.items(), key=lambda each: -each[1]):
         count = round(share * present / 100)
         if share >= LEAST_SHARE or not present:
-            words.append(f"{safe(kind, 20)} {'>99' if 99.5 <= share < 100 else f'{share:.0f}'}%")
+            words.append(f"{safe(kind, 20)} {part(share)}")
         else:
             words.append(f"{safe(kind, 20)} {number(count)} of {number(present)}")
     return words

@@ -90,6 +90,13 @@ def percent(fraction: float) -> str:
     return f"{fraction:.1%}"
 
 
+def part(percent: float) -> str:
+    """A share of what was seen, in per cent, as the engine's warnings have it: 97.25 is "97.2%"; 0 and 100 are exactly that."""
+    if 99.9 < percent < 100 or 0 < percent < 0.1:
+        return ">99.9%" if percent > 50 else "<0.1%"
+    return f"{percent:.3g}%"
+
+
 def share(done: int, total: int) -> float:
     """`done` of `total` as a fraction 0..1; 0 while nothing is expected."""
     return min(1.0, done / total) if total > 0 else 0.0

@@ -23,6 +23,7 @@ from tui.cockpit.plan_edits import ColumnState
 from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.fields import ChoiceField
 from tui.words.census import kinds_words
+from tui.words.format import part
 from tui.words.rejects import policy_value
 from tui.words.safe import safe
 
@@ -101,6 +102,8 @@ class ColumnDialog(PlanForm[ColumnState]):
         """Start with the name: it is what is changed most."""
         self._list(self._types, self._now.type)
         self._show_policies(self._now.type)
+        # At once: a message would come when the cursor may have left the list already.
+        self.watch(self.query_one("#types"), "highlighted", self._take_marked, init=False)
         self.set_focus(self.query_one("#column", Input))
 
     # --- types ---
@@ -110,7 +113,7 @@ class ColumnDialog(PlanForm[ColumnState]):
         width = max((cell_len(each.type) for each in self._types), default=0) + 2
         options = self.query_one("#types", OptionList)
         where = self._misfits()
-        options.set_options(Option(type_line(each, width, where)) for each in types)
+        options.set_options(Option(type_line(each, width, where), id=each.type) for each in types)
         names = [each.type for each in types]
         if names:
             options.highlighted = names.index(current) if current in names else 0
@@ -136,6 +139,9 @@ class ColumnDialog(PlanForm[ColumnState]):
         event.stop()
         self.say("")
         typed = event.value.strip()
+        if typed == self._marked and self.query_one("#types").has_focus:  # the list stays as it is under its own cursor
+            self._show_policies(typed)
+            return
         meant = _OTHER_NAMES.get(typed.lower(), typed)
         if not typed or any(each.type == typed for each in self._types):
             self._list(self._types, typed or self._now.type)
@@ -155,28 +161,36 @@ class ColumnDialog(PlanForm[ColumnState]):
         field.action_select_all()
 
     def action_apply(self) -> None:
-        """Apply from a policy's row, and from the type that is the chosen one; elsewhere Enter has a meaning already."""
-        options = self.query_one("#types", OptionList)
-        at = options.highlighted if self.focused is options else None
-        is_chosen = at is not None and self._listed[at].type == self.query_one("#type", Input).value
-        if not is_chosen and not isinstance(self.focused, ChoiceField):
+        """Apply from a policy's row and from the list of types; elsewhere Enter has a meaning already."""
+        if not isinstance(self.focused, ChoiceField | OptionList):
             raise SkipAction
-        self._apply()
+        self.focused.call_later(self._apply)  # after the keys before it, which may still be on their way there
+
+    def _take_marked(self) -> None:
+        """The type under the cursor of the list is the one that is meant, and the field says it."""
+        if self.query_one("#types").has_focus and self._marked:
+            self.query_one("#type", Input).value = self._marked
 
     @on(OptionList.OptionSelected, "#types")
     def _picked(self, event: OptionList.OptionSelected) -> None:
+        """A click, from which the cursor goes to the field."""
         event.stop()
         field = self.query_one("#type", Input)
-        field.value = self._listed[event.option_index].type
+        field.value = event.option_id or field.value
         self.set_focus(field)
+
+    @property
+    def _marked(self) -> str:
+        """The type under the cursor of the list; empty where the list is."""
+        at = self.query_one("#types", OptionList).highlighted
+        return self._listed[at].type if at is not None and at < len(self._listed) else ""
 
     def _chosen(self) -> str:
         """The type that is meant: as typed, else the one that is marked; empty when there is none."""
         typed = self.query_one("#type", Input).value.strip()
         if typed in {self._now.type, *(each.type for each in self._types)} or is_type(typed):
             return typed
-        marked = self.query_one("#types", OptionList).highlighted
-        return self._listed[marked].type if self._listed and marked is not None else ""
+        return self._marked
 
     def _show_policies(self, type_: str) -> None:
         applying = policies_for(type_)
@@ -218,7 +232,7 @@ def type_line(choice: TypeChoice, width: int, where: str) -> Content:
     elif choice.takes >= _FITS:
         words = f"{', '.join(misfits)} {where}" if misfits else "takes all values seen"
     elif choice.takes > _NO_PART:
-        words = f"{'up to' if misfits else 'takes'} {min(99, max(1, round(choice.takes)))}%; others {where}"
+        words = f"{'up to' if misfits else 'takes'} {part(choice.takes)}; others {where}"
     else:
         words = "takes none of the values seen"
     return Content.assemble(f"{choice.type:<{width}}", (words, MUTED))

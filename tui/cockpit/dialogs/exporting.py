@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
 
 from textual.app import App
@@ -53,7 +54,6 @@ class Exporter:
 def offer_export(
     app: App[None],
     report: VerifyReport,
-    what: str,
     ask: Callable[[], Awaitable[RunReport]],
     *,
     is_recorded: bool = True,
@@ -61,7 +61,6 @@ def offer_export(
     """Ask for a file's name, write the report, and say where it is.
 
     Args:
-        what: begins the name that is proposed.
         ask: has the ledger told everything of the run; until it has, or when it cannot, the report is of `report` alone.
         is_recorded: `report` is of what the end of a run said, not of a comparison made just now.
     """
@@ -78,5 +77,12 @@ def offer_export(
             app.notify(f"Written: {safe(str(path.absolute()), 300)}", markup=False)
 
     app.run_worker(look(), group="export", exclusive=True)
-    name = f"{what}-{safe(report.run_id, 40)}.html"
+    name = proposed_name(report.run_id)
     app.push_screen(FileDialog("Export the report", _NOTE, name, exporter.write), written)
+
+
+def proposed_name(run_id: str) -> str:
+    """`report-RUN.html`, the same from every screen; once that is written, `report-RUN-2.html`."""
+    name = f"report-{safe(run_id, 40)}"
+    names = (f"{name}{'' if number == 1 else f'-{number}'}.html" for number in count(1))
+    return next(each for each in names if not Path(each).exists())

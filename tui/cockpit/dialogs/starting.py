@@ -28,6 +28,8 @@ FOLLOW = "follow"
 """The answer that has the run follow its source."""
 WARNINGS_SHOWN = 2
 """Of the plan's, before the key that shows all."""
+EDITS_SHOWN = 3
+"""Of the plan, by name; all of them are copied with the text, and marked on Plan."""
 KNOBS = "knobs"
 """The answer that has the knobs turned first."""
 NEVER_FOLLOWED = "append"
@@ -101,6 +103,8 @@ class StartDialog(Modal[str]):
             warnings = " · w warnings" if self._facts.plan_warnings else ""
             dialog.border_subtitle = Content(f"←→ choose · Enter answer · t knobs{warnings} · ↑↓ scroll · Esc back")
             yield Static(id="start-head", markup=False)
+            if self._facts.edits:
+                yield Static(edits_words(self._facts.edits, EDITS_SHOWN), id="start-edits", markup=False)
             with VerticalScroll(id="start-tables", can_focus=False):
                 yield Static(markup=False)
             with VerticalScroll(id="start-details", can_focus=False):
@@ -312,7 +316,9 @@ class StartDialog(Modal[str]):
 
     def action_copy(self) -> None:
         """Its text, to be sent to support, say."""
-        parts = [self._head(), *self._table_lines(), *self._found_lines(), Content("\n".join(self._facts.lines))]
+        facts = self._facts
+        edits = [Content(edits_words(facts.edits, len(facts.edits)))] if facts.edits else []
+        parts = [self._head(), *edits, *self._table_lines(), *self._found_lines(), Content("\n".join(facts.lines))]
         copy(self.app, "\n".join(part.plain for part in parts), "the text")
 
     def action_follow(self) -> None:
@@ -350,6 +356,17 @@ class StartDialog(Modal[str]):
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id or "back")
+
+
+def edits_words(edits: Sequence[str], most: int) -> str:
+    """The edits of a plan by name: `Edits: shop.orders, total: type text; shop.orders, note: excluded; and 2 more`.
+
+    Args:
+        most: that are named.
+    """
+    named = [safe(each, 120) for each in edits[:most]]
+    more = [f"and {number(len(edits) - most)} more"] if len(edits) > most else []
+    return f"Edit{'s' * (len(edits) != 1)}: {'; '.join([*named, *more])}"
 
 
 def _documents(moved: Moved) -> str:

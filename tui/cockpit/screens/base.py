@@ -88,7 +88,10 @@ class CockpitScreen(KeepsStyles, Screen[None]):
 
     def show_situation(self) -> None:
         """Draw what depends on the situation."""
-        self.query_one(Header).show(self.cockpit.runs.shown, self.cockpit.situation)
+        header = self.query_one(Header)
+        header.show(self.cockpit.runs.shown, self.cockpit.situation)
+        for messages in self.query("ToastRack"):  # which come over the header: never over the state
+            messages.styles.padding = (0, header.state_width, 0, 0)
         self.show_tiny()
         self.refresh_bindings()
 

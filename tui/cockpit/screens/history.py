@@ -283,7 +283,6 @@ class HistoryScreen(CockpitScreen):
             offer_export(
                 self.app,
                 report_of(end, goes_on=goes_on(run)),
-                "report",
                 lambda: self.cockpit.answers.ask(RunReport, MakeReport(run=run.run_id)),
             )
 

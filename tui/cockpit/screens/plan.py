@@ -43,6 +43,7 @@ from tui.cockpit.widgets.planned import (
 )
 from tui.cockpit.widgets.preflight import PreflightLine, preflight_text
 from tui.files import read_text, typed_path, write_new, write_over
+from tui.words.census import with_keys
 from tui.words.format import duration
 from tui.words.safe import safe, safe_block
 
@@ -256,7 +257,7 @@ class PlanScreen(CockpitScreen):
         except UsageError:
             is_older = True
         file = self._edits.file.path if self._edits.file is not None else ""
-        return EditedPlan(self.edited_text, self.plan, self._edits.n_changes(), is_older, file)
+        return EditedPlan(self.edited_text, self.plan, tuple(self._edits.changes()), is_older, file)
 
     @property
     def edits_aside(self) -> tuple[str, ...]:
@@ -628,7 +629,8 @@ class PlanScreen(CockpitScreen):
             key = self.cockpit.keymap.first("plan.ignore")
             return f"Field {safe(field_label(row.path), 60)}", Content(f"{why} {key} includes it."), "the field"
         own, defaults = self._policies(row.column)
-        return f"Field {safe(row.column.field, 60)}", column_details(row.column, table, own, defaults), "the field"
+        shown = table.model_copy(update={"warnings": self._with_keys(table.warnings)})
+        return f"Field {safe(row.column.field, 60)}", column_details(row.column, shown, own, defaults), "the field"
 
     def _unmapped_words(self) -> str:
         """What becomes of a field that the plan does not have."""
@@ -861,13 +863,19 @@ class PlanScreen(CockpitScreen):
         )
         own = {f"{table.namespace}: {warning}" for warning in table.warnings}
         others = [warning for warning in self.plan.warnings if warning not in own]
-        self.query_one("#warnings-text", Static).update(warnings_text(table.warnings, others))
+        shown = warnings_text(self._with_keys(table.warnings), self._with_keys(others))
+        self.query_one("#warnings-text", Static).update(shown)
         count = len(table.warnings)
         self.query_one("#warnings").border_title = Content(f"Warnings ({count})" if count else "Warnings")
         n_rejected = sum(bool(row.reject) for row in table.preview)
         self.query_one("#preview").border_title = Content(
             f"Preview ({n_rejected} rejected)" if n_rejected else "Preview"
         )
+
+    def _with_keys(self, warnings: Sequence[str]) -> list[str]:
+        """With the keys of this screen in them."""
+        edit, exclude = map(self.cockpit.keymap.first, ("plan.edit", "plan.ignore"))
+        return [with_keys(each, edit=edit, exclude=exclude) for each in warnings]
 
     def _draw_tables(self) -> None:
         assert self.plan is not None

@@ -209,7 +209,6 @@ class RejectsScreen(CockpitScreen):
         offer_export(
             self.app,
             report_of(recording.frames[-1], goes_on=goes_on(self.cockpit.answers.as_known(recording.run))),
-            "report",
             lambda: self.cockpit.answers.ask(RunReport, MakeReport(run=run_id)),
         )
 

@@ -476,7 +476,6 @@ class RunScreen(CockpitScreen):
             offer_export(
                 self.app,
                 report_of(session.snapshot),
-                "report",
                 lambda: self.cockpit.answers.ask(RunReport, MakeReport(run=run_id)),
             )
         else:

@@ -140,18 +140,45 @@ class SetupScreen(CockpitScreen):
     @on(Input.Changed)
     def _tell_next(self) -> None:
         """What leads on, beside the buttons: in a field, digits and letters are text."""
-        now = self.cockpit.situation
-        note = "" if now.is_free else f"A run is in progress; key {self.cockpit.keymap.first('app.run')} shows it."
+        self.query_one("#setup-note", Static).update(Content(self._next_words()))
+
+    def _next_words(self) -> str:
+        """The next thing to do: what keeps a plan from being made, one thing at a time, then the keys of plan and start."""
+        now, key = self.cockpit.situation, self.cockpit.keymap.first
         if now.doing:
-            note = f"{now.doing.capitalize()}…"
-        elif now.is_free and any(panel.is_pending for panel in self.query(ConnectionPanel)):
-            note = "Enter connects."
-        elif BY_ACTION[Place.SETUP, "demo"].works(now):
-            note = "Enter both URIs, or start demo servers."
-        elif now.is_free:
-            plan, start = self.cockpit.keymap.first("app.plan"), self.cockpit.keymap.first("setup.start")
-            note = f"Next: {plan} shows the plan, {start} starts."
-        self.query_one("#setup-note", Static).update(Content(note))
+            return f"{now.doing.capitalize()}…"
+        if not now.is_free:
+            return f"A run is in progress; key {key('app.run')} shows it."
+        panels = [self.query_one(f"#{side}", ConnectionPanel) for side in _SIDES]
+        if any(panel.is_pending for panel in panels):
+            return "Enter connects."
+        if missing := [panel.side for panel in panels if not panel.typed]:
+            what = "both URIs" if len(missing) > 1 else f"the {missing[0]}'s URI"
+            return f"Enter {what}, or start demo servers."
+        if refused := [panel.side for panel in panels if panel.report is not None and not panel.report.ok]:
+            what, them = ("both connections", "them") if len(refused) > 1 else (f"the {refused[0]}", "it")
+            return f"Next: correct {what}, see above; {key('setup.test')} tests {them} again."
+        collections = self.query_one(CollectionsPanel)
+        database = self.cockpit.keymap.usable("setup.database", in_field=isinstance(self.focused, Input))
+        if panels[0].is_reached and not self._database_named:
+            return f"Next: {database} chooses a database."
+        if collections.listing.is_filled and not collections.chosen():
+            if not collections.listing.collections:
+                return f"Next: {database} chooses another database; this one has no collections."
+            return f"Next: {key('setup.choose')} selects a collection, {key('setup.choose_all')} all of them."
+        return f"Next: {key('app.plan')} shows the plan, {key('setup.start')} starts.{self._other_keys()}"
+
+    def _other_keys(self) -> str:
+        """Those that the footer of a narrow screen has no room for."""
+        if not self.has_class("-narrow"):
+            return ""
+        key = self.cockpit.keymap.first
+        return f" {key('setup.settings')}: settings · {key('setup.test')}: test"
+
+    def on_resize(self) -> None:
+        """More keys are named where the footer has no room."""
+        super().on_resize()
+        self.call_after_refresh(self._tell_next)
 
     def _focus_first(self) -> None:
         """The cursor is where something is missing: in the first URI that is not set, else in the list."""
@@ -232,6 +259,7 @@ class SetupScreen(CockpitScreen):
         if idle is None:
             return
         panel.testing()
+        self._tell_next()
         uri = panel.uri
         try:
             report = await idle.client.ask(ServerReport, Inspect(side=panel.side, uri=uri, keep=True))
@@ -239,6 +267,7 @@ class SetupScreen(CockpitScreen):
                 return
             lacks_database = panel.side == "source" and report.ok and not self._database_named
             panel.show(report, self._no_database if lacks_database else "")
+            self._tell_next()
             self._ask_for_passwords()
             self._keep_servers()
             if panel.side == "source" and report.ok:
@@ -357,6 +386,7 @@ class SetupScreen(CockpitScreen):
     def _choice_changed(self) -> None:
         """There may be something to choose now."""
         self.refresh_bindings()
+        self._tell_next()
 
     @on(ConnectionPanel.Filled)
     def _filled(self) -> None:

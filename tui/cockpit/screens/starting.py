@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from engine.config import Settings
 from engine.errors import MigrationError, UsageError
@@ -12,8 +13,10 @@ from tui.cockpit.consequences import StartFacts
 from tui.cockpit.dialogs.knobs import KnobsDialog, knobs_of
 from tui.cockpit.dialogs.questions import Answer, confirm, error_dialog
 from tui.cockpit.dialogs.starting import FOLLOW, KNOBS, StartDialog
+from tui.cockpit.keymap import Keymap
 from tui.cockpit.planning import preflight_command
 from tui.cockpit.screens.base import CockpitScreen
+from tui.words.census import with_keys
 
 Otherwise = tuple[Answer, Callable[[], None]]
 """An answer besides yes and no, and what it does."""
@@ -70,7 +73,7 @@ def offer_run(
     cockpit = screen.cockpit
     try:
         settings = cockpit.choices.edited
-        facts = facts_of(settings)
+        facts = _with_keys(facts_of(settings), cockpit.keymap)
     except UsageError as error:
         screen.app.push_screen(error_dialog("Not yet", error.message))
         return
@@ -103,3 +106,11 @@ def offer_run(
 
     screen.app.push_screen(dialog, answered)
     screen.app.run_worker(look(), group="preflight", exclusive=True)
+
+
+def _with_keys(facts: StartFacts, keymap: Keymap) -> StartFacts:
+    """With the keys of Plan in the plan's warnings."""
+    edit, exclude = (f"{keymap.first(command)} on Plan" for command in ("plan.edit", "plan.ignore"))
+    return replace(
+        facts, plan_warnings=tuple(with_keys(each, edit=edit, exclude=exclude) for each in facts.plan_warnings)
+    )

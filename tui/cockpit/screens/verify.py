@@ -170,7 +170,6 @@ class VerifyScreen(CockpitScreen):
             offer_export(
                 self.app,
                 self.report,
-                "verification",
                 lambda: self.cockpit.answers.ask(RunReport, MakeReport(run=run_id)),
                 is_recorded=self.is_recorded,
             )

@@ -10,6 +10,7 @@ from textual.actions import SkipAction
 from textual.binding import Binding
 from textual.content import Content
 from textual.events import DescendantBlur
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.style import Style
@@ -76,6 +77,8 @@ class KnobField(Widget):
         auto = ", auto" if self.knob.can_be_auto else ""
         has_room = len(label + bounds + self.knob.unit + auto) < self.content_size.width
         unit = f" {self.knob.unit}" if has_room else ""
+        if not has_room and not is_bounded:  # the unit says more than that it begins with 1
+            bounds, unit = f" {off}", self.knob.unit
         return Content.assemble(label, (f"{bounds}{unit}{auto}", MUTED))
 
     @property
@@ -144,14 +147,30 @@ class ChoiceField(Widget, can_focus=True):
         self.set_reactive(ChoiceField.selected, selected)
 
     def render(self) -> Content:
-        """The line, or a line for each word where there is room."""
-        return Content("\n" if self._is_column else "  ").join(
-            Content.styled(
-                f"({'•' if word == self.selected else ' '}) {self.shown_as(word)}", "bold" if word == self.selected else ""
-            )
-            .stylize(Style.from_meta({"@click": f"pick('{word}')"}))
-            for word in self.words
-        )  # fmt: skip
+        """The line, or a line for each word where there is room; where the height follows the words, as many as they need."""
+        if self._is_column:
+            lines: Sequence[Sequence[str]] = [[word] for word in self.words]
+        else:
+            lines = self._lines(self.content_size.width) if self.content_size.height > 1 else [self.words]
+        return Content("\n").join(Content("  ").join(map(self._choice, line)) for line in lines)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Of the lines that the words need, where the height follows them."""
+        return len(self._lines(width))
+
+    def _choice(self, word: str) -> Content:
+        is_selected = word == self.selected
+        words = Content.styled(f"({'•' if is_selected else ' '}) {self.shown_as(word)}", "bold" if is_selected else "")
+        return words.stylize(Style.from_meta({"@click": f"pick('{word}')"}))
+
+    def _lines(self, width: int) -> list[list[str]]:
+        """The words by the lines that have room for them."""
+        lines: list[list[str]] = [[]]
+        for word in self.words:
+            if lines[-1] and Content("  ").join(map(self._choice, (*lines[-1], word))).cell_length > width:
+                lines.append([])
+            lines[-1].append(word)
+        return lines
 
     def shown_as(self, word: str) -> str:
         """What stands for a word on the screen."""

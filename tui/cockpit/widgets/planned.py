@@ -12,7 +12,7 @@ from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.bars import bar
 from tui.cockpit.widgets.listing import Cell
 from tui.words.census import documents_words, kinds_words, order_words, values_words
-from tui.words.format import NO_NUMBER, about, bytes_size, compact, duration, number, percent, share
+from tui.words.format import NO_NUMBER, about, bytes_size, compact, duration, number, part, percent, share
 from tui.words.rejects import policy_value
 from tui.words.safe import safe
 
@@ -85,7 +85,7 @@ def column_row(column: ColumnView, *, is_edited: bool = False) -> list[Cell]:
     return [
         Content.styled(EDITED, "$warning") if is_edited else "",
         safe(column.field, 120),
-        percent(column.seen_percent / 100) if column.kinds else "",
+        part(column.seen_percent) if column.kinds else "",
         Content.styled(", ".join(kinds_words(column)), "$warning" if len(column.kinds) > 1 else ""),
         safe(column.column, 120),
         safe(column.type, 60),
@@ -126,13 +126,13 @@ def column_details(
     lines: list[tuple[str, str]] = [
         ("Field", safe(column.field, 500)),
         ("Column", f"{safe(column.column, 200)}  {safe(column.type, 60)}, {nullable}"),
-        ("Present", f"in {percent(column.seen_percent / 100)} of the documents" if column.kinds else "not seen"),
+        ("Present", f"in {part(column.seen_percent)} of the documents" if column.kinds else "not seen"),
     ]
     present = column.values.present if column.values is not None else 0
     ranked = sorted(column.kinds.items(), key=lambda each: -each[1])
-    for place, (kind, part) in enumerate(ranked):
-        count = f"  {number(round(part * present / 100))} of {number(present)}" if present else ""
-        lines.append(("BSON types" if not place else "", f"{safe(kind, 20):<16}{part:>8.3f}%{count}"))
+    for place, (kind, of_present) in enumerate(ranked):
+        count = f"  {number(round(of_present * present / 100))} of {number(present)}" if present else ""
+        lines.append(("BSON types" if not place else "", f"{safe(kind, 20):<16}{part(of_present):>8}{count}"))
     lines.append(("Values", values_words(column.values)))
     lines.append(("Note", safe(column.note, 2_000)))
     applying = [(policy, word) for policy, word in defaults.items() if policy in policies_for(column.type)]
