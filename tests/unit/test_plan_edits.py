@@ -141,6 +141,17 @@ def test_changes_are_counted_in_the_plan_not_by_what_was_pressed() -> None:
     assert flat.n_changes() == 4
     moved = flat.doing(flat.change_table(0, flat.table_state(0), TableState("crm", "o", '{"a": 1}')))
     assert moved.n_changes() == 6
+    strict = changed(moved, "d", policies={"nul": "strip", "overflow": "overflow"})
+    assert strict.changes() == [
+        "shop.orders: table crm.o", "shop.orders: filter", "shop.orders, a: column name x", "shop.orders, a: type jsonb",
+        "shop.orders, d: nul strip, overflow _extra", "shop.orders, b: excluded", "shop.orders, c: flattened",
+    ]  # fmt: skip
+    back = strict.doing(
+        strict.put_back(
+            0, ("old",), OfferedColumns(others=[columns_of(edits, 0)[1].model_copy(update={"path": ("old",)})])
+        )
+    )
+    assert back.changes()[-1] == "shop.orders, old: included"
 
 
 @given(plans(), st.data())

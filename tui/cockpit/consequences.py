@@ -163,7 +163,7 @@ def expected(moved: Sequence[Moved], throttle: int, plan: PlanView | None) -> st
     least = documents / throttle if throttle else 0.0
     if plan is not None and any(table.estimate is not None for table in plan.tables):
         seconds = max(plan.estimated_seconds, least)
-        return f"{about(seconds)}{', because of the throttle' if least >= seconds else ''}"
+        return f"{about(seconds)}{', because of the throttle' if 0 < least >= seconds else ''}"
     if least:
         return f"{about(least)} or more, because of the throttle"
     return "not estimated yet; Plan (key 2) does, and warns of what to know before"

@@ -73,7 +73,7 @@ class Header(Widget):
             named = Content.empty().join(self._tabs(with_names=True))
             least = weak.cell_length + _MIN_WAY if weak else 0
             has_room = named.cell_length + least + chip.cell_length < width
-            left = named if has_room else Content.assemble(_NAME, *self._tabs(with_names=False))
+            left = named if has_room else Content.empty().join(self._tabs(with_names=False))
         room = width - left.cell_length - chip.cell_length - 1
         way = Content.empty()
         if self.run is not None and self.run.snapshot.source and room >= _MIN_WAY:
