@@ -39,7 +39,7 @@ async def test_a_run_of_thousands_of_collections_is_drawn(engine: ScriptedEngine
         await until_shown(pilot, "c2000", "copied")
         assert time.process_time() - began < DRAWN_S
         engine.show(state=RunState.FINISHING, phase="building keys", elapsed=90.0, tables=tables(MANY))
-        await until_shown(pilot, "c0000", "◐ copied")
+        await until_shown(pilot, "c0000", "· copied")
 
 
 @pytest.mark.slow

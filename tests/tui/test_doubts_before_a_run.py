@@ -179,10 +179,14 @@ async def test_the_type_under_the_cursor_of_the_list_is_applied_by_enter(
 async def test_the_type_under_the_cursor_of_the_list_is_applied_from_the_button(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=SMALL) as pilot:
-        await to_column(pilot)
-        # All at once, as a terminal sends keys that come fast.
-        await pilot.press("home", "tab")
-        app.screen.query_one("#apply").focus()
+        types = await to_column(pilot)
+        app.screen.query_one("#column", Input).focus()
+        await until(pilot, lambda: not types.has_focus)
+        # All at once, as keys that come fast are: no message is handled in between.
+        app.screen.set_focus(types)
+        types.action_first()
+        assert not types.has_focus
+        app.screen.set_focus(app.screen.query_one("#apply"))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, PlanScreen) and "1 edit" in screen_text(app))
         assert type_of_total(app) == "text"

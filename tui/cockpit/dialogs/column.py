@@ -139,7 +139,7 @@ class ColumnDialog(PlanForm[ColumnState]):
         event.stop()
         self.say("")
         typed = event.value.strip()
-        if typed == self._marked and self.query_one("#types").has_focus:  # the list stays as it is under its own cursor
+        if typed == self._marked and self._is_in_list:  # which stays as it is under its own cursor
             self._show_policies(typed)
             return
         meant = _OTHER_NAMES.get(typed.lower(), typed)
@@ -168,7 +168,7 @@ class ColumnDialog(PlanForm[ColumnState]):
 
     def _take_marked(self) -> None:
         """The type under the cursor of the list is the one that is meant, and the field says it."""
-        if self.query_one("#types").has_focus and self._marked:
+        if self._is_in_list and self._marked:
             self.query_one("#type", Input).value = self._marked
 
     @on(OptionList.OptionSelected, "#types")
@@ -178,6 +178,11 @@ class ColumnDialog(PlanForm[ColumnState]):
         field = self.query_one("#type", Input)
         field.value = event.option_id or field.value
         self.set_focus(field)
+
+    @property
+    def _is_in_list(self) -> bool:
+        """The cursor is in the list of types; the list itself is told of it later than the next key, which may come at once."""
+        return self.focused is self.query_one("#types")
 
     @property
     def _marked(self) -> str:
