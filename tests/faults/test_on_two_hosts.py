@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.cluster.lease_book import MAX_DEATHS
 from tests.dask_cluster import DaskCluster, dask_cluster
 from tests.faults import test_connections as connections
 from tests.faults import test_crash_points as crashes
@@ -18,7 +19,7 @@ from tests.faults import test_shortage as shortage
 from tests.faults import test_storm as storm
 from tests.faults.planting import IN_WORKERS, CrashPoints, little_memory
 from tests.faults.test_shortage import limited as limited
-from tests.running import Engines, assert_same
+from tests.running import Engines, add_users, assert_same, assert_users_equal
 
 if TYPE_CHECKING:
     from tests.conftest import Source, Target
@@ -32,7 +33,6 @@ OF_WORKERS = [
     workers.test_all_workers_killed_at_once,
     workers.test_workers_killed_at_random_moments,
     workers.test_a_worker_killed_in_a_pause,
-    workers.test_a_partition_that_kills_three_workers_is_parked,
     workers.test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards,
     workers.test_a_worker_that_hangs_while_postgresql_is_away_is_ended,
     workers.test_a_worker_that_was_stopped_for_a_while_goes_on,
@@ -42,6 +42,9 @@ OF_WORKERS = [
 ]
 GIVEN = {"commands": 25, "cancels": 0}
 """Parameters of these."""
+DEADLY = ("reading", "converted", "pre_commit")
+"""Points of one slice, each of which ends one worker."""
+USERS = 2_000
 ON_EACH = 3
 """Slots; as many workers together as any of these tests waits for."""
 
@@ -73,6 +76,26 @@ async def test_a_worker_dies_at(
         await engines.end()
 
 
+async def test_a_partition_that_kills_three_workers_is_parked(
+    engines: Engines, source: Source, target: Target, points: CrashPoints, tmp_path: Path
+) -> None:
+    add_users(source, USERS)
+    with dask_cluster(tmp_path, 1, 1) as cluster:
+        settings = engines.settings("users", run={"cluster_size": 1}, **on(cluster))
+        for point in DEADLY:
+            points.arm(point)
+        engine, end = await engines.run(settings)
+        assert (end["state"], end["error"]["code"]) == ("failed", "parked"), engine.account()
+        assert len(engine.facts_of("parked")) == 1
+        assert [facts["exit"] for facts in engine.facts_of("worker") if facts["what"] == "died"] == [-9] * MAX_DEATHS
+        await engine.leave()
+        await engine.until_gone()
+        _, end = await engines.run(settings, resume="")
+        assert end["exit_code"] == 0
+        assert_users_equal(source, target)
+        await engines.end()
+
+
 async def test_documents_too_large_for_the_memory_of_workers_on_all_hosts_end_the_run_which_others_complete(
     engines: Engines, source: Source, target: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -89,7 +112,7 @@ async def test_documents_too_large_for_the_memory_of_workers_on_all_hosts_end_th
                 settings = engines.settings("mixed", run={"cluster_size": 2}, **on(cluster))
                 engine, end = await engines.run(settings, resume=None if planted else "")
                 if planted:
-                    assert (end["state"], end["error"]["code"]) == ("failed", "parked"), engine.account()
+                    assert (end["state"], end["error"]["code"]) == ("failed", "parked"), cluster.log()
                     assert "A worker ran out of memory" in engine.facts_of("problem")[0]["message"]
                 else:
                     assert (end["state"], end["exit_code"]) == ("completed", 0), engine.account()
