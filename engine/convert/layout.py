@@ -57,7 +57,7 @@ def constraints(mapping: Mapping) -> list[Constraint]:
         is_varchar = column.type is ColumnType.TEXT and not (column.array or column.is_padded)
         length = column.length if is_varchar else 0
         if is_required or length:
-            path = tuple(key.encode() for key in column.path)
+            path = tuple(key.encode() for key in column.path or (column.name,))
             found.append(Constraint(index, path, is_required, length))
     return found
 

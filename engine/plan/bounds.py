@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from engine.mapping.kinds import JSON_STRINGS, JSON_TYPES, KIND_NAMES
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
+from engine.mapping.names import TableName, quote_identifier
 from engine.plan.model import TablePlan
 from engine.postgres.sqlstates import one_line
 
@@ -64,3 +65,8 @@ def _column_doubts(table: TablePlan, column: Column) -> Iterator[str]:
         share, kinds = table.seen[column.name]
         if share * (1 - kinds.get(KIND_NAMES[Kind.NULL], 0)) < 1:
             yield f"{name} is NOT NULL, and documents without a value for it were seen."
+    if not column.nullable and column.role is Role.EXTRA:
+        yield (
+            f"{name} is NOT NULL, and documents of which nothing goes there have no value for it: run ALTER TABLE "
+            f"{TableName(table.schema_name, table.table).sql} ALTER COLUMN {quote_identifier(column.name)} DROP NOT NULL."
+        )

@@ -117,6 +117,20 @@ async def test_what_a_table_would_refuse_of_the_sample_is_named_before_anything_
     ]  # fmt: skip
 
 
+async def test_what_insists_on_a_value_of_extra_is_named_with_its_cure(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    source.db.things.insert_many([{"_id": 1, "a": 1}, {"_id": 2, "a": 2, "b": "new"}])
+    target.execute("CREATE TABLE things (_id bigint, a integer, _extra jsonb NOT NULL DEFAULT '{}')")
+
+    engine, end = await engines.run(engines.settings("things", run={"mode": "append"}))
+
+    [problem] = [facts for facts in engine.facts_of("problem") if facts["code"] == "table_bounds"]
+    assert 'run ALTER TABLE "public"."things" ALTER COLUMN "_extra" DROP NOT NULL.' in problem["message"]
+    assert (end["exit_code"], end["written"], end["rejected"]) == (4, 1, 1)
+    assert tuple(target.rows("SELECT reason, field FROM mongopg.reject")[0]) == ("not_null", "_extra")
+
+
 @pytest.mark.slow
 async def test_a_cancelled_append_is_resumed(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
