@@ -142,18 +142,19 @@ class Ledger:
 
     # --- sessions -----------------------------------------------------------------------------------------------------
 
-    async def connect(self, schemas: Sequence[str] = ()) -> None:
+    async def connect(self, schemas: Sequence[str] = (), mode: str = "create") -> None:
         """Connect and make sure of the ledger.
 
         Args:
-            schemas: a run will make its tables in these: all that it lacks is named in one message.
+            schemas: a run will write to tables in these: all that it lacks is named in one message.
+            mode: of the run.
 
         Raises:
             ConnectError, UsageError: in one sentence why not.
         """
         async with self.session() as connection:
             if schemas:
-                await requirements.require_schemas(connection, schemas)
+                await requirements.require_schemas(connection, schemas, mode)
             await schema.ensure_schema(connection)
             self.address = str(await postgres.whereabouts(connection, self._uri))
             self._uri = self._hold.uri = postgres.pinned_uri(self._uri, connection)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Lookup
-from collections.abc import Sequence
 
 import asyncpg
 
 from engine.errors import UsageError
-from engine.mapping.names import TableName, quote_identifier
+from engine.mapping.names import ID_NAME, TableName, quote_identifier
 from engine.postgres.ddl import LEDGER_SCHEMA
 from engine.postgres.queries import one_row
 from engine.postgres.sqlstates import one_line
+from engine.postgres.tables import has_unique_in
 
 MIN_VERSION = 14
 ENCODING = "UTF8"
+_NEEDED = {"append": ("SELECT", "INSERT"), "upsert": ("SELECT", "INSERT", "UPDATE")}
+"""Rights on a table that is there, by the modes that add rows to it."""
 _MAY_KEEP_LEDGER = """
     SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
                              AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')), true)
@@ -51,14 +54,17 @@ async def require_rights(
     await _refuse(connection, await missing_rights(connection, tables, mode, columns))
 
 
-async def require_schemas(connection: asyncpg.Connection, schemas: Sequence[str]) -> None:
-    """Make sure that tables can be made in these schemas, and the ledger be kept, before there is a plan.
+async def require_schemas(connection: asyncpg.Connection, schemas: Sequence[str], mode: str = "create") -> None:
+    """Make sure that a run can write into these schemas, and the ledger be kept, before there is a plan.
+
+    Where rows may be added to tables that are there, whether any is made is not known yet.
 
     Raises:
         UsageError: they cannot; the message names the server's fault, or every statement that is missing.
     """
     await require_server(connection)
-    await _refuse(connection, await _missing_on_schemas(connection, [LEDGER_SCHEMA, *schemas]))
+    made_in = [LEDGER_SCHEMA, *(schemas if mode not in _NEEDED else ())]
+    await _refuse(connection, await _missing_on_schemas(connection, [LEDGER_SCHEMA, *schemas], made_in))
 
 
 async def _refuse(connection: asyncpg.Connection, missing: Sequence[str]) -> None:
@@ -81,7 +87,12 @@ async def missing_rights(
         "SELECT quote_ident(current_user), quote_ident(current_database()),"
         " has_database_privilege(current_database(), 'TEMPORARY')",
     )
-    missing = await _missing_on_schemas(connection, [LEDGER_SCHEMA, *(table.schema for table in tables)])
+    made_in = {LEDGER_SCHEMA}
+    for table in tables:
+        if await _makes_something(connection, table, mode, (columns or {}).get(table, ())):
+            made_in.add(table.schema)
+    schemas = [LEDGER_SCHEMA, *(table.schema for table in tables)]
+    missing = await _missing_on_schemas(connection, schemas, made_in)
     if mode == "upsert" and not may_make_temporary:
         missing.append(f"GRANT TEMPORARY ON DATABASE {database} TO {role};")
     for table in tables:
@@ -89,7 +100,34 @@ async def missing_rights(
     return missing
 
 
-async def _missing_on_schemas(connection: asyncpg.Connection, schemas: Sequence[str]) -> list[str]:
+async def _makes_something(connection: asyncpg.Connection, table: TableName, mode: str, columns: Sequence[str]) -> bool:
+    """A run makes a table in the schema of this one, or an index: not where rows are added to one that is there, with a key."""
+    oid = await _oid_of(connection, table) if mode in _NEEDED else None
+    if oid is None:
+        return True
+    key = columns[0] if columns else ID_NAME
+    return mode == "upsert" and not await has_unique_in(connection, oid, key)
+
+
+async def _oid_of(connection: asyncpg.Connection, table: TableName) -> int | None:
+    """Of a table, also in a schema that this role may not use."""
+    oid: int | None = await connection.fetchval(
+        "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2"
+        " AND c.relkind IN ('r', 'p')",
+        table.schema,
+        table.table,
+    )
+    return oid
+
+
+async def _missing_on_schemas(
+    connection: asyncpg.Connection, schemas: Sequence[str], made_in: Collection[str]
+) -> list[str]:
+    """The statements that are missing.
+
+    Args:
+        made_in: those of the schemas in which something is made; others are only used.
+    """
     role, may_create = await one_row(
         connection, "SELECT quote_ident(current_user), has_database_privilege(current_database(), 'CREATE')"
     )
@@ -101,10 +139,10 @@ async def _missing_on_schemas(connection: asyncpg.Connection, schemas: Sequence[
             " FROM pg_namespace WHERE nspname = $1",
             schema,
         ) or (may_create, may_create)
-        if not (has_usage and has_create):
+        if not (has_usage and (has_create or schema not in made_in)):
             exists = await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", name)
             missing.append(
-                f"GRANT USAGE, CREATE ON SCHEMA {name} TO {role};"
+                f"GRANT USAGE{', CREATE' if schema in made_in else ''} ON SCHEMA {name} TO {role};"
                 if exists
                 else f"CREATE SCHEMA {name} AUTHORIZATION {role};"
             )
@@ -153,17 +191,13 @@ async def require_server(connection: asyncpg.Connection) -> None:
 async def _missing_on_table(
     connection: asyncpg.Connection, table: TableName, mode: str, role: str, columns: Sequence[str]
 ) -> list[str]:
-    needed = {"append": ("SELECT", "INSERT"), "upsert": ("SELECT", "INSERT", "UPDATE"), "replace": ()}.get(mode)
-    if needed is None:
-        return []
-    row = await connection.fetchrow(
-        "SELECT oid, pg_has_role(relowner, 'USAGE') AS is_owner FROM pg_class WHERE oid = to_regclass($1)", table.sql
-    )
-    if row is None:
+    oid = await _oid_of(connection, table) if mode in {*_NEEDED, "replace"} else None
+    if oid is None:
         return []
     if mode == "replace":
-        return [] if row["is_owner"] else [f"ALTER TABLE {table.sql} OWNER TO {role};"]
-    lacking = [right for right in needed if not await _has_right(connection, row["oid"], right, columns)]
+        is_owner = await connection.fetchval("SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = $1", oid)
+        return [] if is_owner else [f"ALTER TABLE {table.sql} OWNER TO {role};"]
+    lacking = [right for right in _NEEDED[mode] if not await _has_right(connection, oid, right, columns)]
     return [f"GRANT {', '.join(lacking)} ON {table.sql} TO {role};"] if lacking else []
 
 

@@ -131,16 +131,22 @@ async def describe_table(connection: asyncpg.Connection, table: TableName) -> li
 
 async def has_unique(connection: asyncpg.Connection, table: TableName, column: str) -> bool:
     """A unique index over this column alone, as ON CONFLICT can use it: valid, whole, checked at once."""
+    oid = await connection.fetchval("SELECT to_regclass($1)::oid", table.sql)
+    return oid is not None and await has_unique_in(connection, oid, column)
+
+
+async def has_unique_in(connection: asyncpg.Connection, oid: int, column: str) -> bool:
+    """The same of a table by its OID, also where this role may not use its schema."""
     return bool(
         await connection.fetchval(
             """
             SELECT EXISTS (
                 SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-                WHERE i.indrelid = to_regclass($1) AND a.attname = $2 AND i.indnkeyatts = 1
+                WHERE i.indrelid = $1 AND a.attname = $2 AND i.indnkeyatts = 1
                   AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
             )
             """,
-            table.sql,
+            oid,
             column,
         )
     )

@@ -158,7 +158,7 @@ class Copying(Phase):
         """Copy everything, or what is left of a run; raises Cancelled or what made it fail."""
         context = self._context
         context.enter(RunState.STARTING, "connecting")
-        await context.interruptible(self._ledger.connect(self._schemas()))
+        await context.interruptible(self._ledger.connect(self._schemas(), context.settings.run.mode))
         context.cluster.end_sessions_by = self._ledger.end_backend
         size = context.record.knobs["cluster_size"]
         await self._check_free_connections(size)

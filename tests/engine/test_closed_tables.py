@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from engine.mapping.kinds import INTEGERS
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
+from engine.mapping.names import TableName
 from engine.postgres import connect as postgres
 from engine.postgres import requirements
 from engine.postgres.obstacles import obstacles, triggers_of
@@ -32,12 +33,17 @@ FOLDING = """
 """As if it were one of ICU's, which not every server has."""
 
 
+def clerk_uri(target: Target) -> str:
+    """The target as the role that owns nothing."""
+    return target.uri.replace("//postgres@", f"//clerk_{target.database}@")
+
+
 @pytest.fixture
 async def clerk(target: Target) -> AsyncIterator[asyncpg.Connection]:
     """A connection of a role that owns nothing."""
     role = f"clerk_{target.database}"
     target.execute(f"CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE {target.database} TO {role}")
-    connection = await postgres.connect(target.uri.replace("//postgres@", f"//{role}@"))
+    connection = await postgres.connect(clerk_uri(target))
     yield connection
     await connection.close()
     target.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
@@ -95,6 +101,31 @@ async def test_rights_on_the_columns_that_are_written_will_do(target: Target, cl
     assert await requirements.missing_rights(clerk, [USERS], "upsert", columns) == []
     [grant] = await requirements.missing_rights(clerk, [USERS], "append", {USERS: ["_id", "n", "secret"]})
     assert grant.startswith("GRANT SELECT, INSERT ON")
+
+
+async def test_rows_are_added_to_a_table_in_whose_schema_nothing_may_be_made(
+    source: Source, target: Target, engines: Engines, clerk: asyncpg.Connection
+) -> None:
+    role = f"clerk_{target.database}"
+    target.execute(
+        f"REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE TABLE users (_id text PRIMARY KEY, n integer);"
+        f"GRANT ALL ON users TO {role}; CREATE SCHEMA shut; CREATE TABLE shut.users (_id text)"
+    )
+    source.db.users.insert_many([{"_id": "a", "n": 1}, {"_id": "b", "n": 2}])
+    for mode in ("upsert", "append"):
+        settings = engines.settings("users", run={"mode": mode}, target={"uri": clerk_uri(target)})
+        _, end = await engines.run(settings)
+        assert (end["state"], end["read"]) == ("completed", 2), end
+        target.execute("DELETE FROM users")
+
+    [grant] = await requirements.missing_rights(clerk, [USERS], "create")
+    assert grant == f'GRANT USAGE, CREATE ON SCHEMA "public" TO {role};'
+    target.execute("ALTER TABLE users DROP CONSTRAINT users_pkey")  # an index would have to be made
+    assert await requirements.missing_rights(clerk, [USERS], "upsert") == [grant]
+    assert await requirements.missing_rights(clerk, [USERS], "append") == []
+    assert await requirements.missing_rights(clerk, [TableName("shut", "users")], "append") == [
+        f'GRANT USAGE ON SCHEMA "shut" TO {role};', f'GRANT SELECT, INSERT ON "shut"."users" TO {role};'
+    ]  # fmt: skip
 
 
 async def test_an_upsert_into_a_table_of_others_without_a_unique_key_says_what_its_owner_has_to_run(
