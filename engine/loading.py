@@ -249,7 +249,7 @@ def _find_file(config_file: Path | None) -> Path | None:
 def _from_file(file: Path, warnings: list[str]) -> dict[str, _Given]:
     shown = f"./{file}" if file == Path(file.name) else str(file)
     try:
-        content = tomllib.loads(file.read_bytes().decode())
+        content = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"The configuration file {shown} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -408,7 +408,7 @@ def _read_uri_file(given: dict[str, _Given], side: str, config_file: Path | None
     if pointer.provenance.startswith("file ") and config_file is not None:
         path = config_file.parent / path
     try:
-        content = path.read_text().strip()
+        content = path.read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(f"{pointer.where} names {path}, which cannot be read: {reason}.") from error

@@ -49,7 +49,7 @@ def resolve(reference: str, where: str) -> str:
             f"{where} must be env:NAME, with the name of a variable, or file:/PATH, with an absolute path."
         )
     try:
-        content = Path(place).read_text().strip()
+        content = Path(place).read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(f"{where} is file:{place}, which cannot be read: {reason}.") from error

@@ -36,6 +36,7 @@ def warm_up(folders: Sequence[Path]) -> None:
     Raises:
         OSError: no folder can be made, or no process be started.
     """
+    _stand_somewhere()
     _folders[:] = folders
     _use_a_folder()
     CONTEXT.set_forkserver_preload([PRELOADED])

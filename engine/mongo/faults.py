@@ -31,6 +31,7 @@ from pymongo.errors import (
 
 from engine.errors import ConnectError, MigrationError
 from engine.failures import Failure
+from engine.validation import shown
 
 AUTHENTICATION_CODES = frozenset({18, 8000})
 """AuthenticationFailed, and Atlas's own code for it."""
@@ -179,6 +180,25 @@ def explained() -> Iterator[None]:
         is_lost = isinstance(exc, ConnectionFailure) or is_without_sessions(exc)
         kind = ConnectError if is_lost else MigrationError
         raise kind(sentence, code=code) from None
+
+
+@contextmanager
+def named(namespace: str) -> Iterator[None]:
+    """Names the collection in what the server refuses for good, such as a view whose pipeline fails.
+
+    Raises:
+        MigrationError: it refused what it was asked.
+    """
+    try:
+        yield
+    except OperationFailure as exc:
+        if is_transient(exc) or is_connection_lost(exc):
+            raise
+        code, sentence = describe(exc)
+        raise MigrationError(
+            f"{shown(namespace)} cannot be read: {sentence} What the server says of it is seen by reading it in mongosh.",
+            code=code,
+        ) from None
 
 
 def _code_name(exc: OperationFailure) -> str:

@@ -126,10 +126,11 @@ def _check_kinds(where: str, column: Column, options: MappingOptions) -> None:
         if misfits == {Kind.UUID_LEGACY} and column.type is ColumnType.UUID:
             raise wrong(where, "old UUIDs need their byte order: set uuid_legacy in [options], or use bytea")
         other = "jsonb" if column.type is ColumnType.TEXT else "text or jsonb"
+        overflow = "reject" if column.role is Role.ID else column.overflow or options.overflow
         raise wrong(
             where,
             f"a column of type {column.sql_type} cannot hold {named}; use {other}, or take {named} out of kinds, "
-            f"and such values {fate_words(column.overflow or options.overflow)}",
+            f"and such values {fate_words(overflow)}",
         )
 
 

@@ -37,7 +37,7 @@ from engine.mapping.kinds import JSON_TYPES, KIND_NAMES
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, share
 from engine.mapping.names import TableName, show_path
 from engine.mapping.proposal import Proposal, note_of, note_of_id, propose
-from engine.mongo import catalogue, partition, reader
+from engine.mongo import catalogue, faults, partition, reader
 from engine.mongo import connect as mongo
 from engine.mongo.catalogue import CollectionFacts, KnownFacts
 from engine.mongo.collections import collection_of
@@ -293,9 +293,10 @@ def _survey_each(
     def survey(numbered: tuple[int, Choice]) -> Survey:
         task_id, choice = numbered
         end, counted, table = ends.get(task_id), full.get(task_id), existing.get(task_id)
-        look = _look(
-            source, facts, settings, choice, task_id, table, is_counted=counted is not None, is_thorough=is_thorough
-        )
+        with faults.named(choice.namespace):
+            look = _look(
+                source, facts, settings, choice, task_id, table, is_counted=counted is not None, is_thorough=is_thorough
+            )
         found = _survey(settings, task_id, choice, look, end, counted, table, is_thorough=is_thorough)
         if is_thorough:
             return found

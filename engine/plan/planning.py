@@ -18,6 +18,7 @@ from engine.mapping.names import TableName, quote_identifier, show_path
 from engine.mapping.proposal import propose
 from engine.mongo import connect as mongo
 from engine.mongo.catalogue import UNKNOWN
+from engine.mongo.faults import explained
 from engine.plan import Choice, Plan, TablePlan, select
 from engine.plan.estimate import assumptions, estimate
 from engine.plan.looks import KnownLooks
@@ -57,6 +58,7 @@ WARNINGS_IN_FILE = 10
 """Of one table, in the comments of a saved plan."""
 
 
+@explained()
 def view_plan(
     settings: Settings,
     uri: str,

@@ -6,6 +6,8 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -119,3 +121,17 @@ def test_the_folder_of_another_users_session_is_not_used(monkeypatch: pytest.Mon
         monkeypatch.setenv("XDG_RUNTIME_DIR", theirs)  # as su leaves it
         assert not sockets.socket_folder().is_relative_to(theirs)
         assert not list(Path(theirs).iterdir())
+
+
+def test_a_run_begins_in_a_folder_that_is_gone(
+    front_end: FrontEnd, source: Source, target: Target, tmp_path: Path
+) -> None:
+    source.db.users.insert_many([{"_id": number} for number in range(10)])
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'rmdir "$PWD" && exec "$0" -P -m tui run --json --cluster-size 1', sys.executable],
+        cwd=gone, env=front_end.environment, capture_output=True, text=True, check=False, timeout=WAIT_S,
+    )  # fmt: skip
+    assert done.returncode == EXIT_DONE, done.stderr
+    assert target.value("SELECT count(*) FROM users") == 10

@@ -13,7 +13,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 
 from engine.demo.binaries import find_binaries
-from engine.errors import EXIT_DONE, EXIT_USAGE, MissingCollection, UsageError
+from engine.errors import EXIT_DONE, EXIT_USAGE, MigrationError, MissingCollection, UsageError
 from engine.protocol import MakePlan, PlanView, Snapshot, Status, TableView, ValuesView
 from tests.running import Engines, add_users
 
@@ -219,6 +219,18 @@ async def test_views_and_empty_collections_have_plans(source: Source, engines: E
 async def test_a_collection_that_is_not_there_is_named(source: Source, engines: Engines) -> None:
     with pytest.raises(MissingCollection, match=r"MongoDB has no collection .*gone"):
         await plan_of(engines, "gone")
+
+
+async def test_a_view_whose_pipeline_fails_is_named(source: Source, engines: Engines) -> None:
+    add_users(source, 5)
+    source.db.command("create", "broken", viewOn="users", pipeline=[{"$project": {"n": {"$divide": [1, 0]}}}])
+    with pytest.raises(
+        MigrationError, match=rf"^{source.database}\.broken cannot be read: MongoDB refused .* in mongosh"
+    ):
+        await plan_of(engines, "users", "broken")
+    _, end = await engines.run(engines.settings("broken"))
+    assert (end["state"], end["exit_code"]) == ("failed", 1)
+    assert f"{source.database}.broken cannot be read" in end["error"]["message"]
 
 
 async def test_values_are_cut_and_come_as_data(source: Source, engines: Engines) -> None:

@@ -300,6 +300,18 @@ def test_a_connection_string_of_another_kind_is_refused_without_showing_it() -> 
     assert _refusal("[target]\nuri = 7").endswith("must be text.")
 
 
+def test_a_byte_order_mark_at_the_beginning_of_a_file_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "uri").write_text("\ufeffmongodb://db1/shop\r\n", encoding="utf-8")
+    Path("config.toml").write_text(
+        f'\ufeff[source]\r\nuri_file = "{tmp_path / "uri"}"\r\n[target]\r\nuri = "file:{tmp_path / "target"}"\r\n',
+        encoding="utf-8", newline="",
+    )  # fmt: skip
+    (tmp_path / "target").write_text("\ufeffpostgresql://pg1/shop", encoding="utf-8")
+    settings = load_settings(Path("config.toml"), {}).settings
+    assert settings.source.connection == "mongodb://db1/shop"
+    assert settings.target.connection == "postgresql://pg1/shop"
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"absent\.toml cannot be read: No such file or directory"):
         load_settings(tmp_path / "absent.toml", {})

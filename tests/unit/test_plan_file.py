@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import Any
 
@@ -238,6 +239,11 @@ def test_a_kind_that_cannot_be_held_goes_where_the_policy_says(own: str, of_all:
     with pytest.raises(UsageError) as caught:
         read_plan(plan.replace('type = "numeric"', f'type = "integer", kinds = ["int32", "string"]{own}', 1))
     assert caught.value.message.endswith(f"or take string out of kinds, and {fate}")
+
+
+def test_an_id_that_cannot_be_held_never_goes_to_extra() -> None:
+    with pytest.raises(UsageError, match=r"take string out of kinds, and such values have their documents rejected\.$"):
+        read_plan(re.sub(r'(field = "_id", .*?type = )"\w+"[^}]*', r'\1"uuid", kinds = ["string"] ', PLAN, count=1))
 
 
 def test_no_two_tables_and_no_two_collections_are_the_same() -> None:

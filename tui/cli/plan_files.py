@@ -16,7 +16,7 @@ def read_plan(file: Path) -> str:
         UsageError: it cannot be read.
     """
     try:
-        return file.read_bytes().decode()
+        return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"The plan {file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
