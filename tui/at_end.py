@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from engine.config import ENDS, PREFIX, Settings
 from engine.protocol import Snapshot
 from engine.service.client import without_secrets
-from tui.words.format import number
+from tui.words.format import counted, number
 from tui.words.safe import safe
 
 COMMAND_S = 60.0
@@ -69,7 +69,7 @@ class End:
         """One sentence."""
         rejected = f", {number(self.rejected)} rejected" if self.rejected else ""
         error = f": {self.error}" if self.error else ""
-        return safe(f"run {self.run_id} {self.state}, {number(self.written)} rows{rejected}{error}", _LIMIT)
+        return safe(f"run {self.run_id} {self.state}, {counted(self.written, 'row')}{rejected}{error}", _LIMIT)
 
     @property
     def variables(self) -> dict[str, str]:

@@ -93,6 +93,8 @@ class VerifyReport(Wire):
     redacted: bool = False
     """Values were asked not to be shown."""
     seconds: float = 0.0
+    unix: float = 0.0
+    """When both sides were counted, seconds since 1970; 0 where that is not known."""
 
 
 class RejectGroup(Wire):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -56,7 +57,7 @@ async def verify(command: Verify, settings: Settings) -> VerifyReport:
                     counts = blaming(counts, await obstacles.triggers_of(connection, name, record.mode))
                 tables.append(counts)
     result = Verification.VERIFIED if all(table.ok for table in tables) else Verification.MISMATCH
-    return VerifyReport(run_id=record.run_id, level="counts", result=result, tables=tables)
+    return VerifyReport(run_id=record.run_id, level="counts", result=result, tables=tables, unix=round(time.time(), 3))
 
 
 def count_source(

@@ -372,6 +372,7 @@ class FullVerification:
             less_strict=[each for table in self._tables.values() for each in table.less_strictly()],
             redacted=self._command.redact,
             seconds=round(time.monotonic() - self._began, 3),
+            unix=round(time.time(), 3),
         )
 
     async def _keep(self, report: VerifyReport) -> None:
@@ -380,7 +381,7 @@ class FullVerification:
             run_id=report.run_id,
             level=report.level,
             verification_level=report.verification_level,
-            unix=round(time.time(), 3),
+            unix=report.unix,
             result=report.result,
             tables=report.tables,
             less_strict=report.less_strict,

@@ -371,7 +371,7 @@ def test_verify_rejects_and_runs_answer_from_the_ledger(front_end: FrontEnd, sou
     assert run_id in front_end.do("runs").out
     rejects = front_end.do("rejects", run_id[:-2])
     assert (rejects.code, rejects.err) == (EXIT_DONE, "")
-    assert f"run {run_id}: 1 rejected documents, kept in mongopg.reject" in rejects.out
+    assert f"run {run_id}: 1 rejected document, kept in mongopg.reject" in rejects.out
     assert front_end.do("rejects", "--json").last["total"] == 1
     verified = front_end.do("verify", "--json")
     assert verified.last["tables"][0]["target"] == 100

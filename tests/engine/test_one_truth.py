@@ -15,6 +15,7 @@ from engine.protocol import (
     RejectsReport,
     RetryReport,
     RunInfo,
+    RunReport,
     Snapshot,
     Verification,
     VerificationEnded,
@@ -191,6 +192,8 @@ async def test_b8_a_view_is_compared_by_counts_only_and_the_level_says_so(source
         "people": "full", "adults": "counts",
     }  # fmt: skip
     assert (await listed(engine)).verification_level == "counts"
+    kept = (await engine.client.ask(RunReport, protocol.MakeReport())).compared
+    assert [each.unix for each in kept] == [report.unix], "it is told with the time that the ledger keeps"
 
 
 # --- the rejected documents themselves --------------------------------------------------------------------------------

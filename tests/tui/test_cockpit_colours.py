@@ -64,7 +64,7 @@ async def test_every_word_stands_out_from_its_ground(engine: ScriptedEngine, the
             await pilot.pause()
             assert too_faint(app, least) == set()
         await pilot.press("4", "f")
-        await until_shown(pilot, "compared in full just now")
+        await until_shown(pilot, "compared in full at ")
         await pilot.press("down")
         await until_shown(pilot, "different")
         assert too_faint(app, least) == set()

@@ -80,7 +80,7 @@ async def test_f2_a_policy_is_chosen_retried_and_the_count_goes_down(
         await until_shown(pilot, "Retry rejected documents?", "14 × nul in shop.orders", "reject → strip")
         assert not engine.received("retry")
         await pilot.press("enter")
-        await until_shown(pilot, "Retried 14: 14 written, 1 still rejected.", "1 rejected documents")
+        await until_shown(pilot, "Retried 14: 14 written, 1 still rejected.", "1 rejected document ")
         (sent,) = engine.received("retry")
         assert (sent["policies"], sent["keeps_policies"], sent["run"]) == ({"nul": "strip"}, True, RUNS[0].run_id)
         assert [(each["reason"], each["field"]) for each in sent["only"]] == [("nul", "name")]

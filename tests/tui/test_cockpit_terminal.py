@@ -59,7 +59,7 @@ def test_after_a_demo_the_other_screens_tell_of_it(home: dict[str, str]) -> None
         terminal.press("4")
         terminal.wait_for("as counted at the run's end")
         terminal.press("f")
-        terminal.wait_for("compared in full just now")
+        terminal.wait_for("compared in full at ")
         terminal.wait_for("20,000 equal, 0 different")
         terminal.press("5")
         terminal.wait_for("mode create")

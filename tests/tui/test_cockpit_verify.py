@@ -48,7 +48,7 @@ async def test_counting_again_names_what_does_not_hold(engine: ScriptedEngine) -
     async with app.run_test(size=(120, 40)) as pilot:
         await to_verify(pilot)
         await pilot.press("c")
-        await until_shown(pilot, "! mismatch", "counted now")
+        await until_shown(pilot, "! mismatch", "counted at ")
         await pilot.press("down")
         await until_shown(pilot, "the table gained 4,210,319 rows, 4,210,320 were written")
 
@@ -58,7 +58,7 @@ async def test_a_full_comparison_lists_differences_down_to_the_field(engine: Scr
     async with app.run_test(size=(120, 40)) as pilot:
         await to_verify(pilot)
         await pilot.press("f")
-        await until_shown(pilot, "compared in full just now")
+        await until_shown(pilot, "compared in full at ")
         await pilot.press("down")
         await until_shown(pilot, '"64f1a9"', "email", "A@x.io", "=a@x.io", "missing", '"64f1aa"')
 

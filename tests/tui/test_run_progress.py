@@ -159,7 +159,7 @@ async def test_b14_a_range_tells_documents_and_never_99_percent(engine: Scripted
     assert "20,100 of ~18,750 documents: more than estimated" in range_line(views[1]).plain
     app = on_run(engine, running(workers=views, partitions_done=7, partitions_total=23, partitions_first=16))
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(pilot, "20.1k/~18.8k", "partitions 7 of 23 (16 before more workers)")
+        await until_shown(pilot, "20.1k/~18.8k", "partitions 7 of 23 (7 added)")
         assert "99%" not in screen_text(app)
 
 

@@ -183,7 +183,7 @@ async def test_a_policy_that_keeps_values_is_called_by_where_they_go(engine: Scr
         await pilot.press("R")
         await until_shown(pilot, "overflow reject")
         await pilot.press("p")
-        await until_shown(pilot, "_extra", "keep the value in _extra")
+        await until_shown(pilot, "_extra", "keep the value in that column")
         await pilot.press("enter")
         await until_shown(pilot, "overflow reject → _extra")
         await pilot.press("R")

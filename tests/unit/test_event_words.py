@@ -50,6 +50,7 @@ from tui.cli.live import LivePrinter
 from tui.cli.printers import JsonPrinter, LinePrinter
 from tui.cockpit.widgets.event_log import event_lines
 from tui.words.events import TOLD_BY_NUMBERS, WARNINGS_TOLD, Note, told, words
+from tui.words.format import moment
 
 EXAMPLES: list[tuple[Event, str | None]] = [
     (StateEntered(state=RunState.RUNNING, phase="copying"), "running: copying"),
@@ -136,7 +137,7 @@ EXAMPLES: list[tuple[Event, str | None]] = [
     (CensusFinished(collections=["a.b"], documents=5), None),
     (
         RunCutOver(inserted=1_204, updated=3, deleted=0, write_stop_s=2.31),
-        "cut over, writers stopped for 2.3 s; changes followed: 1,204 inserts, 3 updates, 0 deletes",
+        "cut over, writers stopped for 2.3 s; changes followed: 1,204 inserted, 3 updated, 0 deleted",
     ),
     (RunHalted(namespace="a.b", code="drop", message="a.b was dropped."), "halted: a.b was dropped."),
     (
@@ -144,7 +145,7 @@ EXAMPLES: list[tuple[Event, str | None]] = [
         "resolved: a.b, the table becomes what the collection is now, by ctl of ann",
     ),
     (RunResolved(choice="resync"), "resolved: the whole source, everything is compared with what it is now"),
-    (SnapshotTaken(unix=1_796_049_066.0), "all documents are read as of 2026-11-30 14:31:06 UTC"),
+    (SnapshotTaken(unix=1_796_049_066.0), f"all documents are read as of {moment(1_796_049_066.0)}"),
     (ServersStarted(source="s", target="t", directory="d"), "embedded servers: s and t, data in d"),
     (
         RunEnvironment(by="ann@db1", program="0.1.0", source_version="7.0.12", target_version="16.4"),

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
-from tui.words.format import bytes_size, compact, duration, number, percent, rate, share
+from tui.words.format import bytes_size, compact, counted, duration, moment, number, percent, rate, share
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,21 @@ def test_a_share_of_nothing_is_nothing_and_never_more_than_the_whole() -> None:
     assert share(0, 0) == 0.0
     assert share(5, 10) == 0.5
     assert share(11, 10) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "text"),
+    [
+        (0, ("row",), "0 rows"),
+        (1, ("row",), "1 row"),
+        (1_200, ("row",), "1,200 rows"),
+        (1, ("row differs", "rows differ"), "1 row differs"),
+        (2, ("row differs", "rows differ"), "2 rows differ"),
+    ],
+)
+def test_a_count_has_its_noun_in_the_right_number(count: int, words: tuple[str, ...], text: str) -> None:
+    assert counted(count, *words) == text
+
+
+def test_a_point_in_time_is_told_with_its_zone() -> None:
+    assert datetime.strptime(moment(1_792_000_000), "%Y-%m-%d %H:%M:%S %z").timestamp() == 1_792_000_000

@@ -30,6 +30,7 @@ from tui.reports.facts import facts
 from tui.reports.markdown import markdown
 from tui.reports.page import page
 from tui.reports.writing import verification_of, write_report
+from tui.words.format import moment
 
 
 def reports() -> tuple[VerifyReport, RunReport]:
@@ -45,8 +46,9 @@ def test_f11_a_report_says_who_when_where_what_and_how_it_was_checked(form: obje
         "ann@db1", "ops@jump", "mongopg-tui 0.1.0", "MongoDB 7.0.12", "PostgreSQL 16.4", "db1/shop", "pg1/shop",
         RUNS[0].run_id, f"sha256 {hashlib.sha256(TOML.encode()).hexdigest()}", "counts match, 14 rejected", "2m 06s",
         "40,187 rows/s overall, 51,000 while copying", "secret.ssn", "nul.strip", "132", "texts without their NULs",
-        "nul reject", "6,000 → 3,000 → off", "a NUL character", "utf8", "the counts of both sides were compared, not the rows",
-        "version = 1", "the writers stood still for 2.3 s", "orders_id_seq = 70",
+        "nul reject", "6,000 rows/s → 3,000 rows/s → off", "a NUL character", "utf8",
+        "the counts of both sides were compared, not the rows", "version = 1",
+        "the writers stood still for 2.3 s", "orders_id_seq = 70",
     ):  # fmt: skip
         assert told in text, told
 
@@ -122,6 +124,26 @@ def test_of_a_knob_that_was_turned_all_the_time_the_ends_are_listed() -> None:
     _, run = reports()
     run = run.model_copy(update={"knobs": {"cluster_size": list(range(1, 41))}})
     assert dict(facts(verification_of(run), run))["Workers"] == "1 → 2 → 3 → 4 → … 32 more … → 37 → 38 → 39 → 40"
+
+
+def test_a_report_names_the_databases_of_its_source() -> None:
+    verification, run = reports()
+    for collections, source, words in (
+        (["shop.orders", "shop.customers"], "db1:27017", "db1:27017, database shop (MongoDB 7.0.12)"),
+        (["shop.orders", "crm.leads"], "db1:27017", "db1:27017, databases crm, shop (MongoDB 7.0.12)"),
+        (["shop.orders"], "db1/shop", "db1/shop (MongoDB 7.0.12)"),
+        ([], "db1:27017", "db1:27017 (MongoDB 7.0.12)"),
+    ):
+        info = run.run.model_copy(update={"collections": collections, "source": source})
+        assert dict(facts(verification, run.model_copy(update={"run": info})))["Source"] == words
+
+
+def test_a_report_has_the_same_form_for_every_point_in_time() -> None:
+    verification, run = reports()
+    told = dict(facts(verification, run.model_copy(update={"snapshot_unix": STARTED, "times": []})))
+    assert told["Report made"].startswith(f"{moment(STARTED + 600)} by ")
+    assert told["Consistency"] == f"all documents as of {moment(STARTED)}"
+    assert told["Started"].startswith(moment(STARTED))
 
 
 def test_a_report_says_what_was_followed_and_compared() -> None:

@@ -81,7 +81,7 @@ from tui.cli.measurements import (
 from tui.cli.options import Given, JsonOption, require, takes
 from tui.signals import handling
 from tui.words.events import words
-from tui.words.format import number
+from tui.words.format import counted, number
 from tui.words.safe import safe
 
 ENGINE_END_S = 5.0
@@ -175,8 +175,8 @@ class _Bench:
         rows, is_short = warm.measurement.rows, warm.measurement.seconds < SHORT_S
         sizes = len(list(cluster_sizes(most))), len(page_sizes(rows, page_size))
         output.note(
-            f"It takes {time_words(*sizes, warm.wall_s, is_short=is_short)} from here on: {number(warm.read)} documents, "
-            f"{min(sizes[0], 3)} to {sizes[0]} cluster sizes, {sizes[1]} page sizes, "
+            f"It takes {time_words(*sizes, warm.wall_s, is_short=is_short)} from here on: "
+            f"{counted(warm.read, 'document')}, {min(sizes[0], 3)} to {sizes[0]} cluster sizes, {sizes[1]} page sizes, "
             f"{f'{REPEATS} copies' if is_short else 'one copy'} each."
         )
         for size in cluster_sizes(most):
@@ -256,7 +256,7 @@ class _Bench:
         each = median([copy.measurement for copy in copies])
         times = f", the median of {len(copies)}" if len(copies) > 1 else ""
         output.note(
-            f"{workers_words(each.cluster_size)}, page size {number(each.page_size)}: {number(each.rows)} rows in "
+            f"{workers_words(each.cluster_size)}, page size {number(each.page_size)}: {counted(each.rows, 'row')} in "
             f"{each.seconds:.2f} s{times}, {number(each.rows_per_s)} rows/s"
         )
         return each
@@ -396,7 +396,8 @@ class _Bench:
         encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
         ascii_only = self._settings.cockpit.ascii or encoding != "utf8"
         if self._rejected:
-            output.note(f"{number(self._rejected)} documents were rejected each time, as a run would reject them.")
+            were = counted(self._rejected, "document was", "documents were")
+            output.note(f"{were} rejected each time, as a run would reject them.")
         output.say(f"{safe(self._namespace)}, {self._converter} converter\n")
         output.say(results_text(self._results, ascii_only=ascii_only))
         if is_whole:

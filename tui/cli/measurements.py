@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any
 
 from engine.notation import written_namespace
-from tui.words.format import number
+from tui.words.format import counted, number
 from tui.words.tables import text_table
 
 WORTH = 1.05
@@ -147,7 +147,7 @@ def results_text(results: Results, *, ascii_only: bool) -> str:
 
 def workers_words(cluster_size: int) -> str:
     """ "1 worker", "2 workers"."""
-    return "1 worker" if cluster_size == 1 else f"{cluster_size} workers"
+    return counted(cluster_size, "worker")
 
 
 def recommendation(results: Results, namespace: str) -> str:

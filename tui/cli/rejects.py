@@ -27,7 +27,7 @@ from tui.cli.one_question import ask, talk
 from tui.cli.options import Given, JsonOption, PlanOption, RunArgument, require, takes
 from tui.cli.output import say, say_json
 from tui.cli.plan_files import read_plan
-from tui.words.format import number
+from tui.words.format import counted
 from tui.words.rejects import group_words, reject_groups, retry_text, short_id
 from tui.words.safe import safe
 
@@ -122,5 +122,5 @@ def retry_rejects(loaded: Loaded, run_id: str, *, plan: str, as_json: bool) -> i
 def _rejects_text(report: RejectsReport) -> str:
     if not report.total:
         return f"run {safe(report.run_id)}: no rejected documents"
-    verdict = f"run {safe(report.run_id)}: {number(report.total)} rejected documents, kept in mongopg.reject"
+    verdict = f"run {safe(report.run_id)}: {counted(report.total, 'rejected document')}, kept in mongopg.reject"
     return "\n".join([verdict, reject_groups(report.groups)])

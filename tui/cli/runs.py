@@ -15,7 +15,7 @@ from tui.cli.one_question import ask
 from tui.cli.options import Given, JsonOption, require, takes
 from tui.cli.output import say, say_json
 from tui.words.follow import BLOCKED_FOR_EVER
-from tui.words.format import duration, number
+from tui.words.format import counted, duration, number
 from tui.words.run_status import outcome_words, overall_rate, rate_words
 from tui.words.safe import safe
 from tui.words.tables import table_words, text_table
@@ -71,7 +71,7 @@ def discard_run(loaded: Loaded, run_id: str, *, force: bool, as_json: bool) -> i
 
 def deleted_words(preview: DiscardPreview, dropped: Sequence[str]) -> str:
     """What was deleted with a run, and what stays, harmless."""
-    gone = [f"{number(preview.events)} events", f"{number(preview.rejected)} rejected documents"]
+    gone = [counted(preview.events, "event"), counted(preview.rejected, "rejected document")]
     gone += [f"table {safe(name)}" for name in dropped]
     kept = [table_words(table) for table in preview.tables if table.table not in dropped and table.rows >= 0]
     lines = [f"Run {safe(preview.run_id)} is deleted, with {', '.join(gone)}."]

@@ -28,7 +28,7 @@ from tui.cli.one_question import ask
 from tui.cli.options import Given, JsonOption, RunArgument, require, takes
 from tui.cli.output import note, say, say_json
 from tui.words.events import words
-from tui.words.format import duration, number, percent, rate, share
+from tui.words.format import counted, duration, number, percent, rate, share
 from tui.words.run_status import result_word, verification_words
 from tui.words.safe import safe
 from tui.words.sentences import altered_words
@@ -149,7 +149,7 @@ def _how(report: VerifyReport) -> str:
     if report.level != "full":
         return ""
     full = sum(table.level == "full" for table in report.tables)
-    return f" ({number(full)} of {number(len(report.tables))} tables compared in full)"
+    return f" ({number(full)} of {counted(len(report.tables), 'table')} compared in full)"
 
 
 def _problems(tables: list[TableCounts]) -> list[str]:
@@ -200,7 +200,7 @@ def _differences(report: VerifyReport) -> str:
     ]  # fmt: skip
     named = len({(each.table, each.kind, each.id) for each in report.differences})
     headings = ["table", "what", "_id", "field", "source", "target", "reason", ""]
-    heading = f"{number(total)} differences" + (f", the first {number(named)}:" if named < total else ":")
+    heading = counted(total, "difference") + (f", the first {number(named)}:" if named < total else ":")
     return "\n".join([heading, text_table(headings, rows)])
 
 

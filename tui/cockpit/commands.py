@@ -59,6 +59,8 @@ class Situation:
     """Both servers of the run can be connected to again."""
     is_replay: bool = False
     """The Run screen shows a recorded run."""
+    is_at_end: bool = False
+    """It shows the report of a run, live or recorded, in the place of its lists."""
     is_busy: bool = False
     """The screen waits for an answer."""
     doing: str = ""
@@ -126,6 +128,10 @@ def _has_run(now: Situation) -> bool:
 
 def _is_replay(now: Situation) -> bool:
     return now.is_replay
+
+
+def _has_lists(now: Situation) -> bool:
+    return (now.is_live or now.is_replay) and not now.is_at_end
 
 
 def _has_servers(now: Situation) -> bool:
@@ -251,9 +257,9 @@ COMMANDS: tuple[Command, ...] = (
             _has_run),
     Command("run.view", Place.RUN, "view", "c", "Next list", "Collections, workers, chart or following, where there is room "
             "for one; else the cursor goes from collections to workers, as with Tab.",
-            lambda now: now.is_live or now.is_replay),
-    Command("run.replay_hold", Place.RUN, "replay_hold", "space,p", "Hold", "Hold the replay, or let it go on.",
-            _is_replay),
+            _has_lists),
+    Command("run.replay_hold", Place.RUN, "replay_hold", "space,p", "Hold/play",
+            "Hold the replay, or let it go on; at its end, play it again.", _is_replay),
     Command("run.replay_faster", Place.RUN, "replay_faster", "right_square_bracket,plus", "Faster",
             "Play twice as fast.", _is_replay, group=_SPEED),
     Command("run.replay_slower", Place.RUN, "replay_slower", "left_square_bracket,minus", "Slower",
@@ -315,7 +321,8 @@ COMMANDS: tuple[Command, ...] = (
             "The run's rejected documents, reason by reason, to look at and to retry.",
             lambda now: now.has_result and _can_ask(now)),
     Command("verify.export", Place.VERIFY, "export", "E", "Export…",
-            "Write this report into a file: HTML, Markdown, JSON or CSV.", _has_result),
+            "Write this report into a file: HTML, Markdown, JSON or CSV.",
+            lambda now: now.has_result and not now.is_comparing),
     Command("verify.newest", Place.VERIFY, "newest", "escape", "Newest run", "Leave the chosen run for the newest one.",
             lambda now: not now.is_comparing, in_footer=False),
     Command("history.open", Place.HISTORY, "open", "enter", "Report", "How the run under the cursor ended.",
@@ -368,8 +375,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("run.reverse", Place.RUN, "reverse", "S", "Reverse", "Reverse the sort order of the workers.", _has_run,
             in_footer=False),
     Command("run.filter", Place.RUN, "filter", "slash", "Filter", "Show only workers with some letters in their state, "
-            "collection or number; with ! before them, only the others.", lambda now: now.is_live or now.is_replay,
-            in_footer=False),
+            "collection or number; with ! before them, only the others.", _has_lists, in_footer=False),
     Command("run.problems", Place.RUN, "problems", "e", "Problems", "What went wrong so far, which documents it hit, and what "
             "to do about it.",
             lambda now: now.has_problems, in_footer=False),

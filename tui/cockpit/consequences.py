@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from engine.config import Mode, Settings
 from engine.protocol import POLICIES, CollectionInfo, PlanView, PreflightReport
 from tui.cockpit.planning import EditedPlan
-from tui.words.format import about, bytes_size, number
+from tui.words.format import about, bytes_size, counted, number
 from tui.words.knobs import size_words
 from tui.words.safe import safe
 from tui.words.uri import database_in, hosts_in, place, shown
@@ -68,7 +68,7 @@ class StartFacts:
         documents = sum(max(0, each.documents) for each in self.moved)
         count = len(self.moved)
         size = f" · {bytes_size(self.size_bytes)}" if self.size_bytes else ""
-        return f"{count} collection{'s' * (count != 1)}, about {number(documents)} documents{size}"
+        return f"{counted(count, 'collection')}, about {counted(documents, 'document')}{size}"
 
     def tables_of(self, report: PreflightReport | None) -> list[Moved]:
         """The collections with the tables that they go to, as far as they are known."""
@@ -175,7 +175,7 @@ def of_seed(settings: Settings) -> list[str]:
     database, _, collection = settings.seed.collection.partition(".")
     others = database_in(uri)
     lines = [
-        f"Write up to {number(settings.seed.count)} synthetic users into MongoDB",
+        f"Write up to {counted(settings.seed.count, 'synthetic user')} into MongoDB",
         f"server      {safe(hosts_in(uri), 80)}",
         f"database    {safe(database, 80)}",
         f"collection  {safe(collection, 120)}",
@@ -192,7 +192,7 @@ def of_demo(settings: Settings) -> list[str]:
     end = "keep running at the end" if settings.demo.keep else "end and are removed when you leave"
     return [
         f"Start MongoDB and PostgreSQL on this machine, in {where};",
-        f"seed {number(settings.seed.count)} synthetic users and copy them",
+        f"seed {counted(settings.seed.count, 'synthetic user')} and copy them",
         f"with {size_words(settings.run.size)}. The servers {end}.",
         "",
         f"Throttle {number(settings.run.throttle)} rows/s: there is time to steer it. t on the Run screen turns it off.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.protocol import RunState, Snapshot
 from tui.cockpit.session import EngineSession
 from tui.words.follow import since_copy_words
-from tui.words.format import duration, number
+from tui.words.format import counted, duration, number
 from tui.words.run_status import resume_until, state_words, verification_words, worked_s
 from tui.words.safe import safe
 
@@ -49,7 +49,7 @@ def _can_be_resumed(session: EngineSession) -> bool:
 
 def _counts(snapshot: Snapshot) -> str:
     if not snapshot.tables:
-        return f"{number(snapshot.seeded)} documents seeded"
+        return f"{counted(snapshot.seeded, 'document')} seeded"
     counts = f"{number(snapshot.read)} read = {number(snapshot.written)} written + {number(snapshot.rejected)} rejected"
     if since := since_copy_words(snapshot.follow):
         counts += f" {since}"

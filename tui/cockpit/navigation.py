@@ -101,10 +101,13 @@ class Navigation:
     async def show_rejects(self, run_id: str) -> None:
         """The rejects of a run of the ledger; from there Escape leads back to the screen that is shown now."""
         front = self.front
+        back = front.PLACE if front is not None else Place.VERIFY
+        if back is Place.RUN and self._runs.replay is not None:  # which ends with this
+            back = Place.HISTORY
         await self.show(Place.REJECTS)
         screen = self._screens.get(Place.REJECTS)
         if isinstance(screen, RejectsScreen):
-            screen.choose(run_id, front.PLACE if front is not None else Place.VERIFY)
+            screen.choose(run_id, back)
 
     async def play(self, recording: Recording) -> None:
         """A recorded run on the Run screen."""

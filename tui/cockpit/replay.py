@@ -115,14 +115,14 @@ class ReplayedRun:
 
     def words(self, keymap: Keymap) -> str:
         """What is played, how far it is, and the keys that steer it: for the banner."""
-        hold, faster, slower, leave = (
-            keymap.first(f"run.replay_{what}") for what in ("hold", "faster", "slower", "leave")
+        hold, faster, slower, leave, back, forward = (
+            keymap.first(f"run.replay_{what}") for what in ("hold", "faster", "slower", "leave", "back", "forward")
         )
         is_over = self.position >= self.end
         does = "play again" if is_over else "go on" if self.is_held else "hold"
         return (
             f"{self.sign}  {duration(self.position)} of {duration(self.end)} · {leave} leave · {hold} {does}"
-            f" · {faster} faster · {slower} slower · run {safe(self.recording.run.run_id, 40)}"
+            f" · {faster} faster · {slower} slower · {back} {forward} jump · run {safe(self.recording.run.run_id, 40)}"
         )
 
     @property

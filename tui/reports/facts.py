@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from engine.protocol import (
     WorkedTime,
 )
 from tui.words.comparisons import of_report
-from tui.words.format import NO_NUMBER, duration, moment, number
+from tui.words.format import NO_NUMBER, counted, duration, moment, number, rate
 from tui.words.rejects import policy_value, reason_words
 from tui.words.run_status import overall_rate, rates_words, result_word, verification_words
 from tui.words.sentences import altered_meaning
@@ -64,14 +63,14 @@ def facts(report: VerifyReport, run: RunReport | None) -> list[tuple[str, str]]:
     info = run.run
     found = [
         ("Result", f"{info.state}, {result(report)}"),
-        ("Report made", f"{clock(run.made_unix)} by {run.made_by}, mongopg-tui {run.made_with}"),
+        ("Report made", f"{moment(run.made_unix)} by {run.made_by}, mongopg-tui {run.made_with}"),
         ("Run", info.run_id),
-        ("Started", clock(_began(run)) + (f" by {by}" if (by := _first_by(run)) else "")),
-        ("Ended", clock(info.ended_unix) if info.ended_unix is not None else "it has not ended"),
+        ("Started", moment(_began(run)) + (f" by {by}" if (by := _first_by(run)) else "")),
+        ("Ended", moment(info.ended_unix) if info.ended_unix is not None else "it has not ended"),
         ("Stopped and resumed", "; ".join(_stops(run.times))),
         ("Duration", _duration_words(run)),
         ("Program", f"mongopg-tui {run.program}" if run.program else ""),
-        ("Source", info.source + (f" (MongoDB {run.source_version})" if run.source_version else "")),
+        ("Source", _source(run) + (f" (MongoDB {run.source_version})" if run.source_version else "")),
         ("Target", info.target + (f" (PostgreSQL {run.target_version})" if run.target_version else "")),
         ("Mode", info.mode),
         ("Consistency", f"all documents as of {moment(run.snapshot_unix)}" if run.snapshot_unix else run.consistency),
@@ -93,6 +92,14 @@ def facts(report: VerifyReport, run: RunReport | None) -> list[tuple[str, str]]:
     return [(name, value) for name, value in found if value]
 
 
+def _source(run: RunReport) -> str:
+    """`db1:27017, database shop`: the ledger has the hosts alone."""
+    databases = sorted({namespace.partition(".")[0] for namespace in run.run.collections})
+    if not databases or run.run.source.endswith(f"/{databases[0]}"):
+        return run.run.source
+    return f"{run.run.source}, database{'s' * (len(databases) > 1)} {', '.join(databases)}"
+
+
 def _began(run: RunReport) -> float:
     """When it was accepted; the ledger has when it was planned."""
     return run.times[0].began_unix if run.times else run.run.started_unix
@@ -108,11 +115,11 @@ def _stops(times: Sequence[WorkedTime]) -> list[str]:
     for each, following in pairwise(times):
         how = {"cancelled": "stopped", "failed": "failed", "completed": "completed"}.get(each.state, "")
         if each.ended_unix is None or not how:
-            words.append(f"the engine was lost, resumed at {clock(following.began_unix)}")
+            words.append(f"the engine was lost, resumed at {moment(following.began_unix)}")
             continue
         by = f" by {each.stopped_by}" if each.stopped_by else ""
         gap = duration(max(0.0, following.began_unix - each.ended_unix))
-        words.append(f"{how} at {clock(each.ended_unix)}{by}, resumed at {clock(following.began_unix)}, {gap} later")
+        words.append(f"{how} at {moment(each.ended_unix)}{by}, resumed at {moment(following.began_unix)}, {gap} later")
     return words
 
 
@@ -141,11 +148,6 @@ def counts_of(report: VerifyReport) -> tuple[str, ...]:
     return COUNTS + FULL if any(table.level == "full" for table in report.tables) else COUNTS
 
 
-def clock(unix: float) -> str:
-    """A time of day with its zone: a report is read elsewhere."""
-    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(unix))
-
-
 def _how(report: VerifyReport, run: RunReport | None) -> str:
     last = of_report(run.compared, run.retried) if run is not None else None
     if last is not None and last.is_outdated and last.last is not None:
@@ -169,7 +171,7 @@ def _cut_over(done: CutOverFacts | None) -> list[tuple[str, str]]:
         return []
     stopped = f"the writers stood still for {done.write_stop_s:.1f} s" if done.write_stop_s is not None else ""
     blocked = "MongoDB was made to refuse all writes, and went on doing so" if done.writes_blocked else ""
-    when = clock(done.unix) if done.unix else ""
+    when = moment(done.unix) if done.unix else ""
     return [
         ("Cut over", "; ".join(filter(None, (when, stopped, blocked))) or "yes"),
         ("Sequences set", ", ".join(done.sequences)),
@@ -179,24 +181,24 @@ def _cut_over(done: CutOverFacts | None) -> list[tuple[str, str]]:
 def _compared(run: RunReport) -> list[str]:
     found = []
     for each in run.compared:
-        when = f" at {clock(each.unix)}" if each.unix else ""
+        when = f" at {moment(each.unix)}" if each.unix else ""
         found.append(f"{verification_words(each.result, each.level)}{when}, in {duration(each.seconds)}")
     return found
 
 
 def followed_words(followed: FollowedReport) -> str:
     """What was followed of the source, and how it is known that the rows are its documents."""
-    begin = f"from {clock(followed.since_unix)} on" if followed.since_unix is not None else "the source"
+    begin = f"from {moment(followed.since_unix)} on" if followed.since_unix is not None else "the source"
     is_done = followed.phase == "done" and followed.mark_unix is not None
-    words = [begin + (f" to the mark, {clock(followed.mark_unix)}" if is_done and followed.mark_unix else "")]
+    words = [begin + (f" to the mark, {moment(followed.mark_unix)}" if is_done and followed.mark_unix else "")]
     kinds = [f"{number(count)} {_KINDS[kind]}" for kind, count in followed.changes.items() if count and kind in _KINDS]
     words.append(f"changes: {', '.join(kinds) or 'none'}")
     compared = "all" if not followed.to_compare else f"all but {number(followed.to_compare)}"
-    words.append(f"{number(followed.keys)} keys applied, {compared} of them compared with the source")
+    words.append(f"{counted(followed.keys, 'key')} applied, {compared} of them compared with the source")
     if followed.mended:
-        words.append(f"{number(followed.mended)} rows that differed were written again")
+        words.append(f"{counted(followed.mended, 'row that differed was', 'rows that differed were')} written again")
     if followed.differences:
-        words.append(f"{number(followed.differences)} rows differ")
+        words.append(counted(followed.differences, "row differs", "rows differ"))
     return "; ".join(words) + ("" if is_done else "; not cut over")
 
 
@@ -205,8 +207,8 @@ def _since(run: RunReport) -> str:
     last = of_report(run.compared, run.retried)
     if not last.is_outdated:
         return ""
-    when = f" at {clock(last.retried_unix)}" if last.retried_unix else ""
-    rows = f"{number(last.written_since)} row{'s' * (last.written_since != 1)}"
+    when = f" at {moment(last.retried_unix)}" if last.retried_unix else ""
+    rows = counted(last.written_since, "row")
     return f"a retry of rejects{when} has written {rows}, of which only the counts were compared"
 
 
@@ -220,7 +222,9 @@ def _values(name: str, values: Sequence[int]) -> str:
 
 
 def _knob(name: str, value: int) -> str:
-    return "off" if name == "throttle" and not value else number(value)
+    if name != "throttle":
+        return number(value)
+    return rate(value) if value else "off"
 
 
 def _tables(report: VerifyReport) -> Section:
@@ -229,7 +233,8 @@ def _tables(report: VerifyReport) -> Section:
         [f"{table.namespace} → {table.table}", *(_count(getattr(table, name)) for name in names), _result(table)]
         for table in report.tables
     ]
-    return Section("Tables", ("table", *names, "result"), rows, frozenset(range(1, len(names) + 1)))
+    headings = ("kept as rejects" if name == "kept" else name for name in names)
+    return Section("Tables", ("table", *headings, "result"), rows, frozenset(range(1, len(names) + 1)))
 
 
 def _count(count: int) -> str:
@@ -264,7 +269,7 @@ def _rejects(run: RunReport) -> Section:
 def _retries(run: RunReport) -> Section:
     rows = [
         [
-            clock(each.unix) if each.unix else NO_NUMBER, number(each.tried), number(each.written),
+            moment(each.unix) if each.unix else NO_NUMBER, number(each.tried), number(each.written),
             number(each.already_there), number(each.left), _chosen(each.policies),
         ]
         for each in run.retried

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from engine.protocol import ColumnView, CountingView, Snapshot, TableView, ValuesView
-from tui.words.format import bytes_size, duration, number, part
+from tui.words.format import bytes_size, counted, duration, number, part
 from tui.words.run_status import state_words
 from tui.words.safe import safe
 from tui.words.vitals import steps_words
@@ -18,18 +18,18 @@ LEAST_SHARE = 1.0
 
 def documents_words(table: TableView) -> str:
     """How many documents there are to copy."""
-    return f"{number(table.documents)} documents" if table.documents >= 0 else "an unknown number of documents"
+    return counted(table.documents, "document") if table.documents >= 0 else "an unknown number of documents"
 
 
 def census_words(table: TableView) -> str:
     """How many documents were read, and what was found of them as wholes."""
     if table.census == "full":
-        words = [f"full census: all {number(table.sampled)} documents counted"]
+        words = [f"full census: all {counted(table.sampled, 'document')} counted"]
     else:
         size = f", {bytes_size(table.sampled_bytes)}" if table.sampled_bytes else ""
-        words = [f"{number(table.sampled)} documents{size} sampled"]
+        words = [f"{counted(table.sampled, 'document')}{size} sampled"]
     if table.largest:
-        words.append(f"the largest has {bytes_size(table.largest)} in {table.depth} level{'s' * (table.depth != 1)}")
+        words.append(f"the largest has {bytes_size(table.largest)} in {counted(table.depth, 'level')}")
     if table.corrupt:
         words.append(f"{number(table.corrupt)} corrupt")
     return ", ".join(words)
@@ -45,7 +45,7 @@ def order_words(table: TableView) -> str:
 
 def counting_words(counting: CountingView) -> str:
     """How far a full census is."""
-    words = [f"counting fields: {number(counting.seen)} of {number(counting.total)} documents"]
+    words = [f"counting fields: {number(counting.seen)} of {counted(counting.total, 'document')}"]
     if counting.rows_per_s:
         words.append(f"{number(counting.rows_per_s)} a second")
     if counting.eta_s is not None:
@@ -102,13 +102,13 @@ def values_words(values: ValuesView | None) -> str:
     if values.low is not None:
         words.append(f"{_shown(values.low)} to {_shown(values.high)}")
     if values.longest:
-        words.append(f"max {number(values.longest)} char{'s' * (values.longest != 1)}")
+        words.append(f"max {counted(values.longest, 'char')}")
     if values.elements:
         words.append(f"array of {'/'.join(f'{safe(kind, 20)}s' for kind in values.elements)}")
     if values.depth > 1:
         words.append(f"{values.depth} levels")
     if values.nulls:
-        words.append(f"{number(values.nulls)} null{'s' * (values.nulls != 1)}")
+        words.append(f"{counted(values.nulls, 'null')}")
     return ", ".join(words)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.protocol import ComparedOnce, Event, RejectsRetried, RetriedOnce, RunVerified
-from tui.words.format import number, time_of_day
+from tui.words.format import counted, time_of_day
 from tui.words.run_status import verification_words
 
 AT_END = "as counted at the run's end"
@@ -45,8 +45,7 @@ class Comparison:
         if not self.written_since:
             return ""
         when = f" at {self._clock(self.retried_unix, now)}" if self.retried_unix else ""
-        rows = f"{number(self.written_since)} row{'s' * (self.written_since != 1)}"
-        return f"a retry of rejects{when} has written {rows} since"
+        return f"a retry of rejects{when} has written {counted(self.written_since, 'row')} since"
 
     @staticmethod
     def _clock(unix: float, now: float) -> str:

@@ -39,7 +39,7 @@ from engine.protocol import (
     WorkerChanged,
 )
 from tui.words.follow import LIFT_WORDS, choice_words
-from tui.words.format import moment, number
+from tui.words.format import counted, moment, number
 from tui.words.guards import acted_mark, acted_words
 from tui.words.knobs import label_of, value_of
 from tui.words.run_status import RETRIED_SINCE, state_words, verification_words
@@ -145,7 +145,7 @@ def _(event: HostChanged) -> str:
     if event.what == "refused":
         return f"{host} takes no workers: {safe(event.message, _MESSAGE_LIMIT)}"
     if event.what == "joined":
-        return f"{host} joined with {number(event.slots)} {'slot' if event.slots == 1 else 'slots'}"
+        return f"{host} joined with {counted(event.slots, 'slot')}"
     if event.what == "left":
         return f"{host} left: what its workers had in hand goes to others"
     return f"{host} {safe(event.what, 40)}"
@@ -183,7 +183,7 @@ def _(event: TableStage) -> str:
 @words.register
 def _(event: RunCutOver) -> str:
     stopped = f", writers stopped for {event.write_stop_s:.1f} s" if event.write_stop_s is not None else ""
-    changes = f"{number(event.inserted)} inserts, {number(event.updated)} updates, {number(event.deleted)} deletes"
+    changes = f"{number(event.inserted)} inserted, {number(event.updated)} updated, {number(event.deleted)} deleted"
     blocked = f"; {LIFT_WORDS}" if event.writes_blocked else ""
     return f"cut over{stopped}; changes followed: {changes}{blocked}"
 
@@ -225,7 +225,7 @@ def _(event: VerificationEnded) -> str:
 
 @words.register
 def _(event: RunFinished) -> str:
-    return f"finished: {state_words(event.state.value)}, {number(event.written)} rows"
+    return f"finished: {state_words(event.state.value)}, {counted(event.written, 'row')}"
 
 
 @words.register

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.protocol import FollowableReport, FollowReason, FollowView, SourceHalt
-from tui.words.format import about, duration, number, percent, time_of_day
+from engine.protocol import FollowableReport, FollowReason, FollowView, RunCutOver, SourceHalt
+from tui.words.format import about, counted, duration, number, percent, time_of_day
 from tui.words.safe import safe
 
 SHORTEST_LAG_S = 1.0
@@ -65,7 +65,14 @@ def since_copy_words(follow: FollowView | None) -> str:
     """`in the copy, 12,345 keys applied since`; empty where the counts are those of the end."""
     if follow is None or not has_counts_of_the_copy(follow):
         return ""
-    return f"in the copy, {number(follow.applied)} keys applied since" if follow.applied else "in the copy"
+    return f"in the copy, {counted(follow.applied, 'key')} applied since" if follow.applied else "in the copy"
+
+
+def cut_over_words(event: RunCutOver) -> str:
+    """`Followed until the cut-over: 210 inserted, 990 updated, 40 deleted; the writers stood still for 2.3 s.`"""
+    kinds = f"{number(event.inserted)} inserted, {number(event.updated)} updated, {number(event.deleted)} deleted"
+    stopped = f"; the writers stood still for {event.write_stop_s:.1f} s" if event.write_stop_s is not None else ""
+    return f"Followed until the cut-over: {kinds}{stopped}."
 
 
 def choice_words(choice: str) -> str:
@@ -88,12 +95,12 @@ def resolve_words(halt: SourceHalt) -> str:
 def position_words(follow: FollowView) -> list[str]:
     """Lag, and what waits."""
     if follow.phase == "comparing":
-        return [f"comparing with the source, {number(follow.waiting)} keys to apply so far"]
+        return [f"comparing with the source, {counted(follow.waiting, 'key')} to apply so far"]
     if follow.phase in BEFORE:
-        return [f"collecting changes, {number(follow.waiting)} keys so far"]
+        return [f"collecting changes, {counted(follow.waiting, 'key')} so far"]
     words = [
         "lag unknown" if follow.lag_s is None else f"lag {lag_words(follow.lag_s)}",
-        f"{number(follow.waiting)} keys waiting",
+        f"{counted(follow.waiting, 'key')} waiting",
     ]
     return [*words, f"{number(follow.blocked)} blocked"] if follow.blocked else words
 
@@ -124,7 +131,7 @@ def verified_words(follow: FollowView) -> str:
         words += f", {number(follow.to_compare)} to compare"
     if follow.mended:
         words += f", {number(follow.mended)} mended"
-    return f"! {number(follow.differences)} rows differ, {words}" if follow.differences else words
+    return f"! {counted(follow.differences, 'row differs', 'rows differ')}, {words}" if follow.differences else words
 
 
 def live_words(report: FollowableReport) -> list[str]:

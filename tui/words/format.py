@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 NO_NUMBER = "–"
 """In the place of a number that is not known."""
@@ -14,6 +14,15 @@ _DAY_S = 86_400
 def number(value: float) -> str:
     """A count with thousands separators: 12345 is "12,345"."""
     return f"{round(value):,}"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count with its noun: 1 is "1 document", 1200 is "1,200 documents".
+
+    Args:
+        many: of several, where that is not `one` with an s.
+    """
+    return f"{number(count)} {one if count == 1 else many or f'{one}s'}"
 
 
 def rate(rows_per_s: float) -> str:
@@ -55,8 +64,8 @@ def about(seconds: float) -> str:
 
 
 def moment(unix: float) -> str:
-    """A point in time, from seconds since 1970, as servers say it: "2026-11-23 22:09:31 UTC"."""
-    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    """A point in time, from seconds since 1970, by the clock of this machine with its zone: "2026-11-23 22:09:31 +0100"."""
+    return f"{datetime.fromtimestamp(unix).astimezone():%Y-%m-%d %H:%M:%S %z}"
 
 
 def time_of_day(unix: float, *, since: float = 0.0, seconds: bool = False) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.knobs import KNOBS, Auto, Knob, KnobValue
 from engine.protocol import Snapshot
-from tui.words.format import NO_NUMBER, number
+from tui.words.format import NO_NUMBER, counted, number
 from tui.words.safe import safe
 
 _LIMIT = 60
@@ -37,7 +37,7 @@ def value_of(name: str, value: int | None) -> str:
 
 def size_words(value: KnobValue) -> str:
     """A cluster's size before a run: `8 workers`, or `as many workers as are fastest (auto:4-16)`."""
-    return f"as many workers as are fastest ({value})" if isinstance(value, Auto) else f"{value} workers"
+    return f"as many workers as are fastest ({value})" if isinstance(value, Auto) else counted(value, "worker")
 
 
 def auto_words(snapshot: Snapshot) -> str:

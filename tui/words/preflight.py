@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.protocol import CheckStatus, PreflightReport, TargetTable
-from tui.words.format import number
+from tui.words.format import counted, number
 from tui.words.safe import safe
 
 FrontEnd = Literal["cockpit", "command line"]
@@ -35,7 +35,7 @@ def rows_words(table: TargetTable) -> str:
     if table.rows is None:
         return "rows not known"
     prefix = {"exact": "", "about": "about ", "at least": "more than "}[table.rows_are]
-    return f"{prefix}{number(table.rows)} row{'' if table.rows == 1 else 's'}"
+    return f"{prefix}{counted(table.rows, 'row')}"
 
 
 def table_words(table: TargetTable) -> str:

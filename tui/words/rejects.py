@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from engine.protocol import RejectedDocument, RejectGroup, RetryReport
-from tui.words.format import number
+from tui.words.format import counted, number
 from tui.words.safe import safe
 from tui.words.sentences import altered_words
 from tui.words.tables import text_table
@@ -40,7 +40,7 @@ def group_words(group: RejectGroup) -> str:
     """`shop.legacy, field comment: nul, 80 documents (a NUL character, ...)`, harmless."""
     field = f", field {safe(group.field)}" if group.field else ""
     meaning = reason_words(group.reason)[0] or safe(group.detail)
-    count = "1 document" if group.count == 1 else f"{number(group.count)} documents"
+    count = counted(group.count, "document")
     return f"{safe(group.namespace)}{field}: {safe(group.reason)}, {count}{f' ({meaning})' if meaning else ''}"
 
 
@@ -49,12 +49,23 @@ def reason_words(reason: str) -> tuple[str, str]:
     return _REASONS.get(reason, ("", "Change the table, the plan or the source, then retry."))
 
 
+def meaning_words(document: RejectedDocument) -> str:
+    """What the reason means, harmless; of a value that does not fit its column with its type."""
+    return safe(document.detail, 1_000) if _is_misfit(document) else reason_words(document.reason)[0]
+
+
 def detail_words(document: RejectedDocument) -> str:
     """What is known of the document beyond its reason, harmless; empty where that says the same in more words."""
     says_it = reason_words(document.reason)[0] and document.detail in _SAID
-    return "" if says_it else safe(document.detail, 1_000)
+    return "" if says_it or _is_misfit(document) else safe(document.detail, 1_000)
 
 
+def _is_misfit(document: RejectedDocument) -> bool:
+    return document.reason == "overflow" and document.detail.endswith(_MISFIT)
+
+
+_MISFIT = " does not fit the column"
+"""The end of what is known of a value that does not fit its column: `string does not fit the column`."""
 _SAID = frozenset(
     [
         "a NUL character",
@@ -93,7 +104,7 @@ _CHOICES = {
     ("date_range", "null"): "write NULL",
     ("date_range", "clamp"): "write PostgreSQL's first or last date",
     ("date_range", "infinity"): "write -infinity or infinity",
-    ("overflow", "overflow"): "keep the value in _extra",
+    ("overflow", "overflow"): "keep the value in that column",
 }
 
 

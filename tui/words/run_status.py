@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from engine.protocol import RESUME_UNTIL, RunInfo, RunState, Snapshot, TableCounts, Verification
-from tui.words.format import NO_NUMBER, duration, number
+from tui.words.format import NO_NUMBER, duration, moment, number, time_of_day
 from tui.words.safe import safe
 
 SILENT_S = 30.0
@@ -98,14 +98,14 @@ def rate_words(rows_per_s: float | None) -> str:
 
 def times_words(run: RunInfo) -> str:
     """When it was started and ended, by the clock, and how long engines have worked on it."""
-    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started_unix))
+    began = moment(run.started_unix)
     if run.ended_unix is None:
         return f"{began} – · {duration(run.seconds)}"
     is_same_day = time.localtime(run.started_unix)[:3] == time.localtime(run.ended_unix)[:3]
-    form = "%H:%M:%S" if is_same_day else "%Y-%m-%d %H:%M:%S"
+    ended = time_of_day(run.ended_unix, seconds=True) if is_same_day else moment(run.ended_unix)
     whole = run.ended_unix - run.started_unix
     at_work = f"{duration(run.seconds)} at work" if whole > run.seconds * 1.05 + 5 else duration(run.seconds)
-    return f"{began} – {time.strftime(form, time.localtime(run.ended_unix))} · {at_work}"
+    return f"{began} – {ended} · {at_work}"
 
 
 def collections_words(namespaces: Sequence[str], most: int = 4) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from engine.protocol import HostView, Snapshot
 from tui.words.census import phase_words
 from tui.words.follow import follow_words, has_counts_of_the_copy
-from tui.words.format import NO_NUMBER, bytes_size, duration, moment, number, percent, rate, share, time_of_day
+from tui.words.format import NO_NUMBER, bytes_size, counted, duration, moment, number, percent, rate, share, time_of_day
 from tui.words.guards import guards_status, slowed_words
 from tui.words.knobs import auto_words
 from tui.words.run_status import rates_words, state_words, verification_words
@@ -80,7 +80,7 @@ def hosts_words(snapshot: Snapshot) -> str:
     n = sum(not host.problem for host in snapshot.hosts)
     if snapshot.hosts_wanted > n:
         return f"{n} → {snapshot.hosts_wanted} hosts"
-    return f"{n} host" if n == 1 else f"{n} hosts"
+    return counted(n, "host")
 
 
 def slots_of(snapshot: Snapshot) -> int:
@@ -212,7 +212,7 @@ def summary(facts: Mapping[str, Any]) -> str:
     ended = safe(state_words(str(facts["state"])))
     lines = [f"Run {safe(str(facts['run_id']))}: {ended} in {duration(float(facts['seconds']))}"]
     if facts.get("seeded"):
-        lines.append(f"Seeded: {number(facts['seeded'])} documents are in the collection")
+        lines.append(f"Seeded: {counted(facts['seeded'], 'document is', 'documents are')} in the collection")
     if facts.get("snapshot_unix"):
         lines.append(f"Every document is as it was at {moment(float(facts['snapshot_unix']))}")
     tables: Mapping[str, Mapping[str, Any]] = facts["tables"]

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Collection, Sequence
 
 from engine.protocol import DiscardedTable
-from tui.words.format import number
+from tui.words.format import counted
 from tui.words.safe import safe
 
 CELL_LIMIT = 60
@@ -30,7 +30,7 @@ def table_words(table: DiscardedTable) -> str:
     if table.rows < 0:
         return f"{safe(table.table)} (not there any more)"
     about = "" if table.is_exact else "about "
-    return f"{safe(table.table)} ({about}{number(table.rows)} rows)"
+    return f"{safe(table.table)} ({about}{counted(table.rows, 'row')})"
 
 
 def _padded(cell: str, width: int, is_right: bool) -> str:

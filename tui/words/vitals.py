@@ -22,7 +22,7 @@ from engine.protocol import (
     VitalsView,
     WaitView,
 )
-from tui.words.format import bytes_size, number
+from tui.words.format import bytes_size, counted, number
 from tui.words.safe import safe
 
 STALE_S = 5.0
@@ -147,7 +147,7 @@ def _target_parts(target: TargetVitals) -> list[str]:
         parts.append(f"checkpoints {target.checkpoints_requested} of {target.checkpoints} requested")
     parts += _lag_parts(target.standbys, "standby")
     if target.free_connections is not None:
-        parts.append(f"{number(target.free_connections)} connections free")
+        parts.append(f"{counted(target.free_connections, 'connection')} free")
     if target.disk_free_bytes is not None:
         parts.append(f"{bytes_size(target.disk_free_bytes)} disk free")
     return parts
@@ -158,7 +158,7 @@ def _source_parts(source: SourceVitals) -> list[str]:
     if source.read_tickets is not None:
         parts.append(f"read tickets {source.read_tickets_used}/{source.read_tickets}")
     if source.reads_queued:
-        parts.append(f"{number(source.reads_queued)} reads queued")
+        parts.append(f"{counted(source.reads_queued, 'read')} queued")
     if (cache := _shares(source)) is not None:
         parts.append(f"cache {cache[0]:.0%} full, {cache[1]:.0%} dirty")
     parts += _lag_parts(source.members, "secondary")
@@ -303,9 +303,7 @@ def _target_vitals(target: TargetVitals) -> Iterator[Vital]:
         words = step_words(step) + (f" ({safe(step.phase, 60)})" if step.phase else "")
         yield Vital("after the copy", words)
     for copying in target.copying or ():
-        words = (
-            f"{number(copying.rows)} rows, {bytes_size(copying.bytes)} in {_sessions(copying.sessions)}, not committed"
-        )
+        words = f"{counted(copying.rows, 'row')}, {bytes_size(copying.bytes)} in {_sessions(copying.sessions)}, not committed"
         yield Vital("COPY", f"{safe(copying.table, 80)}: {words}")
     if target.wal_bytes_per_s is not None:
         yield Vital("WAL", f"{bytes_size(target.wal_bytes_per_s)}/s")
@@ -327,7 +325,7 @@ def _target_vitals(target: TargetVitals) -> Iterator[Vital]:
 
 
 def _sessions(count: int) -> str:
-    return f"{count} session{'s' * (count != 1)}"
+    return counted(count, "session")
 
 
 def _blocked_advice(blocked: BlockedView) -> str:
@@ -397,7 +395,9 @@ def _source_vitals(source: SourceVitals) -> Iterator[Vital]:
     if source.host:
         yield Vital("server", safe(source.host, 100))
     if source.read_tickets is not None and source.read_tickets_used is not None:
-        queued = f", {number(source.reads_queued)} wait" if source.reads_queued else ", none waits"
+        queued = (
+            f", {counted(source.reads_queued, 'read waits', 'reads wait')}" if source.reads_queued else ", none waits"
+        )
         is_bad = bool(source.reads_queued)
         advice = "Reads wait for their turn: fewer workers take less from the application." if is_bad else ""
         words = f"{source.read_tickets_used} of {source.read_tickets} in use{queued}"

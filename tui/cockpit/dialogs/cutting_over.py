@@ -14,7 +14,7 @@ from tui.cockpit.dialogs.questions import REDRAW_S, Answer, Question
 from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.follow import SIGNS, draining_words
 from tui.words.follow import LIFT, LIFT_WORDS, checklist, kinds_words, lag_words, note_words
-from tui.words.format import number
+from tui.words.format import counted, number
 from tui.words.safe import safe
 
 TIMEOUT_S = CutOver().timeout_s
@@ -208,7 +208,8 @@ def _done(snapshot: Snapshot, follow: FollowView) -> Iterator[Content]:
     if follow.write_stop_s is not None:
         yield Content(f"  The writers had to stand still for {follow.write_stop_s:.1f} s, from the mark to the end.")
     if snapshot.rejected:
-        yield Content.styled(f"! {number(snapshot.rejected)} documents are rejects: they have no row.", "$warning")
+        rejects = counted(snapshot.rejected, "document is a reject", "documents are rejects")
+        yield Content.styled(f"! {rejects}, without a row in the table.", "$warning")
     if follow.writes_blocked:
         yield Content.styled(f"! {LIFT_WORDS}.", "$warning")
     yield Content.empty()

@@ -17,7 +17,7 @@ from tui.cockpit.clipboard import copy
 from tui.cockpit.dialogs.modal import Modal
 from tui.cockpit.signs import MUTED, Sign
 from tui.words.follow import BLOCKED_FOR_EVER
-from tui.words.format import number
+from tui.words.format import counted, number
 from tui.words.safe import safe
 
 TABLES_SHOWN = 200
@@ -94,13 +94,14 @@ def deletion_text(preview: DiscardPreview, sign: Sign) -> Content:
         Content.assemble(f"Run {safe(preview.run_id, 40)}  ", (str(sign), sign.colour)),
         Content(""),
         Content(
-            f"Deletes its history and {number(preview.events)} events: it can no longer be resumed, verified or replayed."
+            f"Deletes its history and {counted(preview.events, 'event')}: "
+            "it can no longer be resumed, verified or replayed."
         ),
     ]
     if preview.rejected:
         lines.append(
             Content.styled(
-                f"Deletes {number(preview.rejected)} rejected documents, the only copy of them as they were read.",
+                f"Deletes {counted(preview.rejected, 'rejected document')}, the only copy of what was read.",
                 "$error",
             )
         )
@@ -124,7 +125,7 @@ def _tables(tables: list[DiscardedTable]) -> Iterator[Content]:
     width = max(len(safe(table.table, 60)) for table in shown)
     for table in shown:
         about = "" if table.is_exact or table.rows < 0 else "about "
-        rows = f"{about}{number(table.rows)} rows" if table.rows >= 0 else "not there any more"
+        rows = f"{about}{counted(table.rows, 'row')}" if table.rows >= 0 else "not there any more"
         yield Content(f"  {safe(table.table, 60):<{width}}  {rows:>20}")
     if len(tables) > TABLES_SHOWN:
         yield Content.styled(f"  … and {number(len(tables) - TABLES_SHOWN)} more", MUTED)

@@ -17,7 +17,7 @@ from engine.protocol import RunState, Snapshot
 from tui.cockpit.clipboard import copy
 from tui.cockpit.dialogs.modal import KeptModal, Modal
 from tui.words.follow import has_counts_of_the_copy, since_copy_words
-from tui.words.format import number
+from tui.words.format import counted
 from tui.words.run_status import state_words
 from tui.words.safe import safe
 
@@ -176,10 +176,11 @@ class StopQuestion(Question, KeptModal[str]):
 
 def _stop_text(snapshot: Snapshot, resume: str, resume_key: str, *, can_resume: bool) -> Content:
     """What either way of stopping does."""
-    rows = number(snapshot.written)
-    kept = f"{rows} rows are committed and stay" if snapshot.written else "Nothing is committed yet"
+    rows = counted(snapshot.written, "row is", "rows are")
+    stay = "stays" if snapshot.written == 1 else "stay"
+    kept = f"{rows} committed and {stay}" if snapshot.written else "Nothing is committed yet"
     if snapshot.written and has_counts_of_the_copy(snapshot.follow):
-        kept = f"{rows} rows are {since_copy_words(snapshot.follow)}: all of it stays"
+        kept = f"{rows} {since_copy_words(snapshot.follow)}: all of it stays"
     command = resume or f"mongopg-tui run --resume {safe(snapshot.run_id, 40)}"
     how = f"resume it with {resume_key} here, or" if resume_key else "the run can be resumed with"
     later = f"; {how}\n  {command}"
@@ -189,8 +190,9 @@ def _stop_text(snapshot: Snapshot, resume: str, resume_key: str, *, can_resume: 
         "Stop now (X): roll back unfinished pages."
     )
     if snapshot.state is RunState.SEEDING:
+        seeded = counted(snapshot.seeded, "document is", "documents are")
         text = Content(
-            f"{number(snapshot.seeded)} documents are in the source and stay; seeding again tops them up.\n\n"
+            f"{seeded} in the source; what is there stays, and seeding again tops it up.\n\n"
             "Finish pages and stop (Enter, x): workers complete the ranges that they have begun.\n"
             "Stop now (X): they are dropped."
         )

@@ -20,7 +20,7 @@ from tui.cockpit.dialogs.questions import Answer
 from tui.cockpit.dialogs.sheet import Sheet
 from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.preflight import SIGNS, preflight_line
-from tui.words.format import number
+from tui.words.format import counted, number
 from tui.words.preflight import lines, mapping_words, reason, table_words
 from tui.words.safe import safe
 
@@ -210,9 +210,9 @@ class StartDialog(Modal[str]):
             return Content(f"Type {REPLACES} to DROP the tables that exist:")
         rows = sum(table.rows or 0 for table in dropped)
         is_exact = all(table.rows is not None and table.rows_are == "exact" for table in dropped)
-        count = "1 table" if len(dropped) == 1 else f"{len(dropped)} tables"
+        count = counted(len(dropped), "table")
         about = "" if is_exact else "about "
-        return Content(f"Type {REPLACES} to DROP {count} with {about}{number(rows)} row{'s' * (rows != 1)}:")
+        return Content(f"Type {REPLACES} to DROP {count} with {about}{counted(rows, 'row')}:")
 
     # --- drawing ------------------------------------------------------------------------------------------------------
 
@@ -281,7 +281,7 @@ class StartDialog(Modal[str]):
         lines = [Content.assemble(("! ", "$warning"), safe(each, 300)) for each in found[:WARNINGS_SHOWN]]
         count = len(found) - WARNINGS_SHOWN
         if count > 0:
-            more = f"and {number(count)} more warning{'s' * (count != 1)} of the plan: w shows all"
+            more = f"and {counted(count, 'more warning')} of the plan: w shows all"
             lines.append(Content.assemble(("! ", "$warning"), more))
         return lines
 

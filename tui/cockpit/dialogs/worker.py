@@ -13,7 +13,7 @@ from tui.cockpit.dialogs.sheet import Sheet
 from tui.cockpit.signs import MUTED, WORKER
 from tui.cockpit.widgets.bars import bar
 from tui.cockpit.widgets.workers import WorkerBars
-from tui.words.format import bytes_size, duration, number, rate, share
+from tui.words.format import bytes_size, counted, duration, number, rate, share
 from tui.words.safe import safe
 
 REDRAW_S = 0.25
@@ -120,7 +120,7 @@ def range_line(worker: WorkerView) -> Content:
     if worker.range is None:
         return Content.empty()
     about = "" if worker.range.is_exact else "~"
-    words = f"  {number(worker.range.done)} of {about}{number(worker.range.total)} documents"
+    words = f"  {number(worker.range.done)} of {about}{counted(worker.range.total, 'document')}"
     if not worker.range.is_exact and worker.range.done > worker.range.total:
         words += ": more than estimated"
     return bar(share(worker.range.done, worker.range.total), _BAR, "$primary") + Content(words)

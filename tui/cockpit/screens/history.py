@@ -38,7 +38,7 @@ from tui.cockpit.widgets.filter import FilterField, has
 from tui.cockpit.widgets.listing import Lines, ListColumn, Listing
 from tui.cockpit.widgets.report import headline, tables
 from tui.words.follow import LEFT_BLOCKED
-from tui.words.format import NO_NUMBER, compact, duration, number
+from tui.words.format import NO_NUMBER, compact, counted, duration, number
 from tui.words.knobs import size_words
 from tui.words.run_status import (
     RETRIED_SINCE,
@@ -252,9 +252,13 @@ class HistoryScreen(CockpitScreen):
             recording = await self.cockpit.answers.ask(Recording, Replay(run=run.run_id, max_frames=1))
             end = recording.frames[-1]
             width = min(_REPORT_WIDTH, self.app.size.width - _AROUND)
-            names = Content(f"{number(len(run.collections))} collections: {safe(', '.join(run.collections), 20_000)}")
+            names = Content(
+                f"{counted(len(run.collections), 'collection')}: {safe(', '.join(run.collections), 20_000)}"
+            )
             named = [] if len(run.collections) <= len(end.tables) else [names]  # it failed before they had tables
-            text = Content("\n\n").join([headline(end, sign_of(run), run=run), *named, *tables(end, width)])
+            text = Content("\n\n").join(
+                [headline(end, sign_of(run), run=run, events=recording.events), *named, *tables(end, width)]
+            )
             verify, full, export = map(self.cockpit.keymap.first, ("history.verify", "verify.full", "history.export"))
             ways = {verify: ("verify", "counts"), full: ("compare in full", "full"), export: ("export", "export")}
             self.app.push_screen(Sheet("Report", text, "the report", self.copy_key, ways), led)
@@ -344,6 +348,8 @@ class HistoryScreen(CockpitScreen):
                 raise UsageError("This run was made by another version with settings that are unknown here.") from error
 
             takes_over = is_interrupted(run)
+            done = "copied" if run.has_counts_of_the_copy else "committed"
+            stay = "stays" if run.written == 1 else "stay"
 
             def answered(answer: str | None) -> None:
                 if answer == "go":
@@ -353,10 +359,9 @@ class HistoryScreen(CockpitScreen):
                 f"Resume run {safe(run.run_id, 40)}, as it was planned then:",
                 f"from  {safe(run.source, 80)}",
                 f"to    {safe(run.target, 80)}",
-                f"with  {size_words(settings.run.size)}, {number(settings.run.page_size)} documents a page",
+                f"with  {size_words(settings.run.size)}, {counted(settings.run.page_size, 'document')} a page",
                 "",
-                f"{number(run.written)} rows are {'copied' if run.has_counts_of_the_copy else 'committed'} and stay; they are "
-                "not read again.",
+                f"{counted(run.written, 'row is', 'rows are')} {done} and {stay}; nothing of that is read again.",
             ]
             if takes_over:
                 host = f" on {safe(run.engine_host, 80)}" if run.engine_host else ""

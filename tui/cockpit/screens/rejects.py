@@ -40,12 +40,13 @@ from tui.cockpit.export import report_of
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.listing import Lines, ListColumn, Listing
-from tui.words.format import number
+from tui.words.format import counted, number
 from tui.words.rejects import (
     can_change,
     choice_words,
     detail_words,
     document_lines,
+    meaning_words,
     policy_value,
     policy_words,
     reason_words,
@@ -264,7 +265,7 @@ class RejectsScreen(CockpitScreen):
             f"{f' · {safe(group.field, 60)}' if group.field else ''}: {self._policy_line(group)}"
             for group in groups[:12]
         ]
-        effects += [f"… and {number(len(groups) - 12)} more reasons"] if len(groups) > 12 else []
+        effects += [f"… and {counted(len(groups) - 12, 'more reason')}"] if len(groups) > 12 else []
         may_help = [group for group in groups if can_change(group, self.chosen_policies.get(Reason.of(group), ""))]
         policy = self.cockpit.keymap.first("rejects.policy")
         if not may_help:
@@ -377,7 +378,7 @@ class RejectsScreen(CockpitScreen):
         else:
             run, total = safe(self.report.run_id, 40), self.report.total
             counts = (
-                (f"{number(total)} rejected documents", "bold $warning") if total else ("✓ no rejects", "bold $success")
+                (counted(total, "rejected document"), "bold $warning") if total else ("✓ no rejects", "bold $success")
             )
             keys = self.cockpit.keymap.first
             hint = self._hint(keys) if total else self._next_steps(keys)
@@ -485,7 +486,7 @@ def _unchanged(before: RejectsReport | None, now: RejectsReport) -> set[Reason |
 
 def _document_text(group: RejectGroup, document: RejectedDocument, policy: str) -> Content:
     """Why it is a reject, what would take it, and the document, the field at fault marked."""
-    meaning, advice = reason_words(group.reason)
+    meaning, advice = meaning_words(document), reason_words(group.reason)[1]
     where = f" in {safe(document.field, 120)}" if document.field else ""
     state = f", SQLSTATE {safe(document.sqlstate, 5)}" if document.sqlstate else ""
     lines = [
@@ -502,6 +503,6 @@ def _document_text(group: RejectGroup, document: RejectedDocument, policy: str) 
         lines.append(Content.styled(line, "bold $warning") if is_at_fault else Content(line))
     if document.is_cut:
         lines.append(
-            Content.styled(f"… {number(document.size)} bytes of BSON in all; the command line has all of it", MUTED)
+            Content.styled(f"… {counted(document.size, 'byte')} of BSON in all; the command line has all of it", MUTED)
         )
     return Content("\n").join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from textual import on, work
 from textual.containers import Horizontal, Vertical
@@ -34,7 +35,7 @@ from engine.protocol import (
 )
 from tui import profiles
 from tui.cockpit.api import CockpitApi
-from tui.cockpit.commands import Place, bindings_of
+from tui.cockpit.commands import Place, Situation, bindings_of
 from tui.cockpit.dialogs.choosing import ChoosingDialog
 from tui.cockpit.dialogs.cutting_over import CutOverDialog
 from tui.cockpit.dialogs.exporting import offer_export
@@ -54,6 +55,7 @@ from tui.cockpit.widgets.chart import ThroughputChart
 from tui.cockpit.widgets.event_log import EventLog
 from tui.cockpit.widgets.filter import FilterField
 from tui.cockpit.widgets.follow import FollowPanel
+from tui.cockpit.widgets.header import Header
 from tui.cockpit.widgets.knobs import KnobPanel
 from tui.cockpit.widgets.problems import ProblemPanel
 from tui.cockpit.widgets.progress import CollectionBars, ProgressPanel, collection_words
@@ -177,6 +179,10 @@ class RunScreen(CockpitScreen):
         super().show_situation()
         self.draw(force=True)
 
+    def adjusted(self, now: Situation) -> Situation:
+        """Whether there are lists, or the report."""
+        return replace(now, is_at_end=self.has_class("-over"))
+
     def on_resize(self) -> None:
         """The report and the hidden workers depend on the size."""
         self.call_after_refresh(self.draw, force=True)
@@ -194,6 +200,8 @@ class RunScreen(CockpitScreen):
         if self._is_frozen and self._drawn is not None and self._drawn[0] is session:
             return
         self._drawn = (session, session.version)
+        if isinstance(session, ReplayedRun):  # no situation changes when it is held, or ends
+            self.query_one(Header).refresh()
         snapshot = session.snapshot
         self._show_end(session)
         with self.app.batch_update():
@@ -228,6 +236,7 @@ class RunScreen(CockpitScreen):
         if is_over != self.has_class("-over"):
             self.set_class(is_over, "-over")
             self._has_tables = False
+            self.refresh_bindings()
             if not self.query_one(EventLog).has_focus:
                 self.set_focus(self.query_one(ReportPanel) if is_over else self.query_one(WorkerBars))
         if is_over:  # there is nothing left to stop, or to tune

@@ -42,7 +42,7 @@ from tui.cockpit.widgets.bars import bar
 from tui.cockpit.widgets.listing import Cell, ListColumn, Listing
 from tui.reports.writing import verification_of
 from tui.words.comparisons import Comparison, of_events
-from tui.words.format import NO_NUMBER, compact, duration, number, percent, share
+from tui.words.format import NO_NUMBER, compact, counted, duration, number, percent, share, time_of_day
 from tui.words.knobs import value_text
 from tui.words.run_status import goes_on, result_word, verification_words
 from tui.words.safe import safe
@@ -314,7 +314,7 @@ class VerifyScreen(CockpitScreen):
         sign = verified_sign(report.result, report.verification_level, rejected)
         if report.result not in (Verification.VERIFIED, Verification.MISMATCH):
             sign = Sign("·", verification_words(report.result.value, ""), MUTED)
-        how = _how(report)
+        how = _how(report, time.time())
         if is_recorded:
             how = "the run goes on" if self._goes_on else self._compared.words(time.time())
         lines = [
@@ -326,12 +326,21 @@ class VerifyScreen(CockpitScreen):
         if is_recorded and (since := self._compared.since_words(time.time())):
             key = self.cockpit.keymap.first("verify.full")
             lines.append(Content.assemble((f"! {since}", "$warning"), (f" · {key} compares them", MUTED)))
+        lines.append(Content.styled(self._next_steps(report, rejected), MUTED))
         if not self._doing:
             self.query_one("#verify-head", Static).update(Content("\n").join(lines))
         self._results = []
         self.query_one("#counts", Listing).fill([_row(table) for table in report.tables])
         self._show_detail()
         self.cockpit.situation_changed()
+
+    def _next_steps(self, report: VerifyReport, rejected: int) -> str:
+        """What comes next: rejects, a comparison where there was none, and the report."""
+        key = self.cockpit.keymap.first
+        steps = [f"{key('verify.rejects')}: rejected documents"] if rejected else []
+        if report.verification_level != "full" and not self._goes_on:
+            steps.append(f"{key('verify.full')}: compare every document with its row")
+        return " · ".join([*steps, f"{key('verify.export')}: export the report"])
 
     @on(Listing.Moved)
     def _show_detail(self) -> None:
@@ -344,16 +353,21 @@ class VerifyScreen(CockpitScreen):
         self.query_one("#verify-detail", Static).update(_detail(self.report, table, found))
 
 
-def _how(report: VerifyReport) -> str:
-    """How thoroughly it was looked at, and that this was now."""
+def _how(report: VerifyReport, now: float) -> str:
+    """How thoroughly it was looked at, and when.
+
+    Args:
+        now: seconds since 1970; a time of another day is told with its day.
+    """
+    at = f" at {time_of_day(report.unix, since=now, seconds=True)}" if report.unix else ""
     if report.level != "full":
-        return "counted now"
+        return f"counted{at}"
     full = sum(table.level == "full" for table in report.tables)
     every = len(report.tables)
     return (
-        "compared in full just now"
+        f"compared in full{at}"
         if full == every
-        else f"{full} of {every} tables compared in full just now, the others counted"
+        else f"{full} of {counted(every, 'table')} compared in full{at}, the others counted"
     )
 
 
@@ -409,15 +423,14 @@ def _detail(report: VerifyReport, table: TableCounts, differences: list[Differen
     lines += [_difference(each) for each in differences]
     lines += [
         Content.styled(
-            f"compared by value: {safe(each.field, 60)}, {number(each.count)} values: {safe(each.reason, 80)}", MUTED
+            f"compared by value: {safe(each.field, 60)}, {counted(each.count, 'value')}: {safe(each.reason, 80)}", MUTED
         )
         for each in report.less_strict
         if each.table == table.table
     ]
     if table.rejected:
-        lines.append(
-            Content.styled(f"{number(table.rejected)} documents are rejected: they are not in the table.", "$warning")
-        )
+        rejected = counted(table.rejected, "document is", "documents are")
+        lines.append(Content.styled(f"{rejected} rejected, and not in the table.", "$warning"))
     elif len(lines) == 1 and table.ok:
         lines.append(Content.styled(f"{'Rows' if table.level == 'full' else 'Counts'} match.", MUTED))
     return Content("\n").join(lines)

@@ -20,7 +20,7 @@ from tui.words.follow import (
     position_words,
     verified_words,
 )
-from tui.words.format import number, time_of_day
+from tui.words.format import counted, number, time_of_day
 from tui.words.safe import safe
 
 _GAP = Content("   ")
@@ -113,7 +113,7 @@ def halted_lines(halts: Sequence[SourceHalt], key: str) -> list[Content]:
 def draining_words(follow: FollowView) -> str:
     """`mark 14:40:03, 3,120 keys to go`."""
     mark = f"mark {time_of_day(follow.mark >> 32, seconds=True)}" if follow.mark is not None else "looking for the mark"
-    return f"{mark}, {number(follow.keys_to_go or 0)} keys to go"
+    return f"{mark}, {counted(follow.keys_to_go or 0, 'key')} to go"
 
 
 def checks(listed: Sequence[Check]) -> tuple[Content, ...]:

@@ -16,7 +16,7 @@ from engine.protocol import Snapshot, TableProgress, TableState
 from tui.cockpit.signs import MUTED, table_sign
 from tui.cockpit.widgets.bar_list import COLOURS, CURSOR, BarList, Piece
 from tui.cockpit.widgets.bars import REST, cells
-from tui.words.format import compact, duration, number, percent, share
+from tui.words.format import compact, counted, duration, number, percent, share
 from tui.words.safe import safe
 
 RESORT_S = 2.0
@@ -193,10 +193,10 @@ def collection_words(table: TableProgress) -> str:
     copied = " copied" if table.state == TableState.FOLLOWING else ""
     words = [
         f"{safe(table.namespace)} → {safe(table.table)}: {table_sign(table.state).word}",
-        f"{number(table.written)} of {number(table.total)} rows{copied}, {number(table.rejected)} rejected",
+        f"{number(table.written)} of {counted(table.total, 'row')}{copied}, {number(table.rejected)} rejected",
     ]
     if table.rows_per_s:
-        words.append(f"{number(table.rows_per_s)} rows/s, {table.workers} workers")
+        words.append(f"{number(table.rows_per_s)} rows/s, {counted(table.workers, 'worker')}")
     if table.eta_s is not None:
         words.append(f"ETA {duration(table.eta_s)}")
     return ", ".join(words)

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from engine.protocol import RunInfo, RunState, Snapshot, TableProgress
+from engine.protocol import Event, RunCutOver, RunInfo, RunState, Snapshot, TableProgress
 from tui.cockpit.commands import Situation
 from tui.cockpit.keymap import Keymap
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.signs import MUTED, Sign
-from tui.words.follow import since_copy_words
-from tui.words.format import NO_NUMBER, duration, number
+from tui.words.follow import cut_over_words, since_copy_words
+from tui.words.format import NO_NUMBER, counted, duration, number
 from tui.words.run_status import RETRIED_SINCE, overall_rate, rates_words, stopped_words, times_words, worked_s
 from tui.words.safe import safe
 from tui.words.sentences import altered_words
 
 _COUNTS = ("source", "read", "written", "rejected", "target")
+_GIVES_WAY = ("read", "source", "target")
+"""Counts that are left out where there is too little room, the first one first."""
 _COUNT_WIDTH = 13
+_NAME_WIDTH, _LEAST_NAME = 40, 25
+"""Cells of a table's name, at most and, if it needs so many, at least."""
 _RESULT_WIDTH = 16
 _FRAME = 4
 """Cells of its frame, and of what is beside the text."""
@@ -47,7 +52,7 @@ class ReportPanel(VerticalScroll):
         self._subject = (session, situation)
         room = self.scrollable_content_region.width or self.app.size.width - _FRAME  # it was not laid out yet
         width = max(60, room - 2)
-        head = headline(session.snapshot, session.sign, is_lost=session.is_lost)
+        head = headline(session.snapshot, session.sign, is_lost=session.is_lost, events=session.events)
         counts, steps = tables(session.snapshot, width), _next_steps(session, situation, self._keymap)
         text = Content("\n\n").join(block for block in (head, *counts, steps) if block)
         height = self.scrollable_content_region.height
@@ -61,10 +66,18 @@ class ReportPanel(VerticalScroll):
             self.show(*self._subject)
 
 
-def headline(snapshot: Snapshot, sign: Sign, *, is_lost: bool = False, run: RunInfo | None = None) -> Content:
-    """How the run ended, its error, and the identity of its counts.
+def headline(
+    snapshot: Snapshot,
+    sign: Sign,
+    *,
+    is_lost: bool = False,
+    run: RunInfo | None = None,
+    events: Iterable[Event] = (),
+) -> Content:
+    """How the run ended, its error, the identity of its counts, and what was followed until it was cut over.
 
     Args:
+        events: of the run.
         run: what the ledger has of it, where it was asked: times and rates are of all times that the run was driven.
     """
     lines = [Content.styled(f"{sign}  ", f"bold {sign.colour}") + Content(f"run {safe(snapshot.run_id, 40)}")]
@@ -89,10 +102,12 @@ def headline(snapshot: Snapshot, sign: Sign, *, is_lost: bool = False, run: RunI
         if altered := sum((Counter(table.altered) for table in snapshot.tables), Counter[str]()):
             lines.append(Content(f"Altered by policy: {altered_words(altered)}"))
         lines += [Content.styled(equation, "" if accounted else "$error"), Content.styled(pace, MUTED)]
+        lines += [Content(cut_over_words(event)) for event in events if isinstance(event, RunCutOver)][-1:]
         if snapshot.verified_before_retry:
             lines.append(Content.styled(f"! {RETRIED_SINCE}", "$warning"))
     elif snapshot.seeded:
-        lines.append(Content(f"{number(snapshot.seeded)} documents are in the source, {duration(snapshot.elapsed)}."))
+        seeded = counted(snapshot.seeded, "document is", "documents are")
+        lines.append(Content(f"{seeded} in the source, {duration(snapshot.elapsed)}."))
     return Content("\n").join(lines)
 
 
@@ -108,29 +123,43 @@ def tables(snapshot: Snapshot, width: int) -> list[Content]:
     """The counts of each table, for lines of `width` cells; nothing when there are none."""
     if not snapshot.tables:
         return []
-    counts = _COUNTS if width >= 12 + len(_COUNTS) * _COUNT_WIDTH + _RESULT_WIDTH else ("read", "written", "target")
-    longest = max(len(each) for table in snapshot.tables for each in _numbers(table, counts))
     needed = max(Content(safe(table.table, 120)).cell_length for table in snapshot.tables) + 1
-    count_width = _COUNT_WIDTH
-    if width - len(counts) * count_width - _RESULT_WIDTH < needed:  # names have the room that numbers leave
-        count_width = max(longest, *map(len, counts)) + 2
-    name_width = min(40, width - len(counts) * count_width - _RESULT_WIDTH)
-    head = f"{'table':<{name_width}}" + "".join(f"{name:>{count_width}}" for name in counts) + "  result"
-    lines = [_table(table, counts, name_width, count_width, snapshot.verification_level) for table in snapshot.tables]
+    widths = _count_widths(snapshot.tables, min(needed, _NAME_WIDTH), width - _RESULT_WIDTH)
+    name_width = min(_NAME_WIDTH, width - sum(widths.values()) - _RESULT_WIDTH)
+    head = f"{'table':<{name_width}}" + "".join(f"{name:>{cells}}" for name, cells in widths.items()) + "  result"
+    lines = [_table(table, widths, name_width, snapshot.verification_level) for table in snapshot.tables]
     return [Content("\n").join([Content.styled(head, MUTED), *lines])]
 
 
-def _numbers(table: TableProgress, counts: tuple[str, ...]) -> list[str]:
+def _count_widths(tables_: Sequence[TableProgress], needed: int, room: int) -> dict[str, int]:
+    """Cells of each count that is shown: names have the room that numbers leave, and the least needed counts give way.
+
+    Args:
+        needed: cells of the longest name.
+        room: cells for names and counts.
+    """
+    widths = dict.fromkeys(_COUNTS, _COUNT_WIDTH)
+    if room - sum(widths.values()) >= needed:
+        return widths
+    widths = {name: 2 + max(len(name), *(len(_number(table, name)) for table in tables_)) for name in _COUNTS}
+    for least in _GIVES_WAY:
+        if room - sum(widths.values()) >= min(needed, _LEAST_NAME):
+            break
+        del widths[least]
+    return widths
+
+
+def _number(table: TableProgress, count: str) -> str:
     values = {
         "source": table.source_count, "read": table.read, "written": table.written, "rejected": table.rejected,
         "target": table.target_count,
     }  # fmt: skip
-    return [number(values[key]) if values[key] >= 0 else NO_NUMBER for key in counts]
+    return number(values[count]) if values[count] >= 0 else NO_NUMBER
 
 
-def _table(table: TableProgress, counts: tuple[str, ...], name_width: int, count_width: int, level: str) -> Content:
+def _table(table: TableProgress, widths: Mapping[str, int], name_width: int, level: str) -> Content:
     name = Content(safe(table.table, 120)).truncate(name_width - 1, ellipsis=True)
-    numbers = "".join(f"{each:>{count_width}}" for each in _numbers(table, counts))
+    numbers = "".join(f"{_number(table, count):>{cells}}" for count, cells in widths.items())
     result, colour = {
         True: ("✓ match" if level == "full" else "✓ counts match", "$success"),
         False: ("! mismatch", "$error"),
@@ -165,7 +194,9 @@ def _next_steps(session: ShownRun, situation: Situation, keymap: Keymap) -> Cont
         steps.append(f"{keys}: compare every document with its row{why}")
     for side, uri in session.servers.items() if not session.is_on_passing_servers else ():
         steps.append(f"The {side} server keeps running: {safe(uri, 300)}")
-    steps.append(f"{keymap.first('app.setup')}: new run · {keymap.first('app.quit')}: quit")
+    ways = {"run.export": "export the report", "app.setup": "new run", "app.quit": "quit"}
+    offered = [way for way in ways if way != "run.export" or snapshot.tables]
+    steps.append(" · ".join(f"{keymap.first(way)}: {ways[way]}" for way in offered))
     lines = [Content.styled("Next", "bold"), *(Content(f"  · {step}") for step in steps)]
     if commands:
         lines += [Content(), Content.styled("Later, in a shell", "bold")]

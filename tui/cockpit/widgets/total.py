@@ -204,8 +204,8 @@ def words_line(snapshot: Snapshot, width: int) -> Content:
     if snapshot.follow is not None and snapshot.state.is_active:
         words += position_words(snapshot.follow)
     if snapshot.partitions_total:
-        first = snapshot.partitions_first
-        more = f" ({number(first)} before more workers)" if first and first != snapshot.partitions_total else ""
+        added = snapshot.partitions_total - snapshot.partitions_first if snapshot.partitions_first else 0
+        more = f" ({number(added)} added)" if added > 0 else ""
         words.append(f"partitions {number(snapshot.partitions_done)} of {number(snapshot.partitions_total)}{more}")
     if snapshot.converter and snapshot.converter != "native":
         words.append(f"{safe(snapshot.converter, 20)} converter")  # worth a word only where it is the slow one
