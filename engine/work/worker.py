@@ -20,6 +20,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from bson.errors import InvalidBSON
+
 from engine import logs
 from engine.convert import converter_name
 from engine.errors import UsageError
@@ -102,8 +104,10 @@ def main(slots: Any, index: int, number: int, pipe: Connection, start: WorkerSta
         os._exit(code)  # a thread may still wait for a server
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """The system gives this process no more memory, or no thread, which takes some."""
+    if isinstance(error, InvalidBSON):
+        return not str(error)  # bson makes one of any error, with the words of that: this one has none
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and error.args == (NO_THREAD,))
 
 
@@ -222,7 +226,7 @@ class _Worker:
             await work.abort()
             answer = Returned(lease, finished=False, rest=work.rest(lease))
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 # As if the system had killed us for it: another worker tries, with memory that nothing was left in.
                 log.warning("this worker ends: %s", type(error).__name__)
                 logging.shutdown()
