@@ -138,7 +138,9 @@ class Cycle:
                     budget = await self._hurt(scene, budget, resume)
                     end = await self._end(scene)
                     resume = ""
-                    if end is not None and end["state"] == "failed" and end["error"]["code"] in FORGOTTEN:
+                    if scene.is_struck:
+                        pass  # maybe behind its last word, and it answers nothing: the next engine ends in the same way
+                    elif end is not None and end["state"] == "failed" and end["error"]["code"] in FORGOTTEN:
                         await self._begin_anew(scene)
                         resume = None
                     elif end is not None and end["state"] == "completed" and chance.random() < VERIFIED:
@@ -255,7 +257,9 @@ class Cycle:
         await asyncio.sleep(0.05)  # what the engine said last may still be on its way
         end = next((event.facts for event in scene.engine.events if event.kind == "finished"), None)
         for point in scene.armed:
-            self.world.figures.kills += not scene.points.disarm(point)
+            if not scene.points.disarm(point):
+                self.world.figures.kills += 1
+                scene.is_struck = True
         if end is None:
             how = "killed"
         elif end["state"] == "failed":

@@ -47,6 +47,8 @@ class Scene:
     """Every process of the engine that was ever seen."""
     armed: set[str] = field(default_factory=set)
     """Crash points of the engine itself."""
+    is_struck: bool = False
+    """The engine has met one of them."""
 
     def say(self, text: str) -> None:
         """Write a line into the journal."""
