@@ -223,6 +223,8 @@ class Collector:
                 with suppress(Exception):  # it has failed, or is of no use any more
                     reading.cancel()
                     await asyncio.shield(loop.run_in_executor(self._thread, _close, stream, client))
+                if reading.done() and not reading.cancelled():
+                    reading.exception()  # the event loop would tell of it, and what fails the collecting is told
 
     async def _wake_all(self, connection: asyncpg.Connection, client: mongo.Client, at: StreamPosition) -> None:
         """Lanes of which the ledger has keys: a commit whose answer was lost has told of none, and a server that forgot what it

@@ -436,6 +436,7 @@ class Run:
         if task.done():
             return task.result()
         task.cancel()
+        task.add_done_callback(_pass_by)
         await asyncio.wait({task}, timeout=DROPPING_S)
         raise self._failure or Cancelled("The run was cancelled.")
 
@@ -610,6 +611,12 @@ class Run:
             self._take_counters()  # what was moved until now counts as moved
         entered = StateEntered(state=state, phase=phase, reason=reason)
         self.emit(entered.model_copy(update={"by": self._asked_by}) if self._asked_by else entered)
+
+
+def _pass_by(task: asyncio.Future[Any]) -> None:
+    """What it ends with when it is broken off is of no matter, and nothing else would ask for it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _auto_of(settings: Settings) -> Auto | None:
