@@ -18,6 +18,19 @@ MIN_VERSION = 14
 ENCODING = "UTF8"
 _NEEDED = {"append": ("SELECT", "INSERT"), "upsert": ("SELECT", "INSERT", "UPDATE")}
 """Rights on a table that is there, by the modes that add rows to it."""
+_DEFAULTS = """
+    SELECT DISTINCT CASE WHEN s.oid IS NOT NULL THEN format('USAGE ON SEQUENCE %I.%I', n.nspname, s.relname)
+                         ELSE format('EXECUTE ON FUNCTION %s', f.oid::regprocedure) END AS lacking
+    FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    JOIN pg_depend p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
+    LEFT JOIN pg_class s ON p.refclassid = 'pg_class'::regclass AND s.oid = p.refobjid AND s.relkind = 'S'
+    LEFT JOIN pg_namespace n ON n.oid = s.relnamespace
+    LEFT JOIN pg_proc f ON p.refclassid = 'pg_proc'::regclass AND f.oid = p.refobjid
+    WHERE d.adrelid = $1 AND a.attgenerated = '' AND a.attname <> ALL($2::text[])
+      AND (NOT has_sequence_privilege(s.oid, 'USAGE') OR NOT has_function_privilege(f.oid, 'EXECUTE'))
+    ORDER BY 1
+"""
+"""What the defaults of columns that are not written call, and this role may not."""
 _MAY_KEEP_LEDGER = """
     SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
                              AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')), true)
@@ -198,7 +211,10 @@ async def _missing_on_table(
         is_owner = await connection.fetchval("SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = $1", oid)
         return [] if is_owner else [f"ALTER TABLE {table.sql} OWNER TO {role};"]
     lacking = [right for right in _NEEDED[mode] if not await _has_right(connection, oid, right, columns)]
-    return [f"GRANT {', '.join(lacking)} ON {table.sql} TO {role};"] if lacking else []
+    missing = [f"GRANT {', '.join(lacking)} ON {table.sql} TO {role};"] if lacking else []
+    if not columns:
+        return missing
+    return missing + [f"GRANT {row[0]} TO {role};" for row in await connection.fetch(_DEFAULTS, oid, list(columns))]
 
 
 async def _has_right(connection: asyncpg.Connection, oid: int, right: str, columns: Sequence[str]) -> bool:

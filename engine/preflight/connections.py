@@ -14,6 +14,8 @@ def require_connections(workers: int, free: int) -> None:
     Args:
         free: that the target has beside those that are kept free for other sessions.
     """
+    if free <= 0 < workers:
+        raise KnobError("The target has no free connection for a worker: end other sessions, or raise its limit.")
     if workers > free:
         raise KnobError(
             f"cluster_size must be at most {free} now, not {workers}: the target has no more free connections."

@@ -36,6 +36,7 @@ from engine.mongo.record_cuts import member_of, record_cuts
 from engine.plan import Plan, kept_plan
 from engine.plan.order import pinned
 from engine.postgres import compare, finish, obstacles, tables
+from engine.preflight.connections import require_connections
 from engine.protocol import ComparingView, RunVerified, Snapshot, TableCounts, Verification, Verify, VerifyReport
 from engine.verify.compared_table import ComparedTable
 from engine.verify.counts import blaming, compare_counts, count_source
@@ -100,11 +101,7 @@ class FullVerification:
 
     async def check_size(self, workers: int) -> None:
         """Raise KnobError for a cluster larger than the target has connections for."""
-        free = await self._ledger.free_connections() + len(self._cluster.views())
-        if workers > free:
-            raise KnobError(
-                f"cluster_size must be at most {free} now, not {workers}: the target has no more free connections."
-            )
+        require_connections(workers, await self._ledger.free_connections() + len(self._cluster.views()))
 
     def turn(self, knob: str) -> None:
         """A knob has another value; a size counts from the time on when there is work."""

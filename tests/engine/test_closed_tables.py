@@ -128,6 +128,24 @@ async def test_rows_are_added_to_a_table_in_whose_schema_nothing_may_be_made(
     ]  # fmt: skip
 
 
+async def test_rights_on_what_defaults_of_other_columns_call_are_asked_for(
+    target: Target, clerk: asyncpg.Connection
+) -> None:
+    role = f"clerk_{target.database}"
+    target.execute(
+        "CREATE FUNCTION stamp() RETURNS text LANGUAGE sql AS 'SELECT now()::text'; REVOKE ALL ON FUNCTION stamp() FROM PUBLIC;"
+        "CREATE TABLE users (_id text PRIMARY KEY, n integer, counted serial, stamped text DEFAULT stamp(),"
+        f" numbered bigint GENERATED ALWAYS AS IDENTITY, day date DEFAULT current_date); GRANT ALL ON users TO {role}"
+    )
+    missing = await requirements.missing_rights(clerk, [USERS], "append", {USERS: ["_id", "n"]})
+    assert missing == [
+        f"GRANT EXECUTE ON FUNCTION stamp() TO {role};", f"GRANT USAGE ON SEQUENCE public.users_counted_seq TO {role};"
+    ]  # fmt: skip
+    assert await requirements.missing_rights(clerk, [USERS], "upsert", {USERS: ["_id", "counted", "stamped"]}) == []
+    target.execute(" ".join(missing))
+    assert await requirements.missing_rights(clerk, [USERS], "append", {USERS: ["_id", "n"]}) == []
+
+
 async def test_an_upsert_into_a_table_of_others_without_a_unique_key_says_what_its_owner_has_to_run(
     target: Target, clerk: asyncpg.Connection
 ) -> None:

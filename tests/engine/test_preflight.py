@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.errors import EXIT_CONNECT, EXIT_DONE, MissingCollection
+from engine.errors import EXIT_CONNECT, EXIT_DONE, KnobError, MissingCollection
 from engine.mapping.names import TableName
 from engine.mongo import catalogue
 from engine.postgres import connect as postgres
 from engine.postgres.existing import rows_known
+from engine.preflight.connections import require_connections
 from engine.protocol import EditablePlan, MakePlan, Preflight, PreflightReport
 from tests.running import Engines
 
@@ -168,6 +169,8 @@ async def test_b2_rights_connections_and_a_run_that_holds_a_table_are_found(
     [connections] = [check for check in report.checks if check.what == "connections"]
     assert (connections.status, connections.code) == ("stop", "knob")
     assert "cluster_size must be at most 1 now, not 2" in connections.message
+    with pytest.raises(KnobError, match="no free connection for a worker: end other sessions, or raise its limit"):
+        require_connections(1, 0)
 
     holder = await engines.launch(engines.settings("orders", run={"throttle": 200, "page_size": 100}))
     await holder.start()
