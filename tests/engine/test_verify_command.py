@@ -25,7 +25,7 @@ def test_a_full_verification_says_what_differs(front_end: FrontEnd, source: Sour
     hidden = front_end.do("verify", "--level", "full", "--redact")
 
     assert (good.code, bad.code, hidden.code) == (0, 4, 4)
-    assert "verified (1 of 1 tables compared in full)" in good.out.splitlines()[0]
+    assert "verified (1 of 1 table compared in full)" in good.out.splitlines()[0]
     assert "MISMATCH" not in good.out
     assert "1 different" in bad.out
     differing = {line.split()[4]: line.split()[6] for line in bad.out.splitlines() if " different  {" in line}

@@ -395,9 +395,7 @@ def _source_vitals(source: SourceVitals) -> Iterator[Vital]:
     if source.host:
         yield Vital("server", safe(source.host, 100))
     if source.read_tickets is not None and source.read_tickets_used is not None:
-        queued = (
-            f", {counted(source.reads_queued, 'read waits', 'reads wait')}" if source.reads_queued else ", none waits"
-        )
+        queued = f", {counted(source.reads_queued, 'waits', 'wait')}" if source.reads_queued else ", none waits"
         is_bad = bool(source.reads_queued)
         advice = "Reads wait for their turn: fewer workers take less from the application." if is_bad else ""
         words = f"{source.read_tickets_used} of {source.read_tickets} in use{queued}"
