@@ -17,6 +17,12 @@ from engine.work.worker import is_out_of_memory
 batch = bson.encode({"texts": ["x" * (14 << 20), "y" * (14 << 20)]})
 taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + (8 << 20), taken + (8 << 20)))
+kept = []
+try:
+    while True:  # what was free before counts as well
+        kept.append(bytearray(1 << 20))
+except MemoryError:
+    kept.pop()
 try:
     bson.decode(batch)
 except Exception as error:
