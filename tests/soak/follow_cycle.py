@@ -137,9 +137,14 @@ class FollowCycle(Cycle):
                 break
             await asyncio.sleep(0.05)
         end = await Cycle._end(self, scene)
-        if end is None or end["state"] != "completed":
+        if (end is None or end["state"] != "completed") and not await asyncio.to_thread(self._is_cut_over):
             self.writer.start()
         return end
+
+    def _is_cut_over(self) -> bool:
+        """The ledger says so, even if the engine was killed before it could: the run is over for its writers."""
+        run_id = self._run_id()
+        return self.world.target.value("SELECT phase = 'done' FROM mongopg.follow WHERE run_id = $1", run_id) is True
 
     async def _cut_over(self, scene: Scene) -> None:
         """Until it is done, called off, or the engine is gone."""
