@@ -53,6 +53,8 @@ class ApplyJob(Job[ApplyLease, Applied]):
         """What is copied is committed and has its keys: changes may be applied."""
         self.is_whole = False
         """All keys of the ledger are known here."""
+        self.n_lost = 0
+        """How often that ceased to be so."""
         self.gives_way: Callable[[], bool] = lambda: False
         """Asked before a lane is handed out: the next worker is for something else, however many lanes wait."""
         self.n_keys = self.n_written = self.n_deleted = self.n_rejected = 0
@@ -78,9 +80,15 @@ class ApplyJob(Job[ApplyLease, Applied]):
         """No worker has a lane."""
         return not self._out
 
+    def lose_sight(self) -> None:
+        """The ledger has, or will have, keys that are not known here."""
+        self.is_whole = False
+        self.n_lost += 1
+
     def forget(self, table_id: int | None = None) -> None:
         """The keys of a table wait no more; or what waits is not known here any more."""
-        self.is_whole = self.is_whole and table_id is not None
+        if table_id is None:
+            self.lose_sight()
         for sweeps in (self._begun, self._waiting):
             for name in [each for each in sweeps if table_id in (None, each[0] - APPLY_TASKS)]:
                 del sweeps[name]

@@ -238,7 +238,9 @@ async def current_name(connection: asyncpg.Connection, load: TableLoad) -> Table
         )
         found = await connection.fetchrow(_NAME, oid)
     if found is None:
-        raise MigrationError(f"Table {load.loads_into} was dropped while the run was on.")
+        raise MigrationError(
+            f"Table {load.loads_into}, as the run wrote it, is gone: it was dropped, or a later run has replaced it."
+        )
     return TableName(*found)
 
 

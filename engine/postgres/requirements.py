@@ -27,7 +27,7 @@ _DEFAULTS = """
     LEFT JOIN pg_namespace n ON n.oid = s.relnamespace
     LEFT JOIN pg_proc f ON p.refclassid = 'pg_proc'::regclass AND f.oid = p.refobjid
     WHERE d.adrelid = $1 AND a.attgenerated = '' AND a.attname <> ALL($2::text[])
-      AND (NOT has_sequence_privilege(s.oid, 'USAGE') OR NOT has_function_privilege(f.oid, 'EXECUTE'))
+      AND (NOT has_sequence_privilege(s.oid, 'USAGE, UPDATE') OR NOT has_function_privilege(f.oid, 'EXECUTE'))
     ORDER BY 1
 """
 """What the defaults of columns that are not written call, and this role may not."""

@@ -323,8 +323,9 @@ class Finishing:
             # Refused, maybe as late as at its COMMIT, as by a constraint that is looked at then.
             with contextlib.suppress(*EXPLAINED, TimeoutError):
                 async with asyncio.timeout(ending.LOCK_TIMEOUT_S):
-                    if not await is_done():
-                        is_undone()
+                    if await is_done():
+                        return
+                    is_undone()
             raise
 
     async def set_sequences(self) -> list[str]:

@@ -421,10 +421,12 @@ class Following:
     async def _compare_all(self) -> None:
         """Compare everything while the source is not written to, and have what differs applied."""
         assert self._plan is not None
-        self.job.is_open = self.job.is_whole = False
+        self.job.is_open = False
+        self.job.lose_sight()
         try:
             await self._compare(self._followed_tables)
         finally:
+            self.job.lose_sight()  # what has read the ledger meanwhile may have missed what was found last
             self.job.is_open = True
         await insist(self._context, self._wake_all)
 
@@ -469,10 +471,11 @@ class Following:
         Args:
             is_final: as in `ApplyLease`.
         """
+        n_lost = self.job.n_lost
         async with self._ledger.session() as connection:
             found = await ledger_follow.waiting(connection, self._ledger.run_id)
         await self._wake_lanes(found, self._verified_to, with_blocked=True, is_final=is_final)
-        self.job.is_whole = True
+        self.job.is_whole = self.job.is_whole or n_lost == self.job.n_lost
 
     async def _wake_lanes(
         self, found: Iterable[tuple[int, int]], before: int, *, with_blocked: bool, is_final: bool = False
