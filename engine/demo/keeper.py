@@ -40,14 +40,16 @@ LOG_TAIL_BYTES = 65_536
 
 
 class Stopped(BaseException):
-    """The owner has gone, or a signal asked for the end."""
+    """The owner has gone, or a signal asked for the end, while the servers were started."""
 
 
 class Keeper:
     """Both servers and their folder."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, signals: int) -> None:
         self.order = order
+        self._signals = signals
+        """Readable when a signal asks for the end."""
         self.folder = Path(order.folder)
         earlier = FolderState.read(self.folder)
         kept = order.kept or (earlier is not None and earlier.kept)
@@ -109,7 +111,7 @@ class Keeper:
 
     def _pause(self) -> None:
         """Wait a moment for the servers; raises what makes more waiting useless."""
-        if select.select([sys.stdin], [], [], POLL_S)[0]:
+        if select.select([sys.stdin, self._signals], [], [], POLL_S)[0]:
             raise Stopped
         if self._mongod is not None and self._mongod.poll() is not None:
             raise ConnectError(self._failure("MongoDB", "mongod.log", mongod.complaint))
@@ -124,13 +126,14 @@ class Keeper:
         return f"The embedded {server} did not start: {_last_complaint(self.folder / log, complaint)}"
 
     def watch(self) -> None:
-        """Return when the owner has gone, unless the servers are kept, or when both servers have ended."""
-        watched = [sys.stdin]
+        """Return at a signal, when the owner has gone, unless the servers are kept, or when both servers have ended."""
+        watched = [sys.stdin.fileno(), self._signals]
         while any(server.poll() is None for server in self._servers()):
-            if select.select(watched, [], [], WATCH_S)[0]:
-                if not self.order.kept:
-                    return
-                watched = []  # a pipe at its end stays readable
+            found, _, _ = select.select(watched, [], [], WATCH_S)
+            if self._signals in found or (found and not self.order.kept):
+                return
+            if found:
+                watched = [self._signals]  # a pipe at its end stays readable
 
     def stop(self) -> None:
         """Stop both servers; remove the folder unless it is kept."""
@@ -187,8 +190,22 @@ def _last_complaint(log: Path, complaint: Callable[[str], str | None]) -> str:
     return lines[-1] if lines else "it wrote no log."
 
 
-def _raise_stopped(_signal_number: int, _frame: FrameType | None) -> None:
-    raise Stopped
+def _signals() -> int:
+    """A descriptor that can be read from when a signal asks for the end.
+
+    A handler that raised could do so anywhere, as where a lock of `subprocess` has just been taken: it would stay taken, and
+    the servers could not be waited for.
+    """
+    reads, writes = os.pipe()
+
+    def tell(_signal_number: int, _frame: FrameType | None) -> None:
+        os.write(writes, b".")
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # By SIGTERM the servers are stopped, whatever nohup or a shell wanted to be ignored.
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, tell)
+    return reads
 
 
 def _report(line: dict[str, Any]) -> None:
@@ -204,11 +221,7 @@ def main(argument: str) -> int:
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = OPEN_FILES if most_files == resource.RLIM_INFINITY else min(OPEN_FILES, most_files)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # By SIGTERM the servers are stopped, whatever nohup or a shell wanted to be ignored.
-        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _raise_stopped)
-    keeper = Keeper(Order.from_json(argument))
+    keeper = Keeper(Order.from_json(argument), _signals())
     try:
         state = keeper.start()
         _report({"source_uri": state.source_uri, "target_uri": state.target_uri})
@@ -219,8 +232,6 @@ def main(argument: str) -> int:
     except Stopped:
         return 0
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
         keeper.stop()
     return 0
 

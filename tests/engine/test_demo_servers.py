@@ -190,6 +190,53 @@ def test_a_killed_keeper_takes_the_servers_along_and_the_next_start_clears_up() 
         kill(started.owner)
 
 
+STRIKES_IN_A_LOCK = """
+import os, signal, subprocess, sys, threading
+from pathlib import Path
+
+class Lock:
+    def __init__(self):
+        self._lock = threading.Lock()
+    def acquire(self, *arguments):
+        taken = self._lock.acquire(*arguments)
+        strike = Path(os.environ["STRIKE"])
+        if taken and strike.exists():
+            strike.unlink()
+            os.kill(os.getpid(), signal.SIGTERM)
+        return taken
+    def release(self):
+        self._lock.release()
+    def __enter__(self):
+        self.acquire()
+    def __exit__(self, *what):
+        self.release()
+
+if "engine.demo.keeper" in sys.orig_argv:
+    make = subprocess.Popen.__init__
+    def made(self, *arguments, **options):
+        make(self, *arguments, **options)
+        self._waitpid_lock = Lock()
+    subprocess.Popen.__init__ = made
+"""
+"""A signal comes when `subprocess` has just taken a lock."""
+
+
+def test_a_signal_stops_the_servers_at_whatever_place_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STRIKES_IN_A_LOCK)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("STRIKE", str(tmp_path / "strike"))
+    servers = start_servers()
+    try:
+        (tmp_path / "strike").touch()
+        assert servers.keeper.ended_within(30)
+        assert not (tmp_path / "strike").exists()
+        assert not servers.directory.exists()
+    finally:
+        if not servers.keeper.ended_within(0):
+            servers.keeper.send(signal.SIGKILL)
+        servers.stop()
+
+
 def test_stop_removes_everything_and_may_be_called_twice() -> None:
     servers = start_servers()
     assert servers.directory.is_dir()
