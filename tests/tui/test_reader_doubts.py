@@ -167,7 +167,7 @@ async def test_the_dialog_of_a_comparison_goes_with_it(engine: ScriptedEngine) -
         engine.let_go()
         await until(pilot, lambda: not isinstance(pilot.app.screen, TuneDialog))
         await until_shown(pilot, "compared in full at ")
-        assert "t Tune…" not in screen_text(pilot.app)
+        await until(pilot, lambda: "t Tune…" not in screen_text(pilot.app))
 
 
 async def test_escape_cancels_a_comparison_and_says_so_before(engine: ScriptedEngine) -> None:
