@@ -144,6 +144,12 @@ async def test_rights_on_what_defaults_of_other_columns_call_are_asked_for(
     assert await requirements.missing_rights(clerk, [USERS], "upsert", {USERS: ["_id", "counted", "stamped"]}) == []
     target.execute(" ".join(missing))
     assert await requirements.missing_rights(clerk, [USERS], "append", {USERS: ["_id", "n"]}) == []
+    target.execute(
+        f"{missing[1].replace('GRANT', 'REVOKE').replace(' TO ', ' FROM ')} GRANT UPDATE ON users_counted_seq TO {role}"
+    )
+    assert await requirements.missing_rights(clerk, [USERS], "append", {USERS: ["_id", "n"]}) == [], (
+        "nextval takes either"
+    )
 
 
 async def test_an_upsert_into_a_table_of_others_without_a_unique_key_says_what_its_owner_has_to_run(

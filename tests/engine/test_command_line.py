@@ -308,7 +308,9 @@ def test_an_engine_that_dies_is_exit_code_1_and_the_run_goes_on_from_there(
     assert (outcome.last["state"], outcome.last["error"]["code"]) == ("failed", "engine_died")
     run_id = outcome.last["run_id"]
     assert f"run --resume {run_id}" in outcome.err
-    assert f"-{run_id.rpartition('-')[2]}.log" in outcome.err, "an engine's log has the minute in which the engine began"
+    assert f"-{run_id.rpartition('-')[2]}.log" in outcome.err, (
+        "an engine's log has the minute in which the engine began"
+    )
     assert not list((front_end.runtime / "mongopg").iterdir()), "the killed engine's socket or folder stays"
     _assert_one_sentence(outcome.err)
     again = front_end.do("run", "--json", "--resume", run_id)

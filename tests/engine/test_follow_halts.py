@@ -18,6 +18,7 @@ from tests.engine.test_follow_control import target_locked
 from tests.running import Engine, Engines, eventually, waiting_for_a_lock
 
 if TYPE_CHECKING:
+    from engine.config import Settings
     from tests.conftest import Source, Target
 
 
@@ -39,6 +40,15 @@ async def followed(source: Source, engines: Engines, *names: str, **run: Any) ->
     engine = await following(engines, engines.settings(*names, run={"page_size": 100, **run}))
     await ready(engine)
     return engine
+
+
+async def copying(source: Source, engines: Engines) -> tuple[Engine, Settings]:
+    """A run that is to follow and copies slowly, and what it was made with."""
+    fill(source, "things", count=2_000)
+    settings = engines.settings("things", run={"page_size": 100, "throttle": 300})
+    engine = await following(engines, settings)
+    await engine.until_written(100)
+    return engine, settings
 
 
 async def halted(engine: Engine, *codes: str) -> None:
@@ -206,10 +216,7 @@ async def test_a_database_that_is_dropped_during_the_copy_halts_it_at_its_end(
 async def test_changes_that_are_lost_during_the_copy_halt_it_at_its_end(
     source: Source, target: Target, engines: Engines
 ) -> None:
-    fill(source, "things", count=2_000)
-    settings = engines.settings("things", run={"page_size": 100, "throttle": 300})
-    engine = await following(engines, settings)
-    await engine.until_written(100)
+    engine, settings = await copying(source, engines)
     source.db.things.update_one({"_id": 1}, {"$set": {"n": 1}})
     await eventually(lambda: target.value("SELECT sum(n_update) FROM mongopg.stream_slice") == 1, 30.0, engine.account)
     engine.kill()
@@ -235,10 +242,7 @@ async def test_changes_that_are_lost_during_the_copy_halt_it_at_its_end(
 async def test_a_copy_is_not_gone_on_with_from_another_source_and_goes_on_from_its_own(
     source: Source, target: Target, engines: Engines
 ) -> None:
-    fill(source, "things", count=2_000)
-    settings = engines.settings("things", run={"page_size": 100, "throttle": 300})
-    engine = await following(engines, settings)
-    await engine.until_written(100)
+    engine, settings = await copying(source, engines)
     engine.kill()
     await engine.until_gone()
     own = target.value("SELECT source_set FROM mongopg.run")

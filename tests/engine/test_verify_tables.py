@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from bson import Binary, ObjectId
 
+from engine.errors import MigrationError
 from engine.protocol import Verification
 from tests.engine.verification_tools import USERS, found, only, verified
 from tests.running import Engines, add_users
@@ -136,6 +137,18 @@ async def test_a_replaced_table_a_part_and_a_filter_are_verified_as_they_were_as
     report = await verified(engine)
 
     assert (report.result, only(report).equal) == (Verification.VERIFIED, 1_000)
+
+
+async def test_a_run_whose_table_a_later_run_has_replaced_is_not_compared_with_that(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    add_users(source, 100)
+    first, _ = await engines.run(engines.settings("users"))
+    await first.leave()
+    later, _ = await engines.run(engines.settings("users", run={"mode": "replace"}))
+    with pytest.raises(MigrationError, match="is gone: it was dropped, or a later run has replaced it"):
+        await verified(later, run=first.run_id)
+    assert only(await verified(later)).equal == 100
 
 
 async def test_of_a_view_only_the_counts_are_compared(source: Source, target: Target, engines: Engines) -> None:

@@ -25,7 +25,6 @@ from tests.tui.driving import (
 )
 from tests.tui.scripted_answers import RUNS, TOML
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table
-from tui.cockpit.app import Cockpit
 from tui.cockpit.dialogs.column import type_line
 from tui.cockpit.dialogs.starting import edits_words
 from tui.cockpit.screens.plan import PlanScreen
@@ -55,7 +54,10 @@ async def to_column(pilot: Pilot[Any]) -> OptionList:
     return types
 
 
-def type_of_total(app: Cockpit) -> str:
+async def applied_type(pilot: Pilot[Any]) -> str:
+    """Of the column `total`, once the plan has one edit."""
+    app = pilot.app
+    await until(pilot, lambda: isinstance(app.screen, PlanScreen) and "1 edit" in screen_text(app))
     assert isinstance(app.screen, PlanScreen)
     return str(tomllib.loads(app.screen.edited_text)["tables"][0]["columns"][1]["type"])
 
@@ -172,8 +174,7 @@ async def test_the_type_under_the_cursor_of_the_list_is_applied_by_enter(
         await pilot.press("home", "down")
         await until(pilot, lambda: field.value == "bigint" and types.highlighted == 1)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, PlanScreen) and "1 edit" in screen_text(app))
-        assert type_of_total(app) == "bigint"
+        assert await applied_type(pilot) == "bigint"
 
 
 async def test_the_type_under_the_cursor_of_the_list_is_applied_from_the_button(engine: ScriptedEngine) -> None:
@@ -188,8 +189,7 @@ async def test_the_type_under_the_cursor_of_the_list_is_applied_from_the_button(
         assert not types.has_focus
         app.screen.set_focus(app.screen.query_one("#apply"))
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, PlanScreen) and "1 edit" in screen_text(app))
-        assert type_of_total(app) == "text"
+        assert await applied_type(pilot) == "text"
 
 
 async def test_a_list_of_types_that_was_narrowed_stays_so_under_its_own_cursor(engine: ScriptedEngine) -> None:
@@ -205,8 +205,7 @@ async def test_a_list_of_types_that_was_narrowed_stays_so_under_its_own_cursor(e
         await until(pilot, lambda: field.value == "jsonb")
         assert types.option_count == 2
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, PlanScreen) and "1 edit" in screen_text(app))
-        assert type_of_total(app) == "jsonb"
+        assert await applied_type(pilot) == "jsonb"
 
 
 @pytest.mark.parametrize("size", SIZES)
