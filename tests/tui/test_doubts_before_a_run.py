@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
 from engine.config import Settings, merged
+from engine.mapping import cautions
 from engine.protocol import ServerReport, TypeChoice
 from tests.tui.driving import (
     SOURCE_URI,
@@ -253,6 +254,7 @@ async def test_plan_and_the_start_question_name_the_key_of_a_hint(engine: Script
 )
 def test_a_share_is_written_in_one_way(percent: float, words: str) -> None:
     assert part(percent) == words
+    assert cautions.percent(round(100 * percent), 10_000) == words, "as the engine writes it, of which a front end knows nothing"
     line = type_line(TypeChoice("text", percent), 6, "go to _extra").plain
     assert words in line or percent in (0.0, 100.0)
 
