@@ -254,7 +254,7 @@ async def test_plan_and_the_start_question_name_the_key_of_a_hint(engine: Script
 )
 def test_a_share_is_written_in_one_way(percent: float, words: str) -> None:
     assert part(percent) == words
-    assert cautions.percent(round(100 * percent), 10_000) == words, "as the engine writes it, of which a front end knows nothing"
+    assert cautions.percent(round(100 * percent), 10_000) == words, "as the engine writes it"
     line = type_line(TypeChoice("text", percent), 6, "go to _extra").plain
     assert words in line or percent in (0.0, 100.0)
 
