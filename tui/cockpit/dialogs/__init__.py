@@ -5,6 +5,7 @@
     modal        what every dialog is; those that are kept, so that they appear at once
     questions    a title, sentences, buttons; the safe answer has the focus
     starting     from where to where, which tables, what preflight found; before a copy
+    knob_fields  what the dialogs of knobs share
     knobs        the knobs of a run that is to be started
     sheet        text to read and copy
     choosing     one of several names

@@ -10,12 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.events import Key
 from textual.widgets import Button, Input, Static
 
 from engine.config import Settings
 from engine.knobs import CLUSTER_SIZE, PAGE_SIZE, THROTTLE, Knob, KnobValue
-from tui.cockpit.dialogs.modal import Modal
+from tui.cockpit.dialogs.knob_fields import KnobFields
 from tui.cockpit.widgets.fields import KnobField
 
 
@@ -25,7 +24,7 @@ def knobs_of(settings: Settings) -> dict[Knob, KnobValue]:
     return {CLUSTER_SIZE: run.size, PAGE_SIZE: run.page_size, THROTTLE: run.throttle}
 
 
-class KnobsDialog(Modal[dict[Knob, KnobValue]]):
+class KnobsDialog(KnobFields[dict[Knob, KnobValue]]):
     """A field for each knob. Returns the values that were changed; what is out of bounds is said under its field."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
@@ -56,19 +55,7 @@ class KnobsDialog(Modal[dict[Knob, KnobValue]]):
 
     def on_mount(self) -> None:
         """Start in the field of the throttle, as where a run is tuned: the other two have defaults that fit the machine."""
-        self.set_focus(self._throttle)
-        self._throttle.action_select_all()
-
-    @property
-    def _throttle(self) -> Input:
-        return self.query_one(f"#knob-{THROTTLE.name}").query_one(Input)
-
-    def on_key(self, event: Key) -> None:
-        """A digit that is typed on a button is meant for the field that the dialog starts in."""
-        if isinstance(self.focused, Button) and event.key.isdecimal():
-            event.stop()
-            self.set_focus(self._throttle)
-            self._throttle.post_message(Key(event.key, event.character))  # after the focus, which selects what is there
+        self.begin()
 
     @on(Button.Pressed, "#back")
     def _back(self) -> None:

@@ -13,14 +13,15 @@ from textual.content import Content
 from textual.widgets import Button, Input, Static
 
 from engine.errors import MigrationError
-from engine.knobs import KNOBS, SEED_COUNT, THROTTLE
+from engine.knobs import KNOBS, SEED_COUNT
+from tui.cockpit.dialogs.knob_fields import KnobFields
 from tui.cockpit.dialogs.modal import KeptModal
 from tui.cockpit.session import EngineSession
 from tui.cockpit.widgets.fields import KnobField
 from tui.words.knobs import problem_words
 
 
-class TuneDialog(KeptModal[None]):
+class TuneDialog(KnobFields[None], KeptModal[None]):
     """Fields for the knobs; what the engine refuses is said under the field, and the dialog stays."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
@@ -68,9 +69,7 @@ class TuneDialog(KeptModal[None]):
             field.is_on_one_host = self.session.is_on_one_host
             field.fill(self.session.knob_setting(field.knob))
             field.say("")
-        throttle = self.query_one(f"#knob-{THROTTLE.name}").query_one(Input)
-        self.set_focus(throttle)
-        throttle.action_select_all()
+        self.begin()
 
     @property
     def _fields(self) -> list[KnobField]:
