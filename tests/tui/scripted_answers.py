@@ -267,18 +267,18 @@ def rejects_report(run_id: str) -> RejectsReport:
     return RejectsReport(run_id=run_id, total=15, groups=[group, other])
 
 
-def rejected_page(command: Mapping[str, Any]) -> RejectedPage:
-    """The documents of a reason, in pages of ten."""
+def rejected_page(command: Mapping[str, Any], groups: Sequence[RejectGroup], begin: int) -> RejectedPage:
+    """The documents of a reason, in pages of ten, their `_id`s from `begin` on."""
     first = int(command["after"] or 0)
     only = command["only"]
-    groups = [each for each in rejects_report("").groups if each.reason == only["reason"]]
     documents = [
         RejectedDocument(
             id=f'{{"$numberInt": "{number}"}}', namespace=group.namespace, reason=group.reason, field=group.field,
             detail="NUL at byte 3", size=40, document=f'{{"_id": {number}, "name": "a\\u0000\\u001b[31mb"}}',
         )
         for group in groups
-        for number in range(group.count)
+        if group.reason == only["reason"]
+        for number in range(begin, begin + group.count)
     ]  # fmt: skip
     page = documents[first : first + 10]
     return RejectedPage(run_id=RUNS[0].run_id, documents=page, following=str(first + len(page)) if page else "")

@@ -190,6 +190,8 @@ class ScriptedEngine:
         self.collections = [*COLLECTIONS, ELSEWHERE]
         self.runs = list(RUNS)
         self.rejects = rejects_report("").groups
+        self.first_reject = 0
+        """`_id` of the first document of each reason."""
         self.recorded: list[Event] = []
         """What the ledger has of a run after its end."""
         self.recorded_end: dict[str, Any] = {}
@@ -368,7 +370,7 @@ class ScriptedEngine:
                     groups=self.rejects,
                 ).model_dump(mode="json")  # fmt: skip
             case "rejected":
-                result = rejected_page(command).model_dump(mode="json")
+                result = rejected_page(command, self.rejects, self.first_reject).model_dump(mode="json")
             case "plan":
                 asked = MakePlan.model_validate(command)
                 try:

@@ -11,7 +11,8 @@ from textual.pilot import Pilot
 from textual.widgets import Button
 
 from tests.tui.driving import input_in, on_run, on_setup, until, until_shown
-from tests.tui.scripted_engine import ScriptedEngine, running
+from tests.tui.scripted_answers import rejects_report
+from tests.tui.scripted_engine import ScriptedEngine, completed, running
 from tui.cockpit.dialogs.knobs import KnobsDialog
 from tui.cockpit.dialogs.tune import TuneDialog
 
@@ -65,3 +66,60 @@ async def test_what_is_typed_on_a_button_goes_to_the_field_that_was_left_for_it(
         await until(pilot, lambda: page_size.value == "900")
         assert page_size.has_focus
         assert input_in(pilot.app, "#knob-throttle").value == "off"
+
+
+# --- rejects that come meanwhile --------------------------------------------------------------------------------------
+
+
+def reject(engine: ScriptedEngine, **counts: int) -> None:
+    """So many rejects of each reason, the most frequent first; the run says how many there are in all."""
+    groups = [group.model_copy(update={"count": counts[group.reason]}) for group in rejects_report("").groups]
+    engine.rejects = sorted(groups, key=lambda group: -group.count)
+    engine.show(rejected=sum(counts.values()))
+
+
+@asynccontextmanager
+async def at_rejects(engine: ScriptedEngine, size: tuple[int, int] = LARGE) -> AsyncIterator[Pilot[Any]]:
+    """The rejects of a run that goes on, three of one reason and one of another."""
+    app = on_run(engine, running(rejected=4))
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "R Rejects…" if size == LARGE else "● running")
+        reject(engine, nul=3, utf8=1)
+        await pilot.press("R")
+        await until_shown(pilot, "4 rejected documents", "Documents 1–3 of 3", "_id 0")
+        yield pilot
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_rejects_that_come_during_a_run_appear_by_themselves(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    async with at_rejects(engine, size) as pilot:
+        reject(engine, nul=5, utf8=1)
+        await until_shown(pilot, "6 rejected documents", "Documents 1–5 of 5")
+        engine.show(completed(rejected=7))
+        reject(engine, nul=6, utf8=1)
+        await until_shown(pilot, "7 rejected documents", "Documents 1–6 of 6")
+
+
+async def test_the_cursor_stays_on_its_reason_and_on_its_document_when_more_come(engine: ScriptedEngine) -> None:
+    async with at_rejects(engine) as pilot:
+        await pilot.press("enter", "down")
+        await until_shown(pilot, "_id 1")
+        engine.first_reject = -2  # two that were read earlier
+        reject(engine, nul=5, utf8=30)
+        await until_shown(pilot, "35 rejected documents", "Documents 1–5 of 5", "_id 1", "nul in name")
+
+
+async def test_no_more_documents_are_shown_than_are_counted(engine: ScriptedEngine) -> None:
+    async with at_rejects(engine) as pilot:
+        engine.held = {"rejected"}
+        reject(engine, nul=4, utf8=1)
+        await until(pilot, lambda: len(engine.received("rejected")) == 2)
+        engine.held = {"rejects", "rejected"}
+        reject(engine, nul=5, utf8=1)
+        await until(pilot, lambda: len(engine.received("rejects")) == 3)
+        engine.let_go("rejected")
+        await until_shown(pilot, "5 rejected documents", "Documents 1–4 of 4")
+        engine.let_go()
+        await until_shown(pilot, "6 rejected documents", "Documents 1–5 of 5")

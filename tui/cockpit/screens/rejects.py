@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
+from textual.worker import Worker
 
 from engine.errors import MigrationError
 from engine.protocol import (
@@ -62,6 +64,10 @@ MOST_CHARS = 20_000
 """Of a document on the screen."""
 SETTLES_S = 0.15
 """The cursor rests on a reason for so long before its documents are asked for."""
+FOLLOWS_S = 1.0
+"""So often is it looked whether the run has more rejects."""
+RESTS = 10
+"""So many times as long as the last answer took the ledger is left alone: with very many rejects it takes its time."""
 _REASONS = (
     ListColumn("collection", weight=2),
     ListColumn("field", weight=2),
@@ -117,6 +123,15 @@ class RejectsScreen(CockpitScreen):
         """Where the next page begins; empty when all are there."""
         self._loaded: Reason | None = None
         """The reason whose documents are shown."""
+        self._loaded_of = 0
+        """How many it had when they were asked for."""
+        self._reading: Worker[None] | None = None
+        """The newest question for documents."""
+        self._loading: Worker[None] | None = None
+        """The newest question for the reasons."""
+        self._known = 0
+        """Rejects that the run had at that question."""
+        self._rests_until = 0.0
 
     def body(self) -> Iterable[Widget]:
         """Reasons, documents, one document."""
@@ -132,6 +147,16 @@ class RejectsScreen(CockpitScreen):
         self.query_one("#reasons").border_title = Content("Reasons")
         self.query_one("#rejected").border_title = Content("Documents")
         self.query_one("#document").border_title = Content("Document")
+        self.set_interval(FOLLOWS_S, self._follow)
+
+    def _follow(self) -> None:
+        """Read the rejects again when the run has others, while they are looked at."""
+        session = self.cockpit.runs.session
+        if self.report is None or session is None or session.snapshot.run_id != self.report.run_id or self._doing:
+            return
+        is_free = self.is_current and _is_over(self._loading) and time.monotonic() >= self._rests_until
+        if is_free and session.snapshot.rejected != self._known:
+            self._load()
 
     @property
     def group(self) -> RejectGroup | None:
@@ -324,42 +349,61 @@ class RejectsScreen(CockpitScreen):
 
     # --- asking ---
 
+    def _load(self) -> None:
+        session = self.cockpit.runs.session
+        self._known = session.snapshot.rejected if session is not None else 0
+        self._loading = self._load_reasons()
+
     @work(group="rejects", exclusive=True)
-    async def _load(self) -> None:
-        """The reasons."""
+    async def _load_reasons(self) -> None:
+        """The reasons; the cursor stays on its own."""
         self._draw_head()
+        asked_at = time.monotonic()
         try:
             report = await self.cockpit.answers.ask(RejectsReport, ListRejects(run=self.run_id))
         except MigrationError as error:
             self._say(Content.styled(f"! {safe(error.message, 600)}", "$error"))
             return
-        if self._loaded not in _unchanged(self.report, report):
-            self._loaded = None  # its documents are asked for again: they are those of an older count
+        finally:
+            self._rests_until = time.monotonic() + RESTS * (time.monotonic() - asked_at)
+        group = self.group
         self.report = report
         known = {Reason.of(group) for group in report.groups}
         self.chosen_policies = {reason: choice for reason, choice in self.chosen_policies.items() if reason in known}
-        self._draw_reasons()
+        self._draw_reasons(Reason.of(group) if group is not None else None)
+
+    def _read_documents(self, reason: Reason, after: str = "") -> None:
+        """Ask for a page of the reason's documents, or for those that are shown again, because there are others now."""
+        self._loaded_of = self.group.count if self.group is not None else 0
+        self._reading = self._load_documents(reason, after, 0 if after else len(self._documents))
 
     @work(group="documents", exclusive=True)
-    async def _load_documents(self, reason: Reason, after: str) -> None:
-        """A page of the reason's documents; `after` is empty for the first."""
-        if not after:
+    async def _load_documents(self, reason: Reason, after: str, least: int) -> None:
+        """Pages of the reason's documents; `after` is empty for the first, `least` 0 where one of them will do."""
+        if not after and not least:
             await asyncio.sleep(SETTLES_S)
         run = self.report.run_id if self.report is not None else self.run_id
-        command = ListRejected(
-            run=run, only=reason.choice, after=after, limit=PAGE, documents=True, most_chars=MOST_CHARS
-        )
-        try:
-            page = await self.cockpit.answers.ask(RejectedPage, command)
-        except MigrationError as error:
-            self._say(Content.styled(f"! {safe(error.message, 600)}", "$error"))
-            return
-        self._following = page.following if page.documents else ""
-        if after:
-            self._documents += page.documents
-        else:
-            self._documents = list(page.documents)
-        self._draw_documents(from_start=not after)
+        found = self._documents if after else []
+        while True:
+            command = ListRejected(
+                run=run, only=reason.choice, after=after, limit=PAGE, documents=True, most_chars=MOST_CHARS
+            )
+            try:
+                page = await self.cockpit.answers.ask(RejectedPage, command)
+            except MigrationError as error:
+                self._say(Content.styled(f"! {safe(error.message, 600)}", "$error"))
+                return
+            found = [*found, *page.documents]
+            after = page.following if page.documents else ""
+            if not after or len(found) >= least:
+                break
+        document = self.document
+        self._documents, self._following = found, after
+        self._draw_documents(from_start=not least and document is None)
+        if document in found:
+            self.query_one("#rejected", Listing).go_to(found.index(document))
+        self._reading = None
+        self._moved()
 
     def _forget_documents(self) -> None:
         self._documents, self._following, self._loaded = [], "", None
@@ -405,7 +449,8 @@ class RejectsScreen(CockpitScreen):
             f"{key('rejects.export')}: export the report · {key('rejects.leave')}: back"
         )
 
-    def _draw_reasons(self) -> None:
+    def _draw_reasons(self, cursor: Reason | None = None) -> None:
+        """The list; the cursor goes to this reason, if it is there."""
         groups = self.report.groups if self.report is not None else []
         self.query_one("#reasons", Listing).fill(
             [
@@ -419,6 +464,9 @@ class RejectsScreen(CockpitScreen):
                 for group in groups
             ]
         )
+        reasons = [Reason.of(group) for group in groups]
+        if cursor in reasons:
+            self.query_one("#reasons", Listing).go_to(reasons.index(cursor))
         self._draw_head()
         if not groups:
             self._forget_documents()
@@ -446,14 +494,21 @@ class RejectsScreen(CockpitScreen):
         if reason != self._loaded:
             self._documents, self._following, self._loaded = [], "", reason
             self._draw_documents(from_start=True)
-            self._load_documents(reason, "")
+            self._read_documents(reason)
             self._draw_head()
             self.refresh_bindings()
             return
-        index = self.query_one("#rejected", Listing).index
-        if index is not None and index >= len(self._documents) - 1 and self._following:
-            following, self._following = self._following, ""
-            self._load_documents(reason, following)
+        if _is_over(self._reading):
+            index = self.query_one("#rejected", Listing).index
+            if group.count != self._loaded_of:
+                self._draw_documents(from_start=False)
+                self._loaded_of = group.count
+                # Further pages are asked for when the cursor comes to them, with all that is in them then.
+                if len(self._documents) < PAGE or not self._following or group.count < len(self._documents):
+                    self._read_documents(reason)
+            elif index is not None and index >= len(self._documents) - 1 and self._following:
+                following, self._following = self._following, ""
+                self._read_documents(reason, following)
         self._draw_document()
 
     def _draw_documents(self, *, from_start: bool) -> None:
@@ -461,10 +516,11 @@ class RejectsScreen(CockpitScreen):
         lines = listing.query_one(Lines)
         if from_start:
             lines.highlighted = None
-        listing.fill([[short_id(each.id) or Content.styled("no _id", MUTED)] for each in self._documents])
         total = self.group.count if self.group is not None else 0
-        shown = f" 1–{number(len(self._documents))} of {number(total)}" if self._documents else ""
-        listing.border_title = Content(f"Documents{shown}")
+        shown = self._documents[:total]  # one that has come since they were counted is shown once it is counted
+        listing.fill([[short_id(each.id) or Content.styled("no _id", MUTED)] for each in shown])
+        among = f" 1–{number(len(shown))} of {number(total)}" if shown else ""
+        listing.border_title = Content(f"Documents{among}")
         self._draw_document()
 
     def _draw_document(self) -> None:
@@ -478,10 +534,8 @@ class RejectsScreen(CockpitScreen):
         self.query_one("#document-text", Static).update(text)
 
 
-def _unchanged(before: RejectsReport | None, now: RejectsReport) -> set[Reason | None]:
-    """The reasons that have as many documents as before."""
-    counts = {Reason.of(group): group.count for group in before.groups} if before is not None else {}
-    return {Reason.of(group) for group in now.groups if counts.get(Reason.of(group)) == group.count}
+def _is_over(worker: Worker[None] | None) -> bool:
+    return worker is None or worker.is_finished
 
 
 def _document_text(group: RejectGroup, document: RejectedDocument, policy: str) -> Content:
