@@ -10,6 +10,7 @@ import typer
 
 from engine.config import Loaded
 from engine.errors import EXIT_DONE, EXIT_INCOMPLETE, UsageError
+from engine.knobs import THROTTLE
 from engine.protocol import (
     ComparingView,
     DifferenceView,
@@ -29,6 +30,7 @@ from tui.cli.options import Given, JsonOption, RunArgument, require, takes
 from tui.cli.output import note, say, say_json
 from tui.words.events import words
 from tui.words.format import counted, duration, number, percent, rate, share
+from tui.words.knobs import value_text
 from tui.words.run_status import result_word, verification_words
 from tui.words.safe import safe
 from tui.words.sentences import altered_words
@@ -113,6 +115,8 @@ def _sentence(snapshot: Snapshot, comparing: ComparingView) -> str:
         rate(comparing.rows_per_s),
         f"workers {snapshot.workers_alive}",
     ]
+    if snapshot.throttle:
+        words.append(f"throttle {value_text(THROTTLE, snapshot.throttle)} rows/s")
     if comparing.eta_s is not None:
         words.append(f"ETA {duration(comparing.eta_s)}")
     for what, count in (("different", comparing.different), ("missing", comparing.missing)):

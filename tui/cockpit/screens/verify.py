@@ -267,35 +267,50 @@ class VerifyScreen(CockpitScreen):
         else:
             words = self._progress(comparing, since)
             self._show_tables(comparing)
-        note = Content.styled(self._hint if self._doing == "full" else "", MUTED)
+        note = Content.empty()
+        if self._doing == "full" and (limit := self._limit):
+            note = Content.assemble(limit, (f" · {self._hint}", MUTED))
         self.query_one("#verify-head", Static).update(Content("\n").join([words, note]))
 
     def _progress(self, comparing: ComparingView, since: str) -> Content:
-        """How far the comparison is, in a line; the bar has what is left of it."""
+        """How far the comparison is, in a line; the bar has what is left of it, and without room counts give way."""
         fraction = share(comparing.checked, comparing.total)
         found = comparing.different + comparing.missing
-        done = f"{percent(fraction)}  {number(comparing.checked)} / {number(comparing.total)}"
-        parts = [
-            Content(f"◐ comparing {since}"),
-            Content(done),
-            Content(f"{number(comparing.rows_per_s)} rows/s"),
-            Content.styled(f"! {number(found)} differ", "$error") if found else Content("no difference so far"),
-        ]
+        begin, rate = Content(f"◐ comparing {since}"), Content(f"{number(comparing.rows_per_s)} rows/s")
+        eta = Content(_eta(comparing))
+        counts = Content(f"{percent(fraction)}  {number(comparing.checked)} / {number(comparing.total)}")
+        verdict = Content.styled(f"! {number(found)} differ", "$error") if found else Content("no difference so far")
         width = self.query_one("#verify-head", Static).content_size.width
-        room = width - sum(part.cell_length for part in parts) - _GAP * len(parts)
-        parts.insert(1, bar(fraction, max(_LEAST_BAR, min(_BAR, room)), "$primary"))
+        for parts, least in (
+            ([begin, counts, rate, eta, verdict], _LEAST_BAR),
+            ([begin, counts, rate, eta, *([verdict] if found else [])], _LEAST_BAR),
+            ([begin, counts, rate, eta, *([verdict] if found else [])], 0),
+            ([begin, Content(percent(fraction)), rate, eta, verdict], 0),
+        ):
+            parts = [part for part in parts if part]
+            room = width - sum(_GAP + part.cell_length for part in parts)
+            if room >= least:
+                break
+        if room >= _LEAST_BAR:
+            parts.insert(1, bar(fraction, min(_BAR, room), "$primary"))
         return Content(" " * _GAP).join(parts).truncate(max(1, width), ellipsis=True)
 
     @property
     def _hint(self) -> str:
-        """The keys that work while it is compared, and the knob that slows it down."""
+        """The keys that work while it is compared."""
         key, cancel = map(self.cockpit.keymap.first, ("verify.tune", "verify.cancel"))
-        throttle = 0
-        if self._asked is not None:
-            self._asked.look()
-            throttle = self._asked.knob_value(THROTTLE)
-        words = f"throttle {value_text(THROTTLE, throttle)}{' rows/s' if throttle else ''}"
-        return f"{words} · {key}: change it, and workers · {cancel}: cancel"
+        return f"{key}: change it, and workers · {cancel}: cancel"
+
+    @property
+    def _limit(self) -> Content:
+        """The knob that slows it down, which it has from the run or from the settings; nothing where there is no engine yet."""
+        if self._asked is None:
+            return Content.empty()
+        self._asked.look()
+        throttle = self._asked.knob_value(THROTTLE)
+        if not throttle:
+            return Content.styled("throttle off", MUTED)
+        return Content.styled(f"limited by throttle {value_text(THROTTLE, throttle)} rows/s", "$warning")
 
     def _show_tables(self, comparing: ComparingView) -> None:
         """How far each table is, in the place of its last result."""
@@ -351,6 +366,13 @@ class VerifyScreen(CockpitScreen):
         table = self.report.tables[index]
         found = [each for each in self.report.differences if each.table == table.table]
         self.query_one("#verify-detail", Static).update(_detail(self.report, table, found))
+
+
+def _eta(comparing: ComparingView) -> str:
+    """When it is expected to be over; nothing once every document is compared, and other rows are looked for."""
+    if comparing.eta_s is not None:
+        return f"ETA {duration(comparing.eta_s)}"
+    return "ETA: calculating…" if comparing.checked < comparing.total else ""
 
 
 def _how(report: VerifyReport, now: float) -> str:
