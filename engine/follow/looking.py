@@ -42,7 +42,7 @@ async def look_at(command: LookAtFollowing, settings: Settings) -> FollowableRep
             remarks = await ledger.remarks_on_following()
     if followed is not None and followed.phase == follow.DONE:
         refused = f"Run {record.run_id} was cut over, and its tables are others' now."
-    elif record.is_resumable and (followed is None or followed.phase == "copying"):
+    elif record.is_resumable and (followed is None or followed.phase == follow.COPYING):
         refused = (
             f"Run {record.run_id} is {record.state}, its copy is not complete: go on with it by `mongopg-tui run --resume "
             f"{record.run_id}{'' if followed is not None else ' --follow'}`."

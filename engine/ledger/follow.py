@@ -24,6 +24,10 @@ from engine.mongo.by_key import key_hash, lane_of
 
 ROLLED_UP_AT = 256
 """Slices of a stream that are kept, at most; the newest one has the sums of those that are gone."""
+COPYING = "copying"
+"""The phase of a run whose copy goes on."""
+CLOSING = "closing"
+"""The phase of a run that copies no more, and whose tables get their keys."""
 COMPARING = "comparing"
 """The phase of a run whose tables are compared with the source first, since not all of its changes are known."""
 DONE = "done"

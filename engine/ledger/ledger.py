@@ -382,7 +382,7 @@ class Ledger:
             await fill_in.set_numberings(connection, self.run_id, numberings)
             await partitions.add_partitions(connection, self.run_id, wholes)
             if follows:
-                await follow.begin(connection, self.run_id, lanes, follows, "copying")
+                await follow.begin(connection, self.run_id, lanes, follows, follow.COPYING)
 
         room = await lock_table(connection)
         try:
@@ -537,7 +537,7 @@ class Ledger:
 
     async def _begin_following(self, connection: asyncpg.Connection, wanted: BeginFollowing) -> None:
         """In the caller's transaction."""
-        await follow.begin(connection, self.run_id, wanted.lanes, wanted.databases, "closing")
+        await follow.begin(connection, self.run_id, wanted.lanes, wanted.databases, follow.CLOSING)
         if wanted.anew is not None:
             await self._follow_anew(connection, wanted.anew, follow.COMPARING, ())
 

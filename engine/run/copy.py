@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from engine import tls
 from engine.config import source_uri, target_uri
 from engine.errors import KnobError, MigrationError, TargetExists
 from engine.follow.request import cannot_follow, require_followable
-from engine.ledger.follow import DONE
+from engine.ledger.follow import COPYING, DONE
 from engine.ledger.ledger import BeginFollowing, FoundRun, Ledger
 from engine.mapping.census import Census
 from engine.mapping.names import TableName
@@ -180,19 +180,59 @@ class Copying(Phase):
         self._watch(plan)
         context.enter(RunState.RUNNING, "copying")
         finishing = Finishing(context, self._ledger, plan, self._consistency, self._job.progress)
+        fill_in = FillIn(context, self._ledger, plan, self._job, self._tell_keys_built)
+        copying = partial(self._copy, finishing, fill_in, is_taken_up=is_taken_up, size=size)
         try:
-            if self._following is None or not self._following.is_copied:
-                await self._copy(plan, finishing, is_taken_up=is_taken_up, size=size)
             if self._following is None:
+                await copying()
                 context.cluster.disband()
                 await context.interruptible(finishing.finish())
             else:
-                await self._following.run(plan, finishing)
+                await self._copy_and_follow(self._following, copying, plan, finishing, fill_in)
                 context.cluster.disband()
         finally:
             await finishing.stop_counting()
 
-    async def _copy(self, plan: Plan, finishing: Finishing, *, is_taken_up: bool, size: int) -> None:
+    async def _copy_and_follow(
+        self,
+        following: Following,
+        copying: Callable[[], Coroutine[Any, Any, None]],
+        plan: Plan,
+        finishing: Finishing,
+        fill_in: FillIn,
+    ) -> None:
+        """Copy, unless that is over, and follow; the copy ends as it is where its source is no more."""
+        if not following.is_copied:
+            work = asyncio.create_task(copying(), name="copy")
+            ended = asyncio.create_task(following.copy_ended.wait(), name="end of the copy")
+            try:
+                await asyncio.wait({work, ended}, return_when=asyncio.FIRST_COMPLETED)
+                if not following.copy_ended.is_set():
+                    await work
+                    await following.run(plan, finishing)
+                    return
+            finally:
+                for task in (work, ended):
+                    task.cancel()
+                await asyncio.gather(work, ended, return_exceptions=True)
+            await self._leave_copy()
+        # What an engine that ended the copy as it is did not do any more.
+        await fill_in.build_missing_keys(finishing)
+        await following.run(plan, finishing)
+
+    async def _leave_copy(self) -> None:
+        """Nothing more is copied: slices in hand are rolled back."""
+        context = self._context
+        await self._cutting.stop()
+        self._job.may_grow = False
+        context.cluster.abort()
+        await context.until(lambda: context.cluster.is_quiet)
+        await self._job.stop()
+        self._job.leave()
+        if not context.is_paused:
+            context.cluster.release()
+
+    async def _copy(self, finishing: Finishing, fill_in: FillIn, *, is_taken_up: bool, size: int) -> None:
         """Everything that was there when the run began, until it joins without a gap.
 
         Args:
@@ -205,7 +245,6 @@ class Copying(Phase):
             self._cutting.begin(context.record.knobs["cluster_size"])
         await self._until_copied()
         await context.interruptible(self._guard.look_at_end())
-        fill_in = FillIn(context, self._ledger, plan, self._job, self._tell_keys_built)
         while due := await context.interruptible(fill_in.due()):
             await self._until_complete(finishing, due)
             if self._following is None:
@@ -496,7 +535,7 @@ class Copying(Phase):
         """Raise UsageError for a run whose copy is not complete: it is resumed, not compared."""
         if not found.is_complete:
             followed = await insist(self._context, lambda: self._ledger.followed(found.run_id))
-            if followed is None or followed.phase == "copying":
+            if followed is None or followed.phase == COPYING:
                 raise cannot_follow(f"the copy of run {found.run_id} is not complete; resume it first")
 
     async def _make_following(self, taken: FoundRun | None = None) -> None:
@@ -511,7 +550,7 @@ class Copying(Phase):
             return
         if beginning.after is not None:
             since, known = beginning.after.at, beginning.source_set
-        elif taken is not None and taken.start_time is not None and found.phase != "copying":
+        elif taken is not None and taken.start_time is not None and found.phase != COPYING:
             since, known = taken.start_time, SourceSet(**json.loads(taken.source_set))
         else:
             raise cannot_follow(beginning.cannot_follow)
@@ -608,7 +647,7 @@ class Copying(Phase):
         followed = await insist(context, lambda: ledger.followed(found.run_id))
         if followed is None or self._is_anew:  # else its stream tells what became of its collections
             await insist(context, lambda: self._require_same_source(found.plan))
-        is_copied = found.is_complete or (followed is not None and followed.phase != "copying")
+        is_copied = found.is_complete or (followed is not None and followed.phase != COPYING)
         self._consistency.tables = found.plan.tables
         if followed is not None and not (is_copied or self._is_anew):
             await insist(context, partial(self._consistency.require_same, found))
@@ -646,9 +685,7 @@ class Copying(Phase):
         self._job.leases.next_id = await insist(context, ledger.next_partition_id)
         self.partitions_first = len(positions)
         if databases:
-            await insist(
-                context, lambda: ledger.begin_following(lanes_for(len(found.plan.tables)), databases, "copying")
-            )
+            await insist(context, lambda: ledger.begin_following(lanes_for(len(found.plan.tables)), databases, COPYING))
         await insist(context, lambda: self._make_following(taken))
         await self._tell_of_following()
         return found.plan, False

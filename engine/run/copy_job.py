@@ -110,6 +110,10 @@ class CopyJob(Job[CopyLease | CopyBundle, Committed]):
         position = await self.progress.catch_up(lease.task_id, lease.partition_id)
         return None if position.finished else lease_at(position)
 
+    def leave(self) -> None:
+        """What is not copied is not copied any more; no worker has anything of it."""
+        self.leases.leave()
+
     async def stop(self) -> None:
         """Look no more into the ledger."""
         for recovery in self._recoveries:

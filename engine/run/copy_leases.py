@@ -22,6 +22,12 @@ class CopyLeases(LeaseBook[CopyLease]):
         places = (self.waiting, self.out.values(), self.held.values(), self.apart.values(), self.parked.values())
         return frozenset(lease.task_id for place in places for lease in place)
 
+    def leave(self) -> None:
+        """Hand nothing out any more; what is not done counts as before."""
+        for lease in [*self.waiting, *self.out.values(), *self.apart.values(), *self.parked.values()]:
+            self.hold(lease)
+        self.parked.clear()
+
     def new(self, task_id: int, lower: bytes | None, upper: bytes | None) -> CopyLease:
         """A lease of a new partition; it does not wait yet."""
         return CopyLease(task_id, self.new_id(), 0, lower, True, upper)

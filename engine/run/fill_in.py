@@ -13,8 +13,9 @@ A document that has a row by then, or is a reject of the run, does not count aga
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
+from functools import partial
 
 from engine.errors import MigrationError
 from engine.ledger.ledger import Ledger
@@ -81,20 +82,40 @@ class FillIn:
             MigrationError: a key cannot be built, or the source cannot be cut.
         """
         tables = [table for table in self._plan.tables if table.task_id in due]
-        due = dict(due)
-        if twice := await finishing.build_keys_of(tables):
-            for table in twice:
-                await self._remove_doubles(table)
-                due[table.task_id] = Due.BY_ID
-            if again := await finishing.build_keys_of(twice):
-                named = ", ".join(str(self._ledger.load(table.task_id).target) for table in again)
-                raise MigrationError(f"Keys come twice again in {named}: does another session write there?", code="key")
+        due = dict(due) | dict.fromkeys(await self._build_keys(tables, finishing), Due.BY_ID)
         leases: list[CopyLease] = []
         for table in tables:
             leases += await self._partitions(table, due[table.task_id])
         await insist(self._context, self._ledger.read_loads)
         self._on_keys_built()
         self._job.begin_fill_in(leases)
+
+    async def build_missing_keys(self, finishing: Finishing) -> None:
+        """Build the keys that a copy in natural order has not come to, since it ended before: a comparison is to find what is
+        missing in these tables.
+
+        Raises:
+            MigrationError: a key cannot be built.
+        """
+        without = [
+            table
+            for table in self._plan.tables
+            if self._ledger.load(table.task_id).read_order == "natural"
+            and not await insist(self._context, partial(self._ledger.has_key, table.task_id))
+        ]
+        if without:
+            await self._build_keys(without, finishing)
+
+    async def _build_keys(self, tables: Sequence[TablePlan], finishing: Finishing) -> list[int]:
+        """Build keys; tasks of tables that had a key twice, whose rows are gone."""
+        twice = await finishing.build_keys_of(tables)
+        if twice:
+            for table in twice:
+                await self._remove_doubles(table)
+            if again := await finishing.build_keys_of(twice):
+                named = ", ".join(str(self._ledger.load(table.task_id).target) for table in again)
+                raise MigrationError(f"Keys come twice again in {named}: does another session write there?", code="key")
+        return [table.task_id for table in twice]
 
     async def _remove_doubles(self, table: TablePlan) -> None:
         """A record id was given twice, as after a restart of the server: a document was read at both of its places."""

@@ -115,6 +115,8 @@ class Following:
         self._keeps_seen = False
         """It is to be kept."""
         self._phase = found.phase
+        self.copy_ended = asyncio.Event()
+        """The documents that are copied are of a source that is no more: what is missing is found when it is compared."""
         self._client: mongo.Client | None = None
         self._connecting = threading.Lock()
         self._collectors: list[Collector] = []
@@ -154,8 +156,8 @@ class Following:
 
     @property
     def is_copied(self) -> bool:
-        """Everything is copied, without a gap; that was found out before."""
-        return self._phase != "copying"
+        """Nothing is copied any more: everything is, without a gap, or `copy_ended`; that was found out before."""
+        return self._phase != ledger_follow.COPYING
 
     # --- collecting ---------------------------------------------------------------------------------------------------
 
@@ -220,14 +222,8 @@ class Following:
         if task.cancelled() or (error := task.exception()) is None or isinstance(error, Cancelled):
             return
         if isinstance(error, MigrationError):
-            if error.code in (OF_ALL if self.is_copied else OF_CHANGES):
-                self._start(self._halting.lost(error), "halting", self._tasks)
-            elif error.code in OF_ALL:
-                message = (
-                    f"{error.message} The copy is not complete, and what it has read is not to be relied on: discard the run "
-                    f"(`mongopg-tui runs --discard {self._ledger.run_id}`) and start a new one."
-                )
-                self._context.fail(MigrationError(message, code=error.code))
+            if error.code in OF_ALL:
+                self._start(self._lost(error), "halting", self._tasks)
             else:
                 self._context.fail(error)
             return
@@ -239,6 +235,13 @@ class Following:
             )
         else:
             self._context.fail(MigrationError(f"The engine failed with {type(error).__name__}.", code="internal"))
+
+    async def _lost(self, error: MigrationError) -> None:
+        ends_copy = not self.is_copied and error.code not in OF_CHANGES
+        await self._halting.lost(error, ends_copy=ends_copy)
+        if ends_copy:
+            self._phase = ledger_follow.CLOSING
+            self.copy_ended.set()
 
     def _wake(self, generations: Mapping[tuple[int, int], int], at: CausalTime, before: int | None) -> None:
         since = self._verified_to if before is None else before
@@ -345,7 +348,7 @@ class Following:
         was_broken_off = self._phase == "draining"
         self._applied_before = await insist(context, self._ledger.applied_keys)
         if not is_begun_anew:
-            await self._enter("closing")
+            await self._enter(ledger_follow.CLOSING)
         await finishing.build_keys()
         indexes = FollowedIndexes(context, self._ledger, plan, at_the_end=context.settings.run.unique == "after")
         await indexes.begin(was_broken_off=was_broken_off)

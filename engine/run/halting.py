@@ -16,6 +16,7 @@ from engine.config import redact
 from engine.errors import Cancelled, MigrationError, UsageError
 from engine.follow.apply_job import ApplyJob
 from engine.follow.check_job import CheckJob
+from engine.ledger import follow as ledger_follow
 from engine.ledger import halts as ledger_halts
 from engine.ledger.halts import ALL, EMPTY, IGNORE, RESYNC, STOP, Halt
 from engine.ledger.ledger import Ledger
@@ -31,6 +32,11 @@ OF_ALL = frozenset({"history_lost", "source_went_back", "source_changed", "event
 """Codes of what a stream of changes cannot be read on for: everything has to be compared then."""
 OF_CHANGES = frozenset({"history_lost", "event_too_large"})
 """Those among them that say nothing of the documents: a copy goes on, and is compared when it is complete."""
+COPY_ENDED = (
+    "The copy was not complete and is ended as it is: `ctl resolve --resync` compares every document with its row, and writes "
+    "what is missing one by one, which takes longer than a copy; or cancel and discard the run, and start a new one."
+)
+"""What an operator is told where the documents that are copied are of a source that is no more."""
 ANOTHER = "another"
 """Code of a collection that is another one, or none, though no change told so."""
 POLL_S = 0.05
@@ -192,16 +198,24 @@ class Halting:
         self._context.emit(RunHalted(namespace=halt.namespace, code=halt.code, message=redact(halt.message)))
         self._on_halt(redact(halt.message).rstrip("."))
 
-    async def lost(self, error: MigrationError) -> None:
-        """The changes of the source cannot be read on."""
-        halt = Halt(ALL, "", error.code, error.message, 0)
-        await insist(self._context, lambda: self._add(halt))
+    async def lost(self, error: MigrationError, *, ends_copy: bool = False) -> None:
+        """The changes of the source cannot be read on.
+
+        Args:
+            ends_copy: nor can its documents, and what is not copied yet is not copied any more: the ledger has that from the
+                same moment on.
+        """
+        message = f"{error.message} {COPY_ENDED}" if ends_copy else error.message
+        halt = Halt(ALL, "", error.code, message, 0)
+        await insist(self._context, lambda: self._add(halt, ends_copy=ends_copy))
         self.happened([halt])
 
-    async def _add(self, halt: Halt) -> None:
+    async def _add(self, halt: Halt, *, ends_copy: bool = False) -> None:
         async with self._ledger.session() as connection, connection.transaction():
             await connection.execute("SET LOCAL synchronous_commit = on")
             await ledger_halts.add(connection, self._ledger.run_id, [halt])
+            if ends_copy:
+                await ledger_follow.set_phase(connection, self._ledger.run_id, ledger_follow.CLOSING, None)
 
     def anew(self, since: int, uuids: dict[tuple[str, str], str]) -> list[Halt]:
         """What is to be done about each collection when the changes of the source are read from a time on: it is compared; a

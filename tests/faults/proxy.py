@@ -101,6 +101,10 @@ class Proxy:
         """Connections that stand now."""
         return len(self._links)
 
+    def lead_to(self, port: int) -> None:
+        """New connections go to another server of the same host."""
+        self._server = (self._server[0], port)
+
     def cut(self) -> None:
         """Reset every connection."""
         for link in tuple(self._links):

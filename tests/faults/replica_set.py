@@ -1,4 +1,4 @@
-"""A MongoDB replica set of three members, any of which can be killed, restarted, emptied or stepped down."""
+"""A MongoDB replica set of three members or another number, any of which can be killed, restarted, emptied or stepped down."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ READY_S = 90.0
 
 @dataclass
 class ReplicaSet:
-    """Three members on loopback, without authentication."""
+    """Members on loopback, without authentication."""
 
     folder: Path
     ports: tuple[int, ...]
@@ -115,18 +115,18 @@ class ReplicaSet:
 
 
 @contextmanager
-def replica_set(folder: Path, *parameters: str) -> Iterator[ReplicaSet]:
-    """A set of three that is ended behind it.
+def replica_set(folder: Path, *parameters: str, n_members: int = 3) -> Iterator[ReplicaSet]:
+    """A set that is ended behind it.
 
     Args:
         parameters: of the servers, `name=value`.
     """
-    found = ReplicaSet(folder, tuple(free_port() for _ in range(3)), parameters)
+    found = ReplicaSet(folder, tuple(free_port() for _ in range(n_members)), parameters)
     try:
         for port in found.ports:
             found.start(port)
         members = [
-            {"_id": number, "host": f"127.0.0.1:{port}", "priority": 3 - number}
+            {"_id": number, "host": f"127.0.0.1:{port}", "priority": n_members - number}
             for number, port in enumerate(found.ports)
         ]
         deadline = time.monotonic() + READY_S

@@ -1,0 +1,136 @@
+"""A source that goes back, or is exchanged, while it is copied by a run that is to follow: the copy ends, the run halts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymongo import MongoClient
+
+from engine.protocol import CutOver
+from tests.conftest import Source
+from tests.engine.test_follow import following, ready
+from tests.engine.test_follow_halts import documents, fill, halted, resolve, values
+from tests.faults.proxy import proxy_to
+from tests.faults.replica_set import ReplicaSet, replica_set
+from tests.guarded import make_replica_set, running_mongod
+from tests.running import Engine, Engines
+
+if TYPE_CHECKING:
+    from engine.config import Settings
+    from tests.conftest import Target
+
+
+def settings_of(engines: Engines, order: str, mode: str) -> Settings:
+    """Slow enough that the copy is not over when its source is."""
+    return engines.settings("things", run={"page_size": 100, "throttle": 300, "order": order, "mode": mode})
+
+
+async def ended(engine: Engine, code: str) -> None:
+    """Nothing is copied any more, and what was is there."""
+    await halted(engine, code)
+    assert 0 < engine.snapshot.written < 2_000
+    assert engine.snapshot.follow is not None
+    (halt,) = engine.snapshot.follow.halted_by
+    assert halt.choices == ["resync"]
+    assert "The copy was not complete and is ended as it is" in halt.message
+
+
+async def compared_and_cut_over(engine: Engine, source: Source, target: Target) -> None:
+    """The choice makes the table what the source is, and what comes is applied."""
+    await engine.set("throttle", 0)
+    await resolve(engine, "", "resync")
+    await ready(engine)
+    source.db.things.update_one({"_id": 1_500}, {"$set": {"n": 4}})
+    await engine.client.call(CutOver())
+    end = await engine.finished()
+    assert (end["state"], end["verification"]) == ("completed", "verified"), engine.account()
+    assert values(target) == documents(source)
+
+
+@pytest.mark.parametrize(
+    ("order", "mode", "is_resumed"),
+    [
+        ("natural", "create", False),
+        pytest.param("id", "create", True, marks=pytest.mark.slow),
+        pytest.param("natural", "replace", True, marks=pytest.mark.slow),
+    ],
+)
+async def test_another_source_ends_the_copy_and_is_compared_as_a_whole_when_that_is_chosen(
+    source: Source, target: Target, engines: Engines, order: str, mode: str, *, is_resumed: bool
+) -> None:
+    fill(source, "things", count=2_000)
+    with (
+        running_mongod("--replSet", "rs0") as port,
+        MongoClient[dict[str, Any]](f"mongodb://127.0.0.1:{port}/?directConnection=true") as client,
+    ):
+        make_replica_set(client, port)
+        other = Source("", source.database, client)
+        fill(other, "things", first=1_000, count=1_500, n=9)
+        async with proxy_to(source.uri) as proxy:
+            engines.source = replace(source, uri=proxy.uri)
+            settings = settings_of(engines, order, mode)
+            engine = await following(engines, settings)
+            await engine.until_written(100)
+            proxy.lead_to(port)
+            proxy.cut()
+            await ended(engine, "source_changed")
+            if is_resumed:
+                engine.kill()
+                await engine.until_gone()
+                engine, before = await engines.launch(settings), engine
+                await engine.start(resume=before.run_id)
+                await ended(engine, "source_changed")
+            await compared_and_cut_over(engine, other, target)
+            await engine.leave()
+            await engine.until_gone()
+            engines.source = source
+
+
+@pytest.fixture
+def member(tmp_path_factory: pytest.TempPathFactory, servers: object) -> Iterator[ReplicaSet]:
+    """A set of one, whose files can be exchanged."""
+    with replica_set(tmp_path_factory.mktemp("member"), n_members=1) as found:
+        yield found
+
+
+def backed_up(member: ReplicaSet, folder: Path) -> None:
+    """Copy the files of a server that is stopped meanwhile."""
+    (port,) = member.ports
+    member.kill(port)
+    shutil.copytree(member.folder / str(port), folder)
+    member.revive(port)
+
+
+def restored(member: ReplicaSet, folder: Path) -> None:
+    """Put the files back that were copied, and nothing else."""
+    (port,) = member.ports
+    member.kill(port)
+    member.empty(port)
+    shutil.copytree(folder, member.folder / str(port))
+    member.revive(port)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["id", "natural"])
+async def test_a_source_that_is_restored_from_a_backup_ends_the_copy(
+    member: ReplicaSet, source: Source, target: Target, engines: Engines, tmp_path: Path, order: str
+) -> None:
+    with MongoClient[dict[str, Any]](member.uri(source.database)) as client:
+        engines.source = one = replace(source, uri=member.uri(source.database), client=client)
+        fill(one, "things", count=1_900)
+        backed_up(member, tmp_path / "backup")
+        assert member.primary
+        fill(one, "things", first=1_900, count=100)
+        engine = await following(engines, settings_of(engines, order, "create"))
+        await engine.until_written(100)
+        restored(member, tmp_path / "backup")
+        await ended(engine, "source_went_back")
+        await compared_and_cut_over(engine, one, target)
+        await engine.leave()
+        await engine.until_gone()
+        engines.source = source
