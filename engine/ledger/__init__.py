@@ -23,4 +23,5 @@
     spans             committed slices as ranges, to be read again
     history           what is asked of runs that are over: a list, one of them, its rejects
     earlier_runs      what earlier runs wrote: the mappings of a table, the tables of a source
+    later_runs        what later runs replaced of it
 """

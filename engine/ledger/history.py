@@ -9,7 +9,7 @@ import asyncpg
 
 from engine.config import Settings, merged
 from engine.errors import UsageError
-from engine.ledger import rejects, retried_rejects, runs
+from engine.ledger import later_runs, rejects, retried_rejects, runs
 from engine.ledger.ledger import Ledger
 from engine.ledger.rejects import KeptDocument, RejectCause
 from engine.ledger.retried_rejects import FIRST, Place
@@ -27,6 +27,7 @@ from engine.protocol import (
     RejectedPage,
     RejectGroup,
     RejectsReport,
+    ReplacedTables,
     RunInfo,
     Start,
 )
@@ -43,7 +44,8 @@ MOST_CHARS = 24 * 1024 * 1024
 async def list_runs(ledger: Ledger) -> list[RunInfo]:
     """Every run of the ledger, newest first."""
     async with ledger.session() as connection:
-        return [info_of(record) for record in await runs.list_runs(connection)]
+        replaced = await later_runs.replaced_tables(connection)
+        return [info_of(record, replaced.get(record.run_id)) for record in await runs.list_runs(connection)]
 
 
 async def find_run(ledger: Ledger, run: str) -> LedgerRun:
@@ -217,7 +219,13 @@ def copying_rate(measured: float, overall: float) -> float:
     return max(measured, overall) if measured else 0.0
 
 
-def info_of(record: LedgerRun) -> RunInfo:
+async def replaced_since(ledger: Ledger, run_id: str) -> ReplacedTables | None:
+    """Tables of a run that are not any more what it wrote; None while all are."""
+    async with ledger.session() as connection:
+        return (await later_runs.replaced_tables(connection, run_id)).get(run_id)
+
+
+def info_of(record: LedgerRun, replaced: ReplacedTables | None = None) -> RunInfo:
     """A run of the ledger as front ends show it."""
     overall = _rate(max(0, record.n_written - record.retried_rows), record.driven_s)
     return RunInfo(
@@ -239,6 +247,7 @@ def info_of(record: LedgerRun) -> RunInfo:
         verification=record.verification,
         verification_level=record.verification_level,
         verified_before_retry=record.verified_before_retry,
+        replaced_since=replaced,
         resumable=record.is_resumable,
         heartbeat_unix=record.heartbeat_at.timestamp(),
         engine_host=record.engine_host,

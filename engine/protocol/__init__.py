@@ -22,6 +22,7 @@ What the versions at both ends mean for each other is in `handshake`.
     events      what happened: a class a kind, kept in the ledger for ever
     vitals      what the servers are doing, a part of that state
     guards      what a run does for their sake
+    replaced    what became of a run's tables, likewise
     snapshots   the state now
 
 Times: `at` and `elapsed` are seconds since the run was accepted (monotonic); `*_unix` are seconds since 1970.
@@ -139,6 +140,7 @@ from engine.protocol.plans import (
 )
 from engine.protocol.preflight import CheckStatus, CheckView, PreflightReport, TargetTable
 from engine.protocol.records import Attached, Recording, RunInfo, RunOrigin
+from engine.protocol.replaced import ReplacedTables
 from engine.protocol.reports import (
     DifferenceView,
     DiscardedTable,
@@ -309,6 +311,7 @@ __all__ = [
     "RejectsReport",
     "RejectsRetried",
     "RenameColumn",
+    "ReplacedTables",
     "Replay",
     "ReportedColumn",
     "ReportedTable",

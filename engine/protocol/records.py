@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.protocol.commands import Start
 from engine.protocol.events import AnyEvent
+from engine.protocol.replaced import ReplacedTables
 from engine.protocol.snapshots import Snapshot
 from engine.protocol.wire import Wire
 
@@ -60,6 +61,8 @@ class RunInfo(Wire):
     """How that is known: `"counts"` of both sides, or a `"full"` comparison; empty when nothing is known."""
     verified_before_retry: bool = False
     """Every document was compared, and a retry of rejects has written rows since, which nothing has compared."""
+    replaced_since: ReplacedTables | None = None
+    """Tables of it that are not any more what it wrote, whatever was verified of them before; null while all are."""
     resumable: bool
     heartbeat_unix: float = 0.0
     """When its engine last said that it lives; every two seconds while it does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.protocol.replaced import ReplacedTables
 from engine.protocol.wire import Verification, Wire
 
 
@@ -95,6 +96,8 @@ class VerifyReport(Wire):
     seconds: float = 0.0
     unix: float = 0.0
     """When both sides were counted, seconds since 1970; 0 where that is not known."""
+    replaced_since: ReplacedTables | None = None
+    """Tables that are not any more what the run wrote; null while all are."""
 
 
 class RejectGroup(Wire):

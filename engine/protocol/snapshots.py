@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.protocol.guards import GuardsView
+from engine.protocol.replaced import ReplacedTables
 from engine.protocol.vitals import VitalsView
 from engine.protocol.wire import ErrorInfo, RunState, Verification, Wire, WorkerState
 
@@ -290,6 +291,8 @@ class Snapshot(Wire):
     """How that is known: "counts" of both sides, or a "full" comparison; empty when nothing is known."""
     verified_before_retry: bool = False
     """Every document was compared, and a retry of rejects has written rows since, which nothing has compared."""
+    replaced_since: ReplacedTables | None = None
+    """Of a run that is over: tables that are not any more what it wrote, as far as was looked; null while all are."""
     error: ErrorInfo | None = None
     """Why it failed."""
     source: str = ""

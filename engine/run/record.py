@@ -24,6 +24,7 @@ from engine.protocol import (
     ProblemReported,
     ProblemView,
     RejectsRetried,
+    ReplacedTables,
     RunCutOver,
     RunFinished,
     RunPlanned,
@@ -100,6 +101,8 @@ class RunRecord:
     """How that is known: `counts` or `full`; empty when nothing is known."""
     verified_before_retry: bool = False
     """Every document was compared, and a retry of rejects has written rows since."""
+    replaced_since: ReplacedTables | None = None
+    """Tables that are not any more what the run wrote, as the ledger had it when it was asked last."""
     error: ErrorInfo | None = None
     knobs: dict[str, int] = field(default_factory=dict)
     auto: str = ""

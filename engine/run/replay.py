@@ -13,7 +13,7 @@ from typing import Any
 from engine.cluster.host_views import host_views
 from engine.cluster.meter import RATE_WINDOW_S, Meter, Window
 from engine.ledger import runs
-from engine.ledger.history import find_run, info_of
+from engine.ledger.history import find_run, info_of, replaced_since
 from engine.ledger.ledger import Ledger
 from engine.plan import kept_plan
 from engine.plan.request import settings_of
@@ -47,7 +47,7 @@ KNOBS = ("cluster_size", "page_size", "seed_count", "throttle")
 async def recording(ledger: Ledger, run: str, max_frames: int) -> Recording:
     """A run as its events tell it; raises UsageError when there is no such run."""
     record = await find_run(ledger, run)
-    player = Player(info_of(record), max_frames)
+    player = Player(info_of(record, await replaced_since(ledger, record.run_id)), max_frames)
     async with ledger.session() as connection:
         async for at, kind, facts, worker in runs.recorded_events(connection, record.run_id):
             player.take(at, kind, facts, worker)
@@ -118,7 +118,8 @@ class Player:
         """Everything that was taken, with the run's end as its last frame."""
         self._record.state = _state_in(self._info, self._record.state)
         self._mean = self._info.rows_per_s_copying or self._mean
-        last = self._frame(self._now).model_copy(update={"tables": self._record.table_views()})
+        told = {"tables": self._record.table_views(), "replaced_since": self._info.replaced_since}
+        last = self._frame(self._now).model_copy(update=told)
         frames = [*self._frames, last][-self._max_frames :]
         return Recording(run=self._info, frames=frames, events=list(self._events), settings=settings)
 

@@ -57,6 +57,7 @@ def draw(run: Drawn) -> Snapshot:
         verification=record.verification,
         verification_level=record.verification_level,
         verified_before_retry=record.verified_before_retry,
+        replaced_since=record.replaced_since,
         error=record.error,
         source=redact(run.settings.source.connection),
         target=redact(run.settings.target.connection),

@@ -11,6 +11,7 @@ from engine.cluster.crew import CrewsOf
 from engine.config import Settings, cluster_size_of
 from engine.errors import KnobError, MigrationError, UsageError
 from engine.knobs import CLUSTER_SIZE, Auto, Knob, knob_named
+from engine.ledger.history import replaced_since
 from engine.ledger.ledger import Ledger
 from engine.plan.looks import KnownLooks
 from engine.protocol import (
@@ -147,6 +148,7 @@ class Activities:
         await run.ended()
         if run.record.state.is_over and run.record.tables:
             async with Ledger.for_question(run.settings) as ledger:
+                run.record.replaced_since = await replaced_since(ledger, run.record.run_id)
                 for event in await recounted(ledger, run.record):
                     run.emit(event)
 

@@ -56,8 +56,12 @@ async def verify(command: Verify, settings: Settings) -> VerifyReport:
                     name = await finish.current_name(connection, load)
                     counts = blaming(counts, await obstacles.triggers_of(connection, name, record.mode))
                 tables.append(counts)
+        replaced = await history.replaced_since(ledger, record.run_id)
     result = Verification.VERIFIED if all(table.ok for table in tables) else Verification.MISMATCH
-    return VerifyReport(run_id=record.run_id, level="counts", result=result, tables=tables, unix=round(time.time(), 3))
+    return VerifyReport(
+        run_id=record.run_id, level="counts", result=result, tables=tables, unix=round(time.time(), 3),
+        replaced_since=replaced,
+    )  # fmt: skip
 
 
 def count_source(

@@ -370,6 +370,7 @@ class FullVerification:
             redacted=self._command.redact,
             seconds=round(time.monotonic() - self._began, 3),
             unix=round(time.time(), 3),
+            replaced_since=await history.replaced_since(self._ledger, record.run_id),
         )
 
     async def _keep(self, report: VerifyReport) -> None:

@@ -13,6 +13,7 @@ from engine.errors import UsageError
 from engine.protocol import (
     Recording,
     RejectsReport,
+    ReplacedTables,
     RetryReport,
     RunInfo,
     RunReport,
@@ -289,3 +290,63 @@ async def test_t11_a_run_with_rejects_is_only_deleted_when_that_is_said(
     answer = await engine.client.call(protocol.DiscardRun(run=engine.run_id, force=True))
     assert answer == {"run_id": engine.run_id, "dropped": [], "rejected": BAD, "writes_blocked": False}
     assert target.value("SELECT count(*) FROM mongopg.run") == 0
+
+
+# --- tables that are not any more what the run wrote --------------------------------------------------------------------
+
+
+async def replaced_of(engine: Engine, run_id: str) -> ReplacedTables | None:
+    """What each answer says of the tables of a run."""
+    answer = await engine.client.call(protocol.ListRuns())
+    info = next(each for each in map(RunInfo.model_validate, answer["runs"]) if each.run_id == run_id)
+    recording = await engine.client.ask(Recording, protocol.Replay(run=run_id, max_frames=1))
+    report = await engine.client.ask(RunReport, protocol.MakeReport(run=run_id))
+    found = recording.frames[-1].replaced_since
+    assert report.run.replaced_since == recording.run.replaced_since == found
+    assert info.replaced_since == (found and found.model_copy(update={"tables": {}}))
+    return found
+
+
+async def test_a_run_whose_tables_a_later_one_replaced_is_told_as_such_everywhere(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    for name in ("users", "items"):
+        source.db[name].insert_many([{"_id": number} for number in range(20)])
+    first, _ = await engines.run(engines.settings("users", "items"))
+    old = first.snapshot.run_id
+    await first.client.ask(VerifyReport, protocol.Verify(level="full"))
+    assert await replaced_of(first, old) is None
+
+    second, _ = await engines.run(engines.settings("users", run={"mode": "replace"}))
+    new = second.snapshot.run_id
+
+    assert await replaced_of(second, old) == ReplacedTables(
+        of=2, replaced=1, by=[new], n_by=1, tables={"public.users": new}
+    )
+    assert await replaced_of(second, new) is None
+    await first.client.call(protocol.Recount())
+    assert (await first.until(lambda now: now.replaced_since is not None, "of its own run")).written == 40
+    target.execute("DROP TABLE items")
+    found = await replaced_of(second, old)
+    assert found is not None
+    assert (found.replaced, found.dropped, found.tables["public.items"]) == (1, 1, "")
+
+
+async def test_a_run_whose_rows_a_later_one_exchanged_is_told_as_such(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    source.db.users.insert_many([{"_id": number} for number in range(20)])
+    first, _ = await engines.run(engines.settings("users"))
+    target.execute("CREATE VIEW seen AS SELECT * FROM users")
+
+    second, end = await engines.run(engines.settings("users", run={"mode": "replace"}))
+    third, _ = await engines.run(engines.settings("users", run={"mode": "append", "limit": 1}))
+
+    assert end["state"] == "completed"
+    new = second.snapshot.run_id
+    expected = ReplacedTables(of=1, replaced=1, by=[new], n_by=1, tables={"public.users": new})
+    assert await replaced_of(second, first.snapshot.run_id) == expected
+    assert await replaced_of(second, new) is None
+    assert await replaced_of(second, third.snapshot.run_id) is None
+    counted = await second.client.ask(VerifyReport, protocol.Verify(run=first.snapshot.run_id))
+    assert counted.replaced_since == expected

@@ -31,6 +31,7 @@ from tui.cli.output import note, say, say_json
 from tui.words.events import words
 from tui.words.format import counted, duration, number, percent, rate, share
 from tui.words.knobs import value_text
+from tui.words.replaced import replaced_words
 from tui.words.run_status import result_word, verification_words
 from tui.words.safe import safe
 from tui.words.sentences import altered_words
@@ -131,10 +132,12 @@ def _sentence(snapshot: Snapshot, comparing: ComparingView) -> str:
 def verification_text(report: VerifyReport) -> str:
     """The report as text, harmless."""
     rejected = sum(table.rejected for table in report.tables)
-    words = verification_words(report.result.value, report.verification_level, rejected)
+    replaced = report.replaced_since
+    words = verification_words(report.result.value, report.verification_level, rejected, replaced=replaced)
     lines = [f"run {safe(report.run_id)}: {words}{_how(report)}", _counts(report.tables)]
     if any(table.level == "full" for table in report.tables):
         lines += ["", _comparison(report.tables)]
+    lines += [f"! {sentence}" for sentence in [replaced_words(replaced)] if sentence]
     lines += [f"! {problem}" for problem in _problems(report.tables)]
     lines += [
         f"{safe(table.table)}: altered by policy when they were written: {altered_words(table.altered)}"

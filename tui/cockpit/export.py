@@ -22,4 +22,7 @@ def report_of(end: Snapshot, *, goes_on: bool = False) -> VerifyReport:
     ]  # fmt: skip
     result = end.verification if end.state is RunState.COMPLETED else Verification.NONE
     level = end.verification_level or "counts"
-    return VerifyReport(run_id=end.run_id, level=level, verification_level=level, result=result, tables=tables)
+    return VerifyReport(
+        run_id=end.run_id, level=level, verification_level=level, result=result, tables=tables,
+        replaced_since=end.replaced_since,
+    )  # fmt: skip

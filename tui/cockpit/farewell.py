@@ -55,4 +55,5 @@ def _counts(snapshot: Snapshot) -> str:
         counts += f" {since}"
     if snapshot.verification.value == "none":
         return counts
-    return f"{counts}, {verification_words(snapshot.verification.value, snapshot.verification_level)}"
+    level, replaced = snapshot.verification_level, snapshot.replaced_since
+    return f"{counts}, {verification_words(snapshot.verification.value, level, replaced=replaced)}"

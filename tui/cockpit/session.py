@@ -20,6 +20,7 @@ from engine.protocol import (
     Cancel,
     Event,
     Origin,
+    Recount,
     RunOrigin,
     RunState,
     ServersStarted,
@@ -350,6 +351,12 @@ class EngineSession:
             async with asyncio.timeout(timeout_s):
                 await self.client.call(Cancel(now=True))
                 await self._ended.wait()
+
+    async def recount(self) -> None:
+        """Have the run, which is over, say what the ledger has of it now; where it cannot be asked, it says what it said."""
+        if not self.client.is_closed:
+            with contextlib.suppress(MigrationError):
+                await self.client.call(Recount())
 
     async def close(self, *, run_goes_on: bool = False) -> None:
         """Leave. A live run that this cockpit owns goes on only when that is said; otherwise the policy decides."""

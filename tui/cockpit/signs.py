@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.protocol import RunInfo, RunState, Snapshot, TableState, Verification, WorkerState
+from engine.protocol import ReplacedTables, RunInfo, RunState, Snapshot, TableState, Verification, WorkerState
 from tui.words.format import number
 from tui.words.run_status import is_interrupted, verification_words
 from tui.words.safe import safe
@@ -100,22 +100,34 @@ def sign_of(run: RunInfo, now: Callable[[], float] = time.time) -> Sign:
         return Sign("?", safe(run.state, 20), MUTED)
     if known is not RunState.COMPLETED:
         return _RUN[known]
-    return verified_sign(found, run.verification_level, run.rejected, before_retry=run.verified_before_retry)
+    return verified_sign(
+        found, run.verification_level, run.rejected, before_retry=run.verified_before_retry, replaced=run.replaced_since
+    )
 
 
-def verified_sign(verification: Verification, level: str, rejected: int, *, before_retry: bool = False) -> Sign:
+def verified_sign(
+    verification: Verification,
+    level: str,
+    rejected: int,
+    *,
+    before_retry: bool = False,
+    replaced: ReplacedTables | None = None,
+) -> Sign:
     """How a run that is complete was verified, if it was, and how many documents it rejected.
 
     Args:
         before_retry: every document was compared, and a retry of rejects has written rows since.
+        replaced: tables that are not any more what was compared.
     """
-    words = verification_words(verification.value, level, rejected, before_retry=before_retry)
+    words = verification_words(verification.value, level, rejected, before_retry=before_retry, replaced=replaced)
     if verification is Verification.MISMATCH:
         return Sign("!", words, "$error")
     if verification is Verification.RUNNING:
         return Sign("◐", f"comparing, {number(rejected)} rejected" if rejected else "comparing", "$success")
     if verification is not Verification.VERIFIED:
         return _RUN[RunState.COMPLETED]
+    if replaced is not None:
+        return Sign("!", words, "$warning")
     return Sign("✓", words, "$warning" if rejected or before_retry else "$success")
 
 
@@ -129,6 +141,7 @@ def run_sign(snapshot: Snapshot, is_lost: bool = False) -> Sign:
             snapshot.verification_level,
             snapshot.rejected,
             before_retry=snapshot.verified_before_retry,
+            replaced=snapshot.replaced_since,
         )
     if snapshot.state is RunState.FINISHING and snapshot.verification is Verification.RUNNING:
         return _VERIFYING

@@ -8,6 +8,7 @@ import json
 
 from engine.protocol import RunReport, VerifyReport
 from tui.reports.facts import counts_of
+from tui.words.replaced import replaced_table_words
 
 _DIFFERENCE = ("namespace", "table", "kind", "id", "field", "column", "source", "target", "reason", "source_changed")
 
@@ -26,8 +27,9 @@ def csv_text(report: VerifyReport, run: RunReport | None = None) -> str:
     writer.writerow(["run", "namespace", "table", *names, "ok", "message"])
     for table in report.tables:
         counts = [getattr(table, name) for name in names]
+        message = "; ".join(filter(None, (table.message, replaced_table_words(report.replaced_since, table.table))))
         writer.writerow(
-            [report.run_id, _plain(table.namespace), _plain(table.table), *counts, table.ok, _plain(table.message)]
+            [report.run_id, _plain(table.namespace), _plain(table.table), *counts, table.ok, _plain(message)]
         )
     if report.differences:
         writer.writerow([])

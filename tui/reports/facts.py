@@ -19,6 +19,7 @@ from engine.protocol import (
 from tui.words.comparisons import of_report
 from tui.words.format import NO_NUMBER, counted, duration, moment, number, rate
 from tui.words.rejects import policy_value, reason_words
+from tui.words.replaced import replaced_table_words, replaced_words
 from tui.words.run_status import overall_rate, rates_words, result_word, verification_words
 from tui.words.sentences import altered_meaning
 
@@ -49,7 +50,7 @@ def title(report: VerifyReport, run: RunReport | None) -> str:
 def result(report: VerifyReport) -> str:
     """`counts match, 132 rejected`."""
     rejected = sum(table.rejected for table in report.tables)
-    return verification_words(report.result.value, report.verification_level, rejected)
+    return verification_words(report.result.value, report.verification_level, rejected, replaced=report.replaced_since)
 
 
 def facts(report: VerifyReport, run: RunReport | None) -> list[tuple[str, str]]:
@@ -58,8 +59,9 @@ def facts(report: VerifyReport, run: RunReport | None) -> list[tuple[str, str]]:
     sign = "=" if read == written + rejected else "≠"
     counts = f"{number(read)} read {sign} {number(written)} written + {number(rejected)} rejected"
     checked = ("Verification", result(report) + _how(report, run))
+    replaced = ("Tables since", replaced_words(report.replaced_since))
     if run is None:
-        return [("Documents", counts), checked]
+        return [each for each in (("Documents", counts), checked, replaced) if each[1]]
     info = run.run
     found = [
         ("Result", f"{info.state}, {result(report)}"),
@@ -79,6 +81,7 @@ def facts(report: VerifyReport, run: RunReport | None) -> list[tuple[str, str]]:
         ("Documents", counts),
         ("Rate", rates_words(overall_rate(info), info.rows_per_s_copying)),
         checked,
+        replaced,
         ("Compared", "; ".join(_compared(run))),
         ("Followed", followed_words(run.followed) if run.followed is not None else ""),
         ("Since then", _since(run)),
@@ -230,7 +233,11 @@ def _knob(name: str, value: int) -> str:
 def _tables(report: VerifyReport) -> Section:
     names = counts_of(report)
     rows = [
-        [f"{table.namespace} → {table.table}", *(_count(getattr(table, name)) for name in names), _result(table)]
+        [
+            f"{table.namespace} → {table.table}",
+            *(_count(getattr(table, name)) for name in names),
+            _result(report, table),
+        ]
         for table in report.tables
     ]
     headings = ("kept as rejects" if name == "kept" else name for name in names)
@@ -241,8 +248,11 @@ def _count(count: int) -> str:
     return number(count) if count >= 0 else NO_NUMBER
 
 
-def _result(table: TableCounts) -> str:
-    return table.message or result_word(table)
+def _result(report: VerifyReport, table: TableCounts) -> str:
+    """What became of a table, and what was found when it was compared."""
+    found = table.message or result_word(table)
+    replaced = replaced_table_words(report.replaced_since, table.table)
+    return f"{found}; {replaced}" if replaced else found
 
 
 def _altered(report: VerifyReport) -> Section:

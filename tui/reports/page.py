@@ -80,7 +80,11 @@ def _section(section: Section) -> list[str]:
 def _class(report: VerifyReport) -> str:
     if report.result.value == "mismatch":
         return "bad"
-    is_whole = report.result.value == "verified" and not any(table.rejected for table in report.tables)
+    is_whole = (
+        report.result.value == "verified"
+        and report.replaced_since is None
+        and not any(table.rejected for table in report.tables)
+    )
     return "good" if is_whole else "warn"
 
 

@@ -49,6 +49,7 @@ def verification_of(run: RunReport) -> VerifyReport:
         verification_level=run.run.verification_level or "counts",
         result=_verification(run.run.verification),
         tables=[table.counts for table in run.tables],
+        replaced_since=run.run.replaced_since,
     )
 
 

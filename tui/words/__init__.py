@@ -10,6 +10,7 @@
     knobs         values of knobs
     census        what a census has found
     run_status    whether a run of the ledger goes on, and for how long it did
+    replaced      tables of a run that are not any more what it wrote
     comparisons   what was compared of both sides after a run, and when
     events        an event as a sentence
     guards        what a run does for their sake, and why

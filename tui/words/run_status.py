@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from engine.protocol import RESUME_UNTIL, RunInfo, RunState, Snapshot, TableCounts, Verification
+from engine.protocol import RESUME_UNTIL, ReplacedTables, RunInfo, RunState, Snapshot, TableCounts, Verification
 from tui.words.format import NO_NUMBER, duration, moment, number, time_of_day
+from tui.words.replaced import replaced_mark
 from tui.words.safe import safe
 
 SILENT_S = 30.0
@@ -57,11 +58,19 @@ def overall_rate(run: RunInfo) -> float | None:
     return run.rows_per_s_overall or (run.written / run.seconds if run.seconds else None)
 
 
-def verification_words(verification: str, level: str, rejected: int = 0, *, before_retry: bool = False) -> str:
+def verification_words(
+    verification: str,
+    level: str,
+    rejected: int = 0,
+    *,
+    before_retry: bool = False,
+    replaced: ReplacedTables | None = None,
+) -> str:
     """What was done to compare both sides: `counts match, 132 rejected`; `verified` only after a full comparison.
 
     Args:
         before_retry: every document was compared, and a retry of rejects has written rows since.
+        replaced: tables that are not any more what was compared.
     """
     words = {
         Verification.NONE.value: "not verified",
@@ -69,7 +78,8 @@ def verification_words(verification: str, level: str, rejected: int = 0, *, befo
     }.get(verification, verification)
     has_result = verification in (Verification.VERIFIED.value, Verification.MISMATCH.value)
     words = f"{words}, {number(rejected)} rejected" if rejected and has_result else words
-    return f"{words}, retried since" if before_retry and has_result else words
+    words = f"{words}, retried since" if before_retry and has_result else words
+    return f"{words}, {replaced_mark(replaced)}" if replaced is not None and has_result else words
 
 
 RETRIED_SINCE = "Compared in full once; a retry of rejects has written rows since, which nothing has compared."
@@ -124,7 +134,9 @@ def outcome_words(run: RunInfo, now: Callable[[], float] = time.time) -> str:
         return state_words(run.state)
     state = "interrupted" if is_interrupted(run, now) else state_words(run.state)
     checked = verification_words(
-        run.verification, run.verification_level, run.rejected, before_retry=run.verified_before_retry
-    )
+        run.verification, run.verification_level, run.rejected, before_retry=run.verified_before_retry,
+        replaced=run.replaced_since,
+    )  # fmt: skip
     blocked = ", source blocked" if run.writes_blocked else ""
-    return f"{state}, {'resumable' if run.resumable else checked}{blocked}"
+    resumable = replaced_mark(run.replaced_since) or "resumable"
+    return f"{state}, {resumable if run.resumable else checked}{blocked}"

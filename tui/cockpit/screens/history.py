@@ -40,6 +40,7 @@ from tui.cockpit.widgets.report import headline, tables
 from tui.words.follow import LEFT_BLOCKED
 from tui.words.format import NO_NUMBER, compact, counted, duration, number
 from tui.words.knobs import size_words
+from tui.words.replaced import replaced_words
 from tui.words.run_status import (
     RETRIED_SINCE,
     collections_words,
@@ -65,8 +66,7 @@ _COLUMNS = (
     ListColumn("rows", 12, is_right=True, gives_room=True),
     ListColumn("time", 7, is_right=True, gives_room=True, on_narrow=False),
     ListColumn("rows/s", 6, is_right=True),
-    ListColumn("rejects", 7, is_right=True, gives_room=True),
-    ListColumn("outcome", 14),
+    ListColumn("outcome", 30, gives_room=True),
 )
 
 
@@ -200,6 +200,7 @@ class HistoryScreen(CockpitScreen):
                     f"{' in the copy' if run.has_counts_of_the_copy else ''}"
                 ),
                 Content(f"{times_words(run)} · {rates_words(overall_rate(run), run.rows_per_s_copying)}"),
+                *[Content.styled(f"! {words}", "$warning") for words in [replaced_words(run.replaced_since)] if words],
                 Content.styled(further, MUTED),
                 *[
                     Content.styled(f"! {LEFT_BLOCKED}", "$warning")
@@ -414,7 +415,10 @@ def _words_of(run: RunInfo) -> str:
 
 
 def _row(run: RunInfo) -> list[str | Content]:
-    sign = sign_of(run)
+    sign, rejected = sign_of(run), f", {number(run.rejected)} rejected" if run.rejected else ""
+    outcome = str(sign).replace(rejected, "")
+    if run.replaced_since is None:  # else there is no room for both
+        outcome = str(sign) if rejected in str(sign) else f"{sign}{rejected}"
     return [
         time.strftime("%m-%d %H:%M", time.localtime(run.started_unix)),
         safe(run.run_id, 40),
@@ -423,6 +427,5 @@ def _row(run: RunInfo) -> list[str | Content]:
         number(run.written) + (" copied" if run.has_counts_of_the_copy else ""),
         duration(run.seconds),
         compact(speed) if (speed := overall_rate(run)) is not None else NO_NUMBER,
-        Content.styled(number(run.rejected), "$warning") if run.rejected else "0",
-        Content.styled(f"{sign.symbol} {sign.word.partition(',')[0]}", sign.colour),  # rejects have their own column
+        Content.styled(outcome, sign.colour),
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ from engine.protocol import (
     ListRejects,
     MakeReport,
     Recording,
-    Recount,
     RejectChoice,
     RejectedDocument,
     RejectedPage,
@@ -343,9 +341,8 @@ class RejectsScreen(CockpitScreen):
     async def _recount(self, run_id: str) -> None:
         """The run on the Run screen follows, if it is this one."""
         session = self.cockpit.runs.session
-        if session is not None and session.snapshot.run_id == run_id and not session.client.is_closed:
-            with contextlib.suppress(MigrationError):
-                await session.client.call(Recount())
+        if session is not None and session.snapshot.run_id == run_id:
+            await session.recount()
 
     # --- asking ---
 

@@ -50,6 +50,7 @@ from tui.cockpit.dialogs.worker import WorkerDialog, worker_text
 from tui.cockpit.export import report_of
 from tui.cockpit.replay import JUMP, ReplayedRun
 from tui.cockpit.screens.base import LEAST_HEIGHT, LEAST_WIDTH, CockpitScreen
+from tui.cockpit.session import EngineSession
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.widgets.chart import ThroughputChart
 from tui.cockpit.widgets.event_log import EventLog
@@ -168,6 +169,16 @@ class RunScreen(CockpitScreen):
         if self._clock is not None:
             self._clock.stop()
         self._clock = self.set_interval(1 / settings.cockpit.refresh_hz, self._tick)
+
+    def shown(self) -> None:
+        """A later run may have replaced the tables of one that is over."""
+        session = self.cockpit.runs.session
+        if session is not None and session.snapshot.state.is_over and session.snapshot.tables:
+            self._recount(session)
+
+    @work(group="recount", exclusive=True)
+    async def _recount(self, session: EngineSession) -> None:
+        await session.recount()
 
     @work(group="keep")
     async def _keep_dialogs(self) -> None:

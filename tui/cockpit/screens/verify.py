@@ -23,6 +23,7 @@ from engine.protocol import (
     DifferenceView,
     MakeReport,
     Recording,
+    ReplacedTables,
     Replay,
     RunReport,
     TableCounts,
@@ -44,6 +45,7 @@ from tui.reports.writing import verification_of
 from tui.words.comparisons import Comparison, of_events
 from tui.words.format import NO_NUMBER, compact, counted, duration, number, percent, share, time_of_day
 from tui.words.knobs import value_text
+from tui.words.replaced import replaced_table_words, replaced_words
 from tui.words.run_status import goes_on, result_word, verification_words
 from tui.words.safe import safe
 
@@ -220,7 +222,7 @@ class VerifyScreen(CockpitScreen):
         with suppress(MigrationError):
             recording = await self.cockpit.answers.ask(Recording, Replay(run=before.run_id, max_frames=1))
             now = report_of(recording.frames[-1])
-            if [table.rejected for table in now.tables] != [table.rejected for table in before.tables]:
+            if _may_change(now) != _may_change(before):
                 self._compared = of_events(recording.events)
                 self._show(now, is_recorded=True)
 
@@ -326,7 +328,7 @@ class VerifyScreen(CockpitScreen):
     def _show(self, report: VerifyReport, *, is_recorded: bool, problem: MigrationError | None = None) -> None:
         self.report, self.is_recorded = report, is_recorded
         rejected = sum(table.rejected for table in report.tables)
-        sign = verified_sign(report.result, report.verification_level, rejected)
+        sign = verified_sign(report.result, report.verification_level, rejected, replaced=report.replaced_since)
         if report.result not in (Verification.VERIFIED, Verification.MISMATCH):
             sign = Sign("·", verification_words(report.result.value, ""), MUTED)
         how = _how(report, time.time())
@@ -338,6 +340,8 @@ class VerifyScreen(CockpitScreen):
             ),
             Content.styled(f"! {safe(problem.message, 600)}", "$error") if problem else _identity(report),
         ]
+        if replaced := replaced_words(report.replaced_since):
+            lines.append(Content.styled(f"! {replaced}", "$warning"))
         if is_recorded and (since := self._compared.since_words(time.time())):
             key = self.cockpit.keymap.first("verify.full")
             lines.append(Content.assemble((f"! {since}", "$warning"), (f" · {key} compares them", MUTED)))
@@ -345,7 +349,7 @@ class VerifyScreen(CockpitScreen):
         if not self._doing:
             self.query_one("#verify-head", Static).update(Content("\n").join(lines))
         self._results = []
-        self.query_one("#counts", Listing).fill([_row(table) for table in report.tables])
+        self.query_one("#counts", Listing).fill([_row(table, report.replaced_since) for table in report.tables])
         self._show_detail()
         self.cockpit.situation_changed()
 
@@ -353,7 +357,7 @@ class VerifyScreen(CockpitScreen):
         """What comes next: rejects, a comparison where there was none, and the report."""
         key = self.cockpit.keymap.first
         steps = [f"{key('verify.rejects')}: rejected documents"] if rejected else []
-        if report.verification_level != "full" and not self._goes_on:
+        if report.verification_level != "full" and not self._goes_on and report.replaced_since is None:
             steps.append(f"{key('verify.full')}: compare every document with its row")
         return " · ".join([*steps, f"{key('verify.export')}: export the report"])
 
@@ -373,6 +377,11 @@ def _eta(comparing: ComparingView) -> str:
     if comparing.eta_s is not None:
         return f"ETA {duration(comparing.eta_s)}"
     return "ETA: calculating…" if comparing.checked < comparing.total else ""
+
+
+def _may_change(report: VerifyReport) -> tuple[list[int], ReplacedTables | None]:
+    """What retries and later runs change of it."""
+    return [table.rejected for table in report.tables], report.replaced_since
 
 
 def _how(report: VerifyReport, now: float) -> str:
@@ -401,12 +410,14 @@ def _identity(report: VerifyReport) -> Content:
     return Content(f"{number(read)} read {sign} {number(written)} written + {number(rejected)} rejected")
 
 
-def _row(table: TableCounts) -> list[Cell]:
+def _row(table: TableCounts, replaced: ReplacedTables | None = None) -> list[Cell]:
     counts = [table.source, table.read, table.written, table.rejected, table.target]
     is_compared = table.source >= 0 and table.target >= 0
     result, colour = (f"✓ {result_word(table)}", "$success") if table.ok else ("! mismatch", "$error")
     if not is_compared:
         result, colour = "· not compared", MUTED
+    if words := replaced_table_words(replaced, table.table):
+        result, colour = f"! {words.partition(' ')[0]}", "$warning"
     return [
         safe(table.namespace, 80),
         safe(table.table, 80),
@@ -431,6 +442,10 @@ def _state(table: ComparingTable | None) -> Content:
 
 def _detail(report: VerifyReport, table: TableCounts, differences: list[DifferenceView]) -> Content:
     lines = [Content.styled(safe(f"{table.namespace} → {table.table}", 200), "bold")]
+    if replaced := replaced_table_words(report.replaced_since, table.table):
+        lines.append(
+            Content.styled(f"! The table was {replaced}: the counts are those of this run's rows.", "$warning")
+        )
     if table.message:
         lines.append(Content.styled(safe(table.message, 600), "" if table.ok else "$error"))
     if table.level == "full":

@@ -17,6 +17,7 @@ from tui.cockpit.shown import ShownRun
 from tui.cockpit.signs import MUTED, Sign
 from tui.words.follow import cut_over_words, since_copy_words
 from tui.words.format import NO_NUMBER, counted, duration, number
+from tui.words.replaced import replaced_table_words, replaced_words
 from tui.words.run_status import RETRIED_SINCE, overall_rate, rates_words, stopped_words, times_words, worked_s
 from tui.words.safe import safe
 from tui.words.sentences import altered_words
@@ -105,6 +106,8 @@ def headline(
         lines += [Content(cut_over_words(event)) for event in events if isinstance(event, RunCutOver)][-1:]
         if snapshot.verified_before_retry:
             lines.append(Content.styled(f"! {RETRIED_SINCE}", "$warning"))
+        if replaced := replaced_words(snapshot.replaced_since):
+            lines.append(Content.styled(f"! {replaced}", "$warning"))
     elif snapshot.seeded:
         seeded = counted(snapshot.seeded, "document is", "documents are")
         lines.append(Content(f"{seeded} in the source, {duration(snapshot.elapsed)}."))
@@ -127,7 +130,7 @@ def tables(snapshot: Snapshot, width: int) -> list[Content]:
     widths = _count_widths(snapshot.tables, min(needed, _NAME_WIDTH), width - _RESULT_WIDTH)
     name_width = min(_NAME_WIDTH, width - sum(widths.values()) - _RESULT_WIDTH)
     head = f"{'table':<{name_width}}" + "".join(f"{name:>{cells}}" for name, cells in widths.items()) + "  result"
-    lines = [_table(table, widths, name_width, snapshot.verification_level) for table in snapshot.tables]
+    lines = [_table(table, widths, name_width, snapshot) for table in snapshot.tables]
     return [Content("\n").join([Content.styled(head, MUTED), *lines])]
 
 
@@ -157,14 +160,16 @@ def _number(table: TableProgress, count: str) -> str:
     return number(values[count]) if values[count] >= 0 else NO_NUMBER
 
 
-def _table(table: TableProgress, widths: Mapping[str, int], name_width: int, level: str) -> Content:
+def _table(table: TableProgress, widths: Mapping[str, int], name_width: int, snapshot: Snapshot) -> Content:
     name = Content(safe(table.table, 120)).truncate(name_width - 1, ellipsis=True)
     numbers = "".join(f"{_number(table, count):>{cells}}" for count, cells in widths.items())
     result, colour = {
-        True: ("✓ match" if level == "full" else "✓ counts match", "$success"),
+        True: ("✓ match" if snapshot.verification_level == "full" else "✓ counts match", "$success"),
         False: ("! mismatch", "$error"),
         None: ("not compared", MUTED),
     }[table.ok]
+    if replaced := replaced_table_words(snapshot.replaced_since, table.table):
+        result, colour = f"! {replaced.partition(' ')[0]}", "$warning"
     return Content.assemble(name, " " * (name_width - name.cell_length), numbers, (f"  {result}", colour))
 
 
@@ -188,7 +193,8 @@ def _next_steps(session: ShownRun, situation: Situation, keymap: Keymap) -> Cont
     if snapshot.rejected:
         steps.append(f"{keymap.first('run.rejects')}: rejected documents, reason by reason")
         commands.append(session.command(f"rejects {run_id} --documents", "target"))
-    if snapshot.state is RunState.COMPLETED and snapshot.verification_level != "full":
+    is_whole = snapshot.replaced_since is None
+    if snapshot.state is RunState.COMPLETED and snapshot.verification_level != "full" and is_whole:
         keys = f"{keymap.first('app.verify')}, {keymap.first('verify.full')}"
         why = " again" if snapshot.verified_before_retry else ""
         steps.append(f"{keys}: compare every document with its row{why}")

@@ -1,0 +1,116 @@
+"""What made readers doubt after a run: tables that a later run replaced, outcomes that do not say all, times, a resume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from textual.widgets import Static
+
+from engine.protocol import ReplacedTables, Verification
+from tests.tui.driving import screen_text, until, until_shown
+from tests.tui.scripted_answers import RUNS, run_info, run_report
+from tests.tui.scripted_engine import ScriptedEngine
+from tests.tui.test_reader_doubts import SIZES, at_end, at_history
+from tui.reports.data import csv_text, json_text
+from tui.reports.markdown import markdown
+from tui.reports.page import page
+from tui.reports.writing import verification_of
+from tui.words.replaced import replaced_mark, replaced_table_words, replaced_words
+
+LATER = "20261124-0800-zz11"
+ORDERS = ReplacedTables(of=1, replaced=1, by=[LATER], n_by=1, tables={"public.orders": LATER})
+FULL: dict[str, Any] = {"verification_level": "full", "rejected": 0}
+
+
+@pytest.mark.parametrize(
+    ("found", "mark", "words"),
+    [
+        (ORDERS, "replaced since", "Its table was replaced since by run 20261124-0800-zz11."),
+        (
+            ReplacedTables(of=5, replaced=2, dropped=1, by=["a", "b"], n_by=2),
+            "in part replaced since",
+            "2 of its 5 tables were replaced since by runs a and b, and 1 was dropped.",
+        ),
+        (
+            ReplacedTables(of=1_200, replaced=1_200, by=["a", "b", "c"], n_by=4),
+            "replaced since",
+            "All of its 1,200 tables were replaced since by 4 runs, such as a.",
+        ),
+        (ReplacedTables(of=2, dropped=2), "dropped since", "All of its 2 tables were dropped since."),
+        (ReplacedTables(of=3, dropped=1), "in part dropped since", "1 of its 3 tables was dropped since."),
+        (None, "", ""),
+    ],
+)
+def test_it_is_said_what_became_of_the_tables_of_a_run(found: ReplacedTables | None, mark: str, words: str) -> None:
+    assert (replaced_mark(found), replaced_words(found)) == (mark, words)
+
+
+def test_it_is_said_what_became_of_each_table() -> None:
+    found = ReplacedTables(of=3, replaced=1, dropped=1, by=["a"], n_by=1, tables={"public.x": "a", "public.y": ""})
+    said = [replaced_table_words(found, f"public.{name}") for name in "xyz"]
+    assert said == ["replaced since by run a", "dropped since", ""]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_history_says_that_a_later_run_replaced_the_tables(engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    engine.runs = [run_info(RUNS[0].run_id, replaced_since=ORDERS, **FULL), *RUNS[1:]]
+    engine.recorded_end = {"replaced_since": ORDERS, "verification_level": "full"}
+    async with at_history(engine, size) as pilot:
+        await until_shown(pilot, "! verified, replaced since", f"! Its table was replaced since by run {LATER}.")
+        assert "✓ verified" not in screen_text(pilot.app)
+        await pilot.press("enter")
+        await until_shown(pilot, "Report", "! replaced")
+        report = str(pilot.app.screen.query_one("#sheet-text", Static).content)
+        assert f"! Its table was replaced since by run {LATER}." in report
+        assert "✓" not in report
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_verify_says_that_a_later_run_replaced_the_tables(engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    engine.runs = [run_info(RUNS[0].run_id, replaced_since=ORDERS, rejected=0), *RUNS[1:]]
+    engine.recorded_end = {"replaced_since": ORDERS}
+    async with at_history(engine, size) as pilot:
+        await pilot.press("v")
+        await until_shown(pilot, "! counts match, replaced since", f"! Its table was replaced since by run {LATER}.")
+        await until_shown(pilot, "! replaced ", "! The table was replaced since by run")
+        shown = screen_text(pilot.app)
+        assert ("✓" in shown, "compare every document" in shown) == (False, False)
+
+
+async def test_a_run_that_is_shown_again_says_that_its_tables_were_replaced(engine: ScriptedEngine) -> None:
+    async with at_end(engine, "✓ counts match", rejected=0) as pilot:
+        await pilot.press("5")
+        await until_shown(pilot, "912,000")
+        await pilot.press("3")
+        await until(pilot, lambda: engine.received("recount"))
+        engine.show(replaced_since=ORDERS)
+        await until_shown(pilot, "! counts match, replaced since", f"! Its table was replaced since by run {LATER}.")
+
+
+def test_a_report_says_that_a_later_run_replaced_the_tables() -> None:
+    run = run_report(run_info(RUNS[0].run_id, verification_level="full", replaced_since=ORDERS))
+    checked = verification_of(run)
+    assert checked.result is Verification.VERIFIED
+    for form in (markdown, page):
+        text = form(checked, run)
+        assert "replaced since" in text.split("Report made")[0], "above everything else"
+        assert f"Its table was replaced since by run {LATER}." in text
+        assert f"match; replaced since by run {LATER}" in text
+    assert '<p class="result good">' not in page(checked, run)
+    assert f"replaced since by run {LATER}" in csv_text(checked, run)
+    assert '"replaced_since": {' in json_text(checked, run)
+
+
+# --- outcomes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_history_says_in_its_list_how_many_documents_were_rejected(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    engine.runs = [run_info(RUNS[0].run_id, rejected=132, collections=["shop.orders", "shop.customers"]), *RUNS[1:]]
+    async with at_history(engine, size) as pilot:
+        first = next(line for line in screen_text(pilot.app).split("\n") if "11-" in line or "10-" in line)
+        assert "✓ counts match, 132 rejected" in first
+        assert "shop: orders" in first
