@@ -5,7 +5,7 @@
     supervisor                                        worker process (engine.work.worker)
       |-- its crew starts a process --------------------> imports are done, main() runs
       |<------------------------------------- Ready ------|
-      |-- NewTask, NewLease ----------------------------->|  works; counts
+      |-- NewTasks, NewLease ----------------------------->|  works; counts
       |<------------------------------------- Progress ---|  a slice is in PostgreSQL, or compared, or counted
       |-- Yield ----------------------------------------> |  ends the page, commits
       |<------------------------------------- Returned ---|  idle again
@@ -37,7 +37,7 @@ from engine.work.messages import (
     FromWorker,
     Lease,
     NewLease,
-    NewTask,
+    NewTasks,
     Probe,
     Probed,
     Problem,
@@ -613,10 +613,9 @@ class Supervisor:
             worker.member.send(message)
 
     def _give(self, worker: Worker, lease: Lease) -> None:
-        for part in parts_of(lease):
-            if part.task_id not in worker.told:
-                worker.member.send(NewTask(self._direction.task(part.task_id)))
-                worker.told[part.task_id] = None
+        if new := [part.task_id for part in parts_of(lease) if part.task_id not in worker.told]:
+            worker.member.send(NewTasks(tuple(map(self._direction.task, new))))
+            worker.told |= dict.fromkeys(new)
         touch(worker.told, lease)
         worker.take(lease)
         worker.member.send(NewLease(lease))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Mapping as Lookup
 from dataclasses import dataclass, field
 
 from engine.convert.encoders import NULL, Encoder, EncoderFactory
@@ -17,6 +19,10 @@ STRING_SIZE, OTHER_SIZE = -1, -2
 """Instead of a size: the value begins with its length like a string; `value_end` knows."""
 BELOW = -1
 """Instead of a column: the value is a document whose fields are columns."""
+
+
+EncodersOf = Callable[[int], Lookup[int, Encoder]]
+"""Gives the encoders of a column, by element type."""
 
 
 @dataclass(slots=True)
@@ -73,12 +79,35 @@ def json_writer(mapping: Mapping, column: Column | None, hit: Hit) -> JsonWriter
     )
 
 
-def build_levels(mapping: Mapping, writers: list[JsonWriter], hits: list[str]) -> Level:
-    """The top level of a mapping, with all below it.
+def encoders_of(mapping: Mapping, writers: list[JsonWriter], hits: list[str]) -> EncodersOf:
+    """What gives the encoders of a column, by element type.
 
     Args:
         writers: those of the columns' JSON, by column.
         hits: where encoders append the names of policies that touched a value.
+    """
+
+    def of(index: int) -> Lookup[int, Encoder]:
+        column = mapping.columns[index]
+        policies = Policies.of(column, mapping.options)
+        encoders = EncoderFactory(column, policies, writers[index], mapping.options.uuid_legacy, hits).encoders()
+        if column.role is not Role.ID:
+            encoders[int(Kind.NULL)] = _encode_null
+        return encoders
+
+    return of
+
+
+def no_encoders(_: int) -> Lookup[int, Encoder]:
+    """For what needs to know the fields alone: encoders take the longest to make."""
+    return {}
+
+
+def build_levels(mapping: Mapping, encoders: EncodersOf = no_encoders) -> Level:
+    """The top level of a mapping, with all below it.
+
+    Args:
+        encoders: for the steps; without any, a level has its fields alone.
 
     Raises:
         UsageError: two columns want the same field, a field to ignore lies inside a column, or a column is an array of a
@@ -87,7 +116,7 @@ def build_levels(mapping: Mapping, writers: list[JsonWriter], hits: list[str]) -
     top = Level()
     for index, column in enumerate(mapping.columns):
         if column.role in (Role.ID, Role.FIELD):
-            _add_column(top, mapping, index, writers[index], hits)
+            _add_column(top, mapping, index, encoders)
     for path in mapping.ignored:
         level = _level_of(top, path)
         key = path[-1].encode()
@@ -97,7 +126,7 @@ def build_levels(mapping: Mapping, writers: list[JsonWriter], hits: list[str]) -
     return top
 
 
-def _add_column(top: Level, mapping: Mapping, index: int, writer: JsonWriter, hits: list[str]) -> None:
+def _add_column(top: Level, mapping: Mapping, index: int, encoders: EncodersOf) -> None:
     column = mapping.columns[index]
     if column.array and not column.type.can_be_element and column.type not in JSON_TYPES:
         raise UsageError(f"Field {show_path(column.path)} has a column of type {column.sql_type}: make it jsonb.")
@@ -106,11 +135,7 @@ def _add_column(top: Level, mapping: Mapping, index: int, writer: JsonWriter, hi
     if key in level.columns or key in level.below:
         raise UsageError(f"Field {show_path(column.path)} has two columns: remove one from the plan.")
     level.columns[key] = index
-    policies = Policies.of(column, mapping.options)
-    encoders = EncoderFactory(column, policies, writer, mapping.options.uuid_legacy, hits).encoders()
-    if column.role is not Role.ID:
-        encoders[int(Kind.NULL)] = _encode_null
-    for kind, encoder in encoders.items():
+    for kind, encoder in encoders(index).items():
         level.steps[bytes((kind,)) + key] = (index, _size(kind), encoder)
 
 

@@ -41,7 +41,7 @@ from array import array
 from engine.convert.encoders import BINARY_KINDS, ELEMENT_OIDS, with_length
 from engine.rows import Converted, Reject
 from engine.convert.jsontext import quote
-from engine.convert.layout import build_levels, constraints, json_writer
+from engine.convert.layout import build_levels, constraints
 from engine.convert.rejection import (
     CORRUPT,
     DATE_RANGE,

@@ -203,9 +203,7 @@ cdef class CompiledMapping:
 
     cdef int _set_levels(self, mapping) except -1:
         """The levels that the plain converter walks too."""
-        hits = []
-        writers = [json_writer(mapping, column, hits.append) for column in mapping.columns]
-        levels = [build_levels(mapping, writers, hits)]
+        levels = [build_levels(mapping)]
         for level in levels:
             levels.extend(level.below.values())
         numbers = {id(level): number for number, level in enumerate(levels)}

@@ -24,7 +24,7 @@ from collections import Counter
 
 from engine.convert.encoders import ELEMENT_OIDS, JSONB_VERSION, NULL, encode_array, with_length
 from engine.convert.keysize import ALWAYS_SHORT, jsonb_size
-from engine.convert.layout import BELOW, STRING_SIZE, Level, build_levels, constraints, json_writer
+from engine.convert.layout import BELOW, STRING_SIZE, Level, build_levels, constraints, encoders_of, json_writer
 from engine.convert.rejection import (
     CORRUPT,
     DETAILS,
@@ -76,7 +76,7 @@ class PlainConverter:
         self._blank = [MISSING] * len(mapping.columns)
         self._column_policies = [Policies.of(column, options) for column in mapping.columns]
         self._column_writers = [json_writer(mapping, column, self._hits.append) for column in mapping.columns]
-        self._top = build_levels(mapping, self._column_writers, self._hits)
+        self._top = build_levels(mapping, encoders_of(mapping, self._column_writers, self._hits))
         self._rest_policies = Policies.of(None, options)
         self._rest_writer = json_writer(mapping, None, self._hits.append)
         roles = {column.role: index for index, column in enumerate(mapping.columns)}

@@ -67,6 +67,20 @@ def documents(batch: bytes, offset: int = 0) -> Iterator[bytes]:
         offset = end
 
 
+def count_documents(batch: bytes) -> int:
+    """How many documents a raw batch has.
+
+    Raises:
+        ValueError: it is not a sequence of whole documents; the message says at which offset it breaks.
+    """
+    n_documents = offset = 0
+    size = len(batch)
+    while offset < size:
+        offset = document_end(batch, offset)
+        n_documents += 1
+    return n_documents
+
+
 def document_end(batch: bytes, offset: int) -> int:
     """Where the document at `offset` of a raw batch ends.
 

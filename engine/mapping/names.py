@@ -10,6 +10,7 @@ import hashlib
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Naming = Literal["snake_case", "preserve"]
@@ -65,6 +66,7 @@ def acts(character: str) -> bool:
     return unicodedata.category(character) in _ACTED_UPON and character not in JOINERS
 
 
+@lru_cache(maxsize=4096)  # collections of a database have many fields of the same names
 def fold(name: str, naming: Naming) -> str:
     """The name in the chosen spelling, of any length: `registeredAt` becomes `registered_at`.
 

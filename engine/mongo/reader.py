@@ -23,7 +23,7 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from engine.mapping.bson import document_end, documents
+from engine.mapping.bson import count_documents, document_end, documents
 from engine.mongo.bounds import MAX_KEY, MIN_KEY, key_of, same_key
 from engine.mongo.causal import CausalTime, majority, session_after
 from engine.mongo.connect import Document
@@ -367,13 +367,13 @@ class Sample:
             n_drawn = 0
             if self._own_draw is not None and is_affordable and not self._query:
                 for batch in self._own_draw(size):
-                    n_drawn += sum(1 for _ in documents(batch))
+                    n_drawn += count_documents(batch)
                     yield from self._taken(batch)
                     if self._room <= 0:
                         self.is_cut = True
                         return
             for batch in self._draw(size - n_drawn if n_drawn < ENOUGH * size else 0):
-                n_drawn += sum(1 for _ in documents(batch)) if not self._has_range_reads else 0
+                n_drawn += count_documents(batch) if not self._has_range_reads else 0
                 yield batch
             self.is_whole = not self._has_range_reads and n_drawn < size and not self.is_cut
         elif n_documents > FEWEST_FOR_RANDOM_CURSOR:
@@ -414,7 +414,7 @@ class Sample:
         if not batch:
             return
         self._room -= len(batch)
-        self._average_bytes = max(1, len(batch) // sum(1 for _ in documents(batch)))
+        self._average_bytes = max(1, len(batch) // count_documents(batch))
         yield batch
 
     def _draw(self, size: int) -> Iterator[bytes]:

@@ -23,7 +23,11 @@ def table_doubts(table: TablePlan) -> str:
     Args:
         table: with the bounds of the table's columns in its mapping.
     """
-    found = [doubt for column in table.mapping.columns for doubt in _column_doubts(table, column)]
+    found = [
+        f"Column {one_line(column.name)} is {doubt}"
+        for column in table.mapping.columns
+        for doubt in _column_doubts(table, column)
+    ]
     if not found:
         return ""
     return f"Table {one_line(table.target)}: {' '.join(found)} Such documents will be rejects."
@@ -57,16 +61,16 @@ def key_doubts(mapping: Mapping, mode: str) -> str:
 
 
 def _column_doubts(table: TablePlan, column: Column) -> Iterator[str]:
-    name = f"Column {one_line(column.name)}"
+    """What follows on "Column c is", each."""
     longest = table.longest.get(column.name, 0)
     if column.length and longest > column.length:
-        yield f"{name} is varchar({column.length}), and values of up to {longest:,} characters were seen."
+        yield f"varchar({column.length}), and values of up to {longest:,} characters were seen."
     if not column.nullable and column.role is Role.FIELD and column.name in table.seen:
         share, kinds = table.seen[column.name]
         if share * (1 - kinds.get(KIND_NAMES[Kind.NULL], 0)) < 1:
-            yield f"{name} is NOT NULL, and documents without a value for it were seen."
+            yield "NOT NULL, and documents without a value for it were seen."
     if not column.nullable and column.role is Role.EXTRA:
         yield (
-            f"{name} is NOT NULL, and documents of which nothing goes there have no value for it: run ALTER TABLE "
+            f"NOT NULL, and documents of which nothing goes there have no value for it: run ALTER TABLE "
             f"{TableName(table.schema_name, table.table).sql} ALTER COLUMN {quote_identifier(column.name)} DROP NOT NULL."
         )

@@ -15,7 +15,8 @@ SNAPSHOT_HZ = 10
 class Wire(BaseModel):
     """What every object on the socket is: immutable. A field that is not known is passed over: a newer engine may have it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    # Built when first used: no process needs them all, so starting is quicker.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
 
 class Request(Wire):

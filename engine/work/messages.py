@@ -3,7 +3,7 @@ only the beginnings of values that a verification found to differ.
 
 ::
 
-    engine  -> worker   NewTask, NewLease, Yield, Abort, Tune, Retire, Probe
+    engine  -> worker   NewTasks, NewLease, Yield, Abort, Tune, Retire, Probe
     worker  -> engine   Ready, Probed, Connected, Progress, Returned, Failed, Problem
 
 A worker asks for nothing by name: `Ready` and `Returned` mean that it is idle and takes a lease. Which tasks and leases belong
@@ -380,10 +380,13 @@ class CensusLease:
 
 
 @dataclass(frozen=True, slots=True)
-class NewTask:
-    """What leases to come are parts of; in place of one with the same number."""
+class NewTasks:
+    """What leases to come are parts of; in place of those with the same numbers.
 
-    task: Task
+    Together, since equal columns of several mappings travel once then.
+    """
+
+    tasks: tuple[Task, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -658,5 +661,5 @@ class Problem:
     message: str
 
 
-ToWorker = NewTask | NewLease | Yield | Abort | Tune | Retire | Probe
+ToWorker = NewTasks | NewLease | Yield | Abort | Tune | Retire | Probe
 FromWorker = Ready | Probed | Connected | Progress | Returned | Failed | Problem

@@ -37,7 +37,7 @@ from engine.work.messages import (
     FromWorker,
     Lease,
     NewLease,
-    NewTask,
+    NewTasks,
     Probe,
     Ready,
     Retire,
@@ -188,8 +188,8 @@ class _Worker:
 
     def _obey(self, message: ToWorker) -> None:
         match message:
-            case NewTask():
-                self._tasks[message.task.task_id] = message.task
+            case NewTasks():
+                self._tasks.update((task.task_id, task) for task in message.tasks)
             case NewLease():
                 for forgotten in touch(self._tasks, message.lease):
                     for work in self._works.values():

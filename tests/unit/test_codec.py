@@ -44,7 +44,7 @@ VALUES: list[object] = [
     messages.SeedLease(0, 100, 200),
     messages.VerifyLease(1, 7, 0, None, BOUND, True, (BOUND, None)),
     CENSUS,
-    messages.NewTask(messages.SeedTask(0, "shop", "users", 3)),
+    messages.NewTasks((messages.SeedTask(0, "shop", "users", 3), messages.CensusTask(-1, "shop", "users", 2, True))),
     messages.NewLease(messages.CopyBundle((COPY,))),
     messages.Yield(),
     messages.Abort(),

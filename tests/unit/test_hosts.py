@@ -20,7 +20,7 @@ from engine.work.messages import (
     Connected,
     Failed,
     NewLease,
-    NewTask,
+    NewTasks,
     Probe,
     Probed,
     Ready,
@@ -109,7 +109,7 @@ async def test_one_worker_of_each_host_is_asked_and_none_has_a_lease_before_the_
     cluster.members[0].say(HERE)
     await settled()
     assert [kinds(member.sent) for member in cluster.members] == [
-        [Probe, NewTask, NewLease], [Probe], [NewTask, NewLease], [],
+        [Probe, NewTasks, NewLease], [Probe], [NewTasks, NewLease], [],
     ]  # fmt: skip
     cluster.members[1].say(HERE)
     await settled()
@@ -118,7 +118,7 @@ async def test_one_worker_of_each_host_is_asked_and_none_has_a_lease_before_the_
 
 async def test_workers_of_this_host_are_not_asked() -> None:
     cluster = Cluster(2, lambda number: "")
-    assert [kinds(member.sent) for member in cluster.members] == [[NewTask, NewLease], [NewTask, NewLease]]
+    assert [kinds(member.sent) for member in cluster.members] == [[NewTasks, NewLease], [NewTasks, NewLease]]
 
 
 async def test_a_host_that_reaches_another_server_takes_no_part_and_the_others_go_on() -> None:

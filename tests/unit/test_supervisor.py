@@ -16,7 +16,7 @@ from engine.work.messages import (
     Failed,
     Lease,
     NewLease,
-    NewTask,
+    NewTasks,
     Problem,
     Progress,
     Ready,
@@ -128,13 +128,13 @@ def kinds(messages: list[ToWorker]) -> list[type]:
 async def test_a_worker_is_told_of_a_task_once_and_gets_a_lease_when_it_is_idle() -> None:
     cluster = Cluster(1, lease(0), lease(1))
     (member,) = cluster.members
-    assert kinds(member.sent) == [NewTask, NewLease]
+    assert kinds(member.sent) == [NewTasks, NewLease]
     member.say(Returned(lease(0), finished=True))
-    assert kinds(member.sent) == [NewTask, NewLease, NewLease]
+    assert kinds(member.sent) == [NewTasks, NewLease, NewLease]
     cluster.supervisor.forget_tasks()
     cluster.direction.waiting.append(lease(2))
     member.say(Returned(lease(1), finished=True))
-    assert kinds(member.sent)[3:] == [NewTask, NewLease]
+    assert kinds(member.sent)[3:] == [NewTasks, NewLease]
 
 
 async def test_the_first_workers_wait_for_the_others() -> None:
@@ -152,7 +152,7 @@ async def test_the_first_workers_wait_for_the_others() -> None:
     first.say(Ready(first.pid, "plain"))
     assert kinds(first.sent) == []
     second.say(Ready(second.pid, "plain"))
-    assert (kinds(first.sent), kinds(second.sent)) == ([NewTask, NewLease], [NewTask, NewLease])
+    assert (kinds(first.sent), kinds(second.sent)) == ([NewTasks, NewLease], [NewTasks, NewLease])
 
 
 async def test_the_lease_of_a_member_that_is_dead_is_lost_at_once_and_another_member_is_started() -> None:
@@ -202,7 +202,7 @@ async def test_a_member_out_of_reach_without_a_session_commits_nothing_that_the_
     first.leave(OUT_OF_REACH)
     assert cluster.direction.lost_leases == [(lease(0), "is out of reach")]
     assert cluster.direction.ended_backends == []
-    assert kinds(second.sent) == [NewTask, NewLease]
+    assert kinds(second.sent) == [NewTasks, NewLease]
     assert len(cluster.members) == 2
 
 
@@ -230,7 +230,7 @@ async def test_a_smaller_cluster_lets_idle_workers_go_first() -> None:
     busy, idle = cluster.members
     cluster.supervisor.resize(1)
     assert kinds(idle.sent) == [Retire]
-    assert kinds(busy.sent) == [NewTask, NewLease]
+    assert kinds(busy.sent) == [NewTasks, NewLease]
     idle.leave(Ended("ended with exit code 0", 0))
     assert (2, "retired") in cluster.direction.changes
     cluster.supervisor.resize(0)
