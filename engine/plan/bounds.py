@@ -40,8 +40,7 @@ def key_doubts(mapping: Mapping, mode: str) -> str:
         return ""
     column = mapping.id_column
     found = [
-        f"_id may be {what}: where two differ in nothing else, the later document replaces the other in mode upsert; a full "
-        "verification names them."
+        f"_id may be {what}: where two differ in nothing else, the later document becomes a reject in mode upsert."
         for kind, type_, what in _LOSSY_KEYS
         if kind in column.kinds and column.type is type_
     ]
@@ -55,7 +54,7 @@ def key_doubts(mapping: Mapping, mode: str) -> str:
         found.insert(
             0,
             f"_id may be of several kinds. Where two become equal as {column.type.value}, such as an objectId and the string "
-            f"of its digits, the later document replaces the other in mode upsert; a full verification names them{remedy}.",
+            f"of its digits, the later document becomes a reject in mode upsert{remedy}.",
         )
     return " ".join(found)
 

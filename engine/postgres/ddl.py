@@ -19,6 +19,8 @@ OLD_MARK = "__mongopg_old_"
 """The same for the table that a swap replaces, for the moment between rename and drop."""
 KEY_SUFFIX = "_pkey"
 """What PostgreSQL itself calls a primary key."""
+KEY_TAKEN_MARK = "mongopg key taken: "
+"""Begins the text in the error of a row whose key this run has given to another one; the key follows."""
 _HASH_DIGITS = 8
 
 
@@ -88,25 +90,42 @@ def rename_constraint(table: TableName, old: str, new: str) -> str:
 
 
 def upsert(
-    target: TableName, source: TableName, columns: Sequence[str], key: str, identities: Sequence[str] = ()
+    target: TableName,
+    source: TableName,
+    columns: Sequence[str],
+    key: str,
+    identities: Sequence[str] = (),
+    written_since: str = "",
 ) -> str:
     """INSERT of all rows of `source`, where a row whose `key` exists takes the new values.
 
     Args:
         identities: columns that are GENERATED ALWAYS AS IDENTITY: new rows bring their own values, as with COPY. No UPDATE can
             change one, so a row that would is refused, with an error of its own (a text that is no boolean).
+        written_since: SQL of an age of transactions: a row that a younger one wrote takes no other values. One that would give
+            it some is refused in the same way, by a text with `KEY_TAKEN_MARK` and the key.
     """
     names = ", ".join(quote_identifier(column) for column in columns)
     changed = [column for column in columns if column != key and column not in identities]
+    if not changed and written_since and key not in identities:
+        changed = [key]  # there is nothing to change, but whose row it is has to be looked at
     changes = ", ".join(f"{quote_identifier(column)} = EXCLUDED.{quote_identifier(column)}" for column in changed)
     action = f"DO UPDATE SET {changes}" if changes else "DO NOTHING"
     kept = [quote_identifier(column) for column in columns if column in identities and column != key]
+    row = target.sql
+    cases = ""
+    if written_since and changes:
+        taken = f"('{KEY_TAKEN_MARK}' || EXCLUDED.{quote_identifier(key)}::text)::boolean"
+        cases += f" WHEN age({row}.xmin) < ({written_since}) THEN {taken}"
     if kept and changes:
-        row = target.sql
         unchanged = " AND ".join(f"{row}.{column} IS NOT DISTINCT FROM EXCLUDED.{column}" for column in kept)
         values = " || ' ' || ".join(f"EXCLUDED.{column}" for column in kept)
         message = f"('no UPDATE changes an identity column: ' || {values})::boolean"
-        action += f" WHERE CASE WHEN {unchanged} THEN true ELSE {message} END"
+        cases += f" WHEN {unchanged} THEN true ELSE {message}"
+    elif cases:
+        cases += " ELSE true"
+    if cases:
+        action += f" WHERE CASE{cases} END"
     overriding = "OVERRIDING SYSTEM VALUE " if identities else ""
     rows = f"SELECT {names} FROM {source.sql}"  # noqa: S608 - quoted names
     return f"INSERT INTO {target.sql} ({names}) {overriding}{rows} ON CONFLICT ({quote_identifier(key)}) {action}"

@@ -23,6 +23,9 @@ class CopyTarget:
     """`database.collection`, for rejects."""
     upsert_key: str = ""
     """Column whose existing rows take new values (mode `upsert`); empty only adds rows."""
+    written_since: str = ""
+    """SQL of an age of transactions, where several documents may have one key in the table: a row that a younger one wrote
+    takes no values of another document. Empty where each has its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ import asyncpg
 
 from engine.errors import MigrationError
 from engine.mapping.names import TableName, quote_identifier
-from engine.postgres.ddl import upsert
+from engine.postgres.ddl import KEY_TAKEN_MARK, upsert
 from engine.postgres.guards import Guards, Reports
 from engine.postgres.page import CopyTarget, Page, Refusal, column_of, line_of
 from engine.postgres.queries import copy_tuples
@@ -50,6 +50,8 @@ MEMORY_ROWS = 50_000
 """How often the table refused rows is remembered for about so many of them."""
 MOST_ODD = 100
 """So many rows fail in a way that need not be about them, and none goes in: then it is not."""
+KEY_TAKEN = "key_taken"
+"""The reason of a reject whose key another row has."""
 UPSERT_PAGE = TableName("pg_temp", "mongopg_page")
 """Where rows of an upsert are collected; gone at COMMIT."""
 
@@ -391,6 +393,7 @@ class RowSender:
                 self.target.columns,
                 self.target.upsert_key,
                 self._identities or (),
+                self.target.written_since,
             )
         )
         return _count(status)
@@ -405,13 +408,22 @@ class RowSender:
         yield COPY_TRAILER
 
     def _is_row_error(self, error: asyncpg.PostgresError) -> bool:
-        # Two rows of one upsert with the same key: apart, the later one wins, as it does between slices.
+        # Two rows of one upsert with the same key: apart, the later one is refused, or wins, as it does between slices.
         twice = bool(self.target.upsert_key) and sqlstate_of(error) == CARDINALITY_VIOLATION
         return twice or is_data_error(error)
 
     def _refusal(self, row: int, error: asyncpg.PostgresError) -> Refusal:
         """Of a row, for an error that is its own."""
         context = error.context or ""
+        if self.target.written_since and KEY_TAKEN_MARK in error.args[0]:
+            key = error.args[0].partition(KEY_TAKEN_MARK)[2].removesuffix('"')
+            return Refusal(
+                row=row,
+                reason=KEY_TAKEN,
+                sqlstate="",
+                column=self.target.upsert_key,
+                detail=f"another document of this run has the key {key} in the table, or its row was changed meanwhile",
+            )
         return Refusal(
             row=row,
             reason=condition_name(error),

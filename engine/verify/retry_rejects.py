@@ -36,15 +36,16 @@ from engine.mapping.model import Mapping
 from engine.mapping.names import TableName
 from engine.mapping.options import POLICIES, choices
 from engine.plan import TablePlan, kept_plan
+from engine.plan.bounds import key_doubts
 from engine.plan.reading import read_plan
 from engine.postgres import compare, finish, obstacles, sqlstates, tables
 from engine.postgres.compare import Comparer
 from engine.postgres.page import CopyTarget, Page
+from engine.postgres.rows import KEY_TAKEN as KEY_TAKEN
 from engine.postgres.rows import RowSender
 from engine.protocol import RejectsRetried, RetryRejects, RetryReport
 from engine.rows import Converted, Piece, TableLoad
 
-KEY_TAKEN = "key_taken"
 KEY_TAKEN_DETAIL = "the table has another row of this key"
 
 
@@ -142,7 +143,10 @@ async def _prepared(
     converter = await asyncio.to_thread(make_converter, mapping, settings.run.converter)
     has_key = table.has_range_reads and not table.mapping.id_column.nullable
     causes = tuple((each.namespace, each.reason, each.field, each.sqlstate) for each in command.only)
-    return _Table(connection, run_id, table.task_id, name, mapping, converter, mode == "upsert", has_key, causes)
+    may_share = mode == "upsert" and (not table.has_range_reads or bool(key_doubts(mapping, mode)))
+    return _Table(
+        connection, run_id, table.task_id, name, mapping, converter, mode == "upsert", has_key, causes, may_share
+    )
 
 
 def _check_policies(command: RetryRejects) -> None:
@@ -182,6 +186,8 @@ class _Table:
     """Rows can be told apart by their key."""
     causes: tuple[Cause, ...]
     """Of the rejects to write; all of them where there are none."""
+    may_share: bool
+    """Several documents may have one row: none of them takes that of another."""
     _comparer: Comparer | None = field(default=None, init=False)
 
     async def run(self, sums: _Sums) -> None:
@@ -275,7 +281,8 @@ class _Table:
             return []
         columns = tuple(column.name for column in self.mapping.columns)
         key = self.mapping.id_column.name if self.is_upsert else ""
-        sender = RowSender(self.connection, CopyTarget(self.name, columns, "", upsert_key=key))
+        since = runs.age_of_rows(self.run_id) if self.may_share else ""
+        sender = RowSender(self.connection, CopyTarget(self.name, columns, "", upsert_key=key, written_since=since))
         await sender.prepare()
         _, refusals = await sender.send(Page(), _only(Piece(batch, _chosen(converted, todo))))
         refused = set()

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from engine.ledger.runs import age_of_rows
 from engine.ledger.slices import PageResult
 from engine.mapping.names import TableName
+from engine.plan.bounds import key_doubts
 from engine.postgres.page import CopyTarget
 from engine.rows import Piece
 from engine.work.feed import Feed
@@ -106,4 +108,10 @@ def target_of(task: CopyTask) -> CopyTarget:
         columns=tuple(column.name for column in task.mapping.columns),
         namespace=f"{task.database}.{task.collection}",
         upsert_key=task.mapping.id_column.name if task.mode == "upsert" else "",
+        written_since=age_of_rows(task.run_id) if may_share_rows(task) else "",
     )
+
+
+def may_share_rows(task: CopyTask) -> bool:
+    """Several documents may have one row in mode upsert: keys are equal more often in the table, or a view has one twice."""
+    return task.mode == "upsert" and (not task.has_range_reads or bool(key_doubts(task.mapping, task.mode)))
