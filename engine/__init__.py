@@ -37,6 +37,7 @@ and modules::
     tls         what both sides share about TLS
     references  connection strings that are in a variable or a file of the host where they are used
     redaction   secrets taken out of text
+    plurals     counts in sentences
     validation  what a value that was refused should have been, in one sentence
     logs        the engine's log
     errors      every error that reaches a person, with its exit code

@@ -47,6 +47,7 @@ from engine.cluster.host_words import (
 from engine.cluster.mailbox import Mailbox
 from engine.cluster.pace import Pace
 from engine.errors import ConnectError, MigrationError, UsageError
+from engine.plurals import counted
 from engine.work.codec import BadMessage
 from engine.work.context import WorkerStart
 from engine.work.frames import FORMAT
@@ -438,7 +439,7 @@ class DaskCrew:
         n = len(place.members)
         place.is_answering = False
         if place.here is not None and (n or not place.is_leaving):
-            goes_on = f": its {n} {'worker' if n == 1 else 'workers'} and their work go to others" if n else ""
+            goes_on = f": its {counted(n, 'worker')} and their work go to others" if n else ""
             self.events.noticed("host", f"Host {place.name} is {'gone' if place.is_leaving else 'lost'}{goes_on}.")
         self._lose_members(place, words)
         if self._has(place):
@@ -565,7 +566,7 @@ class DaskCrew:
         if not self._wanted:
             return ""
         if not self._places:
-            more = f", and is asked for {self.hosts_wanted} hosts" if is_asked else ""
+            more = f", and is asked for {counted(self.hosts_wanted, 'host')}" if is_asked else ""
             return f"The Dask cluster has no workers{more}: the work goes on when one joins."
         if not self._usable:
             refused = [place for place in self._places.values() if place.problem]
@@ -577,9 +578,9 @@ class DaskCrew:
             return "The Dask cluster runs other tasks on all of its threads: the work goes on when one is free."
         if self._wanted <= room:
             return ""
-        slots = "slot" if room == 1 else "slots"
-        more = f"it is asked for {self.hosts_wanted} hosts" if is_asked else "more are used as they come"
-        return f"{self._wanted} workers are wanted and the Dask cluster has {room} {slots}: {more}."
+        more = f"it is asked for {counted(self.hosts_wanted, 'host')}" if is_asked else "more are used as they come"
+        wanted = counted(self._wanted, "worker is", "workers are")
+        return f"{wanted} wanted and the Dask cluster has {counted(room, 'slot')}: {more}."
 
     def _ask_for_hosts(self) -> bool:
         """Ask the cluster for as many hosts as it takes, where that is wanted; it is never asked for fewer."""

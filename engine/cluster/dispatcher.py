@@ -18,6 +18,7 @@ from engine.cluster.job import Job, JobOwner
 from engine.cluster.supervisor import Supervisor
 from engine.cluster.worker import Worker
 from engine.errors import MigrationError, RunTaken
+from engine.plurals import counted
 from engine.protocol import ProblemReported, WorkerChanged, WorkerView
 from engine.redaction import redact
 from engine.work.context import WorkerStart
@@ -260,7 +261,8 @@ class Dispatcher:
         if self.is_ending or not job.can_go_on(message.lease):
             return False
         job.returned(message.lease, message.lease)
-        words = f"{redact(message.message)} The work continues with the {size} workers that are connected."
+        workers = counted(size, "worker that is", "workers that are")
+        words = f"{redact(message.message)} The work continues with the {workers} connected."
         self._owner.emit(ProblemReported(code=message.code, message=words, retry=True))
         self._owner.resized(size)
         return True

@@ -9,6 +9,7 @@ from dataclasses import replace
 from engine.cluster.job import Job, JobOwner
 from engine.ledger.changed import ToCompare
 from engine.mongo.causal import CausalTime
+from engine.plurals import counted
 from engine.protocol import ProblemReported
 from engine.work.messages import CHECK_TASKS, Checked, CheckLease, Failed
 
@@ -80,16 +81,22 @@ class CheckJob(Job[CheckLease, Checked]):
         task = self.tasks[payload.task_id]
         namespace = f"{task.database}.{task.collection}"
         if payload.n_again:
-            message = (
-                f"{payload.n_again:,} rows of {namespace} were found to differ from their documents, and are written again. "
-                "Something else may write to the table."
+            differ = counted(
+                payload.n_again,
+                f"row of {namespace} was found to differ from its document, and is",
+                f"rows of {namespace} were found to differ from their documents, and are",
             )
+            message = f"{differ} written again. Something else may write to the table."
             self._owner.emit(ProblemReported(code=DIFFERENCES, message=message, namespace=namespace, retry=True))
             self._on_mended()
         if payload.n_standing:
+            differ = counted(
+                payload.n_standing,
+                f"row of {namespace} differs from its document though it was",
+                f"rows of {namespace} differ from their documents though they were",
+            )
             message = (
-                f"{payload.n_standing:,} rows of {namespace} differ from their documents though they were written again: a "
-                "trigger may change them, or something else writes to the table."
+                f"{differ} written again: a trigger may change what is written, or something else writes to the table."
             )
             self._owner.emit(ProblemReported(code=DIFFERENCES, message=message, namespace=namespace))
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from engine.config import GuardSettings
 from engine.guards.governor import Level
+from engine.plurals import counted
 from engine.protocol import (
     BlockedView,
     GuardState,
@@ -262,7 +263,7 @@ def _queue(source: SourceVitals, limits: Limits, _: GuardSettings) -> Seen | Hid
         return _unseen(source.unseen, "read tickets") or _untold("how many operations wait")
     queued = (source.reads_queued or 0) + (source.writes_queued or 0)
     level = limits.above(queued)
-    words = f"{queued:,} operation{'s wait' if queued != 1 else ' waits'} in MongoDB's queues"
+    words = f"{counted(queued, 'operation waits', 'operations wait')} in MongoDB's queues"
     return Seen(level, words + limits.passed(level, lambda limit: f"{limit:,.0f}"), queued, limits.excess(queued))
 
 

@@ -18,6 +18,7 @@ from engine.mapping.model import Mapping
 from engine.mapping.options import POLICIES, choices
 from engine.plan import kept_plan
 from engine.plan.request import settings_of
+from engine.plurals import counted
 from engine.postgres import finish
 from engine.protocol import (
     DiscardedTable,
@@ -92,8 +93,8 @@ async def discard(ledger: Ledger, run: str, *, drop_tables: bool, force: bool = 
         n_rejects = await rejects.count_rejects(connection, record.run_id)
     if n_rejects and not force:
         raise UsageError(
-            f"Run {record.run_id} has {n_rejects:,} rejected documents, and the ledger has the only copy of them as they were "
-            f"read: see `mongopg-tui rejects {record.run_id} --documents`, or delete them with --force.",
+            f"Run {record.run_id} has {counted(n_rejects, 'rejected document')}, and the ledger has the only copy of what was "
+            f"read: see `mongopg-tui rejects {record.run_id} --documents`, or delete it with --force.",
             code="rejects",
         )
     await ledger.hold([load.target for load in loads])

@@ -276,10 +276,10 @@ WITH edge AS (
     SELECT task_id, stop, false, partition_id, 0, 1 FROM edge WHERE stop IS NOT NULL
 )
 SELECT task_id, min(partition_id) AS partition_id,
-       format('%s partitions end and %s begin at one of its bounds', sum(stops), sum(begins)) AS message
+       format('ends of partitions at one of its bounds: %s, beginnings: %s', sum(stops), sum(begins)) AS message
 FROM point GROUP BY task_id, at, behind HAVING sum(begins) <> 1 OR sum(stops) <> 1
 UNION ALL
-SELECT t.task_id, NULL, format('%s partitions begin and %s end with the collection',
+SELECT t.task_id, NULL, format('partitions that begin with the collection: %s, that end with it: %s',
        count(*) FILTER (WHERE e.partition_id IS NOT NULL AND e.begin IS NULL),
        count(*) FILTER (WHERE e.partition_id IS NOT NULL AND e.stop IS NULL))
 FROM mongopg.table_load t LEFT JOIN edge e USING (task_id)

@@ -22,6 +22,7 @@ from engine.libpq.keywords import BY_NAME, FOREIGN, NUMBERS, SERVER_SETTINGS, SS
 from engine.libpq.passfile import find_password
 from engine.libpq.services import NoService, read_service
 from engine.libpq.sockets import default_host
+from engine.plurals import counted
 from engine.redaction import redact
 
 DEFAULT_PORT = 5432
@@ -330,10 +331,10 @@ def _endpoints(values: Mapping[str, str], origins: Mapping[str, str]) -> Iterabl
     addresses = values["hostaddr"].split(",") if values.get("hostaddr") else []
     ports = values["port"].split(",") if values.get("port") else [""]
     if hosts and addresses and len(hosts) != len(addresses):
-        raise _invalid(f"there are {len(hosts)} hosts and {len(addresses)} values of hostaddr")
+        raise _invalid(f"there are {counted(len(hosts), 'host')} and {counted(len(addresses), 'value')} of hostaddr")
     count = max(len(hosts), len(addresses), 1)
     if len(ports) not in (1, count):
-        raise _invalid(f"there are {len(ports)} ports and {count} hosts")
+        raise _invalid(f"there are {counted(len(ports), 'port')} and {counted(count, 'host')}")
     for number in range(count):
         port = _port(ports[number if len(ports) > 1 else 0], origins.get("port", SETTING))
         host = hosts[number].strip() if hosts else ""

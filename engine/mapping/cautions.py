@@ -13,6 +13,7 @@ from engine.mapping.limits import LONGEST_INSIDE, MAX_ROW_BYTES
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
 from engine.mapping.names import EXTRA_NAME, ID_NAME, MISSING_NAME, column_names, show_path
 from engine.mapping.options import MappingOptions
+from engine.plurals import counted
 
 Caution = tuple[int, str]
 """A weight, the greater the further up it is shown, and one sentence."""
@@ -162,7 +163,9 @@ def name_cautions(columns: Iterable[Column], table: str = "") -> list[Caution]:
 
 def corrupt_caution(n_corrupt: int, n_documents: int) -> Caution:
     """That some documents break the rules of BSON."""
-    return 95, f"{n_corrupt} of {n_documents} documents seen are corrupt and will be rejected."
+    are = "is" if n_corrupt == 1 else "are"
+    seen = counted(n_documents, "document")
+    return 95, f"{n_corrupt:,} of {seen} seen {are} corrupt and will be rejected."
 
 
 def listed(names: list[str]) -> str:
@@ -211,8 +214,14 @@ def _of_documents(census: Census, mapping: Mapping) -> Iterator[Caution]:
     if census.largest >= BIG_DOCUMENT:
         yield 20, f"The largest document seen has {census.largest / (1 << 20):.1f} MiB."
     if census.n_untracked:
-        place = "go to _extra" if mapping.options.overflow == "overflow" else "reject their documents"
-        yield 40, f"{census.n_untracked} values are in fields too many to track or not named in UTF-8: they {place}."
+        goes, go = ("goes", "go") if mapping.options.overflow == "overflow" else ("rejects", "reject")
+        where = "to _extra" if mapping.options.overflow == "overflow" else "the document"
+        values = counted(
+            census.n_untracked,
+            f"value is in fields too many to track or not named in UTF-8: it {goes} {where}",
+            f"values are in fields too many to track or not named in UTF-8: they {go} {where}",
+        )
+        yield 40, f"{values}."
 
 
 def _of_width(census: Census, mapping: Mapping) -> Iterator[Caution]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from engine.plan.model import TablePlan
 from engine.plan.preview import Preview
+from engine.plurals import counted
 
 READ_BYTES_PER_S = 90e6
 """Assumed of MongoDB: BSON that one worker is given a second."""
@@ -80,10 +81,12 @@ def estimate(
 
 def assumptions(preview: Preview, workers: int, throttle: int) -> str:
     """What an estimate rests on, as a sentence."""
+    n_readers = min(workers, os.cpu_count() or 1)
+    readers = "the worker" if n_readers == 1 else f"each of {n_readers} workers"
     words = (
-        f"Estimated from {preview.n_read:,} documents converted here by the {preview.converter} converter "
-        f"({1 / preview.seconds_per_document if preview.seconds_per_document else 0:,.0f}/s), assuming that each of "
-        f"{min(workers, os.cpu_count() or 1)} workers reads {READ_BYTES_PER_S / 1e6:.0f} MB/s from MongoDB and PostgreSQL "
+        f"Estimated from {counted(preview.n_read, 'document')} converted here by the {preview.converter} converter "
+        f"({1 / preview.seconds_per_document if preview.seconds_per_document else 0:,.0f}/s), assuming that "
+        f"{readers} reads {READ_BYTES_PER_S / 1e6:.0f} MB/s from MongoDB and PostgreSQL "
         f"takes {COPY_BYTES_PER_S / 1e6:.0f} MB/s from it."
     )
     return f"{words} The throttle lets {throttle:,} rows/s through." if throttle else words

@@ -59,6 +59,7 @@ from engine.plan.naming import with_own_names
 from engine.plan.order import EMPTY, IN_ORDER, ToldOrders, natural_refused, order_of
 from engine.plan.request import Choice, request_of
 from engine.plan.widest import Widest
+from engine.plurals import counted
 from engine.postgres.existing import ExistingTable
 from engine.protocol.saved_plan import wrong
 
@@ -567,9 +568,10 @@ def _cut_sentence(drawn: Drawn, part: CollectionFacts, settings: Settings) -> st
     looked_at = drawn.census.n_documents
     if not drawn.is_cut or 0 <= part.documents <= looked_at:
         return ""
-    of = f" of {part.documents:,}" if part.documents >= 0 else ""
+    documents = counted(max(part.documents, looked_at), "document")
+    looked = f"{looked_at:,} of {documents}" if part.documents >= 0 else documents
     return (
-        f"The census looked at {looked_at:,}{of} documents, {drawn.census.n_bytes / MEGABYTE:,.0f} MB: source.sample_bytes "
+        f"The census looked at {looked}, {drawn.census.n_bytes / MEGABYTE:,.0f} MB: source.sample_bytes "
         f"({settings.source.sample_bytes / MEGABYTE:,.0f} MB) ends it there. A full census looks at all of them."
     )
 

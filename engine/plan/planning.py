@@ -29,6 +29,7 @@ from engine.plan.request import as_saved
 from engine.plan.saved import saved_of
 from engine.plan.target_tables import NOT_SEEN_WEIGHT, existing_tables, warn_of_closed
 from engine.plan.writing import Remarks, harmless, write_plan
+from engine.plurals import counted
 from engine.postgres import ddl
 from engine.postgres.existing import EarlierOf
 from engine.postgres.indexes import create_index
@@ -179,7 +180,7 @@ def warnings_of(survey: Survey, shown: Preview, failure: str = "") -> list[tuple
     def sampled(count: int) -> str:
         """Converted were fewer than were sampled, perhaps: then a share is told, and one size of the sample, the heading's."""
         return (
-            f"{count:,} of {shown.n_read:,} sampled documents"
+            f"{count:,} of {counted(shown.n_read, 'sampled document')}"
             if is_all
             else f"{percent(count, shown.n_read)} of the sampled documents"
         )
@@ -206,10 +207,10 @@ def warnings_of(survey: Survey, shown: Preview, failure: str = "") -> list[tuple
         beginning = f"Rows of {sampled(shown.n_too_wide)} have up to {shown.widest:,} bytes"
         found.append((REJECT_WEIGHT, too_wide(beginning, survey.table.mapping.options)))
     if shown.n_overflow:
-        values = f"{shown.n_overflow:,} values of {shown.n_read:,} sampled documents"
+        values = f"{counted(shown.n_overflow, 'value')} of {counted(shown.n_read, 'sampled document')}"
         if not is_all:
             values = f"{shown.n_overflow / shown.n_read:.2g} values of each sampled document, on average,"
-        found.append((OVERFLOW_WEIGHT, f"{values} go to _extra."))
+        found.append((OVERFLOW_WEIGHT, f"{values} {'goes' if is_all and shown.n_overflow == 1 else 'go'} to _extra."))
     return sorted(found, key=lambda each: -each[0])
 
 
@@ -362,7 +363,7 @@ def _commented(text: str) -> str:
 def _remarks(survey: Survey, offers: OfferedColumns, warnings: list[str]) -> Remarks:
     """What the comments of a saved plan say of a table."""
     table = survey.table
-    documents = f"{table.documents:,} documents" if survey.is_counted else "an unknown number of documents"
+    documents = counted(table.documents, "document") if survey.is_counted else "an unknown number of documents"
     size = f"{documents}, {table.size_bytes / (1 << 20):,.1f} MiB"
     sampled = "all counted" if table.census == "full" else f"{survey.census.n_documents:,} sampled"
     heading = [f"{table.namespace}: {size}; {sampled}"]

@@ -17,6 +17,7 @@ from engine.mongo.collections import NEVER_IN_DATABASES
 from engine.mongo.filters import canonical_filter, encode_filter
 from engine.notation import NamedCollection, leaves_out, parsed, written, written_namespace, written_table
 from engine.plan.checks import schema_fault, target_fault
+from engine.plurals import counted
 from engine.postgres.names import NOTHING_KNOWN, KnownNames
 from engine.protocol.saved_plan import SavedPlan, SavedTable
 from engine.validation import shown
@@ -206,10 +207,9 @@ def _left_views(views: Sequence[NamedCollection]) -> list[str]:
         return []
     names = [shown(each.namespace) for each in views[:SHOWN_VIEWS]]
     more = f" and {len(views) - SHOWN_VIEWS} more" if len(views) > SHOWN_VIEWS else ""
-    count = "1 view is" if len(views) == 1 else f"{len(views)} views are"
     return [
-        f"{count} left out, being no collection of the database: {', '.join(names)}{more}. Name a view to copy what it shows, "
-        f"as in --collection {written(views[0].database, views[0].collection)}."
+        f"{counted(len(views), 'view is', 'views are')} left out, being no collection of the database: {', '.join(names)}"
+        f"{more}. Name a view to copy what it shows, as in --collection {written(views[0].database, views[0].collection)}."
     ]
 
 

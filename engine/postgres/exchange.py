@@ -20,6 +20,7 @@ from engine.errors import MigrationError, UsageError
 from engine.mapping.kinds import NUMBERS, kinds_that_always_fit
 from engine.mapping.model import ColumnType, Mapping, Role
 from engine.mapping.names import TableName, quote_identifier
+from engine.plurals import counted
 from engine.postgres import ddl
 from engine.postgres.attachments import Earlier, Found
 from engine.postgres.names import free_name
@@ -375,7 +376,7 @@ class _Work:
             n_written += int(status.rpartition(" ")[2])
         if n_written != self.n_rows:
             raise MigrationError(
-                f"Table {self.table.target} was not replaced: of {self.n_rows:,} rows it took {n_written:,}. "
+                f"Table {self.table.target} was not replaced: of {counted(self.n_rows, 'row')} it took {n_written:,}. "
                 f"{await self._who_drops()}{_as_it_was(self.table)}",
                 code="mismatch",
             )

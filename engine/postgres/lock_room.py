@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from engine.errors import UsageError
+from engine.plurals import counted
 from engine.postgres.queries import one_row
 
 LOCKS_OF_NEW = 8
@@ -101,9 +102,9 @@ async def require_room(connection: asyncpg.Connection, locks: Sequence[int]) -> 
     processes = max(1, room.capacity // room.per_transaction)
     least = -(-(needed + room.in_use) // processes)
     raise UsageError(
-        f"Replacing {len(locks):,} tables in one transaction takes about {needed:,} locks, and the target's lock table has "
-        f"room for {room.free:,} more (max_locks_per_transaction = {room.per_transaction}, {room.capacity:,} in all): set "
-        f"max_locks_per_transaction to {least + least // 10 + 1} or more and restart the server, or replace fewer tables in "
-        "one run.",
+        f"Replacing {counted(len(locks), 'table')} in one transaction takes about {needed:,} locks, and the target's lock "
+        f"table has room for {room.free:,} more (max_locks_per_transaction = {room.per_transaction}, {room.capacity:,} in "
+        f"all): set max_locks_per_transaction to {least + least // 10 + 1} or more and restart the server, or replace fewer "
+        "tables in one run.",
         code="locks",
     )

@@ -10,6 +10,7 @@ from engine.mongo import catalogue, rights, snapshot
 from engine.mongo import connect as mongo
 from engine.plan import Choice
 from engine.plan.making import require_limitable
+from engine.plurals import counted
 from engine.protocol import CheckView
 
 
@@ -25,7 +26,7 @@ def look_at_source(client: mongo.Client, settings: Settings, choices: Sequence[C
         said = "All documents can be read as they were at one time."
         checks.append(_checked("snapshot", said, lambda: snapshot.check(client, names)))
     if settings.run.limit:
-        said = f"The first {settings.run.limit:,} documents of each collection can be told."
+        said = f"The first {counted(settings.run.limit, 'document')} of each collection can be told."
         checks.append(_checked("limit", said, lambda: _require_limitable(client, names)))
     return checks
 

@@ -15,6 +15,7 @@ from engine.ledger.table_locks import held_tables
 from engine.mapping.names import TableName
 from engine.plan import TablePlan
 from engine.plan.existing import in_order
+from engine.plurals import counted
 from engine.postgres import connect as postgres
 from engine.postgres import requirements, sqlstates
 from engine.postgres.existing import EarlierOf, RowsAre, rows_known
@@ -136,8 +137,9 @@ def _connections(workers: int, free: int) -> CheckView:
         require_connections(workers, free)
     except UsageError as error:
         return stop("connections", error)
-    needed = f"{workers} worker{'s' * (workers != 1)} and the engine need {workers + ENGINE_SESSIONS}"
-    return CheckView(what="connections", status="ok", message=f"{free} connections are free, and {needed}.")
+    needed = f"{counted(workers, 'worker')} and the engine need {workers + ENGINE_SESSIONS}"
+    said = f"{counted(free, 'connection is', 'connections are')} free, and {needed}."
+    return CheckView(what="connections", status="ok", message=said)
 
 
 async def _swap(connection: asyncpg.Connection, looked: Sequence[Looked]) -> list[CheckView]:

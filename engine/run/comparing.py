@@ -25,6 +25,7 @@ from engine.mongo.causal import CausalTime
 from engine.mongo.collections import collection_of
 from engine.mongo.reader import Range
 from engine.plan import TablePlan
+from engine.plurals import counted
 from engine.postgres import keys, removed
 from engine.postgres.sqlstates import UNREACHABLE
 from engine.protocol import ProblemReported, RunState
@@ -190,10 +191,11 @@ class Comparing:
 
     def _tell(self, found: Compared, *, deletes: bool) -> None:
         message = (
-            f"The source was compared with the tables: of {found.n_documents:,} documents {found.n_differ:,} differ and are "
-            "applied"
+            f"The source was compared with the tables: of {counted(found.n_documents, 'document')} "
+            f"{counted(found.n_differ, 'differs and is', 'differ and are')} applied"
         )
-        message += f"; {found.n_deleted:,} rows of no document were deleted." if deletes else (
-            ". Rows of no document stay: in mode upsert they may be others'."
-        )  # fmt: skip
+        deleted = counted(found.n_deleted, "row of no document was", "rows of no document were")
+        message += (
+            f"; {deleted} deleted." if deletes else ". Rows of no document stay: in mode upsert they may be others'."
+        )
         self._context.emit(ProblemReported(code=COMPARED, message=message))

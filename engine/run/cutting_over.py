@@ -24,6 +24,7 @@ from engine.ledger.ledger import Ledger
 from engine.mongo import causal, write_block
 from engine.mongo.causal import CausalTime, SourceClock
 from engine.mongo.connect import Client
+from engine.plurals import counted
 from engine.postgres.sqlstates import describe
 from engine.protocol import CALLED_OFF, ProblemReported, RunState
 from engine.run.checking import Checking
@@ -314,7 +315,7 @@ class CuttingOver:
                 await self._apply_all()
             _, found = await insist(self._context, self._ledger.to_compare)
             if standing := sum(stand for stand, _ in found.values()):
-                raise CalledOff(f"{standing:,} rows differ from their documents")
+                raise CalledOff(counted(standing, "row differs from its document", "rows differ from their documents"))
             self._require_quiet()
             if (await follower.read_clock()).term == clock.term:
                 return
@@ -338,7 +339,10 @@ class CuttingOver:
             if left == blocked:
                 if is_final and blocked == before:
                     names = ", ".join(sorted({each.by for each in await insist(context, self._ledger.blocked_keys)}))
-                    raise CalledOff(f"{blocked:,} rows have to go, and others refer to them ({names})")
+                    rows = counted(
+                        blocked, "row has to go, and others refer to it", "rows have to go, and others refer to them"
+                    )
+                    raise CalledOff(f"{rows} ({names})")
                 is_final = before == blocked
                 before = blocked
             await insist(context, partial(follower.wake_all, is_final=is_final))
@@ -451,7 +455,9 @@ def written_words(written: Mapping[tuple[str, str], int], expiring: Collection[s
         if kind != "delete" or namespace not in expiring:
             others[namespace] += count
     named = [f"{count:,} in {namespace}" for namespace, count in others.items()]
-    named += [f"{count:,} deletes in {namespace}, which has a TTL index" for namespace, count in expired.items()]
+    named += [
+        f"{counted(count, 'delete')} in {namespace}, which has a TTL index" for namespace, count in expired.items()
+    ]
     if not named:
         return ""
     causes = ["its writers are not stopped"] if others else []

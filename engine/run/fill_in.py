@@ -24,6 +24,7 @@ from engine.mongo import connect as mongo
 from engine.mongo.collections import collection_of
 from engine.mongo.reader import Range
 from engine.plan import Plan, TablePlan
+from engine.plurals import counted
 from engine.protocol import ProblemReported
 from engine.rows import TableLoad
 from engine.run.context import RunContext
@@ -123,8 +124,8 @@ class FillIn:
         n_rows = await insist(self._context, lambda: self._ledger.remove_doubles(table.task_id, partition_id))
         await insist(self._context, self._ledger.read_loads)
         message = (
-            f"Of {table.namespace}, {n_rows:,} rows had a key that came twice, as documents were inserted again under their "
-            "_id while they were read: they are read once more, by _id."
+            f"Of {table.namespace}, {counted(n_rows, 'row')} had a key that came twice, as documents were inserted again under "
+            "their _id while they were read: they are read once more, by _id."
         )
         self._context.emit(ProblemReported(code="read_twice", message=message, namespace=table.namespace, retry=True))
         await insist(self._context, self._job.progress.recount)

@@ -20,6 +20,7 @@ from engine.mapping.names import TableName
 from engine.mongo.causal import CausalTime
 from engine.plan import Plan, TablePlan
 from engine.plan.bounds import key_doubts
+from engine.plurals import counted
 from engine.postgres import finish as ending
 from engine.postgres.lock_room import LOCKS_OF_NEW, lock_table
 from engine.postgres.small_tables import AT_ONCE, SmallTable, finish_together
@@ -105,12 +106,13 @@ class Finishing:
         if not lost:
             named = "; ".join(gap.message for gap in gaps[:GAPS_SHOWN])
             raise MigrationError(
-                f"The ledger has gaps at {len(gaps)} places ({named}): the copy is not complete. Start a new run.",
+                f"The ledger has gaps at {counted(len(gaps), 'place')} ({named}): the copy is not complete. Start a new run.",
                 code="gaps",
             )
-        message = (
-            f"The target has lost what was committed last: {len(lost)} partitions are copied again from where they are."
+        again = counted(
+            len(lost), "partition is copied again from where it is", "partitions are copied again from where they are"
         )
+        message = f"The target has lost what was committed last: {again}."
         self._context.emit(ProblemReported(code="lost_commits", message=message, retry=True))
         await insist(self._context, self._progress.recount)
         return lost
@@ -379,8 +381,8 @@ class Finishing:
                 continue
             if target[task_id] != counters.written or counters.read != counters.written + counters.rejected:
                 raise MigrationError(
-                    f"{counters.table} was not replaced: the table loaded beside it has {target[task_id]:,} rows, "
-                    f"{counters.written:,} were written. The old table stays as it is.",
+                    f"{counters.table} was not replaced: the table loaded beside it has {counted(target[task_id], 'row')}, "
+                    f"{counted(counters.written, 'was', 'were')} written. The old table stays as it is.",
                     code="mismatch",
                 )
 
@@ -388,13 +390,13 @@ class Finishing:
         async with self._ledger.session() as connection:
             return await ending.is_swapped(connection, load)
 
-    async def _tell_of_others(self, table: TablePlan, counted: int) -> None:
+    async def _tell_of_others(self, table: TablePlan, before: int) -> None:
         """Rows of a table that is in place already may be more or less than the run's: say so, it is no mismatch."""
         now = await self._ledger.count_rows(table.task_id)
-        if now != counted:
+        if now != before:
             message = (
-                f"{table.target} was put in its place with {counted:,} rows before this run was resumed. It has {now:,} now: "
-                "others have written to it since. What the run is judged by are the rows counted before that."
+                f"{table.target} was put in its place with {counted(before, 'row')} before this run was resumed. It has "
+                f"{now:,} now: others have written to it since. What the run is judged by are the rows counted before that."
             )
             self._context.emit(ProblemReported(code=WRITTEN_SINCE, message=message, namespace=table.namespace))
 
@@ -523,8 +525,8 @@ class Finishing:
             rows = self._rows_written.get(task_id)
             if rows is not None and rows < counters.written and not problems:
                 problems.append(
-                    f"{counters.written:,} documents were written to {rows:,} rows, since keys that MongoDB keeps apart are "
-                    "one in the table; a full verification names them"
+                    f"{counted(counters.written, 'document was', 'documents were')} written to {counted(rows, 'row')}, since "
+                    "keys that MongoDB keeps apart are one in the table; a full verification names them"
                 )
             if problems:
                 mode = self._context.settings.run.mode

@@ -29,6 +29,7 @@ from engine.mongo import connect as mongo
 from engine.mongo.causal import Beginning, CausalTime, SourceClock, SourceSet
 from engine.mongo.filters import encode_filter
 from engine.plan import Plan
+from engine.plurals import counted
 from engine.protocol import FollowReason, FollowView, ProblemReported, RunCutOver, RunState
 from engine.run.approach import Approach
 from engine.run.checking import MUCH, Checking, Sight
@@ -790,10 +791,15 @@ class Following:
                 message += ", and never catches up at this speed: add workers, or have less written to the source"
             found.append(FollowReason(code="lag", message=message))
         if self._checking.n_waiting > MUCH:
-            message = f"{self._checking.n_waiting:,} keys that were applied are still to be compared with the source"
+            keys = counted(self._checking.n_waiting, "key that was applied is", "keys that were applied are")
+            message = f"{keys} still to be compared with the source"
             found.append(FollowReason(code="unverified", message=message))
         if self._checking.n_standing:
-            message = f"{self._checking.n_standing:,} rows differ from their documents though they were written again"
+            rows = counted(
+                self._checking.n_standing, "row differs from its document though it was",
+                "rows differ from their documents though they were",
+            )  # fmt: skip
+            message = f"{rows} written again"
             found.append(FollowReason(code="differences", message=message))
         found += self._indexes.reasons if self._indexes is not None else []
         found += [FollowReason(code="dependants", message=each.rstrip(".")) for each in self._obstacles]

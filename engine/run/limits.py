@@ -9,6 +9,7 @@ from collections.abc import Callable
 from engine.errors import MigrationError
 from engine.ledger import history
 from engine.ledger.ledger import Ledger
+from engine.plurals import counted
 from engine.postgres.sqlstates import UNREACHABLE
 from engine.protocol import RejectGroup
 from engine.run.record import ADVICE, RunRecord
@@ -61,12 +62,13 @@ class RejectGuard:
             return ""
         if not self._limit.endswith("%"):
             if record.rejected > int(self._limit):
-                return f"{record.rejected:,} documents were rejected, more than run.max_rejects = {self._limit} allows"
+                documents = counted(record.rejected, "document was", "documents were")
+                return f"{documents} rejected, more than run.max_rejects = {self._limit} allows"
             return ""
         allowed = record.total * float(self._limit[:-1]) / 100
         if record.rejected > allowed and (is_end or record.read >= ENOUGH_FOR_SHARE):
             return (
-                f"{record.rejected:,} of {record.total:,} documents were rejected, more than run.max_rejects = "
+                f"{record.rejected:,} of {counted(record.total, 'document')} rejected, more than run.max_rejects = "
                 f'"{self._limit}" allows'
             )
         return ""
@@ -95,5 +97,5 @@ def _sentence(group: RejectGroup) -> str:
     where = f" in field {group.field}" if group.field else ""
     state = f" ({group.sqlstate})" if group.sqlstate else ""
     advice = ADVICE.get(group.reason, "")
-    cause = f"The biggest cause is {group.reason}{state}{where} of {group.namespace}, {group.count:,} times."
+    cause = f"The biggest cause is {group.reason}{state}{where} of {group.namespace}, {counted(group.count, 'time')}."
     return f"{cause} {advice}".rstrip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.cluster.crews import look_at_cluster
 from engine.config import Settings
 from engine.errors import MigrationError
+from engine.plurals import counted
 from engine.protocol import CheckStatus, CheckView, PreflightReport
 
 _ORDER: tuple[CheckStatus, ...] = ("ok", "warning", "stop")
@@ -26,8 +27,10 @@ async def with_cluster(report: PreflightReport, settings: Settings) -> Preflight
 
 def _check_of(hosts: int, slots: int, settings: Settings) -> CheckView:
     wanted = settings.run.workers
-    found = f"The Dask cluster has {hosts} {'worker' if hosts == 1 else 'workers'} with {slots} slots"
+    found = f"The Dask cluster has {counted(hosts, 'worker')} with {counted(slots, 'slot')}"
     if slots >= wanted:
         return CheckView(what="cluster", status="ok", message=f"{found}.")
     more = "it will be asked for more" if settings.dask.scale else "more are used as they come"
-    return CheckView(what="cluster", status="warning", message=f"{found}, and {wanted} are wanted: {more}.")
+    return CheckView(
+        what="cluster", status="warning", message=f"{found}, and {counted(wanted, 'is', 'are')} wanted: {more}."
+    )

@@ -19,6 +19,7 @@ from engine.mongo_needs import left_out
 from engine.mongo_uri import read_uri
 from engine.plan.looks import KnownLooks
 from engine.plan.planning import view_plan
+from engine.plurals import counted
 from engine.postgres import connect as postgres
 from engine.postgres.names import NOTHING_KNOWN
 from engine.preflight.known_names import known_in_target
@@ -184,7 +185,7 @@ async def _inspect_target(uri: str) -> ServerReport:
         side="target", uri=redact(uri), ok=True, message="connected", version=found.version,
         latency_ms=found.latency_ms, tls=found.tls, free_connections=found.free_connections,
         tls_is_weak=tls.is_weak(found.tls, local=postgres.is_local(uri)),
-        detail=f"{found.free_connections} of {found.max_connections} connections free",
+        detail=f"{found.free_connections} of {counted(found.max_connections, 'connection')} free",
     )  # fmt: skip
 
 

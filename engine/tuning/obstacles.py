@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
+from engine.plurals import counted
 from engine.protocol import TargetVitals, VitalsView, WaitView, WorkerView
 
 MOST = 0.6
@@ -65,7 +66,8 @@ def _of_target(target: TargetVitals, n_workers: int) -> tuple[str, str] | None:
     if n_waiting <= MOST * n_sessions:
         return None
     named = max(waits, key=lambda wait: wait.sessions)
-    return named.kind, f"{n_waiting} of {n_sessions} sessions wait for {named.event or named.kind}"
+    wait = "waits" if n_waiting == 1 else "wait"
+    return named.kind, f"{n_waiting} of {counted(n_sessions, 'session')} {wait} for {named.event or named.kind}"
 
 
 def _limits(waits: Iterable[WaitView]) -> Iterable[WaitView]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from math import hypot, log
 from statistics import median
 
+from engine.plurals import counted
 from engine.tuning.window import Measured, Window
 
 SETTLE_S = 1.2
@@ -196,7 +197,7 @@ class Prober:
         if self.size > self.stable and void_s >= VOID_S:
             why = f"{self.size} cannot be measured: {sight.void}"
         elif self.size != self.stable and missing_s >= STUCK_S:
-            why = f"{self.size} workers were not at work within {STUCK_S:.0f} s"
+            why = f"{counted(self.size, 'worker was', 'workers were')} not at work within {STUCK_S:.0f} s"
             self._lower_ceiling(self.size - 1 if self.size > self.stable else self.high)
         else:
             return []

@@ -10,6 +10,7 @@ from engine.mapping.names import TableName
 from engine.mongo.natural import Numbering
 from engine.mongo.reader import Range
 from engine.plan import TablePlan
+from engine.plurals import counted
 from engine.postgres.keys import ExtraRows
 from engine.protocol import ComparingTable, DifferenceView, LessStrictView, TableCounts
 from engine.rows import TableLoad
@@ -167,9 +168,10 @@ class ComparedTable:
         if self.source_changed:
             words.append(f"{self.source_changed:,} of them where the source changed since")
         if self.slices_unknown:
+            have = "has" if self.slices_unknown == 1 else "have"
             words.append(
-                f"{self.slices_unknown:,} of {self.slices:,} slices have no checksum, so whether the source changed since is "
-                "not known"
+                f"{self.slices_unknown:,} of {counted(self.slices, 'slice')} {have} no checksum, so whether the source changed "
+                "since is not known"
             )
         problems = [word for word in (counts.message, self.hindrance, ", ".join(words)) if word]
         return counts.model_copy(

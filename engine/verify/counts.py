@@ -24,6 +24,7 @@ from engine.mongo.many_counts import exact_counts
 from engine.mongo.reader import filter_query
 from engine.mongo.snapshot import session_at
 from engine.plan import TablePlan, kept_plan
+from engine.plurals import counted
 from engine.postgres import finish, obstacles
 from engine.protocol import TableCounts, Verification, Verify, VerifyReport
 from engine.rows import TableLoad
@@ -161,13 +162,15 @@ def explain(load: TableLoad, mode: str, read: int, written: int, rejected: int, 
     if read != written + rejected:
         problems.append(f"{read:,} read are not {written:,} written + {rejected:,} rejected")
     if source != read:
-        problems.append(f"the source has {source:,} documents now, {read:,} were read")
+        problems.append(f"the source has {counted(source, 'document')} now, {counted(read, 'was', 'were')} read")
     gained = target - load.count_before
     if mode == "upsert":
         if target < written:
-            problems.append(f"the table has {target:,} rows, {written:,} keys were written")
+            problems.append(
+                f"the table has {counted(target, 'row')}, {counted(written, 'key was', 'keys were')} written"
+            )
     elif gained != written:
-        problems.append(f"the table gained {gained:,} rows, {written:,} were written")
+        problems.append(f"the table gained {counted(gained, 'row')}, {counted(written, 'was', 'were')} written")
     return problems
 
 
@@ -175,11 +178,11 @@ def explain_followed(mode: str, load: TableLoad, source: int, target: int, rejec
     """Of a run that followed its source: which of the counts that must hold when it is still do not, each in a few words."""
     rows, wanted = target - load.count_before, source - rejected
     if mode == "upsert":
-        return (
-            []
-            if target >= wanted
-            else [f"the table has {target:,} rows, the source {wanted:,} documents that are no rejects"]
-        )
+        documents = counted(wanted, "document that is no reject", "documents that are no rejects")
+        return [] if target >= wanted else [f"the table has {counted(target, 'row')}, the source {documents}"]
     if rows == wanted:
         return []
-    return [f"the table gained {rows:,} rows, the source has {source:,} documents, of which {rejected:,} are rejects"]
+    return [
+        f"the table gained {counted(rows, 'row')}, the source has {counted(source, 'document')}, of which "
+        f"{counted(rejected, 'is a reject', 'are rejects')}"
+    ]

@@ -50,7 +50,7 @@ async def test_a_row_that_is_found_to_differ_behind_the_mark_calls_it_off(
         await eventually(lambda: dirty(target) > 0, 30.0, engine.account)
         await engine.client.call(CutOver())
         await eventually(lambda: target.value("SELECT mark_time FROM mongopg.follow"), 30.0, engine.account)
-    assert "1 rows differ from their documents" in await called_off(engine)
+    assert "1 row differs from its document" in await called_off(engine)
     target.execute("DROP TRIGGER spoils ON things")
     source.db.things.update_one({"_id": 7}, {"$set": {"n": 2}})
     await applied(source, target, engine)

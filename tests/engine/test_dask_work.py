@@ -72,7 +72,7 @@ async def test_a_preflight_looks_at_the_cluster(engines: Engines, source: Source
             *((each.status, each.message) for each in report.checks if each.what == "cluster"),
         )
     assert found["local:2x2"] == ("ok", ("ok", "The Dask cluster has 2 workers with 4 slots."))
-    few = "The Dask cluster has 1 worker with 1 slots, and 2 are wanted: more are used as they come."
+    few = "The Dask cluster has 1 worker with 1 slot, and 2 are wanted: more are used as they come."
     assert found["local:1x1"] == ("warning", ("warning", few))
     assert found["tcp://192.0.2.1:8786"][0] == "stop"
     assert "is on another host and without TLS" in found["tcp://192.0.2.1:8786"][1][1]

@@ -341,7 +341,7 @@ async def test_everything_is_compared_at_the_mark_where_that_is_asked_for(
     assert (end["state"], end["verification"]) == ("completed", "verified")
     assert values(target) == dict.fromkeys(range(50), 0)
     (told,) = [facts["message"] for facts in engine.facts_of("problem") if facts["code"] == COMPARED]
-    assert "of 50 documents 2 differ and are applied; 1 rows of no document were deleted" in told
+    assert "of 50 documents 2 differ and are applied; 1 row of no document was deleted" in told
 
 
 async def test_comparing_at_the_mark_is_called_off_like_everything(

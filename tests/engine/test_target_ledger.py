@@ -106,12 +106,13 @@ async def test_slices_that_join_have_no_gap(target: Target) -> None:
         ("UPDATE mongopg.slice SET lower = 'x' WHERE slice_no = 0", [(0, "slice 0 does not begin with the partition")]),
         ("UPDATE mongopg.slice SET final = true WHERE slice_no = 1", [(0, "slice 2 comes after its end")]),
         ("UPDATE mongopg.slice SET committed_at = NULL WHERE slice_no = 1", [(0, "slice 1 was claimed and not written")]),
-        ("UPDATE mongopg.partition SET upper = 'x'", [(0, "1 partitions end and 0 begin at one of its bounds"),
-                                                      (None, "1 partitions begin and 0 end with the collection")]),
+        ("UPDATE mongopg.partition SET upper = 'x'",
+         [(0, "ends of partitions at one of its bounds: 1, beginnings: 0"),
+          (None, "partitions that begin with the collection: 1, that end with it: 0")]),
         ("UPDATE mongopg.partition SET lower = NULL, upper = NULL; INSERT INTO mongopg.partition SELECT run_id, 1, 0"
          " FROM mongopg.partition", [(1, "nothing of it is committed"),
-                                     (None, "2 partitions begin and 2 end with the collection")]),
-        ("DELETE FROM mongopg.partition", [(None, "0 partitions begin and 0 end with the collection")]),
+                                     (None, "partitions that begin with the collection: 2, that end with it: 2")]),
+        ("DELETE FROM mongopg.partition", [(None, "partitions that begin with the collection: 0, that end with it: 0")]),
     ],
 )  # fmt: skip
 async def test_every_kind_of_gap_is_found(target: Target, damage: str, expected: list[tuple[int | None, str]]) -> None:

@@ -71,7 +71,7 @@ def test_a_refusal_has_each_reason_by_itself() -> None:
         ),
         (
             {("shop.sessions", "delete"): 1, ("shop.sessions", "insert"): 1},
-            "the source was written to after the mark (1 in shop.sessions; 1 deletes in shop.sessions, which has a TTL index): "
+            "the source was written to after the mark (1 in shop.sessions; 1 delete in shop.sessions, which has a TTL index): "
             f"its writers are not stopped, and {STOP_TTL} keeps the server from deleting what is old",
         ),
     ],

@@ -171,7 +171,7 @@ def test_big_and_corrupt_documents_are_warnings() -> None:
     census.add(bson.encode({"_id": 1, "a": "x" * (3 << 20)}))
     census.add(inner(element(0x10, "_id", b"\1\0\0\0"), element(0x44, "b")))
     assert propose(census, frozenset({Kind.INT32}), MappingOptions()).warnings == [
-        "1 of 2 documents seen are corrupt and will be rejected.",
+        "1 of 2 documents seen is corrupt and will be rejected.",
         "The largest document seen has 3.0 MiB.",
     ]
 

@@ -54,7 +54,7 @@ BROKEN = {
 @pytest.mark.parametrize("way", BROKEN)
 def test_corrupt_documents_are_counted_once_as_converting_sees_them(way: str) -> None:
     documents = [*GOOD, BROKEN[way]]
-    assert sentences(survey_of(documents, documents)) == ["1 of 7 documents seen are corrupt and will be rejected."]
+    assert sentences(survey_of(documents, documents)) == ["1 of 7 documents seen is corrupt and will be rejected."]
 
 
 def test_of_a_large_sample_the_census_saw_more_than_was_converted() -> None:
@@ -72,7 +72,7 @@ def test_where_fewer_were_converted_than_sampled_a_share_is_told_and_no_second_s
 def test_other_rejects_stay_beside_the_corrupt_ones() -> None:
     documents = [*GOOD, BROKEN["no end"], bson.encode({"_id": 9, "text": "a\0b"})]
     assert sentences(survey_of(documents, documents)) == [
-        "1 of 8 documents seen are corrupt and will be rejected.",
+        "1 of 8 documents seen is corrupt and will be rejected.",
         "1 of 8 sampled documents would be rejected: 1 × NUL in text.",
         "Field text: strings with a NUL character among those seen: 1; policy nul = reject.",
     ]
@@ -94,9 +94,9 @@ def test_rows_that_are_too_long_for_a_page_are_foreseen(value: object, most: int
         assert not any("_extra" in text for text in sentences(survey))
         shown = preview([document], survey.table.mapping, "plain")
         assert shown.n_too_wide == (count > most)
-        assert any(
-            text.startswith("Rows of 1 of 1 sampled documents have up to 8,1") for text in sentences(survey)
-        ) == (count > most)
+        assert any(text.startswith("Rows of 1 of 1 sampled document have up to 8,1") for text in sentences(survey)) == (
+            count > most
+        )
 
 
 def test_what_goes_to_extra_is_named_only_where_the_policy_says_so() -> None:

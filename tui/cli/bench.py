@@ -202,7 +202,7 @@ class _Bench:
 
     def _intention(self, most: int) -> str:
         limit = self._settings.run.limit
-        which = f"the first {number(limit)} documents" if limit else "all documents"
+        which = f"the first {counted(limit, 'document')}" if limit else "all documents"
         return (
             f"Copying {which} of {safe(self._namespace)} again and again, with 1 to {most} workers and then by page size, into "
             f"the scratch table {self._scratch}, which is dropped after each copy. This takes some minutes and loads both "
@@ -230,8 +230,8 @@ class _Bench:
             if is_all or not more or not self._may_grow:
                 return copy
             output.note(
-                f"Warming up: {number(limit)} documents take one worker {copy.measurement.seconds:.2f} s, too short "
-                f"for steady figures; {number(more)} from here on."
+                f"Warming up: {counted(limit, 'document takes', 'documents take')} one worker "
+                f"{copy.measurement.seconds:.2f} s, too short for steady figures; {number(more)} from here on."
             )
             self._settings = merged(self._settings, {"run": {"limit": more}})
 

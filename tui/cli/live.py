@@ -17,7 +17,7 @@ from engine.protocol import Event, Snapshot, WorkerView
 from tui.cli.printers import Clock, Closing
 from tui.words.census import phase_words
 from tui.words.events import told
-from tui.words.format import duration, number, percent, rate, share
+from tui.words.format import counted, duration, number, percent, rate, share
 from tui.words.safe import safe
 from tui.words.sentences import progress_words
 from tui.words.vitals import step_fraction
@@ -96,7 +96,7 @@ def _drawn(snapshot: Snapshot, max_lines: int) -> list[RenderableType]:
     hidden = snapshot.workers[max_lines:]
     if hidden:
         together = sum(worker.rows_per_s for worker in hidden)
-        drawn.append(Text(f"… and {len(hidden)} more workers, {rate(together)} together"))
+        drawn.append(Text(f"… and {counted(len(hidden), 'more worker')}, {rate(together)} together"))
     return drawn
 
 

@@ -160,7 +160,8 @@ def _how(report: VerifyReport, run: RunReport | None) -> str:
     if report.verification_level == "full":
         return ": every document was compared with its row"
     if full:
-        return f": {full} of {len(report.tables)} tables were compared in full, of the others the counts"
+        were = "was" if full == 1 else "were"
+        return f": {full} of {counted(len(report.tables), 'table')} {were} compared in full, of the others the counts"
     return (
         ": the counts of both sides were compared, not the rows"
         if report.result.value in ("verified", "mismatch")

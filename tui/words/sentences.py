@@ -70,7 +70,7 @@ def workers_words(snapshot: Snapshot) -> str:
     if snapshot.hosts:
         words += f" on {hosts_words(snapshot)}"
         slots = slots_of(snapshot)
-        words += f", {slots} slots" if slots < snapshot.cluster_size else ""
+        words += f", {counted(slots, 'slot')}" if slots < snapshot.cluster_size else ""
     words += f", {snapshot.draining} draining" if snapshot.draining else ""
     return f"{words} ({auto})" if (auto := auto_words(snapshot)) else words
 
@@ -79,7 +79,7 @@ def hosts_words(snapshot: Snapshot) -> str:
     """How many hosts have workers, and the cluster was asked for: "2 hosts", "2 → 3 hosts"."""
     n = sum(not host.problem for host in snapshot.hosts)
     if snapshot.hosts_wanted > n:
-        return f"{n} → {snapshot.hosts_wanted} hosts"
+        return f"{n} → {counted(snapshot.hosts_wanted, 'host')}"
     return counted(n, "host")
 
 

@@ -172,7 +172,7 @@ def _source_parts(source: SourceVitals) -> list[str]:
 def _most_wait(waits: Sequence[WaitView]) -> str:
     """`5 of 8 sessions wait for WAL to reach the disk`."""
     first, total = waits[0], sum(each.sessions for each in waits)
-    return f"{first.sessions} of {total} sessions {wait_words(first)}"
+    return f"{first.sessions} of {counted(total, 'session')} {wait_words(first)}"
 
 
 def wait_words(wait: WaitView, *, in_full: bool = False) -> str:

@@ -13,7 +13,7 @@ from tui.cockpit.keymap import Keymap
 from tui.cockpit.replay import ReplayedRun
 from tui.cockpit.shown import ShownRun
 from tui.cockpit.signs import MUTED
-from tui.words.format import compact
+from tui.words.format import compact, counted
 from tui.words.knobs import auto_words, value_text
 from tui.words.sentences import slots_of
 
@@ -160,6 +160,6 @@ def _cluster_note(snapshot: Snapshot, wanted: int) -> str:
     if snapshot.draining:
         return f"{snapshot.draining} draining"
     if snapshot.hosts and (slots := slots_of(snapshot)) < wanted:
-        return f"{slots} slots"
+        return counted(slots, "slot")
     missing = wanted - snapshot.workers_alive
     return f"{missing} starting" if missing > 0 and snapshot.workers_alive else ""

@@ -12,7 +12,7 @@ from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.bars import bar
 from tui.cockpit.widgets.listing import Cell
 from tui.words.census import documents_words, kinds_words, order_words, values_words
-from tui.words.format import NO_NUMBER, about, bytes_size, compact, duration, number, part, percent, share
+from tui.words.format import NO_NUMBER, about, bytes_size, compact, counted, duration, number, part, percent, share
 from tui.words.rejects import policy_value
 from tui.words.safe import safe
 
@@ -62,7 +62,7 @@ def heading(plan: PlanView, table: TableView, index: int, own: Sequence[str]) ->
         words.append(f"{len(table.ignored)} excluded: {safe(', '.join(table.ignored), 80)}")
     title = Content.assemble(
         (safe(table.namespace, 120), "bold"), (" → ", MUTED), (safe(table.table, 120), "bold"),
-        (f"   {index + 1} of {len(plan.tables)} collections", MUTED),
+        (f"   {index + 1} of {counted(len(plan.tables), 'collection')}", MUTED),
         (f"   {' · '.join(own)}" if own else "", "bold $warning"),
     )  # fmt: skip
     lines = [" · ".join(words), *([order_words(table)] if table.order == "natural" else [])]
