@@ -273,6 +273,19 @@ class PlanEdits:
         before = set(plans[0].tables[number].columns or ())
         return frozenset(column.name for column in plans[-1].tables[number].columns or () if column not in before)
 
+    def first_places(self, number: int) -> dict[Path, int]:
+        """Fields of a table that have or had a column, by their places in the plan that had them first."""
+        try:
+            tables = [plan.tables[number] for plan in self.plans()]
+        except UsageError:
+            return {}
+        places: dict[Path, int] = {}
+        for table in tables:
+            for place, column in enumerate(table.columns or ()):
+                if column.path:
+                    places.setdefault(column.path, place)
+        return places
+
     # --- steps to take ------------------------------------------------------------------------------------------------
 
     def change(self, number: int, now: ColumnState, then: ColumnState) -> Step:

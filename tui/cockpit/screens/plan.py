@@ -81,7 +81,7 @@ class Row:
     column: ColumnView | None = None
     """None for a field that has no column."""
     path: tuple[str, ...] = ()
-    """Of that field."""
+    """Of the field; empty for a column without one."""
     is_excluded: bool = False
 
 
@@ -892,12 +892,8 @@ class PlanScreen(CockpitScreen):
     def _draw_fields(self, table: TableView) -> None:
         assert self.plan is not None
         edited = self._edits.edited_columns(self._place)
-        saved = self.plan.saved.tables[self._place] if self.plan.saved is not None else None
-        excluded = saved.ignored if saved is not None else tuple((name,) for name in table.ignored)
-        others = [each.path for each in self._offered.others if each.path not in excluded]
-        self._rows = [Row(column) for column in table.columns]
-        self._rows += [Row(path=path, is_excluded=True) for path in excluded]
-        self._rows += [Row(path=path) for path in others]
+        before = self._row()
+        self._rows = self._rows_of(table)
         listing = self.query_one("#fields", Listing)
         listing.fill(
             [
@@ -907,7 +903,26 @@ class PlanScreen(CockpitScreen):
                 for row in self._rows
             ]
         )
+        if before is not None and before.path:  # a field that is excluded or included may have another place
+            paths = [row.path for row in self._rows]
+            listing.go_to(paths.index(before.path) if before.path in paths else listing.index or 0)
         listing.border_title = Content(" · ".join(["Fields", *self._fields_keys(listing)]))
+
+    def _rows_of(self, table: TableView) -> list[Row]:
+        """Its columns; fields that were excluded here among them, where they were; then the other fields without one."""
+        assert self.plan is not None
+        saved = self.plan.saved.tables[self._place] if self.plan.saved is not None else None
+        excluded = saved.ignored if saved is not None else tuple((name,) for name in table.ignored)
+        paths = [column.path for column in saved.columns or ()] if saved is not None else []
+        if len(paths) != len(table.columns):
+            paths = [()] * len(table.columns)
+        rows = [Row(column, path) for column, path in zip(table.columns, paths, strict=True)]
+        order = self._edits.first_places(self._place)
+        for path in sorted(excluded, key=lambda path: order.get(path, len(order))):
+            above = [place for place, row in enumerate(rows, 1) if order.get(row.path, len(order)) < order.get(path, 0)]
+            at = max(above, default=0) if path in order else len(rows)
+            rows.insert(at, Row(path=path, is_excluded=True))
+        return rows + [Row(path=each.path) for each in self._offered.others if each.path not in excluded]
 
     def _fields_keys(self, listing: Listing) -> Iterator[str]:
         """Keys that the footer of a narrow screen has no room for, and which key has the columns that are left out."""
