@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from textual.widgets import Static
 
-from engine.protocol import ReplacedTables, Verification
-from tests.tui.driving import screen_text, until, until_shown
+from engine.protocol import ReplacedTables, RunState, Snapshot, Verification
+from tests.tui.driving import screen_text, session_of, until, until_shown
 from tests.tui.scripted_answers import RUNS, run_info, run_report
-from tests.tui.scripted_engine import ScriptedEngine
+from tests.tui.scripted_engine import ScriptedEngine, table
 from tests.tui.test_reader_doubts import SIZES, at_end, at_history
+from tui.cockpit.app import Cockpit
 from tui.reports.data import csv_text, json_text
 from tui.reports.markdown import markdown
 from tui.reports.page import page
@@ -114,3 +115,60 @@ async def test_history_says_in_its_list_how_many_documents_were_rejected(
         first = next(line for line in screen_text(pilot.app).split("\n") if "11-" in line or "10-" in line)
         assert "✓ counts match, 132 rejected" in first
         assert "shop: orders" in first
+
+
+# --- a run that is resumed --------------------------------------------------------------------------------------------
+
+OWN_ID = "20261124-0900-own1"
+"""Of an engine that has not yet read which run it is to resume."""
+LEFT = {"read": 912_000, "written": 912_000, "total": 5_063_558, "rejected": 0}
+"""Of the run that is resumed, when it was stopped."""
+
+
+def connecting(engine: ScriptedEngine) -> None:
+    """The run is accepted, and no server has answered yet."""
+    engine.show(Snapshot(run_id=OWN_ID, state=RunState.STARTING, phase="connecting"))
+
+
+def shows_the_resumed_run(app: Any, run_id: str) -> bool:
+    """Its id and its rows are on the screen, and the engine's own id is not."""
+    shown = screen_text(app)
+    return "● starting" in shown and f"run {run_id}" in shown and "912,000" in shown and OWN_ID not in shown
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_run_resumed_from_history_shows_its_id_and_rows_from_the_first_moment(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    engine.on_start = connecting
+    engine.recorded_end = LEFT | {"state": RunState.CANCELLED, "tables": [table("orders", 912_000)]}
+    async with at_history(engine, size) as pilot:
+        await pilot.press("down")
+        await until_shown(pilot, "r: resume")
+        await pilot.press("r")
+        await until_shown(pilot, "Resume this run?")
+        await pilot.press("left", "left", "tab", "enter")
+        await until(pilot, lambda: shows_the_resumed_run(pilot.app, RUNS[1].run_id))
+        counting = {"read": 0, "written": 0}
+        engine.show(run_id=RUNS[1].run_id, phase="planned", tables=[table("orders", 5_063_558, **counting)])
+        session = session_of(cast("Cockpit", pilot.app))
+        await until(pilot, lambda: session.snapshot.phase == "planned")
+        assert [each.written for each in session.snapshot.tables] == [912_000]
+        engine.show(state=RunState.RUNNING, phase="copying", written=913_000, tables=[table("orders", 913_000)])
+        await until(pilot, lambda: session.snapshot.written == 913_000)
+        assert session.snapshot.tables[0].written == 913_000
+
+
+async def test_a_resume_that_does_not_come_to_its_tables_is_still_about_the_run(engine: ScriptedEngine) -> None:
+    engine.on_start = connecting
+    engine.recorded_end = LEFT | {"state": RunState.CANCELLED, "tables": [table("orders", 912_000)]}
+    async with at_history(engine) as pilot:
+        await pilot.press("down")
+        await until_shown(pilot, "r: resume")
+        await pilot.press("r")
+        await until_shown(pilot, "Resume this run?")
+        await pilot.press("left", "left", "tab", "enter")
+        await until(pilot, lambda: shows_the_resumed_run(pilot.app, RUNS[1].run_id))
+        engine.show(state=RunState.FAILED, phase="failed", exit_code=1)
+        await until_shown(pilot, f"! failed  run {RUNS[1].run_id}", "912,000 written", f"--resume {RUNS[1].run_id}")
+        assert OWN_ID not in screen_text(pilot.app)

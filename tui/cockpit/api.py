@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from engine.config import Mode, Settings
 from engine.knobs import Knob, KnobValue
-from engine.protocol import PlanView, Recording, RunInfo, Start
+from engine.protocol import PlanView, Recording, RunInfo, Snapshot, Start
 from tui.cockpit.changes import Changes
 from tui.cockpit.choices import PlanEditor, SetupFields
 from tui.cockpit.commands import Place, Situation
@@ -120,8 +120,8 @@ class OrdersApi(Protocol):
     def resume(self) -> None:
         """Resume the run that stopped, in a new engine, with its knobs as they were last."""
 
-    def resume_run(self, run_id: str, settings: Settings, *, takes_over: bool = False) -> None:
-        """Resume a run of the ledger, as it was planned; `settings` name its servers, and the knobs."""
+    def resume_run(self, was: Snapshot, settings: Settings, *, takes_over: bool = False) -> None:
+        """Resume this run of the ledger, as it was planned; `settings` name its servers, and the knobs."""
 
     @property
     def servers(self) -> Settings:

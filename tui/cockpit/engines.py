@@ -130,8 +130,11 @@ class Engines:
                 return session
         return await self.open_idle(settings)
 
-    async def start(self, settings: Settings, start: Start) -> EngineSession:
+    async def start(self, settings: Settings, start: Start, resumes: Snapshot | None = None) -> EngineSession:
         """Start a run, in the idle engine when that fits it, and make it the one on the Run screen.
+
+        Args:
+            resumes: the run that is to be resumed, as it was.
 
         Raises:
             MigrationError: it was refused; nothing has changed.
@@ -143,20 +146,22 @@ class Engines:
             raise UsageError("A run is in progress: let it end, or stop it, before another is started.", code="state")
         self._is_starting = True
         try:
-            return await self._start(settings, start)
+            return await self._start(settings, start, resumes)
         finally:
             self._is_starting = False
 
-    async def _start(self, settings: Settings, start: Start) -> EngineSession:
+    async def _start(self, settings: Settings, start: Start, resumes: Snapshot | None) -> EngineSession:
         policy = policy_of(settings, start)
         session = self.idle
         if session is None or session.policy != policy or settings.demo.embedded or session.client.is_closed:
             session = await self.open(settings, policy)
         changed = reveal(settings)
         command = start.model_copy(update={"settings": {section: changed[section] for section in _SECTIONS}})
+        session.resumes = resumes
         try:
             session.take(await session.client.ask(Snapshot, command))
         except MigrationError:
+            session.resumes = None
             if session is not self.idle:
                 await session.close()
             raise

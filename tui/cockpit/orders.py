@@ -10,7 +10,7 @@ from textual.app import App
 from engine.config import Mode, Settings, merged
 from engine.errors import MigrationError
 from engine.knobs import Knob, KnobValue
-from engine.protocol import Start
+from engine.protocol import Snapshot, Start
 from tui.cockpit.changes import Changes
 from tui.cockpit.choices import Choices
 from tui.cockpit.dialogs.questions import error_dialog
@@ -52,28 +52,34 @@ class Orders:
         self._awaits_snapshot = False
         """Something was asked for, and no snapshot has come since."""
 
-    def start(self, settings: Settings, start: Start) -> None:
-        """Start a run in the idle engine when that fits it, otherwise in a new one."""
+    def start(self, settings: Settings, start: Start, resumes: Snapshot | None = None) -> None:
+        """Start a run in the idle engine when that fits it, otherwise in a new one.
+
+        Args:
+            resumes: the run that is to be resumed, as it was.
+        """
         is_first = not self.doing
         if is_first:
             self._tell("resuming" if start.resume else "starting")
         # Not exclusive: what the engine has accepted goes on, wanted or not. `Engines` refuses a second one.
-        self._app.run_worker(self._start(settings, start, is_first=is_first), group="start")
+        self._app.run_worker(self._start(settings, start, resumes, is_first=is_first), group="start")
 
     def resume(self) -> None:
         """Resume the run that stopped, in a new engine, with its knobs as they were last."""
         session = self._engines.run
         if session is not None and session.settings is not None:
-            self.resume_run(session.resumed_id, merged(session.settings, {"run": session.knobs_last}))
+            was = session.snapshot.model_copy(update={"run_id": session.resumed_id})
+            self.resume_run(was, merged(session.settings, {"run": session.knobs_last}))
 
-    def resume_run(self, run_id: str, settings: Settings, *, takes_over: bool = False) -> None:
+    def resume_run(self, was: Snapshot, settings: Settings, *, takes_over: bool = False) -> None:
         """Resume a run of the ledger. Whatever it was planned from, an edited plan too, is taken from there.
 
         Args:
+            was: the run.
             settings: name its servers, and the knobs to go on with.
             takes_over: its engine, which may be on another host, is gone without having written the run's end.
         """
-        self.start(settings, Start(resume=run_id, said=[], take_over=takes_over))
+        self.start(settings, Start(resume=was.run_id, said=[], take_over=takes_over), was)
 
     @property
     def servers(self) -> Settings:
@@ -114,9 +120,9 @@ class Orders:
             self._awaits_snapshot = False
             self._changes.redraw.publish(None)
 
-    async def _start(self, settings: Settings, start: Start, *, is_first: bool) -> None:
+    async def _start(self, settings: Settings, start: Start, resumes: Snapshot | None, *, is_first: bool) -> None:
         try:
-            session = await self._engines.start(settings, start)
+            session = await self._engines.start(settings, start, resumes)
         except MigrationError as error:
             self._app.push_screen(error_dialog("The run was not started", error.message))
             return

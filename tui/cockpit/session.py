@@ -49,6 +49,8 @@ EVENTS_KEPT = 2_000
 """Events for the log pane."""
 KNOB_NOTE_S = 3.0
 """How long the screen says when a change applies, in seconds of the run."""
+_COUNTED = ("read", "written", "rejected")
+"""Of a table."""
 GONE = "the engine has ended"
 """Why a run that lost its engine has no ETA."""
 
@@ -65,6 +67,8 @@ class EngineSession:
         """What its run was started with; None where that is not known."""
         self.start_command: Start | None = None
         """How its run was started; None before, and where that is not known."""
+        self.resumes: Snapshot | None = None
+        """The run that its engine is to resume, as it was; None of another run, and where that is not known."""
         self.snapshot: Snapshot = client.snapshot
         self.history = ThroughputHistory()
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
@@ -209,7 +213,7 @@ class EngineSession:
                 self._take_event(message)
             return
         self.version += 1
-        self.snapshot = message
+        message = self.snapshot = self._as_resumed(message)
         self._has_seeded |= message.state is RunState.SEEDING or message.seeded > 0
         if message.state.is_over:
             self._ended.set()
@@ -224,6 +228,23 @@ class EngineSession:
         for name in self._answered:
             self.wanted.pop(name, None)
         self._answered.clear()
+
+    def _as_resumed(self, now: Snapshot) -> Snapshot:
+        """Until it has read the ledger, an engine that resumes a run has an id of its own and no rows: the run has."""
+        was = self.resumes
+        if was is None or now.state is RunState.IDLE or (now.tables and now.state is not RunState.STARTING):
+            return now
+        counts = {
+            name: max(getattr(now, name), getattr(was, name)) for name in ("read", "written", "total", "rejected")
+        }
+        before = {table.table: table for table in was.tables}
+        tables = [
+            table.model_copy(update={name: max(getattr(table, name), getattr(known, name)) for name in _COUNTED})
+            if (known := before.get(table.table)) is not None
+            else table
+            for table in now.tables
+        ]
+        return now.model_copy(update={"run_id": was.run_id, "tables": tables} | counts)
 
     def _take_event(self, event: Event) -> None:
         self.version += 1

@@ -354,7 +354,7 @@ class HistoryScreen(CockpitScreen):
 
             def answered(answer: str | None) -> None:
                 if answer == "go":
-                    self.cockpit.orders.resume_run(run.run_id, settings, takes_over=takes_over)
+                    self.cockpit.orders.resume_run(recording.frames[-1], settings, takes_over=takes_over)
 
             effects = [
                 f"Resume run {safe(run.run_id, 40)}, as it was planned then:",
