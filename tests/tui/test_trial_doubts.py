@@ -50,6 +50,10 @@ async def test_the_report_of_history_is_wide_and_its_keys_lead_on(
         await to_report(pilot)
         if size == LARGE:
             await until_shown(pilot, "source", "rejected", "target  result")
+        heading = {LARGE: "source         read", SMALL: "source  written"}
+        for other in (LARGE, SMALL, size):  # its lines follow the terminal
+            await pilot.resize_terminal(*other)
+            await until_shown(pilot, heading[other])
         await pilot.press("v")
         await until(pilot, lambda: isinstance(app.screen, VerifyScreen))
         await until_shown(pilot, f"run {RUNS[0].run_id}")
@@ -183,7 +187,7 @@ async def test_a_policy_that_keeps_values_is_called_by_where_they_go(engine: Scr
         await pilot.press("R")
         await until_shown(pilot, "overflow reject")
         await pilot.press("p")
-        await until_shown(pilot, "_extra", "keep the value in that column")
+        await until_shown(pilot, "_extra", "write the value to _extra, NULL to its own column")
         await pilot.press("enter")
         await until_shown(pilot, "overflow reject → _extra")
         await pilot.press("R")

@@ -104,7 +104,7 @@ _CHOICES = {
     ("date_range", "null"): "write NULL",
     ("date_range", "clamp"): "write PostgreSQL's first or last date",
     ("date_range", "infinity"): "write -infinity or infinity",
-    ("overflow", "overflow"): "keep the value in that column",
+    ("overflow", "overflow"): "write the value to _extra, NULL to its own column",
 }
 
 

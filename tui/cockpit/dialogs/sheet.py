@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from textual import events
@@ -30,11 +30,17 @@ class Sheet(Modal[str]):
     ]
 
     def __init__(
-        self, title: str, text: Content, what: str, copy_key: str, ways: Mapping[str, tuple[str, str]] | None = None
+        self,
+        title: str,
+        text: Content | Callable[[int], Content],
+        what: str,
+        copy_key: str,
+        ways: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         """Show this first.
 
         Args:
+            text: where its lines follow the width of the terminal, what makes it.
             what: how the text is called when it was copied: "the event".
             copy_key: the key that copies, for the hint.
             ways: keys that lead on: what each does, in a word or two, and the answer.
@@ -42,7 +48,8 @@ class Sheet(Modal[str]):
         super().__init__()
         self._ways = ways or {}
         self._title = title
-        self._text = text
+        self._fitted = text if callable(text) else None
+        self._text = text(self.app.size.width) if callable(text) else text
         self._what = what
         self._copy_key = copy_key
 
@@ -54,6 +61,11 @@ class Sheet(Modal[str]):
             dialog.border_subtitle = Content(leads + self.HINT.format(copy=self._copy_key))
             with VerticalScroll(classes="dialog-text"):
                 yield Static(self._text, id="sheet-text", markup=False)
+
+    def on_resize(self) -> None:
+        """Lines follow the width."""
+        if self._fitted is not None:
+            self.write(self._fitted(self.app.size.width))
 
     def write(self, text: Content) -> None:
         """Show another text."""

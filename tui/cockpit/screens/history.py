@@ -252,14 +252,15 @@ class HistoryScreen(CockpitScreen):
         async def show() -> None:
             recording = await self.cockpit.answers.ask(Recording, Replay(run=run.run_id, max_frames=1))
             end = recording.frames[-1]
-            width = min(_REPORT_WIDTH, self.app.size.width - _AROUND)
             names = Content(
                 f"{counted(len(run.collections), 'collection')}: {safe(', '.join(run.collections), 20_000)}"
             )
             named = [] if len(run.collections) <= len(end.tables) else [names]  # it failed before they had tables
-            text = Content("\n\n").join(
-                [headline(end, sign_of(run), run=run, events=recording.events), *named, *tables(end, width)]
-            )
+            head = [headline(end, sign_of(run), run=run, events=recording.events), *named]
+
+            def text(width: int) -> Content:
+                return Content("\n\n").join([*head, *tables(end, min(_REPORT_WIDTH, width - _AROUND))])
+
             verify, full, export = map(self.cockpit.keymap.first, ("history.verify", "verify.full", "history.export"))
             ways = {verify: ("verify", "counts"), full: ("compare in full", "full"), export: ("export", "export")}
             self.app.push_screen(Sheet("Report", text, "the report", self.copy_key, ways), led)
