@@ -15,6 +15,7 @@ from dataclasses import dataclass
 MECHANISMS = (
     "SCRAM-SHA-256", "SCRAM-SHA-1", "MONGODB-X509", "MONGODB-AWS", "MONGODB-OIDC", "GSSAPI", "PLAIN", "DEFAULT",
 )  # fmt: skip
+READ_CONCERNS = ("local", "available", "majority", "linearizable", "snapshot")
 READ_PREFERENCES = ("primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest")
 COMPRESSORS = ("snappy", "zlib", "zstd")
 _PROPERTIES = frozenset({
@@ -154,7 +155,7 @@ OPTIONS = {
         _proxy("proxyPassword", is_secret=True),
         _proxy("proxyPort"),
         _proxy("proxyUsername"),
-        _text("readConcernLevel"),
+        _choice("readConcernLevel", READ_CONCERNS),
         _choice("readPreference", READ_PREFERENCES),
         Option("readPreferenceTags", "NAME:value pairs with commas between them", _are_tags),
         _text("replicaSet"),
@@ -232,4 +233,5 @@ def misfit_words(option: Option, value: str) -> str:
 
 
 def _words_of(option: Option) -> tuple[str, ...]:
-    return {"authMechanism": MECHANISMS, "readPreference": READ_PREFERENCES}.get(option.name, ("true", "false"))
+    of_option = {"authMechanism": MECHANISMS, "readConcernLevel": READ_CONCERNS, "readPreference": READ_PREFERENCES}
+    return of_option.get(option.name, ("true", "false"))

@@ -20,7 +20,11 @@ MIN_SCRUBBED = 4
 
 # --- a URI's userinfo -------------------------------------------------------------------------------------------------
 
-_URI = re.compile(r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?P<rest>\S*)", re.IGNORECASE)
+_URI = re.compile(
+    r"(?=(?:mongodb(?:\+srv)?|postgres(?:ql)?):?/|[a-z][a-z0-9+.\-]*://)(?P<scheme>[a-z][a-z0-9+.\-]*):?//?(?P<rest>\S*)",
+    re.IGNORECASE,
+)
+"""One of ours also without its colon, and with one slash: as the name of a file it has no more."""
 _AGAIN = re.compile(r"(?<=[^\w/:@])(?=(?:mongodb(?:\+srv)?|postgres(?:ql)?|https?)://)", re.IGNORECASE)
 """Where another URI begins behind one, with no blank between them."""
 _OURS = re.compile(r"mongodb(?:\+srv)?|postgres(?:ql)?", re.IGNORECASE)
@@ -57,9 +61,9 @@ _LOOSE = rf"(?:{_EXAMPLE})(?![^\s&,;)}}\]'\".])|(?:\\.|(?!{_NEXT})[^\s\\])+?(?=[
 _EQUALS = re.compile(rf"((?<![\w/\\])(?:{_NAMES})\\?['\"]?\s*=(?!=)\s*)({_QUOTED}|{_LOOSE})", re.IGNORECASE | re.DOTALL)
 _COLON = re.compile(rf"((\\?['\"])(?:{_NAMES})\2\s*:\s*)(\\\"[^\"]*\"|{_QUOTED}|{_LOOSE})", re.IGNORECASE | re.DOTALL)
 """In JSON, and in a repr: the name has quotes."""
-_TIGHT = re.compile(rf"((?<![\w/\\])(?:{_NAMES}):)(?!//)({_LOOSE})", re.IGNORECASE)
+_TIGHT = re.compile(rf"((?<![\w/\\.])(?:{_NAMES}):)(?!//)({_LOOSE})", re.IGNORECASE)
 _LINE = re.compile(
-    rf"((?<![\w/\\])(?:{_NAMES}):[ \t]+)({_QUOTED}|\S+?)(?=[,;)}}\]]*[ \t]*$)", re.IGNORECASE | re.MULTILINE
+    rf"((?<![\w/\\.])(?:{_NAMES}):[ \t]+)({_QUOTED}|\S+?)(?=[,;)}}\]]*[ \t]*$)", re.IGNORECASE | re.MULTILINE
 )
 """As in YAML: one word, up to the end of its line. Otherwise it is a sentence that speaks of a password."""
 _PROSE = re.compile(
@@ -151,8 +155,9 @@ def _password_span(scheme: str, rest: str) -> tuple[int, int] | None:
     # A password that should have been percent-encoded, `p@ss/word`, must not show either: to the last @.
     place = rest if _OURS.fullmatch(scheme) else re.split(r"[/?#]", rest, maxsplit=1)[0]
     before, _, _ = place.rpartition("@")
-    user, colon, _ = before.partition(":")
-    if not colon or re.search(r"[/@?#'\"<>]", user):
+    user, colon, password = before.partition(":")
+    has_at = "@" in user and not re.search(r"[/?#]", password)  # `me@server:password@server.example`, as Azure has them
+    if not colon or re.search(r"[/?#'\"<>]" if has_at else r"[/@?#'\"<>]", user):
         return None
     return len(user) + 1, len(before)
 

@@ -283,6 +283,13 @@ def _explained(exc: Exception, uri: str, client: Client | None = None) -> Migrat
         return ConnectError(
             f"The DNS entries (SRV) of {at} cannot be found: check the host in source.uri, and that this machine can ask DNS."
         )
+    if isinstance(exc, ConfigurationError) and client is not None and found.is_on("loadBalanced"):
+        return ConnectError(f"MongoDB at {at} is behind no load balancer: take loadBalanced=true out of source.uri.")
+    if found.options.get("authmechanism") == "MONGODB-OIDC" and not isinstance(exc, PyMongoError):
+        return ConnectError(
+            f"MongoDB at {at} wants a token (authMechanism=MONGODB-OIDC in source.uri), and the environment of this machine "
+            f"gives none: {_token_words(exc)}. Check ENVIRONMENT in authMechanismProperties."
+        )
     if isinstance(exc, ConfigurationError) and client is not None and not named:
         return ConnectError(f"MongoDB at {at} is too old or does not fit the options of source.uri; {_NEEDED}.")
     if isinstance(exc, ConfigurationError | InvalidURI | ValueError | TypeError):
@@ -291,6 +298,13 @@ def _explained(exc: Exception, uri: str, client: Client | None = None) -> Migrat
     if isinstance(exc, FileNotFoundError | PermissionError):
         return UsageError("A file named in source.uri (tlsCAFile, tlsCertificateKeyFile, tlsCRLFile) cannot be read.")
     return ConnectError(f"MongoDB at {at} cannot be reached: {describe(exc)[1]}")
+
+
+def _token_words(exc: Exception) -> str:
+    """Why there is no token, as far as what the driver raised says so without what it was answered."""
+    if isinstance(exc, FileNotFoundError | PermissionError) and exc.filename:
+        return f"{_printable(str(exc.filename))}: {exc.strerror}"
+    return "what should have it does not answer" if isinstance(exc, OSError | ValueError) else type(exc).__name__
 
 
 def _refused(at: str, exc: OperationFailure, uri: MongoUri) -> ConnectError:

@@ -20,6 +20,7 @@ from engine.plan.checks import schema_fault, target_fault
 from engine.plurals import counted
 from engine.postgres.names import NOTHING_KNOWN, KnownNames
 from engine.protocol.saved_plan import SavedPlan, SavedTable
+from engine.redaction import redact
 from engine.validation import shown
 
 SHOWN_VIEWS = 10
@@ -220,7 +221,9 @@ def _idle_patterns(settings: Settings, asked: Sequence[NamedCollection]) -> list
         if not any(leaves_out([text], each.namespace) for each in asked):
             near = difflib.get_close_matches(text, [each.collection for each in asked], 1)
             hint = f"; did you mean {shown(near[0])}?" if near else "."
-            sentences.append(f"run.exclude: {shown(repr(text))} matches no collection, so it excludes nothing{hint}")
+            sentences.append(
+                f"run.exclude: {shown(repr(redact(text)))} matches no collection, so it excludes nothing{hint}"
+            )
     return sentences
 
 

@@ -133,13 +133,14 @@ async def test_patterns_leave_collections_out_and_do_not_count_on_resume(
     source: Source, target: Target, engines: Engines
 ) -> None:
     fill(source, ("users", "tmp_1", "tmp_2", "st*r", "star"))
-    patterns = ["tmp_*", r"st\*r", "user"]
+    patterns = ["tmp_*", r"st\*r", "user", "mongodb://me:canary@h/d"]
 
     engine, made = await engines.run(engines.settings(run={"exclude": patterns}))
 
     assert (made["exit_code"], [*made["tables"]]) == (0, ["public.star", "public.users"])
     assert [facts["message"] for facts in engine.facts_of("problem")] == [
-        "run.exclude: 'user' matches no collection, so it excludes nothing; did you mean users?"
+        "run.exclude: 'user' matches no collection, so it excludes nothing; did you mean users?",
+        "run.exclude: 'mongodb://me:***@h/d' matches no collection, so it excludes nothing.",
     ]
     await engine.leave()
     for settings in (engines.settings("users", "star"), engines.settings(run={"exclude": [*patterns, "nothing"]})):

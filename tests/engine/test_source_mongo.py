@@ -307,6 +307,20 @@ def test_what_a_connection_lacks_is_named_before_anything_is_connected(rest: str
     assert words in error.message
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("loadBalanced=true", "is behind no load balancer: take loadBalanced=true out"),
+        ("authMechanism=MONGODB-OIDC&authMechanismProperties=ENVIRONMENT:k8s", "gives none: /var/run/secrets/"),
+    ],
+)
+def test_what_a_server_or_this_machine_does_not_have_is_named(source: Source, options: str, words: str) -> None:
+    host = source.uri.removeprefix("mongodb://").partition("/")[0]
+    error = failure(f"mongodb://{host}/db?{options}")
+    assert type(error) is ConnectError
+    assert words in error.message
+
+
 def test_a_name_without_srv_entries_is_told() -> None:
     error = failure("mongodb+srv://cluster0.nowhere.invalid/db?retryWrites=true&w=majority&appName=Cluster0")
     assert type(error) is ConnectError

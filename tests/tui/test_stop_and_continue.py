@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
 from engine.errors import EXIT_CANCELLED, EXIT_CONNECT
 from tests.tui.terminal import Terminal
 
@@ -118,7 +120,8 @@ def test_a_run_without_the_cockpit_shows_the_cursor_while_it_is_stopped_and_goes
         assert terminal.output.rindex("\x1b[?25h") > terminal.output.rindex("\x1b[?25l")
 
 
-def test_an_interrupt_is_answered_at_once_while_a_server_says_nothing(home: dict[str, str]) -> None:
+@pytest.mark.parametrize("command", ["plan", "bench"])
+def test_an_interrupt_is_answered_at_once_while_a_server_says_nothing(home: dict[str, str], command: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         knocked = threading.Event()
         kept: list[socket.socket] = []
@@ -132,7 +135,10 @@ def test_an_interrupt_is_answered_at_once_while_a_server_says_nothing(home: dict
         port = silent.getsockname()[1]
         # Patient: the answer must not be that of a connection that was given up.
         source = f"mongodb://127.0.0.1:{port}/shop?serverSelectionTimeoutMS=120000&connectTimeoutMS=120000"
-        words = ["plan", "--source", source, "--target", "postgresql://mig@127.0.0.1:1/shop"]
+        target = "postgresql://mig@127.0.0.1:1/shop"
+        if command == "bench":  # which asks PostgreSQL first
+            target = f"postgresql://mig@127.0.0.1:{port}/shop?connect_timeout=120&sslmode=disable"
+        words = [command, "--source", source, "--target", target]
         with Terminal([*PROGRAM, *words], home) as terminal:
             until(terminal, knocked.is_set, "connection")
             terminal.press(CTRL_C)

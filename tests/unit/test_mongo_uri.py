@@ -73,6 +73,7 @@ def test_every_option_of_the_driver_has_its_place() -> None:
         ("wtimeout=5", "Did you mean wTimeoutMS?"),
         ("slaveOk=true", "Did you mean readPreference=secondaryPreferred?"),
         ("readPreference=secundary", "not secundary; did you mean secondary?"),
+        ("readConcernLevel=majoritty", "not majoritty; did you mean majority?"),
         ("connectTimeoutMS=5s", "connectTimeoutMS takes milliseconds, 0 or more, not 5s"),
         ("connectTimeoutMS=", "connectTimeoutMS has no value"),
         ("maxPoolSize=-1", "maxPoolSize takes a whole number, 0 or more"),

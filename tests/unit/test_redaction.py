@@ -24,6 +24,9 @@ from engine.redaction import holds_secret, know, redact, scrub, secrets_in
         ("postgresql://h/d?password=a,b'c)d&sslmode=require", "postgresql://h/d?password=***&sslmode=require"),
         ("cannot reach mongodb://me:pw@h/d: try again", "cannot reach mongodb://me:***@h/d: try again"),
         ("mongodb://h:27017/d", "mongodb://h:27017/d"),
+        ("The plan mongodb:/me:pw4@h/d cannot be read", "The plan mongodb:/me:***@h/d cannot be read"),
+        ("postgresql//me:pw4@h/d", "postgresql//me:***@h/d"),
+        ("postgresql://me@corp:pw4@corp.postgres.example/d", "postgresql://me@corp:***@corp.postgres.example/d"),
     ],
 )
 def test_a_connection_string_shows_no_secret(text: str, expected: str) -> None:
@@ -41,7 +44,8 @@ def test_a_connection_string_shows_no_secret(text: str, expected: str) -> None:
         "meet at 12:30@cafe", "mail a:b@c.example", "http://h:8080/a@b", "mongodb://[::1]:27017/d?appName=a@b",
         "postgresql://db1:5432/shop was refused for role app@corp.example", "mongodb://h:27017/?appName=@x@",
         "mongodb://h:27017 does not answer; mail ops@example.com", "mongodb://app@[fe80::1]:27017,db2:27017/d: refused",
-        "mongodb://" + "a," * 40 + "b?x@y",
+        "mongodb://" + "a," * 40 + "b?x@y", "choose another with --collection shop.passwd:public.t or", "shop.user_passwd:t",
+        "postgres:/var/lib/x:rw", "postgres/README: see a@b.example",
     ],
 )  # fmt: skip
 def test_what_is_no_secret_stays_readable(text: str) -> None:

@@ -78,6 +78,7 @@ from tui.cli.measurements import (
     time_words,
     workers_words,
 )
+from tui.cli.one_question import INTERRUPTED_S
 from tui.cli.options import Given, JsonOption, require, takes
 from tui.signals import handling
 from tui.words.events import words
@@ -143,6 +144,8 @@ class _Bench:
         self._exit_code = EXIT_DONE
         """Another one once a signal came: then the bench ends, after cleaning up."""
         self._running: EngineClient | None = None
+        self._asking: asyncio.Task[tuple[int, str]] | None = None
+        """What is asked before the first copy, for which a server may keep us waiting."""
         self._cancelling: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
@@ -158,6 +161,8 @@ class _Bench:
             except MigrationError as error:
                 failure = error
             finally:
+                if self._exit_code != EXIT_DONE and not self._namespace:  # broken off before it had anything to lose
+                    await asyncio.to_thread(process.end, INTERRUPTED_S)
                 await ended(process, ENGINE_END_S)
         self._report(failure)
         if failure is not None:
@@ -165,8 +170,15 @@ class _Bench:
         return self._exit_code
 
     async def _measure_all(self, idle: EngineClient) -> None:
-        most = await self._most_workers(idle)
-        self._namespace = await self._collection(idle)
+        self._asking = asyncio.create_task(self._asked(idle), name="questions")
+        try:
+            most, self._namespace = await self._asking
+        except asyncio.CancelledError:
+            if self._exit_code == EXIT_DONE:
+                raise
+            return
+        finally:
+            self._asking = None
         page_size = self._settings.run.page_size
         output.note(self._intention(most))
         warm = await self._warmed_up(idle, page_size)
@@ -262,6 +274,10 @@ class _Bench:
         return each
 
     # --- questions ----------------------------------------------------------------------------------------------------
+
+    async def _asked(self, idle: EngineClient) -> tuple[int, str]:
+        """As many workers as there may be, and the collection."""
+        return await self._most_workers(idle), await self._collection(idle)
 
     async def _most_workers(self, idle: EngineClient) -> int:
         report = await idle.ask(ServerReport, Inspect(side="target"))
@@ -374,8 +390,12 @@ class _Bench:
 
     def _interrupt(self, exit_code: int) -> None:
         if self._exit_code == EXIT_DONE:
-            output.note("Stopping: the scratch table is being dropped.")
             self._exit_code = exit_code
+            if self._asking is not None:
+                output.note("Interrupted: the engine is being ended.")
+                self._asking.cancel()
+                return
+            output.note("Stopping: the scratch table is being dropped.")
             self._cancel()
 
     def _cancel(self) -> None:
