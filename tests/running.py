@@ -25,7 +25,8 @@ from pydantic import BaseModel
 from engine import protocol
 from engine.config import Settings
 from engine.protocol import Event, RunState, Snapshot, WorkerView
-from engine.service.client import EngineClient, EngineProcess, launch
+from engine.service.client import EngineClient
+from engine.service.launching import EngineProcess, launch
 from engine.work.users import UserPages
 from tests.remains import advisory_locks as advisory_locks
 from tests.remains import remains_here, text_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from engine.config import ENDS, PREFIX, Settings
 from engine.protocol import Snapshot
-from engine.service.client import without_secrets
+from engine.service.launching import without_secrets
 from tui.words.format import counted, number
 from tui.words.safe import safe
 

@@ -9,7 +9,8 @@
     cluster_check    whether the cluster of the settings can be reached
     questions        what is answered without a run: connections, collections, plans, rejects, history
     event_backlog    the events kept for clients that attach later
-    client           the other side: starts an engine or finds one, sends commands, receives events and snapshots
+    launching        the other side: starts an engine
+    client           finds one, sends commands, receives events and snapshots
     finding          which of the runs that it finds is meant
     sockets          run ids, the folders of sockets and logs
     log_files        logs as files: made, removed when empty or old

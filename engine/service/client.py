@@ -18,12 +18,7 @@ import json
 import logging
 import os
 import pwd
-import select
-import signal
 import socket
-import subprocess
-import sys
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -33,13 +28,12 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from engine import protocol
-from engine.config import LIBPQ_PASSWORD, Settings, redact, reveal, secrets_of, variable_of
+from engine.config import redact
 from engine.errors import ConnectError, MigrationError, OtherVersion, UsageError, error_from
 from engine.protocol import Attached, Event, RunState, Snapshot, handshake, read_event
-from engine.service import finding, log_files, sockets
+from engine.service import finding, sockets
 from engine.service.peers import peer_of
 
-START_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 1.0
 
 Reply = TypeVar("Reply", bound=BaseModel)
@@ -58,104 +52,6 @@ class Waits:
 
 
 WAITS = Waits()
-
-
-@dataclass(slots=True)
-class EngineProcess:
-    """A started engine."""
-
-    run_id: str
-    socket: Path
-    log: Path
-    process: subprocess.Popen[bytes]
-
-    def wait(self, timeout_s: float) -> int | None:
-        """Its exit code once it has ended, None when it still runs after `timeout_s`."""
-        try:
-            return self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def end(self, patience_s: float = 5.0) -> None:
-        """End it: ask, then kill."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            if self.wait(patience_s) is None:
-                self.process.send_signal(signal.SIGKILL)
-                self.process.wait()
-
-
-def launch(settings: Settings) -> EngineProcess:
-    """Start an engine process and wait until its socket listens (about 0.3 s).
-
-    Settings, with their secrets, go through its standard input: never through argv or the environment.
-
-    Raises:
-        MigrationError: it did not start; the message names the log.
-    """
-    sockets.forget_dead()
-    log_files.tidy()
-    run_id = sockets.new_run_id()
-    log = sockets.log_path(run_id)
-    with os.fdopen(log_files.open_log(log), "ab") as log_file:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine", run_id],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log_file,
-            start_new_session=True,
-            env=_environment(settings),
-        )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(json.dumps(reveal(settings)).encode() + b"\n")
-        process.stdin.close()
-    line = _first_line(process, START_TIMEOUT_S)
-    if line is None:
-        process.kill()
-        process.wait()
-        raise MigrationError(f"The engine did not start; its log is {log}.", code="engine_start")
-    process.stdout.close()
-    ready = json.loads(line)
-    if "error" in ready:
-        process.wait()
-        raise error_from(ready["error"]["code"], ready["error"]["message"])
-    return EngineProcess(run_id, Path(ready["socket"]), log, process)
-
-
-def without_secrets(settings: Settings) -> dict[str, str]:
-    """Our environment without the secrets that the settings carry: an environment is inherited, and can be read."""
-    secrets = secrets_of(settings) | {settings.source.connection, settings.target.connection}
-    carried = {variable_of(f"{side}.{name}") for side in ("source", "target") for name in ("uri", "password")}
-    if settings.target.password.get_secret_value():
-        carried.add(LIBPQ_PASSWORD)
-    return {
-        name: value for name, value in os.environ.items() if name not in carried and (not value or value not in secrets)
-    }
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """For an engine."""
-    environment = without_secrets(settings)
-    # -P keeps a folder called `engine` in the operator's working directory out; a checkout still has to be found.
-    root = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
-    return environment
-
-
-def _first_line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes | None:
-    assert process.stdout is not None
-    deadline = time.monotonic() + timeout_s
-    line = b""
-    while not line.endswith(b"\n"):
-        if not select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            return None
-        chunk = os.read(process.stdout.fileno(), 65_536)
-        if not chunk:
-            return None
-        line += chunk
-    return line
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from engine.config import Settings
 from engine.errors import MigrationError
 from engine.mongo import snapshot
 from engine.protocol import DiscardRun, Start, Verification, Verify, VerifyReport
-from engine.service.client import EngineClient, launch
+from engine.service.client import EngineClient
+from engine.service.launching import launch
 from tests.conftest import Source, Target
 from tests.dask_cluster import DaskCluster
 from tests.faults.planting import CrashPoints

@@ -14,7 +14,8 @@ from textual.widgets import Input
 
 from engine.config import Settings
 from engine.protocol import Snapshot
-from engine.service.client import WAITS, Waits, launch
+from engine.service.client import WAITS, Waits
+from engine.service.launching import launch
 from tests.tui.scripted_engine import RUN_ID, ScriptedEngine
 from tui.cockpit.app import Cockpit
 from tui.cockpit.session import EngineSession

@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from engine.config import Settings
 from engine.demo import start_servers
 from engine.protocol import RunState, Snapshot, Start
-from engine.service.client import launch
+from engine.service.launching import launch
 from tests.tui.drawing import Frame, frame_of, moving, still
 from tests.tui.driving import until_shown
 from tui.cockpit.app import Cockpit

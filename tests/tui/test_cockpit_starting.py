@@ -11,7 +11,7 @@ from textual.widgets import Button
 
 from engine.config import Settings, merged
 from engine.protocol import RunState, Start, TargetTable
-from engine.service.client import EngineProcess
+from engine.service.launching import EngineProcess
 from tests.tui.driving import (
     SOURCE_URI,
     TARGET_URI,

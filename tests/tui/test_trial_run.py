@@ -28,7 +28,8 @@ from engine.protocol import (
     Status,
     TuningView,
 )
-from engine.service.client import EngineClient, actor, launch
+from engine.service.client import EngineClient, actor
+from engine.service.launching import launch
 from tests.conftest import Target
 from tests.tui.driving import NEVER_S, click, on_run, screen_text, session_of, until, until_shown
 from tests.tui.scripted_answers import RUNS

@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,25 +47,25 @@ def _nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 
 
 @pytest.fixture
-def accepted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Loaded, Start, dict[str, bool]]]:
+def accepted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Loaded, Start, dict[str, Any]]]:
     """Runs that the command line would start."""
-    calls: list[tuple[Loaded, Start, dict[str, bool]]] = []
+    calls: list[tuple[Loaded, Start, dict[str, Any]]] = []
 
-    def run(loaded: Loaded, start: Start, **how: bool) -> int:
-        calls.append((loaded, start, how))
+    def run(loaded: Loaded, start: Callable[[], Start], **how: Any) -> int:
+        calls.append((loaded, start(), how))
         return 7
 
     monkeypatch.setattr(front_ends, "start_run", run)
     return calls
 
 
-def test_a_demo_may_meet_its_own_table_again(accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:
+def test_a_demo_may_meet_its_own_table_again(accepted: list[tuple[Loaded, Start, dict[str, Any]]]) -> None:
     assert run_command_line(["demo", "--mode", "replace"]) == 7
     assert accepted[0][0].settings.run.mode == "replace"
 
 
 def test_a_demo_follows_what_is_written_to_it_when_so_asked(
-    accepted: list[tuple[Loaded, Start, dict[str, bool]]],
+    accepted: list[tuple[Loaded, Start, dict[str, Any]]],
 ) -> None:
     assert run_command_line(["demo", "--follow"]) == 7
     assert run_command_line(["demo"]) == 7
@@ -84,7 +84,7 @@ def test_a_demo_follows_what_is_written_to_it_when_so_asked(
     ],
 )
 def test_f15_a_demo_that_is_watched_has_a_throttle_unless_one_was_chosen(
-    accepted: list[tuple[Loaded, Start, dict[str, bool]]],
+    accepted: list[tuple[Loaded, Start, dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,
     words: list[str],
     is_watched: bool,
@@ -156,7 +156,7 @@ def test_the_list_of_commands_says_of_each_what_it_says_of_itself() -> None:
 
 
 def test_a_command_has_its_options_whatever_words_are_among_the_arguments(
-    accepted: list[tuple[Loaded, Start, dict[str, bool]]],
+    accepted: list[tuple[Loaded, Start, dict[str, Any]]],
 ) -> None:
     assert run_command_line([*URIS, "--collection", "runs", "seed", "--seed-count", "5"]) == 7
     assert accepted[0][0].settings.seed.count == 5
@@ -171,7 +171,7 @@ def test_the_version_is_the_engines(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_run_takes_its_options_before_and_after_its_name(
-    accepted: list[tuple[Loaded, Start, dict[str, bool]]],
+    accepted: list[tuple[Loaded, Start, dict[str, Any]]],
 ) -> None:
     words = "--collection shop.a run --cluster-size 90 --page-size 500 --throttle off --mode append --json"
     assert run_command_line([*URIS, *words.split()]) == 7
@@ -184,7 +184,7 @@ def test_run_takes_its_options_before_and_after_its_name(
     assert how == {"headless": False, "plain": False, "as_json": True, "exit_on_halt": False}
 
 
-def test_collections_may_be_repeated(accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:
+def test_collections_may_be_repeated(accepted: list[tuple[Loaded, Start, dict[str, Any]]]) -> None:
     run_command_line(["run", "--collection", "shop.a", "--collection", "shop.b:crm.b"])
     assert accepted[0][0].settings.run.collections == ["shop.a", "shop.b:crm.b"]
 
@@ -199,14 +199,14 @@ def test_collections_may_be_repeated(accepted: list[tuple[Loaded, Start, dict[st
     ],
 )
 def test_resume_takes_a_run_or_none(
-    words: str, resume: str | None, accepted: list[tuple[Loaded, Start, dict[str, bool]]]
+    words: str, resume: str | None, accepted: list[tuple[Loaded, Start, dict[str, Any]]]
 ) -> None:
     assert run_command_line(words.split()) == 7
     assert accepted[0][1].resume == resume
 
 
 def test_a_run_is_followed_that_is_taken_over(
-    monkeypatch: pytest.MonkeyPatch, accepted: list[tuple[Loaded, Start, dict[str, bool]]]
+    monkeypatch: pytest.MonkeyPatch, accepted: list[tuple[Loaded, Start, dict[str, Any]]]
 ) -> None:
     def ask(*_: object, **__: object) -> dict[str, str]:
         return {"run_id": "20261201-1040-abcd", "state": "following"}
@@ -221,17 +221,17 @@ def test_a_run_is_followed_that_is_taken_over(
     ]
 
 
-def test_seed_only_seeds(accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:
+def test_seed_only_seeds(accepted: list[tuple[Loaded, Start, dict[str, Any]]]) -> None:
     words = "seed --seed-count 5,000 --seed 3 --collection shop.people --into-existing --plain"
     assert run_command_line(words.split()) == 7
     ((loaded, start, how),) = accepted
     seed = loaded.settings.seed
     assert (seed.count, seed.seed, seed.collection, seed.into_existing) == (5_000, 3, "shop.people", True)
     assert (start.seed, start.migrate) == (True, False)
-    assert how == {"headless": False, "plain": True, "as_json": False}
+    assert how == {"sides": ("source",), "headless": False, "plain": True, "as_json": False}
 
 
-def test_demo_runs_on_servers_of_its_own(tmp_path: Path, accepted: list[tuple[Loaded, Start, dict[str, bool]]]) -> None:
+def test_demo_runs_on_servers_of_its_own(tmp_path: Path, accepted: list[tuple[Loaded, Start, dict[str, Any]]]) -> None:
     (tmp_path / "config.toml").write_text('[run]\ncollections = ["shop.orders"]\n')
     assert run_command_line(["demo", "--dir", "data", "--keep"]) == 7
     ((loaded, start, _),) = accepted
@@ -242,7 +242,7 @@ def test_demo_runs_on_servers_of_its_own(tmp_path: Path, accepted: list[tuple[Lo
 
 
 def test_a_configuration_file_may_be_named_anywhere(
-    tmp_path: Path, accepted: list[tuple[Loaded, Start, dict[str, bool]]]
+    tmp_path: Path, accepted: list[tuple[Loaded, Start, dict[str, Any]]]
 ) -> None:
     (tmp_path / "mine.toml").write_text("[run]\npage_size = 700\n")
     run_command_line(["--config", "mine.toml", "run"])
@@ -251,7 +251,7 @@ def test_a_configuration_file_may_be_named_anywhere(
 
 
 def test_f13_workers_and_batch_size_are_names_of_knobs_wherever_one_is_typed(
-    tmp_path: Path, accepted: list[tuple[Loaded, Start, dict[str, bool]]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, accepted: list[tuple[Loaded, Start, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_command_line(["run", "--workers", "9", "--batch-size", "700"])
     (tmp_path / "config.toml").write_text("[run]\nworkers = 9\nbatch_size = 700\n")
@@ -292,7 +292,7 @@ def test_every_command_shows_examples_that_the_parser_takes(
 
 
 def test_warnings_of_the_settings_go_to_stderr(
-    accepted: list[tuple[Loaded, Start, dict[str, bool]]], capsys: pytest.CaptureFixture[str]
+    accepted: list[tuple[Loaded, Start, dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_command_line(["run", "--json", "--source", "mongodb://u:canary@h/d"])
     shown = capsys.readouterr()

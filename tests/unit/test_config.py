@@ -12,7 +12,7 @@ from engine.errors import KnobError, UsageError
 from engine.knobs import CLUSTER_SIZE
 from engine.loading import load_settings, setting_names
 from engine.redaction import holds_secret
-from engine.service.client import _environment
+from engine.service.launching import _environment
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config.toml"
 SETTING = re.compile(r"^# (?=[a-z_0-9]+ = )", re.MULTILINE)

@@ -58,8 +58,9 @@ LAZY = {
         "tui.cli.json_lines",
         "tui.cli.output",
     },
-    "tui.cli.front_ends": {"tui.cli.cockpit", "tui.cli.live"},
+    "tui.cli.front_ends": {"tui.cli.cockpit", "tui.cli.headless", "tui.cli.live", "tui.cli.printers"},
     "tui.cli.options": {"engine.loading", "tui.cli.output", "tui.cli.password", "tui.profiles"},
+    "tui.cli.run": {"engine.protocol"},  # loads while the engine starts
 }
 """Imports inside functions of the front ends, all of them so that `--help` and runs without a screen start quickly."""
 

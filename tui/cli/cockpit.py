@@ -10,7 +10,8 @@ from pathlib import Path
 from engine.config import Loaded
 from engine.errors import MigrationError, UsageError
 from engine.protocol import Start
-from engine.service.client import find_run, launch
+from engine.service.client import find_run
+from engine.service.launching import launch
 from tui import starting
 from tui.cli import output
 from tui.cli.plan_files import read_plan

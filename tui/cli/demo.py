@@ -46,7 +46,7 @@ def demo(
     if is_watched and loaded.provenance.get("run.throttle", "default") == "default":
         loaded = replace(loaded, settings=watchable(loaded.settings))
     return front_ends.start_run(
-        loaded, Start(seed=True, follow=follow), headless=headless, plain=plain, as_json=as_json
+        loaded, lambda: Start(seed=True, follow=follow), headless=headless, plain=plain, as_json=as_json
     )
 
 

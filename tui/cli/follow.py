@@ -58,7 +58,7 @@ def follow(
             _confirm(report)
     said = [name for name, origin in loaded.provenance.items() if origin != "default"]
     start = Start(resume=report.run_id, follow=True, resync=resync, take_over=take_over, said=said)
-    return front_ends.start_run(loaded, start, headless=headless, plain=plain, as_json=as_json)
+    return front_ends.start_run(loaded, lambda: start, headless=headless, plain=plain, as_json=as_json)
 
 
 def _confirm(report: FollowableReport) -> None:

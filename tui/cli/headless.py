@@ -20,6 +20,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -28,7 +29,8 @@ from engine.config import Loaded, Settings
 from engine.errors import EXIT_FAILED, EXIT_SIGHUP, EXIT_SIGTERM, Cancelled, MigrationError
 from engine.protocol import Cancel, Pause, Resume, RunFinished, RunHalted, RunState, SetKnob, Snapshot, Start
 from engine.service import sockets
-from engine.service.client import EngineClient, EngineProcess, actor, launch
+from engine.service.client import EngineClient, actor
+from engine.service.launching import EngineProcess, Launching, launch
 from tui import again, garbage
 from tui.at_end import Command, End, is_terminal, sequences
 from tui.cli import output
@@ -46,23 +48,31 @@ TERMINATE_TIMEOUT_S = 8.0
 """After SIGTERM: supervisors and container runtimes send SIGKILL after 10 s, the engine must be gone by then."""
 
 
-async def run_headless(loaded: Loaded, start: Start, printer: Printer, *, exit_on_halt: bool = False) -> int:
+async def run_headless(
+    loaded: Loaded, start: Start, printer: Printer, *, launching: Launching | None = None, exit_on_halt: bool = False
+) -> int:
     """Run to the end and return the exit code.
 
     Args:
+        launching: the engine, where it has begun to start.
         exit_on_halt: stop a run that is halted by what became of its source, and fail.
     """
-    return await _HeadlessRun(loaded, start, printer, exit_on_halt=exit_on_halt).run()
+    return await _HeadlessRun(loaded, start, printer, launching=launching, exit_on_halt=exit_on_halt).run()
 
 
-async def started(settings: Settings) -> EngineProcess:
-    """`launch` in a thread; when the wait for it is cancelled, the engine is ended rather than forgotten."""
-    launching = asyncio.ensure_future(asyncio.to_thread(launch, settings))
+async def started(settings: Settings, launching: Launching | None = None) -> EngineProcess:
+    """An engine that is ready; when the wait for it is cancelled, it is ended rather than forgotten.
+
+    Args:
+        launching: it has begun to start.
+    """
+    ready = launching.ready if launching is not None else partial(launch, settings)
+    waiting = asyncio.ensure_future(asyncio.to_thread(ready))
     try:
-        return await asyncio.shield(launching)
+        return await asyncio.shield(waiting)
     except asyncio.CancelledError:
         with contextlib.suppress(MigrationError):  # it did not start: so much the better
-            await asyncio.to_thread((await launching).end, INTERRUPTED_S)
+            await asyncio.to_thread((await waiting).end, INTERRUPTED_S)
         raise
 
 
@@ -74,7 +84,16 @@ async def ended(process: EngineProcess, timeout_s: float) -> None:
 
 
 class _HeadlessRun:
-    def __init__(self, loaded: Loaded, start: Start, printer: Printer, *, exit_on_halt: bool = False) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        start: Start,
+        printer: Printer,
+        *,
+        launching: Launching | None = None,
+        exit_on_halt: bool = False,
+    ) -> None:
+        self._launching = launching
         self._exit_on_halt = exit_on_halt
         self._is_halted = False
         """It is stopped for that."""
@@ -109,7 +128,7 @@ class _HeadlessRun:
 
     async def _drive(self) -> dict[str, Any]:
         """The facts of the run's end. Raises MigrationError when the engine ends, or refuses, without any."""
-        self._process = await started(self._settings)
+        self._process = await started(self._settings, self._launching)
         try:
             self._client = await EngineClient.connect(
                 self._process.socket, owner=True, on_disconnect="cancel", by=actor("run")

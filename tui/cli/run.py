@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.errors import UsageError
-from engine.protocol import Start
 from tui.cli import front_ends
 from tui.cli.options import Given, HeadlessOption, JsonOption, PlainOption, PlanOption, takes
 from tui.cli.plan_files import check_plan_decides, read_plan
+
+if TYPE_CHECKING:
+    from engine.protocol import Start
 
 
 @takes(
@@ -68,7 +70,13 @@ def run_migration(
     if take_over and resume is None:
         raise UsageError("--take-over goes with --resume RUN: it takes a run over whose engine is gone.")
     said = [name for name, origin in loaded.provenance.items() if origin != "default"]
-    start = Start(resume=resume, take_over=take_over, said=said, follow=follow, plan=read_plan(file) if file else "")
+    plan = read_plan(file) if file else ""
+
+    def start() -> Start:
+        from engine.protocol import Start
+
+        return Start(resume=resume, take_over=take_over, said=said, follow=follow, plan=plan)
+
     return front_ends.start_run(
         loaded, start, headless=headless, plain=plain, as_json=as_json, exit_on_halt=exit_on_halt
     )

@@ -25,5 +25,10 @@ def seed(
 ) -> int:
     """Generate synthetic users into MongoDB, in parallel, the same ones for the same seed."""
     return front_ends.start_run(
-        given.load(), Start(seed=True, migrate=False), headless=headless, plain=plain, as_json=as_json
+        given.load(),
+        lambda: Start(seed=True, migrate=False),
+        sides=("source",),
+        headless=headless,
+        plain=plain,
+        as_json=as_json,
     )

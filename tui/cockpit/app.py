@@ -26,7 +26,8 @@ from textual.worker import WorkerFailed
 from engine.config import Loaded, Settings, merged
 from engine.errors import EXIT_DONE, MigrationError
 from engine.protocol import RunFinished, Snapshot, Start
-from engine.service.client import WAITS, EngineProcess, Waits, launch
+from engine.service.client import WAITS, Waits
+from engine.service.launching import EngineProcess, launch
 from tui import starting
 from tui.at_end import Command as AtEnd
 from tui.at_end import End, sequences

@@ -10,7 +10,8 @@ from pathlib import Path
 from engine.config import Loaded, Settings, reveal
 from engine.errors import MigrationError, UsageError
 from engine.protocol import Snapshot, Start
-from engine.service.client import WAITS, EngineProcess, Waits, launch
+from engine.service.client import WAITS, Waits
+from engine.service.launching import EngineProcess, launch
 from tui.cockpit.session import EngineSession, Policy
 
 ENGINE_END_S = 10.0

@@ -30,7 +30,8 @@ from engine.protocol import (
     StateEntered,
 )
 from engine.redaction import know
-from engine.service.client import WAITS, EngineClient, EngineProcess, Waits, actor
+from engine.service.client import WAITS, EngineClient, Waits, actor
+from engine.service.launching import EngineProcess
 from tui import again
 from tui.cockpit.commands import Situation
 from tui.cockpit.shown import ShownRun
