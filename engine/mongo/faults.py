@@ -71,6 +71,12 @@ TRANSIENT_CODES = frozenset({
 })  # fmt: skip
 """Failures that a new cursor, or the same insert again, may well not meet."""
 
+_OTHER_CLOCK = frozenset({
+    203,    # TimeProofMismatch
+    204,    # ClusterTimeFailsRateLimiter
+    211,    # KeyNotFound
+})  # fmt: skip
+"""The server does not take the cluster time that a client has heard of: it was restored, or another one stands in its place."""
 _UNREADABLE = frozenset({91, 11600, 11602, 13435, 13436})
 """Shutting down, or in a state such as an initial sync."""
 _NO_SESSIONS = "Sessions are not supported"
@@ -86,6 +92,8 @@ _ADVICE = {
     96: "the server failed to execute the operation",
     136: "the capped collection has overwritten what was still to be read",
     237: "the server has ended the cursor",
+    203: "it does not take the cluster time of another cluster",
+    211: "it does not take the cluster time of another cluster",
     292: "the server's memory limit for sorting is exceeded",
     10334: "a document is larger than the server allows",
     14031: "the server's disk is full",
@@ -97,7 +105,7 @@ def is_transient(exc: BaseException) -> bool:
     if isinstance(exc, CursorNotFound | ExecutionTimeout | NotPrimaryError | WTimeoutError | WaitQueueTimeoutError):
         return True
     if isinstance(exc, OperationFailure):
-        return exc.code in TRANSIENT_CODES or exc.has_error_label("TransientTransactionError")
+        return exc.code in TRANSIENT_CODES | _OTHER_CLOCK or exc.has_error_label("TransientTransactionError")
     # Covers NetworkTimeout, ServerSelectionTimeoutError and everything else that ends a connection.
     return isinstance(exc, ConnectionFailure) or is_without_sessions(exc)
 
@@ -111,6 +119,13 @@ def is_connection_lost(exc: BaseException) -> bool:
 def is_without_sessions(exc: BaseException) -> bool:
     """The server is no member of its replica set, such as one that is starting: the driver refuses sessions of ours with it."""
     return isinstance(exc, ConfigurationError) and _NO_SESSIONS in str(exc)
+
+
+def is_of_old_client(exc: BaseException) -> bool:
+    """Only another client may help: the driver believes as long as a connection lasts what its server said at first, such as
+    that it has no sessions, since it was starting; and tells the cluster time that it has heard to every server.
+    """
+    return is_without_sessions(exc) or (isinstance(exc, OperationFailure) and exc.code in _OTHER_CLOCK)
 
 
 def code_of(exc: BaseException) -> str:

@@ -14,6 +14,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from pymongo.errors import PyMongoError
+
 from engine.cluster.meter import Window
 from engine.config import redact
 from engine.errors import Cancelled, MigrationError, UsageError
@@ -24,7 +26,7 @@ from engine.follow.request import cannot_follow
 from engine.ledger import follow as ledger_follow
 from engine.ledger.follow import Blocked, Followed
 from engine.ledger.ledger import Ledger
-from engine.mongo import catalogue, causal, write_block
+from engine.mongo import catalogue, causal, faults, write_block
 from engine.mongo import connect as mongo
 from engine.mongo.causal import Beginning, CausalTime, SourceClock, SourceSet
 from engine.mongo.filters import encode_filter
@@ -119,6 +121,7 @@ class Following:
         self.copy_ended = asyncio.Event()
         """The documents that are copied are of a source that is no more: what is missing is found when it is compared."""
         self._client: mongo.Client | None = None
+        self._left_clients: list[mongo.Client] = []
         self._connecting = threading.Lock()
         self._collectors: list[Collector] = []
         self._collecting: list[asyncio.Task[None]] = []
@@ -263,8 +266,9 @@ class Following:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        if self._client is not None:
-            await asyncio.to_thread(self._client.close)
+        for client in (self._client, *self._left_clients):
+            if client is not None:
+                await asyncio.to_thread(client.close)
 
     def tell_until_when(self) -> None:
         """It is stopped, and not cut over: until when it can be resumed."""
@@ -683,7 +687,20 @@ class Following:
             if self._client is None:
                 uri = self._context.settings.source.connection
                 self._client = mongo.connect(uri, app_name=self._ledger.app_name)
-        return ask(self._client)
+            client = self._client
+        try:
+            return ask(client)
+        except PyMongoError as error:
+            if faults.is_of_old_client(error):
+                self._leave_client(client)
+            raise
+
+    def _leave_client(self, client: mongo.Client) -> None:
+        """The next question is asked by another one; questions of other threads may still be underway."""
+        with self._connecting:
+            if self._client is client:
+                self._client = None
+                self._left_clients.append(client)
 
     def _gossip(self) -> bytes:
         return bytes(self._with_client(causal.gossip_of))

@@ -111,7 +111,7 @@ class Ends:
         """
         failure = failure_of(error)
         sentence = failure.sentence
-        if faults.is_without_sessions(error):
+        if faults.is_of_old_client(error):
             self._drop_clients()
         if not self._is_whole(error):
             await self.abort()
@@ -128,11 +128,7 @@ class Ends:
         return None
 
     def _drop_clients(self) -> None:
-        """Have new connections to MongoDB made.
-
-        The driver believes for as long as a connection lasts what its server said at first, such as that it has no sessions,
-        since it was starting.
-        """
+        """Have new connections to MongoDB made (`faults.is_of_old_client`)."""
         for client in self._clients.values():
             client.close()
         self._clients.clear()

@@ -37,6 +37,7 @@ HOSTILE = "mongodb://user:s3cret@host \x1b]52;c;x\x07 [@click=app.bell]x[/] \u20
         (ExecutionTimeout(HOSTILE, 50), "50"),
         (OperationFailure(HOSTILE, 11602), "11602"),
         (OperationFailure(HOSTILE, 6), "6"),
+        (OperationFailure(HOSTILE, 211), "211"),
         (OperationFailure(HOSTILE, 251, {"errorLabels": ["TransientTransactionError"]}), "251"),
         (ConfigurationError("Sessions are not supported by this MongoDB deployment"), "no_sessions"),
     ],

@@ -17,23 +17,26 @@ from tests.engine.test_follow import following, ready
 from tests.engine.test_follow_halts import documents, fill, halted, resolve, values
 from tests.faults.proxy import proxy_to
 from tests.faults.replica_set import ReplicaSet, replica_set
-from tests.guarded import make_replica_set, running_mongod
+from tests.guarded import make_replica_set, mongod_with_users, running_mongod
 from tests.running import Engine, Engines
 
 if TYPE_CHECKING:
     from engine.config import Settings
     from tests.conftest import Target
 
+DOCUMENTS = 20_000
+"""At 300 a second they take a minute: the copy is not over when it is found out that its source is."""
+
 
 def settings_of(engines: Engines, order: str, mode: str) -> Settings:
-    """Slow enough that the copy is not over when its source is."""
+    """A copy that is slow."""
     return engines.settings("things", run={"page_size": 100, "throttle": 300, "order": order, "mode": mode})
 
 
 async def ended(engine: Engine, code: str) -> None:
     """Nothing is copied any more, and what was is there."""
     await halted(engine, code)
-    assert 0 < engine.snapshot.written < 2_000
+    assert 0 < engine.snapshot.written < DOCUMENTS
     assert engine.snapshot.follow is not None
     (halt,) = engine.snapshot.follow.halted_by
     assert halt.choices == ["resync"]
@@ -63,7 +66,7 @@ async def compared_and_cut_over(engine: Engine, source: Source, target: Target) 
 async def test_another_source_ends_the_copy_and_is_compared_as_a_whole_when_that_is_chosen(
     source: Source, target: Target, engines: Engines, order: str, mode: str, *, is_resumed: bool
 ) -> None:
-    fill(source, "things", count=2_000)
+    fill(source, "things", count=DOCUMENTS)
     with (
         running_mongod("--replSet", "rs0") as port,
         MongoClient[dict[str, Any]](f"mongodb://127.0.0.1:{port}/?directConnection=true") as client,
@@ -85,6 +88,32 @@ async def test_another_source_ends_the_copy_and_is_compared_as_a_whole_when_that
                 engine, before = await engines.launch(settings), engine
                 await engine.start(resume=before.run_id)
                 await ended(engine, "source_changed")
+            await compared_and_cut_over(engine, other, target)
+            await engine.leave()
+            await engine.until_gone()
+            engines.source = source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_copied", [False, True])
+async def test_the_clock_of_another_source_is_taken_where_clusters_sign_theirs(
+    source: Source, target: Target, engines: Engines, *, is_copied: bool
+) -> None:
+    with mongod_with_users() as (port, client), mongod_with_users() as (other_port, other_client):
+        one, other = (Source("", source.database, each) for each in (client, other_client))
+        fill(one, "things", count=50 if is_copied else DOCUMENTS)
+        fill(other, "things", first=1_000, count=1_500, n=9)
+        uri = f"mongodb://admin:admin@127.0.0.1:{port}/{source.database}?authSource=admin&directConnection=true"
+        async with proxy_to(uri) as proxy:
+            engines.source = replace(source, uri=proxy.uri)
+            engine = await following(engines, settings_of(engines, "auto", "create"))
+            if is_copied:
+                await ready(engine)
+            else:
+                await engine.until_written(100)
+            proxy.lead_to(other_port)
+            proxy.cut()
+            await halted(engine, "source_changed")
             await compared_and_cut_over(engine, other, target)
             await engine.leave()
             await engine.until_gone()
@@ -122,10 +151,10 @@ async def test_a_source_that_is_restored_from_a_backup_ends_the_copy(
 ) -> None:
     with MongoClient[dict[str, Any]](member.uri(source.database)) as client:
         engines.source = one = replace(source, uri=member.uri(source.database), client=client)
-        fill(one, "things", count=1_900)
+        fill(one, "things", count=DOCUMENTS - 100)
         backed_up(member, tmp_path / "backup")
         assert member.primary
-        fill(one, "things", first=1_900, count=100)
+        fill(one, "things", first=DOCUMENTS - 100, count=100)
         engine = await following(engines, settings_of(engines, order, "create"))
         await engine.until_written(100)
         restored(member, tmp_path / "backup")
