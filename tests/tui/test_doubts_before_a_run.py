@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ from tests.tui.driving import (
     until,
     until_shown,
 )
-from tests.tui.scripted_answers import RUNS, TOML
+from tests.tui.scripted_answers import RUNS, TOML, found_tables
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table
 from tui.cockpit.dialogs.column import type_line
-from tui.cockpit.dialogs.starting import edits_words
+from tui.cockpit.dialogs.starting import StartDialog, edits_words
 from tui.cockpit.screens.plan import PlanScreen
 from tui.cockpit.widgets.fields import ChoiceField
 from tui.cockpit.widgets.header import Header
@@ -273,14 +274,52 @@ async def test_the_start_question_names_the_edits_of_the_plan(engine: ScriptedEn
         await until_shown(pilot, "2 edits")
         await pilot.press("f9")
         await until_shown(pilot, "Start with 2 plan edits?")
-        shown = app.screen.query_one("#start-edits", Static)
-        assert str(shown.content) == "Edits: shop.orders, _id: column name order_id; shop.orders, total: excluded"
-        await until_shown(pilot, "Edits: shop.orders, _id: column name order_id; shop.orders, total:")
+        shown = app.screen.query_one("#start-edits Static", Static)
+        assert (
+            str(shown.content) == "Edits: shop.orders, _id: column name order_id\n       shop.orders, total: excluded"
+        )
+        await until_shown(pilot, "Edits: shop.orders, _id: column name order_id", "       shop.orders, total: excluded")
 
 
-def test_of_many_edits_the_first_ones_are_named() -> None:
-    assert edits_words(["a: x"], 3) == "Edit: a: x"
-    assert edits_words(["a: x", "b: y", "c: z", "d", "e"], 3) == "Edits: a: x; b: y; c: z; and 2 more"
+MANY_EDITS = (*(f"shop.orders, field_{number}: type text" for number in range(5)), "options: overflow reject")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_no_edit_of_the_plan_is_hidden_in_the_start_question(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?")
+        asked = app.screen
+        assert isinstance(asked, StartDialog)
+        await until(pilot, lambda: asked._report is not None)
+        again = StartDialog("Start?", replace(asked._facts, edits=MANY_EDITS), copy_key="y")
+        await pilot.press("escape")
+        app.push_screen(again)
+        await until(pilot, lambda: app.screen is again)
+        again.found(found_tables(("shop.orders", "public.orders"), ("shop.customers", "public.customers")))
+        await until_shown(pilot, f"Edits: {MANY_EDITS[0]}")
+        seen = {edit for edit in MANY_EDITS if edit in screen_text(app)}
+        if size == SMALL:
+            assert len(seen) >= 3, "some without scrolling"
+            for _ in MANY_EDITS:
+                await pilot.press("down")
+                seen |= {edit for edit in MANY_EDITS if edit in screen_text(app)}
+                if MANY_EDITS[-1] in seen:
+                    break
+        assert seen == set(MANY_EDITS)
+        assert "shop.orders" in screen_text(app)
+        assert "Back" in screen_text(app), "the answers are never pushed out"
+
+
+def test_edits_of_a_plan_have_a_line_each() -> None:
+    assert edits_words(["a: x"]) == "Edit: a: x"
+    assert (
+        edits_words(["a: x", "b: y", "c: z", "d", "e"]) == "Edits: a: x\n       b: y\n       c: z\n       d\n       e"
+    )
 
 
 # --- the header -------------------------------------------------------------------------------------------------------

@@ -28,14 +28,14 @@ FOLLOW = "follow"
 """The answer that has the run follow its source."""
 WARNINGS_SHOWN = 2
 """Of the plan's, before the key that shows all."""
-EDITS_SHOWN = 3
-"""Of the plan, by name; all of them are copied with the text, and marked on Plan."""
 KNOBS = "knobs"
 """The answer that has the knobs turned first."""
 NEVER_FOLLOWED = "append"
 """A mode in which no run can."""
 _GAP = "  "
 _ARROW = "→ "
+_SCROLLED = "#start-edits, #start-tables, #start-details"
+"""What is scrolled where there is too little room, from the top."""
 _LEAST_ROWS = 3
 """Of the list, and of what is said below it."""
 _FRAME_ROWS = 5
@@ -74,7 +74,7 @@ class StartDialog(Modal[str]):
     DEFAULT_CSS = """
     StartDialog #start-tables { height: auto; margin: 1 0; scrollbar-size-vertical: 1; }
     StartDialog #start-tables Static, StartDialog #start-head { text-wrap: nowrap; text-overflow: ellipsis; }
-    StartDialog #start-details { height: auto; scrollbar-size-vertical: 1; }
+    StartDialog #start-edits, StartDialog #start-details { height: auto; scrollbar-size-vertical: 1; }
     StartDialog #start-confirm { height: auto; display: none; margin: 1 0 0 0; }
     StartDialog #start-confirm Static { width: auto; max-width: 80%; }
     StartDialog Input { width: 12; margin: 0 0 0 1; background: $panel; }
@@ -104,7 +104,8 @@ class StartDialog(Modal[str]):
             dialog.border_subtitle = Content(f"←→ choose · Enter answer · t knobs{warnings} · ↑↓ scroll · Esc back")
             yield Static(id="start-head", markup=False)
             if self._facts.edits:
-                yield Static(edits_words(self._facts.edits, EDITS_SHOWN), id="start-edits", markup=False)
+                with VerticalScroll(id="start-edits", can_focus=False):
+                    yield Static(edits_words(self._facts.edits), markup=False)
             with VerticalScroll(id="start-tables", can_focus=False):
                 yield Static(markup=False)
             with VerticalScroll(id="start-details", can_focus=False):
@@ -133,15 +134,20 @@ class StartDialog(Modal[str]):
         self.call_after_refresh(self._draw)
 
     def _fit(self) -> None:
-        """The list gets what the rest leaves of the screen."""
+        """The list gets what the rest leaves of the screen; edits have what the others do not need, or their share."""
         if not self._is_there:
             return
         rows = self.app.size.height
         tables, details = self.query_one("#start-tables"), self.query_one("#start-details")
-        rest = [each for each in self.query_one(".dialog").children if each not in (tables, details) and each.display]
+        parts = self.query(_SCROLLED)
+        rest = [each for each in self.query_one(".dialog").children if each not in parts and each.display]
         room = rows - _FRAME_ROWS - sum(each.outer_size.height + each.styles.margin.height for each in rest)
         wanted = self.query_one("#start-details Static").outer_size.height
         listed = self.query_one("#start-tables Static").outer_size.height
+        for edits in self.query("#start-edits"):
+            most = max(_LEAST_ROWS, room // 3, room - listed - wanted)
+            edits.styles.max_height = most
+            room -= min(most, edits.query_one(Static).outer_size.height)
         below = max(_LEAST_ROWS, room - max(_LEAST_ROWS, min(listed, room // 2)))
         details.styles.max_height = below
         tables.styles.max_height = max(_LEAST_ROWS, room - min(wanted, below))
@@ -309,15 +315,16 @@ class StartDialog(Modal[str]):
     # --- answers ------------------------------------------------------------------------------------------------------
 
     def action_scroll(self, by: int) -> None:
-        """Move the list; at its end, what is said below it."""
-        tables, details = self.query_one("#start-tables"), self.query_one("#start-details")
-        moved = tables if (tables.scroll_y < tables.max_scroll_y if by > 0 else details.scroll_y <= 0) else details
-        moved.scroll_relative(y=by, animate=False)
+        """Move the edits; at their end the list, and then what is said below it."""
+        parts = list(self.query(_SCROLLED))[:: 1 if by > 0 else -1]
+        moves = (part for part in parts if (part.scroll_y < part.max_scroll_y if by > 0 else part.scroll_y > 0))
+        if (moved := next(moves, None)) is not None:
+            moved.scroll_relative(y=by, animate=False)
 
     def action_copy(self) -> None:
         """Its text, to be sent to support, say."""
         facts = self._facts
-        edits = [Content(edits_words(facts.edits, len(facts.edits)))] if facts.edits else []
+        edits = [Content(edits_words(facts.edits))] if facts.edits else []
         parts = [self._head(), *edits, *self._table_lines(), *self._found_lines(), Content("\n".join(facts.lines))]
         copy(self.app, "\n".join(part.plain for part in parts), "the text")
 
@@ -358,15 +365,10 @@ class StartDialog(Modal[str]):
         self.dismiss(event.button.id or "back")
 
 
-def edits_words(edits: Sequence[str], most: int) -> str:
-    """The edits of a plan by name: `Edits: shop.orders, total: type text; shop.orders, note: excluded; and 2 more`.
-
-    Args:
-        most: that are named.
-    """
-    named = [safe(each, 120) for each in edits[:most]]
-    more = [f"and {number(len(edits) - most)} more"] if len(edits) > most else []
-    return f"Edit{'s' * (len(edits) != 1)}: {'; '.join([*named, *more])}"
+def edits_words(edits: Sequence[str]) -> str:
+    """The edits of a plan, a line each, the first one behind `Edits: `."""
+    head = f"Edit{'s' * (len(edits) != 1)}: "
+    return f"\n{' ' * len(head)}".join([head + safe(edits[0], 300), *(safe(each, 300) for each in edits[1:])])
 
 
 def _documents(moved: Moved) -> str:
