@@ -186,6 +186,7 @@ def test_demo_is_one_command_with_one_last_line_and_leaves_nothing(front_end: Fr
     assert outcome.last["tables"]["public.users"]["target"] == 3_000
 
 
+@pytest.mark.slow
 def test_a_demo_that_follows_is_written_to_until_it_is_cut_over(front_end: FrontEnd) -> None:
     demo = front_end.start("demo", "--follow", "--json", "--seed-count", "3000", "--cluster-size", "2")
     progress = demo.until_progress(

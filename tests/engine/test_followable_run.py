@@ -65,6 +65,7 @@ async def test_a_run_that_reads_at_one_time_began_before_it(source: Source, targ
     assert row["cannot_follow"] == ""
 
 
+@pytest.mark.slow
 async def test_a_resumed_run_reads_what_is_not_older_than_its_beginning(
     source: Source, target: Target, engines: Engines
 ) -> None:

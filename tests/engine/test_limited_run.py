@@ -63,6 +63,7 @@ async def test_a_limit_as_large_as_the_collection_changes_nothing(
     assert_ledger(target, engine.run_id, rows=3_000)
 
 
+@pytest.mark.slow
 async def test_a_resumed_run_keeps_its_limit(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     settings = engines.settings("users", run={"limit": LIMIT})
@@ -80,6 +81,7 @@ async def test_a_resumed_run_keeps_its_limit(source: Source, target: Target, eng
     assert_ledger(target, engine.run_id, rows=LIMIT)
 
 
+@pytest.mark.slow
 async def test_another_limit_is_another_plan(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, 2_000)
     first, _ = await engines.run(engines.settings("users", run={"limit": 1_000}))

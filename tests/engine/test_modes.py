@@ -222,6 +222,7 @@ async def test_replace_of_a_table_with_a_view_is_refused_with_its_name(
     assert tables(target) == ["users"]
 
 
+@pytest.mark.slow
 async def test_a_cancelled_replace_leaves_the_old_table_and_is_resumed(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -311,6 +312,7 @@ async def test_upsert_says_that_keys_of_several_kinds_may_become_one(
     assert (end["written"], end["rejected"], engine.facts_of("problem")) == (1, 1, [])
 
 
+@pytest.mark.slow
 async def test_upsert_goes_on_after_a_kill(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     settings = engines.settings("users", run={"mode": "upsert", "throttle": SLOW, "page_size": 200})

@@ -124,6 +124,7 @@ async def test_what_is_inserted_and_moved_meanwhile_arrives_once(
     assert sum(each["n_read"] for each in slices) == sum(each["n_written"] for each in slices) == len(rows)
 
 
+@pytest.mark.slow
 async def test_kills_and_cluster_sizes_lose_nothing(source: Source, target: Target, engines: Engines) -> None:
     add_random(source, 8_000)
     engine = await engines.launch(natural(engines, throttle=1_500))

@@ -91,6 +91,7 @@ async def test_a_verification_can_be_cancelled(source: Source, target: Target, e
     assert only(await verified(engine)).equal == MANY
 
 
+@pytest.mark.slow
 async def test_killed_workers_are_replaced(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, MANY)
     run, _ = await engines.run()

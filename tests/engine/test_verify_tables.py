@@ -163,6 +163,7 @@ async def test_of_a_view_only_the_counts_are_compared(source: Source, target: Ta
     assert "only the counts were compared" in table.message
 
 
+@pytest.mark.slow
 async def test_a_table_of_a_thousand_columns_is_compared(source: Source, target: Target, engines: Engines) -> None:
     fields = {f"a field with a long name and number {number}": number for number in range(1_500)}
     source.db.things.insert_many([{"_id": number, **fields} for number in range(20)])

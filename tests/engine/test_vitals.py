@@ -222,6 +222,7 @@ def plain_role(target: Target) -> Iterator[str]:
     target.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
 
 
+@pytest.mark.slow
 async def test_what_a_role_of_postgresql_may_not_see_is_named_with_its_grant(
     source: Source, target: Target, plain_role: str
 ) -> None:

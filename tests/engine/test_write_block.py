@@ -74,6 +74,7 @@ async def test_it_is_lifted_when_the_cut_over_is_called_off_and_stays_when_it_is
     assert is_refused(source)
 
 
+@pytest.mark.slow
 async def test_a_cut_over_that_is_cancelled_or_whose_engine_is_killed_leaves_no_block(
     source: Source, target: Target, engines: Engines
 ) -> None:

@@ -148,6 +148,7 @@ async def _until_postgres_answers(target: Target) -> None:
     raise AssertionError("PostgreSQL did not recover")
 
 
+@pytest.mark.slow
 async def test_a_lock_on_the_table_only_delays(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines)
@@ -206,6 +207,7 @@ async def test_the_network_to_postgres_is_cut(
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_postgres_is_away_for_a_while(
     source: Source, target: Target, engines: Engines, target_proxy: Proxy
 ) -> None:

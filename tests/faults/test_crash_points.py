@@ -45,6 +45,7 @@ async def test_a_worker_dies_at(
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_workers_that_die_together_before_they_are_ready_are_replaced(
     source: Source, target: Target, engines: Engines, points: CrashPoints
 ) -> None:
@@ -90,6 +91,7 @@ async def test_the_engine_dies(
     assert target.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 1
 
 
+@pytest.mark.slow
 async def test_rows_that_others_wrote_after_the_swap_keep_no_run_from_its_end(
     source: Source, target: Target, engines: Engines, points: CrashPoints
 ) -> None:

@@ -112,6 +112,7 @@ async def read_behind(target: Target, engine: Engine) -> AsyncIterator[asyncio.T
     await connection.close()
 
 
+@pytest.mark.slow
 async def test_it_can_be_called_off_again_when_it_was_not_committed(
     source: Source, target: Target, engines: Engines, target_proxy: Proxy
 ) -> None:

@@ -63,6 +63,7 @@ def watched(engine: Engine, pid: int, uri: str, names: dict[str, int]) -> list[d
             wire.close()
 
 
+@pytest.mark.slow
 async def test_the_kernel_watches_every_connection(source: Source, target: Target, engines: Engines) -> None:
     """The engine's and the workers', as they are in the running processes."""
     add_users(source, USERS)

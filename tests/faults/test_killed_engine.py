@@ -85,6 +85,7 @@ async def test_the_engine_is_killed_again_and_again(source: Source, target: Targ
     await resumed(engines, source, target, run_id)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("both_orders")
 async def test_all_processes_are_killed_as_by_a_reboot(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
@@ -98,6 +99,7 @@ async def test_all_processes_are_killed_as_by_a_reboot(source: Source, target: T
     await resumed(engines, source, target, run_id)
 
 
+@pytest.mark.slow
 async def test_the_engine_is_killed_in_a_pause(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, written=600, cluster_size=3)
@@ -148,6 +150,7 @@ async def test_the_engine_is_killed_before_the_first_slice(source: Source, targe
     await resumed(engines, source, target, run_id)
 
 
+@pytest.mark.slow
 async def test_a_run_is_in_the_ledger_only_with_its_partitions(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -216,6 +219,7 @@ async def test_an_owner_who_wants_it_cancelled_vanishes(source: Source, target: 
     await resumed(engines, source, target, run_id)
 
 
+@pytest.mark.slow
 async def test_an_owner_who_wants_it_continued_vanishes(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
     engine = await started(engines, written=600, cluster_size=3, on_disconnect="continue")

@@ -110,6 +110,7 @@ async def test_a_dead_worker_is_replaced(source: Source, target: Target, engines
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 async def test_a_dead_worker_s_partition_goes_to_the_next_that_is_free(
     source: Source, target: Target, engines: Engines
 ) -> None:
@@ -138,6 +139,7 @@ async def test_a_dead_worker_s_partition_goes_to_the_next_that_is_free(
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("both_orders")
 async def test_all_workers_killed_at_once(source: Source, target: Target, engines: Engines) -> None:
     add_users(source, USERS)
@@ -151,6 +153,7 @@ async def test_all_workers_killed_at_once(source: Source, target: Target, engine
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("both_orders")
 async def test_workers_killed_at_random_moments(source: Source, target: Target, engines: Engines) -> None:
     """At full speed, so that reading, converting, COPY and COMMIT are all hit; the seed is printed when it fails."""
@@ -265,6 +268,7 @@ async def test_the_fork_server_is_killed_while_it_is_to_start_workers(
     await completed(engine, source, target)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("both_orders")
 async def test_a_worker_that_hangs_is_ended_and_cannot_commit_afterwards(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch

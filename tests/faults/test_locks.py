@@ -54,6 +54,7 @@ def told_of(other: asyncpg.Connection, lock: str) -> str:
     return f"Table public.users is locked: session {other.get_server_pid()} of postgres (nightly report) holds a {lock}"
 
 
+@pytest.mark.slow
 async def test_a_reader_of_the_old_table_delays_the_swap_and_no_other_reader_for_long(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+@pytest.mark.slow
 async def test_a_run_says_that_it_stands_for_a_lock_and_goes_on_by_itself(
     source: Source, target: Target, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def uri_of(target: Target, role: str) -> dict[str, str]:
     return {"uri": parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}").geturl()}
 
 
+@pytest.mark.slow
 async def test_those_that_are_connected_finish_a_run_whose_login_is_refused(
     source: Source, target: Target, engines: Engines, role: str
 ) -> None:
