@@ -67,6 +67,15 @@ WITH, WITHOUT = "with checksums", "without checksums"
 SMALL_COLLECTIONS, SMALL_DOCUMENTS = 300, 100
 """Of the part `small_collections`, whatever number of documents is asked for."""
 SMALL_SCHEMA = "bench_small"
+KEEP_SMALL_TABLES = f"""
+DO $$ BEGIN
+    IF to_regnamespace('{SMALL_SCHEMA}') IS NOT NULL THEN
+        EXECUTE format('ALTER SCHEMA {SMALL_SCHEMA} RENAME TO %I', '{SMALL_SCHEMA}_' || txid_current());
+    END IF;
+END $$
+"""
+"""Before each round of it, in place of a DROP: whenever ext4 without a journal makes a file it looks at those that were deleted
+in the last minutes, and 900 of them added half as much again to what a round cost PostgreSQL."""
 FOLLOWS = "ours, follows"
 COLLECTING, NOT_COLLECTING = "copy that collects", "copy alone"
 """The contestants of the part `follow`."""
@@ -463,8 +472,7 @@ class Bench:
                 raise RunFailed(f"{ran.details['rows']:,} of {documents:,} documents arrived")
             return ran
 
-        setup = f"DROP SCHEMA IF EXISTS {SMALL_SCHEMA} CASCADE"
-        entry = Entry(own_name(converter, workers), NO_TABLE, copy, workers, converter, setup=setup)
+        entry = Entry(own_name(converter, workers), NO_TABLE, copy, workers, converter, setup=KEEP_SMALL_TABLES)
         return Contest("small_collections", shapes.USERS, documents, (entry,))
 
     def _follow(self) -> Contest:
