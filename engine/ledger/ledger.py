@@ -110,6 +110,8 @@ class Ledger:
         self.run_id = run_id
         self.generation = 0
         """Of this engine of the run (`engine.ledger.taking`); 0 before it drives one."""
+        self.accepted_unix = 0.0
+        """When this engine took the run, by its own clock; 0 where that is not known."""
         self._host = host or socket.gethostname()
         self._on_lost = on_lost
         self.app_name = sessions.name_of(run_id)
@@ -376,6 +378,7 @@ class Ledger:
             oplog_from=beginning.oplog_from,
             source_set=json.dumps(asdict(beginning.source_set)),
             cannot_follow=beginning.cannot_follow,
+            age_s=max(0.0, time.time() - self.accepted_unix) if self.accepted_unix else 0.0,
         )
 
         async def write_partitions() -> None:

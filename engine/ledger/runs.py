@@ -58,6 +58,8 @@ class NewRun:
     """The replica set, as JSON (`engine.mongo.causal.SourceSet`)."""
     cannot_follow: str = ""
     """Why its source cannot be followed."""
+    age_s: float = 0.0
+    """Seconds since it was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +200,11 @@ async def _write_run(connection: asyncpg.Connection, run: NewRun) -> None:
     await connection.execute(
         "INSERT INTO mongopg.run"
         " (run_id, fingerprint, state, mode, source, target, plan, engine_host, engine_pid, snapshot_time, start_time,"
-        " oplog_from, source_set, cannot_follow) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        " oplog_from, source_set, cannot_follow, started_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
+        " $14, clock_timestamp() - make_interval(secs => $15))",
         run.run_id, run.fingerprint, run.state, run.mode, run.source, run.target, run.plan,
         run.host, os.getpid(), run.snapshot_time, run.start_time, run.oplog_from, run.source_set,
-        run.cannot_follow,
+        run.cannot_follow, run.age_s,
     )  # fmt: skip
 
 

@@ -92,3 +92,5 @@ class Recording(Wire):
     """Sections of settings that ask for the same run again: `Start.settings` of a resume."""
     plan: str = ""
     """The saved plan that it ran, if it did: `Start.plan` of a resume."""
+    excluded: dict[str, list[str]] = {}
+    """Fields that were left out on purpose, by table, as dotted paths."""

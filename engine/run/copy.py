@@ -141,6 +141,7 @@ class Copying(Phase):
         self._tuning = tuning
         self._uri_for_workers = ""
         self._ledger = Ledger(target_uri(settings), context.record.run_id, context.fail, settings.cluster.host)
+        self._ledger.accepted_unix = context.taken_unix
         self._consistency = Consistency(context, self._ledger, self._tell_tasks, is_seeded=self._seeded is not None)
         guard = RejectGuard(settings.run.max_rejects, context.record, self._ledger, context.fail)
         self._guard = guard

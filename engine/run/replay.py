@@ -15,6 +15,7 @@ from engine.cluster.meter import RATE_WINDOW_S, Meter, Window
 from engine.ledger import runs
 from engine.ledger.history import find_run, info_of, replaced_since
 from engine.ledger.ledger import Ledger
+from engine.mapping.names import show_path
 from engine.plan import kept_plan
 from engine.plan.request import settings_of
 from engine.protocol import (
@@ -53,7 +54,12 @@ async def recording(ledger: Ledger, run: str, max_frames: int) -> Recording:
             player.take(at, kind, facts, worker)
     player.settle(await recounted(ledger, player.record))
     plan = kept_plan(record.plan, record.run_id)
-    return player.recording(settings_of(plan.request)).model_copy(update={"plan": plan.saved})
+    excluded = {
+        table.target: [show_path(path) for path in table.mapping.ignored]
+        for table in plan.tables
+        if table.mapping.ignored
+    }
+    return player.recording(settings_of(plan.request)).model_copy(update={"plan": plan.saved, "excluded": excluded})
 
 
 class Player:

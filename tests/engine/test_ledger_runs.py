@@ -13,10 +13,12 @@ import pytest
 from engine.errors import UsageError
 from engine.ledger import runs
 from engine.ledger.ledger import FoundRun, Ledger
+from engine.mapping.names import TableName
 from engine.plan import kept_plan
 from engine.postgres import connect as postgres
 from engine.postgres.sqlstates import FAILURES
 from engine.protocol import RunState
+from engine.rows import TableLoad
 from tests.running import Engines, add_users, waiting_for_a_lock
 
 if TYPE_CHECKING:
@@ -118,3 +120,13 @@ async def test_the_last_count_waits_for_a_commit_that_is_being_made(
         assert totals is not None
         assert totals.tables[0].written == 300
         await leaver.close()
+
+
+async def test_a_run_began_when_it_was_accepted_not_when_it_was_planned(target: Target) -> None:
+    async with ledger_of(target, "20261123-1402-k3f9") as ledger, ledger.session() as connection:
+        run = runs.NewRun("20261123-1402-k3f9", "f", "create", "s", "t", "{}", "here", age_s=3_600)
+        load = TableLoad(0, "shop.users", TableName("public", "users"), "{}", 10)
+        await runs.create_run_and_tables(connection, run, [load], ["CREATE TABLE users (n integer)"])
+        (listed,) = await runs.list_runs(connection)
+    planned = target.value("SELECT extract(epoch FROM taken_at)::float8 FROM mongopg.run")
+    assert planned - listed.started_at.timestamp() == pytest.approx(3_600, abs=1_000)

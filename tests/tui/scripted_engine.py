@@ -194,6 +194,8 @@ class ScriptedEngine:
         """`_id` of the first document of each reason."""
         self.recorded: list[Event] = []
         """What the ledger has of a run after its end."""
+        self.excluded: dict[str, list[str]] = {}
+        """Of a recorded run, by table."""
         self.recorded_end: dict[str, Any] = {}
         """What is otherwise in the last frame of a recording."""
         self.commands: list[dict[str, Any]] = []
@@ -392,7 +394,8 @@ class ScriptedEngine:
                 frames = whole.frames[-command["max_frames"] :]
                 frames[-1] = frames[-1].model_copy(update=self.recorded_end)
                 events = [*whole.events, *self.recorded]
-                result = whole.model_copy(update={"frames": frames, "events": events}).model_dump(mode="json")
+                told = {"frames": frames, "events": events, "excluded": self.excluded}
+                result = whole.model_copy(update=told).model_dump(mode="json")
             case "verify":
                 result = verify_report(command["run"], command["level"]).model_dump(mode="json")
             case "discard" if command["preview"]:

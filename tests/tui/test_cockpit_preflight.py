@@ -54,7 +54,7 @@ async def test_f7_the_start_dialog_says_everything_and_f9_enter_starts(
         await until_shown(pilot, "3 of 4 selected")
         await pilot.press("f9")
         await until_shown(pilot, "Start this run?", "db1:27017/shop → pg1:5432/shop")
-        await until_shown(pilot, "shop.customers", "812,004", "public.customers", "new", "target shop: 3 new")
+        await until_shown(pilot, "shop.customers", "812,004", "public.customers", "new", "target shop: 3 new tables")
         await until_shown(pilot, "mode create: create new tables; stop if one exists")
         await until_shown(pilot, "4 workers · page size 8,000 · throttle 3,000 rows/s")
         await until_shown(
@@ -128,7 +128,7 @@ async def test_b2_the_plan_screen_shows_preflight_in_a_line_and_in_full(engine: 
     async with app.run_test(size=SMALL) as pilot:
         await until_shown(pilot, "3 of 4 selected")
         await pilot.press("2")
-        await until_shown(pilot, "× target shop: 1 would stop the run, 1 new, rights would stop the run")
+        await until_shown(pilot, "× target shop: 1 table would stop the run, 1 new, rights would stop the run")
         await pilot.press("p")
         await until_shown(
             pilot, "Preflight", "GRANT CREATE ON SCHEMA x TO mig;", "exists, 1,234 rows: would stop the run"

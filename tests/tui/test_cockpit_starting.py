@@ -269,7 +269,7 @@ async def test_the_plan_is_checked_again_after_a_run_whose_tables_are_there_now(
     async with app.run_test(size=LARGE) as pilot:
         await until_shown(pilot, "3 of 4 selected")
         await pilot.press("2")
-        await until_shown(pilot, "✓ target shop: 2 new")
+        await until_shown(pilot, "✓ target shop: 2 new tables")
         await pilot.press("f9")
         await until_shown(pilot, "Start this run?", "2 new")
         await pilot.press("enter")
@@ -280,7 +280,7 @@ async def test_the_plan_is_checked_again_after_a_run_whose_tables_are_there_now(
         engine.show(completed())
         await until_shown(pilot, "✓ counts match")
         await pilot.press("2")
-        await until_shown(pilot, "× target shop: 2 would stop the run")
+        await until_shown(pilot, "× target shop: 2 tables would stop the run")
 
 
 async def test_a_cancelled_run_is_resumed_in_a_new_engine(

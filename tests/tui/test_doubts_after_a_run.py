@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import time
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from textual.widgets import Static
 
-from engine.protocol import ReplacedTables, RunState, Snapshot, Verification
+from engine.protocol import ReplacedTables, RunState, Snapshot, TargetTable, Verification
 from tests.tui.driving import screen_text, session_of, until, until_shown
-from tests.tui.scripted_answers import RUNS, run_info, run_report
+from tests.tui.scripted_answers import RUNS, found_tables, run_info, run_report
 from tests.tui.scripted_engine import ScriptedEngine, table
 from tests.tui.test_reader_doubts import SIZES, at_end, at_history
 from tui.cockpit.app import Cockpit
+from tui.cockpit.dialogs.exporting import Exporter
 from tui.reports.data import csv_text, json_text
+from tui.reports.facts import facts
 from tui.reports.markdown import markdown
 from tui.reports.page import page
 from tui.reports.writing import verification_of
+from tui.words.preflight import summary
 from tui.words.replaced import replaced_mark, replaced_table_words, replaced_words
 
 LATER = "20261124-0800-zz11"
@@ -172,3 +178,42 @@ async def test_a_resume_that_does_not_come_to_its_tables_is_still_about_the_run(
         engine.show(state=RunState.FAILED, phase="failed", exit_code=1)
         await until_shown(pilot, f"! failed  run {RUNS[1].run_id}", "912,000 written", f"--resume {RUNS[1].run_id}")
         assert OWN_ID not in screen_text(pilot.app)
+
+
+# --- words of before, of Verify and of reports ------------------------------------------------------------------------
+
+
+def test_preflight_says_what_it_counts() -> None:
+    there = TargetTable(
+        namespace="shop.orders", table="public.orders", state="exists", fate="stops", rows=7, status="stop"
+    )
+    more = there.model_copy(update={"fate": "replaced"})
+    assert summary(found_tables(there)) == "target shop: 1 table would stop the run"
+    assert summary(found_tables(there, there, more)) == (
+        "target shop: 2 tables would stop the run, 1 will be DROPPED and replaced"
+    )
+    assert summary(found_tables(("a.b", "x.b"), more)) == ("target shop: 1 table will be DROPPED and replaced, 1 new")
+    assert summary(found_tables(("a.b", "x.b"), ("a.c", "x.c"))) == "target shop: 2 new tables"
+
+
+def test_a_report_says_when_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_report(run_info(RUNS[0].run_id))
+    exporter = Exporter(verification_of(run))
+    exporter.run = run  # as the ledger told it when the name was asked for
+    monkeypatch.setattr(time, "time", lambda: run.made_unix + 3_600)
+    written = json.loads(exporter.write(str(tmp_path / "report.json")).read_text())
+    assert written["report"]["made_unix"] == run.made_unix + 3_600
+
+
+def test_a_report_says_what_its_plan_calls_the_policy() -> None:
+    run = run_report(run_info(RUNS[0].run_id))
+    assert dict(facts(verification_of(run), run))["Policies"] == 'nul reject, overflow _extra ("overflow" in the plan)'
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_verify_names_the_fields_that_are_excluded(engine: ScriptedEngine, size: tuple[int, int]) -> None:
+    engine.excluded = {"public.orders": ["secret.ssn", "tags"]}
+    engine.runs = [run_info(RUNS[0].run_id, rejected=0), *RUNS[1:]]
+    async with at_history(engine, size) as pilot:
+        await pilot.press("v")
+        await until_shown(pilot, "Excluded on purpose, neither copied nor compared: secret.ssn, tags")

@@ -88,11 +88,17 @@ def facts(report: VerifyReport, run: RunReport | None) -> list[tuple[str, str]]:
         ("Plan fingerprint", f"sha256 {run.plan_sha256}"),
         (
             "Policies",
-            ", ".join(f"{name} {policy_value(str(run.options[name]))}" for name in POLICIES if name in run.options),
+            ", ".join(_policy(name, str(run.options[name])) for name in POLICIES if name in run.options),
         ),
         *((words, _values(name, run.knobs.get(name, []))) for name, words in KNOBS.items()),
     ]
     return [(name, value) for name, value in found if value]
+
+
+def _policy(name: str, value: str) -> str:
+    """As the screens call it, and as the plan does where that is another word."""
+    words = policy_value(value)
+    return f"{name} {words}" + (f' ("{value}" in the plan)' if words == "_extra" else "")
 
 
 def _source(run: RunReport) -> str:

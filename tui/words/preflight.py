@@ -77,7 +77,7 @@ def remedy(report: PreflightReport, front_end: FrontEnd) -> str:
 
 
 def summary(report: PreflightReport) -> str:
-    """All of it in a line: "target shop: 3 new, 1 exists and would stop the run, schema x will be created"."""
+    """All of it in a line: "target shop: 1 table would stop the run, 3 new, schema x will be created"."""
     if report.target == "not checked":
         return "target not checked"
     if report.target == "unreachable":
@@ -85,16 +85,17 @@ def summary(report: PreflightReport) -> str:
     counts: dict[str, int] = {}
     for table in report.tables:
         counts[table.fate] = counts.get(table.fate, 0) + 1
-    words = []
-    for fate, one, many in (
-        ("stops", "1 would stop the run", "{n} would stop the run"),
-        ("replaced", "1 will be DROPPED and replaced", "{n} will be DROPPED and replaced"),
-        ("appended", "1 appended to", "{n} appended to"),
-        ("upserted", "1 upserted into", "{n} upserted into"),
-        ("created", "1 new", "{n} new"),
+    words: list[str] = []
+    for fate, first, many in (
+        ("stops", "{tables} would stop the run", "{n} would stop the run"),
+        ("replaced", "{tables} will be DROPPED and replaced", "{n} will be DROPPED and replaced"),
+        ("appended", "{tables} appended to", "{n} appended to"),
+        ("upserted", "{tables} upserted into", "{n} upserted into"),
+        ("created", "{n} new {noun}", "{n} new"),
     ):
         if n := counts.get(fate, 0):
-            words.append((one if n == 1 else many).format(n=number(n)))
+            noun = "table" if n == 1 else "tables"
+            words.append((many if words else first).format(n=number(n), noun=noun, tables=counted(n, "table")))
     words += schemas_words(report.schemas)
     stops = [check.what for check in report.checks if check.status == "stop"]
     if stops:

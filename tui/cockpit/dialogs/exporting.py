@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
@@ -42,8 +43,9 @@ class Exporter:
 
     def write(self, name: str) -> Path:
         """Write it; raises UsageError, which asks, where there is a file."""
+        made = self.run.model_copy(update={"made_unix": round(time.time(), 3)}) if self.run is not None else None
         try:
-            return write_report(self.report, name, self.run, overwrites=name == self._existing)
+            return write_report(self.report, name, made, overwrites=name == self._existing)
         except UsageError as error:
             if error.code != "exists":
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Literal
@@ -85,6 +85,8 @@ class VerifyScreen(CockpitScreen):
         """The report is of the counts at the run's end; nothing was verified since."""
         self._goes_on = False
         """The run was not over when that report was made."""
+        self._excluded: dict[str, list[str]] = {}
+        """Fields of the run that are excluded, by table."""
         self._compared = Comparison(None)
         """What the ledger has of comparisons after the run."""
         self._doing: Doing = ""
@@ -213,7 +215,7 @@ class VerifyScreen(CockpitScreen):
             if not self._doing:
                 self._say(error)
             return
-        self._compared = of_events(recording.events)
+        self._compared, self._excluded = of_events(recording.events), recording.excluded
         self._show(found, is_recorded=True)
 
     @work(group="verify", exclusive=True)
@@ -369,7 +371,9 @@ class VerifyScreen(CockpitScreen):
             return
         table = self.report.tables[index]
         found = [each for each in self.report.differences if each.table == table.table]
-        self.query_one("#verify-detail", Static).update(_detail(self.report, table, found))
+        self.query_one("#verify-detail", Static).update(
+            _detail(self.report, table, found, self._excluded.get(table.table, []))
+        )
 
 
 def _eta(comparing: ComparingView) -> str:
@@ -440,7 +444,9 @@ def _state(table: ComparingTable | None) -> Content:
     return Content.styled(f"{'=' if is_done else '◐' if table.checked else '·'} {words}", colour)
 
 
-def _detail(report: VerifyReport, table: TableCounts, differences: list[DifferenceView]) -> Content:
+def _detail(
+    report: VerifyReport, table: TableCounts, differences: list[DifferenceView], excluded: Sequence[str]
+) -> Content:
     lines = [Content.styled(safe(f"{table.namespace} → {table.table}", 200), "bold")]
     if replaced := replaced_table_words(report.replaced_since, table.table):
         lines.append(
@@ -470,6 +476,9 @@ def _detail(report: VerifyReport, table: TableCounts, differences: list[Differen
         lines.append(Content.styled(f"{rejected} rejected, and not in the table.", "$warning"))
     elif len(lines) == 1 and table.ok:
         lines.append(Content.styled(f"{'Rows' if table.level == 'full' else 'Counts'} match.", MUTED))
+    if excluded:
+        fields = safe(", ".join(excluded), 2_000)
+        lines.append(Content.styled(f"Excluded on purpose, neither copied nor compared: {fields}", MUTED))
     return Content("\n").join(lines)
 
 
