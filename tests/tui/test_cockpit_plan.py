@@ -225,6 +225,26 @@ async def test_edits_without_a_place_in_the_new_plan_are_said_and_come_back(
         assert "no place" not in screen_text(app)
 
 
+async def test_edits_that_a_new_plan_has_by_itself_are_said(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down")
+        await change_column(pilot, "total", "#type", "numeric")
+        await until_shown(pilot, "1 edit ")
+        await pilot.press("i")
+        await until_shown(pilot, "(excluded)")
+        await pilot.press("u")
+        await until(pilot, lambda: "(excluded)" not in screen_text(app))
+        engine.plan_text = TOML.replace('type = "double precision"', 'type = "numeric"')
+        await pilot.press("r")
+        await until_shown(pilot, "This plan has 1 edit by itself now: shop.orders, total: type numeric")
+        assert "1 edit " not in screen_text(app).replace("has 1 edit ", "")
+        await pilot.press("down", "i")
+        await until_shown(pilot, "   1 edit ")
+        assert "by itself" not in screen_text(app)
+
+
 async def test_edits_stay_without_a_question_when_setup_says_nothing_against_them(engine: ScriptedEngine) -> None:
     app = on_setup(engine)
     async with app.run_test(size=(120, 40)) as pilot:

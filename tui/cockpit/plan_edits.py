@@ -149,6 +149,12 @@ class PlanEdits:
             moved = moved.taking(step)
         return moved
 
+    def needless(self, before: PlanEdits) -> list[str]:
+        """Changes that the same edits made of another plan, and need not make of this one, in words. Raises as `plans`."""
+        now = self.changes()
+        aside = {each.words.partition(": ")[0] for each in self.aside}
+        return [words for words in before.changes() if words not in now and words.partition(": ")[0] not in aside]
+
     def taking(self, step: Sequence[PlacedEdit]) -> PlanEdits:
         """One step further with edits of another plan; those that have no place here are put aside. Raises as `plans`."""
         taken, aside = self, list[PlacedEdit]()

@@ -44,7 +44,7 @@ from tui.cockpit.widgets.planned import (
 from tui.cockpit.widgets.preflight import PreflightLine, preflight_text
 from tui.files import read_text, typed_path, write_new, write_over
 from tui.words.census import with_keys
-from tui.words.format import duration
+from tui.words.format import counted, duration
 from tui.words.safe import safe, safe_block
 
 TICK_S = 0.25
@@ -134,6 +134,8 @@ class PlanScreen(CockpitScreen):
         self._rows: list[Row] = []
         self._note = ""
         """What the engine refused last."""
+        self._by_itself: list[str] = []
+        """Edits that the plan has without them since it was made anew, in words."""
 
     def body(self) -> Iterable[Widget]:
         """The table's heading; collections, fields or SQL; preview and warnings."""
@@ -372,6 +374,7 @@ class PlanScreen(CockpitScreen):
         """
         self._settled.set()  # edits that were still to be planned with are, by this
         self._asked_at = time.monotonic()
+        self._by_itself = []
         self._say("")
         self.cockpit.situation_changed()
         self._show_progress()
@@ -382,6 +385,8 @@ class PlanScreen(CockpitScreen):
             problem = await ask(request, wanted, recount=recount)
         finally:
             self._asked_at = None
+        if moves and not problem:
+            self._by_itself = self._edits.needless(wanted)
         self._wanted = self._edits
         if edits is not None and not problem:
             self._kept_steps = ()
@@ -463,12 +468,14 @@ class PlanScreen(CockpitScreen):
     def _say(self, problem: str) -> None:
         """What was refused, in the line under the heading; nothing hides it."""
         self._note = problem
-        words = Content.styled(f"! {safe(problem, 600)}", "$error") if problem else Content.empty()
+        words = [Content.styled(f"! {safe(problem, 600)}", "$error")] if problem else []
         if not problem and (aside := self.edits_aside):
-            count = f"{len(aside)} edits have" if len(aside) > 1 else "1 edit has"
-            text = f"! {count} no place in this plan: {safe('; '.join(aside), 600)}"
-            words = Content.styled(text, "$warning")
-        self._draw_note(words)
+            count = counted(len(aside), "edit has", "edits have")
+            words.append(Content.styled(f"! {count} no place in this plan: {safe('; '.join(aside), 600)}", "$warning"))
+        if not problem and self._by_itself:
+            count = counted(len(self._by_itself), "edit")
+            words.append(Content(f"This plan has {count} by itself now: {safe('; '.join(self._by_itself), 600)}"))
+        self._draw_note(Content("\n").join(words))
 
     def _draw_note(self, words: Content) -> None:
         note = self.query_one("#plan-note", Static)
@@ -506,7 +513,7 @@ class PlanScreen(CockpitScreen):
         self._want(wanted)
 
     def _want(self, wanted: PlanEdits) -> None:
-        self._wanted = wanted
+        self._wanted, self._by_itself = wanted, []
         self.cockpit.situation_changed()
         if self._settled.is_set():
             self._settled.clear()
