@@ -56,7 +56,7 @@ def widget_rows() -> Iterator[list[str]]:
                 bindings = [
                     binding
                     for binding in each.__dict__.get("BINDINGS", [])
-                    if isinstance(binding, Binding) and binding.id not in ids
+                    if isinstance(binding, Binding) and binding.id not in ids and not binding.system
                 ]
                 if bindings:
                     yield [_WORD.sub(" ", each.__name__).lower(), ", ".join(map(words, bindings))]

@@ -41,6 +41,15 @@ async def at_knobs(engine: ScriptedEngine, when: str) -> AsyncIterator[Pilot[Any
         yield pilot
 
 
+async def to_button(pilot: Pilot[Any]) -> None:
+    """The focus on Apply, and nothing on its way that follows from it."""
+    button = pilot.app.screen.query_one("#apply", Button)
+    await pilot.pause()
+    button.focus()
+    await until(pilot, lambda: button.has_focus)
+    await pilot.pause()
+
+
 @pytest.mark.parametrize("when", ["before", "during"])
 @pytest.mark.parametrize("typed", ["2000", "off"])
 async def test_what_is_typed_on_a_button_of_the_knobs_goes_to_their_field(
@@ -48,11 +57,20 @@ async def test_what_is_typed_on_a_button_of_the_knobs_goes_to_their_field(
 ) -> None:
     async with at_knobs(engine, when) as pilot:
         input_in(pilot.app, "#knob-throttle").value = "500"
-        pilot.app.screen.query_one("#apply", Button).focus()
+        await to_button(pilot)
         await pilot.press(*typed)
         throttle = input_in(pilot.app, "#knob-throttle")
         await until(pilot, lambda: throttle.value == typed)
         assert throttle.has_focus
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+async def test_of_what_is_typed_fast_nothing_is_lost(engine: ScriptedEngine, when: str) -> None:
+    async with at_knobs(engine, when) as pilot:
+        await to_button(pilot)
+        for key in "1234567":
+            pilot.app.simulate_key(key)
+        await until(pilot, lambda: input_in(pilot.app, "#knob-throttle").value == "1234567")
 
 
 @pytest.mark.parametrize("when", ["before", "during"])
@@ -62,7 +80,8 @@ async def test_what_is_typed_on_a_button_goes_to_the_field_that_was_left_for_it(
     async with at_knobs(engine, when) as pilot:
         page_size = input_in(pilot.app, "#knob-page_size")
         page_size.focus()
-        pilot.app.screen.query_one("#apply", Button).focus()
+        await until(pilot, lambda: page_size.has_focus)
+        await to_button(pilot)
         await pilot.press(*"900")
         await until(pilot, lambda: page_size.value == "900")
         assert page_size.has_focus

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from string import ascii_lowercase, digits
+from typing import ClassVar, Generic, TypeVar
 
+from textual.binding import Binding, BindingType
 from textual.events import DescendantFocus, Key
 from textual.widgets import Input
 
@@ -16,6 +18,10 @@ Result = TypeVar("Result")
 class KnobFields(Modal[Result], Generic[Result]):
     """A dialog with a field for each knob, which begins in that of the throttle: the others have keys or fitting defaults."""
 
+    # With priority, so that of keys in quick succession none is on its way to the button when the field gets the focus.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(key, f"type('{key}')", show=False, priority=True, system=True) for key in digits + ascii_lowercase
+    ]
     _field: Input | None = None
     """The one that had the focus last."""
 
@@ -31,11 +37,12 @@ class KnobFields(Modal[Result], Generic[Result]):
         if isinstance(event.widget, Input):
             self._field = event.widget
 
-    def on_key(self, event: Key) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In a field keys are typed anyhow."""
+        return super().check_action(action, parameters) and (action != "type" or not isinstance(self.focused, Input))
+
+    def action_type(self, key: str) -> None:
         """What is typed on a button is a value, and meant for the field that was left last."""
-        if self._field is None or isinstance(self.focused, Input):
-            return
-        if event.character is not None and event.character.isalnum():
-            event.stop()
+        if self._field is not None:
             self.set_focus(self._field)
-            self._field.post_message(Key(event.key, event.character))  # after the focus, which selects what is there
+            self._field.post_message(Key(key, key))  # after the focus, which selects what is there
