@@ -45,8 +45,14 @@ def key_doubts(mapping: Mapping, mode: str) -> str:
         if kind in column.kinds and column.type is type_
     ]
     kinds = column.kinds
+    is_plain = column.type in JSON_TYPES and mapping.options.json_values == "plain"
+    if kinds >= {Kind.DOUBLE, Kind.DECIMAL128} and (is_plain or column.type is ColumnType.NUMERIC):
+        found.append(
+            "_id may be a double and a Decimal128: where two have the same digits, such as 0.1, the later document becomes a "
+            "reject in mode upsert."
+        )
     if column.type in JSON_TYPES:
-        kinds = kinds & JSON_STRINGS if mapping.options.json_values == "plain" else frozenset()
+        kinds = kinds & JSON_STRINGS if is_plain else frozenset()
     elif column.type is not ColumnType.TEXT:
         kinds = frozenset()
     if len(kinds) > 1:

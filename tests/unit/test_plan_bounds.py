@@ -23,6 +23,9 @@ from engine.plan.bounds import key_doubts
         ({Kind.DOCUMENT}, {}, True),
         ({Kind.BINARY}, {}, True),
         ({Kind.UUID}, {}, False),
+        ({Kind.DOUBLE, Kind.DECIMAL128}, {}, True),
+        ({Kind.DOUBLE, Kind.DECIMAL128}, {"json_values": "extended"}, False),
+        ({Kind.DOUBLE, Kind.INT64}, {}, False),
     ],
 )
 def test_keys_that_are_written_alike_may_become_one(
@@ -31,6 +34,13 @@ def test_keys_that_are_written_alike_may_become_one(
     mapping = propose(Census(), frozenset(kinds), MappingOptions.model_validate(options)).mapping
     assert bool(key_doubts(mapping, "upsert")) is is_doubtful
     assert key_doubts(mapping, "append") == ""
+
+
+def test_a_double_and_a_decimal_of_the_same_digits_may_become_one_as_numeric() -> None:
+    mapping = propose(Census(), frozenset({Kind.DECIMAL128}), MappingOptions()).mapping
+    kinds = frozenset({Kind.DECIMAL128, Kind.DOUBLE})
+    column = mapping.id_column.model_copy(update={"type": ColumnType.NUMERIC, "kinds": kinds})
+    assert "Decimal128" in key_doubts(mapping.model_copy(update={"columns": (column,)}), "upsert")
 
 
 def test_any_two_kinds_may_become_one_as_text() -> None:
