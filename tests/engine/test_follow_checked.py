@@ -169,7 +169,7 @@ async def test_rows_that_differ_whatever_is_done_are_in_the_way_of_a_cut_over(
         "CREATE TRIGGER spoils BEFORE INSERT OR UPDATE ON things FOR EACH ROW WHEN (NEW._id = 7) EXECUTE FUNCTION spoil()"
     )
     source.db.things.update_many({"_id": {"$lt": 10}}, {"$set": {"n": 1}})
-    await engine.event("problem", lambda facts: "though they were written again" in facts["message"])
+    await engine.event("problem", lambda facts: "written again: a trigger" in facts["message"])
     await engine.until(
         lambda now: now.follow is not None and [each.code for each in now.follow.reasons] == ["differences"],
         "the reason",
