@@ -170,6 +170,8 @@ class _Bench:
         return self._exit_code
 
     async def _measure_all(self, idle: EngineClient) -> None:
+        if self._exit_code != EXIT_DONE:
+            return
         self._asking = asyncio.create_task(self._asked(idle), name="questions")
         try:
             most, self._namespace = await self._asking
@@ -391,9 +393,10 @@ class _Bench:
     def _interrupt(self, exit_code: int) -> None:
         if self._exit_code == EXIT_DONE:
             self._exit_code = exit_code
-            if self._asking is not None:
+            if not self._namespace:  # there is no scratch table yet
                 output.note("Interrupted: the engine is being ended.")
-                self._asking.cancel()
+                if self._asking is not None:
+                    self._asking.cancel()
                 return
             output.note("Stopping: the scratch table is being dropped.")
             self._cancel()

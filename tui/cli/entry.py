@@ -39,6 +39,10 @@ def run_command_line(arguments: Sequence[str]) -> int:
         _silence_stdout()
         return EXIT_DONE
     except Exception as error:
+        if isinstance(
+            error.__cause__, KeyboardInterrupt
+        ):  # wrapped by Python 3.11, where it came while a class was made
+            return _report(Cancelled("Interrupted."), command, as_json=as_json)
         return _report(_unexpected(error), command, as_json=as_json)
 
 
