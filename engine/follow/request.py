@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from engine.errors import UsageError
+from engine.mapping.equal_keys import key_doubts
 from engine.plan import TablePlan
-from engine.plan.bounds import key_doubts
 
 _CHANGES_BY_ITSELF = re.compile(r'"\$(?:where|rand|function)"|"\$\$(?:NOW|CLUSTER_TIME)\b')
 """What a filter may ask that has another answer tomorrow, for a document that did not change."""

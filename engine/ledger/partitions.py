@@ -310,3 +310,12 @@ def _position(row: asyncpg.Record) -> Position:
         finished=row["finished"],
         n_read=row["n_read"],
     )
+
+
+def age_of_rows(run_id: str) -> str:
+    """SQL for how many transactions ago a run wrote down what it reads: its rows are younger, also when it is over."""
+    return f"SELECT max(age(xmin)) FROM mongopg.partition WHERE run_id = {_literal(run_id)}"  # noqa: S608 - quoted
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

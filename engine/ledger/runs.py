@@ -463,15 +463,6 @@ async def age_of_load(connection: asyncpg.Connection, run_id: str, task_id: int)
     return int(await connection.fetchval(sql, run_id, task_id))
 
 
-def age_of_rows(run_id: str) -> str:
-    """SQL for how many transactions ago a run wrote down what it reads: its rows are younger, also when it is over."""
-    return f"SELECT max(age(xmin)) FROM mongopg.partition WHERE run_id = {_literal(run_id)}"  # noqa: S608 - quoted
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 async def append_events(
     connection: asyncpg.Connection, run_id: str, events: Sequence[tuple[int, float, str, Mapping[str, Any]]]
 ) -> None:

@@ -10,6 +10,7 @@
     names        names of tables and columns in PostgreSQL
     model        the mapping of one collection to one table
     census       which fields documents have, with which kinds and extremes
+    equal_keys   which keys that MongoDB keeps apart may be one in a table
     proposal     from a census to a mapping
     cautions     what to know of a mapping before anything is written
 """

@@ -1,20 +1,14 @@
-"""What would become of some documents that the census saw: what a table refuses, and which keys may be one."""
+"""What would become of some documents that the census saw: what a table refuses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.mapping.kinds import JSON_STRINGS, JSON_TYPES, KIND_NAMES
-from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
+from engine.mapping.kinds import KIND_NAMES
+from engine.mapping.model import Column, Kind, Role
 from engine.mapping.names import TableName, quote_identifier
 from engine.plan.model import TablePlan
 from engine.postgres.sqlstates import one_line
-
-_LOSSY_KEYS = (
-    (Kind.DOCUMENT, ColumnType.JSONB, "a document, and jsonb keeps no order of its fields"),
-    (Kind.BINARY, ColumnType.BYTEA, "binary, and bytea keeps no subtype"),
-)
-"""What a key column does not keep of a kind although MongoDB tells keys apart by it."""
 
 
 def table_doubts(table: TablePlan) -> str:
@@ -31,38 +25,6 @@ def table_doubts(table: TablePlan) -> str:
     if not found:
         return ""
     return f"Table {one_line(table.target)}: {' '.join(found)} Such documents will be rejects."
-
-
-def key_doubts(mapping: Mapping, mode: str) -> str:
-    """That documents of different `_id`s may become one row, in a sentence for people; empty when they cannot, or when a key
-    makes rejects of them, as it does in every mode but upsert."""
-    if mode != "upsert":
-        return ""
-    column = mapping.id_column
-    found = [
-        f"_id may be {what}: where two differ in nothing else, the later document becomes a reject in mode upsert."
-        for kind, type_, what in _LOSSY_KEYS
-        if kind in column.kinds and column.type is type_
-    ]
-    kinds = column.kinds
-    is_plain = column.type in JSON_TYPES and mapping.options.json_values == "plain"
-    if kinds >= {Kind.DOUBLE, Kind.DECIMAL128} and (is_plain or column.type is ColumnType.NUMERIC):
-        found.append(
-            "_id may be a double and a Decimal128: where two have the same digits, such as 0.1, the later document becomes a "
-            "reject in mode upsert."
-        )
-    if column.type in JSON_TYPES:
-        kinds = kinds & JSON_STRINGS if is_plain else frozenset()
-    elif column.type is not ColumnType.TEXT:
-        kinds = frozenset()
-    if len(kinds) > 1:
-        remedy = ', and json_values = "extended" keeps them apart' if column.type in JSON_TYPES else ""
-        found.insert(
-            0,
-            f"_id may be of several kinds. Where two become equal as {column.type.value}, such as an objectId and the string "
-            f"of its digits, the later document becomes a reject in mode upsert{remedy}.",
-        )
-    return " ".join(found)
 
 
 def _column_doubts(table: TablePlan, column: Column) -> Iterator[str]:

@@ -33,6 +33,7 @@ from engine.mapping.cautions import (
     several_kinds,
 )
 from engine.mapping.census import Census
+from engine.mapping.equal_keys import key_doubts
 from engine.mapping.kinds import JSON_TYPES, KIND_NAMES
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, share
 from engine.mapping.names import TableName, show_path
@@ -49,7 +50,6 @@ from engine.mongo.reader import Range, filter_query
 from engine.mongo.record_cuts import Lying, lying_of
 from engine.mongo.snapshot import session_at
 from engine.mongo.spread import runs
-from engine.plan.bounds import key_doubts
 from engine.plan.checks import ID_PATH, check_mapping
 from engine.plan.existing import fit, fit_given, levels_of, shape
 from engine.plan.indexes import propose_indexes

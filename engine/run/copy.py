@@ -17,6 +17,7 @@ from engine.follow.request import cannot_follow, require_followable
 from engine.ledger.follow import COPYING, DONE
 from engine.ledger.ledger import BeginFollowing, FoundRun, Ledger
 from engine.mapping.census import Census
+from engine.mapping.equal_keys import key_doubts
 from engine.mapping.names import TableName
 from engine.mongo import connect as mongo
 from engine.mongo.catalogue import KnownFacts
@@ -40,7 +41,7 @@ from engine.plan import (
     request_of,
     select,
 )
-from engine.plan.bounds import key_doubts, table_doubts
+from engine.plan.bounds import table_doubts
 from engine.plan.order import OWN_TABLE, ToldOrders, cut_records, with_orders
 from engine.postgres import connect as postgres
 from engine.postgres.existing import ADDING, ExistingTable

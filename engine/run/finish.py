@@ -16,10 +16,10 @@ from engine.ledger.earlier_runs import mappings_of
 from engine.ledger.follow import DONE
 from engine.ledger.ledger import Ledger, signatures
 from engine.ledger.partitions import Position
+from engine.mapping.equal_keys import key_doubts
 from engine.mapping.names import TableName
 from engine.mongo.causal import CausalTime
 from engine.plan import Plan, TablePlan
-from engine.plan.bounds import key_doubts
 from engine.plurals import counted
 from engine.postgres import finish as ending
 from engine.postgres.lock_room import LOCKS_OF_NEW, lock_table

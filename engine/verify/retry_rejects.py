@@ -26,17 +26,17 @@ from engine.config import Settings
 from engine.convert import make_converter
 from engine.convert.interface import Converter
 from engine.errors import MigrationError, UsageError
-from engine.ledger import history, retried_rejects, runs
+from engine.ledger import history, partitions, retried_rejects, runs
 from engine.ledger.altered import Altered
 from engine.ledger.ledger import Ledger
 from engine.ledger.rejects import Cause
 from engine.ledger.retried_rejects import FailedAgain, KeptReject
 from engine.ledger.slices import LOCK_TIMEOUT_S
+from engine.mapping.equal_keys import key_doubts
 from engine.mapping.model import Mapping
 from engine.mapping.names import TableName
 from engine.mapping.options import POLICIES, choices
 from engine.plan import TablePlan, kept_plan
-from engine.plan.bounds import key_doubts
 from engine.plan.reading import read_plan
 from engine.postgres import compare, finish, obstacles, sqlstates, tables
 from engine.postgres.compare import Comparer
@@ -281,7 +281,7 @@ class _Table:
             return []
         columns = tuple(column.name for column in self.mapping.columns)
         key = self.mapping.id_column.name if self.is_upsert else ""
-        since = runs.age_of_rows(self.run_id) if self.may_share else ""
+        since = partitions.age_of_rows(self.run_id) if self.may_share else ""
         sender = RowSender(self.connection, CopyTarget(self.name, columns, "", upsert_key=key, written_since=since))
         await sender.prepare()
         _, refusals = await sender.send(Page(), _only(Piece(batch, _chosen(converted, todo))))

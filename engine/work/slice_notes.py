@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from engine.ledger.runs import age_of_rows
+from engine.ledger.partitions import age_of_rows
 from engine.ledger.slices import PageResult
+from engine.mapping.equal_keys import key_doubts
 from engine.mapping.names import TableName
-from engine.plan.bounds import key_doubts
 from engine.postgres.page import CopyTarget
 from engine.rows import Piece
 from engine.work.feed import Feed

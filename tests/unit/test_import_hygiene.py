@@ -41,6 +41,14 @@ def test_asking_for_embedded_servers_does_not_load_the_drivers() -> None:
     assert not {"pymongo", "asyncpg", "pydantic", "asyncio"} & loaded
 
 
+def test_workers_load_nothing_that_only_an_engine_needs() -> None:
+    """Of plans and of its protocol: that costs every run a tenth of a second, and workers memory."""
+    loaded = json.loads(python(LOADED_AFTER.format(module="engine.work.preload")))
+    assert not [
+        name for name in loaded if name.startswith(("engine.plan", "engine.protocol", "engine.config", "tomlkit"))
+    ]
+
+
 def test_the_layers_hold() -> None:
     lint = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports(no_cache=True))"
     finished = subprocess.run([sys.executable, "-c", lint], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from engine.mapping.census import Census
+from engine.mapping.equal_keys import key_doubts
 from engine.mapping.model import Column, ColumnType, Kind
 from engine.mapping.options import MappingOptions
 from engine.mapping.proposal import propose
-from engine.plan.bounds import key_doubts
 
 
 @pytest.mark.parametrize(
