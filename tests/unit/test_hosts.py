@@ -427,6 +427,8 @@ def test_words_for_hosts() -> None:
     assert workers_words(snapshot(a, refused, size=2)) == "workers 2 on 1 host"
     assert workers_words(snapshot(a, size=24)) == "workers 2 → 24 on 1 host, 8 slots"
     assert workers_words(snapshot(size=2)) == "workers 2"
+    leaving = snapshot(size=4).model_copy(update={"state": RunState.FINISHING})
+    assert workers_words(leaving) == "workers 2", "none is to come"
     asked = snapshot(a, size=24).model_copy(update={"hosts_wanted": 3})
     assert workers_words(asked) == "workers 2 → 24 on 1 → 3 hosts, 8 slots"
     text = status_text(snapshot(a, refused, size=2))

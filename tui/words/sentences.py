@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.protocol import HostView, Snapshot
+from engine.protocol import HostView, RunState, Snapshot
 from tui.words.census import phase_words
 from tui.words.follow import follow_words, has_counts_of_the_copy
 from tui.words.format import NO_NUMBER, bytes_size, counted, duration, moment, number, percent, rate, share, time_of_day
@@ -65,7 +65,8 @@ def eta_words(snapshot: Snapshot) -> list[str]:
 def workers_words(snapshot: Snapshot) -> str:
     """How many workers there are, and are asked for: "workers 8 → 6, 2 draining", "workers 16 → 24 on 2 hosts, 16 slots"."""
     words = f"workers {snapshot.workers_alive}"
-    if snapshot.workers_alive != snapshot.cluster_size:
+    # At the end of a copy workers leave, and none is to come.
+    if snapshot.workers_alive != snapshot.cluster_size and snapshot.state is not RunState.FINISHING:
         words += f" → {snapshot.cluster_size}"
     if snapshot.hosts:
         words += f" on {hosts_words(snapshot)}"
