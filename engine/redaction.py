@@ -61,10 +61,10 @@ _LOOSE = rf"(?:{_EXAMPLE})(?![^\s&,;)}}\]'\".])|(?:\\.|(?!{_NEXT})[^\s\\])+?(?=[
 _EQUALS = re.compile(rf"((?<![\w/\\])(?:{_NAMES})\\?['\"]?\s*=(?!=)\s*)({_QUOTED}|{_LOOSE})", re.IGNORECASE | re.DOTALL)
 _COLON = re.compile(rf"((\\?['\"])(?:{_NAMES})\2\s*:\s*)(\\\"[^\"]*\"|{_QUOTED}|{_LOOSE})", re.IGNORECASE | re.DOTALL)
 """In JSON, and in a repr: the name has quotes."""
-_TIGHT = re.compile(rf"((?<![\w/\\.])(?:{_NAMES}):)(?!//)({_LOOSE})", re.IGNORECASE)
-_LINE = re.compile(
-    rf"((?<![\w/\\.])(?:{_NAMES}):[ \t]+)({_QUOTED}|\S+?)(?=[,;)}}\]]*[ \t]*$)", re.IGNORECASE | re.MULTILINE
-)
+_OWN = r"(?:(?<![\w/\\.])|(?<=\bsource\.)|(?<=\btarget\.))"
+"""A name behind a dot is a collection's or a table's, unless it is one of our settings."""
+_TIGHT = re.compile(rf"({_OWN}(?:{_NAMES}):)(?!//)({_LOOSE})", re.IGNORECASE)
+_LINE = re.compile(rf"({_OWN}(?:{_NAMES}):[ \t]+)({_QUOTED}|\S+?)(?=[,;)}}\]]*[ \t]*$)", re.IGNORECASE | re.MULTILINE)
 """As in YAML: one word, up to the end of its line. Otherwise it is a sentence that speaks of a password."""
 _PROSE = re.compile(
     r"(?:ask|check|choose|empty|enter|expected|give|missing|needed|no|none|not|required|see|set|try|unknown|use|wrong)[.!?:]*|\W*",

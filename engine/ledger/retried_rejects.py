@@ -32,6 +32,7 @@ class KeptReject:
 
     place: Place
     raw: bytes
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ async def pending(
 ) -> list[KeptReject]:
     """The next rejects of a table behind `after`, locked until the transaction ends; those of some causes, if any are given."""
     rows = await connection.fetch(
-        "SELECT r.partition_id, r.slice_no, r.reject_no, r.raw FROM mongopg.reject r"
+        "SELECT r.partition_id, r.slice_no, r.reject_no, r.raw, r.reason FROM mongopg.reject r"
         " JOIN mongopg.partition p USING (run_id, partition_id)"
         " WHERE r.run_id = $1 AND p.task_id = $2 AND (r.partition_id, r.slice_no, r.reject_no) > ($3, $4, $5)"
         " AND ($7 OR (r.collection, r.reason, r.field, r.sqlstate) IN"
@@ -59,7 +60,9 @@ async def pending(
         run_id, task_id, *after, await _batch_size(connection, run_id, after),
         not causes, *([cause[part] for cause in causes] for part in range(4)),
     )  # fmt: skip
-    return [KeptReject((row["partition_id"], row["slice_no"], row["reject_no"]), row["raw"]) for row in rows]
+    return [
+        KeptReject((row["partition_id"], row["slice_no"], row["reject_no"]), row["raw"], row["reason"]) for row in rows
+    ]
 
 
 async def settle(

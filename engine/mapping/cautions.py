@@ -215,11 +215,13 @@ def _of_documents(census: Census, mapping: Mapping) -> Iterator[Caution]:
         yield 20, f"The largest document seen has {census.largest / (1 << 20):.1f} MiB."
     if census.n_untracked:
         goes, go = ("goes", "go") if mapping.options.overflow == "overflow" else ("rejects", "reject")
-        where = "to _extra" if mapping.options.overflow == "overflow" else "the document"
+        where, everywhere = (
+            ("to _extra",) * 2 if mapping.options.overflow == "overflow" else ("its document", "their documents")
+        )
         values = counted(
             census.n_untracked,
             f"value is in fields too many to track or not named in UTF-8: it {goes} {where}",
-            f"values are in fields too many to track or not named in UTF-8: they {go} {where}",
+            f"values are in fields too many to track or not named in UTF-8: they {go} {everywhere}",
         )
         yield 40, f"{values}."
 

@@ -12,6 +12,17 @@ _LOSSY_KEYS = (
 """What a key column does not keep of a kind although MongoDB tells keys apart by it."""
 
 
+def may_share_rows(mapping: Mapping, mode: str, *, is_view: bool) -> bool:
+    """Several documents may want one row in mode upsert: keys become one in the table, or a view has one twice."""
+    return mode == "upsert" and (is_view or bool(key_doubts(mapping, mode)))
+
+
+def becomes_one_number(mapping: Mapping) -> bool:
+    """A double and a Decimal128 may be keys of the same digits, such as 0.1: MongoDB keeps these apart, numeric does not."""
+    column = mapping.id_column
+    return column.type is ColumnType.NUMERIC and column.kinds >= {Kind.DOUBLE, Kind.DECIMAL128}
+
+
 def key_doubts(mapping: Mapping, mode: str) -> str:
     """That documents of different `_id`s may become one row, in a sentence for people; empty when they cannot, or when a key
     makes rejects of them, as it does in every mode but upsert."""
@@ -25,7 +36,7 @@ def key_doubts(mapping: Mapping, mode: str) -> str:
     ]
     kinds = column.kinds
     is_plain = column.type in JSON_TYPES and mapping.options.json_values == "plain"
-    if kinds >= {Kind.DOUBLE, Kind.DECIMAL128} and (is_plain or column.type is ColumnType.NUMERIC):
+    if becomes_one_number(mapping) or (is_plain and kinds >= {Kind.DOUBLE, Kind.DECIMAL128}):
         found.append(
             "_id may be a double and a Decimal128: where two have the same digits, such as 0.1, the later document becomes a "
             "reject in mode upsert."

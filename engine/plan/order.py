@@ -15,6 +15,7 @@ from typing import Literal
 
 from engine.config import Settings
 from engine.errors import ConnectError, UsageError
+from engine.mapping.equal_keys import becomes_one_number
 from engine.mapping.kinds import NUMBERS
 from engine.mapping.model import ColumnType, Kind
 from engine.mapping.model import Mapping as ColumnMapping
@@ -252,7 +253,12 @@ def keeps_apart(mapping: ColumnMapping) -> bool:
     """Each `_id` has a key of its own in the table."""
     column, options = mapping.id_column, mapping.options
     if column.kinds <= NUMBERS:
-        return column.type in (ColumnType.BIGINT, ColumnType.INTEGER, ColumnType.NUMERIC, ColumnType.DOUBLE)
+        return not becomes_one_number(mapping) and column.type in (
+            ColumnType.BIGINT,
+            ColumnType.INTEGER,
+            ColumnType.NUMERIC,
+            ColumnType.DOUBLE,
+        )
     if len(column.kinds) != 1:
         return False
     (kind,) = column.kinds

@@ -21,6 +21,9 @@ KEY_SUFFIX = "_pkey"
 """What PostgreSQL itself calls a primary key."""
 KEY_TAKEN_MARK = "mongopg key taken: "
 """Begins the text in the error of a row whose key this run has given to another one; the key follows."""
+_LATER_TRANSACTIONS = 1_000_000
+"""What was written since a transaction began has a negative age, down to this. One that is far below is that of a row which was
+written more than two thousand million transactions ago: a VACUUM that freezes rows leaves their `xmin` as it was."""
 _HASH_DIGITS = 8
 
 
@@ -107,7 +110,8 @@ def upsert(
     """
     names = ", ".join(quote_identifier(column) for column in columns)
     changed = [column for column in columns if column != key and column not in identities]
-    if not changed and written_since and key not in identities:
+    is_key_alone = not changed and bool(written_since) and key not in identities
+    if is_key_alone:
         changed = [key]  # there is nothing to change, but whose row it is has to be looked at
     changes = ", ".join(f"{quote_identifier(column)} = EXCLUDED.{quote_identifier(column)}" for column in changed)
     action = f"DO UPDATE SET {changes}" if changes else "DO NOTHING"
@@ -116,14 +120,14 @@ def upsert(
     cases = ""
     if written_since and changes:
         taken = f"('{KEY_TAKEN_MARK}' || EXCLUDED.{quote_identifier(key)}::text)::boolean"
-        cases += f" WHEN age({row}.xmin) < ({written_since}) THEN {taken}"
+        cases += f" WHEN age({row}.xmin) BETWEEN -{_LATER_TRANSACTIONS} AND ({written_since}) - 1 THEN {taken}"
     if kept and changes:
         unchanged = " AND ".join(f"{row}.{column} IS NOT DISTINCT FROM EXCLUDED.{column}" for column in kept)
         values = " || ' ' || ".join(f"EXCLUDED.{column}" for column in kept)
         message = f"('no UPDATE changes an identity column: ' || {values})::boolean"
         cases += f" WHEN {unchanged} THEN true ELSE {message}"
     elif cases:
-        cases += " ELSE true"
+        cases += f" ELSE {'false' if is_key_alone else 'true'}"
     if cases:
         action += f" WHERE CASE{cases} END"
     overriding = "OVERRIDING SYSTEM VALUE " if identities else ""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from engine.errors import UsageError
+from engine.mapping.equal_keys import may_share_rows
 from engine.mapping.model import Kind, Mapping
 from engine.mapping.names import TableName, quote_identifier
 from engine.postgres.ddl import create_unique_index, fitted
@@ -133,7 +134,9 @@ async def obstacles(connection: asyncpg.Connection, table: TableName, mode: str,
     if mode == "upsert":
         found += await _rules(connection, facts["oid"])
         found += await _keys(connection, table, facts, mapping)
-        if len(mapping.columns) > 1:  # otherwise nothing is ever updated
+        if len(mapping.columns) > 1 or may_share_rows(
+            mapping, mode, is_view=False
+        ):  # otherwise nothing is ever updated
             found += await _publications(connection, table, facts, mapping)
     return found
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from engine.errors import TargetExists, UsageError
+from engine.mapping.equal_keys import becomes_one_number, may_share_rows
 from engine.mapping.kinds import NUMBERS
 from engine.mapping.model import ColumnType, Mapping
 from engine.mapping.names import TableName, quote_identifier
@@ -59,7 +60,7 @@ async def prepare(
         MigrationError: another session locks a table whose rows are to be counted; trying again may help.
     """
     columns = written_columns(wanted)
-    await requirements.require(connection, list(columns), mode, columns)
+    await requirements.require(connection, list(columns), mode, columns, shared_tables(wanted, mode))
     statements = [ddl.create_schema(schema) for schema in await missing_schemas(connection, columns)]
     view = await view_of(connection, mode, columns, earlier_of, drops=drops, planned_indexes=planned_indexes)
     found = [await look(connection, each, view) for each in wanted]
@@ -187,6 +188,13 @@ def written_columns(wanted: Sequence[Wanted]) -> dict[TableName, list[str]]:
     return {target: _key_first(mapping) for _, _, target, mapping, _, _ in wanted}
 
 
+def shared_tables(wanted: Sequence[Wanted], mode: str) -> list[TableName]:
+    """Those in which several documents may want one row."""
+    return [
+        target for _, _, target, mapping, _, has_key in wanted if may_share_rows(mapping, mode, is_view=not has_key)
+    ]
+
+
 async def _load(
     connection: asyncpg.Connection,
     run_id: str,
@@ -275,10 +283,10 @@ def _planned(view: View, task_id: int) -> Sequence[str]:
 def builds_key_first(mapping: Mapping, mode: str) -> bool:
     """The key comes before the data: upserts need it, and a key of mixed kinds may meet two that become equal.
 
-    Numbers of several kinds are not such: MongoDB itself takes 1 and 1.0 for one key.
+    Numbers of several kinds are such only where `becomes_one_number`: MongoDB itself takes 1 and 1.0 for one key.
     """
     column = mapping.id_column
-    is_mixed = len(column.kinds) > 1 and not column.kinds <= NUMBERS
+    is_mixed = len(column.kinds) > 1 and (not column.kinds <= NUMBERS or becomes_one_number(mapping))
     return mode == "upsert" or is_mixed or column.type in (ColumnType.JSONB, ColumnType.JSON)
 
 

@@ -44,17 +44,20 @@ async def require(
     tables: Sequence[TableName],
     mode: str,
     columns: Lookup[TableName, Sequence[str]] | None = None,
+    shared: Collection[TableName] = (),
 ) -> None:
     """Make sure that a run into these tables can be written.
 
     Args:
         columns: those that are written, the key first: rights on them alone will do.
+        shared: tables in which several documents may want one row (`equal_keys.may_share_rows`): whose it is is read in a
+            column of the system's, and no right on others is one on that.
 
     Raises:
         UsageError: it cannot; the message names each thing that is in the way, and the GRANTs that are missing.
     """
     await require_server(connection)
-    await require_rights(connection, tables, mode, columns)
+    await require_rights(connection, tables, mode, columns, shared)
 
 
 async def require_rights(
@@ -62,9 +65,10 @@ async def require_rights(
     tables: Sequence[TableName],
     mode: str,
     columns: Lookup[TableName, Sequence[str]] | None = None,
+    shared: Collection[TableName] = (),
 ) -> None:
     """Make sure of the rights alone, as `require`."""
-    await _refuse(connection, await missing_rights(connection, tables, mode, columns))
+    await _refuse(connection, await missing_rights(connection, tables, mode, columns, shared))
 
 
 async def require_schemas(connection: asyncpg.Connection, schemas: Sequence[str], mode: str = "create") -> None:
@@ -93,6 +97,7 @@ async def missing_rights(
     tables: Sequence[TableName],
     mode: str,
     columns: Lookup[TableName, Sequence[str]] | None = None,
+    shared: Collection[TableName] = (),
 ) -> list[str]:
     """The statements that would give the connection's role what it lacks, each with its semicolon; empty for all there."""
     role, database, may_make_temporary = await one_row(
@@ -109,7 +114,8 @@ async def missing_rights(
     if mode == "upsert" and not may_make_temporary:
         missing.append(f"GRANT TEMPORARY ON DATABASE {database} TO {role};")
     for table in tables:
-        missing += await _missing_on_table(connection, table, mode, role, (columns or {}).get(table, ()))
+        written = (columns or {}).get(table, ())
+        missing += await _missing_on_table(connection, table, mode, role, written, is_shared=table in shared)
     return missing
 
 
@@ -202,7 +208,13 @@ async def require_server(connection: asyncpg.Connection) -> None:
 
 
 async def _missing_on_table(
-    connection: asyncpg.Connection, table: TableName, mode: str, role: str, columns: Sequence[str]
+    connection: asyncpg.Connection,
+    table: TableName,
+    mode: str,
+    role: str,
+    columns: Sequence[str],
+    *,
+    is_shared: bool = False,
 ) -> list[str]:
     oid = await _oid_of(connection, table) if mode in {*_NEEDED, "replace"} else None
     if oid is None:
@@ -210,7 +222,15 @@ async def _missing_on_table(
     if mode == "replace":
         is_owner = await connection.fetchval("SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = $1", oid)
         return [] if is_owner else [f"ALTER TABLE {table.sql} OWNER TO {role};"]
-    lacking = [right for right in _NEEDED[mode] if not await _has_right(connection, oid, right, columns)]
+    lacking = []
+    for right in _NEEDED[mode]:
+        wanted = list(columns)
+        if right == "UPDATE" and (len(columns) > 1 or not is_shared):
+            wanted = wanted[1:]  # no UPDATE changes the key
+        elif right == "SELECT" and is_shared:
+            wanted.append("xmin")
+        if not await _has_right(connection, oid, right, wanted):
+            lacking.append(right)
     missing = [f"GRANT {', '.join(lacking)} ON {table.sql} TO {role};"] if lacking else []
     if not columns:
         return missing
@@ -218,12 +238,11 @@ async def _missing_on_table(
 
 
 async def _has_right(connection: asyncpg.Connection, oid: int, right: str, columns: Sequence[str]) -> bool:
-    """The right on the table, or on all the columns; no UPDATE changes the key, which is the first of them."""
-    wanted = columns[1:] if right == "UPDATE" else columns
+    """The right on the table, or on all the columns."""
     return bool(
         await connection.fetchval(
             "SELECT has_table_privilege($1::oid, $2) OR coalesce((SELECT bool_and(has_column_privilege($1::oid, attnum, $2))"
-            " FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND attname = ANY($3)), false)",
-            oid, right, list(wanted),
+            " FROM pg_attribute WHERE attrelid = $1 AND NOT attisdropped AND attname = ANY($3)), false)",
+            oid, right, list(columns),
         )
     )  # fmt: skip

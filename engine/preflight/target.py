@@ -29,6 +29,7 @@ from engine.postgres.prepare import (
     look,
     missing_schemas,
     require_swap,
+    shared_tables,
     view_of,
     written_columns,
 )
@@ -102,7 +103,8 @@ async def look_at_target(
     schemas = await missing_schemas(connection, targets)
 
     async def require_rights() -> None:
-        await requirements.require_rights(connection, targets, mode, columns)
+        shared = shared_tables(list(wanted.values()), mode)
+        await requirements.require_rights(connection, targets, mode, columns, shared)
 
     checks = [
         await _checked(

@@ -227,6 +227,7 @@ class Copying(Phase):
         context = self._context
         await self._cutting.stop()
         self._job.may_grow = False
+        self._job.leave()  # or workers would go on with it where a pause ends meanwhile
         context.cluster.abort()
         await context.until(lambda: context.cluster.is_quiet)
         await self._job.stop()

@@ -34,6 +34,10 @@ from engine.run.finish import Finishing
 from engine.run.steps import insist
 from engine.work.messages import CopyLease
 
+READ_AGAIN = "they are read once more, by _id"
+COMPARED = "they are missing until everything is compared with the source"
+"""What becomes of documents that were read twice."""
+
 
 class Due(Enum):
     """What is to be read again."""
@@ -83,7 +87,7 @@ class FillIn:
             MigrationError: a key cannot be built, or the source cannot be cut.
         """
         tables = [table for table in self._plan.tables if table.task_id in due]
-        due = dict(due) | dict.fromkeys(await self._build_keys(tables, finishing), Due.BY_ID)
+        due = dict(due) | dict.fromkeys(await self._build_keys(tables, finishing, READ_AGAIN), Due.BY_ID)
         leases: list[CopyLease] = []
         for table in tables:
             leases += await self._partitions(table, due[table.task_id])
@@ -105,27 +109,31 @@ class FillIn:
             and not await insist(self._context, partial(self._ledger.has_key, table.task_id))
         ]
         if without:
-            await self._build_keys(without, finishing)
+            await self._build_keys(without, finishing, COMPARED)
 
-    async def _build_keys(self, tables: Sequence[TablePlan], finishing: Finishing) -> list[int]:
-        """Build keys; tasks of tables that had a key twice, whose rows are gone."""
+    async def _build_keys(self, tables: Sequence[TablePlan], finishing: Finishing, then: str) -> list[int]:
+        """Build keys; tasks of tables that had a key twice, whose rows are gone.
+
+        Args:
+            then: what becomes of these, in a sentence's end.
+        """
         twice = await finishing.build_keys_of(tables)
         if twice:
             for table in twice:
-                await self._remove_doubles(table)
+                await self._remove_doubles(table, then)
             if again := await finishing.build_keys_of(twice):
                 named = ", ".join(str(self._ledger.load(table.task_id).target) for table in again)
                 raise MigrationError(f"Keys come twice again in {named}: does another session write there?", code="key")
         return [table.task_id for table in twice]
 
-    async def _remove_doubles(self, table: TablePlan) -> None:
+    async def _remove_doubles(self, table: TablePlan, then: str) -> None:
         """A record id was given twice, as after a restart of the server: a document was read at both of its places."""
         partition_id = self._job.leases.new_id()
         n_rows = await insist(self._context, lambda: self._ledger.remove_doubles(table.task_id, partition_id))
         await insist(self._context, self._ledger.read_loads)
         message = (
             f"Of {table.namespace}, {counted(n_rows, 'row')} had a key that came twice, as documents were inserted again under "
-            "their _id while they were read: they are read once more, by _id."
+            f"their _id while they were read: {then}."
         )
         self._context.emit(ProblemReported(code="read_twice", message=message, namespace=table.namespace, retry=True))
         await insist(self._context, self._job.progress.recount)

@@ -205,6 +205,9 @@ class Halting:
             ends_copy: nor can its documents, and what is not copied yet is not copied any more: the ledger has that from the
                 same moment on.
         """
+        known = self._found.get(ALL)
+        if known is not None and known.code == error.code and (known.is_open or known.is_due):
+            return  # the stream of another database has told
         message = f"{error.message} {COPY_ENDED}" if ends_copy else error.message
         halt = Halt(ALL, "", error.code, message, 0)
         await insist(self._context, lambda: self._add(halt, ends_copy=ends_copy))

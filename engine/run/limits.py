@@ -67,8 +67,9 @@ class RejectGuard:
             return ""
         allowed = record.total * float(self._limit[:-1]) / 100
         if record.rejected > allowed and (is_end or record.read >= ENOUGH_FOR_SHARE):
+            were = "was" if record.rejected == 1 else "were"
             return (
-                f"{record.rejected:,} of {counted(record.total, 'document')} rejected, more than run.max_rejects = "
+                f"{record.rejected:,} of {counted(record.total, 'document')} {were} rejected, more than run.max_rejects = "
                 f'"{self._limit}" allows'
             )
         return ""

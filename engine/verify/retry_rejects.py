@@ -32,7 +32,7 @@ from engine.ledger.ledger import Ledger
 from engine.ledger.rejects import Cause
 from engine.ledger.retried_rejects import FailedAgain, KeptReject
 from engine.ledger.slices import LOCK_TIMEOUT_S
-from engine.mapping.equal_keys import key_doubts
+from engine.mapping.equal_keys import may_share_rows
 from engine.mapping.model import Mapping
 from engine.mapping.names import TableName
 from engine.mapping.options import POLICIES, choices
@@ -143,7 +143,7 @@ async def _prepared(
     converter = await asyncio.to_thread(make_converter, mapping, settings.run.converter)
     has_key = table.has_range_reads and not table.mapping.id_column.nullable
     causes = tuple((each.namespace, each.reason, each.field, each.sqlstate) for each in command.only)
-    may_share = mode == "upsert" and (not table.has_range_reads or bool(key_doubts(mapping, mode)))
+    may_share = may_share_rows(mapping, mode, is_view=not table.has_range_reads)
     return _Table(
         connection, run_id, table.task_id, name, mapping, converter, mode == "upsert", has_key, causes, may_share
     )
@@ -227,6 +227,9 @@ class _Table:
         same, taken = await self._already_there(batch, converted)
         if self.is_upsert:
             taken = set()  # the mode's very purpose: such rows take the new values
+        if self.may_share:  # an equal row of the same key is another document's
+            others = {each.place for each in kept if each.reason == KEY_TAKEN}
+            same = {row for row in same if places[row] not in others}
         failed += [
             FailedAgain(places[row], KEY_TAKEN, self.mapping.id_column.name, "", KEY_TAKEN_DETAIL) for row in taken
         ]

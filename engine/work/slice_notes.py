@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from engine.ledger.partitions import age_of_rows
 from engine.ledger.slices import PageResult
-from engine.mapping.equal_keys import key_doubts
+from engine.mapping.equal_keys import may_share_rows
 from engine.mapping.names import TableName
 from engine.postgres.page import CopyTarget
 from engine.rows import Piece
@@ -103,15 +103,11 @@ async def noted(
 
 def target_of(task: CopyTask) -> CopyTarget:
     """Where the rows of a task go."""
+    shares = may_share_rows(task.mapping, task.mode, is_view=not task.has_range_reads)
     return CopyTarget(
         table=TableName(task.schema, task.table),
         columns=tuple(column.name for column in task.mapping.columns),
         namespace=f"{task.database}.{task.collection}",
         upsert_key=task.mapping.id_column.name if task.mode == "upsert" else "",
-        written_since=age_of_rows(task.run_id) if may_share_rows(task) else "",
+        written_since=age_of_rows(task.run_id) if shares else "",
     )
-
-
-def may_share_rows(task: CopyTask) -> bool:
-    """Several documents may have one row in mode upsert: keys are equal more often in the table, or a view has one twice."""
-    return task.mode == "upsert" and (not task.has_range_reads or bool(key_doubts(task.mapping, task.mode)))

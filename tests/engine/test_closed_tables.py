@@ -99,6 +99,17 @@ async def test_rights_on_the_columns_that_are_written_will_do(target: Target, cl
     assert grant.startswith("GRANT UPDATE ON")
     target.execute(f"GRANT UPDATE (n) ON users TO {role}")
     assert await requirements.missing_rights(clerk, [USERS], "upsert", columns) == []
+    shared = [USERS]  # whose a row is is told by a column of the system's
+    [grant] = await requirements.missing_rights(clerk, [USERS], "upsert", columns, shared)
+    assert grant.startswith("GRANT SELECT ON")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await clerk.fetch("SELECT xmin FROM users")
+    target.execute(f"GRANT SELECT ON users TO {role}")
+    assert await requirements.missing_rights(clerk, [USERS], "upsert", columns, shared) == []
+    await clerk.fetch("SELECT xmin FROM users")
+    target.execute(f"REVOKE SELECT ON users FROM {role}; GRANT SELECT (_id, n) ON users TO {role}")
+    [grant] = await requirements.missing_rights(clerk, [USERS], "upsert", {USERS: ["_id"]}, shared)
+    assert grant.startswith("GRANT SELECT, UPDATE ON")
     [grant] = await requirements.missing_rights(clerk, [USERS], "append", {USERS: ["_id", "n", "secret"]})
     assert grant.startswith("GRANT SELECT, INSERT ON")
 

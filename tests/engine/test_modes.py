@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bson import ObjectId
+from bson import Decimal128, ObjectId
 
 from engine import protocol
 from engine.protocol import RunState
@@ -384,6 +384,25 @@ async def test_upsert_merges_no_documents_whose_keys_are_one_in_the_table(
         assert (report.tried, report.written) == (1, 0)
         assert [n for (n,) in target.rows("SELECT n FROM things ORDER BY n")] == [0, kept, 9]
         await engine.leave()
+
+
+async def test_a_document_that_equals_the_row_of_another_one_stays_a_reject_when_it_is_retried(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    source.db.things.insert_many([{"_id": key, "n": 1} for key in ORDERS])
+    engine, end = await engines.run(engines.settings("things", run={"mode": "upsert"}))
+    assert (end["exit_code"], end["written"], end["rejected"]) == (4, 1, 1), end
+    report = await engine.client.ask(protocol.RetryReport, protocol.RetryRejects(run=engine.run_id))
+    assert (report.tried, report.written, report.already_there) == (1, 0, 0)
+    assert target.value("SELECT count(*) FROM mongopg.reject") == 1
+
+
+async def test_numbers_of_the_same_digits_that_mongodb_keeps_apart_are_a_row_and_a_reject(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    source.db.things.insert_many([{"_id": 0.1, "n": 1}, {"_id": Decimal128("0.1"), "n": 2}])
+    _, end = await engines.run(engines.settings("things", run={"mode": "create"}))
+    assert (end["state"], end["exit_code"], end["written"], end["rejected"]) == ("completed", 4, 1, 1), end
 
 
 async def test_upsert_of_a_view_with_an_id_twice_writes_one_row_and_rejects_the_others(

@@ -28,16 +28,25 @@ OF_A_SET = ("setName", "setVersion", "hosts", "primary", "me", "electionId", "se
 
 
 def as_router(chunk: bytes) -> bytes:
-    """What a server sends, with answers to `hello` as a mongos gives them."""
-    return b"".join(map(_of_router, _messages(chunk)))
+    """What a server sends, with answers to `hello` as a mongos gives them.
+
+    An answer to `hello` is small, and comes in one piece. The pieces of a larger answer are passed on as they are.
+    """
+    messages = list(_messages(chunk))
+    return b"".join(map(_of_router, messages)) if messages else chunk
 
 
 def _messages(chunk: bytes) -> Iterator[bytes]:
-    """Whole messages, as far as there are any."""
-    while chunk:
-        size = HEADER.unpack_from(chunk)[0] if len(chunk) >= HEADER.size else len(chunk)
-        yield chunk[:size]
-        chunk = chunk[size:]
+    """The messages that a chunk consists of; none where it is a piece of one."""
+    found, offset = [], 0
+    while len(chunk) - offset >= HEADER.size:
+        size, _, _, operation = HEADER.unpack_from(chunk, offset)
+        if operation not in BEFORE_THE_DOCUMENT or not HEADER.size < size <= len(chunk) - offset:
+            return
+        found.append(chunk[offset : offset + size])
+        offset += size
+    if offset == len(chunk):
+        yield from found
 
 
 def _of_router(message: bytes) -> bytes:

@@ -26,6 +26,8 @@ from engine.redaction import holds_secret, know, redact, scrub, secrets_in
         ("mongodb://h:27017/d", "mongodb://h:27017/d"),
         ("The plan mongodb:/me:pw4@h/d cannot be read", "The plan mongodb:/me:***@h/d cannot be read"),
         ("postgresql//me:pw4@h/d", "postgresql//me:***@h/d"),
+        ("target.password:hunter2", "target.password:***"),
+        ("source.password: hunter2", "source.password: ***"),
         ("postgresql://me@corp:pw4@corp.postgres.example/d", "postgresql://me@corp:***@corp.postgres.example/d"),
     ],
 )
