@@ -146,6 +146,7 @@ async def list_rejects(ledger: Ledger, run: str, samples: int) -> RejectsReport:
     mappings = {table.namespace: table.mapping for table in kept_plan(record.plan, record.run_id).tables}
     return RejectsReport(
         run_id=record.run_id,
+        mode=record.mode,
         total=sum(group.count for group in groups),
         groups=[_group(group, mappings.get(group.collection)) for group in groups],
     )

@@ -133,6 +133,14 @@ class Ledger:
         ledger.app_name = "mongopg-tui"
         return ledger
 
+    async def is_there(self) -> bool:
+        """The target has a ledger: to be asked before an `async with` block, which would make one."""
+        try:
+            async with self.session() as connection:
+                return await schema.ledger_exists(connection)
+        finally:
+            await self._disconnect()
+
     async def __aenter__(self) -> Ledger:
         await self.connect()
         return self

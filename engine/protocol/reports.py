@@ -124,6 +124,8 @@ class RejectsReport(Wire):
     """Rejected documents of a run."""
 
     run_id: str
+    mode: str = ""
+    """Of the run, such as `upsert`."""
     total: int
     groups: list[RejectGroup]
 

@@ -146,11 +146,15 @@ class Activities:
         """Let the record of the run, which is over, say what the ledger has now."""
         run = self.run
         await run.ended()
-        if run.record.state.is_over and run.record.tables:
-            async with Ledger.for_question(run.settings) as ledger:
-                run.record.replaced_since = await replaced_since(ledger, run.record.run_id)
-                for event in await recounted(ledger, run.record):
-                    run.emit(event)
+        if not run.record.state.is_over or not run.record.tables:
+            return
+        ledger = Ledger.for_question(run.settings)
+        if not await ledger.is_there():  # it was dropped: to look at a run makes no other
+            return
+        async with ledger:
+            run.record.replaced_since = await replaced_since(ledger, run.record.run_id)
+            for event in await recounted(ledger, run.record):
+                run.emit(event)
 
     async def plan(self, command: MakePlan, settings: Settings) -> EditablePlan:
         """A plan made from a full census, taken by the whole cluster.

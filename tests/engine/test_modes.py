@@ -380,6 +380,8 @@ async def test_upsert_merges_no_documents_whose_keys_are_one_in_the_table(
         )
         assert (reason, field) == ("key_taken", "_id")
         assert '{"a": 1, "b": 2}' in detail
+        listed = await engine.client.ask(protocol.RejectsReport, protocol.ListRejects(run=engine.run_id))
+        assert (listed.mode, listed.total) == ("upsert", 1)
         report = await engine.client.ask(protocol.RetryReport, protocol.RetryRejects(run=engine.run_id))
         assert (report.tried, report.written) == (1, 0)
         assert [n for (n,) in target.rows("SELECT n FROM things ORDER BY n")] == [0, kept, 9]

@@ -332,6 +332,19 @@ async def test_a_run_whose_tables_a_later_one_replaced_is_told_as_such_everywher
     assert (found.replaced, found.dropped, found.tables["public.items"]) == (1, 1, "")
 
 
+async def test_to_look_at_a_run_again_makes_no_ledger_where_it_was_dropped(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    source.db.users.insert_many([{"_id": number} for number in range(20)])
+    engine, _ = await engines.run(engines.settings("users"))
+    target.execute("DROP SCHEMA mongopg CASCADE")
+
+    after = await engine.client.ask(protocol.Snapshot, protocol.Recount())
+
+    assert after.written == 20
+    assert target.value("SELECT to_regnamespace('mongopg') IS NULL")
+
+
 async def test_a_run_whose_rows_a_later_one_exchanged_is_told_as_such(
     source: Source, target: Target, engines: Engines
 ) -> None:

@@ -198,6 +198,9 @@ class ScriptedEngine:
         """Of a recorded run, by table."""
         self.recorded_end: dict[str, Any] = {}
         """What is otherwise in the last frame of a recording."""
+        self.verified: dict[str, Any] = {}
+        """What is otherwise in the report of a verification."""
+        self.mode_of_rejects = "create"
         self.commands: list[dict[str, Any]] = []
         """Every command received, in order."""
         self.plan_text = TOML
@@ -368,8 +371,8 @@ class ScriptedEngine:
                 ).model_dump(mode="json")  # fmt: skip
             case "rejects":
                 result = RejectsReport(
-                    run_id=command["run"] or RUNS[0].run_id, total=sum(group.count for group in self.rejects),
-                    groups=self.rejects,
+                    run_id=command["run"] or RUNS[0].run_id, mode=self.mode_of_rejects,
+                    total=sum(group.count for group in self.rejects), groups=self.rejects,
                 ).model_dump(mode="json")  # fmt: skip
             case "rejected":
                 result = rejected_page(command, self.rejects, self.first_reject).model_dump(mode="json")
@@ -397,7 +400,8 @@ class ScriptedEngine:
                 told = {"frames": frames, "events": events, "excluded": self.excluded}
                 result = whole.model_copy(update=told).model_dump(mode="json")
             case "verify":
-                result = verify_report(command["run"], command["level"]).model_dump(mode="json")
+                checked = verify_report(command["run"], command["level"])
+                result = checked.model_copy(update=self.verified).model_dump(mode="json")
             case "discard" if command["preview"]:
                 result = discard_preview(command["run"]).model_dump(mode="json")
             case "discard":

@@ -153,6 +153,27 @@ def test_a_policy_in_force_that_rejects_can_change_nothing_but_the_table_may_hav
     assert [can_change(nul), can_change(nul, "strip"), can_change(check)] == [False, True, True]
 
 
+@pytest.mark.parametrize(
+    ("mode", "advice"),
+    [
+        ("append", "Remove that row or the document, then retry."),
+        ("upsert", "Give one of the two documents another _id; the row is another document's."),
+    ],
+)
+async def test_what_helps_where_a_key_is_taken_depends_on_whose_row_it_is(
+    engine: ScriptedEngine, mode: str, advice: str
+) -> None:
+    engine.rejects = [RejectGroup(namespace="shop.orders", reason="key_taken", field="_id", count=15)]
+    engine.mode_of_rejects = mode
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "f9 Start")
+        await pilot.press("4")
+        await until_shown(pilot, "as counted at the run's end")
+        await pilot.press("R")
+        await until_shown(pilot, "key_taken in _id", *advice.split("; "))
+
+
 def test_an_id_is_shown_without_a_type_that_tells_nothing() -> None:
     assert short_id('{"$numberInt": "0"}') == "0"
     assert short_id('{"$oid": "64f0c1"}') == "64f0c1"

@@ -85,6 +85,17 @@ async def test_verify_says_that_a_later_run_replaced_the_tables(engine: Scripted
         assert ("✓" in shown, "compare every document" in shown) == (False, False)
 
 
+async def test_verify_says_whose_rows_it_has_counted(engine: ScriptedEngine) -> None:
+    engine.recorded_end = engine.verified = {"replaced_since": ORDERS}
+    async with at_history(engine) as pilot:
+        await pilot.press("v")
+        await until_shown(pilot, f"replaced since by run {LATER}: the counts are those of this run's rows.")
+        await pilot.press("c")
+        await until_shown(pilot, "counted at ")
+        await pilot.press("down")
+        await until_shown(pilot, f"replaced since by run {LATER}: rows are counted as they are now.")
+
+
 async def test_a_run_that_is_shown_again_says_that_its_tables_were_replaced(engine: ScriptedEngine) -> None:
     async with at_end(engine, "✓ counts match", rejected=0) as pilot:
         await pilot.press("5")
@@ -121,6 +132,20 @@ async def test_history_says_in_its_list_how_many_documents_were_rejected(
         first = next(line for line in screen_text(pilot.app).split("\n") if "11-" in line or "10-" in line)
         assert "✓ counts match, 132 rejected" in first
         assert "shop: orders" in first
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("found", "outcome"),
+    [(ORDERS, "! replaced, 132 rejected"), (ReplacedTables(of=2, dropped=1), "! in part dropped, 132 reject…")],
+)
+async def test_a_run_whose_tables_were_replaced_keeps_its_rejects_in_the_list(
+    engine: ScriptedEngine, size: tuple[int, int], found: ReplacedTables, outcome: str
+) -> None:
+    engine.runs = [run_info(RUNS[0].run_id, rejected=132, replaced_since=found), *RUNS[1:]]
+    async with at_history(engine, size) as pilot:
+        first = next(line for line in screen_text(pilot.app).split("\n") if "11-" in line or "10-" in line)
+        assert outcome in first
 
 
 # --- a run that is resumed --------------------------------------------------------------------------------------------
@@ -217,3 +242,16 @@ async def test_verify_names_the_fields_that_are_excluded(engine: ScriptedEngine,
     async with at_history(engine, size) as pilot:
         await pilot.press("v")
         await until_shown(pilot, "Excluded on purpose, neither copied nor compared: secret.ssn, tags")
+
+
+async def test_the_fields_that_one_run_excluded_are_not_said_of_another(engine: ScriptedEngine) -> None:
+    engine.excluded = {"public.orders": ["secret.ssn"]}
+    async with at_history(engine) as pilot:
+        await pilot.press("4")
+        await until_shown(pilot, "neither copied nor compared: secret.ssn")
+        engine.verified = {"run_id": LATER}
+        await pilot.press("c")
+        await until_shown(pilot, f"run {LATER}")
+        await pilot.press("down")
+        await until_shown(pilot, "14 documents are rejected")
+        assert "secret.ssn" not in screen_text(pilot.app)

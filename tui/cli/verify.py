@@ -64,7 +64,10 @@ def verify(
 
 
 def show_verification(loaded: Loaded, command: Verify, *, as_json: bool) -> int:
-    """Compare both sides and print what differs; exit code 4 when something does, or documents were left as rejects."""
+    """Compare both sides and print what differs.
+
+    Exit code 4 when something does, documents were left as rejects, or a table has the rows of a later run.
+    """
     require(loaded, "source", "target")
     answer = ask(loaded.settings, command, partial(_follow, as_json=as_json))
     report = VerifyReport.model_validate(answer)
@@ -74,7 +77,11 @@ def show_verification(loaded: Loaded, command: Verify, *, as_json: bool) -> int:
             note(problem)
     else:
         say(verification_text(report))
-    is_whole = report.result is Verification.VERIFIED and not any(table.rejected for table in report.tables)
+    is_whole = (
+        report.result is Verification.VERIFIED
+        and report.replaced_since is None  # what was compared are not the run's rows
+        and not any(table.rejected for table in report.tables)
+    )
     return EXIT_DONE if is_whole else EXIT_INCOMPLETE
 
 

@@ -44,9 +44,14 @@ def group_words(group: RejectGroup) -> str:
     return f"{safe(group.namespace)}{field}: {safe(group.reason)}, {count}{f' ({meaning})' if meaning else ''}"
 
 
-def reason_words(reason: str) -> tuple[str, str]:
-    """What a reason means, and what helps where no policy does; of those that PostgreSQL gives, the second only."""
-    return _REASONS.get(reason, ("", "Change the table, the plan or the source, then retry."))
+def reason_words(reason: str, mode: str = "") -> tuple[str, str]:
+    """What a reason means, and what helps where no policy does; of those that PostgreSQL gives, the second only.
+
+    Args:
+        mode: of the run.
+    """
+    meaning, advice = _REASONS.get(reason, ("", "Change the table, the plan or the source, then retry."))
+    return meaning, _IN_MODE.get((reason, mode), advice)
 
 
 def meaning_words(document: RejectedDocument) -> str:
@@ -97,6 +102,10 @@ _REASONS = {
     "id_too_long": ("a key longer than PostgreSQL can index", "Choose another key; the original is kept here."),
     "key_taken": ("the table has another row of this key", "Remove that row or the document, then retry."),
 }
+_IN_MODE = {
+    ("key_taken", "upsert"): "Give one of the two documents another _id; the row is another document's.",
+}
+"""What helps in one mode."""
 _CHOICES = {
     ("nul", "strip"): "drop the NUL characters",
     ("nul", "replace"): "put U+FFFD in their place",

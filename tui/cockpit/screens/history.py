@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from pydantic import BaseModel, ValidationError
+from rich.cells import cell_len
 from textual import on, work
 from textual.content import Content
 from textual.widget import Widget
@@ -32,7 +33,7 @@ from tui.cockpit.dialogs.questions import confirm, error_dialog
 from tui.cockpit.dialogs.sheet import Sheet
 from tui.cockpit.export import report_of
 from tui.cockpit.screens.base import CockpitScreen
-from tui.cockpit.signs import MUTED, sign_of
+from tui.cockpit.signs import MUTED, Sign, sign_of
 from tui.cockpit.widgets.comparison import comparison_text
 from tui.cockpit.widgets.filter import FilterField, has
 from tui.cockpit.widgets.listing import Lines, ListColumn, Listing
@@ -40,7 +41,7 @@ from tui.cockpit.widgets.report import headline, tables
 from tui.words.follow import LEFT_BLOCKED
 from tui.words.format import NO_NUMBER, compact, counted, duration, number
 from tui.words.knobs import size_words
-from tui.words.replaced import replaced_words
+from tui.words.replaced import replaced_mark, replaced_words
 from tui.words.run_status import (
     RETRIED_SINCE,
     collections_words,
@@ -58,6 +59,8 @@ _LISTED = 8
 """Collections that are named below the list; the report has all."""
 _AROUND = 14
 """Cells that a dialog leaves beside its text."""
+_OUTCOME = 30
+"""Cells of an outcome in the list."""
 _COLUMNS = (
     ListColumn("when", 11),
     ListColumn("run", 18, on_narrow=False),
@@ -66,7 +69,7 @@ _COLUMNS = (
     ListColumn("rows", 12, is_right=True, gives_room=True),
     ListColumn("time", 7, is_right=True, gives_room=True, on_narrow=False),
     ListColumn("rows/s", 6, is_right=True),
-    ListColumn("outcome", 30, gives_room=True),
+    ListColumn("outcome", _OUTCOME, gives_room=True),
 )
 
 
@@ -416,10 +419,7 @@ def _words_of(run: RunInfo) -> str:
 
 
 def _row(run: RunInfo) -> list[str | Content]:
-    sign, rejected = sign_of(run), f", {number(run.rejected)} rejected" if run.rejected else ""
-    outcome = str(sign).replace(rejected, "")
-    if run.replaced_since is None:  # else there is no room for both
-        outcome = str(sign) if rejected in str(sign) else f"{sign}{rejected}"
+    sign = sign_of(run)
     return [
         time.strftime("%m-%d %H:%M", time.localtime(run.started_unix)),
         safe(run.run_id, 40),
@@ -428,5 +428,16 @@ def _row(run: RunInfo) -> list[str | Content]:
         number(run.written) + (" copied" if run.has_counts_of_the_copy else ""),
         duration(run.seconds),
         compact(speed) if (speed := overall_rate(run)) is not None else NO_NUMBER,
-        Content.styled(outcome, sign.colour),
+        Content.styled(_outcome(run, sign), sign.colour),
     ]
+
+
+def _outcome(run: RunInfo, sign: Sign) -> str:
+    """The sign with the count of rejects, which stays where there is no room for all that became of a run."""
+    rejected = f", {number(run.rejected)} rejected" if run.rejected else ""
+    if rejected not in sign.word:
+        return f"{sign}{rejected}"
+    mark = replaced_mark(run.replaced_since)
+    if rejected and mark and cell_len(str(sign)) > _OUTCOME:  # how it was verified stands below the list
+        return f"{sign.symbol} {mark.removesuffix(' since')}{rejected}"
+    return str(sign)

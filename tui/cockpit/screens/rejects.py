@@ -157,6 +157,11 @@ class RejectsScreen(CockpitScreen):
             self._load()
 
     @property
+    def _mode(self) -> str:
+        """Of the run."""
+        return self.report.mode if self.report is not None else ""
+
+    @property
     def group(self) -> RejectGroup | None:
         """The reason under the cursor."""
         index = self.query_one("#reasons", Listing).index
@@ -211,7 +216,7 @@ class RejectsScreen(CockpitScreen):
         if self.query_one("#reasons Lines", Lines).has_focus:
             self.set_focus(self.query_one("#rejected Lines", Lines))
         elif self.document is not None and self.group is not None:
-            text = _document_text(self.group, self.document, self._policy_line(self.group))
+            text = _document_text(self.group, self.document, self._policy_line(self.group), self._mode)
             self.app.push_screen(Sheet("Rejected document", text, "the document", self.copy_key))
 
     async def action_verify(self) -> None:
@@ -250,7 +255,7 @@ class RejectsScreen(CockpitScreen):
         if group is None:
             return
         if not group.policy:
-            self.cockpit.say_problem(f"No policy takes these documents: {reason_words(group.reason)[1]}")
+            self.cockpit.say_problem(f"No policy takes these documents: {reason_words(group.reason, self._mode)[1]}")
             return
         reason = Reason.of(group)
 
@@ -525,7 +530,8 @@ class RejectsScreen(CockpitScreen):
         text = Content.empty()
         if group is not None and document is not None:
             takers = "" if self.chosen_policies.get(Reason.of(group)) else takers_words(group)
-            text = _document_text(group, document, "; ".join(filter(None, (self._policy_line(group), takers))))
+            policy = "; ".join(filter(None, (self._policy_line(group), takers)))
+            text = _document_text(group, document, policy, self._mode)
         elif group is not None:
             text = Content.styled("reading the documents…", MUTED)
         self.query_one("#document-text", Static).update(text)
@@ -535,9 +541,9 @@ def _is_over(worker: Worker[None] | None) -> bool:
     return worker is None or worker.is_finished
 
 
-def _document_text(group: RejectGroup, document: RejectedDocument, policy: str) -> Content:
+def _document_text(group: RejectGroup, document: RejectedDocument, policy: str, mode: str) -> Content:
     """Why it is a reject, what would take it, and the document, the field at fault marked."""
-    meaning, advice = meaning_words(document), reason_words(group.reason)[1]
+    meaning, advice = meaning_words(document), reason_words(group.reason, mode)[1]
     where = f" in {safe(document.field, 120)}" if document.field else ""
     state = f", SQLSTATE {safe(document.sqlstate, 5)}" if document.sqlstate else ""
     lines = [

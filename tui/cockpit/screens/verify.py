@@ -240,6 +240,8 @@ class VerifyScreen(CockpitScreen):
             self._asked, self._doing = None, ""
             self._tune.dismiss()
         if report is not None:
+            if self.report is not None and report.run_id != self.report.run_id:
+                self._excluded = {}  # the report of a comparison does not have them
             self._show(report, is_recorded=self.is_recorded and report is self.report, problem=problem)
         elif problem is not None:
             self._say(problem)
@@ -372,7 +374,7 @@ class VerifyScreen(CockpitScreen):
         table = self.report.tables[index]
         found = [each for each in self.report.differences if each.table == table.table]
         self.query_one("#verify-detail", Static).update(
-            _detail(self.report, table, found, self._excluded.get(table.table, []))
+            _detail(self.report, table, found, self._excluded.get(table.table, []), is_recorded=self.is_recorded)
         )
 
 
@@ -445,13 +447,17 @@ def _state(table: ComparingTable | None) -> Content:
 
 
 def _detail(
-    report: VerifyReport, table: TableCounts, differences: list[DifferenceView], excluded: Sequence[str]
+    report: VerifyReport,
+    table: TableCounts,
+    differences: list[DifferenceView],
+    excluded: Sequence[str],
+    *,
+    is_recorded: bool,
 ) -> Content:
     lines = [Content.styled(safe(f"{table.namespace} → {table.table}", 200), "bold")]
     if replaced := replaced_table_words(report.replaced_since, table.table):
-        lines.append(
-            Content.styled(f"! The table was {replaced}: the counts are those of this run's rows.", "$warning")
-        )
+        counted_as = "the counts are those of this run's rows" if is_recorded else "rows are counted as they are now"
+        lines.append(Content.styled(f"! The table was {replaced}: {counted_as}.", "$warning"))
     if table.message:
         lines.append(Content.styled(safe(table.message, 600), "" if table.ok else "$error"))
     if table.level == "full":
