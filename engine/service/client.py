@@ -1,8 +1,8 @@
-"""What every front end uses to reach an engine: start one or find one, send commands, receive events and snapshots.
+"""What every front end uses to reach an engine: find one, send commands, receive events and snapshots.
 
 ::
 
-    engine = launch(settings)                      # a new engine process, in a process group of its own
+    engine = launching.launch(settings)            # a new engine process, in a process group of its own
     client = await EngineClient.connect(engine.socket, owner=True, on_disconnect="continue")
     reply = await client.call(protocol.Start(seed=True))
     async for message in client.messages():        # Event | Snapshot, until the engine ends or `close()`

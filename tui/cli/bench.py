@@ -377,7 +377,8 @@ class _Bench:
         try:
             runs = (await idle.call(ListRuns()))["runs"]
             if any(run["run_id"] == run_id for run in runs):  # one that could not begin has left nothing
-                await idle.call(DiscardRun(run=run_id, drop_tables=True))
+                # Of its rejects the source has the originals.
+                await idle.call(DiscardRun(run=run_id, drop_tables=True, force=True))
         except MigrationError as error:
             raise MigrationError(
                 f"The scratch table {self._scratch} could not be dropped ({error.message.rstrip('.')}): "
