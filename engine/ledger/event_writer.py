@@ -115,7 +115,8 @@ class EventWriter:
             self._events = events + self._events
             raise
 
-    def stop(self) -> None:
-        """Write nothing more by itself."""
+    async def stop(self) -> None:
+        """Write nothing more by itself; what was underway and is not written is there for `flush` again."""
         if self._keeping is not None:
             self._keeping.cancel()
+            await asyncio.wait({self._keeping})

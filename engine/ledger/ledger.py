@@ -896,7 +896,7 @@ class Ledger:
 
     async def close(self, state: RunState, seconds: float, verification: str, error: str) -> None:
         """Write the run's end, and release the target. What cannot be written any more is logged."""
-        self._events.stop()
+        await self._events.stop()
         try:
             if self._events.is_begun:
                 await self._events.flush()
