@@ -11,7 +11,7 @@ def report_of(end: Snapshot, *, goes_on: bool = False) -> VerifyReport:
     Args:
         goes_on: it is not the end: an engine is at the run.
     """
-    if end.state is RunState.COMPLETED:
+    if end.state is RunState.COMPLETED and not goes_on:
         why_not = "not known: the ledger does not say how its counts compared at the end"
     else:
         why_not = f"not compared: the run {'goes on' if goes_on else 'has not finished'}"

@@ -80,6 +80,8 @@ class VerifyScreen(CockpitScreen):
         super().__init__(cockpit)
         self.run_id = ""
         """The run that is shown; empty is the newest."""
+        self._beside = ""
+        """The run that was on the Run screen when that was chosen."""
         self.report: VerifyReport | None = None
         self.is_recorded = False
         """The report is of the counts at the run's end; nothing was verified since."""
@@ -113,14 +115,21 @@ class VerifyScreen(CockpitScreen):
 
     def shown(self) -> None:
         """The newest run may be another now; what was verified here stays until then."""
-        run = self.cockpit.runs.session
-        is_newer = run is not None and self.report is not None and run.snapshot.run_id != self.report.run_id
+        is_newer = self.report is not None and self._run_on not in ("", self.report.run_id)
         if self.is_busy:
             return
+        if self._run_on != self._beside:
+            self.run_id = ""  # another run has begun since it was chosen, and is what is looked for
         if self.report is None or self.is_recorded or (not self.run_id and is_newer):
             self.choose(self.run_id)
         else:
             self._look_again(self.report)
+
+    @property
+    def _run_on(self) -> str:
+        """The id of the run on the Run screen; empty where there is none."""
+        session = self.cockpit.runs.session
+        return session.snapshot.run_id if session is not None else ""
 
     @property
     def is_busy(self) -> bool:
@@ -137,7 +146,7 @@ class VerifyScreen(CockpitScreen):
 
     def choose(self, run_id: str) -> None:
         """Show another run of the ledger, the newest when it is empty."""
-        self.run_id = run_id
+        self.run_id, self._beside = run_id, self._run_on
         if self._asked is not None:
             self._break_off(self._asked)
         self._recall()
@@ -204,26 +213,29 @@ class VerifyScreen(CockpitScreen):
     async def _recall(self) -> None:
         """What the run's own end counted; a comparison that is begun meanwhile has the line above the tables."""
         try:
-            recording = await self.cockpit.answers.ask(Recording, Replay(run=self.run_id, max_frames=1))
-            end = recording.frames[-1]
-            self._goes_on = goes_on(self.cockpit.answers.as_known(recording.run))
-            found = report_of(end, goes_on=self._goes_on)
-            if found.level == "full":  # a run's end has no figures of it
-                whole = await self.cockpit.answers.ask(RunReport, MakeReport(run=recording.run.run_id))
-                found = verification_of(whole)
+            recording, found = await self._recorded(self.run_id)
         except MigrationError as error:
             if not self._doing:
                 self._say(error)
             return
+        self._goes_on = goes_on(self.cockpit.answers.as_known(recording.run))
         self._compared, self._excluded = of_events(recording.events), recording.excluded
         self._show(found, is_recorded=True)
+
+    async def _recorded(self, run_id: str) -> tuple[Recording, VerifyReport]:
+        """A run, and what the ledger has of its counts or its last comparison."""
+        recording = await self.cockpit.answers.ask(Recording, Replay(run=run_id, max_frames=1))
+        found = report_of(recording.frames[-1], goes_on=goes_on(self.cockpit.answers.as_known(recording.run)))
+        if found.level == "full":  # a run's end has no figures of it
+            whole = await self.cockpit.answers.ask(RunReport, MakeReport(run=recording.run.run_id))
+            found = verification_of(whole)
+        return recording, found
 
     @work(group="verify", exclusive=True)
     async def _look_again(self, before: VerifyReport) -> None:
         """What was verified stays, unless rejects of the run were written since: then it is what the ledger has."""
         with suppress(MigrationError):
-            recording = await self.cockpit.answers.ask(Recording, Replay(run=before.run_id, max_frames=1))
-            now = report_of(recording.frames[-1])
+            recording, now = await self._recorded(before.run_id)
             if _may_change(now) != _may_change(before):
                 self._compared = of_events(recording.events)
                 self._show(now, is_recorded=True)
