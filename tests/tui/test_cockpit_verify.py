@@ -18,7 +18,7 @@ from engine.errors import UsageError
 from engine.protocol import ComparingView, Verification
 from tests.tui.driving import on_run, on_setup, screen_text, session_of, until, until_shown
 from tests.tui.scripted_answers import RUNS, run_info, run_report, verify_report
-from tests.tui.scripted_engine import ScriptedEngine, completed, idle, running
+from tests.tui.scripted_engine import ScriptedEngine, completed, idle
 from tui.cockpit.dialogs.exporting import Exporter
 from tui.files import write_new
 from tui.reports.data import csv_text, json_text
@@ -219,19 +219,6 @@ async def test_a_run_that_has_begun_since_is_shown_in_the_place_of_the_chosen_on
         await pilot.press("3", "4")
         await until_shown(pilot, "Both sides", f"run {RUNS[0].run_id}")
         assert engine.received("replay")[-1]["run"] == ""
-
-
-async def test_a_knob_of_a_comparison_is_not_marked_in_the_chart_of_the_run(engine: ScriptedEngine) -> None:
-    app = on_run(engine, running())
-    async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: app.runs.session is not None)
-        engine.tell("knob", 60.0, knob="throttle", old=0, value=4_000)
-        await until(pilot, lambda: session_of(app).history.n_marks == 1)
-        engine.show(completed())
-        await until(pilot, lambda: session_of(app).snapshot.state.is_over)
-        engine.tell("knob", 80.0, knob="throttle", old=4_000, value=0)
-        await until(pilot, lambda: session_of(app).n_events == 2)
-        assert session_of(app).history.n_marks == 1
 
 
 async def test_of_a_run_that_goes_on_nothing_is_said_to_have_ended(engine: ScriptedEngine) -> None:

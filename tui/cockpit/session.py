@@ -251,8 +251,7 @@ class EngineSession:
         self.version += 1
         self.events.append(event)
         self.n_events += 1
-        # A comparison behind the run's end has knobs, too, and no part in its chart.
-        if not self.snapshot.state.is_over and (mark := chart_mark(event)):
+        if mark := chart_mark(event):
             self.history.mark(event.at, mark)
         match event:
             case ServersStarted():
