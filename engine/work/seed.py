@@ -48,6 +48,9 @@ class Seeder(Work[SeedTask, SeedLease]):
                 if not failure.is_transient or not patience.is_left:
                     is_unreachable = failure.is_transient and faults.is_connection_lost(error)
                     return Failed(lease, failure.code, failure.sentence, fatal=True, is_unreachable=is_unreachable)
+                if self._client is not None and faults.is_of_old_client(error):
+                    self._client.close()
+                    self._client = None
                 self._slot.state = "retrying"
                 self._report(Problem(failure.code, failure.sentence))
                 await patience.wait()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from textual.pilot import Pilot
 from textual.widgets import Static
 
 from engine.protocol import ReplacedTables, RunState, Snapshot, TargetTable, Verification
@@ -167,10 +170,9 @@ def shows_the_resumed_run(app: Any, run_id: str) -> bool:
     return "● starting" in shown and f"run {run_id}" in shown and "912,000" in shown and OWN_ID not in shown
 
 
-@pytest.mark.parametrize("size", SIZES)
-async def test_a_run_resumed_from_history_shows_its_id_and_rows_from_the_first_moment(
-    engine: ScriptedEngine, size: tuple[int, int]
-) -> None:
+@asynccontextmanager
+async def resumed_from_history(engine: ScriptedEngine, size: tuple[int, int] = SIZES[0]) -> AsyncIterator[Pilot[Any]]:
+    """On Run, a run that was stopped and is resumed, of which its engine has read nothing yet."""
     engine.on_start = connecting
     engine.recorded_end = LEFT | {"state": RunState.CANCELLED, "tables": [table("orders", 912_000)]}
     async with at_history(engine, size) as pilot:
@@ -180,6 +182,14 @@ async def test_a_run_resumed_from_history_shows_its_id_and_rows_from_the_first_m
         await until_shown(pilot, "Resume this run?")
         await pilot.press("left", "left", "tab", "enter")
         await until(pilot, lambda: shows_the_resumed_run(pilot.app, RUNS[1].run_id))
+        yield pilot
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_run_resumed_from_history_shows_its_id_and_rows_from_the_first_moment(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    async with resumed_from_history(engine, size) as pilot:
         counting = {"read": 0, "written": 0}
         engine.show(run_id=RUNS[1].run_id, phase="planned", tables=[table("orders", 5_063_558, **counting)])
         session = session_of(cast("Cockpit", pilot.app))
@@ -191,15 +201,7 @@ async def test_a_run_resumed_from_history_shows_its_id_and_rows_from_the_first_m
 
 
 async def test_a_resume_that_does_not_come_to_its_tables_is_still_about_the_run(engine: ScriptedEngine) -> None:
-    engine.on_start = connecting
-    engine.recorded_end = LEFT | {"state": RunState.CANCELLED, "tables": [table("orders", 912_000)]}
-    async with at_history(engine) as pilot:
-        await pilot.press("down")
-        await until_shown(pilot, "r: resume")
-        await pilot.press("r")
-        await until_shown(pilot, "Resume this run?")
-        await pilot.press("left", "left", "tab", "enter")
-        await until(pilot, lambda: shows_the_resumed_run(pilot.app, RUNS[1].run_id))
+    async with resumed_from_history(engine) as pilot:
         engine.show(state=RunState.FAILED, phase="failed", exit_code=1)
         await until_shown(pilot, f"! failed  run {RUNS[1].run_id}", "912,000 written", f"--resume {RUNS[1].run_id}")
         assert OWN_ID not in screen_text(pilot.app)

@@ -13,13 +13,10 @@ from textual.widgets import Button
 from engine.protocol import ComparingView
 from tests.tui.driving import input_in, on_run, on_setup, screen_text, until, until_shown
 from tests.tui.scripted_answers import rejects_report
-from tests.tui.scripted_engine import ScriptedEngine, completed, idle, running
+from tests.tui.scripted_engine import ScriptedEngine, completed, running
+from tests.tui.test_reader_doubts import LARGE, SIZES, at_comparison
 from tui.cockpit.dialogs.knobs import KnobsDialog
 from tui.cockpit.dialogs.tune import TuneDialog
-
-LARGE, SMALL = (120, 40), (80, 24)
-SIZES = [LARGE, SMALL]
-
 
 # --- knobs ------------------------------------------------------------------------------------------------------------
 
@@ -148,28 +145,10 @@ async def test_no_more_documents_are_shown_than_are_counted(engine: ScriptedEngi
 # --- comparisons ------------------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def at_comparison(
-    engine: ScriptedEngine, size: tuple[int, int], throttle: int, **changes: Any
-) -> AsyncIterator[Pilot[Any]]:
-    """On Verify, a comparison that is half done."""
-    app = on_setup(engine)
-    async with app.run_test(size=size) as pilot:
-        await until_shown(pilot, "3 of 4 selected")
-        await pilot.press("4")
-        await until_shown(pilot, "as counted at the run's end")
-        engine.held = {"verify"}
-        await pilot.press("f")
-        await until(pilot, lambda: engine.received("verify"))
-        facts: dict[str, Any] = {"run_id": "x", "checked": 2_500_000, "total": 5_000_000, "rows_per_s": 41_220.0}
-        engine.show(idle(), throttle=throttle, comparing=ComparingView(**(facts | changes)))
-        await until_shown(pilot, "50.0%")
-        yield pilot
-
-
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_comparison_has_an_eta(engine: ScriptedEngine, size: tuple[int, int]) -> None:
-    async with at_comparison(engine, size, 0, eta_s=61.0) as pilot:
+    facts = {"checked": 2_500_000, "total": 5_000_000, "rows_per_s": 41_220.0, "eta_s": 61.0}
+    async with at_comparison(engine, size, throttle=0, **facts) as pilot:
         await until_shown(pilot, "2,500,000 / 5,000,000  41,220 rows/s  ETA 1m 01s", "throttle off · t: change it")
         assert "limited" not in screen_text(pilot.app)
         engine.show(
@@ -182,5 +161,5 @@ async def test_a_comparison_has_an_eta(engine: ScriptedEngine, size: tuple[int, 
 async def test_a_comparison_says_that_the_throttle_of_the_run_limits_it(
     engine: ScriptedEngine, size: tuple[int, int]
 ) -> None:
-    async with at_comparison(engine, size, 500) as pilot:
+    async with at_comparison(engine, size) as pilot:
         await until_shown(pilot, "limited by throttle 500 rows/s · t: change it, and workers · esc: cancel")

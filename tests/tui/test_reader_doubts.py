@@ -109,9 +109,9 @@ async def at_rejects(engine: ScriptedEngine, snapshot: Snapshot) -> AsyncIterato
 
 @asynccontextmanager
 async def at_comparison(
-    engine: ScriptedEngine, size: tuple[int, int] = LARGE, **changes: Any
+    engine: ScriptedEngine, size: tuple[int, int] = LARGE, throttle: int = 500, **changes: Any
 ) -> AsyncIterator[Pilot[Any]]:
-    """On Verify, a comparison that is half done, under a throttle."""
+    """On Verify, a comparison that is half done, under a throttle unless that is 0."""
     async with at_setup(engine, size) as pilot:
         await pilot.press("4")
         await until_shown(pilot, "as counted at the run's end")
@@ -119,8 +119,9 @@ async def at_comparison(
         await pilot.press("f")
         await until(pilot, lambda: engine.received("verify"))
         facts: dict[str, Any] = {"run_id": "x", "checked": 30_000, "total": 60_000, "rows_per_s": 500.0}
-        engine.show(idle(), throttle=500, comparing=ComparingView(**(facts | changes)))
-        await until_shown(pilot, "50.0%", "throttle 500 rows/s · t: change it, and workers · esc: cancel")
+        engine.show(idle(), throttle=throttle, comparing=ComparingView(**(facts | changes)))
+        shown = f"throttle {throttle} rows/s" if throttle else "throttle off"
+        await until_shown(pilot, "50.0%", f"{shown} · t: change it, and workers · esc: cancel")
         yield pilot
 
 
