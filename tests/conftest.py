@@ -151,13 +151,6 @@ def _processes_of(session: str) -> dict[int, str]:
 
 
 @pytest.fixture(scope="session")
-def servers(nothing_left_over: None) -> Iterator[DemoServers]:
-    """MongoDB, which takes `failCommand`, and PostgreSQL."""
-    with start_servers(test_commands=True) as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
 def mongo_client(servers: DemoServers) -> Iterator[MongoClient[dict[str, Any]]]:
     """One client for the whole session."""
     from pymongo import MongoClient
@@ -185,6 +178,21 @@ def sql_loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+
+
+@pytest.fixture(scope="session")
+def servers(nothing_left_over: None, sql_loop: asyncio.AbstractEventLoop) -> Iterator[DemoServers]:
+    """MongoDB, which takes `failCommand`, and PostgreSQL, which does not wait for the disk.
+
+    Nothing of it need survive this machine, and a server that is killed loses nothing by it. That each test has a database of
+    its own takes a tenth of a second, not a whole one where others write to the disk.
+    """
+    with start_servers(test_commands=True) as started:
+        server = Target(started.target_uri, "postgres", sql_loop)
+        for setting in ("fsync", "full_page_writes"):
+            server.execute(f"ALTER SYSTEM SET {setting} = off")
+        server.execute("SELECT pg_reload_conf()")
+        yield started
 
 
 @pytest.fixture

@@ -137,6 +137,25 @@ async def test_the_footer_shows_only_what_works_now(engine: ScriptedEngine) -> N
         await until(pilot, lambda: "rejects" in footer_of(app))
 
 
+async def test_all_keys_of_the_footer_are_asked_for_in_one_situation(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each key would look at the fields and the run by itself: a quarter of what the cockpit computes."""
+    looks: list[str] = []
+
+    def has_uri(side: str) -> bool:
+        looks.append(side)
+        return True
+
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until_shown(pilot, "3 of 4 selected")
+        before = app.screen.active_bindings
+        monkeypatch.setattr(app.choices, "has_uri", has_uri)
+        assert app.screen.active_bindings == before
+        assert looks == ["source", "target"]
+
+
 async def test_a_click_on_a_key_in_the_footer_is_the_key(engine: ScriptedEngine) -> None:
     app = on_run(engine, running())
     async with app.run_test(size=(120, 40), tooltips=True) as pilot:

@@ -262,6 +262,8 @@ class Cockpit(FailsQuietly):
     @property
     def situation(self) -> Situation:
         """What decides which commands work."""
+        if self.changes.held is not None:
+            return self.changes.held
         has_source, has_target = self.choices.has_uri("source"), self.choices.has_uri("target")
         now = situation_of(self.runs.session, self.runs.shown, has_source=has_source, has_target=has_target)
         now = replace(now, doing=self.orders.doing, is_comparing=self.engines.comparing is not None)

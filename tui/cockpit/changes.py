@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from textual.app import App
 from textual.signal import Signal
 
@@ -21,3 +24,14 @@ class Changes:
         """There is an engine to test connections with."""
         self.redraw: Signal[None] = Signal(app, "redraw")
         """The run is to be drawn at once, without waiting for the clock."""
+        self.held: Situation | None = None
+        """The situation while nothing can change."""
+
+    @contextmanager
+    def none_within(self, situation: Situation) -> Iterator[None]:
+        """What is asked within, and does not wait, is asked in this situation: it is not looked at again and again."""
+        self.held = situation
+        try:
+            yield
+        finally:
+            self.held = None

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import ActiveBinding
 from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
@@ -67,6 +68,12 @@ class CockpitScreen(KeepsStyles, Screen[None]):
         command = BY_ACTION.get((self.PLACE, action))
         now = self.cockpit.situation
         return True if command is None else command.works(now) and command.by_key(now)
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """The keys that work; each is asked for by itself, and the footer asks for all of them whenever one may be another."""
+        with self.cockpit.changes.none_within(self.cockpit.situation):
+            return super().active_bindings
 
     def adjusted(self, now: Situation) -> Situation:
         """The situation with what this screen adds to it."""
