@@ -62,6 +62,8 @@ CALL_S = 10.0
 """How long any call may take beyond that."""
 LOOK_S = 3.0
 """How long the scheduler may take to tell which workers it has."""
+GREET_S = 2.0
+"""So long other hosts wait for one that has just come: workers are spread over all that answer, not sent to the quickest."""
 AGENT_START_S = 10.0
 """An agent that Dask has not started by then waits for other tasks: room is looked for elsewhere, too."""
 WATCH_EVERY_S = 0.5
@@ -160,6 +162,7 @@ class DaskPlace:
         self.is_in_conversation = False
         self.is_answering = False
         """It has answered a call: only then agents are asked for there."""
+        self.known_at = time.monotonic()
         self.is_leaving = False
         """Its Dask worker closes: its members finish what they have in hand."""
         self.asked = 0.0
@@ -197,6 +200,11 @@ class DaskPlace:
         """Another agent may be asked for."""
         has_room = max(self.expected, len(self.agents)) < self.n_threads
         return has_room and time.monotonic() >= self.rests_until
+
+    @property
+    def may_answer(self) -> bool:
+        """It has just come, and has not answered yet."""
+        return not (self.is_answering or self.problem) and time.monotonic() - self.known_at < GREET_S
 
     @property
     def share(self) -> float:
@@ -470,7 +478,8 @@ class DaskCrew:
             return
         while len(self._members) < self._wanted and (place := self._emptiest(lambda each: each.room > 0)):
             self._begin(place)
-        while self._n_asked < self._wanted and (place := self._emptiest(lambda each: each.can_ask)):
+        is_early = any(place.may_answer for place in self._places.values())
+        while not is_early and self._n_asked < self._wanted and (place := self._emptiest(lambda each: each.can_ask)):
             self._ask(place)
         self._give_back()
         self._tell_lack()

@@ -49,6 +49,8 @@ class Dask:
         """Those that are about to close."""
         self.retired: set[str] = set()
         """Those that were taken away as Dask was told to."""
+        self.versions: dict[str, str] = {}
+        """Of this program, where it is another one than here."""
         self.starts: dict[str, int] = {}
         """How many host processes were started on each."""
         self._tasks: dict[str, list[Task]] = {}
@@ -83,7 +85,7 @@ class Dask:
             "relay": str(number),
             "slots": slots,
             "ended": has_ended,
-            "version": __version__,
+            "version": self.versions.get(address, __version__),
             "format": FORMAT,
             "exit": None if address in self.closing else 3,
             "leaving": address in self.closing,
@@ -205,6 +207,32 @@ async def test_when_none_is_left_the_work_ends_with_the_reason(play: Play) -> No
     assert "its host process ended" in failure.message
 
 
+async def test_a_host_with_another_version_takes_no_part_and_the_others_go_on(play: Play) -> None:
+    dask = Dask(a=2, b=2)
+    dask.healthy.update(dask.threads)
+    dask.versions["tls://b:1"] = "0.0.9"
+    played = play(dask)
+    problems = {"a:1": "", "b:1": f"it has mongopg-tui 0.0.9, and this is {__version__}"}
+    await played.until(lambda: {host.name: host.problem for host in played.crew.hosts} == problems)
+    await played.until(lambda: by_host(played) == {"a:1": 2, "b:1": 0})
+    assert played.told.failures == []
+
+
+async def test_workers_are_spread_evenly_over_the_room_that_there_is_and_that_comes(play: Play) -> None:
+    dask = Dask(a=2, b=4)
+    dask.healthy.update(["tls://a:1", "tls://b:1", "tls://c:1"])
+    played = play(dask)
+    for wanted, members in ((3, {"a:1": 1, "b:1": 2}), (6, {"a:1": 2, "b:1": 4})):
+        played.crew.want(wanted)
+        await played.until(lambda members=members: by_host(played) == members)
+    played.crew.want(8)
+    lack = "8 workers are wanted and the Dask cluster has 6 slots: more are used as they come."
+    await played.until(lambda: ("slots", lack, False) in played.told.problems)
+    assert by_host(played) == {"a:1": 2, "b:1": 4}
+    dask.threads["tls://c:1"] = 4
+    await played.until(lambda: by_host(played) == {"a:1": 2, "b:1": 4, "c:1": 2})
+
+
 async def test_a_host_that_is_refused_for_a_while_is_used_again(play: Play) -> None:
     dask = Dask(a=2)
     dask.healthy.add("tls://a:1")
@@ -236,7 +264,12 @@ async def test_what_keeps_a_run_from_going_on_is_told_and_is_no_retry(play: Play
 
 def members_of(played: Played) -> list[int]:
     """How many each host has."""
-    return [host.members for host in played.crew.hosts]
+    return [*by_host(played).values()]
+
+
+def by_host(played: Played) -> dict[str, int]:
+    """How many members each host has."""
+    return {host.name: host.members for host in played.crew.hosts}
 
 
 async def test_a_worker_of_dask_that_stays_after_all_is_used_again(play: Play) -> None:
