@@ -9,7 +9,9 @@ from textual.widgets import Button, Input
 
 from engine.config import merged
 from engine.loading import setting_names
+from engine.protocol import CheckView
 from tests.tui.driving import click, input_in, on_run, on_setup, until, until_shown
+from tests.tui.scripted_answers import found_tables
 from tests.tui.scripted_engine import ScriptedEngine, running
 from tui import profiles
 from tui.cockpit.dialogs.settings import SettingChoice, SettingsDialog, SettingText, editable_settings
@@ -56,6 +58,7 @@ async def test_settings_are_edited_and_reach_the_run(engine: ScriptedEngine, siz
         dialog.query_one("#setting-target-schema", Input).value = "crm"
         dialog.query_one("#setting-mapping-uuid_legacy", ChoiceField).selected = "java"
         dialog.query_one("#setting-run-indexes", ChoiceField).selected = "yes"
+        dialog.query_one("#setting-guard-file", Input).value = "/tmp/hold"
         dialog.query_one("#setting-cockpit-theme", ChoiceField).selected = "high-contrast"
         dialog.query_one("#apply", Button).press()
         await until(pilot, lambda: app.theme == "high-contrast")
@@ -66,7 +69,36 @@ async def test_settings_are_edited_and_reach_the_run(engine: ScriptedEngine, siz
         await until(pilot, lambda: engine.received("start"))
         sent = engine.received("start")[0]["settings"]
         assert (sent["run"]["limit"], sent["run"]["indexes"], sent["mapping"]["uuid_legacy"]) == (1_000, True, "java")
-        assert sent["target"]["schema"] == "crm"
+        assert (sent["target"]["schema"], sent["guard"]["file"]) == ("crm", "/tmp/hold")
+        of_run = {name.partition(".")[0] for name in editable_settings()} - {"cockpit", "demo"}
+        assert of_run <= sent.keys(), "what is edited here and is about the run is not the engine's own"
+
+
+async def test_a_dask_cluster_is_chosen_looked_at_before_the_start_and_used(engine: ScriptedEngine) -> None:
+    few = "The Dask cluster has 2 workers with 8 slots, and 24 are wanted: more are used as they come."
+    cluster = CheckView(what="cluster", status="warning", message=few)
+    engine.preflight = found_tables(("shop.orders", "public.orders"), checks=[cluster], status="warning")
+    app = on_setup(engine)
+    async with app.run_test(size=SIZES[1]) as pilot:
+        await until_shown(pilot, "3 of 4 selected")
+        await pilot.press("f4")
+        await until_shown(pilot, "type to search")
+        await pilot.press(*"cluster.kind", "down", "right")
+        await until_shown(pilot, "Where workers run", "(•) dask")
+        scheduler = app.screen.query_one("#setting-dask-scheduler", Input)
+        scheduler.value = "tls://scheduler"
+        await pilot.press("enter")
+        await until_shown(pilot, "dask.scheduler must be tls://host:8786")
+        scheduler.value = "local:2x4"
+        app.screen.query_one("#apply", Button).press()
+        await until(pilot, lambda: isinstance(app.screen, SetupScreen))
+        await pilot.press("f9")
+        await until_shown(pilot, "Start this run?", "The Dask cluster has 2 workers with 8 slots")
+        asked = engine.received("preflight")[-1]["settings"]
+        await pilot.press("enter")
+        await until(pilot, lambda: engine.received("start"))
+        for settings in (asked, engine.received("start")[0]["settings"]):
+            assert (settings["cluster"]["kind"], settings["dask"]["scheduler"]) == ("dask", "local:2x4")
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])

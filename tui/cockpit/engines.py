@@ -16,7 +16,7 @@ from tui.cockpit.session import EngineSession, Policy
 
 ENGINE_END_S = 10.0
 """How long leaving waits for an engine with nothing left to do: embedded servers shut down in that time."""
-_SECTIONS = ("source", "target", "run", "mapping", "seed")
+_SECTIONS = ("source", "target", "run", "mapping", "seed", "cluster", "dask", "guard")
 """Settings that Setup, or resuming a run of the ledger, can change after the engine was started."""
 
 Launching = Callable[[Settings], EngineProcess]

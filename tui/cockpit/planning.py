@@ -77,6 +77,8 @@ def request_of(settings: Settings) -> PlanRequest:
             settings.source.connection,
             settings.target.connection,
             settings.source.sample_bytes,
+            settings.cluster,
+            settings.dask,
             *(getattr(run, name) for name in _OF_RUN),
         ),
         settings=settings,
@@ -96,7 +98,8 @@ def _sections(settings: Settings, session: EngineSession) -> dict[str, Any]:
     if session.is_live and not session.is_owner:
         return {}
     said = reveal(settings)
-    sections = {"target": {"schema": said["target"]["schema"]}, "run": said["run"], "mapping": said["mapping"]}
+    sections = {"target": {"schema": said["target"]["schema"]}}
+    sections |= {name: said[name] for name in ("run", "mapping", "cluster", "dask", "guard")}
     if not (session.is_live and session.servers):
         sections |= {side: said[side] for side in ("source", "target") if said[side]["uri"]}
     return sections
