@@ -8,12 +8,13 @@ import pytest
 
 from engine.protocol import ProblemView, RangeView, WorkerState
 from tests.tui.driving import on_run, screen_text, session_of, until, until_shown
-from tests.tui.scripted_engine import RUN_ID, ScriptedEngine, completed, running, worker
+from tests.tui.scripted_engine import RUN_ID, ScriptedEngine, completed, running, table, worker
 from tui.cockpit.screens.run import RunScreen
 from tui.cockpit.widgets import bar_list
 from tui.cockpit.widgets.event_log import EventLog
 from tui.cockpit.widgets.filter import FilterField
-from tui.cockpit.widgets.workers import WorkerBars, age_words
+from tui.cockpit.widgets.progress import CollectionBars
+from tui.cockpit.widgets.workers import WorkerBars, WorkersPanel, age_words
 
 LARGE = (120, 40)
 SMALL = (80, 24)
@@ -208,6 +209,18 @@ async def test_a_filter_leaves_the_workers_that_have_it_as_it_is_typed(engine: S
         await until(pilot, lambda: [row.id for row in bars.worker_rows] == [1, 2, 3, 4])
         await until(pilot, lambda: "matching" not in screen_text(app))
         assert not app.screen.query_one(FilterField).display
+
+
+async def test_a_filter_is_seen_also_where_another_list_had_the_room(engine: ScriptedEngine) -> None:
+    app = on_run(engine, running(tables=[table(f"orders_{number}", 1_000, state="copying") for number in range(30)]))
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: isinstance(app.focused, CollectionBars))
+        assert not app.screen.query_one(WorkersPanel).display
+        await pilot.press("slash")
+        await until_shown(pilot, "type to filter")
+        await pilot.press(*"ord")
+        await until(pilot, lambda: [row.id for row in app.screen.query_one(WorkerBars).worker_rows] == [1, 3])
+        await until_shown(pilot, "1 ◆ converting", "3 ↓ reading")
 
 
 async def test_capital_s_turns_the_order_round(engine: ScriptedEngine) -> None:

@@ -606,6 +606,9 @@ class RunScreen(CockpitScreen):
 
     def action_filter(self) -> None:
         """Only some of the workers."""
+        if not self.query_one(WorkersPanel).display:  # another list has the room
+            self._view = WorkerBars
+            self.draw(force=True)
         self.query_one(FilterField).open()
         self.call_after_refresh(self.draw, force=True)
 
