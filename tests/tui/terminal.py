@@ -23,6 +23,8 @@ from rich.cells import cell_len
 
 ROOT = Path(__file__).resolve().parents[2]
 _TOKEN = re.compile(r"\x1b\[([0-9;?<>=]*)([A-Za-z])|\x1b[P\]_].*?(?:\x07|\x1b\\)|\x1b[=>()78][B0]?|[^\x1b]", re.DOTALL)
+_BEGUN = re.compile(r"\x1b(?:[()]|\[[0-9;?<>=]*|[P\]_](?:(?!\x07|\x1b\\).)*)?\Z", re.DOTALL)
+"""A sequence whose end is not there yet, at the end of a text."""
 
 
 class Terminal:
@@ -41,7 +43,8 @@ class Terminal:
         """Everything the program wrote."""
         self._cells = [[" "] * width for _ in range(height)]
         self._row = self._column = 0
-        self._rest = ""
+        self._undrawn: list[str] = []
+        self._begun = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.master, self._slave = pty.openpty()
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
@@ -80,12 +83,14 @@ class Terminal:
 
     def resize(self, width: int, height: int) -> None:
         """Give the terminal another size; the program gets SIGWINCH."""
+        self._draw()
         self.width, self.height = width, height
         self._cells = [[" "] * width for _ in range(height)]
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
     def screen(self) -> str:
         """The lines on the screen."""
+        self._draw()
         return "\n".join("".join(row).rstrip() for row in self._cells)
 
     def wait_for(self, *texts: str, timeout_s: float = 60.0) -> None:
@@ -121,20 +126,24 @@ class Terminal:
 
     def read(self) -> bool:
         """Take what is there, waiting a little for it; False when there is nothing."""
-        if not select.select([self.master], [], [], 0.05)[0]:
-            return False
+        return self.take(0.05) is not None
+
+    def take(self, timeout_s: float) -> str | None:
+        """What the program has written, in whole sequences, drawn when it is looked at; None when there is nothing in time."""
+        if not select.select([self.master], [], [], timeout_s)[0]:
+            return None
         try:
             text = self._decoder.decode(os.read(self.master, 65_536))
         except OSError:
-            return False
+            return None
         self.output += text
-        self._draw(text)
-        return True
+        whole, self._begun = whole_sequences(self._begun + text)
+        self._undrawn.append(whole)
+        return whole
 
-    def _draw(self, text: str) -> None:
-        text = self._rest + text
-        cut = text.rfind("\x1b", max(0, len(text) - 64))
-        text, self._rest = (text[:cut], text[cut:]) if cut >= 0 else (text, "")
+    def _draw(self) -> None:
+        text = "".join(self._undrawn)
+        self._undrawn.clear()
         for token in _TOKEN.finditer(text):
             if token[2] == "H":
                 row, _, column = (token[1] or "1;1").partition(";")
@@ -149,3 +158,9 @@ class Terminal:
                 if self._row < self.height and self._column < self.width:
                     self._cells[self._row][self._column] = token[0]
                 self._column += cell_len(token[0])
+
+
+def whole_sequences(text: str) -> tuple[str, str]:
+    """What can be told, and a sequence for the terminal that has only begun: a read may end anywhere."""
+    begun = _BEGUN.search(text)
+    return (text[: begun.start()], text[begun.start() :]) if begun else (text, "")

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engine.protocol import HostView, Snapshot
+from tests.bench.cockpit.keys import ON_A_HOST, TO_HOSTS, presses_of
 from tests.tui.driving import on_run, screen_text, until, until_shown
-from tests.tui.scripted_engine import running, worker
+from tests.tui.scripted_engine import running, table, worker
+from tui.cockpit.widgets.progress import CollectionBars
 from tui.cockpit.widgets.workers import WorkerBars
 
 if TYPE_CHECKING:
@@ -92,3 +94,27 @@ async def test_more_workers_than_the_hosts_have_slots_for(engine: ScriptedEngine
     app = on_run(engine, on_hosts(cluster_size=24, hosts=[NODE_A, NODE_B]))
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "4 → 24, 16 slots")
+
+
+async def test_what_the_bench_presses_leaves_nothing_behind_that_hides_what_the_next_key_shows(
+    engine: ScriptedEngine,
+) -> None:
+    """Of the keys by which `tests.bench.cockpit` measures how fast the screen follows, on a cluster of several hosts."""
+    workers = [worker(number, host=f"node-{'ab'[number % 2]}") for number in range(1, 65)]
+    app = on_run(engine, on_hosts(workers=workers, tables=[table("orders", 4_210_334, state="copying")]))
+    presses = {press.name: press for group in presses_of(64, has_hosts=True) for press in group}
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: isinstance(app.focused, CollectionBars))
+        await pilot.press(TO_HOSTS)
+        await until(pilot, lambda: re.search(ON_A_HOST, screen_text(app)))
+        for name in ("enter", "/", "S", "enter", "/", "z", "t", "?", "/"):
+            press = presses[name]
+            assert not press.shown.search(screen_text(app)), name
+            for key, is_shown in ((press.key, True), (press.back, False)):
+                await pilot.press(PILOT_KEYS.get(key, key))
+                await until(
+                    pilot, lambda press=press, is_shown=is_shown: bool(press.shown.search(screen_text(app))) is is_shown
+                )
+
+
+PILOT_KEYS = {"\r": "enter", "\x1b": "escape", "\x10": "ctrl+p", "/": "slash", "?": "question_mark"}

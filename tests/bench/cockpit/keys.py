@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ PAGE_SIZE = 3_777
 ESCAPE = "\x1b"
 GONE_S = 1.0
 """What a key showed is gone so long after the key that takes it back: nothing left on the screen tells when."""
+TO_HOSTS, ON_A_HOST = "c", r"[▷▼]›"
+"""The key that brings the cursor from the collections to the hosts, and what then stands at the first one."""
 
 _IN_FULL = ", all of it"
 _FREE = ", less its waits for a processor"
@@ -47,7 +50,7 @@ def presses_of(workers: int, *, has_hosts: bool = False) -> list[list[Press]]:
     """All keys that show something while a run copies; those of one list follow each other.
 
     Args:
-        has_hosts: workers are folded below the lines of their hosts, and Enter shows them.
+        has_hosts: workers are folded below the lines of their hosts, and the cursor is on one of those, where Enter shows them.
     """
 
     def knob(key: str, label: str, keys: str, value: int) -> Press:
@@ -87,8 +90,8 @@ def key_delays(
 
     Beside each stands what is left of it without the time in which the cockpit waited for a processor.
 
-    A key whose effect does not show within `SHOWN_WITHIN_S`, while the run goes on, counts with that time. The second value is
-    the share of the cores' time that something used meanwhile.
+    A key whose effect does not show within `SHOWN_WITHIN_S`, while the run goes on, counts with that time, and the screen is
+    told as it is then. The second value is the share of the cores' time that something used meanwhile.
 
     Args:
         names: only lists with one of these keys.
@@ -104,6 +107,9 @@ def key_delays(
         # Elsewhere the workers keep every core busy; members of several hosts on one machine would only be in each other's way.
         throttle = stage.slow(workers) if stage.is_on_dask else 0
         with stage.running(workers, page_size=PAGE_SIZE, throttle=throttle) as terminal:
+            if stage.is_on_dask:  # from the collections, where Enter would leave a filter behind
+                terminal.press(TO_HOSTS)
+                terminal.wait_until(ON_A_HOST)
             used_before, whole_before = used_now, whole_now = _cores()
             for press in _mixed(chosen, seed):
                 measured = _delays(terminal, press)
@@ -176,6 +182,7 @@ def _take_back(terminal: Terminal, press: Press) -> str:
 def _delays(terminal: Terminal, press: Press) -> dict[str, float]:
     """Seconds until what the key does is in what the program writes, and until all of it is; none when the run is over."""
     pid = terminal.process.pid
+    before = terminal.screen()
     waited, pressed = _waited_s(pid), time.perf_counter()
     terminal.press(press.key)
     awaited = {press.name: press.shown} | ({press.name + _IN_FULL: press.in_full} if press.in_full else {})
@@ -190,4 +197,9 @@ def _delays(terminal: Terminal, press: Press) -> dict[str, float]:
         if is_over(written) and not found:
             return {}
         written += read(terminal, 0.01)
+    if found[press.name] >= SHOWN_WITHIN_S:
+        print(
+            f"{press.name} showed nothing; the screen before it:\n{before}\nand now:\n{terminal.screen()}",
+            file=sys.stderr,
+        )
     return found

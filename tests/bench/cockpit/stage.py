@@ -6,7 +6,6 @@ import json
 import os
 import re
 import secrets
-import select
 import signal
 import subprocess
 import sys
@@ -119,12 +118,7 @@ def stage(documents: int, data: Path | None, dask: str = "") -> Iterator[Stage]:
 
 def read(terminal: Terminal, timeout_s: float) -> str:
     """What the program has written, without colours; empty when there is nothing in time, or no program any more."""
-    if not select.select([terminal.master], [], [], timeout_s)[0]:
-        return ""
-    try:
-        return _STYLES.sub("", os.read(terminal.master, 65_536).decode(errors="replace"))
-    except OSError:
-        return ""
+    return _STYLES.sub("", terminal.take(timeout_s) or "")
 
 
 def drain(terminal: Terminal, seconds: float) -> str:
