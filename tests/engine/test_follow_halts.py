@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import bson
 import pytest
 from pymongo.errors import PyMongoError
 
+from engine.config import merged
 from engine.errors import UsageError
 from engine.protocol import CALLED_OFF, CutOver, Resolve, RunState
 from tests.engine.front_end import FrontEnd
@@ -336,6 +338,39 @@ async def test_nothing_is_verified_before_what_was_lost_is_compared(
     await engine.until(lambda now: now.follow is not None and now.follow.verified_unix is not None, "verified")
     await engine.cancel()
     await engine.finished()
+
+
+async def test_streams_of_two_databases_that_lose_the_same_source_halt_the_run_once(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    elsewhere = source.client[f"{source.database}_2"]
+    fill(source, "things")
+    elsewhere.others.insert_many([{"_id": number, "n": 0} for number in range(50)])
+    try:
+        settings = engines.settings("things", run={"page_size": 100})
+        settings = merged(settings, {"run": {"collections": [*settings.run.collections, f"{elsewhere.name}.others"]}})
+        engine = await following(engines, settings)
+        await ready(engine)
+        # The oplog has neither what one of them asks for next nor, a moment later, what the other one does.
+        lost = {"failCommands": ["getMore"], "errorCode": 286}
+        admin = source.client.admin
+        before = admin.command("configureFailPoint", "failCommand", mode={"times": 2}, data=lost)["count"]
+        await halted(engine, "history_lost")
+        wait = {"timesEntered": before + 2, "maxTimeMS": 30_000}
+        await asyncio.to_thread(admin.command, "waitForFailPoint", "failCommand", **wait)
+        source.db.things.update_one({"_id": 1}, {"$set": {"n": 1}})
+        elsewhere.others.delete_one({"_id": 2})
+        await resolve(engine, "", "resync")
+        await ready(engine)
+        source.db.things.update_one({"_id": 3}, {"$set": {"n": 4}})
+        elsewhere.others.insert_one({"_id": 99, "n": 5})
+        end = await cut_over(engine)
+        assert (end["state"], end["verification"]) == ("completed", "verified")
+        assert len(engine.facts_of("halted")) == 1
+        assert values(target) == documents(source)
+        assert values(target, "others") == {each["_id"]: each["n"] for each in elsewhere.others.find()}
+    finally:
+        source.client.drop_database(elsewhere.name)
 
 
 @pytest.mark.slow

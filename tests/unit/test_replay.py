@@ -104,6 +104,24 @@ def test_the_rate_of_a_worker_is_that_of_its_commits_and_ends_with_them() -> Non
     assert (frames[30.0].workers[0].rows_per_s, frames[30.0].workers[0].state) == (0.0, WorkerState.IDLE)
 
 
+def test_hosts_are_shown_with_the_workers_that_were_there_then() -> None:
+    player = Player(info())
+    begin(player)
+    player.take(0.5, "host", {"host": "node7", "what": "joined", "slots": 8})
+    for number in (2, 3):
+        player.take(0.6, "worker", {"id": number, "pid": 70 + number, "what": "started", "host": "node7"})
+    facts = {"task_id": 1, "partition": 8, "slice_no": 1, "read": 300, "written": 300, "rejected": 0, "bytes": 30_000}
+    player.take(1.0, "slice", facts, worker=2)
+    player.take(2.0, "worker", {"id": 3, "pid": 73, "what": "died", "host": "node7"})
+    player.take(3.0, "finished", {"state": "completed", "exit_code": 0})
+    recording = player.recording({})
+    at = {frame.elapsed: frame.hosts for frame in recording.frames}
+    assert [(host.name, host.workers, host.written) for host in at[1.75]] == [("node7", 2, 300)]
+    assert [(host.name, host.workers) for host in at[2.75]] == [("node7", 1)]
+    assert at[3.0] == []
+    assert [event.kind for event in recording.events].count("host") == 1
+
+
 def test_a_run_whose_engine_was_killed_ends_as_the_ledger_says() -> None:
     player = Player(info(state="failed"))
     begin(player)
