@@ -356,8 +356,9 @@ async def test_streams_of_two_databases_that_lose_the_same_source_halt_the_run_o
         admin = source.client.admin
         before = admin.command("configureFailPoint", "failCommand", mode={"times": 2}, data=lost)["count"]
         await halted(engine, "history_lost")
-        wait = {"timesEntered": before + 2, "maxTimeMS": 30_000}
-        await asyncio.to_thread(admin.command, "waitForFailPoint", "failCommand", **wait)
+        await asyncio.to_thread(
+            lambda: admin.command("waitForFailPoint", "failCommand", timesEntered=before + 2, maxTimeMS=30_000)
+        )
         source.db.things.update_one({"_id": 1}, {"$set": {"n": 1}})
         elsewhere.others.delete_one({"_id": 2})
         await resolve(engine, "", "resync")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import trustme
 
 from engine.cluster import dask_api
+from engine.cluster.dask_agent import agent
 from engine.protocol import Snapshot
 from tests.dask_cluster import DaskCluster, children_of, dask_cluster
 from tests.remains import CANARY
@@ -251,6 +253,41 @@ async def test_a_worker_of_dask_that_comes_later_is_used(
         await completed(engine, source, target)
         await engine.leave()
         await engine.until_gone()
+
+
+async def test_agents_that_dask_starts_again_beside_the_first_ones_disturb_nothing(
+    engines: Engines, source: Source, target: Target, tmp_path: Path
+) -> None:
+    def under_way(dask_scheduler: Any) -> dict[str, str]:  # sent by value, as above
+        tasks = dask_scheduler.tasks.items()
+        return {key: task.processing_on.address for key, task in tasks if key.startswith("mongopg-")}
+
+    with dask_cluster(tmp_path, 2, 4) as cluster:
+        engine = await begun(engines, source, cluster)
+        pids = {worker.pid for worker in engine.snapshot.workers}
+        async with dask_api.Client(cluster.address, asynchronous=True, set_as_default=False) as client:
+            threads = await client.nthreads()
+            larger = max(threads, key=lambda address: threads[address])
+            conversations = {
+                address: key.rpartition("-")[0] for key, address in (await client.run_on_scheduler(under_way)).items()
+            }
+            assert len(conversations) == 2
+
+            def again(address: str) -> Any:
+                options = {"workers": [larger], "allow_other_workers": False, "pure": False}
+                return client.submit(agent, conversations[address], key=f"again-{address}", **options)
+
+            (smaller,) = {*threads} - {larger}
+            # Where nothing is known of that conversation no engine speaks to its host process, which ends.
+            async with asyncio.timeout(ELSEWHERE_S):
+                await again(smaller)
+            mine = again(larger)  # one more place there, which is given back
+            await engine.until_written(engine.snapshot.written + 200)
+            assert {worker.pid for worker in engine.snapshot.workers} == pids
+            await completed(engine, source, target)
+            del mine
+        assert not lost_hosts(engine)
+        assert {facts["what"] for facts in engine.facts_of("worker")} <= {"started", "retired"}
 
 
 async def test_a_dask_without_the_program_is_told_and_a_run_needs_one_host_that_has_it(

@@ -11,6 +11,7 @@ import pytest
 
 from engine.cluster.lease_book import MAX_DEATHS
 from tests.dask_cluster import DaskCluster, dask_cluster
+from tests.faults import test_clock_and_disk as clock
 from tests.faults import test_connections as connections
 from tests.faults import test_crash_points as crashes
 from tests.faults import test_killed_worker as workers
@@ -39,6 +40,7 @@ OF_WORKERS = [
     connections.test_backends_of_workers_are_ended_in_the_middle_of_copy,
     shortage.test_workers_without_a_connection_leave_the_cluster_and_the_others_go_on,
     storm.test_a_storm_of_commands,
+    clock.test_the_clock_jumps_by_days,  # that of the engine's host, not those of the others
 ]
 GIVEN = {"commands": 25, "cancels": 0}
 """Parameters of these."""

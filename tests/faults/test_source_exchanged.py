@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bson import Int64, Timestamp
 from pymongo import MongoClient
 
 from engine.protocol import CutOver
@@ -115,6 +117,46 @@ async def test_the_clock_of_another_source_is_taken_where_clusters_sign_theirs(
             proxy.cut()
             await halted(engine, "source_changed")
             await compared_and_cut_over(engine, other, target)
+            await engine.leave()
+            await engine.until_gone()
+            engines.source = source
+
+
+def be_ahead(client: MongoClient[dict[str, Any]], port: int) -> None:
+    """Put the clock of a cluster an hour on."""
+    client.admin.command(
+        "createUser", "member", pwd="member", roles=["__system"]
+    )  # who is believed without a signature
+    later = {"clusterTime": Timestamp(int(time.time()) + 3_600, 1), "signature": {"hash": bytes(20), "keyId": Int64(0)}}
+    uri = f"mongodb://member:member@127.0.0.1:{port}/?directConnection=true"
+    with MongoClient[dict[str, Any]](uri) as member, member.start_session() as session:
+        session.advance_cluster_time(later)
+        member.local_clock.ticks.insert_one({}, session=session)
+    assert client.admin.command("hello")["$clusterTime"]["clusterTime"] >= later["clusterTime"]
+
+
+@pytest.mark.slow
+async def test_seeding_goes_on_in_another_cluster_that_signs_its_clock(source: Source, engines: Engines) -> None:
+    with mongod_with_users() as (port, client), mongod_with_users() as (other_port, other_client):
+        be_ahead(client, port)  # what another one says of its time replaces an earlier time by itself
+        uri = f"mongodb://admin:admin@127.0.0.1:{port}/{source.database}?authSource=admin&directConnection=true"
+        async with proxy_to(uri) as proxy:
+            engines.source = replace(source, uri=proxy.uri)
+            engine = await engines.launch(
+                engines.settings("users", run={"page_size": 500, "cluster_size": 2}, seed={"count": 400_000})
+            )
+            await engine.start(seed=True, migrate=False)
+            await engine.until(lambda now: now.seeded >= 1_000, "the first users")
+            await engine.pause()
+            proxy.lead_to(other_port)
+            proxy.cut()
+            n_before = client[source.database].users.count_documents({})
+            await engine.set("seed_count", n_before + 5_000)
+            await engine.resume()
+            end = await engine.finished()
+            assert (end["state"], end["exit_code"]) == ("completed", 0), engine.account()
+            assert client[source.database].users.count_documents({}) == n_before
+            assert other_client[source.database].users.count_documents({}) == end["seeded"] - n_before
             await engine.leave()
             await engine.until_gone()
             engines.source = source

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from engine.protocol import HostView, Snapshot
-from tests.bench.cockpit.keys import ON_A_HOST, TO_HOSTS, presses_of
+from tests.bench.cockpit.keys import ON_A_HOST, TO_HOSTS, Press, presses_of
 from tests.tui.driving import on_run, screen_text, until, until_shown
 from tests.tui.scripted_engine import running, table, worker
 from tui.cockpit.widgets.progress import CollectionBars
@@ -112,9 +113,12 @@ async def test_what_the_bench_presses_leaves_nothing_behind_that_hides_what_the_
             assert not press.shown.search(screen_text(app)), name
             for key, is_shown in ((press.key, True), (press.back, False)):
                 await pilot.press(PILOT_KEYS.get(key, key))
-                await until(
-                    pilot, lambda press=press, is_shown=is_shown: bool(press.shown.search(screen_text(app))) is is_shown
-                )
+                await until(pilot, partial(shows, app, press, is_shown=is_shown))
+
+
+def shows(app: Any, press: Press, *, is_shown: bool) -> bool:
+    """What the key shows is there, or it is not."""
+    return bool(press.shown.search(screen_text(app))) is is_shown
 
 
 PILOT_KEYS = {"\r": "enter", "\x1b": "escape", "\x10": "ctrl+p", "/": "slash", "?": "question_mark"}

@@ -224,13 +224,13 @@ async def test_workers_are_spread_evenly_over_the_room_that_there_is_and_that_co
     played = play(dask)
     for wanted, members in ((3, {"a:1": 1, "b:1": 2}), (6, {"a:1": 2, "b:1": 4})):
         played.crew.want(wanted)
-        await played.until(lambda members=members: by_host(played) == members)
+        await until_spread(played, members)
     played.crew.want(8)
     lack = "8 workers are wanted and the Dask cluster has 6 slots: more are used as they come."
     await played.until(lambda: ("slots", lack, False) in played.told.problems)
     assert by_host(played) == {"a:1": 2, "b:1": 4}
     dask.threads["tls://c:1"] = 4
-    await played.until(lambda: by_host(played) == {"a:1": 2, "b:1": 4, "c:1": 2})
+    await until_spread(played, {"a:1": 2, "b:1": 4, "c:1": 2})
 
 
 async def test_a_host_that_is_refused_for_a_while_is_used_again(play: Play) -> None:
@@ -270,6 +270,10 @@ def members_of(played: Played) -> list[int]:
 def by_host(played: Played) -> dict[str, int]:
     """How many members each host has."""
     return {host.name: host.members for host in played.crew.hosts}
+
+
+async def until_spread(played: Played, members: dict[str, int]) -> None:
+    await played.until(lambda: by_host(played) == members)
 
 
 async def test_a_worker_of_dask_that_stays_after_all_is_used_again(play: Play) -> None:
