@@ -180,7 +180,9 @@ async def connected(uri: str) -> asyncpg.Connection:
 @pytest.mark.parametrize(
     ("converter", "mode"),
     [
-        pytest.param(converter, mode, marks=[pytest.mark.slow] if number and mode != "create" else [])
+        pytest.param(
+            converter, mode, marks=[pytest.mark.slow] if (number and mode != "create") or mode == "append" else []
+        )
         for number, converter in enumerate(built_converters())
         for mode in MODES
     ],

@@ -26,6 +26,7 @@ def written(target: Target) -> None:
         time.sleep(POLL_S)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_complete_is_followed_by_a_command(source: Source, target: Target, front_end: FrontEnd) -> None:
     fill(source)
     assert front_end.do("run", "--headless", "--collection", f"{source.database}.things").code == 0

@@ -103,7 +103,7 @@ slow = pytest.mark.slow
     [
         (made_anew, "drop", "ignore", OLD | NEW),
         (replaced, "replaced", "empty", NEW),
-        (renamed, "rename", "stop", OLD),
+        pytest.param(renamed, "rename", "stop", OLD, marks=slow),
         pytest.param(dropped, "drop", "empty", {}, marks=slow),
         pytest.param(made_anew, "drop", "empty", NEW, marks=slow),
         pytest.param(made_anew, "drop", "stop", OLD, marks=slow),
@@ -280,11 +280,9 @@ def older(token: bytes) -> bytes:
     return bson.encode({"_data": f"82{before:016X}{data[18:]}"})
 
 
-@pytest.mark.parametrize(
-    "code",
-    ["history_lost", *(pytest.param(code, marks=slow) for code in ("source_went_back", "restored", "source_changed"))],
-)
-@pytest.mark.parametrize("mode", ["create", pytest.param("replace", marks=slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("code", ["history_lost", "source_went_back", "restored", "source_changed"])
+@pytest.mark.parametrize("mode", ["create", "replace"])
 async def test_where_changes_are_lost_everything_is_compared(
     source: Source, target: Target, engines: Engines, code: str, mode: str
 ) -> None:

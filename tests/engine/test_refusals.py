@@ -79,7 +79,7 @@ async def test_a_wrong_password_at_the_source(source: Source, target: Target, en
     "uri",
     [
         "",
-        "127.0.0.1:27017",
+        pytest.param("127.0.0.1:27017", marks=pytest.mark.slow),
         # What is said of them, the tests of connecting know.
         pytest.param("mysql://127.0.0.1/shop", marks=pytest.mark.slow),
         pytest.param("mongodb://", marks=pytest.mark.slow),
@@ -133,7 +133,14 @@ async def test_no_such_database_at_the_target(source: Source, target: Target, en
     assert "no database 'nowhere'" in message
 
 
-@pytest.mark.parametrize("uri", ["", "mysql://127.0.0.1/shop", "127.0.0.1:5432/shop"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        pytest.param("mysql://127.0.0.1/shop", marks=pytest.mark.slow),
+        pytest.param("127.0.0.1:5432/shop", marks=pytest.mark.slow),
+    ],
+)
 async def test_a_target_that_is_no_connection_string(source: Source, engines: Engines, uri: str) -> None:
     add_users(source, 10)
 

@@ -26,7 +26,9 @@ def rejected(front_end: FrontEnd, source: Source) -> FrontEnd:
     return front_end
 
 
-def test_b11_rejects_prints_every_id_and_with_documents_the_documents(rejected: FrontEnd, source: Source) -> None:
+def test_b11_every_id_is_printed_or_a_line_of_json_and_the_document_when_asked_for(
+    rejected: FrontEnd, source: Source
+) -> None:
     plain = rejected.do("rejects")
     whole = rejected.do("rejects", "--documents")
 
@@ -40,8 +42,6 @@ def test_b11_rejects_prints_every_id_and_with_documents_the_documents(rejected: 
     assert '    {"_id": "odd", "name": "x", "text": "\\u001b[31m\\u0000"}' in whole.out.splitlines()
     assert "\x1b" not in plain.out + whole.out
 
-
-def test_b11_json_is_a_line_for_each_document_and_the_summary_last(rejected: FrontEnd) -> None:
     bare = rejected.do("rejects", "--json")
     whole = rejected.do("rejects", "--json", "--documents")
 
@@ -68,6 +68,7 @@ def test_b8_verify_of_a_run_with_rejects_says_so_and_exits_4(rejected: FrontEnd)
     assert rejected.do("verify").code == 0
 
 
+@pytest.mark.slow
 def test_t11_runs_discard_refuses_with_rejects_and_names_what_it_deletes(rejected: FrontEnd, target: Target) -> None:
     run_id = rejected.do("runs", "--json").last["runs"][0]["run_id"]
 

@@ -154,22 +154,21 @@ async def test_the_count_is_lowered_and_the_rest_copied(source: Source, target: 
 
 
 async def test_the_count_is_raised_during_the_copy(source: Source, target: Target, engines: Engines) -> None:
-    engine = await seeding(engines, USERS, migrate=True, throttle=1_500, page_size=300, cluster_size=3)
-    await engine.until_written(1_000)
+    first, all_of_them = 8_000, 11_111
+    engine = await seeding(engines, first, migrate=True, throttle=400, page_size=200, cluster_size=3)
+    await engine.until_written(200)
 
-    await engine.set("seed_count", USERS + 7_777)
-    seeded = await engine.until(
-        lambda now: now.seeded == USERS + 7_777 and now.total >= USERS + 7_777, "the other users"
-    )
+    await engine.set("seed_count", all_of_them)
+    seeded = await engine.until(lambda now: now.seeded == all_of_them and now.total >= all_of_them, "the other users")
     assert seeded.state is RunState.RUNNING
     await engine.set("throttle", 0)
 
     end = await engine.finished()
     assert (end["exit_code"], end["verification"]) == (0, "verified")
-    assert end["seeded"] == end["written"] == USERS + 7_777
-    assert indexes(source) == list(range(USERS + 7_777))
+    assert end["seeded"] == end["written"] == all_of_them
+    assert indexes(source) == list(range(all_of_them))
     assert_users_equal(source, target)
-    assert_ledger(target, engine.run_id, rows=USERS + 7_777)
+    assert_ledger(target, engine.run_id, rows=all_of_them)
 
 
 @pytest.mark.slow
@@ -204,6 +203,7 @@ async def test_the_count_is_lowered_during_the_copy(source: Source, target: Targ
     assert_users_equal(source, target)
 
 
+@pytest.mark.slow
 async def test_a_count_out_of_bounds_is_refused(source: Source, engines: Engines) -> None:
     engine = await seeding(engines, MANY, page_size=1_000)
     await engine.until(lambda now: now.seeded > 0, "the first users")

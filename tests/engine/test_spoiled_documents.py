@@ -28,7 +28,10 @@ async def saved_plan(engines: Engines, source: Source) -> str:
     return view.toml
 
 
-@pytest.mark.parametrize("converter", built_converters())
+@pytest.mark.parametrize(
+    "converter",
+    [pytest.param(each, marks=[pytest.mark.slow] if number else []) for number, each in enumerate(built_converters())],
+)
 async def test_every_good_value_arrives_and_every_bad_document_is_kept_with_its_reason(
     source: Source, target: Target, engines: Engines, converter: Preference
 ) -> None:

@@ -59,7 +59,7 @@ async def test_a_worker_says_how_far_it_is_with_its_range(source: Source, target
     (part,) = [worker.range for worker in snapshot.workers if worker.range is not None]
     assert part.total == round(USERS / snapshot.partitions_total)
     assert not part.is_exact
-    await completed(engine, source, target)
+    await engine.cancel(now=True)
 
 
 # --- cluster size -----------------------------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ async def test_a_knob_out_of_its_bounds_is_refused_with_the_bounds(
     assert engine.facts_of("knob") == []
     assert engine.snapshot.cluster_size == 2
 
-    await completed(engine, source, target)
+    await engine.cancel(now=True)
 
 
 async def test_a_cluster_beyond_the_target_s_free_connections_is_refused_with_their_number(

@@ -34,6 +34,7 @@ def test_a_full_verification_says_what_differs(front_end: FrontEnd, source: Sour
     assert "(hidden)" in hidden.out
 
 
+@pytest.mark.slow
 def test_counts_that_match_with_the_rows_of_a_later_run_verify_nothing(
     front_end: FrontEnd, source: Source, target: Target
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_full_verification_for_scripts(front_end: FrontEnd, source: Source, ta
     assert [(each["kind"], each["source_changed"]) for each in report["differences"]] == [("missing", False)]
 
 
+@pytest.mark.slow
 def test_rejects_are_retried_until_none_is_left(front_end: FrontEnd, source: Source, target: Target) -> None:
     source.db.people.insert_many([{"_id": number, "name": "a\0" if number < 3 else "a"} for number in range(100)])
     assert front_end.do("run", "--headless", "--collection", f"{source.database}.people").code == 4

@@ -131,7 +131,14 @@ async def test_changed_missing_and_extra_rows_are_named(source: Source, target: 
     assert target.rows("SELECT FROM pg_class WHERE relname LIKE 'verify%' OR relname LIKE 'mongopg_compare%'") == []
 
 
-@pytest.mark.parametrize("options", [{}, {"documents": "json"}, {"arrays": "native", "missing": "track", "flatten": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"documents": "json"}, marks=pytest.mark.slow),
+        {"arrays": "native", "missing": "track", "flatten": 1},
+    ],
+)
 async def test_a_change_of_any_type_of_column_is_found(
     source: Source, target: Target, engines: Engines, options: dict[str, Any]
 ) -> None:
@@ -161,7 +168,7 @@ async def test_a_change_of_any_type_of_column_is_found(
         {"documents": "json", "json_values": "extended", "objectid": "bytea", "uuid_legacy": "java"},
         {"arrays": "native", "missing": "track", "flatten": 2, "nul": "replace", "date_range": "clamp"},
         {"layout": "document"},
-        {"overflow": "reject"},
+        pytest.param({"overflow": "reject"}, marks=pytest.mark.slow),
     ],
 )
 async def test_whatever_was_written_is_equal_to_what_it_was_made_from(

@@ -576,7 +576,7 @@ def hostile_plan() -> SavedPlan:
     return SavedPlan(options=MappingOptions(overflow="reject"), tables=tuple(tables))
 
 
-@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+@pytest.mark.parametrize("size", [(120, 40), pytest.param((80, 24), marks=pytest.mark.slow)])
 async def test_names_that_mean_something_elsewhere_are_edited_like_any(
     engine: ScriptedEngine, size: tuple[int, int]
 ) -> None:

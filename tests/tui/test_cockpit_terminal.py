@@ -73,6 +73,7 @@ def test_after_a_demo_the_other_screens_tell_of_it(home: dict[str, str]) -> None
         assert_restored(terminal)
 
 
+@pytest.mark.slow
 def test_plain_lines_on_a_terminal_are_nothing_but_lines(slow_run: dict[str, str], target: Target) -> None:
     with Terminal([*PROGRAM, "run", "--plain"], {**slow_run, "MONGOPG_RUN_THROTTLE": "4000"}, 80, 24) as terminal:
         assert terminal.wait_for_end() == 0

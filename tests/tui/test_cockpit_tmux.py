@@ -113,6 +113,7 @@ def is_drawn(client: Terminal, *texts: str) -> None:
         client.read()
 
 
+@pytest.mark.slow
 def test_a_client_that_detaches_leaves_the_run_alone_and_the_next_one_sees_it(
     tmux: Tmux, target: Target, slow_run: dict[str, str]
 ) -> None:
@@ -136,9 +137,8 @@ def test_a_client_that_detaches_leaves_the_run_alone_and_the_next_one_sees_it(
         assert tmux.exit_code() == 0
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_rolls_back_and_ends_the_program_in_tmux(
     tmux: Tmux, target: Target, number: signal.Signals, code: int
 ) -> None:

@@ -112,6 +112,7 @@ async def test_b1_a_throttle_that_was_turned_stays_when_the_run_is_resumed(engin
         assert session.knobs_last["cluster_size"] == "auto:2-8", "as it was while the run went on"
 
 
+@pytest.mark.slow
 async def test_b5_an_attached_cockpit_resumes_the_run(slow_settings: Settings, target: Target) -> None:
     process = launch(slow_settings)
     owner = await EngineClient.connect(process.socket, owner=True)

@@ -16,7 +16,7 @@ from typing import Literal
 
 import bson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.convert import built_converters, converter_name, make_converter
@@ -189,7 +189,6 @@ def test_they_agree_on_text_of_any_length(one: str, other: str) -> None:
 
 
 @needs_native
-@settings(max_examples=300)
 @given(bits=st.lists(st.one_of(st.binary(min_size=8, max_size=8), st.floats().map(lambda x: struct.pack("<d", x)))))
 def test_they_agree_on_doubles(bits: list[bytes]) -> None:
     values = inner(element(4, "v", inner(*(element(1, "0", value) for value in bits))))
@@ -215,7 +214,6 @@ def test_they_agree_on_doubles_between_powers() -> None:
 
 
 @needs_native
-@settings(max_examples=300)
 @given(bits=st.lists(st.binary(min_size=16, max_size=16)))
 def test_they_agree_on_decimals(bits: list[bytes]) -> None:
     values = inner(element(4, "v", inner(*(element(0x13, "0", value) for value in bits))))
@@ -224,7 +222,6 @@ def test_they_agree_on_decimals(bits: list[bytes]) -> None:
 
 
 @needs_native
-@settings(max_examples=300)
 @given(numbers=st.lists(st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(-(10**14), 10**14))))
 def test_they_agree_on_integers_and_dates(numbers: list[int]) -> None:
     for kind, type_ in ((0x12, ColumnType.NUMERIC), (9, ColumnType.TEXT), (9, ColumnType.TIMESTAMPTZ)):
