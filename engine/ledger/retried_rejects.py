@@ -32,6 +32,8 @@ class KeptReject:
 
     place: Place
     raw: bytes
+    namespace: str
+    field: str
     reason: str
 
 
@@ -51,7 +53,7 @@ async def pending(
 ) -> list[KeptReject]:
     """The next rejects of a table behind `after`, locked until the transaction ends; those of some causes, if any are given."""
     rows = await connection.fetch(
-        "SELECT r.partition_id, r.slice_no, r.reject_no, r.raw, r.reason FROM mongopg.reject r"
+        "SELECT r.partition_id, r.slice_no, r.reject_no, r.raw, r.collection, r.field, r.reason FROM mongopg.reject r"
         " JOIN mongopg.partition p USING (run_id, partition_id)"
         " WHERE r.run_id = $1 AND p.task_id = $2 AND (r.partition_id, r.slice_no, r.reject_no) > ($3, $4, $5)"
         " AND ($7 OR (r.collection, r.reason, r.field, r.sqlstate) IN"
@@ -61,8 +63,12 @@ async def pending(
         not causes, *([cause[part] for cause in causes] for part in range(4)),
     )  # fmt: skip
     return [
-        KeptReject((row["partition_id"], row["slice_no"], row["reject_no"]), row["raw"], row["reason"]) for row in rows
-    ]
+        KeptReject(
+            (row["partition_id"], row["slice_no"], row["reject_no"]),
+            row["raw"], row["collection"], row["field"], row["reason"],
+        )
+        for row in rows
+    ]  # fmt: skip
 
 
 async def settle(

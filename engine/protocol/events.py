@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from engine.protocol.reports import LessStrictView, TableCounts
+from engine.protocol.reports import LessStrictView, RetriedReason, TableCounts
 from engine.protocol.wire import ErrorInfo, RunState, Verification, Wire
 
 CALLED_OFF = "called_off"
@@ -638,6 +638,8 @@ class RejectsRetried(Event):
     """Values that a policy changed, by policy."""
     policies: dict[str, str] = {}
     """Policies that were chosen for it."""
+    reasons: list[RetriedReason] = []
+    """Which documents they were, by the reasons that they were rejects for."""
     unix: float = 0.0
     """When, seconds since 1970."""
 

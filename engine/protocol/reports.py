@@ -214,6 +214,18 @@ class DiscardPreview(Wire):
     """As in `RunInfo`: once the run is deleted no resume lifts it any more."""
 
 
+class RetriedReason(Wire):
+    """Documents that were rejects for the same reason, and were retried."""
+
+    namespace: str
+    field: str
+    """Empty where the document as a whole was at fault."""
+    reason: str
+    tried: int
+    written: int
+    """Rows; those that were there already count as well."""
+
+
 class RetryReport(Wire):
     """What became of a run's rejects."""
 
@@ -226,5 +238,7 @@ class RetryReport(Wire):
     left: int
     altered: dict[str, int] = {}
     """Values that a policy changed in the rows written now, by policy."""
+    reasons: list[RetriedReason] = []
+    """Which documents were tried, by the reasons that they were rejects for."""
     groups: list[RejectGroup]
     """Those that are left, by today's reason."""

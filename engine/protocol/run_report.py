@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.protocol.records import RunInfo
-from engine.protocol.reports import RejectGroup, TableCounts
+from engine.protocol.reports import RejectGroup, RetriedReason, TableCounts
 from engine.protocol.wire import Wire
 
 
@@ -56,6 +56,8 @@ class RetriedOnce(Wire):
     left: int
     policies: dict[str, str] = {}
     """Those that were chosen for it."""
+    reasons: list[RetriedReason] = []
+    """Which documents they were, by the reasons that they were rejects for; empty where that was not kept."""
     unix: float = 0.0
 
 

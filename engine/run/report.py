@@ -87,7 +87,7 @@ async def run_report(ledger: Ledger, run: str) -> RunReport:
         retried=[
             RetriedOnce(
                 tried=each.tried, written=each.written, already_there=each.already_there, left=each.left,
-                policies=each.policies, unix=each.unix,
+                policies=each.policies, reasons=each.reasons, unix=each.unix,
             )
             for each in recorded.events
             if isinstance(each, RejectsRetried)

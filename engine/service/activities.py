@@ -136,6 +136,7 @@ class Activities:
                     left=report.left,
                     altered=report.altered,
                     policies=command.policies,
+                    reasons=report.reasons,
                     unix=round(time.time(), 3),
                 )
             )

@@ -43,7 +43,7 @@ from engine.postgres.compare import Comparer
 from engine.postgres.page import CopyTarget, Page
 from engine.postgres.rows import KEY_TAKEN as KEY_TAKEN
 from engine.postgres.rows import RowSender
-from engine.protocol import RejectsRetried, RetryRejects, RetryReport
+from engine.protocol import RejectsRetried, RetriedReason, RetryRejects, RetryReport
 from engine.rows import Converted, Piece, TableLoad
 
 KEY_TAKEN_DETAIL = "the table has another row of this key"
@@ -55,6 +55,17 @@ class _Sums:
     written: int = 0
     already_there: int = 0
     altered: Counter[str] = field(default_factory=Counter)
+    tried_for: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By collection, field and reason; likewise the next one."""
+    done_for: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+    @property
+    def reasons(self) -> list[RetriedReason]:
+        """What was tried for which reason, the most frequent first."""
+        return [
+            RetriedReason(namespace=cause[0], field=cause[1], reason=cause[2], tried=n, written=self.done_for[cause])
+            for cause, n in self.tried_for.most_common()
+        ]
 
 
 async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
@@ -103,6 +114,7 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
                 left=report.total,
                 altered=dict(sums.altered),
                 policies=command.policies,
+                reasons=sums.reasons,
                 unix=round(time.time(), 3),
             )
             async with ledger.session() as connection:
@@ -117,6 +129,7 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
         already_there=sums.already_there,
         left=report.total,
         altered=dict(sums.altered),
+        reasons=sums.reasons,
         groups=report.groups,
     )
 
@@ -242,6 +255,11 @@ class _Table:
         await retried_rejects.settle(self.connection, self.run_id, self.task_id, done, failed, len(written), altered)
         for counts in altered.values():
             sums.altered.update(counts)
+        are_done = set(done)
+        for each in kept:
+            cause = (each.namespace, each.field, each.reason)
+            sums.tried_for[cause] += 1
+            sums.done_for[cause] += each.place in are_done
         sums.tried += len(kept)
         sums.written += len(written)
         sums.already_there += len(same)

@@ -70,6 +70,9 @@ async def test_rejects_are_written_again_under_another_policy(source: Source, ta
 
     assert sums(report) == (BAD, BAD, 0, 0)
     assert report.groups == []
+    assert [each.model_dump() for each in report.reasons] == [
+        {"namespace": f"{source.database}.people", "field": "name", "reason": "nul", "tried": BAD, "written": BAD}
+    ]
     assert_people(target)
     assert_ledger(target, engine.run_id, rows=DOCUMENTS)
     assert target.value("SELECT target_count FROM mongopg.table_load") == DOCUMENTS

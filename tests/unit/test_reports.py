@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 from engine.errors import UsageError
 from engine.protocol import (
     FollowedReport,
+    ReportedColumn,
+    RetriedOnce,
+    RetriedReason,
     RunEnvironment,
     RunFinished,
     RunReport,
@@ -67,6 +71,41 @@ def test_a_report_calls_policies_as_the_screens_do(form: Callable[[VerifyReport,
     assert "overflow _extra, nul strip" in text
     assert "overflow overflow" not in text
     assert '"overflow": "overflow"' in json_text(verified, changed)
+
+
+@pytest.mark.parametrize("form", [markdown, page])
+def test_a_report_names_the_columns_of_altered_values_and_what_was_retried(
+    form: Callable[[VerifyReport, RunReport], str],
+) -> None:
+    verified, run = reports()
+    counts = verified.tables[0].model_copy(update={"altered": {"overflow": 100, "nul.strip": 3, "duplicate_key": 1}})
+    columns = [
+        ReportedColumn(field="_id", column="_id", type="text"),
+        ReportedColumn(field="amount", column="amount_eur", type="integer", policies={"overflow": "reject"}),
+        ReportedColumn(field="n", column="n", type="integer"),
+        ReportedColumn(field="note", column="note", type="text", policies={"nul": "strip", "overflow": "reject"}),
+        ReportedColumn(field="data", column="data", type="jsonb"),
+        ReportedColumn(field="", column="_extra", type="jsonb"),
+    ]
+    reasons = [RetriedReason(namespace="shop.orders", field="amount", reason="overflow", tried=100, written=100)]
+    retried = [RetriedOnce(tried=100, written=100, left=0, policies={"overflow": "overflow"}, reasons=reasons)]
+    table = run.tables[0].model_copy(update={"columns": columns})
+    text = form(
+        verified.model_copy(update={"tables": [counts]}), run.model_copy(update={"tables": [table], "retried": retried})
+    )
+    rows = [
+        [cell.strip() for cell in re.split(r"\||</?t[dh][^>]*>", line) if cell.strip()] for line in text.splitlines()
+    ]
+    cells = {tuple(row[:3]): row[-1] for row in map(drop_tags, rows) if row}
+    assert cells["public.orders", "overflow", "100"] == "amount_eur, n"
+    assert cells["public.orders", "nul.strip", "3"] == "note"
+    assert cells["public.orders", "duplicate_key", "1"] == "–"
+    assert "shop.orders, amount: overflow, 100" in text
+
+
+def drop_tags(row: list[str]) -> list[str]:
+    """The cells of a line, without what holds them."""
+    return [cell for cell in row if not cell.startswith("<")]
 
 
 def test_f11_the_page_needs_nothing_else_and_has_the_chart() -> None:

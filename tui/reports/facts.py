@@ -11,10 +11,12 @@ from engine.protocol import (
     CutOverFacts,
     FollowedReport,
     ReportedTable,
+    RetriedReason,
     RunReport,
     TableCounts,
     VerifyReport,
     WorkedTime,
+    policies_for,
 )
 from tui.words.comparisons import of_report
 from tui.words.format import NO_NUMBER, counted, duration, moment, number, rate
@@ -26,6 +28,8 @@ from tui.words.sentences import altered_meaning
 COUNTS = ("source", "read", "written", "rejected", "target")
 FULL = ("equal", "different", "missing", "extra", "kept")
 _KINDS = {"insert": "inserted", "update": "updated", "replace": "replaced", "delete": "deleted"}
+_NAMED = 12
+"""Columns that are named in a cell, at most."""
 _ENDS = 4
 """Values of a knob that are listed from its beginning, and from its end."""
 KNOBS = {"cluster_size": "Workers", "page_size": "Page size", "throttle": "Throttle"}
@@ -147,7 +151,7 @@ def sections(report: VerifyReport, run: RunReport | None) -> list[Section]:
     """The tables of the report, those that are empty left out."""
     found = [_tables(report)]
     if run is not None:
-        found += [_altered(report), _rejects(run), _retries(run), *map(_mapping, run.tables), _excluded(run)]
+        found += [_altered(report, run), _rejects(run), _retries(run), *map(_mapping, run.tables), _excluded(run)]
     found += [_differences(report), _less_strict(report)]
     return [section for section in found if section.rows]
 
@@ -262,13 +266,48 @@ def _result(report: VerifyReport, table: TableCounts) -> str:
     return f"{found}; {replaced}" if replaced else found
 
 
-def _altered(report: VerifyReport) -> Section:
+def _altered(report: VerifyReport, run: RunReport) -> Section:
     rows = [
-        [table.table, policy, number(count), altered_meaning(policy)]
+        [table.table, policy, number(count), altered_meaning(policy), _columns_under(policy, table, run)]
         for table in report.tables
         for policy, count in sorted(Counter(table.altered).items())
     ]
-    return Section("Values altered by policy", ("table", "policy", "values", "what they are now"), rows, frozenset({2}))
+    headings = ("table", "policy", "values", "what they are now", "columns under the policy")
+    return Section("Values altered by policy", headings, rows, frozenset({2}))
+
+
+def _columns_under(altered: str, table: TableCounts, run: RunReport) -> str:
+    """Which columns such values can be of, as values are counted by policy alone: those that have it by the plan, and those
+    whose rejects were retried with it.
+
+    Args:
+        altered: `nul.strip`; of a policy with one such choice, its name alone.
+    """
+    policy, _, choice = altered.partition(".")
+    choice = choice or policy
+    planned = next((each for each in run.tables if table.table in (each.table, each.counts.table)), None)
+    if planned is None or policy not in POLICIES:
+        return NO_NUMBER
+    retried = {
+        reason.field
+        for each in run.retried
+        if each.policies.get(policy, choice) == choice  # a policy of the settings is not kept
+        for reason in each.reasons
+        if (reason.namespace, reason.reason) == (planned.namespace, policy) and reason.written
+    }
+    names = [
+        column.column
+        for column in planned.columns
+        if column.field in retried
+        or (
+            column.field not in ("", "_id")
+            and policy in policies_for(column.type)
+            and column.policies.get(policy, run.options.get(policy)) == choice
+        )
+    ]
+    if len(names) > _NAMED:
+        return f"any of {counted(len(names), 'column')}"
+    return ", ".join(names) or NO_NUMBER
 
 
 def _rejects(run: RunReport) -> Section:
@@ -286,13 +325,19 @@ def _rejects(run: RunReport) -> Section:
 def _retries(run: RunReport) -> Section:
     rows = [
         [
-            moment(each.unix) if each.unix else NO_NUMBER, number(each.tried), number(each.written),
-            number(each.already_there), number(each.left), _chosen(each.policies),
+            moment(each.unix) if each.unix else NO_NUMBER, "; ".join(map(_retried_words, each.reasons)) or NO_NUMBER,
+            number(each.tried), number(each.written), number(each.already_there), number(each.left), _chosen(each.policies),
         ]
         for each in run.retried
     ]  # fmt: skip
-    headings = ("when", "tried", "written", "already there", "left", "policies chosen")
-    return Section("Rejects retried after the run", headings, rows, frozenset({1, 2, 3, 4}))
+    headings = ("when", "which", "tried", "written", "already there", "left", "policies chosen")
+    return Section("Rejects retried after the run", headings, rows, frozenset({2, 3, 4, 5}))
+
+
+def _retried_words(retried: RetriedReason) -> str:
+    """`shop.orders, amount: overflow, 100`."""
+    field = f", {retried.field}" if retried.field else ""
+    return f"{retried.namespace}{field}: {retried.reason}, {number(retried.tried)}"
 
 
 def _chosen(policies: Mapping[str, str]) -> str:
