@@ -94,7 +94,7 @@ def test_what_policies_changed_is_told_by_run_runs_and_verify(
     target.execute("DROP TABLE orders")
     told = front_end.do("run", "--headless", "--plan", plan)
     assert told.code == 0
-    assert "nul.strip 3 (texts without their NULs), overflow 5 (values in _extra)" in told.out
+    assert "nul.strip 3 (texts without their NULs), overflow 5 (values kept in _extra)" in told.out
     table = next(line for line in told.out.splitlines() if line.startswith("collection"))
     assert "altered" in table.split()
 

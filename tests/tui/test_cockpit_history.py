@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -60,6 +61,21 @@ async def test_enter_opens_the_report_of_the_run_under_the_cursor(engine: Script
         await pilot.press("down", "enter")
         await until_shown(pilot, "Report", "60,000 read = 60,000 written + 0 rejected", "public.orders")
         assert engine.received("replay")[-1] == {"name": "replay", "run": RUNS[1].run_id, "max_frames": 1}
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_the_report_of_a_run_names_the_logs_that_are_about_it(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    other = engine.log.with_name("20261123-1300-aaaa.log")
+    engine.log.write_text(f'{{"message": "run {RUNS[1].run_id} begins: mongopg-tui 0.1.0"}}\n')
+    other.write_text(f'{{"message": "run {RUNS[0].run_id} begins: mongopg-tui 0.1.0"}}\n')
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_history(pilot)
+        await pilot.press("down", "enter")
+        await until_shown(pilot, "Report", "Log: ", engine.log.name)
+        assert other.name not in screen_text(app)
 
 
 async def test_only_a_run_with_something_left_can_be_resumed_and_it_keeps_its_own_settings(

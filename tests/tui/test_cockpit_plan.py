@@ -286,14 +286,16 @@ async def test_a_column_gets_policies_of_its_own_and_loses_them(engine: Scripted
     async with app.run_test(size=size) as pilot:
         await to_plan(pilot)
         await pilot.press("down", "e")
-        await until_shown(pilot, "Field total", "overflow", "(•) inherit (reject)  ( ) _extra  ( ) reject", "Apply")
+        await until_shown(
+            pilot, "Field total", "overflow", "(•) inherit (reject)  ( ) keep in _extra  ( ) reject", "Apply"
+        )
         app.screen.query_one("#type", Input).value = "text"
         await until_shown(pilot, "nul", "( ) strip", "utf8")
         app.screen.query_one("#nul", ChoiceField).selected = "strip"
         app.screen.query_one("#utf8", ChoiceField).selected = "replace"
         app.screen.query_one("#apply", Button).press()
         await until(pilot, lambda: isinstance(app.screen, PlanScreen))
-        await until_shown(pilot, "2 edits")
+        await until_shown(pilot, "1 edit · u undo")
         column = tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]
         assert column == {
             "field": "total", "column": "total", "type": "text", "nul": "strip", "utf8": "replace",
@@ -793,7 +795,7 @@ async def test_a_narrow_plan_names_the_keys_and_the_columns_that_have_no_room(en
         await to_plan(pilot)
         await until_shown(pilot, "Fields · enter details, null, values · n N collection · c list · v SQL")
         await pilot.press("down", "i")
-        await until_shown(pilot, "v SQL · u undo")
+        await until_shown(pilot, "1 edit · u undo", "v SQL")
 
 
 async def test_a_mode_is_found_in_the_palette_and_the_plan_follows_it(engine: ScriptedEngine) -> None:
@@ -952,7 +954,7 @@ async def test_f6_schema_table_and_filter_of_a_collection_are_edited(
         app.screen.query_one("#table", Input).value = "sales"
         app.screen.query_one("#filter", Input).value = '{"active": true}'
         await pilot.press("enter")
-        await until_shown(pilot, "shop.orders → crm.sales", 'filter {"active": true}', "2 edits")
+        await until_shown(pilot, "shop.orders → crm.sales", 'filter {"active": true}', "1 edit · u undo")
         await until(pilot, lambda: isinstance(app.screen, PlanScreen))
         table = tomllib.loads(screen_of(app).edited_text)["tables"][0]
         assert (table["schema"], table["table"], table["filter"]) == ("crm", "sales", '{"active": true}')

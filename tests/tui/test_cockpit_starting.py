@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button
 
 from engine.config import Settings, merged
-from engine.protocol import RunState, Start, TargetTable
+from engine.protocol import RunState, Snapshot, Start, TargetTable
 from engine.service.launching import EngineProcess
 from tests.tui.driving import (
     SOURCE_URI,
@@ -19,6 +19,7 @@ from tests.tui.driving import (
     confirm_start,
     edit,
     input_in,
+    on_run,
     on_setup,
     process_of,
     screen_text,
@@ -33,6 +34,7 @@ from tui.cockpit.screens.setup import SetupScreen
 
 LARGE = (120, 40)
 SMALL = (80, 24)
+SIZES = [LARGE, SMALL]
 
 
 async def test_start_says_what_will_happen_and_sends_what_the_fields_say(engine: ScriptedEngine) -> None:
@@ -313,6 +315,67 @@ async def test_resuming_is_seen_at_once(engine: ScriptedEngine, second: Scripted
         second.let_go()
         await until_shown(pilot, "● running")
         assert "resuming" not in screen_text(app)
+
+
+def stopping(**changes: Any) -> Snapshot:
+    """Its workers have left, and its end is not written yet."""
+    facts: dict[str, Any] = {
+        "state": RunState.CANCELLING, "phase": "cancelling: workers end their pages", "eta_s": None,
+        "eta_reason": "cancelling: workers end their pages", "workers": [], "workers_alive": 0, "tables": completed().tables,
+    }  # fmt: skip
+    return running(**(facts | changes))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_run_without_workers_that_is_being_stopped_says_what_it_still_does(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    app = on_run(engine, stopping(workers_alive=2))
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "× stopping", "stopping: workers end their pages", "ETA –")
+        engine.show(stopping())
+        await until_shown(pilot, "stopping: reading the last counts from the ledger", "ETA –")
+        assert "cancelling" not in screen_text(app)
+
+
+async def test_r_while_a_run_is_being_stopped_resumes_it_once_it_has_stopped(
+    engine: ScriptedEngine, second: ScriptedEngine, launching: Launching
+) -> None:
+    app = on_setup(engine, launching=launching)
+    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    async with app.run_test(size=LARGE) as pilot:
+        await start_a_run(pilot)
+        engine.show(stopping())
+        await until_shown(pilot, "× stopping", "r Resume run")
+        await pilot.press("r")
+        await until_shown(pilot, "Resuming as soon as the run has stopped. x: leave it stopped")
+        assert not second.received("start")
+        engine.show(completed(state=RunState.CANCELLED, phase="cancelled", exit_code=130))
+        await until_shown(pilot, "● running")
+        assert second.received("start")[0]["resume"] == engine.snapshot.run_id
+        assert "as soon as" not in screen_text(app)
+
+
+@pytest.mark.parametrize("end", [RunState.CANCELLED, RunState.FAILED])
+async def test_a_run_that_is_to_stay_stopped_or_has_failed_is_not_resumed_by_itself(
+    engine: ScriptedEngine, second: ScriptedEngine, launching: Launching, end: RunState
+) -> None:
+    app = on_setup(engine, launching=launching)
+    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    async with app.run_test(size=LARGE) as pilot:
+        await start_a_run(pilot)
+        engine.show(stopping())
+        await until_shown(pilot, "r Resume run")
+        await pilot.press("r")
+        await until_shown(pilot, "Resuming as soon as the run has stopped.")
+        if end is RunState.CANCELLED:
+            await pilot.press("x")
+            await until_shown(pilot, "Stop the run?")
+            await pilot.press("escape")
+            await until(pilot, lambda: "as soon as the run has stopped" not in screen_text(app))
+        engine.show(completed(state=end, phase=end.value, exit_code=130))
+        await until_shown(pilot, "× stopped" if end is RunState.CANCELLED else "! failed", "r: resume")
+        assert not second.received("start")
 
 
 async def test_a_run_whose_engine_dies_is_resumed_in_a_new_one(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
 from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
@@ -31,9 +32,10 @@ from tui.cockpit.dialogs.column import type_line
 from tui.cockpit.dialogs.starting import StartDialog, edits_words
 from tui.cockpit.screens.plan import PlanScreen
 from tui.cockpit.widgets.fields import ChoiceField
+from tui.cockpit.widgets.filter import FilterField
 from tui.cockpit.widgets.header import Header
 from tui.words.census import with_keys
-from tui.words.format import part
+from tui.words.format import about_copy, part
 
 LARGE, SMALL = (120, 40), (80, 24)
 SIZES = [LARGE, SMALL]
@@ -221,6 +223,126 @@ async def test_every_policy_for_dates_is_in_sight_in_the_dialog_of_a_column(
         choice = app.screen.query_one("#date_range", ChoiceField)
         await until_shown(pilot, *(f") {choice.shown_as(word)}" for word in choice.words), "( ) infinity", "Apply")
         assert len(choice.words) == 5
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_key_beside_its_name_leads_to_each_policy_of_a_column_and_its_choice_is_in_the_list(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        await pilot.press("end", "e")
+        await until_shown(
+            pilot, "Field address.city", "f2 nul", "f4 utf8", "f5 overflow", "( ) keep in _extra", "Apply"
+        )
+        assert app.screen.query_one("#column", Input).has_focus
+        await pilot.press("f5")
+        await until_shown(pilot, "overflow: what becomes of a value that does not fit its column")
+        choice = app.screen.query_one("#nul", ChoiceField)
+        first = choice.content_region
+        await pilot.press("f2")
+        await until(pilot, lambda: choice.has_focus and bool(choice.styles.border_left[0]))
+        await until_shown(pilot, "nul: what becomes of a NUL character")
+        assert choice.content_region == first  # what is lit moves nothing
+        await pilot.press("right", "right")
+        await until_shown(pilot, "(•) strip")
+        await pilot.press("enter")
+        await until_shown(pilot, "text, strip", "1 edit")
+
+
+async def test_a_key_of_a_policy_that_the_type_does_not_have_leads_nowhere(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=SMALL) as pilot:
+        await to_plan(pilot)
+        await pilot.press("end", "e")
+        await until_shown(pilot, "Field address.city", "Apply")
+        await pilot.press("f3", "x")
+        await until(pilot, lambda: app.screen.query_one("#column", Input).value.endswith("x"))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_was_applied_at_once_is_one_edit_and_undone_at_once(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down", "e")
+        await until_shown(pilot, "Field total", "Apply")
+        app.screen.query_one("#column", Input).value = "amount"
+        app.screen.query_one("#type", Input).value = "text"
+        await pilot.press("enter")
+        await until_shown(pilot, "1 edit · u undo")
+        await pilot.press("f9")
+        await until_shown(pilot, "Start with 1 plan edit?", "shop.orders, total: column name amount, type text")
+        await pilot.press("escape", "u")
+        await until(pilot, lambda: "1 edit" not in screen_text(app) and "u undo" not in screen_text(app))
+
+
+async def test_the_key_of_the_sql_stays_in_the_footer_when_something_was_edited(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down", "i")
+        await until_shown(pilot, "1 edit · u undo", "enter Details  v DDL")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_excluded_field_says_that_a_rejected_document_keeps_it(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down", "i")
+        await until_shown(pilot, "(excluded)")
+        await pilot.press("enter")
+        await until_shown(pilot, "A rejected document is kept whole, with this field")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_start_that_is_asked_for_while_the_plan_is_being_made_is_asked_about_once_it_is_there(
+    engine: ScriptedEngine, size: tuple[int, int]
+) -> None:
+    engine.held = {"plan"}
+    app = on_setup(engine)
+    async with app.run_test(size=size) as pilot:
+        await until_shown(pilot, "3 of 4 selected")
+        await pilot.press("2")
+        await until_shown(pilot, "sampling documents", "f9 Start…")
+        await pilot.press("f9")
+        await until_shown(pilot, "then asks about a start")
+        engine.let_go()
+        await until_shown(pilot, "Start this run?")
+
+
+def press_at_once(pilot: Pilot[Any], *keys: str) -> None:
+    """Press keys without a moment between them, as a terminal hands on what was typed ahead."""
+    driver = pilot.app._driver
+    assert driver is not None
+    for key in keys:
+        driver.send_message(Key(key, key if len(key) == 1 else None))
+
+
+async def test_a_key_that_comes_while_its_screen_is_being_built_is_not_lost(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=LARGE) as pilot:
+        await until_shown(pilot, "3 of 4 selected")
+        press_at_once(pilot, "2", "f9")
+        await until_shown(pilot, "Start this run?")
+        assert isinstance(app.screen_stack[0], PlanScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen))
+        press_at_once(pilot, "4", "f")
+        await until(pilot, lambda: engine.received("verify"))
+        press_at_once(pilot, "5", "slash")
+        await until(pilot, lambda: any(each.has_focus for each in app.screen.query(FilterField)))
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.2, "a few seconds"), (4.9, "a few seconds"), (75.2, "about 1m 15s")])
+def test_no_copy_is_said_to_take_less_than_its_start_and_its_end(seconds: float, words: str) -> None:
+    assert about_copy(seconds) == words
 
 
 # --- words of a plan --------------------------------------------------------------------------------------------------

@@ -233,7 +233,8 @@ def test_the_summary_says_what_policies_changed() -> None:
     assert "rejected  altered  target" in text
     assert "         2    1,204     998  counts match" in text
     assert (
-        "Altered by policy: nul.strip 3 (texts without their NULs), of a newer version 1, overflow 1,200 (values in _extra)"
+        "Altered by policy: nul.strip 3 (texts without their NULs), of a newer version 1, "
+        "overflow 1,200 (values kept in _extra)"
     ) in text
 
 

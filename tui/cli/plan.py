@@ -18,7 +18,7 @@ from tui.cli.options import Given, JsonOption, PlanOption, require, takes
 from tui.cli.output import note, say, say_json
 from tui.cli.plan_files import check_plan_decides, read_plan, save_plan
 from tui.words.census import census_words, counting_words, documents_words, kinds_words, order_words, values_words
-from tui.words.format import about, bytes_size, part, rate
+from tui.words.format import about_copy, bytes_size, part, rate
 from tui.words.preflight import lines, summary
 from tui.words.safe import safe, safe_block
 from tui.words.tables import text_table
@@ -176,5 +176,5 @@ def _estimate_text(table: TableView) -> str:
     assert found is not None
     return (
         f"estimate: {bytes_size(found.table_bytes)} and {bytes_size(found.index_bytes)} of keys and indexes, "
-        f"{about(found.seconds)} at {rate(found.rows_per_s)}\n{safe(found.basis)}"
+        f"{about_copy(found.seconds)} at {rate(found.rows_per_s)}\n{safe(found.basis)}"
     )

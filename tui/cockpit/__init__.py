@@ -29,6 +29,7 @@ Each line imports only what is below it.
     shown           what the Run screen needs of either
     throughput      rows/s over time, in a fixed amount of memory
     export          reports as Markdown, JSON and CSV
+    logs            the logs that name a run
     signs           states as a symbol, a word and a colour
 
     keymap          which keys give which command

@@ -114,11 +114,17 @@ class AnswersApi(Protocol):
 class OrdersApi(Protocol):
     """What a run is told, in the background; a refusal is shown."""
 
+    resumes_when_over: bool
+    """The run that is being stopped is to be resumed as soon as it has stopped."""
+
     def start(self, settings: Settings, start: Start) -> None:
         """Start a run."""
 
     def resume(self) -> None:
         """Resume the run that stopped, in a new engine, with its knobs as they were last."""
+
+    def resume_when_over(self, *, wanted: bool = True) -> None:
+        """Resume the run that is being stopped as soon as it has stopped; or leave it stopped after all."""
 
     def resume_run(self, was: Snapshot, settings: Settings, *, takes_over: bool = False) -> None:
         """Resume this run of the ledger, as it was planned; `settings` name its servers, and the knobs."""

@@ -240,6 +240,8 @@ class Cockpit(FailsQuietly):
         end = End.of(session.snapshot, session.exit_code, is_lost=session.is_lost)
         if self.choices.current.cockpit.notify:
             tell_terminal(self, sequences(end))
+        if not self.leaving.waits_for_run:
+            self.orders.run_ended()
         if session.is_owner:
             command = AtEnd(self.choices.current, end, quiet=True)
             self.run_worker(self._await_command(command), group="at end")
@@ -352,7 +354,8 @@ class Cockpit(FailsQuietly):
         if (screen := self.navigation.front) is not None:
             session = self.runs.session or self.engines.idle
             files = [("settings", str(self.choices.file or "no file was read; --config FILE names one"))]
-            files += [("log", str(session.log_path()))] if session else []
+            of_run = f" (run {self.runs.session.snapshot.run_id})" if self.runs.session is not None else ""
+            files += [("log", f"{session.log_path()}{of_run}")] if session else []
             files += [("source", self.choices.uri_words("source")), ("target", self.choices.uri_words("target"))]
             screen.help.tell(self.situation, files, self.keymap)
             screen.help.open(self)

@@ -43,6 +43,8 @@ class Situation:
     """The engine is gone, and the run was not over."""
     can_resume: bool = False
     """The run is over, unfinished, and both its servers are still there to go on with."""
+    can_resume_later: bool = False
+    """It could be resumed once it has stopped."""
     has_problems: bool = False
     follows: bool = False
     """The run follows its source."""
@@ -120,6 +122,10 @@ _standing = _in_states(RunState.PAUSING, RunState.PAUSED)
 _tunable = _in_states(
     RunState.SEEDING, RunState.STARTING, RunState.RUNNING, RunState.FOLLOWING, RunState.PAUSING, RunState.PAUSED
 )
+
+
+def _will_stop(now: Situation) -> bool:
+    return now.can_resume_later and now.is_live and now.state is RunState.CANCELLING
 
 
 def _has_run(now: Situation) -> bool:
@@ -239,8 +245,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("run.preset", Place.RUN, "preset", "ctrl+o", "Preset…", "Workers, page size and throttle of a saved profile, at "
             "once; a profile is saved on Setup.", _tunable, in_footer=False),
     Command("run.continue", Place.RUN, "continue_run", "r", "Resume run",
-            "Resume this run from what is committed, in a new engine.",
-            lambda now: now.can_resume and not now.is_replay and not now.doing),
+            "Resume this run from what is committed, in a new engine; while it is being stopped, as soon as it has stopped.",
+            lambda now: (now.can_resume or _will_stop(now)) and not now.is_replay and not now.doing),
     Command("run.cut_over", Place.RUN, "cut_over", "C", "Cut over…", "What has to hold before a run that follows is cut "
             "over; then the cut-over itself, which can be called off.",
             lambda now: now.is_live and now.follows and not now.is_replay),
@@ -271,18 +277,19 @@ COMMANDS: tuple[Command, ...] = (
     Command("run.replay_leave", Place.RUN, "replay_leave", "escape", "Leave the replay", "Back to the history.",
             _is_replay),
     Command("plan.start", Place.PLAN, "start", "f9", "Start…",
-            "Copy these collections; asks first and says what will happen.",
-            lambda now: now.has_result and now.is_free and now.has_source and now.has_target and not now.doing),
+            "Copy these collections; asks first and says what will happen. While the plan is being made, once it is there.",
+            lambda now: (now.has_result or now.is_busy) and now.is_free and now.has_source and now.has_target
+            and not now.doing),
     Command("plan.edit", Place.PLAN, "edit", "e", "Edit…", "Another name or type for the column under the cursor, and what "
             "becomes of values that it cannot hold.", _has_result),
-    Command("plan.ignore", Place.PLAN, "ignore", "i", "Exclude", "Exclude the field under the cursor, or include it again.",
-            _has_result),
+    Command("plan.ignore", Place.PLAN, "ignore", "i", "Exclude", "Exclude the field under the cursor, or include it again. A "
+            "rejected document is kept whole, with its excluded fields.", _has_result),
     Command("plan.table", Place.PLAN, "table", "t", "Table…", "Another schema or table for the collection, or a filter.",
             _has_result),
     Command("plan.flatten", Place.PLAN, "flatten", "x", "Flatten", "Give each field of the document under the cursor a column "
             "of its own.", _has_result),
-    Command("plan.undo", Place.PLAN, "undo", "u", "Undo", "Take the last edit back.",
-            lambda now: now.has_result and now.has_edits),
+    Command("plan.undo", Place.PLAN, "undo", "u", "Undo", "Take back what was applied last, all of it at once.",
+            lambda now: now.has_result and now.has_edits, in_footer=False),
     Command("plan.following", Place.PLAN, "following", "n", "Next", "The next collection.", _has_result, group=_COLLECTION),
     Command("plan.previous", Place.PLAN, "previous", "N", "Previous", "The collection before.", _has_result, group=_COLLECTION),
     Command("plan.details", Place.PLAN, "details", "enter", "Details", "What is under the cursor, and what was cut off of it.",
@@ -297,7 +304,7 @@ COMMANDS: tuple[Command, ...] = (
             lambda now: _has_servers(now) and not now.is_busy),
     Command("plan.restore", Place.PLAN, "restore", "b", "Include…", "Give a field that was excluded its column back.",
             _has_result, in_footer=False),
-    Command("plan.redo", Place.PLAN, "redo", "U", "Redo", "Make the edit again that was taken back last.",
+    Command("plan.redo", Place.PLAN, "redo", "U", "Redo", "Apply again what was taken back last.",
             lambda now: now.has_result and now.has_undone, in_footer=False),
     Command("plan.collections", Place.PLAN, "collections", "c", "Collections", "To the list of the plan's collections.",
             _has_result, in_footer=False),
@@ -332,7 +339,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("history.compare", Place.HISTORY, "compare", "c", "Compare", "Two runs side by side: once on the one, once on the "
             "other.", _has_result, in_footer=False),
     Command("history.filter", Place.HISTORY, "filter", "slash", "Filter", "Show only runs with some letters in their id, "
-            "servers, collections or outcome; with ! before them, only the others.", _can_ask, in_footer=False),
+            "servers, collections or outcome; with ! before them, only the others.", lambda now: now.can_ask, in_footer=False),
     Command("history.verify", Place.HISTORY, "verify", "v", "Verify", "Show the run on the Verify screen.", _has_result),
     Command("history.rejects", Place.HISTORY, "rejects", "R", "Rejects…",
             "The run's rejected documents, reason by reason, to look at and to retry.",

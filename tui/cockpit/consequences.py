@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from engine.config import Mode, Settings
 from engine.protocol import POLICIES, CollectionInfo, PlanView, PreflightReport
 from tui.cockpit.planning import EditedPlan
-from tui.words.format import about, bytes_size, counted, number
+from tui.words.format import about_copy, bytes_size, counted, number
 from tui.words.knobs import size_words
 from tui.words.safe import safe
 from tui.words.uri import database_in, hosts_in, place, shown
@@ -163,9 +163,9 @@ def expected(moved: Sequence[Moved], throttle: int, plan: PlanView | None) -> st
     least = documents / throttle if throttle else 0.0
     if plan is not None and any(table.estimate is not None for table in plan.tables):
         seconds = max(plan.estimated_seconds, least)
-        return f"{about(seconds)}{', because of the throttle' if 0 < least >= seconds else ''}"
+        return f"{about_copy(seconds)}{', because of the throttle' if 0 < least >= seconds else ''}"
     if least:
-        return f"{about(least)} or more, because of the throttle"
+        return f"{about_copy(least)} or more, because of the throttle"
     return "not estimated yet; Plan (key 2) does, and warns of what to know before"
 
 

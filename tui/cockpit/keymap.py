@@ -108,7 +108,7 @@ def every_situation() -> Iterator[Situation]:
     for state, *values in product(states, *[(False, True)] * len(flags)):
         yield Situation(
             state=state, has_problems=True, follows=True, is_halted=True, has_rejects=True, has_result=True, has_edits=True,
-            has_undone=True, is_chosen_free=True, can_resume_chosen=True,
+            has_undone=True, is_chosen_free=True, can_resume_chosen=True, can_resume_later=True,
             **dict(zip(flags, values, strict=True)),
         )  # fmt: skip
 

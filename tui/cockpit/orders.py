@@ -10,7 +10,7 @@ from textual.app import App
 from engine.config import Mode, Settings, merged
 from engine.errors import MigrationError
 from engine.knobs import Knob, KnobValue
-from engine.protocol import Snapshot, Start
+from engine.protocol import RunState, Snapshot, Start
 from tui.cockpit.changes import Changes
 from tui.cockpit.choices import Choices
 from tui.cockpit.dialogs.questions import error_dialog
@@ -49,6 +49,8 @@ class Orders:
         self._tell_situation = tell_situation
         self.doing = ""
         """What was asked for and takes an engine its time before anything of it can be seen: `starting`, `resuming`."""
+        self.resumes_when_over = False
+        """The run that is being stopped is to be resumed as soon as it has stopped."""
         self._awaits_snapshot = False
         """Something was asked for, and no snapshot has come since."""
 
@@ -58,6 +60,7 @@ class Orders:
         Args:
             resumes: the run that is to be resumed, as it was.
         """
+        self.resumes_when_over = False
         is_first = not self.doing
         if is_first:
             self._tell("resuming" if start.resume else "starting")
@@ -70,6 +73,18 @@ class Orders:
         if session is not None and session.settings is not None:
             was = session.snapshot.model_copy(update={"run_id": session.resumed_id})
             self.resume_run(was, merged(session.settings, {"run": session.knobs_last}))
+
+    def resume_when_over(self, *, wanted: bool = True) -> None:
+        """Resume the run that is being stopped as soon as it has stopped; or leave it stopped after all."""
+        self.resumes_when_over = wanted
+        self._tell_situation()
+
+    def run_ended(self) -> None:
+        """The run has ended. One that failed meanwhile is left as it is: why comes first."""
+        session = self._engines.run
+        is_wanted, self.resumes_when_over = self.resumes_when_over, False
+        if is_wanted and session is not None and session.snapshot.state is RunState.CANCELLED and session.is_resumable:
+            self.resume()
 
     def resume_run(self, was: Snapshot, settings: Settings, *, takes_over: bool = False) -> None:
         """Resume a run of the ledger. Whatever it was planned from, an edited plan too, is taken from there.

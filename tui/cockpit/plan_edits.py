@@ -24,6 +24,7 @@ from engine.protocol import (
     SetFilter,
     SetPolicies,
     apply,
+    policies_for,
 )
 from tui.words.rejects import policy_value
 
@@ -91,7 +92,7 @@ class PlacedEdit:
             case SetFilter():
                 what = "filter"
         path = edit.column.path if isinstance(edit, PutBack) else self.column.path if self.column is not None else ()
-        return _named(self.table, path, what)
+        return f"{_about(self.table, path)}: {what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +152,11 @@ class PlanEdits:
 
     def needless(self, before: PlanEdits) -> list[str]:
         """Changes that the same edits made of another plan, and need not make of this one, in words. Raises as `plans`."""
-        now = self.changes()
+        now = self._facts()
         aside = {each.words.partition(": ")[0] for each in self.aside}
-        return [words for words in before.changes() if words not in now and words.partition(": ")[0] not in aside]
+        return [
+            f"{where}: {what}" for where, what in before._facts() if (where, what) not in now and where not in aside
+        ]
 
     def taking(self, step: Sequence[PlacedEdit]) -> PlanEdits:
         """One step further with edits of another plan; those that have no place here are put aside. Raises as `plans`."""
@@ -228,17 +231,24 @@ class PlanEdits:
         return plans
 
     def changes(self, kept: Sequence[Step] = ()) -> list[str]:
-        """What is otherwise in the plan, each in words: two names for a column, one after the other, are one change; back again
-        is none.
+        """What is otherwise in the plan, in words: everything about one field is one change, as it was applied at once perhaps;
+        two names for a column, one after the other, are one as well, and back again is none.
 
         Args:
             kept: the steps after which it is looked at; without them, all.
         """
+        found: dict[str, list[str]] = {}
+        for where, what in self._facts(kept):
+            found.setdefault(where, []).append(what)
+        return [f"{where}: {', '.join(whats)}" for where, whats in found.items()]
+
+    def _facts(self, kept: Sequence[Step] = ()) -> list[tuple[str, str]]:
+        """The same, each with the table or the field that it is about."""
         if self.done == tuple(kept):
             return []
         before = replace(self, done=tuple(kept)).plans()[-1]
         pairs = zip(before.tables, self.plans()[-1].tables, strict=True)
-        return [words for was, now in pairs for words in _changes(was, now)]
+        return [fact for was, now in pairs for fact in _changes(was, now)]
 
     def n_changes(self, kept: Sequence[Step] = ()) -> int:
         """How many they are."""
@@ -261,6 +271,24 @@ class PlanEdits:
         has_policies = column.path not in ((), ID_PATH)
         as_set = {policy: str(getattr(plan.options, policy)) for policy in POLICIES} if has_policies else None
         return ColumnState(column.name, column.sql_type, own), as_set
+
+    def own_policies(self, number: int) -> dict[str, tuple[str, ...]]:
+        """What was chosen for single columns of a table, by their names: of the policies that their types have, and where it is
+        another than that of all columns.
+        """
+        try:
+            plan = self.plans()[-1]
+        except UsageError:
+            return {}
+        return {
+            column.name: tuple(
+                word
+                for policy in POLICIES
+                if (word := str(getattr(column, policy))) not in ("", str(getattr(plan.options, policy)))
+                and policy in policies_for(column.sql_type)
+            )
+            for column in plan.tables[number].columns or ()
+        }
 
     def table_state(self, number: int) -> TableState:
         """Where a collection goes to now, by its place in the plan. Raises as `plans`."""
@@ -405,40 +433,40 @@ def _in_place(placed: PlacedEdit, plan: SavedPlan) -> PlanEdit | None:
     return edit.model_copy(update={**at, "column": column.name})
 
 
-def _changes(was: SavedTable, now: SavedTable) -> Iterator[str]:
-    """In what a table is another: its place, its filter; of each column name, type and policies; fields that came or went,
-    where the columns that take a document's place are one change.
+def _changes(was: SavedTable, now: SavedTable) -> Iterator[tuple[str, str]]:
+    """In what a table is another, each with what it is about: its place, its filter; of each column name, type and policies;
+    fields that came or went, where the columns that take a document's place are one change.
     """
     if (was.schema_name, was.table) != (now.schema_name, now.table):
-        yield _named(was, (), f"table {now.schema_name}.{now.table}")
+        yield _about(was, ()), f"table {now.schema_name}.{now.table}"
     if was.filter != now.filter:
-        yield _named(was, (), "filter")
+        yield _about(was, ()), "filter"
     before = {(each.path, each.role): each for each in was.columns or ()}
     after = {(each.path, each.role): each for each in now.columns or ()}
     for key in (key for key in before if key in after):
         one, other = before[key], after[key]
         if one.name != other.name:
-            yield _named(was, key[0], f"column name {other.name}")
+            yield _about(was, key[0]), f"column name {other.name}"
         if one.sql_type != other.sql_type:
-            yield _named(was, key[0], f"type {other.sql_type}")
+            yield _about(was, key[0]), f"type {other.sql_type}"
         policies = [policy for policy in POLICIES if getattr(one, policy) != getattr(other, policy)]
         if policies:
             words = (f"{policy} {policy_value(str(getattr(other, policy))) or 'inherit'}" for policy in policies)
-            yield _named(was, key[0], ", ".join(words))
+            yield _about(was, key[0]), ", ".join(words)
     gone = dict.fromkeys(path for path, role in before if (path, role) not in after)
     come = dict.fromkeys(path for path, role in after if (path, role) not in before)
     inside = {
         path: next((above for above in gone if path != above and path[: len(above)] == above), None) for path in come
     }
     for path in gone:
-        yield _named(was, path, "flattened" if path in inside.values() else "excluded")
+        yield _about(was, path), "flattened" if path in inside.values() else "excluded"
     for path in (path for path in come if inside[path] is None):
-        yield _named(was, path, "included")
+        yield _about(was, path), "included"
 
 
-def _named(table: SavedTable, path: Sequence[str], what: str) -> str:
-    """An edit in words, by the collection and the field: `shop.orders, total: type text`."""
-    return f"{table.namespace}{f', {field_label(path)}' if path else ''}: {what}"
+def _about(table: SavedTable, path: Sequence[str]) -> str:
+    """The collection, and the field: `shop.orders, total`."""
+    return f"{table.namespace}{f', {field_label(path)}' if path else ''}"
 
 
 def _renamed(columns: Sequence[Column], taken: set[str]) -> list[Column]:

@@ -411,6 +411,7 @@ def situation_of(
         state=snapshot.state,
         is_lost=session.is_lost,
         can_resume=is_unfinished and session.is_resumable,
+        can_resume_later=session.is_resumable,
         has_problems=bool((shown or session).snapshot.problems),
         follows=snapshot.follow is not None,
         is_halted=snapshot.follow is not None and bool(snapshot.follow.halted_by),

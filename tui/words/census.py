@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from engine.protocol import ColumnView, CountingView, Snapshot, TableView, ValuesView
+from engine.protocol import ColumnView, CountingView, RunState, Snapshot, TableView, ValuesView
 from tui.words.format import bytes_size, counted, duration, number, part
 from tui.words.run_status import state_words
 from tui.words.safe import safe
@@ -59,6 +59,8 @@ def phase_words(snapshot: Snapshot) -> str:
         return counting_words(snapshot.counting)
     if steps := steps_words(snapshot):
         return steps
+    if snapshot.state is RunState.CANCELLING and snapshot.tables and not snapshot.workers_alive:
+        return "stopping: reading the last counts from the ledger"
     return safe(state_words(snapshot.phase or snapshot.state.value), 80)
 
 

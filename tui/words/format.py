@@ -63,6 +63,15 @@ def about(seconds: float) -> str:
     return "under 1 s" if seconds < 1 else f"about {duration(seconds)}"
 
 
+_FEW_S = 5.0
+"""Seconds below which an estimate of a copy says no number: it has its start, its keys and its checks besides the rows."""
+
+
+def about_copy(seconds: float) -> str:
+    """How long a copy is estimated to take: "a few seconds", "about 1m 15s"."""
+    return "a few seconds" if seconds < _FEW_S else about(seconds)
+
+
 def moment(unix: float) -> str:
     """A point in time, from seconds since 1970, by the clock of this machine with its zone: "2026-11-23 22:09:31 +0100"."""
     return f"{datetime.fromtimestamp(unix).astimezone():%Y-%m-%d %H:%M:%S %z}"

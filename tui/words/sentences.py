@@ -250,7 +250,7 @@ def what_next(facts: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def altered_words(altered: Mapping[str, int]) -> str:
-    """What policies changed, policy by policy: "nul.strip 3 (NULs dropped), overflow 12 (values in _extra)"."""
+    """What policies changed, policy by policy: "nul.strip 3 (NULs dropped), overflow 12 (values kept in _extra)"."""
     words = []
     for policy, count in sorted(altered.items()):
         meaning = _ALTERED.get(policy, "")
@@ -270,7 +270,7 @@ _ALTERED = {
     "date_range.null": "dates that are NULL now",
     "date_range.clamp": "dates that are PostgreSQL's first or last now",
     "date_range.infinity": "dates that are infinity now",
-    "overflow": "values in _extra",
+    "overflow": "values kept in _extra",
     "duplicate_key": "values dropped whose key came again",
 }
 _TABLE_HEADINGS = ["collection", "table", "source", "read", "written", "rejected", "altered", "target", ""]

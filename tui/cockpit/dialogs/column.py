@@ -13,6 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
+from textual.events import DescendantFocus
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -24,7 +25,7 @@ from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.fields import ChoiceField
 from tui.words.census import kinds_words
 from tui.words.format import part
-from tui.words.rejects import policy_value
+from tui.words.rejects import policy_value, reason_words
 from tui.words.safe import safe
 
 _OTHER_NAMES = {
@@ -35,6 +36,16 @@ _OTHER_NAMES = {
 }  # fmt: skip
 """What types are called elsewhere."""
 _FITS, _NO_PART = 100.0, 0.0
+_KEYS = dict(zip(POLICIES, ("f2", "f3", "f4", "f5"), strict=True))
+"""The key that leads to each policy: a letter would be typed into a field."""
+
+
+class PolicyChoice(ChoiceField):
+    """A choice of one policy of the column."""
+
+    def shown_as(self, word: str) -> str:
+        """Where values are kept is told as that."""
+        return "keep in _extra" if word == "_extra" else word
 
 
 class ColumnDialog(PlanForm[ColumnState]):
@@ -44,7 +55,9 @@ class ColumnDialog(PlanForm[ColumnState]):
         Binding("up", "step(-1)", "Type before", show=False),
         Binding("down", "step(1)", "Next type", show=False),
         Binding("enter", "apply", "Apply", show=False, priority=True),
+        *(Binding(key, f"policy('{policy}')", policy, show=False) for policy, key in _KEYS.items()),
     ]
+    HINT: ClassVar[str] = "Enter apply · ↑↓ type · Tab next field · ←→ choose · Esc back"
 
     def __init__(
         self,
@@ -82,12 +95,27 @@ class ColumnDialog(PlanForm[ColumnState]):
                 words = (self._inherit(policy), *map(policy_value, choices_of(f"mapping.{policy}")))
                 own = self._now.policies.get(policy)
                 with Horizontal(classes="named-field", id=f"line-{policy}"):
-                    yield Static(policy, classes="field-label", markup=False)
-                    yield ChoiceField(words, words[0] if own is None else policy_value(own), id=policy)
+                    yield Static(
+                        Content.assemble((_KEYS[policy], "bold"), f" {policy}"), classes="field-label", markup=False
+                    )
+                    yield PolicyChoice(words, words[0] if own is None else policy_value(own), id=policy)
         yield Static(f"Seen: {', '.join(kinds_words(self._column)) or 'nothing'}", classes="note", markup=False)
         if self._as_set:
-            said = (f"{policy} → {policy_value(word)}" for policy, word in self._as_set.items())
-            yield Static(f"Plan defaults: {', '.join(said)}", classes="note", markup=False)
+            yield Static(self._defaults, id="policy-note", classes="note", markup=False)
+
+    @property
+    def _defaults(self) -> str:
+        said = (f"{policy} → {policy_value(word)}" for policy, word in (self._as_set or {}).items())
+        return f"Plan defaults: {', '.join(said)}"
+
+    @on(DescendantFocus)
+    def _explain(self) -> None:
+        """What the policy with the cursor is for."""
+        for note in self.query("#policy-note").results(Static):
+            policy = self.focused.id or "" if isinstance(self.focused, PolicyChoice) else ""
+            note.update(
+                f"{policy}: what becomes of {reason_words(policy)[0]}" if policy else self._defaults, layout=False
+            )
 
     @staticmethod
     def _meant(choice: ChoiceField) -> str:
@@ -159,6 +187,12 @@ class ColumnDialog(PlanForm[ColumnState]):
         at = ((options.highlighted or 0) + by) % len(self._listed)
         field.value = self._listed[at].type
         field.action_select_all()
+
+    def action_policy(self, policy: str) -> None:
+        """To the choice of a policy, where the type has it."""
+        for line in self.query(f"#line-{policy}"):
+            if line.display:
+                self.set_focus(line.query_one(ChoiceField))
 
     def action_apply(self) -> None:
         """Apply from a policy's row and from the list of types; elsewhere Enter has a meaning already."""

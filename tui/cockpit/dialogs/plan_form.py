@@ -24,6 +24,8 @@ class PlanForm(Modal[State], Generic[State]):
     """Fields, a line for what is wrong, Apply and Back. Enter in any field applies."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back", id="dialog.back")]
+    HINT: ClassVar[str] = "Enter apply · Tab next field · Esc back"
+    """The keys, on the frame."""
 
     def __init__(self, title: str, attempt: Attempt[State]) -> None:
         """Nothing is changed yet.
@@ -49,7 +51,7 @@ class PlanForm(Modal[State], Generic[State]):
         """The dialog."""
         with Vertical(classes="dialog plan-form") as dialog:
             dialog.border_title = Content(self._title)
-            dialog.border_subtitle = Content("Enter apply · Tab next field · Esc back")
+            dialog.border_subtitle = Content(self.HINT)
             yield from self.fields()
             yield Static(classes="field-error", markup=False)
             with Horizontal(classes="buttons"):

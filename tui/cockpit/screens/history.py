@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 from rich.cells import cell_len
@@ -32,6 +34,7 @@ from tui.cockpit.dialogs.exporting import offer_export
 from tui.cockpit.dialogs.questions import confirm, error_dialog
 from tui.cockpit.dialogs.sheet import Sheet
 from tui.cockpit.export import report_of
+from tui.cockpit.logs import logs_of
 from tui.cockpit.screens.base import CockpitScreen
 from tui.cockpit.signs import MUTED, Sign, sign_of
 from tui.cockpit.widgets.comparison import comparison_text
@@ -260,9 +263,15 @@ class HistoryScreen(CockpitScreen):
             )
             named = [] if len(run.collections) <= len(end.tables) else [names]  # it failed before they had tables
             head = [headline(end, sign_of(run), run=run, events=recording.events), *named]
+            logs = await asyncio.to_thread(logs_of, run.run_id, self._log_folder)
+            tail = (
+                [Content("\n").join(Content.styled(f"Log: {safe(str(log), 300)}", MUTED) for log in logs)]
+                if logs
+                else []
+            )
 
             def text(width: int) -> Content:
-                return Content("\n\n").join([*head, *tables(end, min(_REPORT_WIDTH, width - _AROUND))])
+                return Content("\n\n").join([*head, *tables(end, min(_REPORT_WIDTH, width - _AROUND)), *tail])
 
             verify, full, export = map(self.cockpit.keymap.first, ("history.verify", "verify.full", "history.export"))
             ways = {verify: ("verify", "counts"), full: ("compare in full", "full"), export: ("export", "export")}
@@ -277,6 +286,12 @@ class HistoryScreen(CockpitScreen):
                 )
 
         self._ask("reading the report…", show)
+
+    @property
+    def _log_folder(self) -> Path | None:
+        """Where the engines of this machine keep their logs, as far as one of them is known."""
+        session = self.cockpit.runs.session or self.cockpit.answers.idle_engine
+        return session.log_path().parent if session is not None else None
 
     def action_export(self) -> None:
         """Ask for a file's name, and write the run's report."""

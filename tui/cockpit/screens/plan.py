@@ -497,7 +497,9 @@ class PlanScreen(CockpitScreen):
         else:
             doing = "counting documents" if self._census == "full" else "sampling documents and looking for indexes"
             words = Content.styled(f"◐ {doing}… {since}", MUTED)
-        if self._ignored_at > self._asked_at:
+        if self._is_start_asked:
+            words += Content.styled("   then asks about a start", "bold $warning")
+        elif self._ignored_at > self._asked_at:
             words += Content.styled("   keys are ignored until the plan is there", "bold $warning")
         self._draw_note(words)
 
@@ -559,8 +561,12 @@ class PlanScreen(CockpitScreen):
     # --- commands ---
 
     async def action_start(self) -> None:
-        """Ask, then copy."""
-        await self.cockpit.navigation.offer_start()
+        """Ask, then copy; while the source is read, once the plan is there."""
+        if self._asked_at is not None:
+            self.start_when_planned()
+            self._show_progress()
+        else:
+            await self.cockpit.navigation.offer_start()
 
     def action_preflight(self) -> None:
         """What a run of the plan would meet at both ends, in full."""
@@ -634,7 +640,8 @@ class PlanScreen(CockpitScreen):
         if row.column is None:
             why = "Excluded on purpose." if row.is_excluded else self._unmapped_words()
             key = self.cockpit.keymap.first("plan.ignore")
-            return f"Field {safe(field_label(row.path), 60)}", Content(f"{why} {key} includes it."), "the field"
+            kept = "\nA rejected document is kept whole, with this field, in the ledger." if row.is_excluded else ""
+            return f"Field {safe(field_label(row.path), 60)}", Content(f"{why} {key} includes it.{kept}"), "the field"
         own, defaults = self._policies(row.column)
         shown = table.model_copy(update={"warnings": self._with_keys(table.warnings)})
         return f"Field {safe(row.column.field, 60)}", column_details(row.column, shown, own, defaults), "the field"
@@ -731,12 +738,12 @@ class PlanScreen(CockpitScreen):
             self.app.notify("No field of this collection is excluded.", markup=False)
 
     def action_undo(self) -> None:
-        """Take the last edit back."""
+        """Take back what was applied last."""
         if self._wanted.done:
             self._want(self._wanted.undoing())
 
     def action_redo(self) -> None:
-        """Make the edit again that was taken back last."""
+        """Apply again what was taken back last."""
         if self._wanted.undone:
             self._want(self._wanted.redoing())
 
@@ -854,6 +861,8 @@ class PlanScreen(CockpitScreen):
         words = [safe(Path(self._edits.file.path).name, 60)] if self._edits.file is not None else []
         if count := self._edits.n_changes():
             words.append(f"{count} edit{'s' * (count != 1)}")
+        if self._wanted.done:
+            words.append(f"{self.cockpit.keymap.first('plan.undo')} undo")
         return words
 
     def _draw(self) -> None:
@@ -898,13 +907,13 @@ class PlanScreen(CockpitScreen):
 
     def _draw_fields(self, table: TableView) -> None:
         assert self.plan is not None
-        edited = self._edits.edited_columns(self._place)
+        edited, own = self._edits.edited_columns(self._place), self._edits.own_policies(self._place)
         before = self._row()
         self._rows = self._rows_of(table)
         listing = self.query_one("#fields", Listing)
         listing.fill(
             [
-                column_row(row.column, is_edited=row.column.column in edited)
+                column_row(row.column, is_edited=row.column.column in edited, own=own.get(row.column.column, ()))
                 if row.column is not None
                 else field_row(field_label(row.path), "excluded" if row.is_excluded else "not in the plan")
                 for row in self._rows
@@ -944,5 +953,3 @@ class PlanScreen(CockpitScreen):
             yield f"{key('plan.collections')} list"
         if is_narrow:
             yield f"{key('plan.ddl')} SQL"
-        if is_narrow and self._wanted.done:
-            yield f"{key('plan.undo')} undo"

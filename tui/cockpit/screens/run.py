@@ -361,6 +361,10 @@ class RunScreen(CockpitScreen):
             words = session.words(self.cockpit.keymap)
         elif self.cockpit.leaving.waits_for_run:
             words = "Leaving when the run has stopped."
+        elif self.cockpit.orders.resumes_when_over:
+            words = (
+                f"Resuming as soon as the run has stopped. {self.cockpit.keymap.first('run.stop')}: leave it stopped"
+            )
         elif session.is_lost:
             words = "! The engine has ended. What it had committed is in the target."
         if (silent_s := session.silent_s) >= self._silent_s:
@@ -442,10 +446,12 @@ class RunScreen(CockpitScreen):
         self.app.push_screen(ChoosingDialog("Knobs as in a profile", names, list(map(_preset_words, names))), chosen)
 
     def action_stop(self) -> None:
-        """Ask how to stop."""
+        """Ask how to stop; it is not to be resumed then."""
         session = self.cockpit.runs.session
         if session is None or not session.is_live:
             return
+        if self.cockpit.orders.resumes_when_over:
+            self.cockpit.orders.resume_when_over(wanted=False)
 
         def stop(answer: str | None) -> None:
             if answer in {"drain", "now"}:
@@ -477,8 +483,11 @@ class RunScreen(CockpitScreen):
             self.app.notify(f"{stop}: stop the run · {leave}: quit · {again} again: stop dialog", markup=False)
 
     def action_continue_run(self) -> None:
-        """Resume the run that stopped, in a new engine."""
-        self.cockpit.orders.resume()
+        """Resume the run that stopped, in a new engine; one that is being stopped, as soon as it has stopped."""
+        if self.cockpit.situation.can_resume:
+            self.cockpit.orders.resume()
+        else:
+            self.cockpit.orders.resume_when_over()
 
     async def action_rejects(self) -> None:
         """The rejects of the run that is shown."""

@@ -12,8 +12,8 @@ from tui.cockpit.signs import MUTED
 from tui.cockpit.widgets.bars import bar
 from tui.cockpit.widgets.listing import Cell
 from tui.words.census import documents_words, kinds_words, order_words, values_words
-from tui.words.format import NO_NUMBER, about, bytes_size, compact, counted, duration, number, part, percent, share
-from tui.words.rejects import policy_value
+from tui.words.format import NO_NUMBER, about_copy, bytes_size, compact, counted, duration, number, part, percent, share
+from tui.words.rejects import policy_value, reason_words
 from tui.words.safe import safe
 
 EDITED = "*"
@@ -57,7 +57,7 @@ def heading(plan: PlanView, table: TableView, index: int, own: Sequence[str]) ->
         words.append(f"filter {safe(table.filter, 80)}")
     if table.estimate is not None:
         size = bytes_size(table.estimate.table_bytes + table.estimate.index_bytes)
-        words.append(f"{about(table.estimate.seconds)} and {size} in PostgreSQL")
+        words.append(f"{about_copy(table.estimate.seconds)} and {size} in PostgreSQL")
     if table.ignored:
         words.append(f"{len(table.ignored)} excluded: {safe(', '.join(table.ignored), 80)}")
     title = Content.assemble(
@@ -80,15 +80,19 @@ def table_row(table: TableView, *, is_edited: bool) -> list[Cell]:
     ]
 
 
-def column_row(column: ColumnView, *, is_edited: bool = False) -> list[Cell]:
-    """A field with its column."""
+def column_row(column: ColumnView, *, is_edited: bool = False, own: Sequence[str] = ()) -> list[Cell]:
+    """A field with its column.
+
+    Args:
+        own: what was chosen for it instead of the policies of all columns.
+    """
     return [
         Content.styled(EDITED, "$warning") if is_edited else "",
         safe(column.field, 120),
         part(column.seen_percent) if column.kinds else "",
         Content.styled(", ".join(kinds_words(column)), "$warning" if len(column.kinds) > 1 else ""),
         safe(column.column, 120),
-        safe(column.type, 60),
+        ", ".join([safe(column.type, 60), *dict.fromkeys(map(policy_value, own))]),
         "yes" if column.nullable else "no",
         Content.styled(_seen(column), MUTED),
     ]
@@ -108,9 +112,15 @@ def field_row(label: str, why: str) -> list[Cell]:
 def _seen(column: ColumnView) -> str:
     """Oddities and extremes of its values, and what the note says beyond BSON types and shares, which are shown before it."""
     if column.values is None:
-        return safe(column.note, 200)
+        return safe(column.note, 200) or _of_extra(column)
     remark = column.note.partition(" of the documents; ")[2]
     return ", ".join(filter(None, [values_words(column.values), safe(remark, 200)]))
+
+
+def _of_extra(column: ColumnView) -> str:
+    """What the column holds that has no field of its own; of another nothing."""
+    is_extra = column.field == "extra" and not column.kinds and column.values is None
+    return "fields without a column, and values that do not fit theirs" if is_extra else ""
 
 
 def column_details(
@@ -134,13 +144,14 @@ def column_details(
         count = f"  {number(round(of_present * present / 100))} of {number(present)}" if present else ""
         lines.append(("BSON types" if not place else "", f"{safe(kind, 20):<16}{part(of_present):>8}{count}"))
     lines.append(("Values", values_words(column.values)))
-    lines.append(("Note", safe(column.note, 2_000)))
+    lines.append(("Note", safe(column.note, 2_000) or _of_extra(column)))
     applying = [(policy, word) for policy, word in defaults.items() if policy in policies_for(column.type)]
     for place, (policy, word) in enumerate(applying):
         lines.append(
             (
                 "Policies" if not place else "",
-                f"{policy:<12}{policy_value(own[policy]) if own.get(policy) else f'inherit ({policy_value(word)})'}",
+                f"{policy:<12}{policy_value(own[policy]) if own.get(policy) else f'inherit ({policy_value(word)})':<20}"
+                f"  {reason_words(policy)[0]}",
             )
         )
     at = table.columns.index(column) if column in table.columns else None

@@ -182,8 +182,8 @@ def eta_words(snapshot: Snapshot) -> str:
         return safe(snapshot.eta_reason, 100)
     if snapshot.eta_reason == "measuring":
         return "ETA: calculating…"
-    if not snapshot.eta_reason or snapshot.state is RunState.HALTED:
-        return "ETA –"  # the phase says what became of the source
+    if not snapshot.eta_reason or snapshot.state in (RunState.HALTED, RunState.CANCELLING):
+        return "ETA –"  # the phase says why
     return f"ETA: {safe(snapshot.eta_reason, 60)}"
 
 
