@@ -112,7 +112,7 @@ async def test_the_traps(source: Source, target: Target, engines: Engines) -> No
         await engine.client.call(RetryRejects())
 
 
-@pytest.mark.parametrize("mode", ["create", "upsert"])
+@pytest.mark.parametrize("mode", [pytest.param("create", marks=pytest.mark.slow), "upsert"])
 async def test_a_filter_is_asked_again_whenever_a_document_changes(
     source: Source, target: Target, engines: Engines, mode: str
 ) -> None:

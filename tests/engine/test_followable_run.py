@@ -31,7 +31,9 @@ def reads_of(source: Source, collection: str = "users") -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize(("mode", "order"), [("create", "id"), ("replace", "natural"), ("upsert", "id")])
+@pytest.mark.parametrize(
+    ("mode", "order"), [pytest.param("create", "id", marks=pytest.mark.slow), ("replace", "natural"), ("upsert", "id")]
+)
 async def test_every_read_of_a_copy_is_of_the_majority_and_not_older_than_the_run(
     source: Source, target: Target, engines: Engines, mode: str, order: str
 ) -> None:

@@ -85,7 +85,7 @@ def slowed(source: Source, engine: Engine) -> Iterator[None]:
         source.client.admin.command("configureFailPoint", "failCommand", mode="off")
 
 
-@pytest.mark.parametrize("converter", ["native", "plain"])
+@pytest.mark.parametrize("converter", ["native", pytest.param("plain", marks=pytest.mark.slow)])
 async def test_a_full_census_is_exact(source: Source, engines: Engines, converter: str) -> None:
     add_mixed(source)
     engine = await engines.launch(engines.settings("mixed", run={"sample_size": 100, "converter": converter}))

@@ -51,6 +51,7 @@ async def test_the_limit_counts_in_the_order_of_the_index_whatever_the_kinds(
     assert sorted(row["n"] for row in target.rows("SELECT n FROM mixed")) == sorted(first)
 
 
+@pytest.mark.slow
 async def test_a_limit_as_large_as_the_collection_changes_nothing(
     source: Source, target: Target, engines: Engines
 ) -> None:

@@ -55,7 +55,7 @@ def plain(value: Any) -> Any:
     ("mode", "converter"),
     [
         ("append", "native"),
-        ("append", "plain"),
+        pytest.param("append", "plain", marks=pytest.mark.slow),
         ("upsert", "native"),
         pytest.param("upsert", "plain", marks=pytest.mark.slow),
     ],
@@ -101,10 +101,10 @@ async def test_values_that_fit_exactly_go_into_the_columns_that_are_there(
     ("key", "fitting", "other"),
     [
         ("char(24)", "0123456789abcdef01234567", "x "),
-        ("smallint", 7, 70_000),
+        pytest.param("smallint", 7, 70_000, marks=pytest.mark.slow),
         ("numeric(4,1)", Decimal128("2.5"), Decimal128("2.55")),
         ("date", DAY, MOMENT),
-        ("real", 0.5, 0.1),
+        pytest.param("real", 0.5, 0.1, marks=pytest.mark.slow),
     ],
 )
 async def test_keys_that_do_not_fit_are_rejects_and_never_another_rows_key(

@@ -71,7 +71,10 @@ async def test_a_collection_in_natural_order_arrives_whole(source: Source, targe
     assert target.value("SELECT count(*) FROM pg_constraint WHERE conrelid = 'things'::regclass AND contype = 'p'") == 1
 
 
-@pytest.mark.parametrize("kind", ["limit", "capped", "append", "view"])
+@pytest.mark.parametrize(
+    "kind",
+    ["limit", pytest.param("capped", marks=pytest.mark.slow), "append", pytest.param("view", marks=pytest.mark.slow)],
+)
 async def test_natural_order_is_refused_where_it_cannot_be(
     kind: str, source: Source, target: Target, engines: Engines
 ) -> None:
@@ -399,7 +402,7 @@ async def test_the_cursors_of_a_run_read_disjoint_ranges(source: Source, target:
     assert (reads.natural, reads.by_id) == (6_000, 0), "some twice, or thrown away"
 
 
-@pytest.mark.parametrize("hung_on", [False, True], ids=["plain", "with an index"])
+@pytest.mark.parametrize("hung_on", [pytest.param(False, marks=pytest.mark.slow), True], ids=["plain", "with an index"])
 async def test_a_replaced_table_is_loaded_in_natural_order(
     hung_on: bool, source: Source, target: Target, engines: Engines
 ) -> None:

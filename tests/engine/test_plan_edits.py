@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 HOSTILE = ['a"b', "a'b\n[[tables]]", "x = 1 # ", "{ }, é\u202e"]
 
 
-@pytest.mark.parametrize("census", ["sample", "full"])
+@pytest.mark.parametrize("census", [pytest.param("sample", marks=pytest.mark.slow), "full"])
 async def test_what_is_edited_is_what_is_shown_saved_and_run(
     source: Source, target: Target, engines: Engines, census: Literal["sample", "full"]
 ) -> None:

@@ -161,7 +161,7 @@ async def test_warnings_come_in_the_order_of_their_weight_over_all_tables(source
     assert plan.tables[0].warnings == [plan.warnings[-1].partition(": ")[2]]
 
 
-@pytest.mark.parametrize("with_indexes", [False, True])
+@pytest.mark.parametrize("with_indexes", [pytest.param(False, marks=pytest.mark.slow), True])
 async def test_psql_takes_the_script_and_it_makes_what_a_run_makes(
     source: Source, target: Target, engines: Engines, with_indexes: bool
 ) -> None:
@@ -281,7 +281,7 @@ def test_a_saved_plan_is_not_written_over(front_end: FrontEnd, source: Source) -
     assert sorted(os.listdir(front_end.folder)) == ["plan.toml", "state"]
 
 
-@pytest.mark.parametrize("flags", [("--mode", "append"), ("--collection", "a.b")])
+@pytest.mark.parametrize("flags", [("--mode", "append"), pytest.param(("--collection", "a.b"), marks=pytest.mark.slow)])
 def test_a_flag_that_the_plan_decides_is_refused(front_end: FrontEnd, flags: tuple[str, str]) -> None:
     for command in ("plan", "run"):
         refused = front_end.do(command, "--plan", "plan.toml", *flags)

@@ -335,7 +335,15 @@ async def test_a_retry_keeps_others_out_and_is_kept_out(source: Source, target: 
 
 
 @pytest.mark.parametrize(
-    ("limit", "is_stopped"), [("39", True), ("40", False), ("1.9%", True), ("2%", False), ("0", True), ("100%", False)]
+    ("limit", "is_stopped"),
+    [
+        ("39", True),
+        ("40", False),
+        ("1.9%", True),
+        pytest.param("2%", False, marks=pytest.mark.slow),
+        ("0", True),
+        pytest.param("100%", False, marks=pytest.mark.slow),
+    ],
 )
 async def test_a_limit_stops_the_run_with_the_cause_named(
     source: Source, target: Target, engines: Engines, limit: str, is_stopped: bool

@@ -75,6 +75,7 @@ async def test_b17_paused_workers_have_no_rate_and_a_pause_no_eta(
     await engine.finished()
 
 
+@pytest.mark.slow
 async def test_b4_overall_counts_all_times_of_a_run_and_all_its_rows(
     source: Source, target: Target, engines: Engines
 ) -> None:

@@ -27,7 +27,7 @@ TENTHS = {"engine.mapping.decimal128:EXPONENT_BIAS": 6177}
 @pytest.mark.parametrize(
     ("planted", "options", "fields"),
     [
-        (SHORTEST_DIGITS, {}, {"huge", "nested.a.[].b"}),
+        pytest.param(SHORTEST_DIGITS, {}, {"huge", "nested.a.[].b"}, marks=pytest.mark.slow),
         (SHORTEST_DIGITS, {"layout": "document"}, {"huge", "nested.a.[].b", "late"}),
         (TENTHS, {"documents": "json"}, {"exact", "nested.exact"}),
     ],

@@ -269,7 +269,7 @@ async def test_t12_a_view_is_selected_only_by_the_operator(engine: ScriptedEngin
 # --- F3: settings ---
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [LARGE, pytest.param(SMALL, marks=pytest.mark.slow)])
 async def test_f3_two_policies_take_less_than_ten_keys(engine: ScriptedEngine, size: tuple[int, int]) -> None:
     app = on_setup(engine)
     async with app.run_test(size=size) as pilot:
