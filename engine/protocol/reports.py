@@ -223,7 +223,7 @@ class RetriedReason(Wire):
     reason: str
     tried: int
     written: int
-    """Rows; those that were there already count as well."""
+    """Rows."""
 
 
 class RetryReport(Wire):

@@ -57,13 +57,13 @@ class _Sums:
     altered: Counter[str] = field(default_factory=Counter)
     tried_for: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """By collection, field and reason; likewise the next one."""
-    done_for: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    written_for: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     @property
     def reasons(self) -> list[RetriedReason]:
         """What was tried for which reason, the most frequent first."""
         return [
-            RetriedReason(namespace=cause[0], field=cause[1], reason=cause[2], tried=n, written=self.done_for[cause])
+            RetriedReason(namespace=cause[0], field=cause[1], reason=cause[2], tried=n, written=self.written_for[cause])
             for cause, n in self.tried_for.most_common()
         ]
 
@@ -255,11 +255,11 @@ class _Table:
         await retried_rejects.settle(self.connection, self.run_id, self.task_id, done, failed, len(written), altered)
         for counts in altered.values():
             sums.altered.update(counts)
-        are_done = set(done)
+        are_written = set(written)
         for each in kept:
             cause = (each.namespace, each.field, each.reason)
             sums.tried_for[cause] += 1
-            sums.done_for[cause] += each.place in are_done
+            sums.written_for[cause] += each.place in are_written
         sums.tried += len(kept)
         sums.written += len(written)
         sums.already_there += len(same)

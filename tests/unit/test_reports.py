@@ -74,12 +74,17 @@ def test_a_report_calls_policies_as_the_screens_do(form: Callable[[VerifyReport,
 
 
 @pytest.mark.parametrize("form", [markdown, page])
+@pytest.mark.parametrize(
+    ("overflown", "columns"),
+    [(101, "amount_eur, n"), (100, "amount_eur")],  # of 100 the retry wrote all
+)
 def test_a_report_names_the_columns_of_altered_values_and_what_was_retried(
-    form: Callable[[VerifyReport, RunReport], str],
+    form: Callable[[VerifyReport, RunReport], str], overflown: int, columns: str
 ) -> None:
     verified, run = reports()
-    counts = verified.tables[0].model_copy(update={"altered": {"overflow": 100, "nul.strip": 3, "duplicate_key": 1}})
-    columns = [
+    altered = {"overflow": overflown, "nul.strip": 3, "duplicate_key": 1}
+    counts = verified.tables[0].model_copy(update={"altered": altered})
+    planned = [
         ReportedColumn(field="_id", column="_id", type="text"),
         ReportedColumn(field="amount", column="amount_eur", type="integer", policies={"overflow": "reject"}),
         ReportedColumn(field="n", column="n", type="integer"),
@@ -89,7 +94,7 @@ def test_a_report_names_the_columns_of_altered_values_and_what_was_retried(
     ]
     reasons = [RetriedReason(namespace="shop.orders", field="amount", reason="overflow", tried=100, written=100)]
     retried = [RetriedOnce(tried=100, written=100, left=0, policies={"overflow": "overflow"}, reasons=reasons)]
-    table = run.tables[0].model_copy(update={"columns": columns})
+    table = run.tables[0].model_copy(update={"columns": planned})
     text = form(
         verified.model_copy(update={"tables": [counts]}), run.model_copy(update={"tables": [table], "retried": retried})
     )
@@ -97,7 +102,7 @@ def test_a_report_names_the_columns_of_altered_values_and_what_was_retried(
         [cell.strip() for cell in re.split(r"\||</?t[dh][^>]*>", line) if cell.strip()] for line in text.splitlines()
     ]
     cells = {tuple(row[:3]): row[-1] for row in map(drop_tags, rows) if row}
-    assert cells["public.orders", "overflow", "100"] == "amount_eur, n"
+    assert cells["public.orders", "overflow", str(overflown)] == columns
     assert cells["public.orders", "nul.strip", "3"] == "note"
     assert cells["public.orders", "duplicate_key", "1"] == "–"
     assert "shop.orders, amount: overflow, 100" in text

@@ -268,7 +268,7 @@ def _result(report: VerifyReport, table: TableCounts) -> str:
 
 def _altered(report: VerifyReport, run: RunReport) -> Section:
     rows = [
-        [table.table, policy, number(count), altered_meaning(policy), _columns_under(policy, table, run)]
+        [table.table, policy, number(count), altered_meaning(policy), _columns_under(policy, count, table, run)]
         for table in report.tables
         for policy, count in sorted(Counter(table.altered).items())
     ]
@@ -276,31 +276,34 @@ def _altered(report: VerifyReport, run: RunReport) -> Section:
     return Section("Values altered by policy", headings, rows, frozenset({2}))
 
 
-def _columns_under(altered: str, table: TableCounts, run: RunReport) -> str:
-    """Which columns such values can be of, as values are counted by policy alone: those that have it by the plan, and those
-    whose rejects were retried with it.
+def _columns_under(altered: str, count: int, table: TableCounts, run: RunReport) -> str:
+    """Which columns such values can be of, as values are counted by policy alone: those whose rejects were retried with it and,
+    unless that were all of them, those that have it by the plan.
 
     Args:
         altered: `nul.strip`; of a policy with one such choice, its name alone.
+        count: values.
     """
     policy, _, choice = altered.partition(".")
     choice = choice or policy
     planned = next((each for each in run.tables if table.table in (each.table, each.counts.table)), None)
     if planned is None or policy not in POLICIES:
         return NO_NUMBER
-    retried = {
-        reason.field
-        for each in run.retried
-        if each.policies.get(policy, choice) == choice  # a policy of the settings is not kept
-        for reason in each.reasons
-        if (reason.namespace, reason.reason) == (planned.namespace, policy) and reason.written
-    }
+    retried: set[str] = set()
+    n_retried = 0
+    for each in run.retried:
+        for reason in each.reasons:
+            is_of_it = (reason.namespace, reason.reason) == (planned.namespace, policy) and reason.written
+            if is_of_it and each.policies.get(policy, choice) == choice:  # a policy of the settings is not kept
+                retried.add(reason.field)
+                n_retried += reason.written if policy in each.policies else 0
     names = [
         column.column
         for column in planned.columns
         if column.field in retried
         or (
-            column.field not in ("", "_id")
+            count > n_retried
+            and column.field not in ("", "_id")
             and policy in policies_for(column.type)
             and column.policies.get(policy, run.options.get(policy)) == choice
         )
