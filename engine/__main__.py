@@ -1,7 +1,7 @@
 """The engine process: `python -P -m engine RUN_ID`, with settings as one JSON line on standard input.
 
 What others wait for comes first: the socket, so that the next engine, which cleans up after one that was killed, finds what it
-left, and the fork server, which imports what workers need while the engine imports what it needs itself.
+left, and the fork server, which must be made of a process that has no thread yet.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     try:
         listeners = sockets.listen_everywhere(run_id)
         path = next(iter(listeners))
-        fork_server.warm_up([sockets.own_folder(each) for each in reversed(listeners)])  # the lasting one first
+        fork_server.fork_off([sockets.own_folder(each) for each in reversed(listeners)])  # the lasting one first
     except MigrationError as error:
         _refuse(answers, error.code, error.message)
     except OSError as error:

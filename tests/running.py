@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
@@ -177,11 +177,7 @@ class Engine:
 
     def fork_server(self) -> int:
         """The pid of the process that workers are forked from."""
-        return next(
-            pid
-            for pid, command in self.processes().items()
-            if "multiprocessing.forkserver" in command and parent_of(pid) == self.pid
-        )
+        return next(pid for pid in self.processes() if name_of(pid) == "mongopg-workers" and parent_of(pid) == self.pid)
 
     async def strike(
         self,
@@ -244,6 +240,13 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def name_of(pid: int) -> str:
+    """What a process is called; empty when there is none."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 def parent_of(pid: int) -> int:

@@ -1,6 +1,7 @@
-"""The fork server, of which all worker processes are made: it imports what they need once.
+"""The fork server, of which all worker processes are made. What they need is imported once.
 
-Imports nothing of weight, so that an engine can start it first and let it import on another core.
+The first one is a fork of the process that is served, from its beginning: a new interpreter would import the same modules once
+more, for 0.35 s of a processor. One that takes its place, when its process has threads and clients, is a new interpreter.
 """
 
 from __future__ import annotations
@@ -8,14 +9,18 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-from collections.abc import Sequence
-from multiprocessing import forkserver, resource_tracker
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from engine.work import preload
 
 CONTEXT = multiprocessing.get_context("forkserver")
 """How workers, and what they share with us, are made."""
-PRELOADED = "engine.work.preload"
+PRELOADED = "engine.work.preloaded"
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +31,22 @@ _left_alone: list[int] = []
 """Of fork servers that cannot be reached any more: what keeps each of them alive, for the workers that it has made."""
 
 
+def fork_off(folders: Sequence[Path]) -> None:
+    """Import what workers need, and start it as a fork of this process, which has one thread and serves nothing yet.
+
+    Args:
+        folders: as of `warm_up`.
+
+    Raises:
+        OSError: no folder can be made, or no process be started.
+    """
+    preload.import_all()
+    with _forked():
+        warm_up(folders)
+
+
 def warm_up(folders: Sequence[Path]) -> None:
-    """Start it, and its imports, which are not waited for.
+    """Start it as a new interpreter; its imports are not waited for.
 
     Args:
         folders: for its socket, the first that can be used; made, and left to the caller to remove. Without them,
@@ -40,7 +59,6 @@ def warm_up(folders: Sequence[Path]) -> None:
     _folders[:] = folders
     _use_a_folder()
     CONTEXT.set_forkserver_preload([PRELOADED])
-    resource_tracker.ensure_running()
     forkserver.ensure_running()
 
 
@@ -62,6 +80,41 @@ def see_to_it() -> None:
         _left_alone.append(server._forkserver_alive_fd)
         server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
     _use_a_folder()
+
+
+@contextmanager
+def _forked() -> Iterator[None]:
+    """Within it multiprocessing gets a fork of this process that does what the new interpreter was to do."""
+    resource_tracker.ensure_running()  # a program of its own, before a new interpreter is none
+    parts: Any = util  # no public way
+    start = parts.spawnv_passfds
+
+    def fork(_path: object, words: Sequence[str], kept: Sequence[int]) -> int:
+        return os.fork() or _serve(words[-1], kept)
+
+    parts.spawnv_passfds = fork
+    try:
+        yield
+    finally:
+        parts.spawnv_passfds = start
+
+
+def _serve(statement: str, kept: Sequence[int]) -> NoReturn:
+    """In the fork: do what `python -c` would, with the descriptors that it would have, and never return."""
+    try:
+        below = 3
+        for number in (*sorted(kept), os.sysconf("SC_OPEN_MAX")):
+            os.closerange(below, number)
+            below = number + 1
+        own: Any = forkserver._forkserver
+        own._lock = threading.Lock()  # that one is held by who forked
+        preload.settle()
+        exec(statement)  # noqa: S102 - of multiprocessing, made a moment ago
+    except SystemExit:
+        os._exit(0)
+    except BaseException:
+        log.exception("the fork server ends for an exception")
+    os._exit(1)
 
 
 def _stand_somewhere() -> None:

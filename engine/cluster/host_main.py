@@ -1,6 +1,6 @@
 """The start of a host process: `python -P -m engine.cluster.host_main FD`.
 
-As in an engine, the fork server comes first: it imports what workers need while the host process imports what it needs itself.
+As in an engine, the fork server comes first: it is made of a process that has no thread yet.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.set_up()
     with tempfile.TemporaryDirectory(prefix="mongopg-", dir=_folder_of_sockets()) as folder:
-        fork_server.warm_up([Path(folder)])
+        fork_server.fork_off([Path(folder)])
         gc.disable()  # as in the engine
         from engine.cluster import host
 

@@ -53,7 +53,7 @@ def runs_of_others(run: str = "") -> list[tuple[str, str]]:
     Args:
         run: the beginning of the id.
     """
-    return sorted(found for found in _engines_of_others() if found[0].startswith(run))
+    return sorted({found for found in _engines_of_others() if found[0].startswith(run)})  # its workers have its words
 
 
 def _engines_of_others() -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@
     kinds          which kind does the leases of which task: the registry
     worker         main of a worker process: its loop
     slots          what a worker counts, in memory that the engine reads
-    preload        what the fork server imports once for all of them
+    preload        what is imported once for all of them (preloaded does it in a new interpreter)
     probe          what a worker's host has: this program, and the servers that it reaches
     connections    a worker's sessions with both servers, and what is done when one fails
     feed           a range read and converted, cut into pages

@@ -1,4 +1,4 @@
-"""What the fork server does once so that no worker has to: imports, a proof of the driver, and how memory is kept.
+"""What is done once so that no worker has to: imports, a proof of the driver, and in the fork server how memory is kept.
 
 Only that: no client, thread or loop may exist in a process that forks. Whatever is missing here is imported by every single
 worker, which costs each of them milliseconds.
@@ -11,9 +11,6 @@ import gc
 import linecache
 import sys
 from importlib import import_module
-
-from engine.convert import converter_name
-from engine.mongo.rawcursor import prove_shortcut
 
 MODULES = (
     "engine.work.worker",
@@ -29,12 +26,16 @@ KEPT_BYTES = 32 * 1024 * 1024
 """Free memory that a worker keeps, and the smallest buffer that goes back to the system at once."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Parameters of glibc's mallopt(3), from its malloc.h."""
+PR_SET_NAME = 15
+"""Of prctl(2), from Linux' prctl.h: at most 15 bytes."""
 
 
-def preload() -> None:
-    """Import everything that a worker uses, and freeze it, so that it stays shared with all of them."""
+def import_all() -> None:
+    """Import everything that a worker uses. Nothing of it is imported with this module: an engine opens its socket before."""
     gc.disable()  # importing makes objects that stay: looking for garbage among them takes a quarter of the time
-    _keep_buffers()
+    from engine.convert import converter_name
+    from engine.mongo.rawcursor import prove_shortcut
+
     for name in MODULES:
         import_module(name)
     if converter_name() == "native":
@@ -42,9 +43,21 @@ def preload() -> None:
     prove_shortcut()
     for name in SHOWN_BY_TRACES:
         linecache.getlines(sys.modules[name].__file__ or "")
-    gc.collect()
-    gc.freeze()
     gc.enable()
+
+
+def settle() -> None:
+    """In the fork server: let what is there stay shared with all workers, and memory stay with each."""
+    _keep_buffers()
+    _name_process()
+    gc.freeze()
+
+
+def _name_process() -> None:
+    """In lists of processes: what was forked has the words of the engine that it was forked from."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None and sys.platform == "linux":
+        prctl(PR_SET_NAME, b"mongopg-workers")
 
 
 def _keep_buffers() -> None:
@@ -58,6 +71,3 @@ def _keep_buffers() -> None:
         mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(M_ARENA_MAX, 1)  # the interpreter's lock lets one thread allocate at a time anyway
-
-
-preload()

@@ -27,6 +27,8 @@ LOOKS = 3
 """After so many a process is taken for another program's."""
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
+_WORKERS = "mongopg-workers"
+"""What worker processes, and the one that they are forked from, are called."""
 
 
 @dataclass(slots=True)
@@ -228,6 +230,8 @@ def _memory_kb(pid: int, field_name: str) -> int:
 def _role(pid: int) -> str:
     """What a process of ours, or of a Dask cluster that a run has started, does; another program's are called `program`."""
     words = _words(pid)
+    if _name(pid) == _WORKERS:
+        return "worker" if _name(int(_stat(pid)[1])) == _WORKERS else "helper"
     if "engine" in words:
         return "engine"
     if "engine.cluster.dask_local" in words:
@@ -236,12 +240,13 @@ def _role(pid: int) -> str:
         return "host"
     if "tui" in words:
         return "command"
-    if "multiprocessing.forkserver" in " ".join(words):
-        parent = " ".join(_words(int(_stat(pid)[1])))
-        return "worker" if "multiprocessing.forkserver" in parent else "helper"
     if "multiprocessing.spawn" in " ".join(words):
         return "agents"  # a worker of Dask
     return "helper" if "multiprocessing.resource_tracker" in " ".join(words) else "program"
+
+
+def _name(pid: int) -> str:
+    return (_PROC / str(pid) / "comm").read_text().strip()
 
 
 def _words(pid: int) -> list[str]:

@@ -170,10 +170,11 @@ class FrontEnd:
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 words = (process / "cmdline").read_bytes().split(b"\0")
+                name = (process / "comm").read_text().strip()
                 environment = (process / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if b"engine" in words and marker in environment:
+            if b"engine" in words and name != "mongopg-workers" and marker in environment:
                 yield int(process.name)
 
     def wait_for_no_engine(self, timeout_s: float = END_S) -> float:

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-LIST_MODULES = "import sys, engine.work.preload; print(*sys.modules)"
+LIST_MODULES = "import sys, engine.work.preloaded; print(*sys.modules)"
 
 
 def child(slots: Any, pipe: Connection) -> None:

@@ -15,6 +15,7 @@ from engine import protocol
 from engine.errors import MigrationError
 from engine.protocol import RunState, WorkerView
 from tests.faults import planting
+from tests.running import name_of
 from tests.signals import send_signal
 from tests.soak.drive import Scene
 
@@ -71,8 +72,8 @@ async def kill_all_workers(scene: Scene) -> None:
 
 async def kill_fork_server(scene: Scene) -> None:
     """SIGKILL to the process that workers are forked from; the workers live on and look dead."""
-    for pid, command in scene.see().items():
-        if "multiprocessing.forkserver" in command and _parent(pid) == scene.engine.pid:
+    for pid in scene.see():
+        if name_of(pid) == "mongopg-workers" and _parent(pid) == scene.engine.pid:
             scene.figures.kills += scene.signal(pid, signal.SIGKILL)
             scene.say(f"killed the fork server ({pid})")
 

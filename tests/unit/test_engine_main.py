@@ -35,7 +35,7 @@ def test_it_waits_for_no_thread_of_a_driver(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(process, "_forbid_core_dumps", note("no core dumps"))
     monkeypatch.setattr(process, "_keep_answers", StringIO)
     monkeypatch.setattr(sockets, "listen_everywhere", lambda _: {tmp_path / "socket": None})
-    monkeypatch.setattr(fork_server, "warm_up", note("fork server"))
+    monkeypatch.setattr(fork_server, "fork_off", note("fork server"))
     monkeypatch.setattr(engine.service.server, "run", note("served"))
     monkeypatch.setattr(sockets, "forget", note("socket forgotten"))
     monkeypatch.setattr(log_files, "drop_if_empty", note("log looked at"))
