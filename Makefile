@@ -11,7 +11,7 @@ DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 
 # Each has servers of its own. Most tests wait more than they compute.
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 
 # The tests start hundreds of engines: their modules are compiled once, also where the shell says not to keep that.
 unexport PYTHONDONTWRITEBYTECODE
