@@ -64,6 +64,7 @@ async def test_what_starts_the_hosts_of_a_cluster_hears_how_many_are_wanted(
     with dask_cluster(tmp_path, 1) as cluster:
         client = await Client(cluster.address, asynchronous=True, set_as_default=False)
         try:
+            await client.wait_for_workers(1)  # of a cluster that has none, one host is asked for first
             client.subscribe_topic(SCALE_TOPIC, lambda event: asked.append(event[1]["hosts"]))
             engine = await started(engines, sections=on_dask(str(cluster.file)), cluster_size=3, throttle=VERY_SLOW)
             await engine.event("problem", lambda facts: "hosts" in facts["message"])
