@@ -15,7 +15,7 @@ from textual.widgets import Input, OptionList, Static
 
 from engine.config import Settings, merged
 from engine.mapping import cautions
-from engine.protocol import ServerReport, TypeChoice
+from engine.protocol import EstimateView, ServerReport, TypeChoice
 from tests.tui.driving import (
     SOURCE_URI,
     TARGET_URI,
@@ -26,14 +26,16 @@ from tests.tui.driving import (
     until,
     until_shown,
 )
-from tests.tui.scripted_answers import RUNS, TOML, found_tables
+from tests.tui.scripted_answers import RUNS, TOML, found_tables, plan_view
 from tests.tui.scripted_engine import ScriptedEngine, completed, running, table
+from tui.cockpit.consequences import expected
 from tui.cockpit.dialogs.column import type_line
 from tui.cockpit.dialogs.starting import StartDialog, edits_words
 from tui.cockpit.screens.plan import PlanScreen
 from tui.cockpit.widgets.fields import ChoiceField
 from tui.cockpit.widgets.filter import FilterField
 from tui.cockpit.widgets.header import Header
+from tui.cockpit.widgets.planned import heading
 from tui.words.census import with_keys
 from tui.words.format import about_copy, part
 
@@ -343,6 +345,12 @@ async def test_a_key_that_comes_while_its_screen_is_being_built_is_not_lost(engi
 @pytest.mark.parametrize(("seconds", "words"), [(0.2, "a few seconds"), (4.9, "a few seconds"), (75.2, "about 1m 15s")])
 def test_no_copy_is_said_to_take_less_than_its_start_and_its_end(seconds: float, words: str) -> None:
     assert about_copy(seconds) == words
+    plan = plan_view()
+    estimate = EstimateView(table_bytes=1, index_bytes=1, seconds=seconds, rows_per_s=1.0, basis="guess")
+    tables = [plan.tables[0].model_copy(update={"estimate": estimate})]
+    quick = plan.model_copy(update={"tables": tables, "estimated_seconds": seconds})
+    assert f" · {words} and " in heading(quick, quick.tables[0], 0, ()).plain
+    assert expected([], 0, quick) == words
 
 
 # --- words of a plan --------------------------------------------------------------------------------------------------
