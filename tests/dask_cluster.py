@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.running import name_of
 from tests.signals import send_signal
 
 HIDE = "import sys; sys.modules['engine'] = None"
@@ -93,7 +94,8 @@ class DaskCluster:
 
     def host_processes(self, worker: subprocess.Popen[bytes]) -> list[int]:
         """Ours, below a worker."""
-        return [pid for pid, command in children_of(worker.pid).items() if "engine.cluster.host" in command]
+        below = children_of(worker.pid).items()
+        return [pid for pid, command in below if "engine.cluster.host" in command and name_of(pid) != "mongopg-workers"]
 
     def log(self) -> str:
         """What all of its processes said."""

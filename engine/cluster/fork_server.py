@@ -10,8 +10,8 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,8 +41,11 @@ def fork_off(folders: Sequence[Path]) -> None:
         OSError: no folder can be made, or no process be started.
     """
     preload.import_all()
+    _prepare(folders)
+    CONTEXT.set_forkserver_preload([])  # everything is there
     with _forked():
-        warm_up(folders)
+        forkserver.ensure_running()
+    CONTEXT.set_forkserver_preload([PRELOADED])  # of one that takes its place
 
 
 def warm_up(folders: Sequence[Path]) -> None:
@@ -55,11 +58,15 @@ def warm_up(folders: Sequence[Path]) -> None:
     Raises:
         OSError: no folder can be made, or no process be started.
     """
+    _prepare(folders)
+    CONTEXT.set_forkserver_preload([PRELOADED])
+    forkserver.ensure_running()
+
+
+def _prepare(folders: Sequence[Path]) -> None:
     _stand_somewhere()
     _folders[:] = folders
     _use_a_folder()
-    CONTEXT.set_forkserver_preload([PRELOADED])
-    forkserver.ensure_running()
 
 
 def see_to_it() -> None:
@@ -102,19 +109,26 @@ def _forked() -> Iterator[None]:
 def _serve(statement: str, kept: Sequence[int]) -> NoReturn:
     """In the fork: do what `python -c` would, with the descriptors that it would have, and never return."""
     try:
-        below = 3
-        for number in (*sorted(kept), os.sysconf("SC_OPEN_MAX")):
-            os.closerange(below, number)
-            below = number + 1
-        own: Any = forkserver._forkserver
-        own._lock = threading.Lock()  # that one is held by who forked
         preload.settle()
+        _close_all_but({0, 1, 2, *kept})
+        server: Any = forkserver._forkserver
+        server._lock = threading.Lock()  # that one is held by who forked
+        tracker: Any = resource_tracker._resource_tracker
+        tracker._fd = tracker._pid = None  # a worker is given its own
         exec(statement)  # noqa: S102 - of multiprocessing, made a moment ago
     except SystemExit:
         os._exit(0)
     except BaseException:
         log.exception("the fork server ends for an exception")
     os._exit(1)
+
+
+def _close_all_but(kept: Set[int]) -> None:
+    """Not by number up to the highest that may be: that is a thousand million in some containers."""
+    for name in os.listdir("/dev/fd"):
+        if int(name) not in kept:
+            with suppress(OSError):  # the one that the list was read with
+                os.close(int(name))
 
 
 def _stand_somewhere() -> None:

@@ -48,8 +48,8 @@ def import_all() -> None:
 
 def settle() -> None:
     """In the fork server: let what is there stay shared with all workers, and memory stay with each."""
-    _keep_buffers()
     _name_process()
+    _keep_buffers()
     gc.freeze()
 
 

@@ -1,6 +1,6 @@
 """Main of a worker process: say that it is ready, take leases, do them, report; end with the engine.
 
-It is preloaded by the fork server, so importing this module makes no client, thread or loop.
+It is imported before the fork server is made, so importing this module makes no client, thread or loop.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-LIST_MODULES = "import sys, engine.work.preloaded; print(*sys.modules)"
+LIST_MODULES = "import sys, engine.cluster.fork_server, engine.work.preloaded; print(*sys.modules)"
 
 
 def child(slots: Any, pipe: Connection) -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     from engine.cluster import fork_server
     from engine.work.slots import make_slots
 
-    fork_server.warm_up([Path(sys.argv[1])])
+    fork_server.fork_off([Path(sys.argv[1])])
     context = fork_server.CONTEXT
     ours, theirs = context.Pipe()
     process = context.Process(target=child, args=(make_slots(context), theirs))

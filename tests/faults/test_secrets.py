@@ -193,8 +193,10 @@ FAILURES = {
 def test_a_connection_that_fails(side: str, uri: str, front_end: FrontEnd, source: Source, target: Target) -> None:
     outcome = front_end.do("plan" if side == "source" else "runs", "--json", **{f"MONGOPG_{side.upper()}_URI": uri})
     assert outcome.code in (2, 3)
-    assert "sslmode=canary" in uri or outcome.err.startswith("Error: ")
-    shown = str(outcome).replace("sslmode=canary", "")
+    assert any(line.startswith("Error: ") for line in outcome.err.splitlines()), (
+        outcome.err
+    )  # warnings may come before it
+    shown = str(outcome).replace("not \\'canary\\'", "").replace("not 'canary'", "")  # an option's value is none
     assert_none("the command", shown)
     assert_nothing_written(front_end, target)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from tests.dask_cluster import DaskCluster, children_of
 from tests.signals import send_signal
@@ -53,23 +53,31 @@ def _choice(scene: Scene) -> subprocess.Popen[bytes]:
     return scene.chance.choice(_cluster(scene).workers)
 
 
-def _strike(scene: Scene, what: str, marks: str) -> None:
-    """SIGKILL to one process below a worker of Dask."""
-    found = [pid for pid, command in children_of(_choice(scene).pid).items() if marks in command]
+def _strike(scene: Scene, what: str, found: Sequence[int]) -> None:
+    """SIGKILL to one of these processes."""
     if found and send_signal(pid := scene.chance.choice(found), signal.SIGKILL):
         scene.figures.kills += 1
         scene.say(f"killed {what} ({pid})")
 
 
+def _strike_dask_worker(scene: Scene) -> None:
+    below = children_of(_choice(scene).pid).items()
+    _strike(scene, "a worker of Dask", [pid for pid, command in below if "spawn_main" in command])
+
+
+def _strike_host_process(scene: Scene) -> None:
+    _strike(scene, "a host process", _cluster(scene).host_processes(_choice(scene)))
+
+
 async def kill_dask_worker(scene: Scene) -> None:
     """Its nanny starts another one."""
-    _strike(scene, "a worker of Dask", "spawn_main")
+    _strike_dask_worker(scene)
     await scene.pause(0.0, 1.0)
 
 
 async def kill_host_process(scene: Scene) -> None:
     """Ours, which has the workers of a host."""
-    _strike(scene, "a host process", "engine.cluster.host")
+    _strike_host_process(scene)
     await scene.pause(0.0, 1.0)
 
 
@@ -130,13 +138,13 @@ async def kill_worker_and_scheduler(scene: Scene) -> None:
 
 async def kill_host_and_engine(scene: Scene) -> None:
     """Two at once."""
-    _strike(scene, "a worker of Dask", "spawn_main")
+    _strike_dask_worker(scene)
     await kill_engine(scene)
 
 
 async def kill_host_and_worker_elsewhere(scene: Scene) -> None:
     """Two at once."""
-    _strike(scene, "a host process", "engine.cluster.host")
+    _strike_host_process(scene)
     await kill_worker(scene)
 
 

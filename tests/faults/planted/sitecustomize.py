@@ -184,7 +184,10 @@ def plant_memory() -> None:
     setattr(worker, "main", confined)  # noqa: B010 - likewise
 
 
-if "engine" in sys.orig_argv or any("forkserver" in word for word in sys.orig_argv):
+OURS = ("engine", "engine.cluster.host_main")
+"""Modules that are run; `forkserver` is in the words of a fork server that takes another one's place."""
+
+if any(word in OURS or "forkserver" in word for word in sys.orig_argv):
     if FOLDER:
         plant_points()
     if CONSTANTS:
