@@ -641,6 +641,7 @@ class Copying(Phase):
             context.emit(ProblemReported(code="nothing_to_resume", message=message))
             return None, False
         context.record.run_id = found.run_id
+        log.info("run %s is taken up", found.run_id)  # which one it is may not have been said
         if found.is_complete and not self._follows:
             return await self._complete(found)
         if found.is_complete:

@@ -70,11 +70,15 @@ async def test_the_report_of_a_run_names_the_logs_that_are_about_it(
     other = engine.log.with_name("20261123-1300-aaaa.log")
     engine.log.write_text(f'{{"message": "run {RUNS[1].run_id} begins: mongopg-tui 0.1.0"}}\n')
     other.write_text(f'{{"message": "run {RUNS[0].run_id} begins: mongopg-tui 0.1.0"}}\n')
+    again = engine.log.with_name("20261123-1400-aaaa.log")
+    again.write_text(
+        f'{{"message": "run 20261123-1400-aaaa begins: mongopg-tui 0.1.0, resuming {RUNS[1].run_id}, by x"}}\n'
+    )
     app = on_setup(engine)
     async with app.run_test(size=size) as pilot:
         await to_history(pilot)
         await pilot.press("down", "enter")
-        await until_shown(pilot, "Report", "Log: ", engine.log.name)
+        await until_shown(pilot, "Report", "Log", engine.log.name, again.name)
         assert other.name not in screen_text(app)
 
 

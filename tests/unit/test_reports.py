@@ -76,7 +76,11 @@ def test_a_report_calls_policies_as_the_screens_do(form: Callable[[VerifyReport,
 @pytest.mark.parametrize("form", [markdown, page])
 @pytest.mark.parametrize(
     ("overflown", "columns"),
-    [(101, "amount_eur, n"), (100, "amount_eur")],  # of 100 the retry wrote all
+    [
+        (101, "amount_eur, n, note"),
+        (100, "amount_eur"),
+        (99, "amount_eur, n, note"),
+    ],  # of 100 the retry wrote all; of 99 others, too
 )
 def test_a_report_names_the_columns_of_altered_values_and_what_was_retried(
     form: Callable[[VerifyReport, RunReport], str], overflown: int, columns: str

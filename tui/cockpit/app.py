@@ -240,7 +240,7 @@ class Cockpit(FailsQuietly):
         end = End.of(session.snapshot, session.exit_code, is_lost=session.is_lost)
         if self.choices.current.cockpit.notify:
             tell_terminal(self, sequences(end))
-        if not self.leaving.waits_for_run:
+        if not (self.leaving.waits_for_run or self.leaving.has_begun):
             self.orders.run_ended()
         if session.is_owner:
             command = AtEnd(self.choices.current, end, quiet=True)

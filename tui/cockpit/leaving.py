@@ -126,7 +126,7 @@ class Leaving:
     def signalled(self, number: signal.Signals) -> None:
         """End by a signal; only the first one counts."""
         if not self._is_ending:
-            self._is_ending = True
+            self._is_ending = self.has_begun = True
             self._app.run_worker(self._leave_by(number), group="signal")
 
     async def _leave_by(self, number: signal.Signals) -> None:

@@ -18,7 +18,7 @@ def logs_of(run_id: str, folder: Path | None) -> list[Path]:
         folder: None where it is not known.
     """
     found = []
-    sought = f" {run_id} ".encode()
+    sought = run_id.encode()
     for log in sorted(folder.glob("*.log"), reverse=True)[:_MOST] if folder is not None else ():
         with suppress(OSError), log.open("rb") as file:
             if sought in file.read(_BYTES):

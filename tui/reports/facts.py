@@ -278,7 +278,7 @@ def _altered(report: VerifyReport, run: RunReport) -> Section:
 
 def _columns_under(altered: str, count: int, table: TableCounts, run: RunReport) -> str:
     """Which columns such values can be of, as values are counted by policy alone: those whose rejects were retried with it and,
-    unless that were all of them, those that have it by the plan.
+    unless that were all of them, those that have it by the plan, and all others that had it in such a retry.
 
     Args:
         altered: `nul.strip`; of a policy with one such choice, its name alone.
@@ -290,9 +290,12 @@ def _columns_under(altered: str, count: int, table: TableCounts, run: RunReport)
     if planned is None or policy not in POLICIES:
         return NO_NUMBER
     retried: set[str] = set()
-    n_retried = 0
+    n_retried, is_of_all = 0, False
     for each in run.retried:
         for reason in each.reasons:
+            is_of_all |= (
+                reason.namespace == planned.namespace and bool(reason.written) and each.policies.get(policy) == choice
+            )
             is_of_it = (reason.namespace, reason.reason) == (planned.namespace, policy) and reason.written
             if is_of_it and each.policies.get(policy, choice) == choice:  # a policy of the settings is not kept
                 retried.add(reason.field)
@@ -302,10 +305,10 @@ def _columns_under(altered: str, count: int, table: TableCounts, run: RunReport)
         for column in planned.columns
         if column.field in retried
         or (
-            count > n_retried
+            count != n_retried
             and column.field not in ("", "_id")
             and policy in policies_for(column.type)
-            and column.policies.get(policy, run.options.get(policy)) == choice
+            and (is_of_all or column.policies.get(policy, run.options.get(policy)) == choice)
         )
     ]
     if len(names) > _NAMED:
