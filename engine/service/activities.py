@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from engine.cluster.crew import CrewsOf
 from engine.config import Settings, cluster_size_of
-from engine.errors import KnobError, MigrationError, UsageError
+from engine.errors import ConnectError, KnobError, MigrationError, UsageError
 from engine.knobs import CLUSTER_SIZE, Auto, Knob, knob_named
 from engine.ledger.history import replaced_since
 from engine.ledger.ledger import Ledger
@@ -195,11 +195,15 @@ class Activities:
         if isinstance(wanted, Auto):
             return self._leave_to_run(knob, wanted, by)
         applies = "from the next page" if is_verifying and knob.name == "page_size" else "at once"
-        if not self._beside:
-            applies = await run.knob_applies(knob, wanted)
-        for activity in self._beside.values():
-            if knob.name == "cluster_size":
-                await activity.check_size(wanted)
+        try:
+            if not self._beside:
+                applies = await run.knob_applies(knob, wanted)
+            for activity in self._beside.values():
+                if knob.name == "cluster_size":
+                    await activity.check_size(wanted)
+        except SERVER_FAILURES as error:  # such as of a connection that the run's end has just closed
+            words = failure_of(error).sentence
+            raise ConnectError(f"{knob.name} stays as it is: the target cannot be asked about it: {words}") from error
         turned = KnobChanged(knob=knob.name, old=run.record.knobs[knob.name], value=wanted)
         run.emit(turned.model_copy(update={"by": by}) if by else turned)
         if knob.name == "cluster_size":
