@@ -31,7 +31,7 @@ PATIENCE_S = 120.0
 ANSWERED = {
     Place.SETUP: ("connections free", "1 of 1 selected", "f9 Start"),
     Place.PLAN: ("registered_at", "f9 Start"),
-    Place.VERIFY: ("✓ counts match", "c Count"),
+    Place.VERIFY: (f"{USERS:,} read = ", "Counts match.", "c Count"),
     Place.HISTORY: ("mode create", "p Replay"),
 }
 """What a screen shows when it has its answers."""
