@@ -195,7 +195,7 @@ async def test_a_mode_that_is_chosen_after_edits_is_that_of_the_run_and_they_sta
         app.screen.query_one("#mode-choice", ChoiceField).selected = "append"
         engine.plan_text = TOML.replace('mode = "create"', 'mode = "append"')
         await pilot.press("escape", "f9")
-        await until_shown(pilot, "Start with 1 plan edit?", "mode append", "1 plan edit: collections,")
+        await until_shown(pilot, "Start with 1 plan edit?", "mode append", "1 plan edit: on top")
         await pilot.press("enter")
         await until(pilot, lambda: engine.received("start"))
         started = tomllib.loads(engine.received("start")[0]["plan"])
@@ -266,7 +266,7 @@ async def test_a_start_from_setup_uses_the_edits_or_says_that_it_does_not(
     async with app.run_test(size=size) as pilot:
         edited = await edit_once(pilot)
         await pilot.press("1", "f9")
-        await until_shown(pilot, "Start with 1 plan edit?", "2 collections, about", "1 plan edit: collections,")
+        await until_shown(pilot, "Start with 1 plan edit?", "2 collections, about", "1 plan edit: on top")
         assert "Setup has changed" not in screen_text(app)
         await click(pilot, "#plain")
         await until_shown(pilot, "Start this run?", "3 collections, about")
@@ -836,6 +836,20 @@ async def test_f4_types_are_chosen_from_a_list_that_what_is_typed_narrows(
             pilot, lambda: tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]["type"] == "bigint"
         )
         await until_shown(pilot, "1 edit")  # of one column, whatever it was in between
+
+
+async def test_arrows_choose_another_type_from_the_name_of_the_column_too(engine: ScriptedEngine) -> None:
+    app = on_setup(engine)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await to_plan(pilot)
+        await pilot.press("down", "e")
+        await until_shown(pilot, "Field total", "Apply")
+        assert app.screen.query_one("#column", Input).has_focus
+        await pilot.press("up")
+        assert app.screen.query_one("#type", Input).has_focus
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, PlanScreen) and "1 edit" in screen_text(app))
+        assert tomllib.loads(screen_of(app).edited_text)["tables"][0]["columns"][1]["type"] == "numeric"
 
 
 async def test_enter_applies_from_the_row_of_a_policy(engine: ScriptedEngine) -> None:

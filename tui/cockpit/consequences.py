@@ -107,7 +107,12 @@ def of_start(settings: Settings, chosen: Sequence[CollectionInfo], n_others: int
 
 def of_edited_start(settings: Settings, edited: EditedPlan) -> StartFacts:
     """A copy as a plan says that the operator has edited."""
-    lines = f"{edited.words}: collections, tables, mode, columns and policies are the plan's, not Setup's"
+    whose = (
+        "collections, tables, mode, columns and policies are the plan's, not Setup's"
+        if edited.file
+        else "on top of what Setup says of collections, mode and policies"
+    )
+    lines = f"{edited.words}: {whose}"
     older = ("Setup has changed since: its collections and mapping do not count.",) if edited.is_older else ()
     size = sum(table.size_bytes for table in edited.plan.tables)
     facts = _facts(settings, edited.plan.mode, _moved(edited.plan), size, lines, edited.plan, older)

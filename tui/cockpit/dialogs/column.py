@@ -180,10 +180,11 @@ class ColumnDialog(PlanForm[ColumnState]):
         self._show_policies(self._chosen() or self._now.type)
 
     def action_step(self, by: int) -> None:
-        """Another type of the list, while the cursor is in its field."""
+        """Another type of the list, while the cursor is in its field, or in the name's, where the keys mean nothing else."""
         field, options = self.query_one("#type", Input), self.query_one("#types", OptionList)
-        if self.focused is not field or not self._listed:
+        if not isinstance(self.focused, Input) or not self._listed:
             return
+        self.set_focus(field)
         at = ((options.highlighted or 0) + by) % len(self._listed)
         field.value = self._listed[at].type
         field.action_select_all()
