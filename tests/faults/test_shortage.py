@@ -6,8 +6,8 @@ import asyncio
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -107,6 +107,31 @@ async def test_a_run_that_waits_for_room_for_its_key_can_be_cancelled_and_resume
     assert_users_equal(source, target)
 
 
+HOLD = """
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN new; END $$;
+CREATE TRIGGER hold BEFORE UPDATE ON mongopg.run FOR EACH ROW WHEN (new.state = 'finishing') EXECUTE FUNCTION hold();
+"""
+
+
+@asynccontextmanager
+async def held_before_its_keys(engine: Engine, target: Target) -> AsyncIterator[None]:
+    """All rows are committed and no key is begun: a slow run cannot write yet that it is finishing, which comes before.
+
+    A lock of its row would hold it earlier, while it copies: events are written beside that row, and the ledger's session with
+    them waits for it.
+    """
+    target.execute(HOLD)
+    other = await asyncpg.connect(target.uri)
+    try:
+        await other.execute("SELECT pg_advisory_lock(1)")
+        await engine.set("throttle", 0)
+        await engine.until_state(RunState.FINISHING)
+        yield
+    finally:
+        await other.close()
+
+
 @pytest.mark.slow
 async def test_a_file_system_without_room_for_the_key_pauses_the_run_until_it_is_larger(
     source: Source, target: Target, engines: Engines, small_tablespace: Path
@@ -114,15 +139,9 @@ async def test_a_file_system_without_room_for_the_key_pauses_the_run_until_it_is
     remount(small_tablespace, "64m")
     add_users(source, USERS)
     engine = await started(engines)
-    other = await asyncpg.connect(target.uri)
-    try:
-        await other.execute("BEGIN; SELECT FROM mongopg.run FOR UPDATE")  # nothing is finished before this lock is gone
-        await engine.set("throttle", 0)
-        await engine.until_state(RunState.FINISHING)
+    async with held_before_its_keys(engine, target):
         space = os.statvfs(small_tablespace)
         remount(small_tablespace, f"{(space.f_blocks - space.f_bfree) * space.f_frsize // 1024 + 128}k")
-    finally:
-        await other.close()
 
     await waits_for_space(engine, target)
     remount(small_tablespace, "64m")
@@ -235,14 +254,8 @@ async def test_too_few_connections_for_keys_pause_the_run_until_there_are_more(
     engine = await engines.launch(engines.settings("users", run=SLOW, target={"uri": limited.uri}))
     await engine.start()
     await engine.until_written(1)
-    other = await asyncpg.connect(target.uri)
-    try:
-        await other.execute("BEGIN; SELECT FROM mongopg.run FOR UPDATE")  # nothing is finished before this lock is gone
-        await engine.set("throttle", 0)
-        await engine.until_state(RunState.FINISHING)
+    async with held_before_its_keys(engine, target):
         target.execute(f"ALTER ROLE {limited.database} CONNECTION LIMIT 1")
-    finally:
-        await other.close()
 
     paused = await engine.until_state(RunState.PAUSED)
     assert paused.eta_reason == "waiting: target connections"
