@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tests.conftest import Source, Target
     from tests.engine.front_end import Command, FrontEnd
 
-SLOW = "1000"
-"""Rows per second: the run takes twenty seconds then."""
+SLOW = ["--throttle", "200", "--page-size", "100"]
+"""The run takes a hundred seconds then: several commands to it in turn take twenty where the machine has much else to do."""
 WAIT_S = 60.0
 NOW_S = 30.0
 """What a stop at once may take, processes gone: a second on a machine that has nothing else to do."""
@@ -30,7 +30,7 @@ NOW_S = 30.0
 def running(front_end: FrontEnd, source: Source) -> Command:
     """A slow run in the middle of its copy."""
     fill(source)
-    command = front_end.start("run", "--json", "--cluster-size", "2", "--page-size", "500", "--throttle", SLOW)
+    command = front_end.start("run", "--json", "--cluster-size", "2", *SLOW)
     command.until_progress(lambda record: record["written"] > 0)
     return command
 
