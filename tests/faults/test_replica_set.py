@@ -63,8 +63,14 @@ def all_there(members: ReplicaSet) -> None:
 
 
 def fill(three: Source) -> None:
+    """Also while the member that the test before had killed becomes the primary again, which it has the priority for."""
     things = three.db.get_collection("things", write_concern=WriteConcern(w=3))
-    things.insert_many({"_id": uuid_of(number), "n": number, "text": "x" * 200} for number in range(DOCUMENTS))
+
+    def anew() -> None:
+        things.drop()
+        things.insert_many({"_id": uuid_of(number), "n": number, "text": "x" * 200} for number in range(DOCUMENTS))
+
+    insisted(anew)
 
 
 async def begun(engines: Engines, three: Source, target: Target, **run: Any) -> tuple[Engine, int]:
