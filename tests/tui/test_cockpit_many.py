@@ -54,8 +54,8 @@ async def test_a_plan_of_thousands_of_collections_is_walked_through(engine: Scri
     async with app.run_test(size=(120, 40)) as pilot:
         await until_shown(pilot, "3 of 4 selected")
         await pilot.press("2")
-        await until_shown(pilot, "shop.c0000 → public.c0000", "1 of 5000 collections")
+        await until_shown(pilot, "shop.c0000 → public.c0000", "1 of 5,000 collections")
         began = time.process_time()
         await pilot.press("n")
-        await until_shown(pilot, "shop.c0001 → public.c0001", "2 of 5000 collections")
+        await until_shown(pilot, "shop.c0001 → public.c0001", "2 of 5,000 collections")
         assert time.process_time() - began < DRAWN_S
