@@ -121,9 +121,10 @@ def test_errors_of_people_who_type_such_names(front_end: FrontEnd, source: Sourc
 
 @pytest.mark.slow
 def test_in_a_terminal_without_the_cockpit(front_end: FrontEnd, hostile_server: list[str]) -> None:
+    silent = {**front_end.environment, "MONGOPG_COCKPIT_NOTIFY": "false"}  # our own bell is none of theirs
     for words, code in ((["plan", *hostile_server], 0), (["plan", "--ddl", *hostile_server], 0),
                         (["run", "--headless", *hostile_server], 4), (["rejects"], 0), (["runs"], 0)):  # fmt: skip
-        with Terminal([*PROGRAM, *words], front_end.environment) as terminal:
+        with Terminal([*PROGRAM, *words], silent) as terminal:
             assert terminal.wait_for_end() == code, terminal.output
             assert_tame(terminal.output)
 
