@@ -136,7 +136,7 @@ KINDS = {
     "finished": "run_id state! verification verification_level consistency read written rejected seconds rows_per_s"
     " rows_per_s_overall rows_per_s_copying copied copying_s tables altered seeded exit_code snapshot_unix follow error",
     "verified": "run_id level result! tables less_strict redacted seconds verification_level unix",
-    "retried": "tried! written! already_there left! altered policies unix",
+    "retried": "tried! written! already_there left! altered policies reasons unix",
 }
 """Version 1: every kind with its facts, those marked that it cannot do without.
 
