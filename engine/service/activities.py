@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from engine.cluster.crew import CrewsOf
 from engine.config import Settings, cluster_size_of
-from engine.errors import ConnectError, KnobError, MigrationError, UsageError
+from engine.errors import KnobError, MigrationError, UsageError
 from engine.knobs import CLUSTER_SIZE, Auto, Knob, knob_named
 from engine.ledger.history import replaced_since
 from engine.ledger.ledger import Ledger
@@ -19,7 +18,6 @@ from engine.protocol import (
     Event,
     KnobChanged,
     MakePlan,
-    RejectsRetried,
     RetryRejects,
     RetryReport,
     Snapshot,
@@ -35,7 +33,7 @@ from engine.run.states import require
 from engine.service.census_plan import CensusPlan
 from engine.service.sockets import run_id_now
 from engine.verify.full import FullVerification
-from engine.verify.retry_rejects import retry
+from engine.verify.retry_rejects import as_event, retry
 from engine.work.connections import SERVER_FAILURES, failure_of
 
 log = logging.getLogger(__name__)
@@ -128,18 +126,7 @@ class Activities:
         """Write rejects of a run again; of this engine's own run the record follows."""
         report = await retry(command, self.run.settings)
         if report.run_id == self.run.record.run_id:
-            self.run.emit(
-                RejectsRetried(
-                    tried=report.tried,
-                    written=report.written,
-                    already_there=report.already_there,
-                    left=report.left,
-                    altered=report.altered,
-                    policies=command.policies,
-                    reasons=report.reasons,
-                    unix=round(time.time(), 3),
-                )
-            )
+            self.run.emit(as_event(report, command.policies))
             await self.recount()
         return report
 
@@ -195,15 +182,11 @@ class Activities:
         if isinstance(wanted, Auto):
             return self._leave_to_run(knob, wanted, by)
         applies = "from the next page" if is_verifying and knob.name == "page_size" else "at once"
-        try:
-            if not self._beside:
-                applies = await run.knob_applies(knob, wanted)
-            for activity in self._beside.values():
-                if knob.name == "cluster_size":
-                    await activity.check_size(wanted)
-        except SERVER_FAILURES as error:  # such as of a connection that the run's end has just closed
-            words = failure_of(error).sentence
-            raise ConnectError(f"{knob.name} stays as it is: the target cannot be asked about it: {words}") from error
+        if not self._beside:
+            applies = await run.knob_applies(knob, wanted)
+        for activity in self._beside.values():
+            if knob.name == "cluster_size":
+                await activity.check_size(wanted)
         turned = KnobChanged(knob=knob.name, old=run.record.knobs[knob.name], value=wanted)
         run.emit(turned.model_copy(update={"by": by}) if by else turned)
         if knob.name == "cluster_size":

@@ -34,6 +34,7 @@ from engine.service.doors import Doors
 from engine.service.event_backlog import EventBacklog
 from engine.service.peers import peer_of
 from engine.service.run_log import RunLog, log_problems, log_start
+from engine.work.connections import SERVER_FAILURES, failure_of
 
 MAX_BACKLOG = 10_000
 """Events waiting for a slow client; with more it is dropped."""
@@ -206,6 +207,10 @@ class Server:
             result = await self._obey(client, command, redact(handshake.asked_by(message)))
         except MigrationError as error:
             client.send(handshake.reply(number, _error(error)))
+        except SERVER_FAILURES as failure:  # such as of a connection that the run's end has just closed
+            found = failure_of(failure)
+            log.warning("a server failed a command: %s: %s", type(failure).__name__, found.sentence)
+            client.send(handshake.reply(number, _error(MigrationError(found.sentence, code=found.code))))
         except Exception:
             log.exception("a command failed")
             client.send(handshake.reply(number, _error(MigrationError("The engine failed at this; see its log."))))

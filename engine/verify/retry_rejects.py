@@ -107,30 +107,39 @@ async def retry(command: RetryRejects, settings: Settings) -> RetryReport:
                     work = await _prepared(connection, record.run_id, record.mode, table, load, command, settings)
                     await work.run(sums)
             report = await history.list_rejects(ledger, record.run_id, command.samples)
-            event = RejectsRetried(
+            retried = RetryReport(
+                run_id=record.run_id,
                 tried=sums.tried,
                 written=sums.written,
                 already_there=sums.already_there,
                 left=report.total,
                 altered=dict(sums.altered),
-                policies=command.policies,
                 reasons=sums.reasons,
-                unix=round(time.time(), 3),
+                groups=report.groups,
             )
             async with ledger.session() as connection:
-                await runs.append_afterwards(connection, record.run_id, event)
+                await runs.append_afterwards(connection, record.run_id, as_event(retried, command.policies))
         except sqlstates.FAILURES as error:
             code, sentence = sqlstates.describe(error)
             raise MigrationError(f"{sentence} Rejects written before stay written; try again.", code=code) from error
-    return RetryReport(
-        run_id=record.run_id,
-        tried=sums.tried,
-        written=sums.written,
-        already_there=sums.already_there,
-        left=report.total,
-        altered=dict(sums.altered),
-        reasons=sums.reasons,
-        groups=report.groups,
+    return retried
+
+
+def as_event(report: RetryReport, policies: dict[str, str]) -> RejectsRetried:
+    """What the record of the run keeps of a retry that has just ended.
+
+    Args:
+        policies: that were chosen for it.
+    """
+    return RejectsRetried(
+        tried=report.tried,
+        written=report.written,
+        already_there=report.already_there,
+        left=report.left,
+        altered=report.altered,
+        policies=policies,
+        reasons=report.reasons,
+        unix=round(time.time(), 3),
     )
 
 

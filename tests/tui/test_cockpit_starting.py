@@ -29,6 +29,7 @@ from tests.tui.driving import (
 )
 from tests.tui.scripted_answers import found_tables
 from tests.tui.scripted_engine import ScriptedEngine, completed, running
+from tui.cockpit.app import Cockpit
 from tui.cockpit.engines import Launching
 from tui.cockpit.screens.setup import SetupScreen
 
@@ -285,11 +286,16 @@ async def test_the_plan_is_checked_again_after_a_run_whose_tables_are_there_now(
         await until_shown(pilot, "× target shop: 2 tables would stop the run")
 
 
+def before_a_run(engine: ScriptedEngine, launching: Launching) -> Cockpit:
+    """A cockpit on Setup, whose engine runs what it is told to start."""
+    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    return on_setup(engine, launching=launching)
+
+
 async def test_a_cancelled_run_is_resumed_in_a_new_engine(
     engine: ScriptedEngine, second: ScriptedEngine, launching: Launching
 ) -> None:
-    app = on_setup(engine, launching=launching)
-    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    app = before_a_run(engine, launching)
     async with app.run_test(size=LARGE) as pilot:
         await start_a_run(pilot)
         await pilot.press("x")
@@ -302,8 +308,7 @@ async def test_a_cancelled_run_is_resumed_in_a_new_engine(
 
 
 async def test_resuming_is_seen_at_once(engine: ScriptedEngine, second: ScriptedEngine, launching: Launching) -> None:
-    app = on_setup(engine, launching=launching)
-    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    app = before_a_run(engine, launching)
     async with app.run_test(size=LARGE) as pilot:
         await start_a_run(pilot)
         engine.show(completed(state=RunState.CANCELLED, phase="cancelled", exit_code=130))
@@ -341,8 +346,7 @@ async def test_a_run_without_workers_that_is_being_stopped_says_what_it_still_do
 async def test_r_while_a_run_is_being_stopped_resumes_it_once_it_has_stopped(
     engine: ScriptedEngine, second: ScriptedEngine, launching: Launching
 ) -> None:
-    app = on_setup(engine, launching=launching)
-    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    app = before_a_run(engine, launching)
     async with app.run_test(size=LARGE) as pilot:
         await start_a_run(pilot)
         engine.show(stopping())
@@ -360,8 +364,7 @@ async def test_r_while_a_run_is_being_stopped_resumes_it_once_it_has_stopped(
 async def test_a_run_that_is_to_stay_stopped_or_has_failed_is_not_resumed_by_itself(
     engine: ScriptedEngine, second: ScriptedEngine, launching: Launching, end: RunState
 ) -> None:
-    app = on_setup(engine, launching=launching)
-    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    app = before_a_run(engine, launching)
     async with app.run_test(size=LARGE) as pilot:
         await start_a_run(pilot)
         engine.show(stopping())
@@ -381,8 +384,7 @@ async def test_a_run_that_is_to_stay_stopped_or_has_failed_is_not_resumed_by_its
 async def test_a_run_whose_engine_dies_is_resumed_in_a_new_one(
     engine: ScriptedEngine, second: ScriptedEngine, launching: Launching
 ) -> None:
-    app = on_setup(engine, launching=launching)
-    engine.on_start = lambda scripted: scripted.show(running(tables=completed().tables))
+    app = before_a_run(engine, launching)
     async with app.run_test(size=SMALL) as pilot:
         await start_a_run(pilot)
         engine.die()
