@@ -445,12 +445,13 @@ class Finishing:
         async def finish() -> None:
             wait_s = ending.LOCK_TIMEOUT_S
             async with self._ledger.own_session(lock_timeout_s=wait_s, is_shared=True) as connection:
+                is_new = load.made or load.staging is not None
+                # Both only read: neither waits for the other. A key takes all the processors that the server gives it; these
+                # and the count of the source, which has begun, take one each, so they come before it.
+                await together(ending.analyze(connection, load, is_new=is_new), count())
                 await ending.build_key(
                     connection, load, table.mapping, has_key=table.has_key, key_name=table.key, at_once=self._at_once
                 )
-                is_new = load.made or load.staging is not None
-                # Both only read: neither waits for the other.
-                await together(ending.analyze(connection, load, is_new=is_new), count())
 
         async with builders.place():
             self._enter(table, TableState.BUILDING_KEY)
