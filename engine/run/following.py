@@ -111,8 +111,8 @@ class Following:
         )
         self._since = since
         self._known = known
-        self._seen = found.seen_time
-        """The newest time of which is known that the source's majority had a write then;"""
+        self._seen = found.seen_time or since
+        """The newest time of which is known that the source's majority had a write then: at first that of the beginning;"""
         self._may_be_seen = 0
         """one of which that is not certain yet."""
         self._keeps_seen = False
@@ -328,7 +328,8 @@ class Following:
             raise cannot_follow(beginning.cannot_follow)
         to_do = self._halting.anew(beginning.after.at, uuids)
         await insist(self._context, lambda: self._ledger.follow_anew(beginning, "catching_up", to_do))
-        self._since, self._known, self._seen = beginning.after.at, beginning.source_set, 0
+        self._since = self._seen = beginning.after.at
+        self._known = beginning.source_set
         self._may_be_seen = 0
         self._checking.verified_to = None  # whatever was: it may be of a time that is no more
         self.job.forget()
