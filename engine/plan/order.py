@@ -122,11 +122,12 @@ def with_orders(
     found: dict[int, RecordCuts] = {}
     tables = []
     for table in plan.tables:
-        why = _why_without_natural(settings, table) or reasons.get(table.task_id, "")
+        told = reasons.get(table.task_id, "")
+        why = _why_without_natural(settings, table) or told
         if settings.run.order == "id":
             why = ASKED_FOR
         elif settings.run.order == "natural" and why not in ("", EMPTY):
-            raise natural_refused(table, why)
+            raise natural_refused(table, why if told in ("", EMPTY) else told)
         order: Order = "id" if why else "natural"
         if not why:
             found[table.task_id] = cuts[table.task_id]

@@ -10,6 +10,7 @@ import signal
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from math import isnan
 
 import asyncpg
 
@@ -24,6 +25,7 @@ QUERY_S = 2.0
 """A query that takes longer is ended by the server."""
 COMMAND_S = 10.0
 """A command that takes longer is killed."""
+NO_NUMBER = "Its first value is no number, interval or boolean."
 OUTPUT = 4_096
 """Bytes of its output that are looked at."""
 _TOLD = 120
@@ -48,19 +50,26 @@ async def number_of(connection: asyncpg.Connection, query: str) -> float:
     """The first value of a query as a number; 0 for no row and for NULL.
 
     Raises:
-        ValueError: it is no number.
-        asyncpg.PostgresError, OSError: the server or the connection is at fault.
+        ValueError: it is no number, or the query cannot be asked so.
+        asyncpg.PostgresError, asyncpg.InterfaceError, OSError: the server or the connection is at fault.
     """
-    async with connection.transaction(readonly=True):
-        await connection.execute(f"SET LOCAL statement_timeout = {round(QUERY_S * 1000)}")
-        value = await connection.fetchval(query)
+    try:
+        async with connection.transaction(readonly=True):
+            await connection.execute(f"SET LOCAL statement_timeout = {round(QUERY_S * 1000)}")
+            value = await connection.fetchval(query)
+    except asyncpg.InterfaceError as error:
+        if connection.is_closed():
+            raise
+        raise ValueError(f"It cannot be asked: {one_line(str(error))}.") from error  # such as one with a $1 in it
+    except (OverflowError, LookupError) as error:  # of a time beyond Python's, or rows without a column
+        raise ValueError(NO_NUMBER) from error
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, (bool, int, float, Decimal)):
-        return float(value)
     if value is None:
         return 0.0
-    raise ValueError("Its first value is no number, interval or boolean.")
+    if isinstance(value, (bool, int, float, Decimal)) and not isnan(value):  # which is past no limit
+        return float(value)
+    raise ValueError(NO_NUMBER)
 
 
 class OwnReading:
@@ -85,8 +94,9 @@ class OwnReading:
         if own.file:
             try:
                 has_file = await asyncio.to_thread(_exists, own.file)
-            except OSError as error:
-                unseen.append(Unseen(what=FILE, why=f"The file cannot be looked at ({error.strerror})."))
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else str(error)
+                unseen.append(Unseen(what=FILE, why=f"The file cannot be looked at ({why})."))
             # The command may take its time; the file counts at once.
             self._seen = self._seen.model_copy(update={"has_file": has_file})
         if own.command:
@@ -103,7 +113,7 @@ class OwnReading:
 
 
 def _exists(path: str) -> bool:
-    """Raises OSError where there is no telling."""
+    """Raises OSError, or ValueError for what cannot be a path, where there is no telling."""
     try:
         os.stat(os.path.expanduser(path))
     except (FileNotFoundError, NotADirectoryError):

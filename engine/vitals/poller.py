@@ -273,11 +273,12 @@ class _TargetWatch(_Watch[TargetVitals]):
             try:
                 async with asyncio.timeout(ANSWER_S):
                     return view.model_copy(update={"query": await number_of(connection, query)})
-            except (asyncpg.PostgresError, ValueError) as error:
-                if isinstance(error, asyncpg.PostgresError) and sqlstates.is_broken_connection(error):
-                    raise
-                why = sqlstates.describe(error)[1] if isinstance(error, asyncpg.PostgresError) else str(error)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+                why = str(error) if isinstance(error, ValueError) else sqlstates.describe(error)[1]
+                # Also where the connection broke: it may be the query that ends it, and other guards have to see.
                 self._failed_query = (query, why, time.monotonic() + QUERY_AGAIN_S)
+                if not isinstance(error, ValueError) and sqlstates.is_broken_connection(error):
+                    raise
         return view.model_copy(update={"unseen": [*view.unseen, Unseen(what=QUERY, why=why)]})
 
     async def close(self) -> None:

@@ -14,8 +14,10 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from engine.config import GuardSettings
+from engine.guards.limits import findings
 from engine.protocol import SourceVitals, StepView, TargetVitals, VitalsView
-from engine.vitals.poller import NO_ROOM, Vitals, WatchedTarget
+from engine.vitals.poller import NO_ROOM, Vitals, WatchedTarget, look_once
 from tests.guarded import mongod_with_users, running_mongod
 from tests.running import Engines, add_users
 from tests.slow_run import completed, started
@@ -260,6 +262,38 @@ async def test_a_part_that_postgresql_refuses_leaves_the_others(
     assert "42883" in unseen.why
     assert view.target.wal_bytes_per_s is None
     assert view.target.free_connections is not None
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        pytest.param("SELECT 'NaN'::numeric", "no number", id="NaN"),
+        pytest.param("SELECT 'NaN'::float8", "no number", id="NaN of another type"),
+        pytest.param("SELECT '0001-01-01 BC'::timestamptz", "no number", id="a time beyond Python's"),
+        pytest.param("SELECT FROM pg_class", "no number", id="no column"),
+        pytest.param("SELECT $1::int", "It cannot be asked: ", id="an argument"),
+        pytest.param(
+            "SELECT pg_terminate_backend(pg_backend_pid())", "", id="the end of the session", marks=pytest.mark.slow
+        ),
+    ],
+)
+async def test_whatever_a_query_of_an_operator_does_other_guards_see(query: str, why: str, target: Target) -> None:
+    guard = GuardSettings(query=query, query_limit=5)
+    async with watching("mongodb://127.0.0.1:1/none", target.uri) as vitals:
+        vitals.own.take(guard)
+        view = await until(vitals, lambda seen, _: any(each.what == "guard.query" for each in seen.unseen))
+    states = {each.name: each.view().state for each in findings(guard, view)}
+    assert states["standby_lag"] == "fine"
+    assert states["query"] == "unseen"
+    assert view.target is not None
+    assert why in view.target.unseen[-1].why
+
+
+async def test_a_file_that_no_file_can_be_is_not_seen(target: Target) -> None:
+    guard = GuardSettings(file="a\0b")
+    seen = {each.name: each.view() for each in findings(guard, await look_once("", target.uri, RUN, guard))}
+    assert seen["file"].state == "unseen"
+    assert seen["file"].words == "The file cannot be looked at (embedded null byte)."
 
 
 async def test_what_a_user_of_mongodb_may_not_see_is_named_with_its_grant(target: Target) -> None:
