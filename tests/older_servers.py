@@ -14,6 +14,8 @@ CLUSTERED = (5, 3)
 """MongoDB's first versions with such collections."""
 PUBLISHED_PARTS = 15
 """PostgreSQL's first version whose publications may have columns and rows of a table."""
+NAMED_NOT_NULL = 18
+"""PostgreSQL's first version in which NOT NULL is a constraint with a name."""
 
 
 def require_mongodb(source: Source, version: tuple[int, ...]) -> None:

@@ -284,6 +284,7 @@ async def swap(
             assert load.staging is not None
             old_oid = old_tables.get(load.target)
             if old_oid is None:
+                await _name_not_nulls(connection, load)
                 await _take_name(connection, load, (key_names or {}).get(load.task_id, ""))
                 continue
             mapping = Mapping.model_validate_json(load.mapping)
@@ -298,6 +299,7 @@ async def swap(
             if found or not load.made or ("column" not in drops and await holds_values(connection, table)):
                 exchanged.append(table)
                 continue
+            await _name_not_nulls(connection, load, old_oid)
             await _hand_over(connection, old_oid, load.staging)
             old = ddl.old_name(load.target, run_id)
             await connection.execute(ddl.rename_table(load.target, old.table))
@@ -447,6 +449,28 @@ async def _take_name(connection: asyncpg.Connection, load: TableLoad, key_name: 
         if await taken_relations(connection, load.target.schema, [name]):  # since it was chosen
             name = await free_name(connection, load.target.schema, load.target.table, ddl.KEY_SUFFIX)
         await connection.execute(ddl.rename_constraint(load.target, key, name))
+
+
+async def _name_not_nulls(connection: asyncpg.Connection, load: TableLoad, old_oid: int = 0) -> None:
+    """Give NOT NULLs, which have names since PostgreSQL 18, those of the old table, else those that a table has by itself."""
+    assert load.staging is not None
+    names = await connection.fetch(
+        """
+        WITH named AS (
+            SELECT c.conrelid, c.conname, a.attname
+            FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+            WHERE c.conrelid IN ($1, $2) AND c.contype = 'n'
+        )
+        SELECT made.conname AS made, made.attname AS column, old.conname AS old
+        FROM named made LEFT JOIN named old ON old.conrelid = $2 AND old.attname = made.attname WHERE made.conrelid = $1
+        """,
+        load.table_oid,
+        old_oid,
+    )
+    for each in names:
+        name = each["old"] or ddl.fitted(f"{load.target.table}_{each['column']}", "_not_null")
+        if each["made"] != name:
+            await connection.execute(ddl.rename_constraint(load.staging, each["made"], name))
 
 
 async def _hand_over(connection: asyncpg.Connection, old_oid: int, staging: TableName) -> None:

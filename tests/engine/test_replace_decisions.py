@@ -21,6 +21,7 @@ from engine.rows import TableLoad
 from tests.engine.catalogue import facts_of
 from tests.engine.target_tools import NAMESPACE, RUN
 from tests.engine.test_target_tables import MAPPING, begin, connected, finish_run, load_rows
+from tests.older_servers import NAMED_NOT_NULL, postgres_version
 from tests.running import Engines, committed
 
 if TYPE_CHECKING:
@@ -173,6 +174,29 @@ async def test_a_rename_does_where_nothing_is_lost_or_may_be_lost(target: Target
         target.execute("CREATE VIEW v AS TABLE users")
         (load,) = await wanted(connection, "replace", mapping=WIDER, drops={"index", "dependant"})
         assert not load.made, "what is another's cannot be dropped"
+
+
+@pytest.mark.parametrize(
+    ("made", "names"),
+    [
+        ("", ["users__id_not_null"]),
+        ("CREATE TABLE users (_id text PRIMARY KEY, n integer)", ["users__id_not_null"]),
+        (
+            "CREATE TABLE users (_id text CONSTRAINT needed NOT NULL CONSTRAINT users_pkey PRIMARY KEY, n integer)",
+            ["needed"],
+        ),
+    ],
+)
+async def test_not_null_keeps_its_name(target: Target, made: str, names: list[str]) -> None:
+    if made:
+        target.execute(made)
+    async with connected(target.uri) as connection:
+        load = await begin(connection, "replace")
+        assert load.made
+        await finish_run(connection, load)
+    found = target.rows("SELECT conname FROM pg_constraint WHERE contype = 'n' AND conrelid = 'users'::regclass")
+    # Before PostgreSQL 18 it has none.
+    assert [row[0] for row in found] == (names if postgres_version(target) >= NAMED_NOT_NULL else [])
 
 
 async def test_a_discarded_exchange_leaves_the_table_alone(target: Target) -> None:
