@@ -269,8 +269,8 @@ def _character(character: str) -> str:
 def may_be_repeated(typed: str) -> bool:
     """Whether a message may repeat a value that a setting does not take: not what may be a password in the wrong field.
 
-    A number may, a name such as `shop.users`, and what is too short to be one; what is nearly one of the words that the setting
-    takes is for the caller.
+    A number may, a name such as `shop.users`, bounds such as `auto:9-4`, and what is too short to be one; what is nearly one of
+    the words that the setting takes is for the caller.
     """
-    is_plain = re.fullmatch(r"[-+]?[\d.,_ ]{1,20}%?|[A-Za-z_]+(\.[A-Za-z_]+)+", typed) is not None
+    is_plain = re.fullmatch(r"[-+]?[\d.,_ ]{1,20}%?|[A-Za-z_]+(\.[A-Za-z_]+)+|auto:[\d-]{1,12}", typed) is not None
     return is_plain or len(typed) <= _MOST_REPEATED

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from math import isnan
+from sys import float_info
 
 import asyncpg
 
@@ -68,7 +69,7 @@ async def number_of(connection: asyncpg.Connection, query: str) -> float:
     if value is None:
         return 0.0
     if isinstance(value, (bool, int, float, Decimal)) and not isnan(value):  # which is past no limit
-        return float(value)
+        return max(-float_info.max, min(float_info.max, float(value)))  # JSON has no infinity
     raise ValueError(NO_NUMBER)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -287,6 +288,17 @@ async def test_whatever_a_query_of_an_operator_does_other_guards_see(query: str,
     assert states["query"] == "unseen"
     assert view.target is not None
     assert why in view.target.unseen[-1].why
+
+
+@pytest.mark.parametrize(
+    ("value", "state"), [("'Infinity'::float8", "pauses"), ("1e400", "pauses"), ("'-Infinity'::numeric", "fine")]
+)
+async def test_without_end_is_past_every_limit_and_a_number_of_json(value: str, state: str, target: Target) -> None:
+    guard = GuardSettings(query=f"SELECT {value}", query_hard=5)
+    view = await look_once("", target.uri, RUN, guard)
+    (seen,) = [each.view() for each in findings(guard, view) if each.name == "query"]
+    assert seen.state == state
+    json.dumps([seen.model_dump(mode="json"), view.model_dump(mode="json")], allow_nan=False)
 
 
 async def test_a_file_that_no_file_can_be_is_not_seen(target: Target) -> None:

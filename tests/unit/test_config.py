@@ -281,6 +281,7 @@ def test_wrong_values_are_answered_with_what_the_setting_takes(monkeypatch: pyte
     bounds = "must be a whole number between 1 and 1,024, auto, or auto:4-16"
     assert _refusal("[run]\ncluster_size = 9999") == f"run.cluster_size in ./config.toml {bounds}, not 9999."
     assert _refusal(run__cluster_size="abc") == f"--cluster-size {bounds}, not 'abc'."
+    assert _refusal(run__cluster_size="auto:9-4") == f"--cluster-size {bounds}, not 'auto:9-4'."
     assert _refusal(run__mode="apend").endswith(
         "must be one of create, append, replace, upsert, not 'apend'; did you mean append?"
     )
