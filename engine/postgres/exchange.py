@@ -41,6 +41,12 @@ KEPT_MARK = "__mongopg_kept_"
 PARTITIONS_CHECKED = 64
 """Of a table with more partitions than this, a row that fits none is found by the swap only."""
 _ATTACHED_SHOWN = 5
+_ROW_TRIGGERS = """
+    tgrelid IN (SELECT to_regclass($1) UNION SELECT relid FROM pg_partition_tree(to_regclass($1)))
+    AND tgtype & 7 = 7 AND tgenabled IN ('O', 'A') AND NOT tgisinternal
+"""
+"""Those of a table and of its partitions that may change a row before the table looks at it, or leave it out: ROW (1),
+BEFORE (2), INSERT (4)."""
 _COLUMN_TYPES = {spelling(each.value): each for each in ColumnType}
 
 
@@ -252,11 +258,9 @@ async def _partition_statements(connection: asyncpg.Connection, oid: int, stagin
 
 
 async def _has_row_triggers(connection: asyncpg.Connection, target: TableName) -> bool:
-    """Triggers that may change a row before the table looks at it: ROW (1), BEFORE (2), INSERT (4)."""
     return bool(
         await connection.fetchval(
-            "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass($1) AND tgtype & 7 = 7"
-            " AND tgenabled IN ('O', 'A') AND NOT tgisinternal)",
+            f"SELECT EXISTS (SELECT FROM pg_trigger WHERE {_ROW_TRIGGERS})",  # noqa: S608 - our own words
             target.sql,
         )
     )
@@ -383,9 +387,8 @@ class _Work:
 
     async def _who_drops(self) -> str:
         names = await self.connection.fetch(
-            "SELECT tgname FROM pg_trigger WHERE tgrelid = $1 AND tgtype & 7 = 7 AND tgenabled IN ('O', 'A')"
-            " AND NOT tgisinternal ORDER BY tgname",
-            self.table.oid,
+            f"SELECT DISTINCT tgname FROM pg_trigger WHERE {_ROW_TRIGGERS} ORDER BY tgname",  # noqa: S608 - our own words
+            self.table.target.sql,
         )
         if not names:
             return ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bson import Int64
 
-from engine.errors import TargetExists, UsageError
+from engine.errors import MigrationError, TargetExists, UsageError
 from engine.ledger import runs
 from engine.ledger.earlier_runs import mappings_of
 from engine.mapping.model import Column, ColumnType, Kind, Mapping, Role
@@ -287,6 +287,19 @@ async def test_what_was_hung_on_a_table_during_the_load_stays_and_what_stops_the
     kept = facts_of(target, "plain")
     assert [trigger["tgname"] for trigger in kept["triggers"]] == ["skips"]
     assert [reject["reason"] for reject in target.rows("SELECT reason FROM mongopg.reject")] == ["check_violation"]
+
+
+async def test_a_trigger_that_only_a_partition_has_is_named_where_rows_are_left_out(target: Target) -> None:
+    target.execute("""
+        CREATE TABLE users (_id text NOT NULL PRIMARY KEY, n integer) PARTITION BY HASH (_id);
+        CREATE TABLE part PARTITION OF users FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+        CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN CASE WHEN NEW.n <> 2 THEN NEW END; END';
+        CREATE TRIGGER skips BEFORE INSERT ON part FOR EACH ROW EXECUTE FUNCTION skip()""")
+    async with connected(target.uri) as connection:
+        load = await begin(connection, "replace")
+        await load_rows(connection, load, [("a", 1), ("b", 2)], "replace")
+        with pytest.raises(MigrationError, match=r"of 2 rows it took 1\. Its BEFORE trigger drops rows: skips\."):
+            await finish_run(connection, load)
 
 
 def test_the_settings_know_the_kinds_that_may_go() -> None:
