@@ -11,6 +11,7 @@ import asyncpg
 
 from engine.errors import MigrationError
 from engine.failures import LOCK_NOT_AVAILABLE
+from engine.mapping.cautions import listed
 from engine.mapping.names import TableName
 from engine.postgres.sqlstates import FAILURES, one_line
 
@@ -63,7 +64,7 @@ async def naming_blockers(
                 words = ""  # the sentence about the lock itself has to do
             if words:
                 found.append(f"Table {table} is locked: {words}.")
-        named = ", ".join(map(str, tables))
+        named = listed([str(table) for table in tables])
         message = " ".join(found) or f"A lock on {named} did not come in time."
         raise MigrationError(message, code=LOCK_NOT_AVAILABLE) from error
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from engine.errors import MigrationError, UsageError
+from engine.mapping.cautions import listed
 from engine.mapping.kinds import NUMBERS, kinds_that_always_fit
 from engine.mapping.model import ColumnType, Mapping, Role
 from engine.mapping.names import TableName, quote_identifier
@@ -500,7 +501,7 @@ async def _refusable(connection: asyncpg.Connection, tables: Sequence[Exchange],
         if may_pass(error):
             raise
         raise MigrationError(
-            f"Table {', '.join(str(table.target) for table in tables)} was not replaced, since the new rows cannot be put "
+            f"Table {listed([str(table.target) for table in tables])} was not replaced, since the new rows cannot be put "
             f"into it: {describe(error)[1]} {_as_it_was(tables[0])}",
             code="exchange",
         ) from error

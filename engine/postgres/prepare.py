@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import asyncpg
 
 from engine.errors import TargetExists, UsageError
+from engine.mapping.cautions import SHOWN_NAMES, listed
 from engine.mapping.equal_keys import becomes_one_number, may_share_rows
 from engine.mapping.kinds import NUMBERS
 from engine.mapping.model import ColumnType, Mapping
 from engine.mapping.names import TableName, quote_identifier
 from engine.notation import written_namespace
+from engine.plurals import counted
 from engine.postgres import attachments, ddl, exchange, requirements, tables
 from engine.postgres.attachments import Earlier, Found
 from engine.postgres.existing import ADDING, EarlierOf
@@ -251,7 +253,10 @@ def _together(refusals: Sequence[UsageError]) -> UsageError:
     if len(refusals) == 1:
         return refusals[0]
     existing = [each for each in refusals if isinstance(each, TableExists)]
-    words = [each.message for each in refusals if each not in existing]
+    others = [each.message for each in refusals if each not in existing]
+    words = others[:SHOWN_NAMES]
+    if more := len(others) - len(words):
+        words.append(f"So it is with {counted(more, 'more table')}.")
     if existing:
         words.insert(0, _exists_already([each.target for each in existing], "db.coll"))
     first = refusals[0]
@@ -270,7 +275,7 @@ class TableExists(TargetExists):
 def _exists_already(targets: Sequence[TableName], namespace: str) -> str:
     one = len(targets) == 1
     return (
-        f"{'Table' if one else 'Tables'} {', '.join(map(str, targets))} {'exists' if one else 'exist'} already: choose "
+        f"{'Table' if one else 'Tables'} {listed(list(map(str, targets)))} {'exists' if one else 'exist'} already: choose "
         f"{'another' if one else 'others'} with --collection {namespace}:schema.table or on the Plan screen, or mode append, "
         "replace or upsert (--mode, or Mode on the Setup screen)."
     )

@@ -19,6 +19,7 @@ from functools import partial
 
 from engine.errors import MigrationError
 from engine.ledger.ledger import Ledger
+from engine.mapping.cautions import listed
 from engine.mongo import catalogue, partition
 from engine.mongo import connect as mongo
 from engine.mongo.collections import collection_of
@@ -122,7 +123,7 @@ class FillIn:
             for table in twice:
                 await self._remove_doubles(table, then)
             if again := await finishing.build_keys_of(twice):
-                named = ", ".join(str(self._ledger.load(table.task_id).target) for table in again)
+                named = listed([str(self._ledger.load(table.task_id).target) for table in again])
                 raise MigrationError(f"Keys come twice again in {named}: does another session write there?", code="key")
         return [table.task_id for table in twice]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.errors import MigrationError
+from engine.mapping.cautions import listed
 from engine.mongo import catalogue
 from engine.mongo import connect as mongo
 from engine.plan import TablePlan
@@ -30,7 +31,7 @@ def require_same_collections(uri: str, app_name: str, tables: Sequence[TablePlan
     if changed:
         were = "was dropped or renamed" if len(changed) == 1 else "were dropped or renamed"
         raise MigrationError(
-            f"{', '.join(changed)} {were}, and perhaps made anew, since the plan was made: what is copied stays, but it "
+            f"{listed(changed)} {were}, and perhaps made anew, since the plan was made: what is copied stays, but it "
             "cannot be completed. Start a new run.",
             code="source_changed",
         )

@@ -55,6 +55,17 @@ async def test_b2_a_plan_names_every_table_that_is_there(source: Source, target:
     assert "Tables public.a, public.b exist already" in end["error"]["message"]
 
 
+async def test_of_many_tables_that_are_there_a_start_names_a_few(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    names = [f"t{number}" for number in range(8)]
+    fill(source, *names)
+    target.execute("".join(f"CREATE TABLE {name} (n integer);" for name in names))
+    _, end = await engines.run(engines.settings(*names))
+    named = "Tables public.t0, public.t1, public.t2, public.t3, public.t4 and 3 more exist already: choose others"
+    assert end["error"]["message"].startswith(named)
+
+
 async def test_b2_what_a_start_says_is_what_the_plan_says(source: Source, target: Target, engines: Engines) -> None:
     fill(source, "fits", "misfits", "new")
     target.execute("CREATE TABLE fits (_id integer, n integer); INSERT INTO fits VALUES (100, 1)")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from engine.config import Settings
-from engine.errors import EXIT_DONE
+from engine.errors import EXIT_DONE, MigrationError
 from engine.mapping.model import Kind
 from engine.plan import choose, make_plan
+from engine.run.same_source import require_same_collections
 from tests.running import Engines
 
 if TYPE_CHECKING:
@@ -143,3 +145,13 @@ def test_kinds_of_ids_come_from_a_sample_that_was_the_whole_collection(
     assert frozenset(kinds) <= found
     assert (Kind.STRING in found) == (Kind.STRING in kinds)
     assert source.db["system.profile"].count_documents({"op": "query", "ns": f"{source.database}.small"}) == 1
+
+
+def test_of_many_collections_that_are_gone_a_few_are_named(source: Source) -> None:
+    gone: Any = [
+        SimpleNamespace(database=source.database, collection=name, namespace=f"shop.{name}", uuid=name)
+        for name in (f"c{number}" for number in range(1_000))
+    ]
+    with pytest.raises(MigrationError) as refused:
+        require_same_collections(source.uri, "mongopg-tui test", gone)
+    assert refused.value.message.startswith("shop.c0, shop.c1, shop.c2, shop.c3, shop.c4 and 995 more were dropped or")
