@@ -10,6 +10,7 @@ when the server has it. Where a service leads to is in its file; one that cannot
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -391,7 +392,7 @@ def _explained(error: Exception, uri: str, address: Address, timeout_s: float) -
     if isinstance(error, socket.gaierror):
         return ConnectError(f"The host of target.uri is unknown: {address.host}.")
     if isinstance(error, OSError):
-        return ConnectError(_unreachable(error, server))
+        return ConnectError(_unreachable(error, server, uri))
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         return ConnectError(f"{server} is not what target_session_attrs asks for, nor is another host of target.uri.")
     if isinstance(error, asyncpg.ClientConfigurationError) or not isinstance(error, asyncpg.InterfaceError):
@@ -446,7 +447,7 @@ def _refused_password(server: str, user: str, uri: str) -> str:
     )
 
 
-def _unreachable(error: OSError, server: str) -> str:
+def _unreachable(error: OSError, server: str, uri: str) -> str:
     found = _ERRNO.search(str(error))  # for several addresses of one host asyncio only leaves them in its message
     number = error.errno or (int(found[1]) if found else 0)
     if isinstance(error, FileNotFoundError):
@@ -455,5 +456,13 @@ def _unreachable(error: OSError, server: str) -> str:
         return (
             f"{server} offers no TLS: turn it on there, or add sslmode=disable to target.uri if the network is trusted."
         )
-    reason = os.strerror(number).lower() if number else one_line(str(error))
+    if (
+        resolve(uri).values.get("sslnegotiation") == "direct"
+        and isinstance(error, ConnectionError)
+        and number != errno.ECONNREFUSED
+    ):
+        return (
+            f"{server} does not take TLS at once: leave sslnegotiation=direct out, which wants PostgreSQL 17 with TLS."
+        )
+    reason = os.strerror(number).lower() if number else one_line(str(error)) or "it closed the connection"
     return f"{server} cannot be reached ({reason}): check that it runs, and host and port of target.uri."

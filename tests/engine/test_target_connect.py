@@ -112,6 +112,11 @@ async def test_a_server_that_is_something_else() -> None:
         assert f"127.0.0.1:{port}" in await refusal(f"postgresql://me@127.0.0.1:{port}/x?sslmode=disable")
 
 
+async def test_a_server_that_does_not_take_tls_at_once(target: Target) -> None:
+    message = await refusal(f"{target.uri}?sslmode=require&sslnegotiation=direct")
+    assert "does not take TLS at once: leave sslnegotiation=direct out" in message
+
+
 async def test_a_database_that_is_not_there(target: Target) -> None:
     assert "has no database 'nothing'" in await refusal(target.uri.replace(target.database, "nothing"))
 
