@@ -210,3 +210,5 @@ class EarlierMapping:
     mapping: Mapping
     made: bool = field(default=False, compare=False)
     """The run made the table, and the ledger has not forgotten the run; no part of what was written."""
+    by_name: bool = field(default=False, compare=False)
+    """The table that the run wrote into is gone, and this one has its name and columns: nothing of it is known to be ours."""

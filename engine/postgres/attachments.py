@@ -492,6 +492,7 @@ class Earlier:
     @classmethod
     def of(cls, mappings: Sequence[EarlierMapping]) -> Earlier:
         """From the mappings with which runs wrote into the table, the newest first."""
+        mappings = [each for each in mappings if not each.by_name]
         made = next((each.mapping.columns for each in mappings if each.made), ())
         return cls(
             is_known=bool(mappings),

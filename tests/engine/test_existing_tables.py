@@ -29,6 +29,26 @@ def rows(target: Target, columns: str) -> list[tuple[Any, ...]]:
     return [tuple(json.loads(value) if str(value).startswith("{") else value for value in row) for row in found]
 
 
+async def test_a_table_that_was_restored_from_a_dump_has_the_columns_of_the_runs_before(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    source.db.things.insert_one({"_id": 1, "createdAt": "a", "created_at": "b"})
+    assert (await run(engines, "create"))["exit_code"] == 0
+    target.execute(
+        "CREATE TABLE restored AS TABLE things; DROP TABLE things; ALTER TABLE restored RENAME TO things;"
+        "ALTER TABLE things ADD PRIMARY KEY (_id), ADD mine text; UPDATE things SET mine = 'kept'"
+    )
+    source.db.things.update_one({"_id": 1}, {"$set": {"createdAt": "a2"}, "$unset": {"created_at": 1}})
+
+    assert (await run(engines, "upsert"))["exit_code"] == 0
+
+    assert rows(target, "created_at_2, created_at, mine") == [("a2", None, "kept")]
+    # One that only has the name, and some of the columns, is another one.
+    target.execute("DROP TABLE things; CREATE TABLE things (_id integer PRIMARY KEY, created_at text, _extra jsonb)")
+    assert (await run(engines, "upsert"))["exit_code"] == 0
+    assert rows(target, "created_at") == [("a2",)]
+
+
 @pytest.mark.slow
 async def test_nightly_upserts_of_drifting_documents_go_on(source: Source, target: Target, engines: Engines) -> None:
     source.db.things.insert_many(
