@@ -79,38 +79,52 @@ class OwnReading:
     def __init__(self, own: Own) -> None:
         """Nothing is looked at yet."""
         self._own = own
-        self._seen = OwnVitals()
+        self._has_file: bool | None = None
+        self._unseen_file: list[Unseen] = []
+        self._of_command = OwnVitals()
+        """What the command said."""
         self._command = ""
-        """What `_seen` is about."""
+        """Which one."""
 
     @property
     def view(self) -> OwnVitals | None:
         """What was seen last; None where there is nothing to look at."""
-        return self._seen if self._own.command or self._own.file else None
+        if not self._own.command and not self._own.file:
+            return None
+        seen = self._of_command
+        return seen.model_copy(update={"has_file": self._has_file, "unseen": [*self._unseen_file, *seen.unseen]})
 
     async def look(self) -> None:
         """Look at both, once."""
-        own, unseen = self._own, []
-        has_file, exit_code, output = None, None, ""
-        if own.file:
+        await self.look_at_file()
+        await self.look_at_command()
+
+    async def look_at_file(self) -> None:
+        """Once; by itself, since a command may take its time and the file counts at once."""
+        has_file, unseen, file = None, [], self._own.file
+        if file:
             try:
-                has_file = await asyncio.to_thread(_exists, own.file)
+                has_file = await asyncio.to_thread(_exists, file)
             except (OSError, ValueError) as error:
                 why = error.strerror if isinstance(error, OSError) else str(error)
                 unseen.append(Unseen(what=FILE, why=f"The file cannot be looked at ({why})."))
-            # The command may take its time; the file counts at once.
-            self._seen = self._seen.model_copy(update={"has_file": has_file})
-        if own.command:
-            if own.command != self._command:
-                self._command, self._seen = own.command, OwnVitals(has_file=has_file)
+        self._has_file, self._unseen_file = has_file, unseen
+
+    async def look_at_command(self) -> None:
+        """Once."""
+        command, seen = self._own.command, OwnVitals()
+        if command != self._command:
+            self._command, self._of_command = command, seen
+        if command:
             try:
-                exit_code, output = await _executed(own.command)
+                exit_code, output = await _executed(command)
+                seen = OwnVitals(exit_code=exit_code, output=output)
             except TimeoutError:
-                unseen.append(Unseen(what=COMMAND, why=f"The command took longer than {COMMAND_S:.0f} s."))
+                seen = OwnVitals(unseen=[Unseen(what=COMMAND, why=f"The command took longer than {COMMAND_S:.0f} s.")])
             except (OSError, ValueError) as error:
                 why = error.strerror if isinstance(error, OSError) else str(error)
-                unseen.append(Unseen(what=COMMAND, why=f"The command cannot be executed ({why})."))
-        self._seen = OwnVitals(exit_code=exit_code, output=output, has_file=has_file, unseen=unseen)
+                seen = OwnVitals(unseen=[Unseen(what=COMMAND, why=f"The command cannot be executed ({why}).")])
+        self._of_command = seen
 
 
 def _exists(path: str) -> bool:

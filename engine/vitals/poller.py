@@ -90,7 +90,8 @@ class Vitals:
         self._tasks = [
             asyncio.create_task(self._target.keep(), name="vitals of the target"),
             asyncio.create_task(self._source.keep(), name="vitals of the source"),
-            asyncio.create_task(self._keep_own(), name="vitals of the operator's own"),
+            asyncio.create_task(_again(self._own.look_at_file), name="vitals of the operator's file"),
+            asyncio.create_task(_again(self._own.look_at_command), name="vitals of the operator's command"),
         ]
 
     @property
@@ -105,11 +106,6 @@ class Vitals:
         """How many sessions with the target they have, which are given back when the run needs them."""
         return int(self._target is not None and self._target.is_connected)
 
-    async def _keep_own(self) -> None:
-        while True:
-            await self._own.look()
-            await asyncio.sleep(LOOK_S)
-
     async def stop(self) -> None:
         """Stop looking, and close the sessions."""
         for task in self._tasks:
@@ -118,6 +114,13 @@ class Vitals:
             await asyncio.wait(self._tasks, timeout=CLOSE_S)
         self._tasks = []
         self._target = self._source = None
+
+
+async def _again(look: Callable[[], Awaitable[None]]) -> None:
+    """Look until this is cancelled."""
+    while True:
+        await look()
+        await asyncio.sleep(LOOK_S)
 
 
 async def look_once(source: str, target: str, app_name: str, guard: GuardSettings) -> VitalsView:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -299,6 +300,25 @@ async def test_without_end_is_past_every_limit_and_a_number_of_json(value: str, 
     (seen,) = [each.view() for each in findings(guard, view) if each.name == "query"]
     assert seen.state == state
     json.dumps([seen.model_dump(mode="json"), view.model_dump(mode="json")], allow_nan=False)
+
+
+async def test_a_file_is_seen_while_a_command_takes_its_time(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.vitals.own.COMMAND_S", 1_000.0)
+    file = tmp_path / "pause"
+    guard = GuardSettings(file=str(file), command="sleep 1000")
+
+    def has_file(vitals: Vitals) -> bool | None:
+        return vitals.view.own.has_file if vitals.view is not None and vitals.view.own is not None else None
+
+    async with watching("mongodb://127.0.0.1:1/none", target.uri) as vitals:
+        vitals.own.take(guard)
+        await until(vitals, lambda _, __: has_file(vitals) is False)
+        file.touch()
+        await until(vitals, lambda _, __: has_file(vitals) is True)
+        file.unlink()
+        await until(vitals, lambda _, __: has_file(vitals) is False)
 
 
 async def test_a_file_that_no_file_can_be_is_not_seen(target: Target) -> None:
