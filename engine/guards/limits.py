@@ -271,7 +271,11 @@ def _secondaries(source: SourceVitals, limits: Limits, guard: GuardSettings) -> 
     if source.members is None:
         # Whether there is a replica set at all is asked less often; one that says so is seen by its flow control.
         return None if source.flow_control is None else _lagged(source, Seen(Level.FINE, "no secondary is known"))
-    return _lagged(source, _lag(source.members, limits, guard, "secondary", "is"))
+    seen = _lagged(source, _lag(source.members, limits, guard, "secondary", "is"))
+    unknown = next((each for each in _minded(source.members, guard) if each.lag_s is None), None)
+    if seen.level is Level.FINE and unknown is not None:  # such as one that recovers, or that is down
+        return Hidden(f"{unknown.name} is {unknown.state}: how far it is behind cannot be seen.")
+    return seen
 
 
 def _lagged(source: SourceVitals, seen: Seen) -> Seen:
@@ -314,8 +318,7 @@ def _file(view: VitalsView, limits: Limits, guard: GuardSettings) -> Seen | Hidd
 
 def _lag(standbys: Sequence[StandbyView], limits: Limits, guard: GuardSettings, word: str, does: str) -> Seen:
     """The one that is furthest behind of those that may not be."""
-    minded = [each for each in standbys if not any(fnmatchcase(each.name, pattern) for pattern in guard.ignore)]
-    known = [(each.lag_s, each.name) for each in minded if each.lag_s is not None]
+    known = [(each.lag_s, each.name) for each in _minded(standbys, guard) if each.lag_s is not None]
     if not known:
         return Seen(Level.FINE, f"no {word} is behind", 0.0)
     lag_s, name = max(known)
@@ -326,6 +329,11 @@ def _lag(standbys: Sequence[StandbyView], limits: Limits, guard: GuardSettings, 
         lag_s,
         limits.excess(lag_s),
     )
+
+
+def _minded(standbys: Sequence[StandbyView], guard: GuardSettings) -> list[StandbyView]:
+    """Those that may not be behind."""
+    return [each for each in standbys if not any(fnmatchcase(each.name, pattern) for pattern in guard.ignore)]
 
 
 def _not_now(server: TargetVitals | SourceVitals | None) -> Hidden | None:

@@ -126,6 +126,16 @@ def seen(guard: dict[str, Any], vitals: VitalsView | None) -> list[tuple[str, st
             "secondary b:27017 is 45 s behind (limit 30 s)", id="secondary",
         ),
         pytest.param(
+            {"secondary_lag": 30},
+            view(source={"members": [StandbyView(name="b", lag_s=45), StandbyView(name="c", state="RECOVERING")]}), "slows",
+            "secondary b is 45 s behind (limit 30 s)", id="secondary beside one that recovers",
+        ),
+        pytest.param(
+            {"secondary_lag": 30, "ignore": ["c"]},
+            view(source={"members": [StandbyView(name="b", lag_s=2), StandbyView(name="c", state="RECOVERING")]}), "fine",
+            "secondary b is 2 s behind", id="one that recovers and does not count",
+        ),
+        pytest.param(
             {"secondary_lag": 30}, view(source={"members": [StandbyView(name="b", lag_s=2)], "flow_control": True}), "slows",
             "MongoDB's flow control slows writes, since secondaries are behind", id="flow control",
         ),
@@ -160,6 +170,11 @@ def test_what_a_guard_sees(guard: dict[str, Any], vitals: VitalsView, state: str
         ),
         pytest.param(
             {"tickets": 10}, view(source={"age_s": None, "problem": "refused"}), "refused", id="one that never was there"
+        ),
+        pytest.param(
+            {"secondary_lag": 30},
+            view(source={"members": [StandbyView(name="b", lag_s=2), StandbyView(name="c", state="RECOVERING")]}),
+            "c is RECOVERING: how far it is behind cannot be seen.", id="a secondary that recovers",
         ),
         pytest.param(
             {"query": "SELECT x"}, view(target={"unseen": [Unseen(what="guard.query", why="column x (42703)")]}),
