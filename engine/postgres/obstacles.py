@@ -93,6 +93,13 @@ _KEY_INDEXES = """
       AND i.indpred IS NULL ORDER BY 1
 """
 """Unique indexes over the key alone: ON CONFLICT takes every one of them, whatever its collation."""
+_DEFERRABLE = """
+    SELECT c.conname AS name FROM pg_constraint c JOIN pg_index i ON i.indexrelid = c.conindid
+    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+    WHERE c.conrelid = $1 AND c.contype IN ('p', 'u') AND c.condeferrable AND i.indnkeyatts = 1 AND a.attname = $2
+    ORDER BY 1
+"""
+"""ON CONFLICT takes these, too, and fails of them, also beside a key that would do."""
 _TRIGGERS = """
     SELECT t.tgname AS name, t.tgfoid::regproc::text AS function, t.tgtype & 3 = 3 AS is_before_row
     FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & $2 <> 0
@@ -245,6 +252,11 @@ async def _keys(connection: asyncpg.Connection, table: TableName, facts: asyncpg
                 f"The unique index {one_line(index['name'])} of the key column {name} has the collation "
                 f"{one_line(index['collation'])}, {_MERGES}"
             )
+    for constraint in await connection.fetch(_DEFERRABLE, facts["oid"], key.name):
+        problems.append(
+            f"The constraint {one_line(constraint['name'])} of the key column {name} is deferrable, and PostgreSQL takes no "
+            "INSERT with ON CONFLICT then: make one that is not in its place, or use mode append."
+        )
     if not await has_unique(connection, table, key.name):
         others = [each for each in facts["partitioned_by"] or () if each != key.name]
         if others:

@@ -194,6 +194,10 @@ async def test_an_upsert_into_a_table_of_others_without_a_unique_key_says_what_i
         ("_id text, n integer) PARTITION BY RANGE (n); CREATE TABLE p PARTITION OF users DEFAULT; SELECT (1", "by n"),
         ("_id text PRIMARY KEY, n integer) PARTITION BY HASH (_id); CREATE TABLE p PARTITION OF users FOR VALUES WITH "
          "(MODULUS 1, REMAINDER 0); SELECT (1", ""),
+        ("_id text CONSTRAINT late UNIQUE DEFERRABLE, n integer", "The constraint late of the key column _id is deferrable"),
+        ("_id text CONSTRAINT late PRIMARY KEY INITIALLY DEFERRED, n integer", "constraint late of the key column"),
+        ("_id text PRIMARY KEY, n integer, CONSTRAINT late UNIQUE (_id) INCLUDE (n) DEFERRABLE", "constraint late of the key"),
+        ("_id text PRIMARY KEY, n integer UNIQUE DEFERRABLE, UNIQUE (_id, n) DEFERRABLE", ""),
         ("_id text PRIMARY KEY, n integer); CREATE RULE r AS ON INSERT TO users DO INSTEAD NOTHING; SELECT (1", "rules (r)"),
         ("_id text PRIMARY KEY, n integer); CREATE RULE r AS ON UPDATE TO users DO ALSO NOTIFY x; SELECT (1", "rules (r)"),
     ],
