@@ -21,7 +21,7 @@ from engine.mapping.names import TableName
 from engine.postgres.blockers import naming_blockers
 from engine.postgres.ddl import drop_table
 from engine.postgres.lock_room import LOCKS_OF_DROP, lock_table
-from engine.postgres.sqlstates import describe, may_pass
+from engine.postgres.sqlstates import describe, may_pass, one_line
 from engine.protocol import Event
 from engine.rows import TableLoad
 
@@ -154,7 +154,7 @@ async def create_run_and_tables(
 
     Raises:
         TargetExists: a table that the statements make is there already.
-        UsageError: the role may not make them.
+        UsageError: the role may not make them, or a key that is to be unique is not.
         MigrationError: the server refuses a statement for another reason.
         asyncpg.PostgresError, OSError: the server or the connection is at fault; trying again may help.
     """
@@ -193,6 +193,13 @@ async def create_run_and_tables(
     except asyncpg.PostgresError as error:
         if may_pass(error):
             raise
+        if isinstance(error, asyncpg.UniqueViolationError) and error.schema_name != "mongopg":  # rows that were there
+            raise UsageError(
+                f"Table {one_line(f'{error.schema_name}.{error.table_name}')} cannot be written to in mode upsert, which needs "
+                f"a unique key: {one_line(error.detail or str(error)).rstrip('.')}. Remove all rows but one of each key, or "
+                "use mode append.",
+                code="table_closed",
+            ) from error
         raise MigrationError(f"The target tables could not be made: {describe(error)[1]}") from error
 
 

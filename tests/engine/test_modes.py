@@ -263,6 +263,23 @@ async def test_upsert_changes_what_is_there_and_adds_what_is_not(
     assert_users_equal(source, target)
 
 
+async def test_an_upsert_into_a_table_that_has_a_key_twice_says_which(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    source.db.things.insert_one({"_id": 1, "n": 1})
+    target.execute("CREATE TABLE things (_id bigint, n integer); INSERT INTO things VALUES (7, 1), (7, 2), (8, 3)")
+
+    _, end = await engines.run(engines.settings("things", run={"mode": "upsert"}))
+
+    assert (end["exit_code"], end["error"]["code"]) == (2, "table_closed")
+    assert end["error"]["message"] == (
+        "Table public.things cannot be written to in mode upsert, which needs a unique key: Key (_id)=(7) is duplicated. "
+        "Remove all rows but one of each key, or use mode append."
+    )
+    assert target.value("SELECT count(*) FROM mongopg.run") == 0
+    assert target.value("SELECT count(*) FROM things") == 3
+
+
 async def test_upsert_leaves_rows_that_the_source_does_not_have(
     source: Source, target: Target, engines: Engines
 ) -> None:
