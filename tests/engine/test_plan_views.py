@@ -200,7 +200,8 @@ async def test_the_estimate_is_near_what_the_table_comes_to(source: Source, targ
     assert "Estimated from 2,000 documents converted here by the" in table.estimate.basis
     await engine.start()
     await engine.finished()
-    real = target.value("SELECT pg_table_size('users')")
+    # Pages with rows: sessions that write at a time add pages in advance, and some stay empty.
+    real = target.value("SELECT count(DISTINCT (ctid::text::point)[0]) * 8192 FROM users")
     indexes = target.value("SELECT pg_indexes_size('users')")
     assert 0.8 < table.estimate.table_bytes / real < 1.25
     assert 0.6 < table.estimate.index_bytes / indexes < 1.6
