@@ -25,6 +25,7 @@ from types import MappingProxyType
 import asyncpg
 
 from engine.ledger import changed
+from engine.ledger.altered import merged_sql, stored_altered
 from engine.ledger.changed import LaneKey
 from engine.ledger.rejects import Rejected, extended_id, storable, stored_id
 from engine.mongo.bounds import key_or_none
@@ -35,6 +36,17 @@ FENCE_S = 30.0
 ROLLED_UP_AT = 256
 """Batches of a lane that are kept, at most; the newest one has the sums of those that are gone."""
 NONE_BLOCKED: Mapping[bytes, str] = MappingProxyType({})
+NONE_ALTERED: Mapping[str, int] = MappingProxyType({})
+_ROLL_UP = f"""
+    WITH gone AS (
+        DELETE FROM mongopg.applied WHERE run_id = $1 AND task_id = $2 AND lane = $3 AND batch_no < $4 RETURNING *
+    ), sums AS (
+        SELECT sum(n_upserted) AS u, sum(n_deleted) AS d, sum(n_rejected) AS r, sum(n_keys) AS k FROM gone
+    )
+    UPDATE mongopg.applied a SET n_upserted = n_upserted + u, n_deleted = n_deleted + d, n_rejected = n_rejected + r,
+           n_keys = n_keys + k, altered = {merged_sql("SELECT altered FROM gone UNION ALL SELECT $5::jsonb")}
+    FROM sums WHERE a.run_id = $1 AND a.task_id = $2 AND a.lane = $3 AND a.batch_no = $4 AND u IS NOT NULL
+"""  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +182,7 @@ async def settle(
     since: int = 0,
     at: int = 0,
     blocked: Mapping[bytes, str] = NONE_BLOCKED,
+    altered: Mapping[str, int] = NONE_ALTERED,
 ) -> None:
     """Remove the keys that are applied, keep what became of them, and commit.
 
@@ -178,6 +191,7 @@ async def settle(
         since: a time that is not after the oldest of their changes.
         at: the documents were read as they were then, or later.
         blocked: hashes of keys that stay, each with the constraint for whose sake.
+        altered: values that a policy changed in the rows, by policy.
     """
     for constraint in sorted(set(blocked.values())):
         await connection.execute(
@@ -191,22 +205,14 @@ async def settle(
         *lane.values, [key.hash for key in keys if key.hash not in blocked], upto,
     )  # fmt: skip
     await connection.execute(
-        "UPDATE mongopg.applied SET n_upserted = $5, n_deleted = $6, n_rejected = $7, n_keys = $8,"
+        "UPDATE mongopg.applied SET n_upserted = $5, n_deleted = $6, n_rejected = $7, n_keys = $8, altered = $9,"
         " committed_at = clock_timestamp() WHERE run_id = $1 AND task_id = $2 AND lane = $3 AND batch_no = $4",
-        *lane.values, batch_no, *counts, len(keys) - len(blocked),
+        *lane.values, batch_no, *counts, len(keys) - len(blocked), stored_altered(altered),
     )  # fmt: skip
     if applied := [key.key for key in keys if key.hash not in blocked]:
         await changed.add(connection, lane, since, at, applied)
     if batch_no % ROLLED_UP_AT == 0:
-        await connection.execute(
-            "WITH gone AS (DELETE FROM mongopg.applied WHERE run_id = $1 AND task_id = $2 AND lane = $3 AND batch_no < $4"
-            " RETURNING *), sums AS (SELECT sum(n_upserted) AS u, sum(n_deleted) AS d, sum(n_rejected) AS r,"
-            " sum(n_keys) AS k FROM gone)"
-            " UPDATE mongopg.applied a SET n_upserted = n_upserted + u, n_deleted = n_deleted + d,"
-            " n_rejected = n_rejected + r, n_keys = n_keys + k FROM sums"
-            " WHERE a.run_id = $1 AND a.task_id = $2 AND a.lane = $3 AND a.batch_no = $4 AND u IS NOT NULL",
-            *lane.values, batch_no,
-        )  # fmt: skip
+        await connection.execute(_ROLL_UP, *lane.values, batch_no, stored_altered(altered))
     await connection.execute("COMMIT")
 
 

@@ -213,6 +213,7 @@ ORDER BY p.partition_id
 _ALTERED = sum_sql(
     "mongopg.partition p JOIN mongopg.slice s USING (run_id, partition_id)",
     "p.run_id = t.run_id AND p.task_id = t.task_id",
+    "a.run_id = t.run_id AND a.task_id = t.task_id",
 )
 
 _TOTALS = f"""

@@ -609,7 +609,7 @@ _UNENDED = (
     " greatest(0, extract(epoch FROM r.heartbeat_at - coalesce(r.taken_at, r.started_at))::float8) ELSE 0 END"
 )
 """Of a run `r`: seconds of a time whose end was not written."""
-_ALTERED = sum_sql("mongopg.slice s", "s.run_id = r.run_id")
+_ALTERED = sum_sql("mongopg.slice s", "s.run_id = r.run_id", "a.run_id = r.run_id")
 _RUNS = """
 SELECT r.*, coalesce((SELECT f.write_block FROM mongopg.follow f WHERE f.run_id = r.run_id), false) AS write_block,
        coalesce((SELECT f.phase FROM mongopg.follow f WHERE f.run_id = r.run_id), '') AS follow_phase,

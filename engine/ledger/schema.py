@@ -30,7 +30,7 @@ LOCK_CLASS = 0x6D677067
 SCHEMA_LOCK = 0
 """Second key of the lock under which the ledger is made."""
 
-VERSION = 13
+VERSION = 14
 """Of the ledger that is made here."""
 OLDEST = 9
 """No release had a lower one; from here on, each has statements that lead to the next (`_STEPS`)."""
@@ -275,6 +275,8 @@ _CHECKED = """
 after the other, of changes behind `since`; they are compared when the stream is at `at`. A row of `difference` is a document
 that was found to differ from its row, and is written again. `table_load.writes_then` is how many rows of the table PostgreSQL
 had counted as inserted, updated or deleted when the run was complete."""
+_ALTERED = "ALTER TABLE mongopg.applied ADD COLUMN altered jsonb;"
+"""Values that policies changed in rows of changes: as in `slice`."""
 
 
 async def ensure_schema(connection: asyncpg.Connection) -> None:
@@ -305,7 +307,7 @@ async def _make(connection: asyncpg.Connection) -> None:
     if await connection.fetchval("SELECT to_regnamespace('mongopg') IS NULL"):
         await connection.execute("CREATE SCHEMA mongopg")
     if not await ledger_exists(connection):
-        await connection.execute(_TABLES + _FOLLOW + _CHECKED)
+        await connection.execute(_TABLES + _FOLLOW + _CHECKED + _ALTERED)
         await connection.execute("INSERT INTO mongopg.version VALUES ($1)", VERSION)
     await _upgrade(connection)
     await check_version(connection)
@@ -390,7 +392,18 @@ async def _to_13(connection: asyncpg.Connection) -> None:
     await connection.execute(_CHECKED)
 
 
+async def _to_14(connection: asyncpg.Connection) -> None:
+    """Values that policies change are counted in applied changes, too."""
+    await connection.execute(_ALTERED)
+
+
 _KEYS_AT_ONCE = 200
 """Documents may have 16 MB."""
-_STEPS: dict[int, Callable[[asyncpg.Connection], Awaitable[None]]] = {9: _to_10, 10: _to_11, 11: _to_12, 12: _to_13}
+_STEPS: dict[int, Callable[[asyncpg.Connection], Awaitable[None]]] = {
+    9: _to_10,
+    10: _to_11,
+    11: _to_12,
+    12: _to_13,
+    13: _to_14,
+}
 """What leads from a version to the next one."""

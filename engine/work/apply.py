@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -85,6 +86,8 @@ class _Became:
     n_rejected: int
     blocked: dict[bytes, str]
     """By hash, with the constraint."""
+    altered: Counter[str]
+    """Values that a policy changed in the rows."""
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -174,7 +177,7 @@ class Applier(Work[ApplyTask, ApplyLease | CheckLease | CompareLease]):
             became = await self._write(task, lane, connection, keys, read, is_final=position.is_final)
             await lanes.settle(
                 connection, lane, number, position.upto, keys, became.counts, position.since, position.not_before.at,
-                became.blocked,
+                became.blocked, became.altered,
             )  # fmt: skip
             self._slot.add(Field.WRITING_NS, time.monotonic_ns() - began)
         except asyncio.CancelledError:
@@ -247,7 +250,7 @@ class Applier(Work[ApplyTask, ApplyLease | CheckLease | CompareLease]):
         rejected = [
             Rejected(each.reason, each.field, "", each.detail, document_at(batch, each.offset)) for each in rows.rejects
         ]
-        n_written = 0
+        n_written, altered = 0, Counter(rows.policy_hits)
         if rows.row_ends:
             caution = self._cautions.setdefault(task.task_id, Caution())
             columns = tuple(each.name for each in task.mapping.columns)
@@ -258,6 +261,10 @@ class Applier(Work[ApplyTask, ApplyLease | CheckLease | CompareLease]):
             page = Page()
             n_written, refusals = await sender.send(page, _only(Piece(batch, rows)))
             refused = {page.document(each.row): each for each in refusals}
+            if refused and altered:
+                raws = b"".join(refused)
+                again = await loop.run_in_executor(converting, of_documents.convert, raws, 0, len(refused))
+                altered -= Counter(again.policy_hits)
             for raw, each in refused.items():
                 if each.sqlstate in OF_OTHER_ROWS and not is_final:
                     blocked[key_of(raw)] = each.constraint or each.reason
@@ -268,7 +275,7 @@ class Applier(Work[ApplyTask, ApplyLease | CheckLease | CompareLease]):
             old = {as_row[key]: key for raw in refused if (key := key_of(raw)) in as_row}
             n_deleted += await self._delete(task, connection, old, blocked)
         await lanes.replace_rejects(connection, lane, f"{task.database}.{task.collection}", every, rejected)
-        return _Became(n_written, n_deleted, len(rejected), _hashes(keys, blocked))
+        return _Became(n_written, n_deleted, len(rejected), _hashes(keys, blocked), altered)
 
     async def _delete(
         self, task: ApplyTask, connection: asyncpg.Connection, going: dict[bytes, bytes], blocked: dict[bytes, str]

@@ -12,7 +12,7 @@ from bson import DatetimeMS, Int64
 from bson.raw_bson import RawBSONDocument
 
 from engine import protocol
-from engine.protocol import RetryReport, RunState
+from engine.protocol import CutOver, ListRuns, RetryReport, RunState
 from tests.engine.front_end import FrontEnd
 from tests.running import Engines
 
@@ -118,6 +118,26 @@ def test_problems_have_a_sentence_on_stderr_beside_json(front_end: FrontEnd, sou
     assert any(line.startswith("warning:") and "Field wide also holds int32" in line for line in told), made.err
     assert all(json.loads(line)["event"] in ("progress", "finished") for line in made.out.splitlines())
     assert "51 read are not 50 written" in front_end.do("verify", "--json").err
+
+
+async def test_what_is_changed_in_changes_that_are_applied_is_counted(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    source.db.orders.insert_many([{"_id": n, "name": "a\0" if n == 0 else "b", "n": n} for n in range(10)])
+    engine = await engines.launch(engines.settings("orders", mapping={"nul": "strip"}))
+    await engine.start(follow=True)
+    await engine.until(lambda now: now.follow is not None and now.follow.ready, "ready")
+    target.execute("ALTER TABLE orders ADD CHECK (n <> 7) NOT VALID")
+    source.db.orders.insert_many([{"_id": 10, "name": "c\0", "n": "many"}, {"_id": 11, "name": "d\0", "n": 7}])
+    source.db.orders.update_one({"_id": 1}, {"$set": {"name": "e\0\0"}})
+    await engine.client.call(CutOver())
+    end = await engine.finished()
+
+    # Of the row that the table refused nothing was changed.
+    assert (end["state"], end["rejected"], end["altered"]) == ("completed", 1, {"nul.strip": 3, "overflow": 1})
+    assert [table["altered"] for table in end["tables"].values()] == [end["altered"]]
+    (run,) = (await engine.client.call(ListRuns()))["runs"]
+    assert run["altered"] == end["altered"]
 
 
 # --- counted once -----------------------------------------------------------------------------------------------------

@@ -143,16 +143,21 @@ async def test_batches_of_a_lane_follow_one_another_and_wait_for_one_another(
         waits = asyncio.create_task(lanes.claim(other, LANE, 0, 2, 5.0))
         await asyncio.sleep(0.1)
         assert not waits.done()
-        await lanes.settle(connection, LANE, 0, 1, [], (1, 2, 3))
+        await lanes.settle(connection, LANE, 0, 1, [], (1, 2, 3), altered={"overflow": 5})
         with pytest.raises(LaneTaken):
             await waits
         for number in range(1, 7):
             assert await lanes.next_batch(other, LANE) == number
             await lanes.claim(other, LANE, number, 2, 5.0)
-            await lanes.settle(other, LANE, number, 1, [], (1, 2, 3))
+            altered = {"nul.strip": number, "overflow": 1} if number % 2 == 0 else {}
+            await lanes.settle(other, LANE, number, 1, [], (1, 2, 3), altered=altered)
         rows = target.rows("SELECT batch_no, n_upserted, n_deleted, n_rejected FROM mongopg.applied ORDER BY 1")
         assert [row["batch_no"] for row in rows] == [4, 5, 6]
         assert [sum(row[name] for row in rows) for name in ("n_upserted", "n_deleted", "n_rejected")] == [7, 14, 21]
+        kept = target.rows(
+            "SELECT batch_no, altered->>'nul.strip', altered->>'overflow' FROM mongopg.applied ORDER BY 1"
+        )
+        assert [tuple(row) for row in kept] == [(4, "6", "7"), (5, None, None), (6, "6", "1")]
 
 
 async def test_keys_come_in_parts_and_long_ones_whole(target: Target) -> None:
