@@ -108,7 +108,7 @@ async def build_key(
     return True
 
 
-async def analyze(connection: asyncpg.Connection, load: TableLoad, *, is_new: bool = False) -> None:
+async def analyze(connection: asyncpg.Connection, load: TableLoad, *, rows_made: int = 0) -> None:
     """ANALYZE the table.
 
     It is the longest step behind the last row of a wide table, and one core's. So of a large new table it takes fewer rows of
@@ -119,10 +119,11 @@ async def analyze(connection: asyncpg.Connection, load: TableLoad, *, is_new: bo
     Args:
         connection: not in a transaction.
         load: the table.
-        is_new: the run has made it, and no statistics target is set for its columns.
+        rows_made: rows that the run has written to a table that it has made, whose columns have no statistics target of their
+            own; the server may know nothing yet of how many there are. 0: a table of others.
     """
     table = await current_name(connection, load)
-    json_columns, others = await _columns_of_large(connection, table) if is_new else ([], [])
+    json_columns, others = await _columns_of(connection, table) if rows_made > SAMPLED_ROWS else ([], [])
     is_wide = len(others) > WIDE_COLUMNS and await connection.fetchval(_HAS_AUTOVACUUM)
     async with naming_blockers(connection, [table], "ShareUpdateExclusiveLock"):
         if json_columns and others:
@@ -135,14 +136,12 @@ async def analyze(connection: asyncpg.Connection, load: TableLoad, *, is_new: bo
             await connection.execute(ddl.analyze(table, others if json_columns or is_wide else ()))
 
 
-async def _columns_of_large(connection: asyncpg.Connection, table: TableName) -> tuple[list[str], list[str]]:
-    """The jsonb columns, and the others, of a table with more rows than ANALYZE takes; none of a smaller one."""
+async def _columns_of(connection: asyncpg.Connection, table: TableName) -> tuple[list[str], list[str]]:
+    """The jsonb columns, and the others."""
     rows = await connection.fetch(
-        "SELECT a.attname::text AS name, a.atttypid = 'jsonb'::regtype AS is_json"
-        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
-        " WHERE c.oid = to_regclass($1) AND c.reltuples > $2 AND a.attnum > 0 AND NOT a.attisdropped",
+        "SELECT attname::text AS name, atttypid = 'jsonb'::regtype AS is_json FROM pg_attribute"
+        " WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
         table.sql,
-        SAMPLED_ROWS,
     )
     return [row["name"] for row in rows if row["is_json"]], [row["name"] for row in rows if not row["is_json"]]
 

@@ -446,9 +446,10 @@ class Finishing:
             wait_s = ending.LOCK_TIMEOUT_S
             async with self._ledger.own_session(lock_timeout_s=wait_s, is_shared=True) as connection:
                 is_new = load.made or load.staging is not None
+                rows_made = self._context.record.counters(table.task_id).written if is_new else 0
                 # Both only read: neither waits for the other. A key takes all the processors that the server gives it; these
                 # and the count of the source, which has begun, take one each, so they come before it.
-                await together(ending.analyze(connection, load, is_new=is_new), count())
+                await together(ending.analyze(connection, load, rows_made=rows_made), count())
                 await ending.build_key(
                     connection, load, table.mapping, has_key=table.has_key, key_name=table.key, at_once=self._at_once
                 )
