@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.demo.binaries import open_to_others
-from engine.demo.processes import ProcessMark, User
+from engine.demo.processes import POLL_S, ProcessMark, User
 from engine.errors import ConnectError, UsageError
 
 TEMPORARY_PREFIX = "mongopg-demo-"
@@ -154,13 +154,22 @@ def take_lock(folder: Path) -> int | None:
 def remove(folder: Path) -> None:
     """Remove what a demo puts into a folder, and the folder if nothing else is in it."""
     for name in DATA_FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
+        _remove_tree(folder / name)
     for log in folder.glob("*.log"):
         log.unlink(missing_ok=True)
     for name in (STATE, f"{STATE}.new", LOCK, f"{LOCK}.new"):
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):  # other files are in it, so it is not ours to remove
         folder.rmdir()
+
+
+def _remove_tree(tree: Path) -> None:
+    """Remove a tree in which a process may still write: what initdb has started lives a moment longer than it."""
+    deadline = time.monotonic() + END_TIMEOUT_S
+    shutil.rmtree(tree, ignore_errors=True)
+    while tree.exists() and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        shutil.rmtree(tree, ignore_errors=True)
 
 
 def remove_stale() -> None:

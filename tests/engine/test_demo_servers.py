@@ -25,6 +25,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
+from engine.demo import folder as demo_folder
 from engine.demo import start_servers
 from engine.demo.binaries import MONGOD_VARIABLE, POSTGRES_VARIABLE, find_binaries, open_to_others
 from engine.errors import ConnectError, UsageError
@@ -39,6 +40,7 @@ IS_ROOT = os.geteuid() == 0
 OWNER = """
 import json, sys, time
 from pathlib import Path
+from engine.demo import folder as demo_folder
 from engine.demo import start_servers
 directory, keep, stays = json.loads(sys.argv[1])
 servers = start_servers(directory and Path(directory), keep=keep)
@@ -266,6 +268,22 @@ def test_kept_servers_outlive_their_owner_and_are_found_again(folder: Path) -> N
             assert restarted.target_uri == started.target_uri
             assert read_from(restarted.source_uri, restarted.target_uri) == (7, 7)
     assert (folder / "kept" / "mongo").is_dir(), "data that were once kept are not removed by a later start"
+
+
+def test_a_folder_is_removed_whole_while_a_process_that_dies_still_writes_to_it(folder: Path) -> None:
+    demo = folder / "demo"
+    cluster = demo / "postgres.new"
+    cluster.mkdir(parents=True)
+    for n in range(2_000):
+        (cluster / f"whole-{n}").touch()
+    # What an initdb that was killed leaves behind: it makes files wherever it is, until it finds that it is alone.
+    writing = "import sys,time\nend=time.monotonic()+0.3\nn=0\nwhile time.monotonic()<end:\n"
+    writing += " try: open(f'{sys.argv[1]}/{n}','w').close(); n+=1\n except OSError: pass"
+    with subprocess.Popen([sys.executable, "-c", writing, str(cluster)]) as writer:
+        assert comes_true((cluster / "0").exists)
+        demo_folder.remove(demo)
+        writer.wait()
+    assert not demo.exists()
 
 
 @pytest.mark.slow
