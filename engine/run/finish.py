@@ -224,7 +224,7 @@ class Finishing:
                         connection, load, table.mapping, has_key=table.has_key, key_name=table.key
                     ):
                         self.key_s[table.task_id] = time.monotonic() - began
-                    await ending.analyze(connection, load)
+                    await ending.analyze(connection, load, rows_made=self._rows_made(table))
 
             async with builders.place():
                 self._enter(table, TableState.BUILDING_KEY)
@@ -445,11 +445,9 @@ class Finishing:
         async def finish() -> None:
             wait_s = ending.LOCK_TIMEOUT_S
             async with self._ledger.own_session(lock_timeout_s=wait_s, is_shared=True) as connection:
-                is_new = load.made or load.staging is not None
-                rows_made = self._context.record.counters(table.task_id).written if is_new else 0
                 # Both only read: neither waits for the other. A key takes all the processors that the server gives it; these
                 # and the count of the source, which has begun, take one each, so they come before it.
-                await together(ending.analyze(connection, load, rows_made=rows_made), count())
+                await together(ending.analyze(connection, load, rows_made=self._rows_made(table)), count())
                 await ending.build_key(
                     connection, load, table.mapping, has_key=table.has_key, key_name=table.key, at_once=self._at_once
                 )
@@ -459,6 +457,12 @@ class Finishing:
             await insist(self._context, finish)
             if not table.indexes:
                 self._enter(table, TableState.DONE)
+
+    def _rows_made(self, table: TablePlan) -> int:
+        """Rows that the run has written to a table that it has made; 0 of a table of others."""
+        load = self._ledger.load(table.task_id)
+        is_new = load.made or load.staging is not None
+        return self._context.record.counters(table.task_id).written if is_new else 0
 
     async def _small_groups(self) -> list[list[TablePlan]]:
         """Small tables that the run has made, in groups that are finished together."""

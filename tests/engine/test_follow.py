@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.errors import UsageError
+from engine.postgres.finish import SAMPLED_ROWS
 from engine.protocol import CutOver, RunState, Snapshot, Status, Verify, VerifyReport
 from tests.engine.changing_source import Changes, assert_same_as_source
 from tests.running import POLL_S, WAIT_S, Engine, Engines
@@ -97,6 +98,24 @@ async def test_the_target_is_the_source_when_it_is_cut_over(
     for level in ("counts", "full"):
         report = await engine.client.ask(VerifyReport, Verify(level=level))
         assert report.result == "verified", report
+
+
+async def test_statistics_of_documents_take_fewer_rows_of_a_large_collection_that_is_followed(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    source.db.things.insert_many([{"_id": n, "of": {"n": n}} for n in range(SAMPLED_ROWS + 1_000)])
+
+    engine = await following(engines, engines.settings("things"))
+    await ready(engine)
+
+    [found] = target.rows(
+        "SELECT array_length(s.histogram_bounds, 1) AS bounds, t.autoanalyze_count AS by_server"
+        " FROM pg_stats s JOIN pg_stat_user_tables t ON t.relname = s.tablename"
+        " WHERE s.tablename = 'things' AND s.attname = 'of'"
+    )
+    assert found["bounds"] == 11 or found["by_server"]  # the server may have taken all meanwhile
+    await engine.client.call(CutOver())
+    assert (await engine.finished())["verification"] == "verified"
 
 
 async def until_changed(changes: list[Changes], more: int) -> None:
