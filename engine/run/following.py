@@ -732,6 +732,8 @@ class Following:
         now = self._clock.at >> 32 if self._clock is not None else None
         read = min((collector.position for collector in self._collectors), default=self._since)
         reasons = self._reasons(lag)
+        # Workers may still apply for long before that is done.
+        verified = None if self._halting.is_begun_anew else self._checking.verified_to
         return FollowView(
             phase="halted" if self._context.record.state is RunState.HALTED else self._phase,
             lag_s=lag,
@@ -754,7 +756,7 @@ class Following:
             speed=self._approach.speed,
             ready_in_s=self._approach.ready_in_s,
             never=self._approach.is_never,
-            verified_unix=float(verified >> 32) if (verified := self._checking.verified_to) is not None else None,
+            verified_unix=float(verified >> 32) if verified is not None else None,
             to_compare=self._checking.n_waiting,
             differences=self._checking.n_standing,
             mended=self._checking.n_mended,

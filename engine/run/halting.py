@@ -140,6 +140,11 @@ class Halting:
         return {task_id: why[halt.choice] for task_id, halt in self._found.items() if halt.choice in why}
 
     @property
+    def is_begun_anew(self) -> bool:
+        """It is decided that the changes of the source are read from now on, whatever was before; that is still to be done."""
+        return ALL in self._found and self._found[ALL].is_due
+
+    @property
     def is_halted(self) -> bool:
         """Something is to be decided."""
         return any(halt.is_open for halt in self._found.values())
@@ -385,7 +390,7 @@ class Halting:
                 continue
             context.enter(RunState.RUNNING, "comparing with the source")
             await context.interruptible(_until(lambda: self._job.is_quiet))
-            if ALL in self._found and self._found[ALL].is_due:
+            if self.is_begun_anew:
                 await begin_anew()
                 await insist(context, self._reload)
                 for halt in self._open:

@@ -339,6 +339,26 @@ async def test_nothing_is_verified_before_what_was_lost_is_compared(
     await engine.finished()
 
 
+async def test_nothing_is_verified_while_a_resync_waits_for_what_is_being_applied(
+    source: Source, target: Target, engines: Engines
+) -> None:
+    engine = await followed(source, engines, "things")
+    await engine.until(lambda now: now.follow is not None and now.follow.verified_unix is not None, "verified")
+    async with target_locked(target, "ACCESS EXCLUSIVE"):
+        source.db.things.update_one({"_id": 1}, {"$set": {"n": 1}})
+        await waiting_for_a_lock(target)
+        lost = {"failCommands": ["getMore"], "errorCode": 286}
+        source.client.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=lost)
+        await halted(engine, "history_lost")
+        await resolve(engine, "", "resync")
+        await engine.until(lambda now: now.follow is not None and now.follow.verified_unix is None, "nothing verified")
+    await ready(engine)
+    await engine.until(lambda now: now.follow is not None and now.follow.verified_unix is not None, "verified")
+    assert values(target) == documents(source)
+    await engine.cancel()
+    await engine.finished()
+
+
 async def test_streams_of_two_databases_that_lose_the_same_source_halt_the_run_once(
     source: Source, target: Target, engines: Engines
 ) -> None:
