@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DOCUMENTS = 12_000
 RARE = 7_777
 """The one document with a value that no sample would find for certain."""
-SLOW_MS = 400
+SLOW_MS = 700
 """Of each command of a slowed engine."""
 KIND_NAMES = {
     int: "int32", Int64: "int64", float: "double", str: "string", type(None): "null", ObjectId: "objectId",
