@@ -154,7 +154,7 @@ def take_lock(folder: Path) -> int | None:
 def remove(folder: Path) -> None:
     """Remove what a demo puts into a folder, and the folder if nothing else is in it."""
     for name in DATA_FOLDERS:
-        _remove_tree(folder / name)
+        remove_tree(folder / name)
     for log in folder.glob("*.log"):
         log.unlink(missing_ok=True)
     for name in (STATE, f"{STATE}.new", LOCK, f"{LOCK}.new"):
@@ -163,7 +163,7 @@ def remove(folder: Path) -> None:
         folder.rmdir()
 
 
-def _remove_tree(tree: Path) -> None:
+def remove_tree(tree: Path) -> None:
     """Remove a tree in which a process may still write: what initdb has started lives a moment longer than it."""
     deadline = time.monotonic() + END_TIMEOUT_S
     shutil.rmtree(tree, ignore_errors=True)

@@ -11,7 +11,6 @@ import os
 import resource
 import secrets
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +24,7 @@ from typing import Any
 
 from engine.demo import mongod, postgres
 from engine.demo.binaries import Binaries, open_to_others, readable_copy
-from engine.demo.folder import FolderState, remove
+from engine.demo.folder import FolderState, remove, remove_tree
 from engine.demo.order import Order
 from engine.demo.processes import POLL_S, ProcessMark, unprivileged_user
 from engine.errors import ConnectError, MigrationError
@@ -87,7 +86,7 @@ class Keeper:
         if user is not None and not open_to_others(binaries.postgres):
             binaries = readable_copy(binaries, self.folder / "pginstall")
         if not (self.folder / "postgres").exists():
-            shutil.rmtree(self.folder / "postgres.new", ignore_errors=True)
+            remove_tree(self.folder / "postgres.new")
             self._initdb = postgres.start_initdb(binaries.initdb, self.folder, user)
             while self._initdb.poll() is None:
                 self._pause()

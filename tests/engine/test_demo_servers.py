@@ -40,7 +40,6 @@ IS_ROOT = os.geteuid() == 0
 OWNER = """
 import json, sys, time
 from pathlib import Path
-from engine.demo import folder as demo_folder
 from engine.demo import start_servers
 directory, keep, stays = json.loads(sys.argv[1])
 servers = start_servers(directory and Path(directory), keep=keep)
