@@ -35,17 +35,13 @@ MULTIPROCESSING_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
-# A signal that is ignored at the start stays ignored: a session begun with nohup would hide what tests are about.
+# A signal that is ignored at the start stays ignored: a session begun with nohup, or as a shell's job in the background, would
+# hide what tests are about.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for size in ("COLUMNS", "LINES"):  # those of the terminal that the tests are run in; a test's terminal has its own
     os.environ.pop(size, None)
-
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as of a shell's job in the background: our programs would inherit it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 T = TypeVar("T")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,8 @@ PROCESSES = 2
 
 def main() -> int:
     """Measure what the command line asks for; exit code 1 when a contestant failed."""
+    # A shell's job in the background has it ignored, and so would the runs that the part `follow` stops with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     options, folder, data, output = _arguments()
     folder.mkdir(parents=True, exist_ok=True)
     contests: list[Contest] = []
